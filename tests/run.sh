@@ -1,0 +1,20 @@
+#!/bin/sh
+# Run all tests: sh tests/run.sh [TOX OPTIONS]
+# On a fresh Debian machine it installs what it needs; see ../examples/setup.sh.
+set -eu
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+. "$root/examples/setup.sh"
+setup tox
+setup_browser
+cd "$root"
+# pyenv hides the versions that are not selected: tox is to find each one that is installed.
+for bin in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[0-3].*/bin; do
+    [ ! -d "$bin" ] || PATH=$PATH:$bin
+done
+export PATH
+# Sockets, locks and ledgers of the tests' own, gone afterwards.
+runtime=$(mktemp -d /tmp/clnrm-tests.XXXXXX)
+trap 'rm -rf "$runtime"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+"$venv/bin/python" examples/with_engine.py -- env XDG_RUNTIME_DIR="$runtime" "$venv/bin/python" -m tox run "$@"
