@@ -1,0 +1,209 @@
+"""The vocabulary of ``[expect]``: what the spans of a scenario must look like, as frozen values.
+
+Names (of spans, services, keys) are globs. Judged by :mod:`pytest_clnrm.expect`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+__all__ = [
+    "OPERATORS",
+    "Condition",
+    "CountsExpect",
+    "EdgeExpect",
+    "Expectations",
+    "GraphExpect",
+    "HermeticityExpect",
+    "OrderExpect",
+    "SpanExpect",
+    "SpanSelect",
+    "StatusExpect",
+    "WindowExpect",
+]
+
+KeyPath = tuple["str | int", ...]
+Operator = Literal["eq", "ne", "lt", "lte", "gt", "gte", "regex", "contains", "one_of", "exists"]
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
+SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
+SpanStatus = Literal["unset", "ok", "error"]
+Origin = Literal["workload", "runner", "any"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One test of one value; typed: ``1`` is not ``"1"``, ``True`` is no number, ``1`` is ``1.0``.
+
+    Only ``exists = false`` holds for an attribute that is not there. A list is a tuple here.
+    """
+
+    op: Operator
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanSelect:
+    """Which spans are meant; everything that is set must hold.
+
+    :param under: an ancestor, at any distance, must match it.
+    :param parent: the direct parent must match it. In ``under`` and ``parent`` the default of ``origin``
+        is "any", so that a step of the runner can be named there.
+    :param origin: whose spans: the workload's unless the file says ``from = "runner"`` or ``"any"``.
+    """
+
+    name: str = "*"
+    kind: SpanKind | None = None
+    service: str | None = None
+    status: SpanStatus | None = None
+    attrs: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    under: SpanSelect | None = None
+    parent: SpanSelect | None = None
+    origin: Origin = "workload"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanExpect:
+    """``[[expect.span]]``: how many spans are selected, and what each (or any) of them is like.
+
+    :param attrs_any: (key, conditions); one of these must hold as a whole.
+    :param events_any: globs; one of these events must be there.
+    """
+
+    select: SpanSelect = field(default_factory=SpanSelect)
+    count: tuple[Condition, ...] = (Condition(op="gte", value=1),)
+    match: Literal["all", "any"] = "all"
+    kind: SpanKind | None = None
+    status: SpanStatus | None = None
+    parent: SpanSelect | None = None
+    attrs: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    attrs_any: tuple[tuple[str, tuple[Condition, ...]], ...] = ()
+    events_any: tuple[str, ...] = ()
+    events_all: tuple[str, ...] = ()
+    duration_s: tuple[Condition, ...] = ()
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeExpect:
+    """``[[expect.edge]]``: some (or every) child selected has such a parent (or ancestor)."""
+
+    parent: SpanSelect
+    child: SpanSelect
+    relation: Literal["child", "descendant"] = "child"
+    every: bool = False
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphExpect:
+    """``[expect.graph]``: the shape of the whole.
+
+    :param must_include: (a, b): some b is a direct child of an a.
+    :param must_not_cross: (a, b): no b is a direct child of an a.
+    :param single_root: exactly one span has no parent among the spans looked at.
+    :param no_orphans: each parent that is named did arrive.
+    :param max_depth: a root has depth 1.
+    """
+
+    must_include: tuple[tuple[str, str], ...] = ()
+    must_not_cross: tuple[tuple[str, str], ...] = ()
+    acyclic: bool = False
+    single_root: bool = False
+    no_orphans: bool = False
+    max_depth: int | None = None
+    origin: Origin = "workload"
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountsExpect:
+    """``[expect.counts]``."""
+
+    spans_total: tuple[Condition, ...] = ()
+    events_total: tuple[Condition, ...] = ()
+    errors_total: tuple[Condition, ...] = ()
+    by_name: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    by_service: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    origin: Origin = "workload"
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowExpect:
+    """``[[expect.window]]``: each span of ``contains`` lies within a span of ``outer``, ends included."""
+
+    outer: str
+    contains: tuple[str, ...]
+    max_duration_s: float | None = None
+    origin: Origin = "workload"
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderExpect:
+    """``[expect.order]``: what comes after what.
+
+    :param must_precede: (a, b): some a ends before some b starts.
+    :param must_follow: (a, b): some a starts after some b has ended.
+    :param every: this holds for each a and each b.
+    """
+
+    must_precede: tuple[tuple[str, str], ...] = ()
+    must_follow: tuple[tuple[str, str], ...] = ()
+    every: bool = False
+    origin: Origin = "workload"
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusExpect:
+    """``[expect.status]``."""
+
+    all: SpanStatus | None = None
+    by_name: Mapping[str, SpanStatus] = field(default_factory=dict)
+    origin: Origin = "workload"
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HermeticityExpect:
+    """``[expect.hermeticity]``: who was talked to, and what the spans' attributes must and must not say.
+
+    :param allowed_peers: globs of hosts that may be talked to besides the scenario's services.
+    :param resource_attrs: what the resource of each span must say.
+    :param forbid_keys: globs of attribute keys that no span may have.
+    """
+
+    no_external_services: bool = False
+    allowed_peers: tuple[str, ...] = ()
+    resource_attrs: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    forbid_keys: tuple[str, ...] = ()
+    origin: Origin = "workload"
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectations:
+    """Everything that a scenario expects of spans; in the order in which it is judged.
+
+    :param wait_s: how long spans of containers that keep running are waited for, seconds.
+    :param settle_s: no span for so long counts as complete, seconds.
+    """
+
+    spans: tuple[SpanExpect, ...] = ()
+    edges: tuple[EdgeExpect, ...] = ()
+    graph: GraphExpect | None = None
+    counts: CountsExpect | None = None
+    windows: tuple[WindowExpect, ...] = ()
+    order: OrderExpect | None = None
+    status: StatusExpect | None = None
+    hermeticity: HermeticityExpect | None = None
+    wait_s: float = 5.0
+    settle_s: float = 0.2
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is expected of spans."""
+        single = (self.graph, self.counts, self.order, self.status, self.hermeticity)
+        return bool(self.spans or self.edges or self.windows) or any(each is not None for each in single)

@@ -1,0 +1,337 @@
+"""Loading a scenario file: from its path to its scenarios, or to all its mistakes.
+
+bytes -> text -> (rendered whole, if it holds statements) -> TOML -> for each combination of its matrix:
+strings rendered -> canonical form -> checked -> scenarios. What costs time to import is imported with the
+first file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_clnrm.errors import Mistake, ScenarioFileError
+from pytest_clnrm.scenario.model import KeyPath, Scenario, Unchecked
+from pytest_clnrm.scenario.positions import Place, find, show_path, source_line
+from pytest_clnrm.scenario.reading import Source, huge_numbers, outline, parse, read
+from pytest_clnrm.scenario.variables import Rendering, captured_names, check_captures, check_variables
+
+if TYPE_CHECKING:
+    from pytest_clnrm.scenario.dialects import Normalised
+    from pytest_clnrm.scenario.document import FileDoc
+    from pytest_clnrm.scenario.templating import Renderer
+
+__all__ = ["LoadOptions", "load", "locate"]
+
+_FIRST_LINE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
+_RENDERED = "in the text as its templates gave it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """What a file is loaded with.
+
+    :param rootdir: absolute; sources of volumes lie below it.
+    :param default_image: of the container for steps without a service.
+    :param env_allowed: environment variables that templates may name.
+    :param environ: the environment.
+    :param strict: True if a claim that is not checked is a mistake.
+    :param allow_mounts: absolute folders below which sources of volumes may lie too.
+    :param secrets: names of variables whose values are secret, whatever the file says.
+    """
+
+    rootdir: str
+    default_image: str = "alpine:latest"
+    env_allowed: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = False
+    allow_mounts: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+
+def load(path: str, options: LoadOptions) -> tuple[Scenario, ...]:
+    """Return the scenarios of a file, each combination of its matrix by itself, in the order of the file.
+
+    :param path: absolute.
+    :raises ScenarioFileError: with all mistakes of the file, in the order of their places.
+    """
+    try:
+        return _File(path, read(path), options).load()
+    except RecursionError:
+        mistake = Mistake(line=0, column=0, path="", message="tables and lists are nested too deeply")
+        raise ScenarioFileError(path, (mistake,)) from None
+
+
+def locate(path: str, at: KeyPath) -> tuple[int, int]:
+    """Return 1-based line and column of a key path in a file.
+
+    What has no place of its own has that of the table around it, and (1, 1) is the whole file. That is also
+    the answer for a file that is TOML only when its templates are rendered.
+
+    :param at: as in the model's ``at``: as the file's author wrote it.
+    """
+    try:
+        status = Path(path).stat()
+        return _locate(path, at, (status.st_mtime_ns, status.st_size))
+    except (OSError, ScenarioFileError):
+        return Place(1, 1)
+
+
+@functools.lru_cache(maxsize=256)
+def _locate(path: str, at: KeyPath, version: tuple[int, int]) -> Place:  # noqa: ARG001 a changed file is another
+    text = read(path).text
+    place = find(text, parse(text, path), [at])[0]
+    return place if place.line else Place(1, 1)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text in which mistakes have places, and its TOML values.
+
+    :ivar rendered: True if it is not the file's own text.
+    """
+
+    text: str
+    raw: dict[str, Any]
+    rendered: bool
+
+
+class _File:
+    """One file on its way."""
+
+    def __init__(self, path: str, source: Source, options: LoadOptions) -> None:
+        self._path = path
+        self._source = source
+        self._options = options
+        self._folder = str(Path(path).parent)
+        self._mistakes: dict[tuple[str, str], Mistake] = {}
+        self._secrets: set[str] = set()
+
+    def load(self) -> tuple[Scenario, ...]:
+        """Return the scenarios.
+
+        :raises ScenarioFileError: with all mistakes.
+        """
+        plain, whole = self._parsed()
+        known = plain.raw if plain else outline(self._source.text)
+        deferred = captured_names(known)
+        axes = self._axes(known, plain)
+        scenarios: list[Scenario] = []
+        for combination in axes:
+            rendering = Rendering(functools.partial(self._renderer, known, combination, deferred))
+            text = self._rendered(rendering, known, plain) if whole else plain
+            if text is not None:
+                scenarios += self._combination(text, rendering, combination, deferred=deferred, whole=whole)
+            self._secrets |= rendering.variables.secrets
+        if self._mistakes:
+            ordered = sorted(self._mistakes.values(), key=lambda each: (each.line, each.column))
+            raise ScenarioFileError(self._path, tuple(ordered), frozenset(self._secrets))
+        return tuple(scenarios)
+
+    def _parsed(self) -> tuple[_Text | None, bool]:
+        """Return the file's own text if that is TOML, and whether it has to be rendered whole."""
+        text = self._source.text
+        try:
+            raw = parse(text, self._path)
+        except ScenarioFileError:
+            # A template outside of strings is no TOML: rendered, it may be.
+            if "{%" not in text and "{{" not in text:
+                raise
+            return None, True
+        plain = _Text(text, raw, rendered=False)
+        if self._add(plain, huge_numbers(text, raw)):
+            return plain, False
+        return plain, "{%" in text
+
+    def _axes(self, known: dict[str, Any], plain: _Text | None) -> list[dict[str, str]]:
+        """Return the combinations of the matrix; none if the matrix itself is wrong."""
+        table = known.get("matrix")
+        if self._mistakes or table is None:
+            return [] if self._mistakes else [{}]
+        from pytest_clnrm.scenario.checking import find_mistakes
+        from pytest_clnrm.scenario.document import MatrixDoc
+        from pytest_clnrm.scenario.matrix import check_axes, combinations
+
+        findings = find_mistakes({"matrix": table}, MatrixDoc)
+        if self._add(plain, [(each.path, each.message, each.hint) for each in findings]):
+            return []
+        return [] if self._add(plain, check_axes(table)) else list(combinations(table))
+
+    def _renderer(
+        self,
+        known: dict[str, Any],
+        combination: dict[str, str],
+        deferred: frozenset[str],
+        variables: Mapping[str, Any],
+    ) -> Renderer:
+        from pytest_clnrm.scenario.templating import Renderer, moment
+
+        options = self._options
+        determinism = known.get("determinism")
+        told: Mapping[str, Any] = determinism if isinstance(determinism, dict) else {}
+        place = os.path.relpath(self._path, options.rootdir)
+        return Renderer(
+            variables,
+            combination,
+            options.env_allowed,
+            options.environ,
+            seed=f"{told.get('seed', '')}\n{place}\n{combination}",
+            deferred=deferred,
+            now_s=moment(told.get("freeze_clock"), options.environ, self._source.modified_s),
+        )
+
+    def _rendered(self, rendering: Rendering, known: dict[str, Any], plain: _Text | None) -> _Text | None:
+        """Return the file rendered whole; None after a mistake."""
+        from pytest_clnrm.scenario.templating import TemplateError
+
+        text = self._source.text
+        rendering.read_variables(known.get("vars"), self._options.secrets)
+        if rendering.mistakes:
+            self._add(plain, rendering.mistakes)
+            return None
+        try:
+            made = rendering.renderer().render_text(text)
+        except TemplateError as error:
+            if "{%" not in text:
+                # Not meant as a template, it may be: what TOML says of the text is nearer to the point.
+                parse(text, self._path)
+            self._note(Place(error.line, 0), (), str(error), source=source_line(text, error.line))
+            return None
+        return _Text(made, parse(made, self._path, _RENDERED), rendered=True)
+
+    def _combination(
+        self,
+        text: _Text,
+        rendering: Rendering,
+        combination: dict[str, str],
+        *,
+        deferred: frozenset[str],
+        whole: bool,
+    ) -> list[Scenario]:
+        """Return the scenarios of one combination, [] after a mistake."""
+        from pytest_clnrm.scenario.building import Builder
+        from pytest_clnrm.scenario.dialects import normalise
+        from pytest_clnrm.scenario.matrix import suffix
+
+        raw = text.raw
+        table = raw.get("vars")
+        if not whole:
+            rendering.read_variables(table, self._options.secrets)
+            if "{{" in text.text:
+                renderer = rendering.renderer()
+                kept: dict[str, Any] = {key: raw[key] for key in ("vars", "matrix") if key in raw}
+                named = {key: raw[key] for key in raw if key not in kept}
+                raw = {**rendering.render(renderer, named, ()), **kept}
+        normal = normalise(raw)
+        wrong = self._add(text, rendering.mistakes)
+        wrong += self._add(text, normal.mistakes)
+        wrong += self._add(text, check_variables(table if isinstance(table, dict) else {}, deferred))
+        if self._options.strict:
+            unchecked = ((path, "is not checked (clnrm_strict)") for path in normal.unchecked)
+            wrong += self._add(text, unchecked)
+        doc = self._checked(text, normal, deferred, {path for path, _ in rendering.mistakes})
+        if doc is None or wrong:
+            return []
+        builder = Builder(
+            doc=doc,
+            file=self._path,
+            name=self._stem,
+            default_image=self._options.default_image,
+            deferred=deferred,
+            origin=normal.origin,
+            source=self._source_of,
+        )
+        built = list(builder.build())
+        return [
+            dataclasses.replace(
+                scenario,
+                name=scenario.name + suffix(combination),
+                stdout_spans=normal.stdout_spans,
+                unchecked=tuple(Unchecked(path=show_path(path), at=path) for path in normal.unchecked),
+                variables=dict(rendering.variables.values),
+                secrets=frozenset(rendering.variables.secrets),
+                matrix=combination,
+                line=line,
+            )
+            for scenario, line in zip(built, self._lines(text, built), strict=True)
+        ]
+
+    def _checked(
+        self, text: _Text, normal: Normalised, deferred: frozenset[str], templates: set[KeyPath]
+    ) -> FileDoc | None:
+        """Return the document, None after a mistake.
+
+        :param templates: paths in the file of strings that could not be rendered.
+        """
+        from pytest_clnrm.scenario.checking import about, convert
+        from pytest_clnrm.scenario.document import FileDoc
+        from pytest_clnrm.scenario.rules import check_file
+
+        doc, findings = convert(normal.document, FileDoc)
+        problems: list[tuple[KeyPath, str, str]] = [(each.path, each.message, each.hint) for each in findings]
+        if doc is not None:
+            rules = check_file(doc, name=self._stem, deferred=deferred, source=self._source_of)
+            paths = [each.path for each in findings]
+            problems += [
+                (each.path, each.message, each.hint) for each in rules if not about(each.path, paths)
+            ]
+            if not findings:
+                problems += [(*each, "") for each in check_captures(normal.document, deferred)]
+        placed = [(normal.origin(path), *rest) for path, *rest in problems]
+        self._add(text, [each for each in placed if each[0] not in templates])
+        return None if placed else doc
+
+    def _lines(self, text: _Text, scenarios: list[Scenario]) -> list[int]:
+        """Return the line at which each scenario starts."""
+        first = _FIRST_LINE.match(self._source.text)
+        start = 1 + (first[0].count("\n") if first else 0)
+        paths = [each.at for each in scenarios]
+        if text.rendered or not any(paths):
+            return [start] * len(paths)
+        return [place.line or start for place in find(text.text, text.raw, paths)]
+
+    @property
+    def _stem(self) -> str:
+        name = Path(self._path).name
+        return name.removesuffix(".toml").removesuffix(".clnrm")
+
+    def _source_of(self, source: str) -> str:
+        from pytest_clnrm.scenario.mounts import allowed_source
+
+        options = self._options
+        return allowed_source(
+            source,
+            folder=self._folder,
+            rootdir=options.rootdir,
+            allowed=tuple(map(str, options.allow_mounts)),
+            environ=options.environ,
+        )
+
+    def _add(self, text: _Text | None, problems: Any) -> int:
+        """Note mistakes, each a path in the file, a message and perhaps a hint; return how many.
+
+        :param text: in which they have places, None if there is none.
+        """
+        found = [(path, message, *(hint or ("",))) for path, message, *hint in problems]
+        new = [each for each in found if (show_path(each[0]), each[1]) not in self._mistakes]
+        if text is None or not new:
+            for path, message, hint in new:
+                self._note(Place(0, 0), path, message, hint=hint)
+            return len(found)
+        places = find(text.text, text.raw, [path for path, *_ in new])
+        for (path, message, hint), place in zip(new, places, strict=True):
+            shown = "; ".join(filter(None, (hint, _RENDERED if text.rendered else "")))
+            self._note(place, path, message, hint=shown, source=source_line(text.text, place.line))
+        return len(found)
+
+    def _note(self, place: Place, path: KeyPath, message: str, *, hint: str = "", source: str = "") -> None:
+        shown = show_path(path)
+        self._mistakes[shown, message] = Mistake(
+            line=place.line, column=place.column, path=shown, message=message, source=source, hint=hint
+        )

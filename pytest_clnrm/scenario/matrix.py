@@ -1,0 +1,46 @@
+"""The combinations of ``[matrix]``."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pytest_clnrm.scenario.model import KeyPath
+from pytest_clnrm.scenario.names import item_name_problem
+
+__all__ = ["MAX_COMBINATIONS", "as_text", "check_axes", "combinations", "suffix"]
+
+MAX_COMBINATIONS = 1000
+
+
+def as_text(value: Any) -> str:
+    """Return a TOML scalar as the text that programs get: ``true``, not ``True``."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def combinations(axes: Mapping[str, list[Any]]) -> Iterator[dict[str, str]]:
+    """Yield each combination of *axes*, the last axis turning fastest; one empty one without axes."""
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, map(as_text, values), strict=True))
+
+
+def suffix(combination: Mapping[str, str]) -> str:
+    """Return what a combination adds to the name of its item: ``[database=16]``, "" without axes."""
+    return f"[{','.join(f'{axis}={value}' for axis, value in combination.items())}]" if combination else ""
+
+
+def check_axes(axes: Mapping[str, list[Any]]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the mistakes of axes of the right types."""
+    count = math.prod(map(len, axes.values()))
+    if count > MAX_COMBINATIONS:
+        yield ("matrix",), f"{count} combinations; at most {MAX_COMBINATIONS} are allowed"
+    for axis, values in axes.items():
+        texts = [as_text(value) for value in values]
+        for index, text in enumerate(texts):
+            problem = item_name_problem(text)
+            if problem:
+                yield ("matrix", axis, index), problem
+            if text in texts[:index]:
+                yield ("matrix", axis, index), f'"{text}" is there twice'

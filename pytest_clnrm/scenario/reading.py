@@ -1,0 +1,135 @@
+"""From the bytes of a scenario file to its TOML values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pytest_clnrm.errors import Mistake, ScenarioFileError
+from pytest_clnrm.scenario.model import KeyPath
+from pytest_clnrm.scenario.positions import place_of, source_line
+
+__all__ = ["Source", "huge_numbers", "outline", "parse", "read"]
+
+_STATEMENT = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_EXPRESSION = re.compile(r"""(?<=[=\[,])(\s*)\{\{.*?\}\}(?=\s*(?:[,\]}#]|$))""", re.MULTILINE)
+_LONG_NUMBER = re.compile(r"[0-9A-Fa-f_]{16}")
+_INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
+_TWICE = re.compile(r"overwrite|twice|mutable|outside of its|already", re.IGNORECASE)
+
+
+class Source(NamedTuple):
+    """A scenario file as it was read.
+
+    :param text: with LF at the ends of lines, without a byte order mark.
+    :param modified_s: time of its modification, Unix seconds.
+    """
+
+    text: str
+    modified_s: float
+
+
+def read(path: str) -> Source:
+    """Return the text of a file.
+
+    :raises ScenarioFileError: if it cannot be read, or is not UTF-8.
+    """
+    file = Path(path)
+    try:
+        data = file.read_bytes()
+        modified_s = file.stat().st_mtime
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise _refused(
+            path, Mistake(line=0, column=0, path="", message=f"cannot be read: {reason}")
+        ) from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # The position counts from behind the byte order mark.
+        data = data.removeprefix(b"\xef\xbb\xbf")
+        before = data[: error.start].decode("utf-8", "replace")
+        place = place_of(before, len(before))
+        line = data.split(b"\n")[place.line - 1].decode("utf-8", "replace").rstrip("\r")
+        message = f"not UTF-8: byte 0x{data[error.start]:02x} cannot stand here; save the file as UTF-8"
+        raise _refused(path, Mistake(**place._asdict(), path="", message=message, source=line)) from None
+    return Source(text.replace("\r\n", "\n"), modified_s)
+
+
+def parse(text: str, path: str, note: str = "") -> dict[str, Any]:
+    """Return the values of a TOML text.
+
+    :param path: of the file, for the error.
+    :param note: a hint to add to a mistake.
+    :raises ScenarioFileError: with the place of the first thing that is no TOML.
+    """
+    import tomli
+
+    try:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        line, column = error.lineno, error.colno
+        message = f"not valid TOML: {error.msg}"
+        hint = note
+        if _TWICE.search(error.msg):
+            shown = source_line(text, line)
+            column = len(shown) - len(shown.lstrip()) + 1
+            hint = "; ".join(filter(None, ("a key or table can be given only once", note)))
+        mistake = Mistake(
+            line=line, column=column, path="", message=message, source=source_line(text, line), hint=hint
+        )
+    except ValueError as error:
+        # tomli passes on what Python says of a number with thousands of digits, without its place.
+        mistake = Mistake(line=0, column=0, path="", message=f"not valid TOML: {error}", hint=note)
+    raise _refused(path, mistake)
+
+
+def huge_numbers(text: str, document: dict[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Return a mistake for each whole number beyond 64 bits, which TOML does not know."""
+    if not _LONG_NUMBER.search(text):
+        return []
+    message = "this number is beyond 64 bits"
+    return [(path, message) for path, value in _leaves(document, ()) if _is_huge(value)]
+
+
+def _is_huge(value: Any) -> bool:
+    return isinstance(value, int) and not _INT_MIN <= value <= _INT_MAX
+
+
+def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _leaves(each, (*path, key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _leaves(each, (*path, index))
+    else:
+        yield path, value
+
+
+def outline(text: str) -> dict[str, Any]:
+    """Return what can be known of a file that is TOML only when its templates are rendered.
+
+    Rendering needs ``[vars]`` and ``[matrix]`` of the same file. So its statements are left out, and what
+    is still no TOML then is read table by table, for these two alone.
+    """
+    import tomli
+
+    plain = _EXPRESSION.sub(r"\g<1>0", _STATEMENT.sub("", text))
+    try:
+        return tomli.loads(plain)
+    except ValueError:
+        found: dict[str, Any] = {}
+        for table in re.split(r"^(?=[ \t]*\[)", plain, flags=re.MULTILINE):
+            if re.match(r"[ \t]*\[[ \t]*(?:vars|matrix)[ \t]*\]", table):
+                try:
+                    found.update(tomli.loads(table))
+                except ValueError:
+                    continue
+        return found
+
+
+def _refused(path: str, mistake: Mistake) -> ScenarioFileError:
+    return ScenarioFileError(path, (mistake,))

@@ -1,0 +1,325 @@
+"""What types cannot say of a scenario file: names, references, and what goes together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pytest_clnrm.scenario.checking import listed, suggestion
+from pytest_clnrm.scenario.document import (
+    EXACTLY_ONE,
+    CaptureDoc,
+    ExitDoc,
+    FileDoc,
+    LimitsDoc,
+    MetaDoc,
+    ReadyDoc,
+    ScenarioDoc,
+    ServiceDoc,
+    StepDoc,
+    TextDoc,
+)
+from pytest_clnrm.scenario.expect_checking import check_expectations
+from pytest_clnrm.scenario.model import KeyPath
+from pytest_clnrm.scenario.names import has_control, item_name_problem
+from pytest_clnrm.scenario.templating import names_deferred
+from pytest_clnrm.units import parse_duration_s, parse_size_bytes
+
+__all__ = ["IMPLICIT", "Problem", "check_file"]
+
+IMPLICIT = "default"
+"""The name of the container that steps without a service share."""
+
+_MIN_MEMORY_BYTES = 6 * 1024**2  # what engines accept at least
+
+
+class Problem(NamedTuple):
+    """A mistake at a key path of the canonical form."""
+
+    path: KeyPath
+    message: str
+    hint: str = ""
+
+
+def check_file(
+    doc: FileDoc, *, name: str, deferred: frozenset[str], source: Callable[[str], str]
+) -> Iterator[Problem]:
+    """Yield all mistakes of a file whose types are right.
+
+    :param name: of its one scenario, if it has no ``[[scenario]]``.
+    :param deferred: names that steps capture.
+    :param source: returns the absolute path of a path in the file, or raises ValueError.
+    """
+    yield from _exactly_one(doc, ())
+    yield from _meta(doc.meta)
+    yield from _limits(doc.limits, ("limits",))
+    for service, each in doc.service.items():
+        yield from _service(each, ("service", service), source)
+        yield from _depends_on(service, doc.service)
+    steps = _Steps(doc.service, deferred)
+    yield from steps.check(doc.step or (), ("step",))
+    if doc.scenario:
+        yield from _scenarios(doc.scenario, steps, doc)
+    elif doc.meta.name is None:
+        yield from _item_name(name, (), "the file's name gives the scenario's: ")
+    if doc.expect:
+        yield from map(Problem._make, ((*each, "") for each in check_expectations(doc.expect, ("expect",))))
+
+
+def _exactly_one(doc: msgspec.Struct, path: KeyPath) -> Iterator[Problem]:
+    names = EXACTLY_ONE[type(doc)]
+    given = [name for name in names if getattr(doc, name) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) or "none"
+        yield Problem(path, f"exactly one of {listed(names)} must be given, found {found}")
+
+
+def _item_name(name: str, path: KeyPath, lead: str = "the name ") -> Iterator[Problem]:
+    """Yield what is wrong with a name that is to be selected on the command line."""
+    problem = item_name_problem(name)
+    if problem:
+        yield Problem(path, f"{lead}{problem}")
+
+
+def _meta(doc: MetaDoc) -> Iterator[Problem]:
+    if doc.name is not None:
+        yield from _item_name(doc.name, ("meta", "name"))
+    yield from _duration(doc.timeout, ("meta", "timeout"), zero=False)
+    yield from _tags(doc.tags, ("meta", "tags"))
+
+
+def _tags(tags: list[str], path: KeyPath) -> Iterator[Problem]:
+    for index, tag in enumerate(tags):
+        if has_control(tag) or not tag.strip():
+            yield Problem((*path, index), "a tag must not be empty or hold control characters")
+
+
+def _duration(value: Any, path: KeyPath, *, zero: bool = True) -> Iterator[Problem]:
+    if value is None:
+        return
+    try:
+        seconds = parse_duration_s(value)
+    except ValueError as error:
+        yield Problem(path, str(error))
+        return
+    if not zero and seconds == 0:
+        yield Problem(path, "must be longer than 0")
+
+
+def _limits(doc: LimitsDoc, path: KeyPath) -> Iterator[Problem]:
+    if doc.memory is None:
+        return
+    try:
+        too_small = parse_size_bytes(doc.memory) < _MIN_MEMORY_BYTES
+    except ValueError as error:
+        yield Problem((*path, "memory"), str(error))
+        return
+    if too_small:
+        yield Problem((*path, "memory"), f"{doc.memory} is less than a container can have: at least 6m")
+
+
+def _regex(pattern: str, path: KeyPath, deferred: frozenset[str] = frozenset()) -> Iterator[Problem]:
+    if names_deferred(pattern, deferred):
+        return
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError) as error:
+        yield Problem(path, f"not a regular expression: {error}")
+
+
+def _texts(texts: Iterable[tuple[str | int, Any]], path: KeyPath) -> Iterator[Problem]:
+    """Yield a mistake for each text with a NUL character, which no program can be given."""
+    for key, value in texts:
+        if isinstance(value, str) and "\0" in value:
+            yield Problem((*path, key), "a NUL character cannot be passed to a program")
+        elif isinstance(value, (list, dict)):
+            yield from _texts(value.items() if isinstance(value, dict) else enumerate(value), (*path, key))
+
+
+def _service(doc: ServiceDoc, path: KeyPath, source: Callable[[str], str]) -> Iterator[Problem]:
+    yield from _exactly_one(doc, path)
+    passed = ("image", "command", "env", "workdir", "user", "scratch")
+    yield from _texts(((name, getattr(doc, name)) for name in passed), path)
+    yield from _build(doc, path, source)
+    targets: list[str] = list(doc.scratch)
+    for index, volume in enumerate(doc.volumes):
+        below = (*path, "volumes", index)
+        try:
+            source(volume.source)
+        except ValueError as error:
+            yield Problem((*below, "source"), str(error))
+        target = volume.target.rstrip("/")
+        if not target or "\0" in target:
+            yield Problem((*below, "target"), "expected a path below / in the container")
+        elif target in targets:
+            yield Problem((*below, "target"), f"{volume.target} is there twice")
+        targets.append(target)
+    yield from _unique(doc.ports, (*path, "ports"))
+    if doc.ports and doc.network == "none":
+        yield Problem((*path, "ports"), 'cannot be published with network = "none"')
+    if doc.limits:
+        yield from _limits(doc.limits, (*path, "limits"))
+    if doc.ready:
+        yield from _ready(doc.ready, (*path, "ready"))
+
+
+def _unique(values: list[Any], path: KeyPath) -> Iterator[Problem]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            yield Problem((*path, index), f"{value} is there twice")
+
+
+def _build(doc: ServiceDoc, path: KeyPath, source: Callable[[str], str]) -> Iterator[Problem]:
+    if doc.build is None:
+        return
+    context = doc.build if isinstance(doc.build, str) else doc.build.context
+    below = (*path, "build") if isinstance(doc.build, str) else (*path, "build", "context")
+    try:
+        real = source(context)
+    except ValueError as error:
+        yield Problem(below, str(error))
+        return
+    dockerfile = None if isinstance(doc.build, str) else doc.build.dockerfile
+    if dockerfile is None:
+        return
+    try:
+        found = source(f"{real}/{dockerfile}")
+    except ValueError as error:
+        yield Problem((*path, "build", "dockerfile"), str(error))
+        return
+    if not found.startswith(f"{real}/"):
+        yield Problem((*path, "build", "dockerfile"), "must lie below the context")
+
+
+def _ready(doc: ReadyDoc, path: KeyPath) -> Iterator[Problem]:
+    yield from _exactly_one(doc, path)
+    yield from _texts([("command", doc.command)], path)
+    yield from _duration(doc.timeout, (*path, "timeout"), zero=False)
+    yield from _duration(doc.interval, (*path, "interval"), zero=False)
+    if doc.log is not None:
+        yield from _regex(doc.log, (*path, "log"))
+    if doc.healthcheck is False:
+        yield Problem((*path, "healthcheck"), "only true has a meaning here")
+
+
+def _depends_on(name: str, services: Mapping[str, ServiceDoc]) -> Iterator[Problem]:
+    path = ("service", name, "depends_on")
+    needed = services[name].depends_on
+    yield from _unique(needed, path)
+    for index, other in enumerate(needed):
+        if other not in services:
+            yield Problem((*path, index), *_unknown_service(other, services))
+        else:
+            circle = _way(other, name, services)
+            if circle:
+                yield Problem(
+                    (*path, index), f"services depend on one another: {' -> '.join((name, *circle))}"
+                )
+
+
+def _way(start: str, goal: str, services: Mapping[str, ServiceDoc]) -> tuple[str, ...]:
+    """Return the services on a way of depends_on from *start* to *goal*, both included; () if none."""
+    ways: list[tuple[str, ...]] = [(start,)]
+    seen = {start}
+    for way in ways:
+        if way[-1] == goal:
+            return way
+        for other in services[way[-1]].depends_on:
+            if other in services and other not in seen:
+                seen.add(other)
+                ways.append((*way, other))
+    return ()
+
+
+def _unknown_service(name: str, services: Mapping[str, ServiceDoc]) -> tuple[str, str]:
+    known = ", ".join(services) or "none is defined"
+    return f'there is no service "{name}"; known: {known}', suggestion(name, list(services))
+
+
+class _Steps:
+    """Checks lists of steps.
+
+    :param services: of the file.
+    :param deferred: names that steps capture.
+    """
+
+    def __init__(self, services: Mapping[str, ServiceDoc], deferred: frozenset[str]) -> None:
+        self._services = services
+        self._deferred = deferred
+
+    def check(self, steps: Iterable[StepDoc], path: KeyPath) -> Iterator[Problem]:
+        """Yield the mistakes of *steps*."""
+        captured: set[str] = set()
+        for index, step in enumerate(steps):
+            yield from self._step(step, (*path, index))
+            for name in step.capture:
+                if name in captured:
+                    yield Problem((*path, index, "capture", name), f'"{name}" is captured by an earlier step')
+                captured.add(name)
+
+    def _step(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
+        if doc.name is not None and (not doc.name.strip() or has_control(doc.name)):
+            yield Problem((*path, "name"), "the name must not be empty or hold control characters")
+        if doc.service is not None and doc.service not in self._services:
+            yield Problem((*path, "service"), *_unknown_service(doc.service, self._services))
+        yield from _texts(((name, getattr(doc, name)) for name in ("run", "env", "workdir", "user")), path)
+        yield from _duration(doc.timeout, (*path, "timeout"), zero=False)
+        if doc.retry:
+            yield from _duration(doc.retry.delay, (*path, "retry", "delay"))
+        if doc.expect:
+            if isinstance(doc.expect.exit, ExitDoc):
+                yield from _exactly_one(doc.expect.exit, (*path, "expect", "exit"))
+            for stream in ("stdout", "stderr"):
+                yield from self._text(getattr(doc.expect, stream), (*path, "expect", stream))
+        for name, capture in doc.capture.items():
+            yield from self._capture(capture, (*path, "capture", name))
+
+    def _text(self, doc: TextDoc | None, path: KeyPath) -> Iterator[Problem]:
+        if doc is None:
+            return
+        given = {name: getattr(doc, name) for name in doc.__struct_fields__}
+        if all(value is None or value is msgspec.UNSET for value in given.values()):
+            yield Problem(path, f"this checks nothing; set at least one of {', '.join(given)}")
+        for key in ("contains", "not_contains", "regex", "not_regex"):
+            for below, text in _several(given[key], (*path, key)):
+                if not text:
+                    yield Problem(below, "is empty, so it says nothing")
+                elif key.endswith("regex"):
+                    yield from _regex(text, below, self._deferred)
+
+    def _capture(self, doc: CaptureDoc, path: KeyPath) -> Iterator[Problem]:
+        yield from _exactly_one(doc, path)
+        if path[-1] in {"vars", "matrix", "env"}:
+            yield Problem(path, "a captured value cannot be called vars, matrix or env")
+        if doc.regex is not None:
+            yield from _regex(doc.regex, (*path, "regex"))
+
+
+def _several(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """Yield each text of a text or a list of texts."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list):
+        yield from (((*path, index), each) for index, each in enumerate(value))
+
+
+def _scenarios(scenarios: list[ScenarioDoc], steps: _Steps, doc: FileDoc) -> Iterator[Problem]:
+    names: set[str] = set()
+    for index, each in enumerate(scenarios):
+        path: KeyPath = ("scenario", index)
+        yield from _item_name(each.name, (*path, "name"))
+        if each.name in names:
+            yield Problem((*path, "name"), f'another scenario of this file is called "{each.name}"')
+        names.add(each.name)
+        yield from _duration(each.timeout, (*path, "timeout"), zero=False)
+        yield from _tags(each.tags, (*path, "tags"))
+        yield from steps.check(each.step, (*path, "step"))
+        if each.expect:
+            below = (*path, "expect")
+            yield from map(Problem._make, ((*found, "") for found in check_expectations(each.expect, below)))
+            for table in ("graph", "counts", "order", "status", "hermeticity"):
+                if doc.expect and getattr(each.expect, table) and getattr(doc.expect, table):
+                    yield Problem((*below, table), f"the file's own [expect.{table}] holds for each scenario")

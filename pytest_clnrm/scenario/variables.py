@@ -1,0 +1,162 @@
+"""The variables of a file, and the names that its steps capture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_clnrm.scenario.matrix import as_text
+from pytest_clnrm.scenario.model import KeyPath
+from pytest_clnrm.scenario.templating import Renderer, TemplateError, names_deferred
+
+__all__ = ["Rendering", "Variables", "captured_names", "check_captures", "check_variables"]
+
+_RESERVED = ("vars", "matrix")
+_BOUND_LATER = ("run", "env", "workdir", "user", "stdin")
+
+
+@dataclass
+class Variables:
+    """What ``{{ name }}`` may name.
+
+    :ivar secrets: values that must not be shown.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    secrets: set[str] = field(default_factory=set)
+
+
+class Rendering:
+    """Renders one combination of a file; gathers the mistakes of all its templates.
+
+    :param make: returns the renderer for these variables.
+    :ivar mistakes: path in the file and message.
+    """
+
+    def __init__(self, make: Callable[[Mapping[str, Any]], Renderer]) -> None:
+        self._make = make
+        self.mistakes: list[tuple[KeyPath, str]] = []
+        self.variables = Variables()
+
+    def read_variables(self, table: Any, secret_names: tuple[str, ...]) -> None:
+        """Take the variables of ``[vars]``; each may name those before it."""
+        for name, given in table.items() if isinstance(table, dict) else ():
+            path: KeyPath = ("vars", name)
+            value, secret = given, name in secret_names
+            if _is_marked(given):
+                value, secret, path = given["value"], secret or given["secret"] is True, (*path, "value")
+            if has_template(value):
+                value = self.render(self._make(self.variables.values), value, path)
+            self.variables.values[name] = value
+            if secret:
+                self.variables.secrets.update(filter(None, _texts(value)))
+
+    def renderer(self) -> Renderer:
+        """Return a renderer that knows all variables."""
+        return self._make(self.variables.values)
+
+    def render(self, renderer: Renderer, value: Any, path: KeyPath) -> Any:
+        """Return *value* with its strings rendered; one that cannot be rendered stays, and is a mistake."""
+        if isinstance(value, dict):
+            return {key: self.render(renderer, each, (*path, key)) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.render(renderer, each, (*path, index)) for index, each in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        try:
+            return renderer.render_value(value, path)
+        except TemplateError as error:
+            self.mistakes.append((path, str(error)))
+            return value
+
+
+def _is_marked(given: Any) -> bool:
+    """Tell whether a variable says whether it is secret."""
+    return isinstance(given, dict) and given.keys() == {"value", "secret"}
+
+
+def has_template(value: Any) -> bool:
+    """Tell whether a string in *value*, at any depth, holds a template."""
+    return any("{{" in text or "{%" in text for text in _texts(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield each scalar in *value* as text."""
+    if isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
+    else:
+        yield as_text(value)
+
+
+def check_variables(table: Mapping[str, Any], deferred: frozenset[str]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the mistakes of ``[vars]``."""
+    for name, given in table.items():
+        if name in _RESERVED:
+            yield ("vars", name), f"a variable cannot be called {' or '.join(_RESERVED)}"
+        elif name in deferred:
+            yield ("vars", name), "a step captures a value of this name; choose another"
+        if _is_marked(given) and not isinstance(given["secret"], bool):
+            yield ("vars", name, "secret"), "expected true or false"
+
+
+def captured_names(raw: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names that steps of a file capture, whatever else is wrong with it."""
+    tables = [raw, *_tables(raw.get("scenario"))]
+    steps = [step for table in tables for key in ("step", "steps") for step in _tables(table.get(key))]
+    captures = (step.get("capture") for step in steps)
+    return frozenset(name for each in captures if isinstance(each, dict) for name in each)
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def check_captures(document: Mapping[str, Any], deferred: frozenset[str]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield a mistake for each string that names a captured value where it is not known.
+
+    :param document: the canonical form, its other templates rendered.
+    """
+    if not deferred:
+        return
+    for key, value in document.items():
+        if key == "step":
+            yield from _steps(value, (key,), deferred)
+        elif key == "scenario":
+            for index, table in enumerate(value):
+                yield from _steps(table.get("step", []), (key, index, "step"), deferred)
+                rest = {name: each for name, each in table.items() if name != "step"}
+                yield from _unknown(rest, (key, index), deferred)
+        elif key != "vars":
+            yield from _unknown(value, (key,), deferred)
+
+
+def _steps(steps: Any, path: KeyPath, deferred: frozenset[str]) -> Iterator[tuple[KeyPath, str]]:
+    known: set[str] = set()
+    for index, step in enumerate(steps):
+        for key, value in step.items():
+            below = (*path, index, key)
+            if key in _BOUND_LATER:
+                yield from _unknown(value, below, deferred - known, "before a step captures it")
+            elif key == "expect" and isinstance(value, dict):
+                for stream, text in value.items():
+                    missing = deferred - known if stream in {"stdout", "stderr"} else deferred
+                    yield from _unknown(text, (*below, stream), missing, "before a step captures it")
+            else:
+                yield from _unknown(value, below, deferred)
+        known.update(step.get("capture", ()))
+
+
+def _unknown(
+    value: Any, path: KeyPath, names: frozenset[str], when: str = "where captured values are not known"
+) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _unknown(each, (*path, key), names, when)
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _unknown(each, (*path, index), names, when)
+    elif isinstance(value, str) and names_deferred(value, names):
+        named = [name for name in sorted(names) if names_deferred(value, frozenset({name}))]
+        yield path, f'names "{named[0]}" {when}'

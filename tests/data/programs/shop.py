@@ -1,0 +1,87 @@
+"""A small shop with OpenTelemetry's SDK: one order, honest, or lying about one thing (LIE)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+LIE = os.environ.get("LIE", "")
+
+
+def exporter() -> SpanExporter:
+    """Return what OTEL_TRACES_EXPORTER names."""
+    if os.environ.get("SHOP_EXPORTER") == "console":
+        return ConsoleSpanExporter(formatter=lambda span: f"{span.to_json(indent=None)}\n")
+    return OTLPSpanExporter()
+
+
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(exporter()))
+tracer = provider.get_tracer("shop")
+
+
+def order() -> None:
+    """Take an order: look into the cache, ask the database, charge the card."""
+    context = TraceContextTextMapPropagator().extract({"traceparent": os.environ.get("TRACEPARENT", "")})
+    begins_ns = time.time_ns() - (3_600_000_000_000 if LIE == "duration" else 0)
+    with tracer.start_as_current_span(
+        "POST /orders", context, kind=SpanKind.SERVER, start_time=begins_ns
+    ) as request:
+        if LIE != "span":
+            with tracer.start_as_current_span("cache.get") as cache:
+                if LIE != "events":
+                    cache.add_event("cache.miss", {"key": "order:7"})
+        query()
+        if LIE != "window":
+            charge()
+        request.set_attribute("http.response.status_code", 500 if LIE == "attrs" else 201)
+        request.set_attribute("session.token", os.environ.get("TOKEN", ""))
+        if LIE == "status":
+            request.set_status(Status(StatusCode.ERROR, "out of stock"))
+        else:
+            request.set_status(Status(StatusCode.OK))
+    if LIE == "window":
+        charge()
+    if LIE == "graph":
+        with tracer.start_as_current_span("housekeeping"):
+            pass
+
+
+def query() -> None:
+    """Ask the database, twice if it lies about counts, apart from the request if about the edge."""
+    above = trace.set_span_in_context(trace.INVALID_SPAN) if LIE == "edge" else None
+    for _ in range(2 if LIE == "counts" else 1):
+        with tracer.start_as_current_span("db.query", above, kind=SpanKind.CLIENT) as span:
+            span.set_attribute("server.address", "db.example.com" if LIE == "hermeticity" else "box")
+
+
+def charge() -> None:
+    """Charge the card, before the order is booked unless it lies about the order."""
+    names = ["card.charge", "order.book"]
+    for name in reversed(names) if LIE == "order" else names:
+        with tracer.start_as_current_span(name):
+            time.sleep(0.01)
+
+
+def serve() -> None:
+    """Take an order and say so, then wait to be told to end; export only then."""
+    order()
+    print("order taken", flush=True)  # noqa: T201 (a program)
+    signal.sigwait({signal.SIGTERM})
+
+
+if "serve" in sys.argv:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    serve()
+else:
+    order()
+provider.shutdown()

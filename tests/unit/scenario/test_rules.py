@@ -1,0 +1,253 @@
+"""What types cannot say: names, references, and what goes together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.scenario.checking import Finding, about, convert, listed, suggestion
+from pytest_clnrm.scenario.document import FileDoc
+
+STEP = '[[step]]\nrun = "true"\n'
+TIMES = 'a number of seconds such as 90, or text such as "90s", "1.5m", "500ms", "1h"'
+SIZES = 'a whole number of MB such as 512, or text such as "512m", "1g", "64k"'
+NOTHING = "this checks nothing; set at least one of"
+NO_COUNTS = f"{NOTHING} spans_total, events_total, errors_total, by_name, by_service"
+UNTERMINATED = "not a regular expression: missing ), unterminated subpattern at position 0"
+ONE_OF = "exactly one of"
+CONDITIONS = "command, log, port, http or healthcheck"
+DB = '[service.db]\nimage = "x"\n'
+
+
+def scenario(name: str, more: str = "") -> str:
+    """Return the text of one of several scenarios."""
+    return f'[[scenario]]\nname = "{name}"\n{more}[[scenario.step]]\nrun = "true"\n'
+
+
+CASES = {
+    "nothing to run": (
+        '[meta]\nname = "x"\n',
+        f"FILE:1:1: {ONE_OF} step or scenario must be given, found none",
+    ),
+    "steps and scenarios": (
+        STEP + scenario("a"),
+        "FILE:1:1: exactly one of step or scenario must be given, found step and scenario",
+    ),
+    "empty name": (f'[meta]\nname = " "\n{STEP}', "FILE:2:1: meta.name: the name must not be empty"),
+    "name with colons": (
+        f'[meta]\nname = "a::b"\n{STEP}',
+        "FILE:2:1: meta.name: the name must not hold '::' or control characters such as newlines",
+    ),
+    "name with newline": (
+        scenario("a\\nb"),
+        "FILE:2:1: scenario[0].name: the name must not hold '::' or control characters such as newlines",
+    ),
+    "same name": (
+        scenario("a") + scenario("b") + scenario("a"),
+        'FILE:10:1: scenario[2].name: another scenario of this file is called "a"',
+    ),
+    "tag": (
+        f'[meta]\ntags = ["ok", " "]\n{STEP}',
+        "FILE:2:15: meta.tags[1]: a tag must not be empty or hold control characters",
+    ),
+    "scenario's tag": (
+        scenario("a", 'tags = ["a\\u0007"]\n'),
+        "FILE:3:9: scenario[0].tags[0]: a tag must not be empty or hold control characters",
+    ),
+    "step's name": (
+        f'{STEP}name = ""\n',
+        "FILE:3:1: step[0].name: the name must not be empty or hold control characters",
+    ),
+    "no time": (f"[meta]\ntimeout = 0\n{STEP}", "FILE:2:1: meta.timeout: must be longer than 0"),
+    "endless time": (
+        f"{STEP}timeout = inf\n",
+        f"FILE:3:1: step[0].timeout: inf is longer than a year: {TIMES}",
+    ),
+    "scenario's time": (
+        scenario("a", "timeout = 0\n"),
+        "FILE:3:1: scenario[0].timeout: must be longer than 0",
+    ),
+    "little memory": (
+        f'[limits]\nmemory = "1m"\n{STEP}',
+        "FILE:2:1: limits.memory: 1m is less than a container can have: at least 6m",
+    ),
+    "much memory": (
+        f'{DB}limits = {{ memory = "99999999999999g" }}\n{STEP}',
+        f"FILE:3:12: service.db.limits.memory: '99999999999999g' is larger than any memory: {SIZES}",
+    ),
+    "image and build": (
+        f'{DB}build = "."\n{STEP}',
+        "FILE:1:1: service.db: exactly one of image or build must be given, found image and build",
+    ),
+    "neither image nor build": (
+        f"[service.db]\n{STEP}",
+        "FILE:1:1: service.db: exactly one of image or build must be given, found none",
+    ),
+    "unknown service": (
+        f'{DB}{STEP}service = "dbs"\n',
+        'FILE:5:1: step[0].service: there is no service "dbs"; known: db (did you mean "db"?)',
+    ),
+    "no services": (
+        f'{STEP}service = "web"\n',
+        'FILE:3:1: step[0].service: there is no service "web"; known: none is defined',
+    ),
+    "unknown dependency": (
+        f'{DB}depends_on = ["cache"]\n{STEP}',
+        'FILE:3:15: service.db.depends_on[0]: there is no service "cache"; known: db',
+    ),
+    "itself": (
+        f'{DB}depends_on = ["db"]\n{STEP}',
+        "FILE:3:15: service.db.depends_on[0]: services depend on one another: db -> db",
+    ),
+    "dependency twice": (
+        f'{DB}depends_on = ["a", "a"]\n[service.a]\nimage = "a"\n{STEP}',
+        "FILE:3:20: service.db.depends_on[1]: a is there twice",
+    ),
+    "ports twice": (f"{DB}ports = [1, 2, 1]\n{STEP}", "FILE:3:16: service.db.ports[2]: 1 is there twice"),
+    "ports without network": (
+        f'{DB}ports = [1]\nnetwork = "none"\n{STEP}',
+        'FILE:3:1: service.db.ports: cannot be published with network = "none"',
+    ),
+    "no condition": (
+        f"{DB}ready = {{ timeout = 1 }}\n{STEP}",
+        f"FILE:3:1: service.db.ready: {ONE_OF} {CONDITIONS} must be given, found none",
+    ),
+    "healthcheck": (
+        f"{DB}ready = {{ healthcheck = false }}\n{STEP}",
+        "FILE:3:11: service.db.ready.healthcheck: only true has a meaning here",
+    ),
+    "log": (
+        f'{DB}ready = {{ log = "*" }}\n{STEP}',
+        "FILE:3:11: service.db.ready.log: not a regular expression: nothing to repeat at position 0",
+    ),
+    "ready time": (
+        f"{DB}ready = {{ port = 1, interval = 0 }}\n{STEP}",
+        "FILE:3:21: service.db.ready.interval: must be longer than 0",
+    ),
+    "NUL": (
+        f'{DB}env = {{ A = "a\\u0000" }}\n{STEP}',
+        "FILE:3:9: service.db.env.A: a NUL character cannot be passed to a program",
+    ),
+    "NUL in argv": (
+        '[[step]]\nrun = ["a", "b\\u0000"]\n',
+        "FILE:2:13: step[0].run[1]: a NUL character cannot be passed to a program",
+    ),
+    "delay": (
+        f'{STEP}retry = {{ times = 1, delay = "9999999h" }}\n',
+        f"FILE:3:22: step[0].retry.delay: '9999999h' is longer than a year: {TIMES}",
+    ),
+    "exit": (
+        f"{STEP}expect = {{ exit = {{ ne = 0, one_of = [1] }} }}\n",
+        "FILE:3:12: step[0].expect.exit: exactly one of ne or one_of must be given, found ne and one_of",
+    ),
+    "nothing expected": (
+        f"{STEP}expect = {{ stdout = {{}} }}\n",
+        f"FILE:3:12: step[0].expect.stdout: {NOTHING} contains, not_contains, regex, not_regex, equals, json",
+    ),
+    "empty text": (
+        f'{STEP}expect = {{ stderr = {{ contains = ["a", ""] }} }}\n',
+        "FILE:3:40: step[0].expect.stderr.contains[1]: is empty, so it says nothing",
+    ),
+    "capture": (
+        f"{STEP}capture = {{ row = {{}} }}\n",
+        "FILE:3:13: step[0].capture.row: exactly one of regex or json must be given, found none",
+    ),
+    "capture's regex": (
+        f'{STEP}capture = {{ row = {{ regex = "(" }} }}\n',
+        f"FILE:3:21: step[0].capture.row.regex: {UNTERMINATED}",
+    ),
+    "capture twice": (
+        2 * f'{STEP}capture = {{ row = {{ json = "" }} }}\n',
+        'FILE:6:13: step[1].capture.row: "row" is captured by an earlier step',
+    ),
+    "capture called env": (
+        f'{STEP}capture = {{ env = {{ json = "" }} }}\n',
+        "FILE:3:13: step[0].capture.env: a captured value cannot be called vars, matrix or env",
+    ),
+    "expectation": (
+        f"[expect.counts]\n{STEP}",
+        f"FILE:1:1: expect.counts: {NO_COUNTS}",
+    ),
+    "expectation twice": (
+        "[expect.graph]\nacyclic = true\n" + scenario("a") + "[scenario.expect.graph]\nsingle_root = true\n",
+        "FILE:7:1: scenario[0].expect.graph: the file's own [expect.graph] holds for each scenario",
+    ),
+    "scenario's expectation": (
+        scenario("a") + "[scenario.expect.counts]\n",
+        f"FILE:5:1: scenario[0].expect.counts: {NO_COUNTS}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), CASES.values(), ids=CASES)
+def test_a_mistake_is_told(project: Any, head: Any, text: str, message: str) -> None:
+    """Each rule has its message, at its place, and no other."""
+    assert head(project.refuse(text)) == [message]
+
+
+def test_circles_are_shown(project: Any, head: Any) -> None:
+    """Each service in a circle of depends_on is told the way round."""
+    text = "".join(
+        f'[service.{name}]\nimage = "x"\ndepends_on = ["{other}"]\n'
+        for name, other in ("ab", "bc", "ca", "da")
+    )
+    assert head(project.refuse(text + STEP)) == [
+        "FILE:3:15: service.a.depends_on[0]: services depend on one another: a -> b -> c -> a",
+        "FILE:6:15: service.b.depends_on[0]: services depend on one another: b -> c -> a -> b",
+        "FILE:9:15: service.c.depends_on[0]: services depend on one another: c -> a -> b -> c",
+    ]
+
+
+def test_the_files_name_is_judged(project: Any) -> None:
+    """A stem that cannot be selected is a mistake, unless the file has names of its own."""
+    (mistake,) = project.refuse(STEP, "a::b.toml")
+    assert mistake.startswith("FILE:1:1: the file's name gives the scenario's: must not hold '::' or control")
+    assert project.load(f'[meta]\nname = "x"\n{STEP}', "a::b.toml")
+    assert project.load(scenario("x"), "a::b.toml")
+
+
+def test_what_follows_from_a_mistake() -> None:
+    """What is said of a table that is wrong itself, or of what it lacks, is not believed."""
+    wrong = [("service", "db", "imag"), ("step", 0)]
+    assert about(("service", "db"), wrong)
+    assert about(("step", 0, "service"), wrong)
+    assert about(("service", "x", "depends_on", 0), wrong)
+    assert not about(("service", "db", "ports", 0), wrong)
+    assert not about(("meta", "name"), wrong)
+
+
+def test_the_rest_of_a_wrong_document() -> None:
+    """What is wrong is left out, a list as a whole, and nothing else."""
+    doc, findings = convert(
+        {"step": [{"run": "x", "timeout": []}], "meta": {"tags": ["a", 1], "name": "b"}, "limits": 3}, FileDoc
+    )
+    assert doc is not None
+    assert doc.step is not None
+    assert (doc.step[0].run, doc.step[0].timeout) == ("x", None)
+    assert (doc.meta.name, doc.meta.tags) == ("b", [])
+    assert [each.path for each in findings] == [("step", 0, "timeout"), ("meta", "tags", 1), ("limits",)]
+
+
+def test_mistakes_below_mistakes_are_left_out_once() -> None:
+    """A key that has gone with its table does not disturb."""
+    doc, findings = convert({"step": [1, {"run": 2}], "service": {"a b": {"x": 1}}}, FileDoc)
+    assert doc is not None
+    assert doc.step is None
+    assert len(findings) == 4
+
+
+def test_words() -> None:
+    """Lists of words and suggestions read well."""
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b or c"
+    assert suggestion("Time-Out", ["timeout", "name"]) == 'did you mean "timeout"?'
+    assert suggestion("zzz", ["timeout"]) == ""
+    assert Finding(path=(), message="x").hint == ""
+
+
+def test_long_values_are_cut(project: Any, head: Any) -> None:
+    """A message stays readable whatever stands in the file."""
+    (message,) = head(project.refuse(f'{STEP}timeout = "{"x" * 1000}"\n'))
+    assert len(message) < 200
+    assert "xxx... is not allowed" in message

@@ -1,0 +1,143 @@
+"""The JSON Schema and the loader agree."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+import tomli
+import tomli_w
+
+from pytest_clnrm.errors import ScenarioFileError
+from pytest_clnrm.scenario.schema import SCHEMA_FILE, json_schema, schema_text
+
+VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+STEP = {"run": "true"}
+
+
+def service(**keys: Any) -> dict[str, Any]:
+    """Return a file with one service with these keys."""
+    return {"service": {"db": {"image": "x", **keys}}, "step": [STEP]}
+
+
+def step(**keys: Any) -> dict[str, Any]:
+    """Return a file with one step with these keys."""
+    return {"step": [{**STEP, **keys}]}
+
+
+def expect(**keys: Any) -> dict[str, Any]:
+    """Return a file with these expectations."""
+    return {"step": [STEP], "expect": keys}
+
+
+GOOD: dict[str, dict[str, Any]] = {
+    "least": {"step": [STEP]},
+    "meta": {
+        "meta": {"name": "a", "description": "b", "tags": ["c"], "priority": "high", "timeout": 1.5},
+        "step": [STEP],
+    },
+    "vars": {"vars": {"a": {"value": "b", "secret": True}, "c": [1]}, "step": [STEP]},
+    "matrix": {"matrix": {"a": ["b", 1, 2.5, True]}, "step": [STEP]},
+    "limits": {"limits": {"memory": 512, "cpu": 2, "pids": 10, "gpus": 0}, "step": [STEP]},
+    "size": service(limits={"memory": "1.5GiB"}),
+    "argv": step(run=["a", "b"]),
+    "service": service(command="x", env={"A": "b", "C": 1}, ports=[80], depends_on=[], ready={"log": "x"}),
+    "service apart": service(fresh=True, scratch=["/scratch"], user="0", network="none", workdir="/"),
+    "ready http": service(ready={"http": ":80/x", "timeout": "1s"}),
+    "ready healthcheck": service(ready={"healthcheck": True}),
+    "step": step(timeout="1m", retry={"times": 1, "delay": 0}, workdir="/", stdin=""),
+    "exit": step(expect={"exit": 3}),
+    "exit not": step(expect={"exit": {"ne": 0}}),
+    "exit several": step(expect={"exit": {"one_of": [1, 2]}}),
+    "text": step(expect={"stdout": {"contains": "a", "regex": ["b", "c"]}, "stderr": {"equals": ""}}),
+    "json": step(expect={"stdout": {"json": {"a": [1]}}}),
+    "capture": step(capture={"row": {"regex": "x", "from": "stderr"}, "id": {"json": "/a"}}),
+    "template": {"vars": {"t": "3s"}, "step": [{**STEP, "timeout": "{{ t }}"}]},
+    "template of a choice": {"vars": {"p": "low"}, "meta": {"priority": "{{ p }}"}, "step": [STEP]},
+    "scenario": {"scenario": [{"name": "a", "tags": ["x"], "step": [STEP], "expect": {"span": [{}]}}]},
+    "span": expect(span=[{"select": {"name": "GET *"}, "count": {"gte": 2}, "duration": {"lt": "1s"}}]),
+    "counts": expect(counts={"spans_total": {"gte": 1}}),
+    "graph": expect(graph={"must_include": [["a", "b"]]}),
+}
+BAD: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "no steps": {"step": []},
+    "steps and scenarios": {"step": [STEP], "scenario": [{"name": "a", "step": [STEP]}]},
+    "unknown table": {"stepp": [], "step": [STEP]},
+    "unknown key": step(rum="x"),
+    "no run": {"step": [{}]},
+    "empty argv": step(run=[]),
+    "empty run": step(run=""),
+    "run of numbers": step(run=[1]),
+    "type": {"meta": {"name": 1}, "step": [STEP]},
+    "priority": {"meta": {"priority": "urgent"}, "step": [STEP]},
+    "time": step(timeout="1 s"),
+    "negative time": step(timeout=-1),
+    "size": {"limits": {"memory": "1t"}, "step": [STEP]},
+    "cpu": {"limits": {"cpu": 0}, "step": [STEP]},
+    "pids": {"limits": {"pids": 0}, "step": [STEP]},
+    "boolean number": {"limits": {"pids": True}, "step": [STEP]},
+    "empty axis": {"matrix": {"a": []}, "step": [STEP]},
+    "axis of lists": {"matrix": {"a": [[]]}, "step": [STEP]},
+    "axis's name": {"matrix": {"1a": [1]}, "step": [STEP]},
+    "image and build": service(build="."),
+    "no image": {"service": {"db": {}}, "step": [STEP]},
+    "service's name": {"service": {"a b": {"image": "x"}}, "step": [STEP]},
+    "port": service(ports=[0]),
+    "large port": service(ports=[65536]),
+    "network": service(network="host"),
+    "relative folder": service(workdir="a"),
+    "scratch": service(scratch=["a"]),
+    "env's name": service(env={"A=B": "c"}),
+    "env's value": service(env={"A": []}),
+    "no condition": service(ready={"timeout": 1}),
+    "two conditions": service(ready={"port": 1, "log": "x"}),
+    "healthcheck": service(ready={"healthcheck": False}),
+    "http": service(ready={"http": "http://x"}),
+    "volume": service(volumes=[{"source": "."}]),
+    "exit": step(expect={"exit": "0"}),
+    "exit code": step(expect={"exit": 256}),
+    "exit empty": step(expect={"exit": {}}),
+    "exit both": step(expect={"exit": {"ne": 0, "one_of": [1]}}),
+    "stdout": step(expect={"stdout": "x"}),
+    "capture": step(capture={"row": {}}),
+    "capture both": step(capture={"row": {"regex": "x", "json": ""}}),
+    "capture's name": step(capture={"a-b": {"regex": "x"}}),
+    "pointer": step(capture={"row": {"json": "a"}}),
+    "retry": step(retry={"delay": 1}),
+    "scenario without steps": {"scenario": [{"name": "a"}]},
+    "scenario without name": {"scenario": [{"step": [STEP]}]},
+    "span": expect(span=[{"nam": "x"}]),
+    "count": expect(counts={"spans_total": {"eq": -1}}),
+    "status": expect(status={"all": "fine"}),
+}
+
+
+def test_the_shipped_schema_is_up_to_date() -> None:
+    """The file is what the types give; ``schema_text()`` writes it."""
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text()
+
+
+def test_the_schema_is_a_schema() -> None:
+    """It is valid, and knows no null, which TOML lacks."""
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    assert "null" not in json.dumps(json_schema())
+
+
+@pytest.mark.parametrize("document", GOOD.values(), ids=GOOD)
+def test_both_accept(document: dict[str, Any], project: Any) -> None:
+    """What the schema accepts, the loader accepts."""
+    text = tomli_w.dumps(document)
+    assert VALIDATOR.is_valid(tomli.loads(text))
+    assert project.load(text)
+
+
+@pytest.mark.parametrize("document", BAD.values(), ids=BAD)
+def test_both_refuse(document: dict[str, Any], project: Any) -> None:
+    """What the schema refuses, the loader refuses."""
+    text = tomli_w.dumps(document)
+    assert not VALIDATOR.is_valid(tomli.loads(text))
+    with pytest.raises(ScenarioFileError):
+        project.load(text)
