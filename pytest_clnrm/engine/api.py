@@ -1,0 +1,287 @@
+"""What the rest of the package asks of a container engine: one small Protocol, no Docker type in it.
+
+:mod:`pytest_clnrm.engine.docker_engine` is its implementation over Docker's API (Docker and Podman);
+tests bring their own. All calls block; they may be made from several threads at once. Errors are those of
+:mod:`pytest_clnrm.errors`; no exception of a client library passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+__all__ = [
+    "ContainerSpec",
+    "ContainerState",
+    "Engine",
+    "EngineFacts",
+    "ExecOutcome",
+    "ExecSpec",
+    "ImageFacts",
+    "Mount",
+    "OwnedObject",
+    "PullPolicy",
+]
+
+PullPolicy = Literal["always", "missing", "never"]
+OnOutput = Callable[[Literal["stdout", "stderr"], bytes], None]
+OnProgress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What an engine is and has.
+
+    :param identity: stays the same for all clients of the same engine, and differs between two engines.
+    :param kind: "docker" or "podman".
+    :param url: how it is reached, as users would write it.
+    :param host: name or address under which its published ports are reached.
+    :param remote: True if its file system is not ours (tcp, ssh, docker-in-docker): no bind mounts.
+    :param memory_bytes: what its machine has.
+    :param gpus: how many it can pass to containers.
+    :param warnings: limits that it cannot enforce, each one sentence.
+    """
+
+    identity: str
+    kind: str
+    version: str
+    url: str
+    host: str
+    remote: bool
+    rootless: bool
+    cpus: int
+    memory_bytes: int
+    gpus: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """An image that the engine has.
+
+    :param command: what a container of it runs: entrypoint and command together.
+    """
+
+    id: str
+    reference: str
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    has_healthcheck: bool = False
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A bind mount: an absolute, existing source on the host, an absolute target in the container."""
+
+    source: str
+    target: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """A container to be created.
+
+    :param image: id or reference of an image that the engine has.
+    :param command: None for the image's own; else it replaces the image's command, and its entrypoint too
+        if ``replace_entrypoint`` says so.
+    :param networks: ids or names, the first one is the container's main network; empty: no network at all.
+    :param aliases: its names on these networks (not on the engine's own default bridge, which has none).
+    :param ports: container ports (TCP), each published on a free port of the engine's loopback address.
+    :param tmpfs: absolute paths.
+    :param no_proxy: names that its programs reach without a proxy, where the user's settings for Docker
+        inject one; ``aliases`` and ``extra_hosts`` always are.
+    :param labels: on top of those that every object of ours carries.
+    """
+
+    name: str
+    image: str
+    memory_bytes: int
+    cpus: float
+    pids: int
+    command: tuple[str, ...] | None = None
+    replace_entrypoint: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+    workdir: str | None = None
+    user: str | None = None
+    gpus: int = 0
+    mounts: tuple[Mount, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    no_proxy: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerState:
+    """A container at one moment.
+
+    :param health: "" if it has no health check, else "starting", "healthy" or "unhealthy".
+    :param exit_code: None while it runs.
+    :param ports: container port -> (host to connect to, port) of those that are published.
+    :param addresses: network name -> the container's address on it.
+    """
+
+    id: str
+    running: bool
+    exit_code: int | None
+    oom_killed: bool
+    health: str = ""
+    ports: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+    def describe_end(self) -> str:
+        """Return how it ended: ``exit code 127, command not found: serve``."""
+        parts = ["still running" if self.running else f"exit code {self.exit_code}"]
+        if self.oom_killed:
+            parts.append("out of memory")
+        if self.error:
+            parts.append(self.error)
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecSpec:
+    """A command to be run in a running container. ``argv`` is never joined or split."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    workdir: str | None = None
+    user: str | None = None
+    stdin: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecOutcome:
+    """How a command ended.
+
+    :param exit_code: None if it did not end by itself.
+    :param timed_out: its deadline passed; its processes have been ended.
+    :param container_lost: the container was removed, or ended, on the way.
+    :param oom: a process of the container was killed for memory while the command ran.
+    :param still_running: it timed out and its processes could not be ended (no shell in the container):
+        remove the container, it is not to be used any more.
+    :param started: False if there is no such program, folder or user; stderr says what is missing.
+    """
+
+    exit_code: int | None
+    timed_out: bool = False
+    container_lost: bool = False
+    oom: bool = False
+    still_running: bool = False
+    started: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedObject:
+    """A container, network or volume with the labels that were asked for.
+
+    :param id: by which it is removed; a volume's is its name.
+    :param ended: True for a container that ran and has ended.
+    """
+
+    kind: Literal["container", "network", "volume"]
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    ended: bool = False
+
+
+class Engine(Protocol):
+    """A container engine."""
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Return what it is and has; asked for once, then remembered."""
+
+    def ensure_image(
+        self, reference: str, pull: PullPolicy, progress: OnProgress | None = None
+    ) -> ImageFacts:
+        """Return the image, pulled first if *pull* says so.
+
+        Processes that ask for the same image at the same time pull it once.
+
+        :raises ImageError: with the engine's reason in words a user can act on.
+        """
+
+    def build_image(
+        self,
+        context: str,
+        *,
+        dockerfile: str | None,
+        target: str | None,
+        args: Mapping[str, str],
+        labels: Mapping[str, str] | None = None,
+    ) -> ImageFacts:
+        """Return the image built from the folder *context*.
+
+        :param labels: put on it. What differs from run to run would make another image each time.
+
+        :raises ImageError: with the end of the build's output.
+        """
+
+    def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
+        """Create a network of one scenario and return its id."""
+
+    def gateway(self, network: str) -> str:
+        """Return the address under which containers of *network* reach this host, "" if they do not."""
+
+    def remove_network(self, network: str) -> None:
+        """Remove it; one that is gone already is no error."""
+
+    def create_container(self, spec: ContainerSpec) -> str:
+        """Create a container and return its id; it is not started."""
+
+    def start(self, container: str) -> None:
+        """Start it.
+
+        :raises ContainerError: with the engine's reason (command not found, port taken, ...).
+        """
+
+    def state(self, container: str) -> ContainerState:
+        """Return what the engine says of it now.
+
+        :raises ContainerError: if it is gone.
+        """
+
+    def exec(
+        self, container: str, spec: ExecSpec, *, on_output: OnOutput, deadline_s: float | None
+    ) -> ExecOutcome:
+        """Run a command and wait for its end.
+
+        :param on_output: gets each piece of output as it arrives, in the calling thread.
+        :param deadline_s: a ``time.monotonic()`` moment; past it the command's processes are ended.
+        """
+
+    def logs(self, container: str, *, tail_bytes: int) -> str:
+        """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*."""
+
+    def wait_log(self, container: str, pattern: str, *, deadline_s: float) -> bool:
+        """Return True once *pattern* is found in its output; False at the deadline or when it exits."""
+
+    def peak_memory_bytes(self, container: str) -> int | None:
+        """Return the most memory it has used since its start, None where the engine does not tell."""
+
+    def stop(self, container: str, *, grace_s: float) -> None:
+        """Ask it to end (SIGTERM), kill it after *grace_s*; one that is gone or has ended is no error."""
+
+    def remove(self, containers: Sequence[str]) -> None:
+        """Kill and remove them with their anonymous volumes; those that are gone already are no error."""
+
+    def list_owned(self, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]:
+        """Return all containers, networks and volumes with these labels; an empty value means any value."""
+
+    def remove_owned(self, objects: Sequence[OwnedObject]) -> None:
+        """Remove containers first, then networks and volumes; those that are gone already are no error.
+
+        :raises EngineError: the first failure, after each has been tried.
+        """
+
+    def close(self) -> None:
+        """Give up connections; containers stay."""

@@ -1,0 +1,196 @@
+"""The life of a container: created, started, looked at, stopped, removed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import docker.errors
+
+from pytest_clnrm.engine.api import ContainerSpec, ContainerState
+from pytest_clnrm.engine.container_config import BUILT_IN_NETWORKS
+from pytest_clnrm.engine.logs import read_logs
+from pytest_clnrm.engine.problems import container_reason, engine_text, plain_errors
+from pytest_clnrm.errors import ContainerError, EngineError
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+__all__ = [
+    "create_container",
+    "for_each",
+    "inspect_container",
+    "peak_memory_bytes",
+    "read_state",
+    "remove_container",
+    "start_container",
+    "state_of",
+    "stop_container",
+]
+
+_CONFLICT = 409
+_ONE_SHOT_SINCE = (1, 41)
+# Init processes say on the container's output why its command could not be run, and exit with one of these:
+# tini (Docker) with 126 or 127, catatonit (Podman) with 1, without the command's name.
+_INIT_FAILED = frozenset({1, 126, 127})
+_INIT_SAYS = ("[FATAL tini", "(catatonit:")
+_INIT_TAIL_BYTES = 4096
+
+_AT_ONCE = 4
+_REMOVAL_S = 30.0
+_REMOVAL_POLL_S = 0.05
+
+
+def create_container(client: APIClient, spec: ContainerSpec, arguments: Mapping[str, Any]) -> str:
+    """Create a container, connected to all its networks; return its id.
+
+    :param arguments: of docker-py's ``create_container``.
+    :raises ContainerError: with the engine's reason; no container is left then.
+    """
+    with plain_errors(f"create the container {spec.name!r}", ContainerError):
+        container = str(client.create_container(**arguments)["Id"])
+        try:
+            # Engines before API 1.44 take one network at creation.
+            for network in spec.networks[1:]:
+                aliases = None if network in BUILT_IN_NETWORKS else list(spec.aliases)
+                client.connect_container_to_network(container, network, aliases=aliases)
+        except BaseException:
+            client.remove_container(container, v=True, force=True)
+            raise
+    return container
+
+
+def start_container(client: APIClient, container: str) -> None:
+    """Start it.
+
+    :raises ContainerError: with the engine's reason.
+    """
+    with plain_errors("start the container", ContainerError):
+        client.start(container)
+
+
+def inspect_container(client: APIClient, container: str) -> dict[str, Any]:
+    """Return what the engine says of it, in the API's words.
+
+    :raises ContainerError: if it is gone.
+    """
+    with plain_errors("look at the container", ContainerError):
+        try:
+            return dict(client.inspect_container(container))
+        except docker.errors.NotFound as error:
+            raise ContainerError(f"the container {container[:12]} is gone") from error
+
+
+def state_of(client: APIClient, container: str, *, host: str) -> ContainerState:
+    """Return what the engine says of it now.
+
+    :param host: under which published ports are reached.
+    :raises ContainerError: if it is gone.
+    """
+    facts = inspect_container(client, container)
+    state = read_state(facts, host=host)
+    if not state.running and not state.error and state.exit_code in _INIT_FAILED:
+        said = read_logs(client, container, tail_bytes=_INIT_TAIL_BYTES)
+        for line in said.splitlines():
+            if any(words in line for words in _INIT_SAYS):
+                config = facts.get("Config") or {}
+                command = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()), "pid1"]
+                return replace(state, error=container_reason(line.replace("exec pid1", f"exec {command[0]}")))
+    return state
+
+
+def read_state(facts: Mapping[str, Any], *, host: str) -> ContainerState:
+    """Return the state that the engine's answer to an inspection holds."""
+    state = facts["State"]
+    running = bool(state.get("Running"))
+    started = running or not str(state.get("StartedAt") or "0001").startswith("0001") or state.get("ExitCode")
+    health = str((state.get("Health") or {}).get("Status") or "")
+    network = facts.get("NetworkSettings") or {}
+    ports: dict[int, tuple[str, int]] = {}
+    for name, bindings in (network.get("Ports") or {}).items():
+        number, _, protocol = name.partition("/")
+        if protocol in {"", "tcp"} and bindings:
+            ports[int(number)] = (host, int(bindings[0]["HostPort"]))
+    addresses = {
+        str(name): str(each["IPAddress"])
+        for name, each in (network.get("Networks") or {}).items()
+        if each and each.get("IPAddress")
+    }
+    text = str(state.get("Error") or "")
+    return ContainerState(
+        id=str(facts["Id"]),
+        running=running,
+        exit_code=None if running or not started else int(state.get("ExitCode") or 0),
+        oom_killed=bool(state.get("OOMKilled")),
+        health="" if health == "none" else health,
+        ports=ports,
+        addresses=addresses,
+        error=container_reason(text) if text else "",
+    )
+
+
+def peak_memory_bytes(client: APIClient, container: str, *, api_version: str) -> int | None:
+    """Return the most memory it has used since its start.
+
+    None where the engine does not tell: with cgroup v2, and of a container that has ended.
+    """
+    version = tuple(int(each) for each in api_version.split("."))
+    with plain_errors("read the container's memory", ContainerError):
+        try:
+            # Without one-shot the engine measures CPU use for a second first.
+            stats = client.stats(
+                container, stream=False, one_shot=True if version >= _ONE_SHOT_SINCE else None
+            )
+        except docker.errors.NotFound:
+            return None
+    peak = (stats.get("memory_stats") or {}).get("max_usage")
+    return int(peak) if peak else None
+
+
+def stop_container(client: APIClient, container: str, *, grace_s: float) -> None:
+    """Ask it to end, kill it after *grace_s* (the engine counts whole seconds: rounded up)."""
+    with plain_errors("stop the container", ContainerError):
+        try:
+            client.stop(container, timeout=math.ceil(grace_s))
+        except docker.errors.NotFound:
+            return
+
+
+def for_each(subjects: Sequence[str], act: Callable[[str], None]) -> None:
+    """Do the same to all of them, some at a time.
+
+    :raises EngineError: the first failure, after each has been tried.
+    """
+    if len(subjects) == 1:
+        act(subjects[0])
+    elif subjects:
+        with ThreadPoolExecutor(min(len(subjects), _AT_ONCE), "clnrm-engine") as threads:
+            results = [threads.submit(act, each) for each in subjects]
+        for each in results:
+            each.result()
+
+
+def remove_container(client: APIClient, container: str) -> None:
+    """Kill and remove it with its anonymous volumes; return when it is gone.
+
+    :raises EngineError: if it is still there after half a minute.
+    """
+    deadline_s = time.monotonic() + _REMOVAL_S
+    while True:
+        with plain_errors("remove the container", EngineError):
+            try:
+                client.remove_container(container, v=True, force=True)
+            except docker.errors.NotFound:
+                return
+            except docker.errors.APIError as error:
+                # Another one removes it just now; or it did not die at once, as happens on a busy host.
+                busy = error.status_code == _CONFLICT or "could not kill" in engine_text(error).lower()
+                if not busy or time.monotonic() >= deadline_s:
+                    raise
+            else:
+                return
+        time.sleep(_REMOVAL_POLL_S)

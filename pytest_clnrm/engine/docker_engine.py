@@ -1,0 +1,242 @@
+"""The engine over Docker's API: Docker 20.10 and later, Podman 4.3 and later."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from docker.utils.config import load_general_config
+
+from pytest_clnrm.engine.api import (
+    ContainerSpec,
+    ContainerState,
+    EngineFacts,
+    ExecOutcome,
+    ExecSpec,
+    ImageFacts,
+    OwnedObject,
+)
+from pytest_clnrm.engine.builds import BuildRequest, build_by_api, build_by_command, command_with_buildkit
+from pytest_clnrm.engine.container_config import create_arguments
+from pytest_clnrm.engine.containers import (
+    create_container,
+    for_each,
+    peak_memory_bytes,
+    remove_container,
+    start_container,
+    state_of,
+    stop_container,
+)
+from pytest_clnrm.engine.execs import Execs
+from pytest_clnrm.engine.images import Images, lock_name
+from pytest_clnrm.engine.logs import read_logs, wait_for_log
+from pytest_clnrm.engine.networks import create_network, gateway, remove_network
+from pytest_clnrm.engine.owned import list_owned, remove_volume
+from pytest_clnrm.engine.problems import plain_errors
+from pytest_clnrm.engine.proxies import proxy_environment
+from pytest_clnrm.errors import ImageError
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from pytest_clnrm.engine.api import OnOutput, OnProgress, PullPolicy
+    from pytest_clnrm.engine.images import Locks
+
+__all__ = ["DockerEngine"]
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+_LOOPBACK = "127.0.0.1"
+_ANYWHERE = "0.0.0.0"  # noqa: S104 -- a remote engine's ports have to be reached from here
+
+
+class DockerEngine:
+    """Implements :class:`pytest_clnrm.engine.api.Engine`; may be used from several threads at once.
+
+    :param client: connected; its pool should hold a connection for each thread.
+    :param locks: gives a context manager by name, which one process of this machine holds at a time.
+    :param labels: put on every container and network.
+    """
+
+    def __init__(
+        self, client: APIClient, facts: EngineFacts, *, locks: Locks, labels: Mapping[str, str] | None = None
+    ) -> None:
+        self._client = client
+        self._facts = facts
+        self._locks = locks
+        self._labels = dict(labels or {})
+        self._images = Images(client, locks)
+        self._execs = Execs(client, is_podman=facts.kind == "podman")
+        self._settings = load_general_config()
+        self._selinux: bool | None = None
+        self._guard = threading.Lock()
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Return what it is and has."""
+        return self._facts
+
+    def ensure_image(
+        self, reference: str, pull: PullPolicy, progress: OnProgress | None = None
+    ) -> ImageFacts:
+        """Return the image, pulled first if *pull* says so.
+
+        :raises ImageError: with the reason in words a user can act on.
+        """
+        return self._images.ensure(reference, pull, progress)
+
+    def build_image(
+        self,
+        context: str,
+        *,
+        dockerfile: str | None,
+        target: str | None,
+        args: Mapping[str, str],
+        labels: Mapping[str, str] | None = None,
+    ) -> ImageFacts:
+        """Return the image built from the folder *context*: by BuildKit where the ``docker`` command has it.
+
+        Processes that ask for the same at the same time build one after the other: the later ones find the
+        layers.
+
+        :raises ImageError: with the end of the build's output.
+        """
+        request = BuildRequest(context, dockerfile=dockerfile, target=target, args=args, labels=labels)
+        request.check()
+        command = "" if self._facts.remote or self._facts.kind != "docker" else command_with_buildkit()
+        with self._locks(lock_name("build", request.tag)):
+            if command:
+                build_by_command(request, command=command, url=self._facts.url)
+            else:
+                build_by_api(self._client, request)
+            image = self._images.look(request.tag)
+        if image is None:
+            raise ImageError(
+                f"cannot build the image of {context}: it is not on the engine although it was built"
+            )
+        return image
+
+    def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
+        """Create a network of one scenario and return its id.
+
+        :raises EngineError: with the engine's reason.
+        """
+        return create_network(self._client, name, internal=internal, labels={**self._labels, **labels})
+
+    def gateway(self, network: str) -> str:
+        """Return the address under which containers of *network* reach this host, "" if they do not.
+
+        A gateway of a remote engine, or one in a rootless engine's own network namespace, is not this host.
+        """
+        if self._facts.remote or self._facts.rootless or self._facts.host not in LOOPBACK:
+            return ""
+        return gateway(self._client, network)
+
+    def remove_network(self, network: str) -> None:
+        """Remove it; one that is gone already is no error."""
+        remove_network(self._client, network)
+
+    def create_container(self, spec: ContainerSpec) -> str:
+        """Create a container and return its id; it is not started.
+
+        :raises ContainerError: with the engine's reason.
+        """
+        direct = (*spec.aliases, *spec.extra_hosts, *spec.no_proxy)
+        arguments = create_arguments(
+            self._client,
+            spec,
+            labels=self._labels,
+            proxies=proxy_environment(self._settings, self._facts.url, spec.env, direct),
+            published_on=_ANYWHERE if self._facts.remote else _LOOPBACK,
+            relabel=bool(spec.mounts) and self._has_selinux(),
+        )
+        return create_container(self._client, spec, arguments)
+
+    def start(self, container: str) -> None:
+        """Start it.
+
+        A command that the container's init process cannot run is no error here: :meth:`state` tells it.
+
+        :raises ContainerError: with the engine's reason.
+        """
+        start_container(self._client, container)
+
+    def state(self, container: str) -> ContainerState:
+        """Return what the engine says of it now.
+
+        :raises ContainerError: if it is gone.
+        """
+        return state_of(self._client, container, host=self._facts.host)
+
+    def exec(
+        self, container: str, spec: ExecSpec, *, on_output: OnOutput, deadline_s: float | None
+    ) -> ExecOutcome:
+        """Run a command and wait for its end.
+
+        :param on_output: gets each piece of output as it arrives, in the calling thread.
+        :param deadline_s: a ``time.monotonic()`` moment; past it the command's processes are ended.
+        """
+        return self._execs.run(container, spec, on_output=on_output, deadline_s=deadline_s)
+
+    def logs(self, container: str, *, tail_bytes: int) -> str:
+        """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*.
+
+        :raises ContainerError: if it is gone.
+        """
+        return read_logs(self._client, container, tail_bytes=tail_bytes)
+
+    def wait_log(self, container: str, pattern: str, *, deadline_s: float) -> bool:
+        """Return True once *pattern* is found in its output; False at the deadline or when it exits.
+
+        :param pattern: a regular expression, searched in each line.
+        :raises ContainerError: if it is gone.
+        """
+        return wait_for_log(self._client, container, pattern, deadline_s=deadline_s)
+
+    def peak_memory_bytes(self, container: str) -> int | None:
+        """Return the most memory it has used since its start, None where the engine does not tell."""
+        return peak_memory_bytes(self._client, container, api_version=self._client.api_version)
+
+    def stop(self, container: str, *, grace_s: float) -> None:
+        """Ask it to end (SIGTERM), kill it after *grace_s*; one that is gone or has ended is no error."""
+        stop_container(self._client, container, grace_s=grace_s)
+
+    def remove(self, containers: Sequence[str]) -> None:
+        """Kill and remove them with their anonymous volumes; those that are gone already are no error."""
+        for_each(containers, self._remove_one)
+
+    def list_owned(self, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]:
+        """Return all containers, networks and volumes with these labels; an empty value means any value."""
+        return list_owned(self._client, labels)
+
+    def remove_owned(self, objects: Sequence[OwnedObject]) -> None:
+        """Remove containers first, then networks and volumes; those that are gone already are no error.
+
+        :raises EngineError: the first failure, after each has been tried.
+        """
+        containers = [each.id for each in objects if each.kind == "container"]
+        networks = [each.id for each in objects if each.kind == "network"]
+        volumes = [each.id for each in objects if each.kind == "volume"]
+        with ExitStack() as rest:
+            # Run in the opposite order of their mention, each of them whatever became of the others.
+            rest.callback(for_each, volumes, lambda volume: remove_volume(self._client, volume))
+            rest.callback(for_each, networks, self.remove_network)
+            rest.callback(self.remove, containers)
+
+    def close(self) -> None:
+        """Give up connections; containers stay."""
+        self._client.close()
+
+    def _remove_one(self, container: str) -> None:
+        remove_container(self._client, container)
+        self._execs.forget(container)
+
+    def _has_selinux(self) -> bool:
+        with self._guard:
+            if self._selinux is None:
+                with plain_errors("ask the engine for its security options"):
+                    options = self._client.info().get("SecurityOptions") or ()
+                self._selinux = any("selinux" in str(each) for each in options)
+            return self._selinux

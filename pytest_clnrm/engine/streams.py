@@ -1,0 +1,167 @@
+"""The connection that an exec leaves open: output in frames one way, standard input the other."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from docker.types.daemon import CancellableStream
+
+__all__ = ["Connection", "Demultiplexer", "streaming"]
+
+T = TypeVar("T")
+
+_HEADER = 8
+_STDERR = 2
+_PIECE = 65536
+_SEND = 32768
+
+
+@contextmanager
+def streaming(stream: CancellableStream[T]) -> Iterator[CancellableStream[T]]:
+    """Close *stream* and its connection at the end; its own ``close`` only interrupts who reads from it."""
+    try:
+        yield stream
+    finally:
+        # Nothing else closes it, and docker-py keeps it to itself.
+        response: Any = vars(stream)["_response"]
+        response.close()
+
+
+class Demultiplexer:
+    """Takes the engine's framed stream in any pieces, gives back stdout and stderr as they arrive.
+
+    A frame is one byte for the stream (1 stdout, 2 stderr), three zeros, the length as 4 bytes big endian,
+    and the payload. Nothing is held back but an incomplete header: memory stays bounded whatever a frame's
+    length.
+    Source: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
+    """
+
+    def __init__(self) -> None:
+        self._header = b""
+        self._left = 0
+        self._stream: Literal["stdout", "stderr"] = "stdout"
+
+    def feed(self, data: bytes) -> Iterator[tuple[Literal["stdout", "stderr"], bytes]]:
+        """Yield what *data* holds, each piece not empty."""
+        at = 0
+        while at < len(data):
+            if not self._left:
+                take = _HEADER - len(self._header)
+                self._header += data[at : at + take]
+                at += take
+                if len(self._header) < _HEADER:
+                    return
+                self._stream = "stderr" if self._header[0] == _STDERR else "stdout"
+                self._left = int.from_bytes(self._header[4:], "big")
+                self._header = b""
+                continue
+            piece = data[at : at + self._left]
+            at += len(piece)
+            self._left -= len(piece)
+            yield self._stream, piece
+
+
+class Connection:
+    """A byte stream both ways, read and written from one thread, so that neither side can block the other.
+
+    :param raw: what docker-py's ``exec_start(socket=True)`` returned.
+    :param outgoing: bytes to send; the sending half is closed after them. None leaves it open.
+    """
+
+    def __init__(self, raw: Any, outgoing: bytes | None = None) -> None:
+        # docker-py gives no other way to the socket, nor to what its buffered reader has already taken from
+        # it together with the response's headers.
+        self._response = raw._response  # noqa: SLF001
+        reader = self._response.raw._fp.fp  # noqa: SLF001
+        self._process = getattr(raw, "proc", None)
+        self._socket: socket.socket | None = None
+        if self._process is not None:
+            # Over ssh:// the stream is the standard input and output of an ssh process.
+            self._read_fd, self._write_fd = self._process.stdout.fileno(), self._process.stdin.fileno()
+            os.set_blocking(self._read_fd, False)
+            os.set_blocking(self._write_fd, False)
+        else:
+            self._socket = getattr(raw, "_sock", raw)
+            self._read_fd = self._write_fd = self._socket.fileno()
+            self._socket.settimeout(0)
+        try:
+            self._early = reader.read(len(reader.peek(1)))
+        except ssl.SSLWantReadError:
+            self._early = b""
+        self._outgoing = memoryview(outgoing) if outgoing is not None else None
+
+    def receive(self, deadline_s: float | None) -> bytes | None:
+        """Return the next bytes, b"" at the end of the stream, None if *deadline_s* passed before.
+
+        :param deadline_s: a ``time.monotonic()`` moment; None waits for ever.
+        """
+        if self._early:
+            early, self._early = self._early, b""
+            return bytes(early)
+        while True:
+            self._send()
+            try:
+                return self._read()
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                pass
+            except OSError:
+                # A connection that breaks has ended; why, the engine tells better than the socket.
+                return b""
+            left_ms = None if deadline_s is None else (deadline_s - time.monotonic()) * 1000
+            if left_ms is not None and left_ms <= 0:
+                return None
+            # Rounded up, or the last millisecond would be spent spinning.
+            self._wait(None if left_ms is None else int(left_ms) + 1)
+
+    def close(self) -> None:
+        """Give it up; the engine does not end the command for that."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process.stdin.close()
+        self._response.close()
+        if self._socket is not None:
+            self._socket.close()
+
+    def _wait(self, timeout_ms: int | None) -> None:
+        waiting = select.poll()
+        waiting.register(self._read_fd, select.POLLIN)
+        if self._outgoing is not None:
+            events = select.POLLIN | select.POLLOUT if self._read_fd == self._write_fd else select.POLLOUT
+            waiting.register(self._write_fd, events)
+        waiting.poll(timeout_ms)
+
+    def _read(self) -> bytes:
+        return self._socket.recv(_PIECE) if self._socket is not None else os.read(self._read_fd, _PIECE)
+
+    def _send(self) -> None:
+        """Send as much as goes without waiting; close the sending half after the last byte."""
+        while self._outgoing is not None:
+            piece = self._outgoing[:_SEND]
+            try:
+                if piece:
+                    sent = self._socket.send(piece) if self._socket else os.write(self._write_fd, piece)
+                    self._outgoing = self._outgoing[sent:]
+                    continue
+                self._close_sending()
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            except OSError:
+                # The command has ended, or closed its input: the rest is not wanted.
+                pass
+            self._outgoing = None
+
+    def _close_sending(self) -> None:
+        if self._process is not None:
+            self._process.stdin.close()
+        elif self._socket is not None:
+            # Not SSLSocket.shutdown, which gives up the encryption of what is still to be read.
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)

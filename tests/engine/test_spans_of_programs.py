@@ -1,0 +1,188 @@
+"""A program with OpenTelemetry's own SDK, in a container: each kind of expectation notices when it lies."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clnrm_testing.end_to_end import EndToEnd, Run
+from clnrm_testing.python_image import write_context
+from docker import APIClient
+
+pytestmark = pytest.mark.engine
+
+SHOP = Path(__file__).parents[1] / "data/programs/shop.py"
+IMAGE = "clnrm-busybox:1"
+SCENARIO = """
+[service.box]
+build = "./box"
+
+[[step]]
+name = "order"
+service = "box"
+run = ["python", "/program.py"]
+env = {{ LIE = "{lie}" }}
+
+{expect}
+[expect]
+wait = "1s"
+"""
+EXPECTED = {
+    "span": '[[expect.span]]\nselect = { name = "cache.*", under = { name = "clnrm.step" } }',
+    "attrs": '[[expect.span]]\nselect = { name = "POST *", kind = "server", service = "box" }\n'
+    'attrs = { "http.response.status_code" = { lt = 400 } }',
+    "events": '[[expect.span]]\nselect = { name = "cache.get" }\nevents = { any = ["cache.*"] }',
+    "duration": '[[expect.span]]\nselect = { name = "POST *" }\nduration = { lt = "10m" }',
+    "edge": '[[expect.edge]]\nparent = { name = "POST *" }\nchild = { name = "db.query" }',
+    "graph": "[expect.graph]\nsingle_root = true\nacyclic = true\nno_orphans = true\nmax_depth = 2\n"
+    'must_include = [["POST /orders", "db.query"]]',
+    "counts": '[expect.counts]\nby_name = { "db.query" = { eq = 1 } }\nerrors_total = { eq = 0 }',
+    "window": '[[expect.window]]\nouter = "POST /orders"\ncontains = ["card.charge"]',
+    "order": '[expect.order]\nmust_precede = [["card.charge", "order.book"]]',
+    "status": '[expect.status]\nby_name = { "POST *" = "ok" }',
+    "hermeticity": "[expect.hermeticity]\nno_external_services = true\n"
+    'resource_attrs = { must_match = { "service.name" = "box" } }',
+}
+FOUND = {
+    "span": "expect.span[cache.*]: no span selected, expected at least 1",
+    "attrs": "expect.span[POST *]: attribute 'http.response.status_code' is 500, expected < 400",
+    "events": "expect.span[cache.get]: none of the events 'cache.*' is there, got none",
+    "duration": "expect.span[POST *]: it took 3600 s, expected less than 600 s",
+    "edge": "expect.edge[POST * -> db.query]: 1 of 1 span without such a parent",
+    "graph": "expect.graph.single_root",
+    "counts": "expect.counts.by_name[db.query]: got 2, expected exactly 1",
+    "window": "expect.window[POST /orders]",
+    "order": "expect.order.must_precede",
+    "status": "expect.status.by_name[POST *]: 1 of 1 span not ok; POST /orders: status is error (",
+    "hermeticity": "expect.hermeticity.no_external_services: external peers db.example.com",
+}
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder from which the shop's image is built."""
+    folder = tmp_path_factory.mktemp("image") / "box"
+    write_context(folder, SHOP)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shops(
+    reached: tuple[APIClient, object], tmp_path_factory: pytest.TempPathFactory, context: Path
+) -> Iterator[EndToEnd]:
+    """Return a project with the shop's image, and no scenario."""
+    folder = tmp_path_factory.mktemp("shops")
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    project = EndToEnd(folder, reached[0], IMAGE)
+    shutil.copytree(context, project.folder / "box", copy_function=os.link, symlinks=True)
+    dockerfile = project.folder / "box/Dockerfile"
+    text = dockerfile.read_text()
+    # In place of the link, which leads to the shared folder.
+    dockerfile.unlink()
+    dockerfile.write_text(f"{text}LABEL clnrm-test={project.token}\n")
+    yield project
+    project.remove_built()
+
+
+@pytest.fixture(scope="module")
+def judged(shops: EndToEnd) -> Run:
+    """Return one run: the shop is honest once, and lies once about what each kind of expectation looks at."""
+    shops.write("honest.clnrm.toml", SCENARIO.format(lie="", expect="\n".join(EXPECTED.values())))
+    for kind, expect in EXPECTED.items():
+        shops.write(f"{kind}-lying.clnrm.toml", SCENARIO.format(lie=kind, expect=expect))
+    return shops.run(mode=("-n", "2"))
+
+
+def test_an_honest_program_passes(judged: Run) -> None:
+    """What the program really did is in its spans, and an expectation of each kind holds."""
+    assert judged.outcomes()["honest"] == "passed", judged.text
+    assert judged.scenarios["honest"]["spans"]["workload"] == 5
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_a_lying_program_fails(judged: Run, kind: str) -> None:
+    """The failure names the expectation with its place, what is wrong, and the tree of what arrived."""
+    assert judged.outcomes()[f"{kind}-lying"] == "failed", judged.text
+    (failure,) = judged.scenarios[f"{kind}-lying"]["failures"]
+    assert failure["message"].startswith(FOUND[kind]), failure
+    line = 1 + SCENARIO.format(lie=kind, expect=EXPECTED[kind]).splitlines().index(
+        EXPECTED[kind].splitlines()[0]
+    )
+    assert failure["where"].endswith(f"{kind}-lying.clnrm.toml:{line}"), failure
+    assert "spans of the workload arrived:" in failure["details"]
+    assert "POST /orders [server, box, " in failure["details"]
+
+
+def test_the_programs_spans_are_part_of_the_trace(judged: Run) -> None:
+    """The shop's request is a child of the step's span; there is one trace, and one root."""
+    trace = json.loads((judged.folder / "out" / "trace.otlp.json").read_text("utf-8"))
+    spans = [
+        span for each in trace["resourceSpans"] for scope in each["scopeSpans"] for span in scope["spans"]
+    ]
+    ids = {span["spanId"]: span for span in spans}
+    assert len({span["traceId"] for span in spans if span["name"] == "POST /orders"}) == 1
+    requests = [span for span in spans if span["name"] == "POST /orders"]
+    assert {ids[span["parentSpanId"]]["name"] for span in requests} == {"clnrm.step"}
+    assert [span["name"] for span in spans if not span.get("parentSpanId")].count("clnrm.session") == 1
+
+
+def test_a_service_that_exports_when_it_is_told_to_end(shops: EndToEnd) -> None:
+    """Services are stopped with SIGTERM and time to end before spans are judged: their last batch arrives."""
+    for path in shops.folder.glob("*.toml"):
+        path.unlink()
+    shops.write(
+        "service.clnrm.toml",
+        """
+        [service.box]
+        build = "./box"
+        command = ["python", "/program.py", "serve"]
+        env = { OTEL_BSP_SCHEDULE_DELAY = "3600000" }
+        ready = { log = "order taken" }
+
+        [[step]]
+        name = "nothing"
+        service = "box"
+        run = "true"
+
+        [[expect.span]]
+        select = { name = "POST *", service = "box" }
+        count = { eq = 1 }
+        [expect.counts]
+        spans_total = { eq = 5 }
+        """,
+    )
+    run = shops.run()
+    assert run.outcomes() == {"service": "passed"}, run.text
+    assert run.scenarios["service"]["spans"]["workload"] == 5
+
+
+def test_spans_on_stdout(shops: EndToEnd) -> None:
+    """A file that says so has the spans read that its programs print: the SDK's console exporter's."""
+    for path in shops.folder.glob("*.toml"):
+        path.unlink()
+    shops.write(
+        "printed.clnrm.toml",
+        """
+        [meta]
+        name = "printed"
+        [otel]
+        exporter = "stdout"
+        [service.box]
+        build = "./box"
+        [[scenario]]
+        name = "order"
+        service = "box"
+        run = "SHOP_EXPORTER=console python /program.py"
+        [[expect.span]]
+        name = "db.query"
+        kind = "client"
+        [expect.counts]
+        spans_total = { eq = 5 }
+        """,
+    )
+    run = shops.run()
+    assert list(run.outcomes().values()) == ["passed"], run.text

@@ -1,0 +1,101 @@
+"""Spans that a shell posts: over which networks they are received, and whose count."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from clnrm_testing.end_to_end import EndToEnd
+
+pytestmark = pytest.mark.engine
+
+POST = (
+    "wget -q -O - --header 'Content-Type: application/json' --post-data \"$BODY\" "
+    '"$OTEL_EXPORTER_OTLP_ENDPOINT/v1/traces"'
+)
+SPAN = {
+    "traceId": "0af7651916cd43dd8448eb211c80319c",
+    "spanId": "b7ad6b7169203331",
+    "name": "from a shell",
+    "kind": 1,
+    "startTimeUnixNano": "1700000000000000000",
+    "endTimeUnixNano": "1700000000500000000",
+}
+ONE = '[[expect.span]]\nselect = { name = "from a shell" }\ncount = { eq = 1 }\n'
+BODY = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [SPAN]}]}]})
+
+
+def scenario(network: str = "", step: str = POST, expect: str = ONE, env: str = "") -> str:
+    """Return a scenario whose step posts a span."""
+    return f"""
+[service.box]
+image = "busybox"
+{network}
+
+[[step]]
+name = "post"
+service = "box"
+run = '''{step}'''
+env = {{ BODY = '{BODY}'{env} }}
+
+{expect}
+"""
+
+
+def test_networks(project: EndToEnd) -> None:
+    """Spans arrive from the isolated network and from a bridge; without one the failure says what to do."""
+    project.write("isolated.clnrm.toml", scenario())
+    project.write("bridge.clnrm.toml", scenario('network = "bridge"'))
+    project.write("none.clnrm.toml", scenario('network = "none"', step="true"))
+    run = project.run()
+    assert run.outcomes() == {"isolated": "passed", "bridge": "passed", "none": "failed"}, run.text
+    (message,) = run.failures("none")
+    assert message == (
+        "spans are expected, but no service of the scenario has a network to export them over: "
+        'take network = "none" away, or expect no spans'
+    )
+
+
+def test_the_runners_spans_count_only_where_asked_for(project: EndToEnd) -> None:
+    """``clnrm.step`` is found with ``from = "runner"``, and nearly found, with the reason, without."""
+    ours = '[[expect.span]]\nselect = {{ name = "clnrm.step"{} }}\n[expect]\nwait = 0.0\n'
+    project.write("asked.clnrm.toml", scenario(expect=ours.format(', from = "runner"')))
+    project.write("unasked.clnrm.toml", scenario(expect=ours.format("")))
+    run = project.run()
+    assert run.outcomes() == {"asked": "passed", "unasked": "failed"}, run.text
+    (failure,) = run.scenarios["unasked"]["failures"]
+    assert 'it is a span of the runner, which counts only with from = "runner"' in failure["details"]
+
+
+def test_an_sdk_that_is_set_to_grpc_is_told_so(project: EndToEnd) -> None:
+    """A variable of the file that keeps spans from us is named: in a warning, and with the failure."""
+    grpc = ", OTEL_EXPORTER_OTLP_PROTOCOL = 'grpc'"
+    expect = '[[expect.span]]\nselect = { name = "never" }\n[expect]\nwait = 0.0\n'
+    project.write("grpc.clnrm.toml", scenario(env=grpc, expect=expect))
+    run = project.run("-rw")
+    said = "step 'post': OTEL_EXPORTER_OTLP_PROTOCOL=grpc: spans are received over OTLP/HTTP only"
+    assert said in run.text
+    assert any(note.startswith(said) for note in run.scenarios["grpc"]["notes"])
+    assert f"note: {said}" in run.text
+    assert f"ScenarioWarning: {said}" in run.text
+
+
+def test_a_span_that_comes_late_is_waited_for(project: EndToEnd) -> None:
+    """A program in the background of a container that goes on running has ``wait`` for its spans."""
+    late = f"(until test -e /tmp/sent; do sleep 0.1; done; sleep 1; {POST}) >/dev/null 2>&1 & touch /tmp/sent"
+    counted = "[expect.counts]\nspans_total = { eq = 1 }\n[expect]\nwait = 30.0\n"
+    project.write("late.clnrm.toml", scenario(step=late, expect=counted))
+    run = project.run()
+    assert run.outcomes() == {"late": "passed"}, run.text
+
+
+def test_a_stranger_is_refused(project: EndToEnd) -> None:
+    """A token of nobody gets no span in: the step sees 401, and nothing arrives."""
+    stranger = POST.replace("$OTEL_EXPORTER_OTLP_ENDPOINT", "${OTEL_EXPORTER_OTLP_ENDPOINT%/t/*}/t/guessed")
+    nothing = "[expect.counts]\nspans_total = { eq = 0 }\n"
+    project.write(
+        "stranger.clnrm.toml", scenario(step=f"{stranger} 2>&1 | tee /dev/stderr; true", expect=nothing)
+    )
+    run = project.run()
+    assert run.outcomes() == {"stranger": "passed"}, run.text
+    assert "401" in run.steps("stranger")["post"]["stderr"]

@@ -1,0 +1,203 @@
+"""Specifications as the engine's API takes them; proxies; states as it tells them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import docker
+import pytest
+
+from pytest_clnrm.engine.api import ContainerSpec, Mount
+from pytest_clnrm.engine.container_config import create_arguments
+from pytest_clnrm.engine.containers import read_state
+from pytest_clnrm.engine.proxies import proxy_environment
+
+# Nothing is asked of it: its version is given.
+CLIENT = docker.APIClient("unix:///nowhere", version="1.41")
+
+
+def arguments(*, relabel: bool = False, published_on: str = "127.0.0.1", **changes: Any) -> dict[str, Any]:
+    """Return the arguments for a small container with *changes*."""
+    small: dict[str, Any] = {"name": "n", "image": "i", "memory_bytes": 1 << 26, "cpus": 0.5, "pids": 7}
+    spec = ContainerSpec(**{**small, **changes})
+    return create_arguments(
+        CLIENT,
+        spec,
+        labels={"ours": "1", "both": "ours"},
+        proxies={"http_proxy": "p", "A": "p"},
+        published_on=published_on,
+        relabel=relabel,
+    )
+
+
+def test_the_least_container() -> None:
+    """Limits, no network, no privileges; nothing else."""
+    found = arguments()
+    assert found["host_config"] == {
+        "Memory": 1 << 26,
+        "MemorySwap": 1 << 26,
+        "NanoCpus": 500_000_000,
+        "PidsLimit": 7,
+        "SecurityOpt": ["no-new-privileges"],
+        "Init": True,
+        "NetworkMode": "none",
+    }
+    assert found["labels"] == {"ours": "1", "both": "ours"}
+    assert not {"command", "entrypoint", "working_dir", "user", "ports", "networking_config"} & set(found)
+
+
+def test_variables_and_labels_of_the_container_win() -> None:
+    """Over the proxies' and over ours."""
+    found = arguments(env={"A": "own"}, labels={"both": "own"})
+    assert found["environment"] == {"http_proxy": "p", "A": "own"}
+    assert found["labels"] == {"ours": "1", "both": "own"}
+    assert found["use_config_proxy"] is False
+
+
+@pytest.mark.parametrize(
+    ("command", "replace", "entrypoint", "cmd"),
+    [
+        (("a", "b"), False, None, ["a", "b"]),
+        (("a", "b"), True, ["a"], ["b"]),
+        (("a",), True, ["a"], []),
+        ((), True, None, None),
+        (None, True, None, None),
+    ],
+)
+def test_command_and_entrypoint(
+    *, command: tuple[str, ...] | None, replace: bool, entrypoint: list[str] | None, cmd: list[str] | None
+) -> None:
+    """A command replaces the entrypoint only where asked to."""
+    found = arguments(command=command, replace_entrypoint=replace)
+    assert (found.get("entrypoint"), found.get("command")) == (entrypoint, cmd)
+
+
+def test_mounts() -> None:
+    """SELinux needs the form that carries `z`; a colon in a path the other one."""
+    mounts = (
+        Mount(source="/a", target="/x", read_only=True),
+        Mount(source="/b", target="/y", read_only=False),
+        Mount(source="/c:d", target="/z", read_only=True),
+    )
+    host = arguments(mounts=mounts, relabel=True)["host_config"]
+    assert host["Binds"] == ["/a:/x:ro,z", "/b:/y:rw,z"]
+    assert host["Mounts"] == [{"Target": "/z", "Source": "/c:d", "Type": "bind", "ReadOnly": True}]
+    assert arguments(mounts=mounts)["host_config"]["Binds"] == ["/a:/x:ro", "/b:/y:rw"]
+
+
+def test_everything_else() -> None:
+    """GPUs, scratch folders, further hosts, where and as whom."""
+    found = arguments(gpus=2, tmpfs=("/t",), extra_hosts={"h": "10.0.0.1"}, workdir="/w", user="u")
+    host = found["host_config"]
+    request = host["DeviceRequests"][0]
+    assert (request["Count"], request["Capabilities"]) == (2, [["gpu"]])
+    assert host["Tmpfs"] == {"/t": "rw,exec,nosuid,nodev,mode=1777"}
+    assert host["ExtraHosts"] == ["h:10.0.0.1"]
+    assert (found["working_dir"], found["user"]) == ("/w", "u")
+
+
+def test_ports_are_published_on_a_free_port() -> None:
+    """On the address that is given."""
+    found = arguments(ports=(80, 443), published_on="0.0.0.0")  # noqa: S104 -- what it is about
+    assert found["host_config"]["PortBindings"] == {
+        "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": ""}],  # noqa: S104
+        "443/tcp": [{"HostIp": "0.0.0.0", "HostPort": ""}],  # noqa: S104
+    }
+    assert found["ports"] == [80, 443]
+
+
+def test_names_on_the_first_network() -> None:
+    """Given at creation; the engine's own networks know no further names."""
+    found = arguments(networks=("net", "other"), aliases=("db", "d"))
+    assert found["host_config"]["NetworkMode"] == "net"
+    assert found["networking_config"]["EndpointsConfig"] == {"net": {"Aliases": ["db", "d"]}}
+    found = arguments(networks=("bridge",), aliases=("db",))
+    assert found["host_config"]["NetworkMode"] == "bridge"
+    assert "networking_config" not in found
+
+
+SETTINGS = {
+    "proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "corp"}, "tcp://e": {"httpsProxy": "s"}}
+}
+
+
+def test_a_proxy_does_not_stand_between_containers() -> None:
+    """Names of the scenario are reached without it, and so is what the user says."""
+    found = proxy_environment(SETTINGS, "unix:///x", {}, ("db", "corp"))
+    assert found == {
+        "http_proxy": "http://p:1",
+        "HTTP_PROXY": "http://p:1",
+        "no_proxy": "corp,localhost,127.0.0.1,db",
+        "NO_PROXY": "corp,localhost,127.0.0.1,db",
+    }
+
+
+def test_each_engine_may_have_its_own_proxy() -> None:
+    """An entry for its address comes before the default."""
+    found = proxy_environment(SETTINGS, "tcp://e", {}, ())
+    assert (found["HTTPS_PROXY"], found["no_proxy"]) == ("s", "localhost,127.0.0.1")
+    assert "http_proxy" not in found
+
+
+def test_the_containers_own_variables_win() -> None:
+    """In either spelling; a proxy of its own gets the exceptions as well."""
+    env = {"HTTP_PROXY": "own"}
+    assert proxy_environment({}, "u", env, ("db",)) == dict.fromkeys(
+        ("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,db"
+    )
+    assert proxy_environment(SETTINGS, "u", {"http_proxy": "own", "NO_PROXY": "mine"}, ("db",)) == {}
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"proxies": None}, {"proxies": {"default": "odd"}}, {"proxies": []}]
+)
+def test_without_a_proxy_nothing_is_set(settings: dict[str, Any]) -> None:
+    """Also where the settings are not as they should be."""
+    assert proxy_environment(settings, "u", {"A": "b"}, ("db",)) == {}
+
+
+def test_a_state_is_read_from_the_engines_answer() -> None:
+    """Ports that are published (IPv4 first), addresses that there are."""
+    state = read_state(
+        {
+            "Id": "1",
+            "State": {"Running": True, "ExitCode": 0, "Health": {"Status": "starting"}},
+            "NetworkSettings": {
+                "Ports": {
+                    "80/tcp": [
+                        {"HostIp": "127.0.0.1", "HostPort": "49153"},
+                        {"HostIp": "::", "HostPort": "1"},
+                    ],
+                    "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "2"}],
+                    "90/tcp": None,
+                },
+                "Networks": {"a": {"IPAddress": "10.0.0.2"}, "b": {"IPAddress": ""}, "c": None},
+            },
+        },
+        host="there",
+    )
+    assert (state.running, state.exit_code, state.health) == (True, None, "starting")
+    assert state.ports == {80: ("there", 49153)}
+    assert state.addresses == {"a": "10.0.0.2"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "exit_code"),
+    [
+        ({"ExitCode": 0, "StartedAt": "0001-01-01T00:00:00Z"}, None),
+        ({"ExitCode": 127, "StartedAt": "0001-01-01T00:00:00Z"}, 127),
+        ({"ExitCode": 0, "StartedAt": "2026-01-01T00:00:00Z"}, 0),
+        ({"ExitCode": 0}, None),
+    ],
+)
+def test_an_exit_code_is_one_of_a_container_that_ended(facts: dict[str, Any], exit_code: int | None) -> None:
+    """One that was never started has none, unless the start itself failed."""
+    state = read_state({"Id": "1", "State": {"Running": False, **facts}}, host="h")
+    assert state.exit_code == exit_code
+
+
+def test_an_error_of_the_engine_is_told_in_plain_words() -> None:
+    """A health check that is switched off is none."""
+    facts = {"Running": False, "ExitCode": 127, "Error": "No such image: x", "Health": {"Status": "none"}}
+    state = read_state({"Id": "1", "State": facts}, host="h")
+    assert (state.error, state.health) == ("no such image on the engine: x", "")

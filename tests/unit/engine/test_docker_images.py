@@ -1,0 +1,345 @@
+"""Images, builds, networks and logs against a client that answers by the book."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import docker.errors
+import pytest
+
+from pytest_clnrm.engine import builds
+from pytest_clnrm.engine.builds import BuildRequest, build_by_api, build_by_command, command_with_buildkit
+from pytest_clnrm.engine.containers import remove_container
+from pytest_clnrm.engine.images import Images, lock_name, read_image
+from pytest_clnrm.engine.logs import LineSearch
+from pytest_clnrm.engine.networks import SPACE, create_network, remove_network, subnets
+from pytest_clnrm.engine.pull_progress import PullProgress
+from pytest_clnrm.errors import EngineError, ImageError
+
+
+def test_an_image_is_read_from_the_engines_answer() -> None:
+    """An entrypoint stands before the command; a health check may be switched off; all may be missing."""
+    image = read_image(
+        "r", {"Id": "i", "Config": {"Entrypoint": ["e"], "Cmd": ["c"], "Volumes": {"/b": {}, "/a": {}}}}
+    )
+    assert (image.command, image.entrypoint, image.volumes) == (("e", "c"), ("e",), ("/a", "/b"))
+    assert not image.has_healthcheck
+    assert read_image("r", {"Id": "i", "Config": {"Healthcheck": {"Test": ["CMD", "x"]}}}).has_healthcheck
+    assert not read_image("r", {"Id": "i", "Config": {"Healthcheck": {"Test": ["NONE"]}}}).has_healthcheck
+    assert read_image("r", {"Id": "i", "Config": None}).command == ()
+
+
+def test_progress_adds_up_layers() -> None:
+    """Messages about other things change nothing; a layer that is loaded counts as whole."""
+    progress = PullProgress("r")
+    assert progress.text == "pulling r"
+    assert not progress.feed({"status": "Pulling from library/r", "id": "latest"})
+    assert not progress.feed({"status": "Digest: sha256:1"})
+    assert progress.feed({"status": "Pulling fs layer", "id": "a"})
+    assert progress.feed({"status": "Already exists", "id": "b"})
+    assert progress.text == "pulling r: 1 of 2 layers"
+    detail = {"current": 3_100_000, "total": 8_000_000}
+    assert progress.feed({"status": "Downloading", "id": "a", "progressDetail": detail})
+    assert progress.text == "pulling r: 1 of 2 layers, 3 of 8 MB"
+    assert not progress.feed(
+        {"status": "Downloading", "id": "a", "progressDetail": {**detail, "current": 3_200_000}}
+    )
+    assert progress.feed(
+        {"status": "Extracting", "id": "a", "progressDetail": {"current": 1, "total": 8_000_000}}
+    )
+    assert progress.text == "pulling r: 1 of 2 layers, 8 of 8 MB"
+    assert progress.feed({"status": "Pull complete", "id": "a"})
+    assert progress.text == "pulling r: 2 of 2 layers, 8 of 8 MB"
+
+
+class Puller:
+    """Knows no image; answers pulls with events."""
+
+    def __init__(self, *events: dict[str, Any], broken: bool = False) -> None:
+        self.events = events
+        self.broken = broken
+        self.pulls: list[dict[str, Any]] = []
+
+    def inspect_image(self, reference: str) -> dict[str, Any]:
+        """Know nothing."""
+        raise docker.errors.ImageNotFound(reference)
+
+    def pull(self, reference: str, **options: Any) -> Iterator[dict[str, Any]]:
+        """Answer with the events."""
+        self.pulls.append({"reference": reference, **options})
+        if self.broken and "auth_config" not in options:
+            raise docker.errors.DockerException("Credentials store error")
+        return iter(self.events)
+
+
+def test_a_pull_that_the_engine_reports_as_failed() -> None:
+    """Its detailed message counts."""
+    client = Puller({"status": "x"}, {"error": "short", "errorDetail": {"message": "toomanyrequests: wait"}})
+    with pytest.raises(ImageError, match=r"^cannot pull the image 'r': the registry's rate limit"):
+        Images(client, lambda _: nullcontext()).ensure("r", "missing", None)  # type: ignore[arg-type]
+    client = Puller({"error": "toomanyrequests"})
+    with pytest.raises(ImageError, match="rate limit"):
+        Images(client, lambda _: nullcontext()).ensure("r", "always", None)  # type: ignore[arg-type]
+
+
+def test_a_pull_that_leads_to_nothing() -> None:
+    """An engine that says yes and has no image; credentials that cannot be had are done without."""
+    client = Puller(broken=True)
+    with pytest.raises(ImageError, match=r"^cannot use the image 'r': it is not on the engine although"):
+        Images(client, lambda _: nullcontext()).ensure("r", "missing", None)  # type: ignore[arg-type]
+    assert [each.get("auth_config") for each in client.pulls] == [None, {}]
+
+
+def test_names_of_locks_are_names_of_files() -> None:
+    """Whatever stands in a reference; different ones for different subjects."""
+    assert lock_name("pull", "a/b:c@d").replace("-", "").isalnum()
+    assert len({lock_name("pull", "a"), lock_name("pull", "b"), lock_name("build", "a")}) == 3
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """Return a folder with a Dockerfile."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    return tmp_path
+
+
+def request_for(context: Path, **options: Any) -> BuildRequest:
+    """Return a request with *options*."""
+    return BuildRequest(str(context), **{"dockerfile": None, "target": None, "args": {}, **options})
+
+
+def test_what_cannot_be_built_is_refused_at_once(context: Path) -> None:
+    """The message names what is missing."""
+    request_for(context).check()
+    with pytest.raises(ImageError, match=r"^cannot build an image: there is no folder .*/nosuch$"):
+        request_for(context / "nosuch").check()
+    with pytest.raises(ImageError, match=r"there is no file .*/other$"):
+        request_for(context, dockerfile="other").check()
+
+
+def test_the_same_request_has_the_same_tag(context: Path) -> None:
+    """And any other another one."""
+    tags = [
+        request_for(context).tag,
+        request_for(context, args={"a": "b"}).tag,
+        request_for(context, target="t").tag,
+        request_for(context, dockerfile="d").tag,
+        request_for(context / "x").tag,
+    ]
+    assert len(set(tags)) == 5
+    assert (
+        request_for(context, args={"a": "1", "b": "2"}).tag
+        == request_for(context, args={"b": "2", "a": "1"}).tag
+    )
+
+
+@pytest.fixture
+def docker_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a ``docker`` that notes how it is called; a file ``fail`` beside it makes it fail."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    command = folder / "docker"
+    command.write_text(
+        "#!/usr/bin/env python3\nimport json, os, sys\nfrom pathlib import Path\n"
+        "here = Path(__file__).parent\n"
+        "names = ('DOCKER_HOST', 'DOCKER_CONTEXT', 'DOCKER_BUILDKIT')\n"
+        "call = [sys.argv[1:], {each: os.environ.get(each) for each in names}]\n"
+        "(here / 'call.json').write_text(json.dumps(call))\n"
+        "for number in range(100): print('line', number)\n"
+        "sys.exit((here / 'fail').exists())\n"
+    )
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
+    command_with_buildkit.cache_clear()
+    yield command
+    command_with_buildkit.cache_clear()
+
+
+def test_a_build_by_the_command_goes_to_our_engine(docker_command: Path, context: Path) -> None:
+    """Whatever context the user has chosen for the command itself."""
+    request = request_for(context, dockerfile="Dockerfile", target="t", args={"A": "b c"}, labels={"l": "v"})
+    build_by_command(request, command=str(docker_command), url="unix:///our.sock")
+    argv, env = json.loads((docker_command.parent / "call.json").read_text())
+    assert argv == [
+        *("build", "--progress=plain", "--load", "--tag", request.tag, "--file", f"{context}/Dockerfile"),
+        *("--target", "t", "--build-arg", "A=b c", "--label", "l=v", str(context)),
+    ]
+    assert env == {"DOCKER_HOST": "unix:///our.sock", "DOCKER_CONTEXT": None, "DOCKER_BUILDKIT": "1"}
+    build_by_command(request_for(context), command=str(docker_command), url="u")
+    argv, _ = json.loads((docker_command.parent / "call.json").read_text())
+    assert argv[3:] == ["--tag", request_for(context).tag, str(context)]
+
+
+def test_a_build_by_the_command_that_fails(docker_command: Path, context: Path) -> None:
+    """The end of its output, not all of it."""
+    (docker_command.parent / "fail").touch()
+    with pytest.raises(ImageError, match=r"(?s)the end of its output:\n    line 70\n.*line 99$"):
+        build_by_command(request_for(context), command=str(docker_command), url="u")
+
+
+def test_the_command_is_used_where_it_has_buildkit(
+    docker_command: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked once."""
+    assert command_with_buildkit() == str(docker_command)
+    (docker_command.parent / "fail").touch()
+    assert command_with_buildkit() == str(docker_command)
+    command_with_buildkit.cache_clear()
+    assert command_with_buildkit() == ""
+    command_with_buildkit.cache_clear()
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert command_with_buildkit() == ""
+
+
+class Builder:
+    """Answers builds; credentials are broken until the settings are replaced."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.settings: list[Any] = []
+
+    def build(self, **_: Any) -> Iterator[dict[str, Any]]:
+        """Give the next answer."""
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return iter(answer)
+
+    def reload_config(self, path: str | None = None) -> None:
+        """Remember what the settings were."""
+        self.settings.append(path and json.loads(Path(path).read_text()))
+
+
+def build(client: Builder, context: Path) -> None:
+    """Build *context* with *client*."""
+    build_by_api(client, request_for(context))  # type: ignore[arg-type]
+
+
+def test_a_build_by_the_api(context: Path) -> None:
+    """An error of the engine ends it, with what was said before."""
+    build(Builder([{"stream": "Step 1\n"}, {"aux": {"ID": "i"}}]), context)
+    with pytest.raises(ImageError, match=r"its output:\n    Step 1\n    it broke$"):
+        build(Builder([{"stream": "Step 1\n"}, {"error": "it broke"}, {"stream": "never"}]), context)
+    with pytest.raises(ImageError, match=r"^cannot build the image of .*: refused$"):
+        build(Builder(docker.errors.APIError("x", explanation="refused")), context)
+
+
+def test_a_build_without_credentials(context: Path) -> None:
+    """The user's settings are back afterwards."""
+    client = Builder(docker.errors.DockerException("helper"), [{"stream": "ok"}])
+    build(client, context)
+    assert client.settings == [{"auths": {"registry.invalid": {}}}, None]
+    assert builds.build_by_api is build_by_api
+
+
+class Networks:
+    """Refuses networks by text, removes none."""
+
+    def __init__(self, *refusals: str) -> None:
+        self.refusals = list(refusals)
+        self.asked: list[str] = []
+
+    def create_network(self, name: str, *, ipam: Any, **_: Any) -> dict[str, str]:
+        """Refuse as long as there are refusals."""
+        self.asked.append(ipam["Config"][0]["Subnet"] if ipam else "")
+        if self.refusals:
+            raise docker.errors.APIError("x", explanation=self.refusals.pop(0))
+        return {"Id": name}
+
+    def remove_network(self, network: str) -> None:
+        """Refuse."""
+        raise docker.errors.APIError(network, explanation="odd")
+
+
+def create(client: Networks) -> str:
+    """Create a network."""
+    return create_network(client, "n", internal=True, labels={})  # type: ignore[arg-type]
+
+
+POOL = "could not find an available, non-overlapping IPv4 address pool among the defaults to assign"
+OVERLAP = "Pool overlaps with other one on this address space"
+
+
+def test_subnets_are_different_and_ours() -> None:
+    """Each of 16 addresses inside the space."""
+    found = list(subnets(random.SystemRandom()))
+    assert len(set(found)) == len(found) == 64
+    assert all(each.startswith("10.251.") and each.endswith("/28") for each in found)
+
+
+def test_a_network_is_tried_with_our_own_addresses_when_the_pool_is_empty() -> None:
+    """The engine's choice first; what it refuses is not asked for again."""
+    client = Networks(POOL, OVERLAP)
+    assert create(client) == "n"
+    assert client.asked[0] == ""
+    assert len(set(client.asked)) == 3
+
+
+def test_addresses_that_are_all_taken() -> None:
+    """An end, and what to do."""
+    with pytest.raises(EngineError, match=rf"64 subnets tried in {SPACE}: remove networks"):
+        create(Networks(POOL, *[OVERLAP] * 64))
+
+
+@pytest.mark.parametrize("refusals", [["odd"], [POOL, "odd"], [OVERLAP]])
+def test_other_refusals_are_errors(refusals: list[str]) -> None:
+    """Nothing else is tried."""
+    client = Networks(*refusals)
+    with pytest.raises(EngineError, match=r"^cannot create the network 'n': "):
+        create(client)
+    assert len(client.asked) == len(refusals)
+
+
+def test_a_network_that_cannot_be_removed() -> None:
+    """The engine's reason."""
+    with pytest.raises(EngineError, match=r"^cannot remove a network: odd$"):
+        remove_network(Networks(), "n")  # type: ignore[arg-type]
+
+
+class Remover:
+    """Answers removals in turn: a status and text, or success."""
+
+    def __init__(self, *answers: tuple[int, str]) -> None:
+        self.answers = list(answers)
+
+    def remove_container(self, container: str, *, v: bool, force: bool) -> None:
+        """Answer."""
+        assert v
+        assert force
+        if self.answers:
+            status, text = self.answers.pop(0)
+            kind = docker.errors.NotFound if status == 404 else docker.errors.APIError
+            raise kind(container, response=SimpleNamespace(status_code=status), explanation=text)  # type: ignore[arg-type]
+
+
+def test_a_removal_is_repeated_until_the_container_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another one removes it, or it does not die at once; not for ever."""
+    monkeypatch.setattr("pytest_clnrm.engine.containers._REMOVAL_POLL_S", 0.001)
+    busy = (409, "removal of container c is already in progress")
+    deaf = (500, "Could not kill running container c, cannot remove")
+    remove_container(Remover(busy, deaf, (404, "No such container")), "c")  # type: ignore[arg-type]
+    remove_container(Remover(), "c")  # type: ignore[arg-type]
+    with pytest.raises(EngineError, match=r"^cannot remove the container: odd$"):
+        remove_container(Remover((500, "odd")), "c")  # type: ignore[arg-type]
+    monkeypatch.setattr("pytest_clnrm.engine.containers._REMOVAL_S", -1)
+    with pytest.raises(EngineError, match=r"^cannot remove the container: removal of"):
+        remove_container(Remover(busy), "c")  # type: ignore[arg-type]
+
+
+def test_a_line_is_found_however_it_arrives() -> None:
+    """In pieces, unfinished, with Windows' line ends; not across lines; a long line costs no memory."""
+    search = LineSearch(r"^ready (\d+)$")
+    assert not search.feed(b"not ready 1\nrea")
+    assert not search.feed(b"dy \n")
+    assert search.feed(b"ready 80\r\n")
+    search = LineSearch("end$")
+    assert not search.feed(b"x" * 200_000)
+    assert not search.feed("ü".encode()[:1])
+    assert search.feed("ü".encode()[1:] + b"end")

@@ -1,0 +1,100 @@
+"""Services start in the order of depends_on, and what keeps a container alive."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from pytest_clnrm.engine.services import KEEP_ALIVE, effective_command, start_in_order
+from pytest_clnrm.scenario.model import Service
+
+
+def service(name: str, *depends_on: str) -> Service:
+    """Return a service that depends on others."""
+    return Service(name=name, image="i", depends_on=depends_on)
+
+
+def test_dependencies_come_first() -> None:
+    """A service starts after all it depends on, whatever the file's order."""
+    started: list[str] = []
+    services = [service("app", "db", "cache"), service("db", "disk"), service("cache"), service("disk")]
+    start_in_order(services, lambda each, _cancelled: started.append(each.name))
+    assert sorted(started) == ["app", "cache", "db", "disk"]
+    assert started.index("disk") < started.index("db") < started.index("app")
+    assert started[-1] == "app"
+
+
+def test_independent_services_start_side_by_side() -> None:
+    """Two services that wait for each other's start both start: they run at the same time."""
+    barrier = threading.Barrier(2, timeout=10)
+
+    def start(_each: Service, _cancelled: Callable[[], bool]) -> None:
+        barrier.wait()
+
+    start_in_order([service("a"), service("b")], start)
+    assert barrier.broken is False
+
+
+def test_the_first_error_counts_and_stops_the_rest() -> None:
+    """The error that came first is raised; dependants do not start; others are told to give up."""
+    started: list[str] = []
+    waiting = threading.Event()
+
+    def start(each: Service, cancelled: Callable[[], bool]) -> None:
+        started.append(each.name)
+        if each.name == "bad":
+            assert waiting.wait(10)
+            raise RuntimeError("bad failed")
+        if each.name == "slow":
+            waiting.set()
+            while not cancelled():
+                threading.Event().wait(0.001)
+            raise RuntimeError("slow was given up")
+
+    with pytest.raises(RuntimeError, match="bad failed"):
+        start_in_order([service("slow"), service("bad"), service("after", "bad")], start)
+    assert sorted(started) == ["bad", "slow"]
+
+
+def test_one_service_starts_in_the_callers_thread() -> None:
+    """No thread is started where nothing can run side by side."""
+    seen: list[str] = []
+    start_in_order([service("a")], lambda _each, _cancelled: seen.append(threading.current_thread().name))
+    assert seen == [threading.current_thread().name]
+
+
+@pytest.mark.parametrize(
+    ("image_command", "entrypoint", "expected"),
+    [
+        (["sh"], [], (KEEP_ALIVE, False)),
+        (["/bin/bash"], [], (KEEP_ALIVE, False)),
+        (["python3"], [], (KEEP_ALIVE, False)),
+        ([], [], (KEEP_ALIVE, True)),
+        (["docker-entrypoint.sh", "node"], ["docker-entrypoint.sh"], (KEEP_ALIVE, False)),
+        (["docker-entrypoint.sh", "postgres"], ["docker-entrypoint.sh"], (None, False)),
+        (["nginx", "-g", "daemon off;"], [], (None, False)),
+        (["sh", "-c", "serve"], [], (None, False)),
+        (["/bin/sh"], ["/bin/sh"], (KEEP_ALIVE, True)),
+        (["/app"], ["/app"], (None, False)),
+    ],
+)
+def test_effective_command(
+    image_command: list[str], entrypoint: list[str], expected: tuple[tuple[str, ...] | None, bool]
+) -> None:
+    """A bare shell or interpreter is kept alive; an image with a service of its own runs it."""
+    command = effective_command(service("a"), image_command=image_command, entrypoint=entrypoint)
+    assert command == expected
+
+
+def test_a_command_of_the_file_wins() -> None:
+    """A command in the file is used as it is, with the image's entrypoint."""
+    given = Service(name="a", image="i", command=("serve", "--port", "1"))
+    assert effective_command(given, image_command=["sh"], entrypoint=[]) == (("serve", "--port", "1"), False)
+
+
+def test_the_default_container_is_always_kept_alive() -> None:
+    """The container of steps without a service runs no service, whatever its image would run."""
+    given = Service(name="default", image="i", implicit=True)
+    assert effective_command(given, image_command=["nginx"], entrypoint=[]) == (KEEP_ALIVE, True)

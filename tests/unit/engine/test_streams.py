@@ -1,0 +1,186 @@
+"""The framed stream taken apart; sending and receiving on one connection."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_clnrm.engine.streams import Connection, Demultiplexer
+
+
+def frame(stream: int, payload: bytes) -> bytes:
+    """Return one frame of the engine."""
+    return bytes([stream, 0, 0, 0]) + len(payload).to_bytes(4, "big") + payload
+
+
+@given(
+    frames=st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=40)), max_size=8),
+    cuts=st.lists(st.integers(0, 400), max_size=12),
+)
+def test_any_cut_of_the_stream_gives_the_same_output(
+    frames: list[tuple[int, bytes]], cuts: list[int]
+) -> None:
+    """Frames may arrive in pieces, several at once, and be empty."""
+    data = b"".join(frame(*each) for each in frames)
+    places = [0, *sorted(min(each, len(data)) for each in cuts), len(data)]
+    demultiplexer = Demultiplexer()
+    found = {"stdout": b"", "stderr": b""}
+    for start, end in itertools.pairwise(places):
+        for stream, piece in demultiplexer.feed(data[start:end]):
+            assert piece
+            found[stream] += piece
+    assert found["stdout"] == b"".join(payload for number, payload in frames if number == 1)
+    assert found["stderr"] == b"".join(payload for number, payload in frames if number == 2)
+
+
+def test_a_piece_is_handed_on_before_its_frame_is_complete() -> None:
+    """A frame of 4 GB does not have to fit into memory."""
+    demultiplexer = Demultiplexer()
+    header = bytes([1, 0, 0, 0, 255, 255, 255, 255])
+    assert list(demultiplexer.feed(header + b"begin")) == [("stdout", b"begin")]
+    assert list(demultiplexer.feed(b"more")) == [("stdout", b"more")]
+
+
+class Response:
+    """As much of a response as a connection looks at."""
+
+    def __init__(self, reader: Any) -> None:
+        self.raw = SimpleNamespace(_fp=SimpleNamespace(fp=reader))
+        self.closed = False
+
+    def close(self) -> None:
+        """Remember it."""
+        self.raw._fp.fp.close()
+        self.closed = True
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Any, socket.socket]]:
+    """Return what docker-py would return of a socket, and the engine's end of it."""
+    ours, theirs = socket.socketpair()
+    reader = ours.makefile("rb")
+    raw: Any = reader.raw
+    raw._response = Response(reader)
+    yield raw, theirs
+    theirs.close()
+    ours.close()
+
+
+def test_what_came_with_the_headers_is_not_lost(pair: tuple[Any, socket.socket]) -> None:
+    """The reader of the headers may have taken more than these."""
+    raw, theirs = pair
+    theirs.sendall(b"headers\r\nearly")
+    reader = raw._response.raw._fp.fp
+    assert reader.readline() == b"headers\r\n"
+    connection = Connection(raw)
+    theirs.sendall(b"late")
+    assert connection.receive(None) == b"early"
+    assert connection.receive(None) == b"late"
+    connection.close()
+    assert raw._response.closed
+
+
+def test_a_deadline_is_told_from_the_end(pair: tuple[Any, socket.socket]) -> None:
+    """None for the one, no bytes for the other."""
+    raw, theirs = pair
+    connection = Connection(raw)
+    assert connection.receive(time.monotonic() + 0.01) is None
+    assert connection.receive(time.monotonic() - 1) is None
+    theirs.close()
+    assert connection.receive(time.monotonic() + 60) == b""
+    connection.close()
+
+
+def test_sending_and_receiving_do_not_block_each_other(pair: tuple[Any, socket.socket]) -> None:
+    """An echo of more than any buffer holds comes back whole; the input has an end."""
+    raw, theirs = pair
+    data = os.urandom(1_000_000)
+
+    def echo() -> None:
+        while piece := theirs.recv(4096):
+            theirs.sendall(piece)
+        theirs.shutdown(socket.SHUT_WR)
+
+    thread = threading.Thread(target=echo)
+    thread.start()
+    connection = Connection(raw, data)
+    found = bytearray()
+    while piece := connection.receive(None):
+        found += piece
+    thread.join()
+    connection.close()
+    assert bytes(found) == data
+
+
+def test_input_that_is_not_wanted_is_dropped(pair: tuple[Any, socket.socket]) -> None:
+    """The other side has gone: that is an end, not an error."""
+    raw, theirs = pair
+    theirs.close()
+    connection = Connection(raw, b"x" * 1_000_000)
+    assert connection.receive(None) == b""
+    connection.close()
+
+
+def test_a_connection_that_breaks_has_ended(pair: tuple[Any, socket.socket]) -> None:
+    """Why it broke, the engine tells."""
+    raw, _ = pair
+    connection = Connection(raw)
+    raw._sock.close()
+    raw._response.raw._fp.fp.detach()
+    raw._sock.detach()
+    assert connection.receive(None) == b""
+
+
+class Process:
+    """As much of an ssh process as a connection uses: it answers with what it was sent."""
+
+    def __init__(self) -> None:
+        read, write = os.pipe()
+        self.stdout: Any = os.fdopen(read, "rb")
+        self._answer = write
+        read, write = os.pipe()
+        self._question = read
+        self.stdin: Any = os.fdopen(write, "wb", buffering=0)
+        self.ended = False
+        self._thread = threading.Thread(target=self._echo)
+        self._thread.start()
+
+    def _echo(self) -> None:
+        while piece := os.read(self._question, 1000):
+            os.write(self._answer, piece)
+        os.close(self._answer)
+        os.close(self._question)
+
+    def terminate(self) -> None:
+        """End it."""
+        self.ended = True
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        self._thread.join()
+
+
+def test_over_ssh_the_stream_is_that_of_a_process() -> None:
+    """Its standard input is closed after the last byte; it is ended with the connection."""
+    process = Process()
+    raw = SimpleNamespace(proc=process, _response=Response(process.stdout))
+    connection = Connection(raw, b"x" * 100_000)
+    found = bytearray()
+    while piece := connection.receive(None):
+        found += piece
+    assert len(found) == 100_000
+    connection.close()
+    assert process.ended
+    assert isinstance(process.stdout, io.BufferedReader)
+    assert process.stdout.closed
