@@ -1,0 +1,177 @@
+"""Who may be granted now: pure functions over the ledger's state.
+
+The rule: waiters stand in one queue, ordered by (priority, start of the run, place in the collection). The
+first one that the host has no room for is the head, and nobody behind it is granted anything. A waiter that
+the host has room for, but its own run's budget has not, is passed over: it is not the head for others.
+
+The host's budget is, for each resource, the largest budget among the runs that live.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Literal
+
+from pytest_clnrm.admission.demand import NOTHING, Budget, Demand, total
+from pytest_clnrm.admission.state import Evicted, LeaseEntry, RunEntry, State, WaiterEntry
+
+__all__ = ["Grant", "Holdup", "applied", "grant", "grants", "holdup", "host_budget", "in_order", "used"]
+
+Holdup = Literal["", "own run's budget", "host's budget", "others before it"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A waiter that may have what it demands now.
+
+    :param evict: ids of the idle leases whose room it takes.
+    """
+
+    waiter: WaiterEntry
+    evict: tuple[str, ...] = ()
+
+
+def in_order(state: State) -> tuple[WaiterEntry, ...]:
+    """Return the waiters, first one first."""
+    started = {run.run: run.started_s for run in state.runs}
+
+    def key(waiter: WaiterEntry) -> tuple[int, float, str, int, float, str]:
+        return (
+            waiter.priority,
+            started.get(waiter.run, waiter.since_s),
+            waiter.run,
+            waiter.index,
+            waiter.since_s,
+            waiter.ticket,
+        )
+
+    return tuple(sorted(state.waiters, key=key))
+
+
+def host_budget(state: State) -> Budget | None:
+    """Return what all runs together may hold, None without a run."""
+    if not state.runs:
+        return None
+    return reduce(Budget.larger, (run.budget for run in state.runs))
+
+
+def used(state: State) -> Demand:
+    """Return what is held, by leases (idle and dead owners' ones too) and by other ledgers."""
+    return total(lease.demand for lease in state.leases) + state.foreign
+
+
+def grants(state: State) -> tuple[Grant, ...]:
+    """Return all that may be granted now, in order."""
+    return _decide(state)[0]
+
+
+def grant(state: State, ticket: str) -> Grant | None:
+    """Return what the waiter *ticket* may have now, None if it has to wait."""
+    return next((each for each in grants(state) if each.waiter.ticket == ticket), None)
+
+
+def holdup(state: State, ticket: str) -> Holdup:
+    """Return why the waiter *ticket* has to wait, "" if nothing holds it back."""
+    return _decide(state)[1].get(ticket, "others before it")
+
+
+def applied(state: State, given: Grant, now_s: float) -> State:
+    """Return *state* with the waiter of *given* turned into a lease of the same id."""
+    waiter = given.waiter
+    lease = LeaseEntry(
+        lease=waiter.ticket,
+        owner=waiter.owner,
+        run=waiter.run,
+        demand=waiter.demand,
+        granted_s=now_s,
+        label=waiter.label,
+        evicted=tuple(
+            Evicted(lease=each.lease, owner=each.owner, info=each.info)
+            for each in state.leases
+            if each.lease in given.evict
+        ),
+    )
+    return replace(
+        state,
+        waiters=tuple(each for each in state.waiters if each.ticket != waiter.ticket),
+        leases=(*(each for each in state.leases if each.lease not in given.evict), lease),
+    )
+
+
+class _Room:
+    """What is held while grants are being decided."""
+
+    def __init__(self, state: State, host: Budget) -> None:
+        self._host = host
+        self._held = used(state)
+        self._held_by: dict[str, Demand] = {}
+        for lease in state.leases:
+            self._held_by[lease.run] = self._held_by.get(lease.run, NOTHING) + lease.demand
+        self._idle = sorted(
+            (lease for lease in state.leases if lease.idle_since_s is not None),
+            key=lambda lease: (lease.idle_since_s, lease.lease),
+        )
+
+    def lacks_own(self, run: RunEntry, demand: Demand, evict: list[LeaseEntry]) -> bool:
+        """Return True if *run* may not hold *demand* too; append to *evict* what of its own has to go."""
+        while over := run.budget.exceeded_by(self._left(self._held_by.get(run.run, NOTHING), evict) + demand):
+            victim = self._oldest(over, evict, run.run)
+            if victim is None:
+                return True
+            evict.append(victim)
+        return False
+
+    def lacks_host(self, demand: Demand, evict: list[LeaseEntry]) -> bool:
+        """Return True if the host has no room for *demand*; append to *evict* what has to go."""
+        while over := self._host.exceeded_by(self._left(self._held, evict) + demand):
+            victim = self._oldest(over, evict, None)
+            if victim is None:
+                return True
+            evict.append(victim)
+        return False
+
+    def take(self, run: RunEntry, demand: Demand, evict: list[LeaseEntry]) -> None:
+        """Count *demand* as held by *run*, and *evict* as gone."""
+        for lease in evict:
+            self._idle.remove(lease)
+            self._held_by[lease.run] = self._held_by[lease.run].minus(lease.demand)
+        self._held = self._left(self._held, evict) + demand
+        self._held_by[run.run] = self._held_by.get(run.run, NOTHING) + demand
+
+    def _oldest(self, over: tuple[str, ...], taken: list[LeaseEntry], run: str | None) -> LeaseEntry | None:
+        for lease in self._idle:
+            if lease not in taken and run in {None, lease.run} and lease.demand.shares(over):
+                return lease
+        return None
+
+    @staticmethod
+    def _left(held: Demand, evict: list[LeaseEntry]) -> Demand:
+        return held.minus(total(lease.demand for lease in evict))
+
+
+def _decide(state: State) -> tuple[tuple[Grant, ...], dict[str, Holdup]]:
+    """Return the grants, and of each waiter that was looked at why it has to wait."""
+    host = host_budget(state)
+    if host is None:
+        return (), {}
+    runs = {run.run: run for run in state.runs}
+    room = _Room(state, host)
+    given: list[Grant] = []
+    why: dict[str, Holdup] = {}
+    for waiter in in_order(state):
+        run = runs.get(waiter.run)
+        if run is None:
+            continue
+        evict: list[LeaseEntry] = []
+        lacks_own = room.lacks_own(run, waiter.demand, evict)
+        if room.lacks_host(waiter.demand, evict):
+            why[waiter.ticket] = "host's budget"
+            break
+        if lacks_own:
+            why[waiter.ticket] = "own run's budget"
+            continue
+        why[waiter.ticket] = ""
+        room.take(run, waiter.demand, evict)
+        given.append(Grant(waiter=waiter, evict=tuple(lease.lease for lease in evict)))
+    return tuple(given), why
