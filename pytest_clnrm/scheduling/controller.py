@@ -1,0 +1,118 @@
+"""The controller's side: chooses the scheduling, hands the run's folder to workers, wakes the queue."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.scheduling.choice import ChosenScheduling
+from pytest_clnrm.scheduling.elastic import Autoscale, ElasticWorkers
+from pytest_clnrm.scheduling.facts import ItemFacts, is_ordinary, read_facts
+from pytest_clnrm.scheduling.gate import Gate
+from pytest_clnrm.scheduling.strict import StrictScheduling, TellQueue
+from pytest_clnrm.scheduling.tickets import RUN_FOLDER
+
+__all__ = ["GateFactory", "StrictController", "Waker"]
+
+GateFactory = Callable[[Callable[[], None]], Gate]
+
+
+class Waker:
+    """Called from any thread, lets the controller's loop ask the gate again.
+
+    :param put: puts an event into the loop's queue.
+    """
+
+    def __init__(self, put: Callable[[tuple[str, dict[str, Any]]], None]) -> None:
+        self._put = put
+        self._lock = threading.Lock()
+        self._under_way = False
+
+    def __call__(self) -> None:
+        """Wake the loop; calls before it wakes count as one."""
+        with self._lock:
+            if self._under_way:
+                return
+            self._under_way = True
+        self._put(("clnrm_wake", {}))
+
+    def arrived(self) -> None:
+        """Note that the loop is awake: a call from now on is a new one."""
+        with self._lock:
+            self._under_way = False
+
+
+class StrictController:
+    """Plugin of the controller.
+
+    :param folder: the run's folder, which exists.
+    :param make_gate: makes the gate, which is given ``wake()``.
+    :param autoscale: limits of elastic workers, None for a fixed number.
+    :param tell: is told what waits.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        make_gate: GateFactory,
+        autoscale: Autoscale | None,
+        tell: TellQueue | None = None,
+    ) -> None:
+        self._folder = folder
+        self._make_gate = make_gate
+        self._autoscale = autoscale
+        self._tell = tell
+        self._scheduling: ChosenScheduling | None = None
+
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker where the run's folder is."""
+        node.workerinput[RUN_FOLDER] = str(self._folder)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> ChosenScheduling:
+        """Return the scheduling in place of xdist's ``load``."""
+        from xdist.workermanage import parse_tx_spec_config
+
+        dsession: Any = config.pluginmanager.getplugin("dsession")
+        workers = len(parse_tx_spec_config(config))
+        waker = Waker(dsession.queue.put)
+        gate = self._make_gate(waker)
+
+        def choose(collection: Sequence[str], facts: Sequence[ItemFacts]) -> Any:
+            if is_ordinary(facts) and self._autoscale is None:
+                from xdist.scheduler import LoadScheduling
+
+                return LoadScheduling(config, log)
+            return StrictScheduling(
+                collection,
+                facts,
+                gate=gate,
+                folder=self._folder,
+                workers=workers,
+                max_chunk=config.getoption("maxschedchunk"),
+                adjust=ElasticWorkers(dsession, self._autoscale) if self._autoscale else None,
+                tell=self._tell,
+            )
+
+        scheduling = ChosenScheduling(
+            config, workers=workers, read_facts=lambda: read_facts(self._folder), choose=choose
+        )
+
+        self._scheduling = scheduling
+
+        def woken() -> None:
+            waker.arrived()
+            scheduling.wake()
+
+        # DSession's loop calls the method named after the event.
+        dsession.worker_clnrm_wake = woken
+        return scheduling
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Pass on that an item has started."""
+        if self._scheduling is not None:
+            self._scheduling.started(nodeid)

@@ -1,0 +1,85 @@
+"""What a worker knows of its items and the controller, which sees only node ids, has to know.
+
+Each worker writes its facts into the run's folder before it reports its ids; the first one wins, the
+controller reads them when all have collected. The form is JSON: ``{"format": 1, "count": N, "items":
+[[priority, demand, specification], ...]}``; ``items`` is empty for a session in which nothing is out of the
+ordinary.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_clnrm.priority import Priority
+
+__all__ = ["FACTS_FILE", "FactsError", "ItemFacts", "is_ordinary", "read_facts", "write_facts"]
+
+FACTS_FILE = "facts.json"
+_FORMAT = 1
+
+
+class FactsError(Exception):
+    """The facts cannot be read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFacts:
+    """What the controller has to know of one item.
+
+    :param priority: smaller runs first.
+    :param demand: what must be reserved before it may start, plain builtins; None if nothing.
+    :param specification: a hash that is equal where containers may be shared, None if there are none.
+    """
+
+    priority: int = int(Priority.NORMAL)
+    demand: Mapping[str, Any] | None = None
+    specification: str | None = None
+
+
+_ORDINARY = ItemFacts()
+
+
+def is_ordinary(facts: Sequence[ItemFacts]) -> bool:
+    """Tell whether no item has a priority, a demand or a specification of its own."""
+    return all(each == _ORDINARY for each in facts)
+
+
+def write_facts(folder: Path, facts: Sequence[ItemFacts]) -> None:
+    """Write the facts of a session, in the order of its items, unless another worker has already.
+
+    :raises OSError: if the folder cannot be written.
+    """
+    target = folder / FACTS_FILE
+    if target.exists():
+        return
+    rows = [] if is_ordinary(facts) else [[each.priority, each.demand, each.specification] for each in facts]
+    temporary = folder / f"{FACTS_FILE}.{os.getpid()}"
+    data = {"format": _FORMAT, "count": len(facts), "items": rows}
+    temporary.write_text(json.dumps(data), encoding="utf-8")
+    temporary.replace(target)
+
+
+def read_facts(folder: Path) -> list[ItemFacts]:
+    """Return the facts of a session, in the order of its items.
+
+    :raises FactsError: if there are none, or they have another form.
+    """
+    path = folder / FACTS_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FactsError(
+            f"no worker could leave the facts of its items in {path}: {error.strerror}"
+        ) from error
+    except ValueError as error:
+        raise FactsError(f"{path} is no JSON: {error}") from error
+    if not isinstance(data, dict) or data.get("format") != _FORMAT:
+        raise FactsError(f"{path} has another form than {_FORMAT}: controller and workers differ in version")
+    if not data["items"]:
+        return [_ORDINARY] * int(data["count"])
+    return [ItemFacts(*row) for row in data["items"]]

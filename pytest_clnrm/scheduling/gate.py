@@ -1,0 +1,46 @@
+"""What the scheduler asks of admission."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["Admission", "Gate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A reservation that was granted.
+
+    :param lease: its id in the ledger; the worker adopts it.
+    :param waited_s: seconds from the first time it was asked for.
+    """
+
+    lease: str
+    waited_s: float = 0.0
+
+
+class Gate(Protocol):
+    """Grants reservations to items before they are sent to a worker.
+
+    All calls come from the controller's main thread. An implementation is given a function ``wake()`` when it
+    is made and calls it, from any thread, whenever its answer may have changed: something was released, by
+    whom ever, or a waiter's time is over. Then it is asked again; it is not asked in between without a
+    reason.
+    """
+
+    def try_admit(self, index: int, priority: int, demand: Mapping[str, Any]) -> Admission | None:
+        """Reserve for the item at *index* of the session, or return None: it has to wait.
+
+        Only the head of the queue is asked for. Another index may be asked for while one waits: a crashed
+        item that is to be run again comes first.
+
+        :raises pytest_clnrm.errors.AdmissionError: if it will never be granted (too large, waited too long):
+            the item is then sent without, and fails with this message.
+        """
+        ...
+
+    def release(self, admission: Admission) -> None:
+        """Give a reservation back: its item has ended, or its worker is dead."""
+        ...

@@ -1,0 +1,83 @@
+"""Registers this room's plugins, by the role of the process: controller, worker, or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from pytest_clnrm.scheduling.local import Admit, LocalAdmission
+from pytest_clnrm.scheduling.order import NewFirstSorter, PriorityOf, PrioritySorter, item_priority
+from pytest_clnrm.scheduling.tickets import RUN_FOLDER, RefusalReporter
+
+if TYPE_CHECKING:
+    from pytest_clnrm.scheduling.controller import GateFactory
+    from pytest_clnrm.scheduling.elastic import Autoscale
+    from pytest_clnrm.scheduling.parking import FactsOf
+    from pytest_clnrm.scheduling.strict import TellQueue
+
+__all__ = ["install", "install_order", "is_strict_controller"]
+
+Scheduler = Literal["strict", "xdist"]
+
+
+def install_order(config: pytest.Config, priority_of: PriorityOf = item_priority) -> None:
+    """Register the sorters; to be called in ``pytest_configure(trylast=True)``."""
+    config.pluginmanager.register(PrioritySorter(priority_of), "clnrm-order")
+    if config.getoption("newfirst", default=False):
+        config.pluginmanager.register(NewFirstSorter(priority_of), "clnrm-order-newfirst")
+
+
+def install(
+    config: pytest.Config,
+    *,
+    scheduler: Scheduler,
+    facts_of: FactsOf,
+    make_gate: GateFactory,
+    admit: Admit,
+    make_folder: Callable[[], Path],
+    autoscale: Autoscale | None = None,
+    tell: TellQueue | None = None,
+) -> None:
+    """Register what this process schedules and admits with; for ``pytest_configure(trylast=True)``.
+
+    :param scheduler: "xdist" leaves scheduling alone, and each worker reserves for itself.
+    :param facts_of: returns an item's facts, in workers.
+    :param make_gate: makes the controller's gate.
+    :param admit: reserves in the process that runs the item.
+    :param make_folder: returns the run's folder, in the controller.
+    :param tell: is told in the controller what waits.
+    """
+    register = config.pluginmanager.register
+    register(RefusalReporter(), "clnrm-refusals")
+    folder = getattr(config, "workerinput", {}).get(RUN_FOLDER)
+    if folder is not None:
+        from pytest_clnrm.scheduling.parking import ParkingWorker
+
+        register(ParkingWorker(Path(folder), facts_of), "clnrm-worker")
+    elif is_strict_controller(config, scheduler):
+        from pytest_clnrm.scheduling.controller import StrictController
+
+        register(StrictController(make_folder(), make_gate, autoscale, tell), "clnrm-controller")
+    else:
+        register(LocalAdmission(admit), "clnrm-local")
+
+
+def is_strict_controller(config: pytest.Config, scheduler: Scheduler) -> bool:
+    """Tell whether this process hands items to workers of its own host from our queue."""
+    if scheduler != "strict" or not config.pluginmanager.hasplugin("xdist") or config.option.collectonly:
+        return False
+    if config.getoption("dist") != "load" or not config.getoption("tx"):
+        return False
+    return _all_local(config)
+
+
+def _all_local(config: pytest.Config) -> bool:
+    """Tell whether all workers share this host's file system and engine; others reserve on theirs."""
+    import execnet
+    from xdist.workermanage import parse_tx_spec_config
+
+    specs = [execnet.XSpec(text) for text in parse_tx_spec_config(config)]
+    return all(spec.popen and not spec.via for spec in specs)

@@ -1,0 +1,43 @@
+"""Admission where no controller of ours reserves: ``-p no:xdist``, ``-n 0``, another ``--dist``.
+
+The process that runs the item reserves for it, outside of pytest-timeout's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack
+
+import pytest
+
+from pytest_clnrm.errors import AdmissionError
+from pytest_clnrm.scheduling.gate import Admission
+from pytest_clnrm.scheduling.tickets import TICKET, Ticket
+
+__all__ = ["Admit", "LocalAdmission"]
+
+Admit = Callable[[pytest.Item], AbstractContextManager["Admission | None"]]
+
+
+class LocalAdmission:
+    """Holds an item's reservation while the item runs, with all its reruns.
+
+    :param admit: returns what blocks until the reservation is granted, and gives it back at its end; it
+        yields None for an item that demands nothing, and raises AdmissionError on entry if it is refused.
+    """
+
+    def __init__(self, admit: Admit) -> None:
+        self._admit = admit
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Reserve, lay the ticket into the item's stash, run the item."""
+        with ExitStack() as held:
+            try:
+                admission = held.enter_context(self._admit(item))
+            except AdmissionError as error:
+                item.stash[TICKET] = Ticket(lease=None, refusal=str(error))
+            else:
+                if admission is not None:
+                    item.stash[TICKET] = Ticket(lease=admission.lease, waited_s=admission.waited_s)
+            return (yield)

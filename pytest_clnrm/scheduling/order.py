@@ -1,0 +1,119 @@
+"""The order of a session's items: priority first, then as collected.
+
+The sorter is a plain ``pytest_collection_modifyitems`` that :mod:`pytest_clnrm.scheduling.install` registers
+in ``pytest_configure(trylast=True)``: it runs after fixtures' reordering and pytest-randomly, and before
+stepwise selects (a later sort would make ``--sw`` skip tests that never ran). ``--lf`` and ``--ff`` partition
+stably after it, so priority holds within each part. ``--nf`` sorts each part by the files' times, so its
+parts are sorted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import suppress
+
+import pytest
+
+from pytest_clnrm.priority import Priority
+
+__all__ = [
+    "MARKER",
+    "PRIORITY_ATTRIBUTE",
+    "NewFirstSorter",
+    "PriorityOf",
+    "PrioritySorter",
+    "item_priority",
+    "own_priority",
+    "refuse",
+]
+
+MARKER = "clnrm_priority"
+PRIORITY_ATTRIBUTE = "clnrm_priority"
+
+PriorityOf = Callable[[pytest.Item], int]
+
+
+def own_priority(item: pytest.Item) -> Priority | None:
+    """Return the priority that an item's own attribute or closest marker names, None if neither is there.
+
+    :raises pytest.UsageError: if the marker's argument is no priority.
+    """
+    own = getattr(item, PRIORITY_ATTRIBUTE, None)
+    if own is not None:
+        return Priority(own)
+    marker = item.get_closest_marker(MARKER)
+    if marker is None:
+        return None
+    names = [*marker.args, *marker.kwargs.values()]
+    if len(names) == 1 and isinstance(names[0], str):
+        with suppress(KeyError):
+            return Priority.parse(names[0])
+    given = ", ".join(
+        [*map(repr, marker.args), *(f"{name}={value!r}" for name, value in marker.kwargs.items())]
+    )
+    allowed = ", ".join(f'"{priority.label}"' for priority in Priority)
+    raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.{MARKER}({given}): takes one of {allowed}")
+
+
+def item_priority(item: pytest.Item) -> int:
+    """Return an item's own priority, else normal.
+
+    :raises pytest.UsageError: if the marker's argument is no priority.
+    """
+    own = own_priority(item)
+    return int(Priority.NORMAL if own is None else own)
+
+
+def refuse(config: pytest.Config, items: list[pytest.Item], error: pytest.UsageError) -> None:
+    """End the run for a wrong marker; in a worker of xdist as a failed collection, with nothing to run.
+
+    :param error: its message begins with the node id.
+    :raises pytest.UsageError: *error*, elsewhere.
+    """
+    if not hasattr(config, "workerinput"):
+        raise error
+    # A worker that ends with a usage error counts as crashed and would be replaced again and again.
+    report = pytest.CollectReport(
+        nodeid=str(error).split(": ", 1)[0], outcome="failed", longrepr=str(error), result=[]
+    )
+    config.hook.pytest_collectreport(report=report)
+    items.clear()
+
+
+class PrioritySorter:
+    """Sorts a session's items by priority; equals keep their order.
+
+    :param priority_of: smaller runs first.
+    """
+
+    def __init__(self, priority_of: PriorityOf) -> None:
+        self._priority_of = priority_of
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Sort in place.
+
+        :raises pytest.UsageError: for a wrong marker; under xdist it is a failed collection instead.
+        """
+        try:
+            items.sort(key=self._priority_of)
+        except pytest.UsageError as error:
+            refuse(config, items, error)
+
+
+class NewFirstSorter:
+    """Sorts the two parts that ``--nf`` makes by priority; equals keep the order that ``--nf`` gave them.
+
+    :param priority_of: smaller runs first.
+    """
+
+    def __init__(self, priority_of: PriorityOf) -> None:
+        self._priority_of = priority_of
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
+        """Sort what all others have left, in place."""
+        known = set(config.cache.get("cache/nodeids", [])) if config.cache else set()
+        yield
+        items.sort(key=lambda item: (item.nodeid in known, self._priority_of(item)))

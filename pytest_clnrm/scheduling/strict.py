@@ -1,0 +1,254 @@
+"""Feeds xdist's workers from the one queue: strict priority, nothing prefetched, admission before sending.
+
+An xdist worker starts an item only when it knows the next one. So each sending ends with a hidden item that
+the worker's side appended after it reported its ids (:mod:`pytest_clnrm.scheduling.parking`): the worker runs
+what it got, keeps its fixtures, and waits. With nothing queued on workers there is nothing to steal from
+them: every idle worker takes from the one queue. The public names are those of xdist's Scheduling protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pytest_clnrm.errors import AdmissionError
+from pytest_clnrm.scheduling.facts import ItemFacts
+from pytest_clnrm.scheduling.gate import Admission, Gate
+from pytest_clnrm.scheduling.tickets import Ticket, put_ticket
+from pytest_clnrm.scheduling.work import WorkQueue
+
+__all__ = ["AdjustWorkers", "Node", "StrictScheduling", "TellQueue"]
+
+
+class Node(Protocol):
+    """What is used of xdist's WorkerController."""
+
+    @property
+    def shutting_down(self) -> bool:
+        """Return True once it was asked to end, or has."""
+        ...
+
+    def send_runtest_some(self, indices: Sequence[int]) -> None:
+        """Let it run items."""
+        ...
+
+    def shutdown(self) -> None:
+        """Let it end once it has run what it got."""
+        ...
+
+
+AdjustWorkers = Callable[[int, Sequence[Node], Sequence[Node]], None]
+"""Gets how many items wait, the workers that take part, and those of them that are idle."""
+
+TellQueue = Callable[[Mapping[int, int], str], None]
+
+
+class StrictScheduling:
+    """One queue for all workers.
+
+    :param collection: node ids in the order in which they are to start.
+    :param facts: of each item.
+    :param gate: asked before an item with a demand is sent.
+    :param folder: the run's folder, for tickets.
+    :param workers: how many there are at the start.
+    :param max_chunk: ``--maxschedchunk``.
+    :param adjust: called after each change; starts and retires workers.
+    :param tell: called after each change with how many items wait, by priority, and the node id of the head
+        if that waits for its reservation, else "".
+    """
+
+    collection_is_completed = True
+
+    def __init__(
+        self,
+        collection: Sequence[str],
+        facts: Sequence[ItemFacts],
+        *,
+        gate: Gate,
+        folder: Path,
+        workers: int,
+        max_chunk: int | None = None,
+        adjust: AdjustWorkers | None = None,
+        tell: TellQueue | None = None,
+    ) -> None:
+        self.collection = list(collection)
+        self._facts = facts
+        self._gate = gate
+        self._folder = folder
+        self._adjust = adjust
+        self._tell = tell
+        files = [nodeid.split("::", 1)[0] for nodeid in self.collection]
+        self._work: WorkQueue[Node] = WorkQueue(files, facts, workers=workers, max_chunk=max_chunk)
+        self._keep, self._flush = len(self.collection), len(self.collection) + 1
+        # None until it has collected; True while it holds no fixture but the session's.
+        self._clean: dict[Node, bool | None] = {}
+        self._admissions: dict[int, Admission] = {}
+        self._refused_head: int | None = None
+        # As it is told: it goes on waiting while nobody is idle and the gate is not asked again.
+        self._waiting_head: int | None = None
+        self._index: dict[str, int] = {}
+        for index, nodeid in enumerate(self.collection):
+            self._index.setdefault(nodeid, index)
+        self._held_back = False
+
+    # what DSession asks
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Return all workers."""
+        return list(self._clean)
+
+    @property
+    def has_pending(self) -> bool:
+        """Tell whether anything waits or runs."""
+        return bool(self._work.waiting or self._work.running)
+
+    @property
+    def tests_finished(self) -> bool:
+        """Tell whether nothing waits or runs."""
+        return not self.has_pending
+
+    # workers come and go
+
+    def add_node(self, node: Node) -> None:
+        """Get to know a worker, which does not take part before it has collected."""
+        self._clean[node] = None
+
+    def add_node_collection(self, node: Node, collection: Sequence[str]) -> None:  # noqa: ARG002 - xdist's
+        """Let a worker take part; that its collection is the same is checked before."""
+        self._clean[node] = True
+        self._work.join(node)
+
+    def remove_node(self, node: Node) -> str | None:
+        """Forget a worker and return the id of the item that it was running.
+
+        :raises KeyError: if it is not known.
+        """
+        if self._clean.pop(node) is None:
+            return None
+        sent = self._work.leave(node)
+        for index in sent:
+            self._release(index)
+        self.schedule()
+        return self.collection[sent[0]] if sent else None
+
+    # items
+
+    def mark_test_complete(self, node: Node, item_index: int, duration: float = 0) -> None:
+        """Note that an item, or a hidden one, has ended."""
+        if item_index >= self._keep:
+            if self._clean.get(node):
+                # A flushed worker may have given back what its fixtures held.
+                self.wake()
+            return
+        self._work.ended(node, item_index, duration)
+        self._release(item_index)
+        self.schedule()
+
+    def started(self, nodeid: str) -> None:
+        """Note that an item has started; something of a lower priority may have waited for that."""
+        index = self._index.get(nodeid)
+        if index is not None:
+            self._work.started(index)
+            if self._held_back:
+                self.schedule()
+
+    def mark_test_pending(self, item: str) -> None:
+        """Put a crashed item back in its place, to be run again."""
+        self._work.put_back(self._index[item])
+        self.schedule()
+
+    def remove_pending_tests_from_node(self, node: Node, indices: Sequence[int]) -> None:
+        """Raise: it answers xdist's "steal", which is never sent."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """Ask the gate again: its answer may have changed."""
+        self._refused_head = None
+        self.schedule()
+
+    def schedule(self) -> None:
+        """Give each idle worker what it may start now."""
+        # The head goes to a worker that has no chunk, so that no module's fixtures are torn down for it.
+        self._held_back = False
+        for node in sorted(self._idle(), key=lambda node: bool(self._work.holding(node).reserve)):
+            self._feed(node)
+        idle = self._idle()
+        if not self._work.waiting:
+            for node in idle:
+                node.shutdown()
+        else:
+            if self._refused_head is not None:
+                for node in idle:
+                    self._flush_fixtures(node)
+            if self._adjust is not None:
+                live = [node for node in self._clean if node in self._work and not node.shutting_down]
+                self._adjust(self._work.waiting, live, idle)
+        if self._tell is not None:
+            head = "" if self._waiting_head is None else self.collection[self._waiting_head]
+            self._tell(self._work.waiting_by_priority(), head)
+
+    def _idle(self) -> list[Node]:
+        return [
+            node
+            for node in self._clean
+            if node in self._work and not node.shutting_down and not self._work.holding(node).sent
+        ]
+
+    def _feed(self, node: Node) -> None:
+        """Send the best that *node* may start, if there is any."""
+        plain = self._work.best_plain(node)
+        head = self._work.head_before(plain)
+        if head is not None and self._send_head(node, head):
+            return
+        if plain is not None and not self._holds_back(plain.index):
+            self._send(node, self._work.hand_out_plain(node, plain, alone=head is not None))
+
+    def _send_head(self, node: Node, index: int) -> bool:
+        """Reserve for the head, which is *index*, and send it; return False if it has to wait."""
+        if index == self._refused_head or self._holds_back(index):
+            return False
+        facts = self._facts[index]
+        try:
+            admission = self._gate.try_admit(index, facts.priority, facts.demand or {})
+        except AdmissionError as error:
+            ticket = Ticket(lease=None, refusal=str(error))
+        else:
+            if admission is None:
+                self._refused_head = self._waiting_head = index
+                return False
+            self._admissions[index] = admission
+            ticket = Ticket(lease=admission.lease, waited_s=admission.waited_s)
+        try:
+            put_ticket(self._folder, index, ticket)
+        except OSError:
+            # The worker misses the ticket, and fails the item for it.
+            self._release(index)
+        self._work.hand_out_head(node)
+        if index == self._waiting_head:
+            self._waiting_head = None
+        self._send(node, [index])
+        return True
+
+    def _holds_back(self, index: int) -> bool:
+        """Tell whether an item has to wait until others have started, and remember that one had to."""
+        waits = self._work.must_wait(index)
+        self._held_back = self._held_back or waits
+        return waits
+
+    def _send(self, node: Node, indices: Sequence[int]) -> None:
+        self._clean[node] = False
+        node.send_runtest_some([*indices, self._keep])
+
+    def _flush_fixtures(self, node: Node) -> None:
+        """Let an idle worker tear down all but the session's fixtures: one may hold what the head needs."""
+        if not self._clean[node]:
+            self._clean[node] = True
+            node.send_runtest_some([self._flush])
+
+    def _release(self, index: int) -> None:
+        admission = self._admissions.pop(index, None)
+        if admission is not None:
+            self._gate.release(admission)
+            self._refused_head = None

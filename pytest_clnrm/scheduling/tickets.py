@@ -1,0 +1,95 @@
+"""How a reservation gets from the controller to the item on its worker.
+
+The controller writes ``ticket-INDEX.json`` into the run's folder before it sends the item; the worker takes
+it (reads and removes) before the item's setup, and lays it into the item's stash. Where no controller
+reserves, :mod:`pytest_clnrm.scheduling.local` lays the ticket there itself: whoever needs it looks in one
+place.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+__all__ = [
+    "RUN_FOLDER",
+    "TICKET",
+    "RefusalReporter",
+    "Ticket",
+    "is_hidden",
+    "lease_of",
+    "put_ticket",
+    "take_ticket",
+]
+
+
+RUN_FOLDER = "clnrm_run_folder"
+"""The key of the run's folder in ``workerinput``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What admission said of one item.
+
+    :param lease: id of the lease to be adopted; None if it was refused.
+    :param waited_s: seconds waited for it.
+    :param refusal: why it will never be granted, "" if it was.
+    """
+
+    lease: str | None
+    waited_s: float = 0.0
+    refusal: str = ""
+
+
+TICKET: pytest.StashKey[Ticket] = pytest.StashKey()
+
+
+def lease_of(item: pytest.Item) -> str:
+    """Return the id of an item's reservation, "" if it has none."""
+    ticket = item.stash.get(TICKET, None)
+    return (ticket.lease if ticket else None) or ""
+
+
+def is_hidden(item: pytest.Item) -> bool:
+    """Tell whether *item* is one of those on which a worker waits, and no test."""
+    return getattr(item, "clnrm_hidden", False)
+
+
+def put_ticket(folder: Path, index: int, ticket: Ticket) -> None:
+    """Leave the ticket of the item at *index*, replacing one of an earlier try.
+
+    :raises OSError: if the folder cannot be written.
+    """
+    path = _path(folder, index)
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps([ticket.lease, ticket.waited_s, ticket.refusal]), encoding="utf-8")
+    temporary.replace(path)
+
+
+def take_ticket(folder: Path, index: int) -> Ticket | None:
+    """Return and remove the ticket of the item at *index*; None if it has none."""
+    path = _path(folder, index)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    path.unlink()
+    return Ticket(*json.loads(text))
+
+
+def _path(folder: Path, index: int) -> Path:
+    return folder / f"ticket-{index}.json"
+
+
+class RefusalReporter:
+    """Fails items whose reservation was refused, before any of their fixtures is set up."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Fail with admission's message, and no traceback."""
+        ticket = item.stash.get(TICKET, None)
+        if ticket is not None and ticket.refusal:
+            pytest.fail(ticket.refusal, pytrace=False)

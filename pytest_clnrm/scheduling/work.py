@@ -1,0 +1,264 @@
+"""The one queue of a run, and what each worker holds of it: pure, no xdist and no clock.
+
+The queue's order is that of the collection, which is sorted. A *level* is a stretch of equal priority in it.
+Nothing of a lower level is handed out while something of a higher one could start. An item with a demand is
+handed out alone. Neighbouring items without a demand, of one file and one level, are reserved for one worker
+as a chunk, so that their module's fixtures are set up once, but they are handed out a few at a time: the rest
+of a chunk stays here, where a worker that would otherwise go idle or down a level takes half of it. What was
+handed out counts as waiting until its worker says that it has started: of two workers that get items at the
+same time the later one may be the faster.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+from pytest_clnrm.scheduling.facts import ItemFacts
+
+__all__ = ["Holding", "Pick", "WorkQueue"]
+
+W = TypeVar("W")
+
+_WINDOW_S = 0.01
+"""Quick tests are handed out together as far as they are expected to take this long: about ten times what
+one more exchange between controller and worker costs."""
+_MIN_CHUNK = 2
+
+
+@dataclass(slots=True)
+class Holding:
+    """What one worker holds.
+
+    :param sent: indices that were handed out and have not ended, in the order in which they run.
+    :param reserve: the rest of its chunk.
+    :param pace_s: how long its last item took, seconds; None before the first.
+    """
+
+    sent: deque[int] = field(default_factory=deque)
+    reserve: deque[int] = field(default_factory=deque)
+    pace_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """The best item without a demand that a worker could start.
+
+    :param level: of the item.
+    :param index: of the item.
+    :param source: where it is: in the worker's own chunk, in the queue, in another worker's chunk.
+    """
+
+    level: int
+    index: int
+    source: Literal["own", "queue", "other"]
+
+
+class WorkQueue(Generic[W]):
+    """Items that have not started, and who holds which.
+
+    :param files: each item's file, in order.
+    :param facts: each item's facts, in order.
+    :param workers: how many there are at the start: sets the chunks' size.
+    :param max_chunk: upper limit of a chunk, None for none.
+    """
+
+    def __init__(
+        self, files: Sequence[str], facts: Sequence[ItemFacts], *, workers: int, max_chunk: int | None = None
+    ) -> None:
+        self._files = files
+        self._demands = [each.demand is not None for each in facts]
+        priorities = [each.priority for each in facts]
+        self._levels = _levels(priorities)
+        self._level_starts = [
+            (index, priority)
+            for index, priority in enumerate(priorities)
+            if index == 0 or priority != priorities[index - 1]
+        ]
+        # The size that xdist's load sends first. It stays: what load reaches by smaller and smaller chunks
+        # is reached here by taking from others' chunks.
+        size = max(_MIN_CHUNK, len(facts) // max(workers, 1) // 4)
+        self._chunk = min(size, max_chunk) if max_chunk else size
+        self._demanding = [index for index, demands in enumerate(self._demands) if demands]
+        self._plain = [index for index, demands in enumerate(self._demands) if not demands]
+        self._holdings: dict[W, Holding] = {}
+        self._unstarted: set[int] = set()
+
+    # who takes part
+
+    def join(self, worker: W) -> None:
+        """Let *worker* take part."""
+        self._holdings[worker] = Holding()
+
+    def leave(self, worker: W) -> list[int]:
+        """Take *worker* out, put back what it had not started, and return what was handed out to it."""
+        holding = self._holdings.pop(worker)
+        self._unstarted.difference_update(holding.sent)
+        for index in [*list(holding.sent)[1:], *holding.reserve]:
+            self.put_back(index)
+        return list(holding.sent)
+
+    def holding(self, worker: W) -> Holding:
+        """Return what *worker* holds."""
+        return self._holdings[worker]
+
+    def __contains__(self, worker: W) -> bool:
+        return worker in self._holdings
+
+    # what there is
+
+    @property
+    def waiting(self) -> int:
+        """Return how many items have not been handed out."""
+        reserved = sum(len(holding.reserve) for holding in self._holdings.values())
+        return len(self._demanding) + len(self._plain) + reserved
+
+    def waiting_by_priority(self) -> dict[int, int]:
+        """Return how many items of each priority have not been handed out."""
+        found: dict[int, int] = {}
+        reserved = Counter(
+            self._levels[held.reserve[0]] for held in self._holdings.values() for _ in held.reserve
+        )
+        for level, (start, priority) in enumerate(self._level_starts):
+            end = (
+                self._level_starts[level + 1][0] if level + 1 < len(self._level_starts) else len(self._levels)
+            )
+            count = reserved[level]
+            for queue in (self._demanding, self._plain):
+                count += bisect_left(queue, end) - bisect_left(queue, start)
+            found[priority] = found.get(priority, 0) + count
+        return found
+
+    @property
+    def running(self) -> int:
+        """Return how many items have been handed out and have not ended."""
+        return sum(len(holding.sent) for holding in self._holdings.values())
+
+    @property
+    def head(self) -> int | None:
+        """Return the first item with a demand, None if there is none left."""
+        return self._demanding[0] if self._demanding else None
+
+    def must_wait(self, index: int) -> bool:
+        """Tell whether something of a higher level was handed out and has not started yet."""
+        return any(self._levels[other] < self._levels[index] for other in self._unstarted)
+
+    def put_back(self, index: int) -> None:
+        """Put an item back in its place."""
+        insort(self._demanding if self._demands[index] else self._plain, index)
+
+    # handing out
+
+    def best_plain(self, worker: W) -> Pick | None:
+        """Return the best item without a demand for *worker*: by level, then by nearness."""
+        picks: list[Pick] = []
+        own = self._holdings[worker].reserve
+        if own:
+            picks.append(Pick(self._levels[own[0]], own[0], "own"))
+        if self._plain:
+            picks.append(Pick(self._levels[self._plain[0]], self._plain[0], "queue"))
+        other = self._richest(worker)
+        if other:
+            picks.append(Pick(self._levels[other[0]], other[0], "other"))
+        return min(picks, key=lambda pick: pick.level, default=None)
+
+    def head_before(self, plain: Pick | None) -> int | None:
+        """Return the head if it comes before *plain*, else None."""
+        head = self.head
+        if head is None or plain is None:
+            return head
+        if plain.source == "other":
+            # Among equals, a chunk stays together as long as there is something else to do.
+            return head if self._levels[head] <= plain.level else None
+        return head if head < plain.index else None
+
+    def hand_out_head(self, worker: W) -> None:
+        """Hand the head out to *worker*."""
+        index = self._demanding.pop(0)
+        self._holdings[worker].sent.append(index)
+        self._unstarted.add(index)
+
+    def hand_out_plain(self, worker: W, pick: Pick, *, alone: bool) -> list[int]:
+        """Hand *pick* and neighbours that are quick out to *worker*, and return them.
+
+        :param alone: only the one: something more urgent may become free to start at any moment.
+        """
+        holding = self._holdings[worker]
+        if pick.source == "queue":
+            holding.reserve.extendleft(reversed(self._take_chunk()))
+        elif pick.source == "other":
+            holding.reserve.extendleft(reversed(self._take_half(worker)))
+        window = 1 if alone else self._window(holding)
+        sent = [holding.reserve.popleft() for _ in range(window)]
+        holding.sent.extend(sent)
+        self._unstarted.update(sent)
+        return sent
+
+    def started(self, index: int) -> None:
+        """Note that an item has started."""
+        self._unstarted.discard(index)
+
+    def ended(self, worker: W, index: int, duration_s: float) -> None:
+        """Note that an item has ended on *worker*.
+
+        :raises ValueError: if it was not handed out to this worker.
+        """
+        holding = self._holdings[worker]
+        holding.sent.remove(index)
+        self._unstarted.discard(index)
+        holding.pace_s = duration_s
+
+    def _window(self, holding: Holding) -> int:
+        """Return how many items of its chunk a worker gets at once."""
+        if not holding.pace_s:
+            return 1
+        window = min(len(holding.reserve), int(_WINDOW_S / holding.pace_s))
+        # Towards a level's end one at a time: what is handed out cannot be taken by an idle worker.
+        level = self._levels[holding.reserve[0]]
+        left = bisect_left(self._plain, level, key=self._levels.__getitem__)
+        right = bisect_left(self._plain, level + 1, key=self._levels.__getitem__)
+        return max(1, window if right - left > window * 2 * len(self._holdings) else 1)
+
+    def _take_chunk(self) -> list[int]:
+        """Take the next chunk out of the queue: neighbours of one file and one level."""
+        first = self._plain[0]
+        size = 1
+        while size < min(self._chunk, len(self._plain)) and self._akin(first, self._plain[size]):
+            size += 1
+        chunk = self._plain[:size]
+        del self._plain[:size]
+        return chunk
+
+    def _akin(self, one: int, other: int) -> bool:
+        return self._files[one] == self._files[other] and self._levels[one] == self._levels[other]
+
+    def _richest(self, worker: W) -> deque[int]:
+        """Return another worker's chunk: of the highest level, then the longest; empty if there is none."""
+        others = (held.reserve for other, held in self._holdings.items() if other != worker and held.reserve)
+        return min(others, key=lambda chunk: (self._levels[chunk[0]], -len(chunk)), default=deque())
+
+    def _take_half(self, worker: W) -> list[int]:
+        """Take the later half of another worker's chunk, at least one item."""
+        chunk = self._richest(worker)
+        # After a crash, what was put back may stand before the rest of a chunk of a lower level.
+        top = self._levels[chunk[0]]
+        lead = [index for index in chunk if self._levels[index] == top]
+        rest = [index for index in chunk if self._levels[index] != top]
+        kept = len(lead) // 2
+        chunk.clear()
+        chunk.extend([*lead[:kept], *rest])
+        return lead[kept:]
+
+
+def _levels(priorities: Sequence[int]) -> list[int]:
+    """Return each item's level: stretches of equal priority, numbered."""
+    levels: list[int] = []
+    for index, priority in enumerate(priorities):
+        if index == 0:
+            levels.append(0)
+        else:
+            levels.append(levels[-1] + (priority != priorities[index - 1]))
+    return levels

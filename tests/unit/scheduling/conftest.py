@@ -1,0 +1,73 @@
+"""Workers and a gate without processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.errors import DemandTooLargeError
+from pytest_clnrm.scheduling.gate import Admission
+
+
+class FakeNode:
+    """Records what it is sent; tests say when something has ended."""
+
+    def __init__(self, name: str = "gw0") -> None:
+        self.gateway = SimpleNamespace(id=name)
+        self.sent: list[int] = []
+        self.shutting_down = False
+
+    def __repr__(self) -> str:
+        return str(self.gateway.id)
+
+    def send_runtest_some(self, indices: Sequence[int]) -> None:
+        """Record."""
+        self.sent += indices
+
+    def shutdown(self) -> None:
+        """Record."""
+        self.shutting_down = True
+
+    def take(self) -> list[int]:
+        """Return what was sent since the last call."""
+        sent, self.sent = self.sent, []
+        return sent
+
+
+class FakeGate:
+    """Grants slots up to a cap; records the indices that it was asked for."""
+
+    def __init__(self, cap: int = 10**6) -> None:
+        self.cap = cap
+        self.asked: list[int] = []
+        self.held: dict[str, int] = {}
+
+    def try_admit(self, index: int, priority: int, demand: Mapping[str, Any]) -> Admission | None:
+        """Grant what fits; refuse what never will."""
+        del priority
+        self.asked.append(index)
+        if demand["slots"] > 100:
+            raise DemandTooLargeError("more than 100")
+        if sum(self.held.values()) + demand["slots"] > self.cap:
+            return None
+        self.held[f"lease-{index}"] = demand["slots"]
+        return Admission(f"lease-{index}", 0.5)
+
+    def release(self, admission: Admission) -> None:
+        """Give back."""
+        del self.held[admission.lease]
+
+
+@pytest.fixture
+def make_node() -> Callable[[str], FakeNode]:
+    """Return what makes a worker."""
+    return FakeNode
+
+
+@pytest.fixture
+def make_gate() -> Callable[[int], FakeGate]:
+    """Return what makes a gate with a cap."""
+    return FakeGate

@@ -1,0 +1,180 @@
+"""Facts, tickets, elastic workers, waking."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_clnrm.scheduling.controller import Waker
+from pytest_clnrm.scheduling.elastic import Autoscale, ElasticWorkers, parse_autoscale
+from pytest_clnrm.scheduling.facts import (
+    FACTS_FILE,
+    FactsError,
+    ItemFacts,
+    is_ordinary,
+    read_facts,
+    write_facts,
+)
+from pytest_clnrm.scheduling.tickets import Ticket, put_ticket, take_ticket
+
+
+def test_facts_arrive_as_written(tmp_path: Path) -> None:
+    """Facts cross the run's folder unchanged, and the first writer wins."""
+    facts = [ItemFacts(), ItemFacts(0, {"slots": 2}, "hash")]
+    write_facts(tmp_path, facts)
+    write_facts(tmp_path, [ItemFacts()])
+    assert read_facts(tmp_path) == facts
+    assert [path.name for path in tmp_path.iterdir()] == [FACTS_FILE]
+
+
+def test_facts_of_an_ordinary_session_are_short(tmp_path: Path) -> None:
+    """A session with nothing out of the ordinary costs no row per item."""
+    write_facts(tmp_path, [ItemFacts()] * 1000)
+    assert (tmp_path / FACTS_FILE).stat().st_size < 100
+    assert read_facts(tmp_path) == [ItemFacts()] * 1000
+    assert is_ordinary(read_facts(tmp_path))
+    assert not is_ordinary([ItemFacts(demand={})])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no worker could leave the facts of its items in .*facts.json: No such file"),
+        ("{", "facts.json is no JSON"),
+        ("[]", "another form than 1"),
+        (json.dumps({"format": 2}), "another form than 1"),
+    ],
+)
+def test_facts_that_cannot_be_read(tmp_path: Path, text: str | None, message: str) -> None:
+    """Each way in which facts are unusable is named, with the file."""
+    if text is not None:
+        (tmp_path / FACTS_FILE).write_text(text)
+    with pytest.raises(FactsError, match=message):
+        read_facts(tmp_path)
+
+
+def test_ticket_is_taken_once(tmp_path: Path) -> None:
+    """The last ticket of an item is taken, once."""
+    put_ticket(tmp_path, 3, Ticket("first"))
+    put_ticket(tmp_path, 3, Ticket("second", 1.5))
+    assert take_ticket(tmp_path, 4) is None
+    assert take_ticket(tmp_path, 3) == Ticket("second", 1.5)
+    assert take_ticket(tmp_path, 3) is None
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("waiting", "workers", "goal"),
+    [
+        (101, 4, 8),
+        (101, 20, 32),
+        (100, 4, 4),
+        (9, 8, 4),
+        (9, 5, 4),
+        (9, 4, 4),
+        (10, 8, 8),
+        (50, 2, 4),
+        (0, 64, 32),
+    ],
+)
+def test_policy(waiting: int, workers: int, goal: int) -> None:
+    """More than 100 waiting double, fewer than 10 halve more than 4, always within 4 and 32."""
+    assert Autoscale().goal(waiting, workers) == goal
+
+
+@settings(deadline=None)
+@given(st.integers(0, 500), st.integers(1, 64), st.integers(1, 16), st.integers(0, 16))
+def test_policy_keeps_its_limits(waiting: int, workers: int, minimum: int, more: int) -> None:
+    """No goal is outside the limits."""
+    assert minimum <= Autoscale(minimum, minimum + more).goal(waiting, workers) <= minimum + more
+
+
+def test_autoscale_is_parsed() -> None:
+    """MIN:MAX gives limits."""
+    assert parse_autoscale("2:8") == Autoscale(2, 8)
+
+
+@pytest.mark.parametrize("text", ["", "4", "4:", ":4", "0:4", "8:4", "a:b", "-1:4", "1:2:3", "\u0664:8"])
+def test_autoscale_that_is_no_range(text: str) -> None:
+    """Anything else is refused with what is allowed."""
+    with pytest.raises(
+        pytest.UsageError, match=r"--clnrm-autoscale .*: takes MIN:MAX, .* \(for example 4:32\)"
+    ):
+        parse_autoscale(text)
+
+
+@pytest.fixture
+def dsession(make_node: Callable[[str], Any]) -> Any:
+    """Return the parts of DSession that are used; it starts workers without processes."""
+    started: list[Any] = []
+
+    def setup_node(spec: Any, put: Any) -> Any:
+        del put
+        started.append(make_node(str(spec)))
+        return started[-1]
+
+    manager = SimpleNamespace(
+        specs=["popen"], group=SimpleNamespace(allocate_id=lambda spec: None), setup_node=setup_node
+    )
+    return SimpleNamespace(
+        shuttingdown=False,
+        nodemanager=manager,
+        queue=SimpleNamespace(put=None),
+        _active_nodes=set(),
+        started=started,
+    )
+
+
+def test_growing_one_at_a_time_to_a_goal(dsession: Any, make_node: Callable[[str], Any]) -> None:
+    """Each event starts one worker until the goal is reached; a new goal is set when all take part."""
+    adjust = ElasticWorkers(dsession, Autoscale(1, 8))
+    live = [make_node("gw0"), make_node("gw1")]
+    for expected in (1, 2, 2):
+        adjust(200, live, [])
+        assert len(dsession.started) == expected
+    live += dsession.started
+    adjust(200, live, [])
+    assert len(dsession.started) == 3
+
+
+def test_worker_that_died_on_its_start_does_not_count(dsession: Any, make_node: Callable[[str], Any]) -> None:
+    """A worker that is gone is not waited for."""
+    adjust = ElasticWorkers(dsession, Autoscale(1, 2))
+    live = [make_node("gw0")]
+    adjust(200, live, [])
+    dsession._active_nodes.clear()
+    adjust(200, live, [])
+    assert len(dsession.started) == 2
+
+
+def test_only_idle_workers_are_retired(dsession: Any, make_node: Callable[[str], Any]) -> None:
+    """Above the goal as many idle workers end as are too many; busy ones stay."""
+    nodes = [make_node(f"gw{number}") for number in range(8)]
+    ElasticWorkers(dsession, Autoscale(4, 8))(5, nodes, nodes[:2])
+    assert [node.shutting_down for node in nodes] == [True, True, *[False] * 6]
+
+
+def test_nothing_grows_in_a_session_that_ends(dsession: Any, make_node: Callable[[str], Any]) -> None:
+    """A session that shuts down starts no worker."""
+    dsession.shuttingdown = True
+    ElasticWorkers(dsession, Autoscale(1, 8))(200, [make_node("gw0")], [])
+    assert dsession.started == []
+
+
+def test_wakes_count_as_one_until_they_arrive() -> None:
+    """Many calls put one event into the loop's queue; after it has arrived the next call puts another."""
+    events: list[Any] = []
+    waker = Waker(events.append)
+    waker()
+    waker()
+    assert events == [("clnrm_wake", {})]
+    waker.arrived()
+    waker()
+    assert len(events) == 2
