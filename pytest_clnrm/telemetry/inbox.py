@@ -1,0 +1,232 @@
+"""What programs in the containers of one scenario sent: bounded, and waited for by events."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_clnrm.telemetry.batch import Placed, encode_batch, places_of
+from pytest_clnrm.telemetry.otlp_spans import Accepted, accept, to_request
+from pytest_clnrm.telemetry.placing import Steps
+
+if TYPE_CHECKING:
+    from pytest_clnrm.span import Span
+    from pytest_clnrm.telemetry.otlp import TraceRequest
+    from pytest_clnrm.telemetry.span_store import SpanStore
+
+__all__ = ["Inbox", "InboxClosedError"]
+
+Waited = Literal["held", "settled", "deadline"]
+
+
+class InboxClosedError(Exception):
+    """The scenario is over."""
+
+
+class Inbox:
+    """The spans of one scenario; made by :meth:`pytest_clnrm.telemetry.receive.Receiver.open`.
+
+    :param token: names this inbox in the path ``/t/TOKEN`` and in the header ``x-clnrm-token``.
+    :param parent: ``traceparent`` of the scenario's span.
+    :param max_spans: how many spans it holds at most.
+    :param max_bytes: how many bytes the accepted bodies may have together.
+    :param redact: hides secrets in a text before it is stored; who asks gets the spans as they arrived.
+    :param held: store nothing before :meth:`release`, as not all secrets are known yet.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: str,
+        scenario_id: str,
+        parent: str | None,
+        store: SpanStore,
+        now_ns: Callable[[], int],
+        forget: Callable[[Inbox], None],
+        max_spans: int,
+        max_bytes: int,
+        redact: Callable[[str], str] | None = None,
+        held: bool = False,
+    ) -> None:
+        self.token = token
+        self.scenario_id = scenario_id
+        self.endpoint_path = f"/t/{token}"
+        self._store = store
+        self._now_ns = now_ns
+        self._forget = forget
+        self._max_spans = max_spans
+        self._max_bytes = max_bytes
+        self._changed = threading.Condition()
+        self._steps = Steps(parent)
+        self._spans: list[Span] = []
+        self._seen: set[tuple[str, str, str, int, int]] = set()
+        self._bytes = 0
+        self._open = 0
+        self._last_s = time.monotonic()
+        self._closed = False
+        self._rejected = 0
+        self._why = ""
+        self._late = 0
+        self._redact = redact
+        self._held: list[tuple[dict[str, Any], list[Placed]]] | None = [] if held else None
+
+    def enter_step(self, name: str, traceparent: str = "") -> None:
+        """Note that the step *name* starts now: later spans are shown under it."""
+        start_ns = self._now_ns()
+        with self._changed:
+            self._steps.enter(name, traceparent, start_ns)
+
+    def spans(self) -> list[Span]:
+        """Return what has arrived, in the order of arrival."""
+        with self._changed:
+            return list(self._spans)
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what is missing among the spans, and why, in sentences for a user."""
+        with self._changed:
+            found = [self._store.problem] if self._store.problem else []
+            if self._rejected:
+                found.append(f"{self._rejected} spans were rejected: {self._why}")
+            if self._late:
+                found.append(f"{self._late} requests came after the scenario's end and were refused")
+            return tuple(found)
+
+    def count_late(self) -> None:
+        """Count a request that came after the end."""
+        with self._changed:
+            self._late += 1
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a request as open while it is read and taken.
+
+        :raises InboxClosedError: if the scenario is over; it is counted as late.
+        """
+        with self._changed:
+            if self._closed:
+                self._late += 1
+                raise InboxClosedError
+            self._open += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._open -= 1
+                self._last_s = time.monotonic()
+                self._changed.notify_all()
+
+    def take(self, request: TraceRequest, size_bytes: int) -> tuple[int, str]:
+        """Take the spans of a decoded body.
+
+        :param size_bytes: of the body, without its compression.
+        :return: how many spans were rejected, and why.
+        :raises DecodeBodyError: if a value is not of the type that it says.
+        :raises InboxClosedError: if the scenario ended meanwhile.
+        """
+        accepted = accept(request)
+        with self._changed:
+            if self._closed:
+                self._late += 1
+                raise InboxClosedError
+            rejected, why = accepted.rejected, accepted.why
+            # A batch is taken whole or not at all: half of one would look like a program's mistake.
+            if len(self._spans) + len(accepted.spans) > self._max_spans:
+                rejected += len(accepted.spans)
+                why = f"the limit of {self._max_spans} spans a scenario is reached"
+            elif self._bytes + size_bytes > self._max_bytes:
+                rejected += len(accepted.spans)
+                why = f"the limit of {self._max_bytes >> 20} MiB of spans a scenario is reached"
+            else:
+                self._keep(accepted)
+                self._bytes += size_bytes
+            if rejected:
+                self._rejected += rejected
+                self._why = self._why or why
+            self._last_s = time.monotonic()
+            self._changed.notify_all()
+        return rejected, why
+
+    def _keep(self, accepted: Accepted) -> None:
+        batch: list[Placed] = []
+        for span, struct in zip(accepted.spans, accepted.structs, strict=True):
+            # An exporter that got no answer sends its batch again.
+            key = (span.trace_id, span.span_id, span.name, span.start_ns, span.end_ns)
+            if key not in self._seen:
+                self._seen.add(key)
+                batch.append(Placed(span, struct, self._steps.place(span)))
+        if batch:
+            self._spans += (replace(each.span, step=each.place[0]) for each in batch)
+            header = {
+                "scenario": self.scenario_id,
+                "received_ns": self._now_ns(),
+                "spans": len(batch),
+                "places": places_of(batch),
+            }
+            if self._held is not None:
+                self._held.append((header, batch))
+            else:
+                self._store.append(header, encode_batch(batch, self._redact))
+
+    def release(self) -> None:
+        """Store what was held back, and from now on each batch at once."""
+        with self._changed:
+            for header, batch in self._held or ():
+                self._store.append(header, encode_batch(batch, self._redact))
+            self._held = None
+
+    def add(self, spans: Sequence[Span]) -> None:
+        """Take *spans* that came another way, as those that a program printed."""
+        with contextlib.suppress(InboxClosedError):
+            self.take(to_request(spans), size_bytes=0)
+
+    def wait(
+        self,
+        until: Callable[[Sequence[Span]], bool] | None = None,
+        *,
+        timeout_s: float,
+        settle_s: float | None = None,
+    ) -> Waited:
+        """Wait for spans.
+
+        :param until: ends the wait when it holds for what has arrived.
+        :param timeout_s: how long at most.
+        :param settle_s: ends the wait when no request was open, and none had ended, for so long.
+        :return: what ended it.
+        """
+        began_s = time.monotonic()
+        judged = -1
+        while True:
+            with self._changed:
+                spans, open_requests, last_s = tuple(self._spans), self._open, self._last_s
+            if until is not None and len(spans) != judged:
+                # Outside the lock: it may take its time, and spans go on arriving.
+                judged = len(spans)
+                if until(spans):
+                    return "held"
+            now_s = time.monotonic()
+            left_s = began_s + timeout_s - now_s
+            if settle_s is not None and not open_requests:
+                quiet_s = max(began_s, last_s) + settle_s - now_s
+                if quiet_s <= 0:
+                    return "settled"
+                left_s = min(left_s, quiet_s)
+            if now_s >= began_s + timeout_s:
+                return "deadline"
+            with self._changed:
+                if (len(self._spans), self._open, self._last_s) == (len(spans), open_requests, last_s):
+                    self._changed.wait(left_s)
+
+    def close(self) -> None:
+        """End it: what comes later is refused with 401 and counted."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self.release()
+            self._seen.clear()
+            self._changed.notify_all()
+        self._forget(self)

@@ -1,0 +1,274 @@
+"""The HTTP side of the receiver: which request gets which answer, and bounds for all that a client may do."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pytest_clnrm.telemetry.http_body import (
+    JSON,
+    PROTOBUF,
+    RefusedError,
+    content_length,
+    gunzip,
+    read_body,
+    status_body,
+)
+
+if TYPE_CHECKING:
+    from pytest_clnrm.telemetry.inbox import Inbox
+
+__all__ = ["TOKEN_HEADER", "OtlpServer", "Take"]
+
+TOKEN_HEADER = "x-clnrm-token"  # noqa: S105 # a header's name
+
+Take = Callable[["Inbox", str, bytes], bytes]
+"""Decode a body of a content type, give it to an inbox and return the answer's body."""
+
+IDLE_S = 60.0
+"""How long a connection may take to send the head of its next request."""
+BODY_S = 30.0
+"""How long a request may take from the end of its head to the end of its answer."""
+LINGER_S = 2.0
+LARGE_BYTES = 1 << 20
+LARGE_AT_ONCE = 4
+MAX_CONNECTIONS = 64
+_PATH = re.compile(r"\A(?:/t/([\w-]{1,64}))?/v1/(traces|metrics|logs)\Z", re.ASCII)
+_HANG_UP = (OSError, ValueError)
+"""What reading and writing raise when the peer, or the reaper, has closed the connection."""
+
+
+class OtlpServer(ThreadingHTTPServer):
+    """One listener on all addresses that serves only those which are allowed now.
+
+    :param find: the inbox of one of these tokens, None if none is known.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, find: Callable[[tuple[str, ...]], Inbox | None], take: Take) -> None:
+        self.find = find
+        self.take = take
+        self.addresses: frozenset[str] = frozenset()
+        self.problem = ""
+        self.decoding = threading.Lock()
+        self.large = threading.BoundedSemaphore(LARGE_AT_ONCE)
+        self.deadlines_s: dict[socket.socket, float] = {}
+        self._idle = threading.Condition()
+        super().__init__(("0.0.0.0", 0), OtlpHandler)  # noqa: S104 # see verify_request
+        close_in_child(self)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        """Tell whether the connection came in over an address that is allowed."""
+        try:
+            return request.getsockname()[0] in self.addresses
+        except OSError:
+            return False
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread, or close it if there are too many."""
+        with self._idle:
+            full = len(self.deadlines_s) >= MAX_CONNECTIONS
+            if not full:
+                self.deadlines_s[request] = time.monotonic() + IDLE_S
+        if full:
+            self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        super().shutdown_request(request)
+        with self._idle:
+            self.deadlines_s.pop(request, None)
+            self._idle.notify_all()
+
+    def allow_s(self, connection: socket.socket, allowed_s: float) -> None:
+        """Give *connection* so many seconds from now on."""
+        with self._idle:
+            if connection in self.deadlines_s:
+                self.deadlines_s[connection] = time.monotonic() + allowed_s
+
+    def service_actions(self) -> None:
+        """Hang up on connections that took too long; their threads then see the end of the stream."""
+        now_s = time.monotonic()
+        with self._idle:
+            overdue = [each for each, deadline_s in self.deadlines_s.items() if deadline_s < now_s]
+        for connection in overdue:
+            hang_up(connection)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Keep what went wrong within us; it is no client's fault."""
+        import traceback
+
+        self.problem = traceback.format_exc()
+
+    def end(self) -> None:
+        """Stop listening, hang up on everybody, and wait for the threads."""
+        self.shutdown()
+        self.server_close()
+        with self._idle:
+            for connection in self.deadlines_s:
+                hang_up(connection)
+            self._idle.wait_for(lambda: not self.deadlines_s, timeout=LINGER_S)
+
+
+def hang_up(connection: socket.socket) -> None:
+    """End *connection* in both directions; who reads from it sees its end."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+def close_in_child(server: OtlpServer) -> None:
+    """Close the listener in forked children, which have no thread that would answer."""
+    there = weakref.ref(server)
+
+    def close() -> None:
+        living = there()
+        if living is not None:
+            living.socket.close()
+
+    os.register_at_fork(after_in_child=close)
+
+
+class OtlpHandler(BaseHTTPRequestHandler):
+    """Answers the requests of one connection."""
+
+    server: OtlpServer
+    protocol_version = "HTTP/1.1"
+    wbufsize = 65536
+    disable_nagle_algorithm = True
+    answer_type: ClassVar[str] = PROTOBUF
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # the base class's name
+        """Say nothing on the terminal."""
+
+    def version_string(self) -> str:
+        """Return what the Server header says."""
+        return "clnrm"
+
+    def handle_one_request(self) -> None:
+        """Answer the next request; a connection that breaks is nobody's problem."""
+        self.server.allow_s(self.connection, IDLE_S)
+        try:
+            super().handle_one_request()
+        except _HANG_UP:
+            self.close_connection = True
+
+    def finish(self) -> None:
+        """Close the streams, which may be broken."""
+        try:
+            super().finish()
+        except _HANG_UP:
+            return
+
+    def handle_expect_100(self) -> bool:
+        """Let the client wait: whether its body is wanted turns out later."""
+        return True
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Answer what is no request, or has another method than POST."""
+        status = HTTPStatus(code)
+        # To the base class a method without a function of its own is not implemented.
+        if status is HTTPStatus.NOT_IMPLEMENTED:
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+        self._refuse(RefusedError(status, message or status.phrase, close=True))
+
+    def do_POST(self) -> None:
+        """Take spans; accept and drop metrics and logs."""
+        self.server.allow_s(self.connection, BODY_S)
+        content_type = (self.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+        answer_type = JSON if content_type == JSON else PROTOBUF
+        try:
+            body = self._export(content_type)
+        except RefusedError as refused:
+            self._refuse(refused, answer_type)
+        else:
+            self._answer(HTTPStatus.OK, body, answer_type)
+
+    def _export(self, content_type: str) -> bytes:
+        """Return the body of a good answer.
+
+        :raises RefusedError: for another answer.
+        """
+        from pytest_clnrm.telemetry.inbox import InboxClosedError
+
+        match = _PATH.match(self.path.partition("?")[0])
+        if match is None:
+            raise RefusedError(HTTPStatus.NOT_FOUND, "no such path; /v1/traces is there", close=True)
+        inbox = self.server.find(
+            tuple(token for token in (self.headers.get(TOKEN_HEADER), match[1]) if token)
+        )
+        unknown = RefusedError(HTTPStatus.UNAUTHORIZED, "no token of a running scenario", close=True)
+        if inbox is None:
+            raise unknown
+        try:
+            with inbox.request():
+                return self._read(inbox, content_type, match[2])
+        except InboxClosedError:
+            raise unknown from None
+
+    def _read(self, inbox: Inbox, content_type: str, signal: str) -> bytes:
+        unsupported = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+        if content_type not in {PROTOBUF, JSON}:
+            raise RefusedError(unsupported, f"Content-Type must be {PROTOBUF} or {JSON}", close=True)
+        encoding = (self.headers.get("Content-Encoding") or "identity").strip().lower()
+        if encoding not in {"gzip", "identity"}:
+            raise RefusedError(unsupported, "Content-Encoding must be gzip or identity", close=True)
+        length = content_length(self.headers)
+        large = length is None or length > LARGE_BYTES
+        # Many large bodies at once would be more memory than all that is kept of them.
+        if large and not self.server.large.acquire(timeout=BODY_S / 2):
+            busy = "too many large bodies at once"
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, busy, close=True)
+        try:
+            if (self.headers.get("Expect") or "").strip().lower() == "100-continue":
+                self.send_response_only(HTTPStatus.CONTINUE)
+                self.end_headers()
+                self.wfile.flush()
+            body = read_body(length, self.rfile)
+            if signal != "traces":
+                return b"{}" if content_type == JSON else b""
+            with self.server.decoding:
+                return self.server.take(inbox, content_type, gunzip(body) if encoding == "gzip" else body)
+        finally:
+            if large:
+                self.server.large.release()
+
+    def _refuse(self, refused: RefusedError, answer_type: str = PROTOBUF) -> None:
+        self.close_connection = self.close_connection or refused.close
+        self._answer(refused.status, status_body(refused.message, answer_type), answer_type)
+        if refused.close:
+            self._linger()
+
+    def _answer(self, status: HTTPStatus, body: bytes, answer_type: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", answer_type)
+        self.send_header("Content-Length", str(len(body)))
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "POST")
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        self.wfile.flush()
+
+    def _linger(self) -> None:
+        """Read on for a while: a close with unread data is a reset, which the client sees, not our answer."""
+        self.server.allow_s(self.connection, LINGER_S)
+        self.connection.shutdown(socket.SHUT_WR)
+        # The reaper ends this, however little a time the client sends.
+        while self.connection.recv(65536):
+            pass

@@ -1,0 +1,47 @@
+"""``traceparent`` of W3C Trace Context, level 1: how spans in different processes find each other."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+__all__ = ["TraceParent", "format_traceparent", "new_traceparent", "parse_traceparent"]
+
+# A later version may add fields behind these four; version ff is forbidden.
+_PATTERN = re.compile(r"\A(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceParent:
+    """A span of another place.
+
+    :param trace_id: 32 lower-case hex digits.
+    :param span_id: 16 lower-case hex digits.
+    """
+
+    trace_id: str
+    span_id: str
+
+
+def parse_traceparent(text: str | None) -> TraceParent | None:
+    """Return what *text* names, None if it is none: such a header is to be ignored, not an error."""
+    match = _PATTERN.match((text or "").strip())
+    if match is None:
+        return None
+    version, trace_id, span_id, _, more = match.groups()
+    if (version == "00" and more) or not int(trace_id, 16) or not int(span_id, 16):
+        return None
+    return TraceParent(trace_id=trace_id, span_id=span_id)
+
+
+def new_traceparent(parent: str | None) -> str:
+    """Return the header's value for a span that is yet to be recorded, a child of *parent* if that is one."""
+    found = parse_traceparent(parent)
+    trace_id = found.trace_id if found else os.urandom(16).hex()
+    return format_traceparent(trace_id, os.urandom(8).hex())
+
+
+def format_traceparent(trace_id: str, span_id: str) -> str:
+    """Return the header's value for a sampled span."""
+    return f"00-{trace_id}-{span_id}-01"

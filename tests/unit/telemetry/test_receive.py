@@ -1,0 +1,746 @@
+"""The receiver: each input gets its answer, good spans arrive, and nobody holds it up."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from pytest_clnrm.telemetry import otlp_http
+from pytest_clnrm.telemetry.http_body import JSON, PROTOBUF
+from pytest_clnrm.telemetry.inbox import Inbox
+from pytest_clnrm.telemetry.receive import Receiver
+from pytest_clnrm.telemetry.span_store import read_store
+
+Post = Callable[..., tuple[int, str, bytes]]
+TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+def json_body(*names: str, **more: Any) -> bytes:
+    """Return an export request in JSON with spans of these names."""
+    spans = [
+        {"traceId": TRACE_ID, "spanId": f"{number + 1:016x}", "name": name, **more}
+        for number, name in enumerate(names)
+    ]
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).encode()
+
+
+def protobuf_body(*names: str, span_id: bytes | None = None) -> bytes:
+    """Return an export request in protobuf with spans of these names."""
+    request = ExportTraceServiceRequest()
+    spans = request.resource_spans.add().scope_spans.add().spans
+    for number, name in enumerate(names):
+        identity = (number + 1).to_bytes(8, "big") if span_id is None else span_id
+        spans.add(trace_id=bytes.fromhex(TRACE_ID), span_id=identity, name=name)
+    return bytes(request.SerializeToString())
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    """Return a receiver that serves the loopback address; nothing may have gone wrong within it."""
+    receiver = Receiver(tmp_path, "gw0", addresses=["127.0.0.1"])
+    yield receiver
+    receiver.close()
+    assert receiver.problem == ""
+
+
+@pytest.fixture
+def inbox(receiver: Receiver) -> Inbox:
+    """Return an inbox of the receiver."""
+    return receiver.open("s1")
+
+
+@pytest.fixture
+def post(receiver: Receiver, inbox: Inbox) -> Post:
+    """Return a function that posts a body and returns status, content type and body of the answer."""
+
+    def post(
+        body: bytes,
+        content_type: str = PROTOBUF,
+        *,
+        path: str | None = None,
+        method: str = "POST",
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, str, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
+        try:
+            target = f"{inbox.endpoint_path}/v1/traces" if path is None else path
+            connection.request(method, target, body, {"Content-Type": content_type, **(headers or {})})
+            answer = connection.getresponse()
+            return answer.status, answer.headers["Content-Type"], answer.read()
+        finally:
+            connection.close()
+
+    return post
+
+
+def names(inbox: Inbox) -> list[str]:
+    """Return the names of the spans that arrived."""
+    return [span.name for span in inbox.spans()]
+
+
+def exchange(port: int, sent: bytes) -> bytes:
+    """Send raw bytes and return everything that comes back until the connection is closed."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(sent)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+        return received
+
+
+def head(inbox: Inbox, *lines: str) -> bytes:
+    """Return the head of a POST with these header lines."""
+    start = [f"POST {inbox.endpoint_path}/v1/traces HTTP/1.1", "Host: x", f"Content-Type: {PROTOBUF}"]
+    return "\r\n".join([*start, *lines, "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "answer"),
+    [(PROTOBUF, protobuf_body("a", "b"), b""), (JSON, json_body("a", "b"), b"{}")],
+)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_good_bodies(  # noqa: PLR0917 # pytest passes by name
+    post: Post,
+    inbox: Inbox,
+    content_type: str,
+    body: bytes,
+    answer: bytes,
+    compressed: bool,  # noqa: FBT001
+) -> None:
+    """Good bodies, gzip or not, get 200 in their own content type, and their spans arrive."""
+    headers = {"Content-Encoding": "gzip"} if compressed else {}
+    sent = gzip.compress(body, mtime=0) if compressed else body
+    assert post(sent, content_type, headers=headers) == (200, content_type, answer)
+    assert names(inbox) == ["a", "b"]
+
+
+def test_token_in_the_header(post: Post, inbox: Inbox) -> None:
+    """A token may come in the header alone; content types may have parameters."""
+    headers = {"x-clnrm-token": inbox.token}
+    assert post(protobuf_body("a"), path="/v1/traces", headers=headers)[0] == 200
+    assert post(json_body("b", spanId=SPAN_ID), "application/json; charset=utf-8")[0] == 200
+    wrong = {"x-clnrm-token": "wrong"}
+    assert post(json_body("c", spanId="1" * 16), JSON, headers=wrong)[0] == 200
+    assert names(inbox) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_chunked(receiver: Receiver, inbox: Inbox, size: int) -> None:
+    """A body in chunks, with extensions and trailers, is put together."""
+    body = protobuf_body("a", "b")
+    chunks = b"".join(
+        b"%x;x=y\r\n%s\r\n" % (len(body[at : at + size]), body[at : at + size])
+        for at in range(0, len(body), size)
+    )
+    sent = head(inbox, "Transfer-Encoding: chunked", "Connection: close") + chunks + b"0\r\nX: y\r\n\r\n"
+    assert exchange(receiver.port, sent).startswith(b"HTTP/1.1 200 ")
+    assert names(inbox) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "chunks", [b"zz\r\n", b"-1\r\n", b"3\r\nabcde\r\n", b"0\r\n" + b"X: y\r\n" * 200, b"5\r\nab"]
+)
+def test_malformed_chunks(receiver: Receiver, inbox: Inbox, chunks: bytes) -> None:
+    """Malformed chunks get 400 and the connection is closed."""
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+        connection.sendall(head(inbox, "Transfer-Encoding: chunked") + chunks)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    assert names(inbox) == []
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"), [(PROTOBUF, b""), (JSON, b"{}"), (JSON, b'{"resourceSpans":[]}')]
+)
+def test_empty_bodies(post: Post, inbox: Inbox, content_type: str, body: bytes) -> None:
+    """A request without spans is good."""
+    assert post(body, content_type)[0] == 200
+    assert names(inbox) == []
+
+
+@pytest.mark.parametrize("signal", ["metrics", "logs"])
+def test_other_signals_are_dropped(post: Post, inbox: Inbox, signal: str) -> None:
+    """Metrics and logs are accepted, whatever they are, and dropped."""
+    path = f"{inbox.endpoint_path}/v1/{signal}"
+    assert post(b"\xff\xff", path=path) == (200, PROTOBUF, b"")
+    assert post(b"{}", JSON, path=path) == (200, JSON, b"{}")
+    assert names(inbox) == []
+
+
+def test_some_invalid_spans(post: Post, inbox: Inbox) -> None:
+    """Invalid spans are rejected, with their number and why; the valid ones of the same body arrive."""
+    mixed = json.loads(json_body("good", "short", "zero", "parent", "link", "hex"))
+    spans = mixed["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    spans[1]["spanId"] = "abc"
+    spans[2]["traceId"] = "0" * 32
+    spans[3]["parentSpanId"] = "12"
+    spans[4]["links"] = [{"traceId": "1"}]
+    spans[5]["spanId"] = "x" * 16
+    status, _, answer = post(json.dumps(mixed).encode(), JSON)
+    assert status == 200
+    why = "a span's id is not 8 bytes, some of them not 0"
+    assert json.loads(answer) == {"partialSuccess": {"rejectedSpans": "5", "errorMessage": why}}
+    status, _, answer = post(protobuf_body("bad", span_id=b"\x00" * 8))
+    assert status == 200
+    response = ExportTraceServiceResponse.FromString(answer)
+    assert (response.partial_success.rejected_spans, response.partial_success.error_message) == (1, why)
+    assert names(inbox) == ["good"]
+    assert inbox.problems() == (f"6 spans were rejected: {why}",)
+
+
+DEEP = 5000
+SPAN = b'{"traceId":"%s","spanId":"%s","attributes":[{"value":%s}]}'
+
+
+def with_value(value: bytes) -> bytes:
+    """Return a body whose one attribute has this value."""
+    span = SPAN % (TRACE_ID.encode(), SPAN_ID.encode(), value)
+    return b'{"resourceSpans":[{"scopeSpans":[{"spans":[%s]}]}]}' % span
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "encoding", "message"),
+    [
+        (PROTOBUF, protobuf_body("abc")[:-2], "identity", "cannot decode protobuf"),
+        (PROTOBUF, b"\xff garbage", "identity", "cannot decode protobuf"),
+        (PROTOBUF, protobuf_body("a"), "gzip", "cannot decode gzip"),
+        (
+            PROTOBUF,
+            gzip.compress(protobuf_body("a"), mtime=0)[:-4],
+            "gzip",
+            "cannot decode gzip: it is cut short",
+        ),
+        (PROTOBUF, gzip.compress(b"", mtime=0) * 1500, "gzip", "cannot decode gzip: too many members"),
+        (PROTOBUF, b"", "gzip", "cannot decode gzip: it is cut short"),
+        (JSON, b'{"resourceSpans"', "identity", "cannot decode JSON"),
+        (JSON, b"", "identity", "cannot decode JSON"),
+        (JSON, b"[]", "identity", "cannot decode JSON"),
+        (JSON, b'{"resourceSpans":[{"schemaUrl":"\xff"}]}', "identity", "cannot decode JSON"),
+        (JSON, b'{"a":' + b"[" * 100_000, "identity", "cannot decode JSON"),
+        (
+            JSON,
+            with_value(b'{"arrayValue":{"values":[' * DEEP + b"{}" + b"]}}" * DEEP),
+            "identity",
+            "nested too deeply",
+        ),
+        (
+            JSON,
+            with_value(b'{"arrayValue":{"values":[' * 70 + b"{}" + b"]}}" * 70),
+            "identity",
+            "nested too deeply",
+        ),
+        (JSON, with_value(b'{"intValue":"1_0"}'), "identity", "not an integer: '1_0'"),
+        (
+            JSON,
+            with_value(b'{"intValue":"99999999999999999999"}'),
+            "identity",
+            "an integer is out of its range",
+        ),
+        (JSON, with_value(b'{"doubleValue":"x"}'), "identity", "not a number: 'x'"),
+        (JSON, with_value(b'{"bytesValue":"*"}'), "identity", "not base64"),
+        (
+            JSON,
+            json_body("a", kind="SPAN_KIND_ODD"),
+            "identity",
+            "not a value of SPAN_KIND_*: 'SPAN_KIND_ODD'",
+        ),
+        (JSON, json_body("a", startTimeUnixNano="-1"), "identity", "an integer is out of its range: -1"),
+    ],
+)
+def test_garbage(  # noqa: PLR0917 # pytest passes by name
+    post: Post, inbox: Inbox, content_type: str, body: bytes, encoding: str, message: str
+) -> None:
+    """What cannot be decoded gets 400 and a Status that says why, in the content type of the request."""
+    status, answered, answer = post(body, content_type, headers={"Content-Encoding": encoding})
+    assert (status, answered) == (400, content_type)
+    said = json.loads(answer)["message"] if content_type == JSON else Status.FromString(answer).message
+    assert message in said
+    assert names(inbox) == []
+
+
+def test_protobuf_that_is_too_deep(post: Post, inbox: Inbox) -> None:
+    """Nesting beyond what protobuf or we allow gets 400."""
+    for depth in (70, 2000):
+        value = b""
+        for _ in range(depth):
+            for key in (0x0A, 0x2A):
+                length, size = len(value), b""
+                while length >= 0x80:
+                    size += bytes([length & 0x7F | 0x80])
+                    length >>= 7
+                value = bytes([key]) + size + bytes([length]) + value
+        request = ExportTraceServiceRequest()
+        span = request.resource_spans.add().scope_spans.add().spans.add()
+        span.trace_id, span.span_id = bytes.fromhex(TRACE_ID), bytes.fromhex(SPAN_ID)
+        attribute = b"\x12" + varint(len(value)) + value
+        raw = b"\x4a" + varint(len(attribute)) + attribute
+        inner = bytes(span.SerializeToString()) + raw
+        for key in (0x12, 0x12, 0x0A):
+            inner = bytes([key]) + varint(len(inner)) + inner
+        assert post(inner)[0] == 400
+    assert names(inbox) == []
+
+
+def varint(number: int) -> bytes:
+    """Return a number as protobuf writes it."""
+    out = b""
+    while number >= 0x80:
+        out += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return out + bytes([number])
+
+
+def test_strangers(post: Post, receiver: Receiver, inbox: Inbox, tmp_path: Path) -> None:
+    """Without a token that is known: 401, before the body is read, and no trace of it anywhere."""
+    (path,) = tmp_path.glob("*.workload.bin")
+    before = path.read_bytes()
+    for target in ("/v1/traces", "/t/wrong/v1/traces", "/v1/logs"):
+        status, _, answer = post(b"\x00" * 100_000, path=target)
+        assert status == 401
+        assert Status.FromString(answer).message == "no token of a running scenario"
+    assert receiver.refused == 3
+    assert names(inbox) == []
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("length", [20 * 2**20 + 1, 10 * 2**30, 10**18])
+def test_a_large_body_is_refused_before_it_is_read(receiver: Receiver, inbox: Inbox, length: int) -> None:
+    """A declared length over the limit gets 413 although no byte of the body was sent."""
+    answer = exchange_head(receiver.port, head(inbox, f"Content-Length: {length}"))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"the body is over the limit of 20 MiB" in answer
+    assert b"Connection: close" in answer
+
+
+def exchange_head(port: int, sent: bytes) -> bytes:
+    """Send raw bytes, then wait for the answer, and only then end the sending side."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(sent)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+        return received
+
+
+def test_a_client_that_sends_on_still_gets_the_answer(receiver: Receiver, inbox: Inbox) -> None:
+    """The close lingers: a client in the midst of a large body reads 413, not a reset."""
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+        connection.sendall(head(inbox, f"Content-Length: {30 * 2**20}"))
+        for _ in range(30):
+            connection.sendall(b"\x00" * 2**20)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_chunks_over_the_limit(receiver: Receiver, inbox: Inbox) -> None:
+    """A chunk that would lead over the limit gets 413 before it is read."""
+    sent = head(inbox, "Transfer-Encoding: chunked") + b"3\r\nabc\r\nfffffff\r\n"
+    assert exchange_head(receiver.port, sent).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_gzip_bomb(post: Post, inbox: Inbox) -> None:
+    """A small body that unpacks to more than the limit gets 413."""
+    bomb = gzip.compress(b"\x00" * (21 * 2**20), mtime=0)
+    assert post(bomb, headers={"Content-Encoding": "gzip"})[0] == 413
+    assert names(inbox) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ((), 411),
+        (("Content-Length: 5_0",), 400),
+        (("Content-Length: -1",), 400),
+        (("Content-Length: x",), 400),
+        (("Transfer-Encoding: gzip",), 400),
+    ],
+)
+def test_lengths(receiver: Receiver, inbox: Inbox, lines: tuple[str, ...], status: int) -> None:
+    """A request needs a length that is one."""
+    assert exchange_head(receiver.port, head(inbox, *lines)).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_a_short_body(receiver: Receiver, inbox: Inbox) -> None:
+    """A body that ends before its declared length gets 400."""
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+        connection.sendall(head(inbox, "Content-Length: 10") + b"abc")
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"the body is shorter than declared" in answer
+
+
+def test_types_paths_and_methods(post: Post, inbox: Inbox) -> None:
+    """Other content types and encodings get 415, other paths 404, other methods 405."""
+    status, answered, answer = post(b"x", "text/plain")
+    assert (status, answered) == (415, PROTOBUF)
+    assert (
+        "Content-Type must be application/x-protobuf or application/json" in Status.FromString(answer).message
+    )
+    assert post(b"x", headers={"Content-Encoding": "br"})[0] == 415
+    assert post(b"x", path="/")[0] == 404
+    assert post(b"x", path=f"{inbox.endpoint_path}/v2/traces")[0] == 404
+    for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"):
+        assert post(b"", method=method)[0] == 405
+    assert post(b"", method="HEAD")[0::2] == (405, b"")
+    assert post(b"", path=f"{inbox.endpoint_path}/v1/traces?x=y")[0] == 200
+
+
+def test_no_http_at_all(receiver: Receiver) -> None:
+    """Bytes that are no request end the connection with 400."""
+    assert b"Bad request syntax" in exchange(receiver.port, b"POST\r\n\r\n")
+    assert b"Bad request version" in exchange(receiver.port, b"\x16\x03\x01 \x00 x\r\n\r\n")
+
+
+def test_expect_100_continue(receiver: Receiver, inbox: Inbox) -> None:
+    """A client that asks first is told to go on, or refused before it sent its body."""
+    body = protobuf_body("a")
+    asking = head(inbox, "Expect: 100-continue", f"Content-Length: {len(body)}", "Connection: close")
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+        connection.sendall(asking)
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    refused = head(inbox, "Expect: 100-continue", f"Content-Length: {2**40}")
+    assert exchange_head(receiver.port, refused).startswith(b"HTTP/1.1 413 ")
+    assert names(inbox) == ["a"]
+
+
+def test_connections_are_kept_alive(receiver: Receiver, inbox: Inbox) -> None:
+    """Several requests, a bad one among them, are answered on one connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
+    path = f"{inbox.endpoint_path}/v1/traces"
+    for body, status in ((json_body("a"), 200), (b"{", 400), (json_body("b", spanId=SPAN_ID), 200)):
+        connection.request("POST", path, body, {"Content-Type": JSON})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == status
+        assert connection.sock is not None
+    connection.close()
+    assert names(inbox) == ["a", "b"]
+
+
+def test_only_allowed_addresses_are_served(receiver: Receiver, inbox: Inbox) -> None:
+    """A connection to another local address is closed without a word; which are allowed can change."""
+    sent = head(inbox, "Content-Length: 0", "Connection: close")
+
+    def answer() -> bytes:
+        with socket.create_connection(("127.0.0.2", receiver.port), timeout=10) as connection:
+            try:
+                connection.sendall(sent)
+                return connection.recv(65536)
+            except ConnectionError:
+                return b""
+
+    assert answer() == b""
+    receiver.allow("127.0.0.2")
+    assert answer().startswith(b"HTTP/1.1 200 ")
+    receiver.forbid("127.0.0.2")
+    assert answer() == b""
+
+
+def test_slow_clients_are_hung_up_on(
+    receiver: Receiver, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who takes too long for a head or a body loses the connection, however steadily bytes arrive."""
+    monkeypatch.setattr(otlp_http, "IDLE_S", 0.3)
+    monkeypatch.setattr(otlp_http, "BODY_S", 0.3)
+    for start in (b"POST /", head(inbox, "Content-Length: 1000000")):
+        with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+            connection.sendall(start)
+            stop = threading.Event()
+
+            def drip(connection: socket.socket = connection, stop: threading.Event = stop) -> None:
+                try:
+                    while not stop.wait(0.02):
+                        connection.sendall(b"x")
+                except OSError:
+                    return
+
+            thread = threading.Thread(target=drip)
+            thread.start()
+            try:
+                while connection.recv(65536):
+                    pass
+            except ConnectionError:
+                pass
+            stop.set()
+            thread.join()
+    assert inbox.wait(timeout_s=10, settle_s=0.0) == "settled"
+
+
+def test_too_many_connections(receiver: Receiver, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit of connections a new one is closed; when others end there is room again."""
+    monkeypatch.setattr(otlp_http, "MAX_CONNECTIONS", 1)
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as first:
+        first.sendall(b"GET / HTTP/1.1\r\n")
+        with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as second:
+            assert second.recv(100) == b""
+        first.sendall(b"\r\n")
+        first.shutdown(socket.SHUT_WR)
+        while first.recv(65536):
+            pass
+    monkeypatch.undo()
+    assert post(b"")[0] == 200
+
+
+def test_many_large_bodies_at_once(
+    receiver: Receiver, post: Post, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When large bodies use up their share of memory, one more gets 503, which exporters retry."""
+    monkeypatch.setattr(otlp_http, "BODY_S", 0.1)
+    for _ in range(otlp_http.LARGE_AT_ONCE):
+        assert receiver._server.large.acquire(timeout=1)
+    body = b"\x00" * (otlp_http.LARGE_BYTES + 1)
+    connection = head(inbox, f"Content-Length: {len(body)}")
+    assert exchange_head(receiver.port, connection).startswith(b"HTTP/1.1 503 ")
+    for _ in range(otlp_http.LARGE_AT_ONCE):
+        receiver._server.large.release()
+
+
+def test_limits_of_an_inbox(tmp_path: Path) -> None:
+    """A batch that leads over the limit of spans or of bytes is rejected whole, and that is said."""
+    receiver = Receiver(tmp_path, "gw0", addresses=["127.0.0.1"], max_spans=3, max_bytes=1 << 20)
+    try:
+        inbox = receiver.open("s1")
+        connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
+
+        def rejected(body: bytes) -> dict[str, Any]:
+            connection.request("POST", f"{inbox.endpoint_path}/v1/traces", body, {"Content-Type": JSON})
+            return dict(json.loads(connection.getresponse().read()).get("partialSuccess", {}))
+
+        assert rejected(json_body("a", "b")) == {}
+        too_many = {"rejectedSpans": "2", "errorMessage": "the limit of 3 spans a scenario is reached"}
+        assert rejected(json_body("c", "d")) == too_many
+        large = json_body("e" * (1 << 20), spanId=SPAN_ID)
+        message = "the limit of 1 MiB of spans a scenario is reached"
+        assert rejected(large) == {"rejectedSpans": "1", "errorMessage": message}
+        connection.close()
+        assert names(inbox) == ["a", "b"]
+        assert inbox.problems() == ("3 spans were rejected: the limit of 3 spans a scenario is reached",)
+    finally:
+        receiver.close()
+
+
+def test_a_batch_that_is_sent_again_counts_once(post: Post, inbox: Inbox) -> None:
+    """An exporter that got no answer sends its batch again; its spans are there once."""
+    assert post(json_body("a", "b"), JSON)[0] == 200
+    assert post(json_body("a", "b", "c"), JSON)[0] == 200
+    assert names(inbox) == ["a", "b", "c"]
+
+
+def test_late_spans(post: Post, receiver: Receiver, inbox: Inbox) -> None:
+    """After its end a scenario's token gets 401, counted as late, not as a stranger's."""
+    assert post(json_body("a"), JSON)[0] == 200
+    inbox.close()
+    inbox.close()
+    assert post(json_body("b"), JSON)[0] == 401
+    assert names(inbox) == ["a"]
+    assert (receiver.late, receiver.refused) == (1, 0)
+    assert inbox.problems() == ("1 requests came after the scenario's end and were refused",)
+
+
+def test_a_request_that_is_open_at_the_end(receiver: Receiver, inbox: Inbox) -> None:
+    """A request whose body comes after the scenario's end gets 401."""
+    body = protobuf_body("a")
+    asking = head(inbox, "Expect: 100-continue", f"Content-Length: {len(body)}", "Connection: close")
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+        connection.sendall(asking)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
+        inbox.close()
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
+    assert names(inbox) == []
+
+
+def test_waiting_ends_when_a_condition_holds(post: Post, inbox: Inbox) -> None:
+    """A condition is tried at each arrival and ends the wait at once."""
+    threads = [
+        threading.Thread(target=post, args=(json_body(name, spanId=f"{number + 5:016x}"), JSON))
+        for number, name in enumerate("abc")
+    ]
+    for thread in threads:
+        thread.start()
+    assert inbox.wait(lambda spans: len(spans) == 3, timeout_s=30) == "held"
+    for thread in threads:
+        thread.join()
+    assert sorted(names(inbox)) == ["a", "b", "c"]
+
+
+def test_waiting_ends_at_the_deadline(inbox: Inbox) -> None:
+    """A condition that never holds ends with the deadline."""
+    assert inbox.wait(bool, timeout_s=0.05) == "deadline"
+    assert inbox.wait(timeout_s=0.0) == "deadline"
+
+
+def test_settling_waits_for_open_requests(receiver: Receiver, inbox: Inbox) -> None:
+    """A request whose body is still on its way keeps the wait from settling, and its spans are there."""
+    body = protobuf_body("a")
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+        connection.sendall(head(inbox, "Expect: 100-continue", f"Content-Length: {len(body)}"))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
+        assert inbox.wait(timeout_s=0.1, settle_s=0.0) == "deadline"
+        ended: list[str] = []
+        waiting = threading.Thread(target=lambda: ended.append(inbox.wait(timeout_s=30, settle_s=0.05)))
+        waiting.start()
+        connection.sendall(body)
+        waiting.join()
+    assert ended == ["settled"]
+    assert names(inbox) == ["a"]
+
+
+def test_spans_are_placed_under_their_steps(post: Post, receiver: Receiver) -> None:
+    """A span belongs to the step that it names as parent, else to the one that ran when it started."""
+    inbox = receiver.open("s1", parent=f"00-{TRACE_ID}-{'a' * 16}-01")
+    before_ns = time.time_ns()
+    inbox.enter_step("one", f"00-{TRACE_ID}-{'1' * 16}-01")
+    inbox.enter_step("two", f"00-{TRACE_ID}-{'2' * 16}-01")
+    for number, (parent, start_ns) in enumerate(
+        (("1" * 16, before_ns + 10**12), ("", before_ns + 10**12), ("", before_ns - 10**12)), start=1
+    ):
+        more = {"spanId": f"{number:016x}", "parentSpanId": parent, "startTimeUnixNano": str(start_ns)}
+        body = json.loads(json_body("x"))
+        body["resourceSpans"][0]["scopeSpans"][0]["spans"][0].update(more)
+        post(json.dumps(body).encode(), JSON, path=f"{inbox.endpoint_path}/v1/traces")
+    assert [span.step for span in inbox.spans()] == ["one", "two", ""]
+
+
+def test_everything_accepted_is_stored_at_once(post: Post, inbox: Inbox, tmp_path: Path) -> None:
+    """The spans of a body are in the file when it is answered, with the place of each."""
+    step = f"00-{TRACE_ID}-{'1' * 16}-01"
+    inbox.enter_step("one", step)
+    start = str(time.time_ns() + 10**12)
+    post(
+        gzip.compress(json_body("a", startTimeUnixNano=start), mtime=0),
+        JSON,
+        headers={"Content-Encoding": "gzip"},
+    )
+    post(b"garbage")
+    post(protobuf_body("b", "c"))
+    (path,) = tmp_path.glob("*.workload.bin")
+    assert path.stat().st_mode & 0o777 == 0o600
+    first, second = read_store(path)
+    assert (first[0]["scenario"], first[0]["spans"], first[0]["places"]) == ("s1", 1, [["one", step, 1]])
+    (stored,) = json.loads(first[1])["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    assert (stored["name"], stored["startTimeUnixNano"]) == ("a", start)
+    assert stored["links"][0]["spanId"] == "1" * 16
+    assert (second[0]["spans"], second[0]["places"]) == (2, [["", "", 2]])
+
+
+def test_spans_that_come_another_way(inbox: Inbox, post: Post) -> None:
+    """Spans that a program printed are taken like those that it sent; after the end they are not."""
+    post(json_body("a"), JSON)
+    (span,) = inbox.spans()
+    inbox.add([span])
+    assert names(inbox) == ["a"]
+    inbox.close()
+    inbox.add([span])
+    assert names(inbox) == ["a"]
+
+
+def test_a_full_disk(receiver: Receiver, inbox: Inbox, post: Post) -> None:
+    """Spans are judged although they cannot be stored, and that is said."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, receiver._store._descriptor)
+    os.close(full)
+    assert post(json_body("a"), JSON)[0] == 200
+    assert names(inbox) == ["a"]
+    message = "spans that arrived could not be stored: No space left on device"
+    assert inbox.problems() == (message,)
+    assert receiver.problem == message
+    receiver._store.problem = ""
+
+
+def test_a_forked_child_closes_the_listener(receiver: Receiver) -> None:
+    """A child that lives on must not keep the port, behind which nobody would answer."""
+    descriptor = receiver._server.socket.fileno()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.fstat(descriptor)
+            os._exit(1)
+        except OSError:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert receiver._server.socket.fileno() == descriptor
+
+
+def test_a_mistake_of_ours_is_kept(receiver: Receiver, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception within the receiver ends that connection and can be asked for."""
+
+    def broken(*_: object) -> bytes:
+        raise AssertionError("ours")
+
+    monkeypatch.setattr(receiver._server, "take", broken)
+    assert exchange(receiver.port, head(inbox, "Content-Length: 0")) == b""
+    assert "AssertionError: ours" in receiver.problem
+    receiver._server.problem = ""
+
+
+def test_closing_ends_open_connections(tmp_path: Path) -> None:
+    """Nobody holds up the end of a run: open connections are closed, and closing twice is fine."""
+    receiver = Receiver(tmp_path, "gw0", addresses=["127.0.0.1"])
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+        request = f"POST {receiver.open('s1').endpoint_path}/v1/logs HTTP/1.1\r\nContent-Length: 0\r\n"
+        connection.sendall(f"{request}Content-Type: {JSON}\r\n\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        receiver.close()
+        assert connection.recv(100) == b""
+    receiver.close()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", receiver.port), timeout=10)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """Without a file to store spans in there is no receiver."""
+    with pytest.raises(OSError, match="No such file"):
+        Receiver(tmp_path / "missing", "gw0")
+
+
+def test_a_real_exporter(receiver: Receiver, inbox: Inbox) -> None:
+    """OpenTelemetry's own exporter sends spans of every shape, and they arrive as they were."""
+    from opentelemetry.exporter.otlp.proto.http import Compression
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.trace import SpanKind, StatusCode
+    from opentelemetry.trace import Status as SpanStatus
+
+    url = f"http://127.0.0.1:{receiver.port}{inbox.endpoint_path}/v1/traces"
+    exporter = OTLPSpanExporter(endpoint=url, compression=Compression.Gzip, timeout=10)
+    provider = TracerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    tracer = provider.get_tracer("t")
+    with tracer.start_as_current_span("GET /", kind=SpanKind.SERVER) as outer:
+        outer.set_attributes({"s": "x", "i": 2**53 + 1, "f": 0.5, "b": True, "l": [1, 2]})
+        outer.add_event("retry", {"n": 1})
+        with tracer.start_as_current_span("query", kind=SpanKind.CLIENT) as query:
+            query.set_status(SpanStatus(StatusCode.ERROR, "no such table"))
+    provider.shutdown()
+    inner, root = inbox.spans()
+    assert (inner.name, inner.kind, inner.status, inner.status_message) == (
+        "query",
+        "client",
+        "error",
+        "no such table",
+    )
+    assert inner.parent_id == root.span_id
+    assert (root.kind, root.status, root.service, root.parent_id) == ("server", "unset", "shop", None)
+    assert root.attributes == {"s": "x", "i": 2**53 + 1, "f": 0.5, "b": True, "l": [1, 2]}
+    assert [(event.name, event.attributes) for event in root.events] == [("retry", {"n": 1})]
+    assert root.start_ns <= inner.start_ns <= inner.end_ns <= root.end_ns

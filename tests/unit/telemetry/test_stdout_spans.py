@@ -1,0 +1,210 @@
+"""Spans that programs print."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.telemetry.stdout_spans import printed_spans
+
+T, S, P = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "00f067aa0ba902b7"
+FLAT: dict[str, Any] = {"name": "a", "trace_id": T, "span_id": S}
+
+
+def one(value: dict[str, Any], **more: Any) -> Any:
+    """Return the one span in the printed object."""
+    found = printed_spans(json.dumps({**value, **more}))
+    assert found.problems == ()
+    (span,) = found.spans
+    return span
+
+
+def problem(text: str) -> str:
+    """Return the one problem of a text that holds no span."""
+    found = printed_spans(text)
+    assert found.spans == ()
+    (message,) = found.problems
+    return message
+
+
+@pytest.mark.parametrize("shape", ["request", "resource", "span"])
+def test_otlp_json(shape: str) -> None:
+    """OTLP/JSON is read as a request, as the spans of one resource, or as one span."""
+    span: dict[str, Any] = {"traceId": T, "spanId": S, "name": "a", "startTimeUnixNano": "1", "kind": 2}
+    if shape != "span":
+        span = {"scopeSpans": [{"spans": [span]}]}
+    if shape == "request":
+        span = {"resourceSpans": [span]}
+    found = one(span)
+    assert (found.name, found.kind, found.start_ns) == ("a", "server", 1)
+
+
+def test_the_console_exporter_of_python() -> None:
+    """What OpenTelemetry's console exporter prints, over many lines and among other output, is read whole."""
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+    from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+
+    out = io.StringIO()
+    out.write("starting\n")
+    provider = TracerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(out=out)))
+    tracer = provider.get_tracer("t")
+    with tracer.start_as_current_span("outer", kind=SpanKind.SERVER, attributes={"n": 1}) as outer:
+        link = Link(outer.get_span_context())
+        with tracer.start_as_current_span("inner", links=[link]) as inner:
+            inner.add_event("retry", {"k": "v"})
+            inner.set_status(Status(StatusCode.ERROR, "bad"))
+    out.write("done\n")
+    provider.shutdown()
+    found = printed_spans(out.getvalue())
+    assert found.problems == ()
+    first, second = found.spans
+    assert (first.name, first.parent_id, first.status, first.status_message) == (
+        "inner",
+        second.span_id,
+        "error",
+        "bad",
+    )
+    assert (second.kind, second.service, second.attributes) == ("server", "shop", {"n": 1})
+    assert (first.events[0].name, first.events[0].attributes) == ("retry", {"k": "v"})
+    assert first.links[0].span_id == second.span_id
+    assert second.start_ns <= first.start_ns <= first.events[0].time_ns <= first.end_ns <= second.end_ns
+
+
+def test_the_console_exporter_of_javascript() -> None:
+    """What JavaScript's console exporter holds: microseconds, kinds from 0, an id named id."""
+    found = one(
+        {
+            "resource": {"attributes": {"service.name": "web"}},
+            "traceId": T,
+            "parentSpanContext": {"spanId": P},
+            "name": "GET",
+            "id": S,
+            "kind": 1,
+            "timestamp": 1700000000000000,
+            "duration": 1500.5,
+            "attributes": {"http.method": "GET"},
+            "status": {"code": 2, "message": "no"},
+            "events": [{"name": "e", "time": [1700000000, 5]}],
+            "links": [{"context": {"traceId": T, "spanId": P}}],
+        }
+    )
+    assert (found.kind, found.service, found.parent_id, found.status) == ("server", "web", P, "error")
+    assert found.start_ns == 1_700_000_000_000_000_000
+    assert found.end_ns - found.start_ns == 1_500_500
+    assert found.events[0].time_ns == 1_700_000_000_000_000_005
+    assert found.links[0].span_id == P
+
+
+def test_flat_objects() -> None:
+    """Flat objects are read with the usual spellings of their fields."""
+    found = one(
+        FLAT,
+        parent_span_id=P,
+        kind="client",
+        start_time_unix_nano=5,
+        end_time_unix_nano="9",
+        status="OK",
+        attributes={"a": [1], "b": None},
+        service_name="shop",
+        resource_attributes={"x": "y"},
+    )
+    assert (found.parent_id, found.kind, found.start_ns, found.end_ns, found.status) == (
+        P,
+        "client",
+        5,
+        9,
+        "ok",
+    )
+    assert found.attributes == {"a": [1], "b": None}
+    assert found.resource == {"x": "y", "service.name": "shop"}
+    listed = one(FLAT, attributes=[{"key": "k", "value": {"stringValue": "v"}}], resource={"r": 1})
+    assert (listed.attributes, listed.resource) == ({"k": "v"}, {"r": 1})
+    bare = one(FLAT)
+    assert (bare.parent_id, bare.kind, bare.start_ns, bare.end_ns, bare.status) == (
+        None,
+        "internal",
+        0,
+        0,
+        "unset",
+    )
+    assert one(FLAT, attributes="odd", kind="SPAN_KIND_PRODUCER").kind == "producer"
+
+
+@pytest.mark.parametrize(
+    ("value", "time_ns"),
+    [
+        (1700000000, 1_700_000_000 * 10**9),
+        (1700000000.5, 1_700_000_000_500_000_000),
+        (1700000000123, 1_700_000_000_123_000_000),
+        (1700000000123456, 1_700_000_000_123_456_000),
+        (1700000000123456789, 1_700_000_000_123_456_789),
+        ("2023-11-14T22:13:20Z", 1_700_000_000 * 10**9),
+        ("2023-11-14T22:13:20.123456789Z", 1_700_000_000_123_456_789),
+        ("2023-11-14T23:13:20.5+01:00", 1_700_000_000_500_000_000),
+        ("2023-11-14 22:13:20", 1_700_000_000 * 10**9),
+    ],
+)
+def test_times(value: object, time_ns: int) -> None:
+    """A time is a number, whose size tells its unit, or text in ISO 8601."""
+    found = one(FLAT, start_time=value)
+    assert (found.start_ns, found.end_ns) == (time_ns, time_ns)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"trace_id": "abc"}, "a span's trace id is not 16 bytes, some of them not 0"),
+        ({"trace_id": 5}, "its ids are no text"),
+        ({"name": None}, "it has no name"),
+        ({"kind": "odd"}, "its kind is 'odd'"),
+        ({"status": "fine"}, "its status is 'fine'"),
+        ({"start_time": "yesterday"}, "no time: 'yesterday'"),
+        ({"start_time": "2023-99-14T22:13:20Z"}, "no time: '2023-99-14T22:13:20Z'"),
+        ({"start_time": -1}, "no time: '-1'"),
+        ({"start_time": True}, "no time: 'True'"),
+    ],
+)
+def test_what_looks_like_a_span(more: dict[str, Any], message: str) -> None:
+    """An object that looks like a span and is none is reported with its line."""
+    text = "first\n" + json.dumps({**FLAT, **more})
+    assert problem(text) == f"line 2 of the output looks like a span but is not read: {message}"
+
+
+def test_lines_that_are_not_json() -> None:
+    """Cut-off lines, lines with something in front and JavaScript's own notation are reported."""
+    assert "line 1 of the output looks like a span but is not read: it is no JSON: " in problem(
+        json.dumps(FLAT)[:-5]
+    )
+    assert "it is no JSON object at the start of a line" in problem(f"INFO {json.dumps(FLAT)}")
+    assert "line 3" in problem("{\n  resource: x,\n  traceId: 'abc',\n  name: 'a' }")
+    invalid = {"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "1", "spanId": "2"}]}]}]}
+    assert "a span's trace id is not 16 bytes" in problem(json.dumps(invalid))
+    assert "Expected `array | null`, got `int`" in problem('{"resourceSpans": 5}')
+    assert "it is no JSON" in problem('{"trace_id": ' + "[" * 100_000)
+
+
+def test_other_output_is_skipped() -> None:
+    """Other JSON, logs with ids of spans, and plain text are nothing to speak of."""
+    logs = [{"level": "info", "msg": "x", "trace_id": T, "span_id": S}, {**FLAT, "level": "info"}]
+    text = "\n".join(
+        ["hello {world}", '{"a": 1}', "{broken", "{}", *(json.dumps(each) for each in logs), "bye", ""]
+    )
+    found = printed_spans(text)
+    assert (found.spans, found.problems) == ((), ())
+    assert printed_spans("") == printed_spans("\n")
+
+
+def test_many_spans_keep_their_order() -> None:
+    """Spans among other lines are found in their order; indented and with Windows' newlines too."""
+    lines = [
+        f"  {json.dumps({**FLAT, 'span_id': f'{number + 1:016x}', 'name': str(number)})}"
+        for number in range(50)
+    ]
+    found = printed_spans("\r\nnoise\r\n".join(lines))
+    assert [span.name for span in found.spans] == [str(number) for number in range(50)]
