@@ -1,0 +1,1 @@
+"""Judging: pure functions from (expectation, outcome, spans) to failures, without any input or output."""

@@ -1,0 +1,134 @@
+"""Conditions on values: whether they hold, and how they read in a failure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pytest_clnrm.expect.texts import quote
+from pytest_clnrm.scenario.expectations import Condition
+
+__all__ = ["attribute_faults", "bounds_hold", "bounds_text", "holds", "matches_any", "number_fault"]
+
+_TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "boolean"),
+    ((int, float), "number"),
+    (str, "text"),
+    (bytes, "bytes"),
+    ((list, tuple), "list"),
+    (Mapping, "map"),
+)
+
+
+def matches_any(name: str, globs: Iterable[str]) -> bool:
+    """Tell whether *name* matches one of *globs*; case matters."""
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def holds(condition: Condition, value: Any) -> bool:
+    """Tell whether *condition* holds for *value*, which is there.
+
+    Types must agree: ``1`` is not ``"1"`` and ``True`` is no number; an integer may equal a float.
+    """
+    return _TESTS[condition.op](value, condition.value)
+
+
+def _same(value: Any, expected: Any) -> bool:
+    """Tell whether two values are the same, in kind too."""
+    if isinstance(value, (list, tuple)) and isinstance(expected, (list, tuple)):
+        return len(value) == len(expected) and all(map(_same, value, expected))
+    return _type(value) == _type(expected) and bool(value == expected)
+
+
+def _type(value: Any) -> str:
+    """Return what users call the type of *value*."""
+    return next((name for kind, name in _TYPES if isinstance(value, kind)), "nothing")
+
+
+def _numbers(compare: Callable[[float, float], bool]) -> Callable[[Any, Any], bool]:
+    """Return *compare* for values of any type: false if one is no number."""
+    return lambda value, bound: _type(value) == _type(bound) == "number" and compare(value, bound)
+
+
+def _contains(value: Any, part: Any) -> bool:
+    """Tell whether *part* is a piece of a text or an element of a list."""
+    if isinstance(value, (list, tuple)):
+        return any(_same(each, part) for each in value)
+    return isinstance(value, str) and isinstance(part, str) and part in value
+
+
+_TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "eq": _same,
+    "ne": lambda value, other: not _same(value, other),
+    "lt": _numbers(lambda value, bound: value < bound),
+    "lte": _numbers(lambda value, bound: value <= bound),
+    "gt": _numbers(lambda value, bound: value > bound),
+    "gte": _numbers(lambda value, bound: value >= bound),
+    "regex": lambda value, pattern: isinstance(value, str) and re.search(pattern, value) is not None,
+    "contains": _contains,
+    "one_of": lambda value, choices: any(_same(value, each) for each in choices),
+    "exists": lambda _, wanted: bool(wanted),
+}
+_WORDS = {
+    "eq": "",
+    "ne": "not ",
+    "lt": "< ",
+    "lte": "<= ",
+    "gt": "> ",
+    "gte": ">= ",
+    "regex": "a match of ",
+    "contains": "something with ",
+}
+
+
+def _text(condition: Condition) -> str:
+    """Return what a condition asks for, in words."""
+    if condition.op == "exists":
+        return "to be there" if condition.value else "not to be there"
+    if condition.op == "one_of":
+        return f"one of {', '.join(quote(each) for each in condition.value)}"
+    shown = list(condition.value) if isinstance(condition.value, tuple) else condition.value
+    return f"{_WORDS[condition.op]}{quote(shown)}"
+
+
+def attribute_faults(
+    tests: Mapping[str, tuple[Condition, ...]], attributes: Mapping[str, Any], what: str = "attribute"
+) -> list[str]:
+    """Return what is wrong with *attributes*, one text for each condition that does not hold."""
+    faults = []
+    for key, conditions in tests.items():
+        for condition in conditions:
+            if key not in attributes:
+                if condition.op != "exists" or condition.value:
+                    faults.append(f"{what} {key!r} is missing, expected {_text(condition)}")
+            elif not holds(condition, attributes[key]):
+                faults.append(f"{what} {key!r} is {_got(attributes[key], condition)}")
+    return faults
+
+
+def _got(value: Any, condition: Condition) -> str:
+    """Return ``value, expected ...``, with the types where they are what differs."""
+    got = _type(value)
+    wanted = _type(condition.value)
+    typed = condition.op in ("eq", "lt", "lte", "gt", "gte") and got != wanted
+    kinds = (f" ({got})", f" ({wanted})") if typed else ("", "")
+    return f"{quote(value)}{kinds[0]}, expected {_text(condition)}{kinds[1]}"
+
+
+def bounds_hold(bounds: tuple[Condition, ...], number: float) -> bool:
+    """Tell whether *number* is within *bounds*."""
+    return all(holds(bound, number) for bound in bounds)
+
+
+def bounds_text(bounds: tuple[Condition, ...], show: Callable[[float], str] = str) -> str:
+    """Return bounds of a number in words: ``at least 1 and at most 3``."""
+    words = {"eq": "exactly", "gte": "at least", "gt": "more than", "lte": "at most", "lt": "less than"}
+    given = {bound.op: bound.value for bound in bounds}
+    return " and ".join(f"{word} {show(given[op])}" for op, word in words.items() if op in given)
+
+
+def number_fault(bounds: tuple[Condition, ...], number: int) -> str:
+    """Return ``got 2, expected exactly 3``, "" if *number* is within *bounds*."""
+    return "" if bounds_hold(bounds, number) else f"got {number}, expected {bounds_text(bounds)}"

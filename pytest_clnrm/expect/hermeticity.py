@@ -1,0 +1,123 @@
+"""``[expect.hermeticity]``: whom the spans say they talked to, and what they must and must not say."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from pytest_clnrm.expect.conditions import attribute_faults, matches_any
+from pytest_clnrm.expect.faults import Fault, number_of_spans
+from pytest_clnrm.expect.forest import Forest
+from pytest_clnrm.expect.texts import bounded_lines
+from pytest_clnrm.scenario.expectations import HermeticityExpect
+from pytest_clnrm.span import Span
+
+__all__ = ["judge_hermeticity", "peers"]
+
+SHOWN = 10
+_CALLING = ("client", "producer", "consumer")
+# In the order in which they are believed: a host beats a service's logical name, and that an address, which
+# may be any container's. Semantic conventions, present and former.
+_PEER_KEYS = (
+    (
+        "server.address",
+        "url.full",
+        "http.url",
+        "http.host",
+        "messaging.url",
+        "net.peer.name",
+        "net.sock.peer.name",
+    ),
+    ("peer.service",),
+    ("network.peer.address", "net.peer.ip", "net.sock.peer.addr"),
+)
+
+
+def judge_hermeticity(expect: HermeticityExpect, forest: Forest, services: frozenset[str]) -> Iterator[Fault]:
+    """Yield what is wrong: peers from outside, resources and keys.
+
+    :param services: hosts that are the scenario's own.
+    """
+    origin = expect.origin
+    spans = forest.of(origin)
+    if not spans:
+        yield Fault("expect.hermeticity: no span to judge", origin)
+        return
+    if expect.no_external_services:
+        own = {name.lower() for name in services}
+        allowed = [each.lower() for each in expect.allowed_peers]
+        talks = [(span, key, host) for span in spans for key, host in peers(span)]
+        outside = [
+            (span, key, host)
+            for span, key, host in talks
+            if not (host in own or _is_local(host) or matches_any(host, allowed))
+        ]
+        if outside:
+            hosts = ", ".join(
+                bounded_lines(list(dict.fromkeys(host for _, _, host in outside)), SHOWN, "hosts")
+            )
+            known = ", ".join(sorted({*own, *allowed})) or "none"
+            lines = [f"{span.name}: {key} is {host}" for span, key, host in outside]
+            yield Fault(
+                f"expect.hermeticity.no_external_services: external peers {hosts}",
+                origin,
+                (*bounded_lines(lines, SHOWN, "spans"), f"services and allowed peers: {known}"),
+            )
+    required = [
+        (span, attribute_faults(expect.resource_attrs, span.resource, "resource attribute")) for span in spans
+    ]
+    wrong = [f"{span.name}: {'; '.join(faults)}" for span, faults in required if faults]
+    if wrong:
+        message = (
+            f"expect.hermeticity.resource_attrs: {len(wrong)} of {number_of_spans(len(spans))}; {wrong[0]}"
+        )
+        yield Fault(message, origin, tuple(bounded_lines(wrong, SHOWN, "spans")))
+    keys = [(span, key) for span in spans for key in span.attributes if matches_any(key, expect.forbid_keys)]
+    if keys:
+        names = ", ".join(bounded_lines(list(dict.fromkeys(key for _, key in keys)), SHOWN, "keys"))
+        lines = [f"{span.name}: has {key}" for span, key in keys]
+        message = f"expect.hermeticity.span_attrs.forbid_keys: found {names}"
+        yield Fault(message, origin, tuple(bounded_lines(lines, SHOWN, "spans")))
+
+
+def peers(span: Span) -> list[tuple[str, str]]:
+    """Return (attribute key, host in lower case) of whom *span* says that it called; empty if nobody."""
+    if span.kind not in _CALLING:
+        return []
+    for keys in _PEER_KEYS:
+        found = [(key, _host(value)) for key in keys if isinstance(value := span.attributes.get(key), str)]
+        found = [(key, host) for key, host in found if host]
+        if found:
+            return found
+    return []
+
+
+def _host(value: str) -> str:
+    """Return the host that a URL, an authority or a bare host names, in lower case."""
+    if value.startswith("/"):
+        return value
+    try:
+        host = urlsplit(value if "//" in value else f"//{value}").hostname
+    except ValueError:
+        host = None
+    # An IPv6 address without brackets is taken apart as if it had a port.
+    if _address(value) is not None or not host:
+        host = value
+    return host.lower().rstrip(".")
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that *host* is, None if it is a name."""
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+
+
+def _is_local(host: str) -> bool:
+    """Tell whether *host* is the caller's own machine: a loopback, or a socket's path."""
+    address = _address(host)
+    if address is not None:
+        return address.is_loopback or address.is_unspecified
+    return host == "localhost" or host.endswith(".localhost") or host.startswith("/")

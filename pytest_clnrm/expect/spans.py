@@ -1,0 +1,118 @@
+"""Judging spans: from expectations and what arrived to failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pytest_clnrm.expect.faults import Fault
+from pytest_clnrm.expect.forest import Forest
+from pytest_clnrm.expect.hermeticity import judge_hermeticity
+from pytest_clnrm.expect.selected import judge_edge, judge_span
+from pytest_clnrm.expect.shape import judge_graph, judge_order, judge_window
+from pytest_clnrm.expect.totals import judge_counts, judge_status
+from pytest_clnrm.expect.tree import tree_text
+from pytest_clnrm.result import Failure
+from pytest_clnrm.scenario.expectations import Condition, Expectations, KeyPath, Origin, SpanExpect
+from pytest_clnrm.span import Span
+
+__all__ = ["judge_spans", "lower_bound_only", "satisfied_early"]
+
+
+def judge_spans(
+    expect: Expectations,
+    spans: Sequence[Span],
+    *,
+    where: Callable[[KeyPath], str],
+    services: frozenset[str] = frozenset(),
+) -> tuple[Failure, ...]:
+    """Return which expectations do not hold, in the order in which they are judged.
+
+    :param spans: the workload's and the runner's own; which of them count is for each expectation to say.
+    :param where: gives ``file:line`` of a key path.
+    :param services: names (and other addresses) under which the scenario's services reach one another.
+    """
+    forest = Forest(spans)
+    failures: list[Failure] = []
+    told: set[Origin] = set()
+    for at, fault in _faults(expect, forest, services):
+        details = list(fault.details)
+        # One tree is enough: it would bury the reasons of the next failures.
+        if fault.origin not in told:
+            told.add(fault.origin)
+            details.append(tree_text(forest, fault.origin))
+        failures.append(Failure(message=fault.message, where=where(at), details="\n".join(details)))
+    return tuple(failures)
+
+
+def _faults(expect: Expectations, forest: Forest, services: frozenset[str]) -> list[tuple[KeyPath, Fault]]:
+    """Return what is wrong, with the key path of each expectation."""
+    found: list[tuple[KeyPath, Fault]] = []
+    for span in expect.spans:
+        found.extend((span.at, fault) for fault in judge_span(span, forest))
+    for edge in expect.edges:
+        found.extend((edge.at, fault) for fault in judge_edge(edge, forest))
+    if expect.graph:
+        found.extend((expect.graph.at, fault) for fault in judge_graph(expect.graph, forest))
+    if expect.counts:
+        found.extend((expect.counts.at, fault) for fault in judge_counts(expect.counts, forest))
+    for window in expect.windows:
+        found.extend((window.at, fault) for fault in judge_window(window, forest))
+    if expect.order:
+        found.extend((expect.order.at, fault) for fault in judge_order(expect.order, forest))
+    if expect.status:
+        found.extend((expect.status.at, fault) for fault in judge_status(expect.status, forest))
+    if expect.hermeticity:
+        faults = judge_hermeticity(expect.hermeticity, forest, services)
+        found.extend((expect.hermeticity.at, fault) for fault in faults)
+    return found
+
+
+def lower_bound_only(expect: Expectations) -> bool:
+    """Tell whether all that is expected, once it holds, still holds whatever spans follow.
+
+    This is so for "at least one such span", and not for "no error" or "each such span".
+    """
+    graph, counts = expect.graph, expect.counts
+    if expect.windows or expect.status or expect.hermeticity:
+        return False
+    if graph and (
+        graph.must_not_cross or graph.acyclic or graph.single_root or graph.no_orphans or graph.max_depth
+    ):
+        return False
+    bounds: list[tuple[Condition, ...]] = []
+    if counts:
+        bounds += [counts.spans_total, counts.events_total, counts.errors_total]
+        bounds += [*counts.by_name.values(), *counts.by_service.values()]
+    return (
+        all(_only_from_below(each) for each in bounds)
+        and all(_may_only_gain(span) for span in expect.spans)
+        and not any(edge.every for edge in expect.edges)
+        and not (expect.order and expect.order.every)
+    )
+
+
+def _only_from_below(bounds: tuple[Condition, ...]) -> bool:
+    """Tell whether a number that grows cannot leave *bounds*."""
+    return all(bound.op in ("gte", "gt") for bound in bounds)
+
+
+def _may_only_gain(expect: SpanExpect) -> bool:
+    """Tell whether further spans cannot break an expectation: no upper bound, nothing asked of each span."""
+    asked = (
+        expect.kind
+        or expect.status
+        or expect.parent
+        or expect.attrs
+        or expect.attrs_any
+        or expect.events_any
+        or expect.events_all
+        or expect.duration_s
+    )
+    return _only_from_below(expect.count) and (expect.match == "any" or not asked)
+
+
+def satisfied_early(
+    expect: Expectations, spans: Sequence[Span], *, services: frozenset[str] = frozenset()
+) -> bool:
+    """Tell whether no span needs to be waited for any more: all holds, and nothing can undo it."""
+    return lower_bound_only(expect) and not _faults(expect, Forest(spans), services)

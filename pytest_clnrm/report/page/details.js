@@ -1,0 +1,147 @@
+// What is shown of the selected scenario: its cause first.
+
+function factList(entries) {
+  return element("dl.list-of-facts", {}, entries
+    .filter(([, value]) => value !== "" && value !== null && value !== undefined)
+    .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+}
+
+function titled(title, ...children) {
+  return element("section", {"aria-label": title}, element("h3", {}, title), ...children);
+}
+
+const DIFFERENCE = [[/^\s*(---|\+\+\+|@@) /, "head"], [/^\s*\+/, "plus"], [/^\s*-/, "minus"]];
+
+// Lines of a difference in colour; everything else as it is.
+function outputBlock(text, {difference = false} = {}) {
+  const block = element("pre", {tabindex: "0"});
+  const shown = readable(text).replace(/\n+$/, "");
+  if (difference && /^\s*--- .*\n\s*\+\+\+ /m.test(text)) {
+    for (const line of shown.split("\n")) {
+      const kind = DIFFERENCE.find(([pattern]) => pattern.test(line));
+      block.append(kind ? element(`span.${kind[1]}`, {}, line) : line, "\n");
+    }
+  } else block.textContent = shown;
+  return block;
+}
+
+function causeCard(failure) {
+  return element(`div.cause${failure.kind === "error" ? ".is-error" : ""}`, {},
+    element("p.message", {}, readable(failure.message)),
+    failure.where || failure.step
+      ? element("p.where", {}, [failure.where, failure.step && !failure.message.includes(`'${failure.step}'`) ? `step ${failure.step}` : ""].filter(Boolean).map(readable).join(" · "))
+      : null,
+    failure.details ? outputBlock(failure.details, {difference: true}) : null);
+}
+
+function stepBlock(step, open) {
+  const facts = [
+    step.exitCode === null ? "" : `exit ${step.exitCode}`,
+    step.attempts > 1 ? `${step.attempts} attempts` : "",
+    step.outcome === "not run" ? "not run" : duration(step.duration),
+  ].filter(Boolean).join(" · ");
+  const streams = [["stdout", step.stdout], ["stderr", step.stderr]].filter(([, text]) => text);
+  return element("details", {open},
+    element("summary", {}, icon(step.outcome),
+      element("span", {}, element("span.name", {}, readable(step.name)), " ", element("span.muted", {}, readable(step.service))),
+      element("span.side", {}, facts)),
+    streams.length ? streams.flatMap(([name, text]) => [element("p.stream", {}, name), outputBlock(text)])
+      : element("p.muted", {}, step.outcome === "not run" ? "It was not run." : "It printed nothing."));
+}
+
+function containerBlock(container, open) {
+  const share = container.peak === null ? null : container.peak / container.memory;
+  const meter = share === null ? "" : element("span.meter", {"aria-hidden": "true"}, element(`i${share > 0.9 ? ".high" : ""}`));
+  if (share !== null) meter.firstChild.style.width = `${Math.min(100, share * 100)}%`;
+  return element("details", {open},
+    element("summary.bare", {},
+      element("span", {}, element("span.name", {}, readable(container.service)), " ", element("span.muted", {}, readable(container.image))),
+      element("span.side", {}, container.oomKilled ? element("strong.failed", {}, "out of memory") : "")),
+    factList([
+      ["memory", element("span", {}, `${container.peak === null ? "limit" : `${bytes(container.peak)} of`} ${bytes(container.memory)}`, meter)],
+      ["CPUs", String(container.cpus)],
+      ["exit code", container.exitCode === null ? "" : String(container.exitCode)],
+      ["reused", container.reused ? "yes" : ""],
+      ["reuse", readable(container.reuse)],
+      ["name", element("span.id", {}, readable(container.name))],
+      ["id", element("span.id", {}, readable(container.id).slice(0, 12))],
+    ]),
+    container.logs ? [element("p.stream", {}, "logs"), outputBlock(container.logs)] : null);
+}
+
+function lines(items) {
+  return element("ul.plainlist", {}, items.map((item) => element("li", {}, element("code", {}, readable(item)))));
+}
+
+function heading(scenario) {
+  const link = element("a", {href: `#${encodeURIComponent(scenario.nodeid)}`, title: "Link to this scenario"}, readable(scenario.nodeid));
+  return [
+    element("h2", {}, element("span.name", {}, readable(scenario.name)), element(`span.pill.${scenario.outcome}`, {}, scenario.outcome)),
+    element("p.id", {}, link),
+    factList([
+      ["duration", duration(scenario.duration)],
+      ["waited", scenario.wait >= 1e5 ? duration(scenario.wait) : ""],
+      ["started", scenario.start === null ? "" : `+${duration(scenario.start)}`],
+      ["worker", readable(scenario.worker)], ["priority", readable(scenario.priority)],
+      ["attempts", scenario.attempts > 1 ? String(scenario.attempts) : ""],
+      ["file", scenario.line ? `${readable(scenario.file)}:${scenario.line}` : readable(scenario.file)],
+      ["tags", scenario.tags.length ? element("span", {}, scenario.tags.flatMap((tag) => [element("span.tag.name", {}, readable(tag)), " "])) : ""],
+    ]),
+  ];
+}
+
+// Failures of steps are among the scenario's own as well; each is shown once.
+function allFailures(scenario) {
+  const found = new Map();
+  for (const failure of [...scenario.failures, ...scenario.steps.flatMap((step) => step.failures)]) {
+    found.set(JSON.stringify(failure), failure);
+  }
+  return [...found.values()];
+}
+
+// `whole` is for paper: everything is open.
+function sections(scenario, whole) {
+  const failures = allFailures(scenario);
+  const blamed = new Set(failures.map((failure) => failure.step).filter(Boolean));
+  const isOpen = (step) => whole || ["failed", "error", "timeout"].includes(step.outcome) || blamed.has(step.name);
+  return [
+    failures.length ? titled(failures.length === 1 ? "Cause" : "Causes", ...failures.map(causeCard)) : null,
+    scenario.steps.length ? titled("Steps", ...scenario.steps.map((step) => stepBlock(step, isOpen(step)))) : null,
+    scenario.containers.length
+      ? titled("Containers", ...scenario.containers.map((each) => containerBlock(each, whole || (scenario.bad && Boolean(each.logs || each.oomKilled)))))
+      : null,
+    scenario.unchecked.length ? titled("Claimed by the file, but not checked", lines(scenario.unchecked)) : null,
+    scenario.notes.length ? titled("Notes", lines(scenario.notes)) : null,
+  ];
+}
+
+class Details {
+  constructor() {
+    this.element = byId("details");
+    this.tree = null;
+  }
+
+  show(scenario) {
+    this.tree = null;
+    if (!scenario) {
+      this.element.replaceChildren(element("p.hint", {}, scenarios.length ? "Select a scenario." : "No scenario ran."));
+      return;
+    }
+    const parts = [...heading(scenario), ...sections(scenario, false)];
+    if (scenario.spans.length) {
+      this.tree = new SpanTree(scenario);
+      const hidden = scenario.recorded - scenario.spans.length;
+      parts.push(titled(`Spans (${scenario.spans.length.toLocaleString("en")})`, this.tree.element,
+        hidden > 0 ? element("p.muted", {}, `${counted(hidden, "more span")} in trace.otlp.json.`) : null));
+    }
+    this.element.replaceChildren(...parts.filter(Boolean));
+    // The end of an output is what says why.
+    for (const block of this.element.querySelectorAll("details[open] pre")) block.scrollTop = block.scrollHeight;
+    if (this.tree) this.tree.open();
+  }
+
+  missing(nodeid) {
+    this.tree = null;
+    this.element.replaceChildren(element("p.hint", {role: "alert"}, `This report has no scenario ${readable(nodeid)}.`));
+  }
+}

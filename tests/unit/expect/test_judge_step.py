@@ -1,0 +1,322 @@
+"""Judging one step: exit code, output, captures, and what each failure says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.expect.steps import capture, judge_step
+from pytest_clnrm.result import Failure
+from pytest_clnrm.scenario.model import Capture, KeyPath, Step, StepExpect, TextExpect
+
+
+def where(at: KeyPath) -> str:
+    """Return a place that shows the key path it was asked for."""
+    return "f.toml:" + ".".join(map(str, at))
+
+
+def judge(
+    expect: StepExpect, exit_code: int | None = 0, stdout: str = "", stderr: str = "", omitted: int = 0
+) -> tuple[Failure, ...]:
+    """Judge a step that did what the arguments say."""
+    step = Step(name="s", service="db", run="true", expect=expect, at=("step", 0))
+    return judge_step(
+        step,
+        exit_code=exit_code,
+        stdout=stdout,
+        stderr=stderr,
+        where=where,
+        stdout_omitted_bytes=omitted,
+    )
+
+
+def judge_stdout(stdout: str, omitted: int = 0, **expect: Any) -> tuple[Failure, ...]:
+    """Judge the text of stdout alone."""
+    text = TextExpect(at=("step", 0, "expect", "stdout"), **expect)
+    return judge(StepExpect(stdout=text), stdout=stdout, omitted=omitted)
+
+
+@pytest.mark.parametrize(
+    ("expect", "exit_code"),
+    [
+        (StepExpect(), 0),
+        (StepExpect(exit_in=(0, 3)), 3),
+        (StepExpect(exit_in=(), exit_not_in=(0,)), 7),
+    ],
+)
+def test_exit_codes_that_are_expected(expect: StepExpect, exit_code: int) -> None:
+    """A code in exit_in and not in exit_not_in passes; no exit_in means every code."""
+    assert judge(expect, exit_code) == ()
+
+
+@pytest.mark.parametrize(
+    ("expect", "exit_code", "message"),
+    [
+        (StepExpect(), 3, "exit code 3, expected 0"),
+        (StepExpect(exit_in=(0, 2)), 1, "exit code 1, expected 0 or 2"),
+        (StepExpect(exit_in=(), exit_not_in=(0,)), 0, "exit code 0, expected any but not 0"),
+        (StepExpect(), None, "no exit code (the command did not end by itself), expected 0"),
+        (StepExpect(exit_in=()), None, "no exit code (the command did not end by itself), expected any"),
+    ],
+)
+def test_exit_code_messages(expect: StepExpect, exit_code: int | None, message: str) -> None:
+    """Another exit code is one failure that names both, at the step if there is no table of its own."""
+    (failure,) = judge(expect, exit_code)
+    assert (failure.message, failure.where, failure.step) == (message, "f.toml:step.0", "s")
+
+
+def test_exit_code_failure_shows_both_outputs() -> None:
+    """The details of a wrong exit code hold what the command said."""
+    (failure,) = judge(StepExpect(at=("step", 0, "expect")), 1, "out\n", "no such file\n")
+    assert failure.details == "stderr:\n    no such file\nstdout:\n    out"
+    assert failure.where == "f.toml:step.0.expect"
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "meaning"),
+    [
+        (127, "exit code 127 of a shell: the command was not found"),
+        (126, "exit code 126 of a shell: it was found, but could not be run"),
+        (137, "exit code 137 usually means: ended by SIGKILL"),
+        (42, "stderr is empty"),
+    ],
+)
+def test_exit_code_meanings(exit_code: int, meaning: str) -> None:
+    """Codes with a meaning of their own are explained first; others are not."""
+    assert judge(StepExpect(), exit_code)[0].details.splitlines()[0] == meaning
+
+
+@pytest.mark.parametrize(
+    ("stdout", "expect"),
+    [
+        ("1 row\n", {"contains": ("1", "row")}),
+        ("1 row\n", {"not_contains": ("rows",)}),
+        ("a1\nb\n", {"regex": (r"\d$|b$", "^a")}),
+        ("a\nb\n", {"not_regex": ("a.b", "^b")}),
+        ("a\n", {"equals": "a"}),
+        ("a\n", {"equals": "a\n"}),
+        ("a", {"equals": "a"}),
+        ("", {"equals": ""}),
+        ('{"a": 1, "b": [1, {"c": null, "d": 2}]}', {"json": {"b": [1.0, {"c": None}]}, "has_json": True}),
+        (" null\n", {"json": None, "has_json": True}),
+    ],
+)
+def test_texts_that_are_expected(stdout: str, expect: dict[str, Any]) -> None:
+    """Each kind of expectation passes on what it asks for."""
+    assert judge_stdout(stdout, **expect) == ()
+
+
+@pytest.mark.parametrize(
+    ("stdout", "expect", "message", "detail"),
+    [
+        ("b\n", {"contains": ("a",)}, "stdout does not contain 'a'", "stdout:\n    b"),
+        (
+            "x\nError\n",
+            {"contains": ("error",)},
+            "stdout does not contain 'error'",
+            "hint: it is there in another case, line 2: 'Error'",
+        ),
+        ("x\nabc", {"not_contains": ("b",)}, "stdout contains 'b', which it must not", "line 2: 'abc'"),
+        ("ab", {"regex": ("a.b",)}, "stdout does not match 'a.b'", "stdout:\n    ab"),
+        (
+            "Step 1\nStep 2\n",
+            {"regex": ("Step 1.*Step 2",)},
+            "stdout does not match 'Step 1.*Step 2'",
+            "hint: `.` does not match a newline; use (?s)",
+        ),
+        (
+            "a\nb\n",
+            {"regex": ("^b",)},
+            "stdout does not match '^b'",
+            "hint: `^` and `$` mean the whole output, not each line; use (?m)",
+        ),
+        (
+            "x\na\nb\n",
+            {"regex": ("^a.b$",)},
+            "stdout does not match '^a.b$'",
+            "hint: `.` does not match a newline, `^` and `$` mean the whole output; use (?ms)",
+        ),
+        (
+            "OK",
+            {"regex": ("ok",)},
+            "stdout does not match 'ok'",
+            "hint: it matches in another case; use (?i)",
+        ),
+        ("ab1", {"not_regex": (r"\d",)}, r"stdout matches '\\d', which it must not", "it matched '1'"),
+        ("a", {"regex": ("(",)}, "'(' is no regular expression: missing ), unterminated subpattern", ""),
+        ("b\n", {"equals": "a"}, "stdout does not equal the expected text", "-a\n+b"),
+        ("\n", {"equals": ""}, "stdout does not equal the expected text", "expected none, got one"),
+        ("a\n\n\n", {"equals": "a"}, "stdout does not equal the expected text", "expected none, got 3"),
+        ("a \t\n", {"equals": "a"}, "stdout does not equal the expected text", "-a\n+a \\t"),
+        ("", {"json": {}, "has_json": True}, "stdout is no JSON: it is empty", "stdout is empty"),
+        (
+            '{"a": 1,\n oops}',
+            {"json": {}, "has_json": True},
+            (
+                "stdout is no JSON: Expecting property name enclosed in double quotes at line 2 column 2, "
+                "near 'oops}'"
+            ),
+            "",
+        ),
+        (
+            '{"a": ',
+            {"json": {}, "has_json": True},
+            "stdout is no JSON: Expecting value at line 1 column 7, at the end",
+            "",
+        ),
+        ("NaN", {"json": 1, "has_json": True}, "stdout is no JSON: NaN is no JSON value", ""),
+        ("[" * 200000, {"json": 1, "has_json": True}, "stdout is no JSON: it is nested too deeply", ""),
+        ("1" * 5000, {"json": 1, "has_json": True}, "stdout is no JSON: Exceeds the limit", ""),
+        (
+            '{"a": {"b c": 2}, "l": [1]}',
+            {"json": {"a": {"b c": 1}, "l": [1, 2], "m": "x"}, "has_json": True},
+            'stdout is not the expected JSON: $.a["b c"]: expected 1, got 2',
+            "$.l: expected 2 elements, got 1\n$.m: missing, expected 'x'",
+        ),
+        (
+            "[true]",
+            {"json": [1], "has_json": True},
+            "stdout is not the expected JSON: $[0]: expected 1, got True",
+            "",
+        ),
+        (
+            '"1"',
+            {"json": 1, "has_json": True},
+            "stdout is not the expected JSON: $: expected 1, got '1'",
+            "",
+        ),
+    ],
+)
+def test_texts_that_are_not_expected(stdout: str, expect: dict[str, Any], message: str, detail: str) -> None:
+    """Each kind of expectation fails with a message of its own, at its place, and the details that help."""
+    (failure,) = judge_stdout(stdout, **expect)
+    assert failure.message.startswith(message)
+    assert detail in failure.details
+    assert failure.where == "f.toml:step.0.expect.stdout"
+
+
+@pytest.mark.parametrize(
+    ("expect", "message"),
+    [
+        ({"contains": ("begin",)}, "stdout does not contain 'begin'"),
+        ({"not_contains": ("x",)}, "stdout must not contain 'x'"),
+        ({"regex": ("^end",)}, "stdout does not match '^end'"),
+        ({"not_regex": ("x",)}, "stdout must not match 'x'"),
+        ({"equals": "end"}, "stdout must equal 'end'"),
+        ({"json": 1, "has_json": True}, "stdout must be JSON"),
+    ],
+)
+def test_cut_output_is_never_a_silent_pass(expect: dict[str, Any], message: str) -> None:
+    """What can only be told from the whole output fails, and says how much is missing."""
+    (failure,) = judge_stdout("end", omitted=7, **expect)
+    assert failure.message == f"{message} (cannot be judged: its first 7 bytes were left out)"
+    assert failure.details.endswith("stdout without its first 7 bytes:\n    end")
+
+
+def test_cut_output_still_shows_what_is_there() -> None:
+    """What is found in the rest of a cut output counts, for and against."""
+    assert judge_stdout("the end", omitted=7, contains=("end",), regex=("end$",)) == ()
+    (failure,) = judge_stdout("the end", omitted=7, not_contains=("end",))
+    assert failure.message == "stdout contains 'end', which it must not"
+
+
+def test_every_wrong_part_is_told() -> None:
+    """One step may fail for several reasons, and stderr is judged too."""
+    expect = StepExpect(stdout=TextExpect(contains=("a", "b")), stderr=TextExpect(equals=""))
+    messages = [each.message for each in judge(expect, 1, "a", "oops")]
+    assert messages == [
+        "exit code 1, expected 0",
+        "stdout does not contain 'b'",
+        "stderr does not equal the expected text",
+    ]
+
+
+def test_details_are_bounded() -> None:
+    """Huge outputs and huge expectations do not make huge failures."""
+    lines = "\n".join(f"line {number}" for number in range(50000))
+    (failure,) = judge_stdout(lines, equals=lines.replace("9", "8"))
+    assert "first difference in line 10:" in failure.details
+    assert "more lines" in failure.details
+    assert len(failure.details) < 8000
+    (failure,) = judge_stdout("x" * 100000, equals="y" * 100000)
+    assert len(failure.details) < 4000
+    (failure,) = judge_stdout("x", contains=("y" * 100000,))
+    assert len(failure.message) < 200
+    (failure,) = judge_stdout("[1]", json=list(range(1000)), has_json=True)
+    assert len(failure.message) < 200
+
+
+def test_bounded_json_differences() -> None:
+    """Only the first differences of JSON are told."""
+    (failure,) = judge_stdout("{}", json={f"k{number}": 1 for number in range(20)}, has_json=True)
+    assert failure.details.count("missing") == 4
+    (failure,) = judge_stdout("[[0, 0, 0], [0, 0, 0]]", json=[[1, 1, 1], [1, 1, 1]], has_json=True)
+    assert failure.details.count("expected 1, got 0") == 4
+
+
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [
+        (Capture(name="v", regex=r"(\d+) row"), "12"),
+        (Capture(name="v", regex=r"\d+"), "12"),
+        (Capture(name="v", regex="(err)", stream="stderr"), "err"),
+    ],
+)
+def test_capture_by_regex(what: Capture, value: str) -> None:
+    """The first group is taken, or the whole match, from the stream that is named."""
+    step = Step(name="s", service="db", run="true", captures=(what,))
+    assert capture(step, "12 rows", "an err", where=where) == ({"v": value}, ())
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value"),
+    [
+        ("", '{"a":[1,{"b/c":"x","~":true}],"":null,"é":1.5}'),
+        ("/a/0", "1"),
+        ("/a/1/b~1c", "x"),
+        ("/a/1/~0", "true"),
+        ("/", "null"),
+        ("/é", "1.5"),
+        ("/a/1", '{"b/c":"x","~":true}'),
+    ],
+)
+def test_capture_by_pointer(pointer: str, value: str) -> None:
+    """A JSON pointer follows RFC 6901; text is taken as it is, anything else as JSON."""
+    step = Step(name="s", service="db", run="true", captures=(Capture(name="v", json=pointer),))
+    stdout = '{"a": [1, {"b/c": "x", "~": true}], "": null, "é": 1.5}'
+    assert capture(step, stdout, "", where=where) == ({"v": value}, ())
+
+
+@pytest.mark.parametrize(
+    ("what", "stdout", "message"),
+    [
+        ({"regex": "x"}, "a", "stdout does not match 'x'"),
+        ({"regex": "a|(x)"}, "a", "the first group of 'a|(x)' took no part in the match"),
+        ({"regex": "("}, "a", "missing ), unterminated subpattern at position 0"),
+        ({"json": "/a"}, "a", "stdout is no JSON: Expecting value at line 1 column 1, near 'a'"),
+        ({"json": "/b"}, '{"a": 1}', "no key 'b' at the top; keys: 'a'"),
+        ({"json": "/b"}, "{}", "no key 'b' at the top; keys: none"),
+        ({"json": "/a/1"}, '{"a": [1]}', "no index '1' at '/a': a list of 1 elements"),
+        ({"json": "/a/01"}, '{"a": [1, 2]}', "no index '01' at '/a': a list of 2 elements"),
+        ({"json": "/a/b"}, '{"a": 1}', "no 'b' at '/a': 1 is neither object nor list"),
+        ({"json": "a"}, "{}", "'a' is no JSON pointer: it must be empty or start with '/'"),
+    ],
+)
+def test_capture_that_is_not_there(what: dict[str, str], stdout: str, message: str) -> None:
+    """A value that cannot be captured is a failure that says why, at the capture's place."""
+    each = Capture(name="v", at=("step", 0, "capture", "v"), **what)  # type: ignore[arg-type]
+    step = Step(name="s", service="db", run="true", captures=(each,))
+    values, (failure,) = capture(step, stdout, "", where=where)
+    assert values == {}
+    assert failure.message == f"cannot capture 'v': {message}"
+    assert (failure.where, failure.step) == ("f.toml:step.0.capture.v", "s")
+
+
+@pytest.mark.parametrize("what", [{"regex": "^b"}, {"json": ""}])
+def test_capture_from_cut_output(what: dict[str, str]) -> None:
+    """Nothing is captured from what may not be there."""
+    step = Step(name="s", service="db", run="true", captures=(Capture(name="v", **what),))  # type: ignore[arg-type]
+    values, (failure,) = capture(step, "b", "", where=where, stdout_omitted_bytes=9)
+    assert values == {}
+    assert "(cannot be judged: its first 9 bytes were left out)" in failure.message
