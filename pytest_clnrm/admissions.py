@@ -1,0 +1,177 @@
+"""Hands the rooms of scheduling and admission to each other, in every process."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from pytest_clnrm import fixtures, markers
+from pytest_clnrm.collection import is_scenario
+from pytest_clnrm.runtime import Current, Runtime
+from pytest_clnrm.scheduling.install import install, install_order, is_strict_controller
+from pytest_clnrm.scheduling.tickets import lease_of
+
+if TYPE_CHECKING:
+    from pytest_clnrm.admitting import LedgerGate
+    from pytest_clnrm.scheduling.elastic import Autoscale
+    from pytest_clnrm.scheduling.facts import ItemFacts
+    from pytest_clnrm.scheduling.gate import Admission
+    from pytest_clnrm.scheduling.strict import TellQueue
+
+__all__ = ["Admissions"]
+
+
+class Admissions:
+    """Hands the rooms of scheduling and admission to each other."""
+
+    def __init__(self, runtime: Runtime, folder: str | None) -> None:
+        self.runtime = runtime
+        self._gate: LedgerGate | None = None
+        self._folder = folder
+        self._is_worker = folder is not None
+        self._found: dict[pytest.Item, tuple[int, dict[str, Any] | None]] = {}
+        if folder is not None:
+            from pytest_clnrm import runs
+
+            # On another host there is no such folder, and nobody who would look into it.
+            with suppress(OSError):
+                runs.note_process(Path(folder), runtime.worker)
+
+    def install(self, config: pytest.Config, tell: TellQueue | None) -> None:
+        """Register what this process needs to order, schedule and admit."""
+        settings = self.runtime.settings
+        if settings.enabled:
+            install_order(config, self.priority_of)
+        install(
+            config,
+            scheduler=self._scheduler(),
+            facts_of=self._facts_of,
+            make_gate=self._make_gate,
+            admit=self._admit,
+            make_folder=self.run_folder,
+            autoscale=self._autoscale(config),
+            tell=tell,
+        )
+
+    def _scheduler(self) -> Literal["strict", "xdist"]:
+        settings = self.runtime.settings
+        return settings.scheduler if settings.enabled else "xdist"
+
+    def _autoscale(self, config: pytest.Config) -> Autoscale | None:
+        settings = self.runtime.settings
+        if settings.autoscale is None:
+            return None
+        if not hasattr(config, "workerinput") and not config.getoption("tx", None):
+            raise pytest.UsageError(f"{settings.origin('autoscale')}: it needs -n, such as -n 4")
+        if not hasattr(config, "workerinput") and not (
+            config.option.collectonly or is_strict_controller(config, self._scheduler())
+        ):
+            raise pytest.UsageError(
+                f"{settings.origin('autoscale')}: it needs --dist load, clnrm_scheduler = strict, "
+                f"executor.enabled = true, and workers on this host"
+            )
+        from pytest_clnrm.scheduling.elastic import Autoscale
+
+        return Autoscale(*settings.autoscale)
+
+    def leave_queue(self) -> None:
+        """Give back what the controller has reserved."""
+        if self._gate is not None:
+            self._gate.close()
+
+    def run_folder(self) -> Path:
+        """Return the run's own folder, made at the controller's first call."""
+        if self._folder is None:
+            self._folder = tempfile.mkdtemp(prefix=f"clnrm-{self.runtime.session_id}-")
+        return Path(self._folder)
+
+    def remove_folder(self) -> None:
+        """Remove the run's own folder, if this is not a worker."""
+        if self._folder is not None and not self._is_worker:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse wrong markers, and note in a worker that something demands a reservation.
+
+        It comes before the worker's ids are reported.
+
+        :raises pytest.UsageError: for a wrong marker; under xdist it is a failed collection instead.
+        """
+        try:
+            self._found = {item: (self.priority_of(item), self._demand_of(item)) for item in session.items}
+        except pytest.UsageError as error:
+            from pytest_clnrm.scheduling.order import refuse
+
+            refuse(session.config, session.items, error)
+            return
+        if self._is_worker and any(demand is not None for _, demand in self._found.values()):
+            with suppress(OSError):
+                self._demands_file().touch()
+
+    def demands_noted(self) -> bool:
+        """Tell whether a worker's items demand reservations."""
+        return self._folder is not None and self._demands_file().exists()
+
+    def _demands_file(self) -> Path:
+        return self.run_folder() / "demands"
+
+    def priority_of(self, item: pytest.Item) -> int:
+        """Return an item's priority; smaller goes first."""
+        settings = self.runtime.settings
+        if not settings.enabled:
+            return int(settings.priority)
+        return int(markers.priority_of(item, settings, self.runtime.rootdir))
+
+    def _facts_of(self, item: pytest.Item) -> ItemFacts:
+        """Return what was found when the collection was complete: finding it takes its time."""
+        from pytest_clnrm.scheduling.facts import ItemFacts
+
+        priority, demand = self._found[item]
+        return ItemFacts(priority=priority, demand=demand)
+
+    def demands(self, item: pytest.Item) -> bool:
+        """Tell whether an item needs a reservation."""
+        return self._demand_of(item) is not None
+
+    def _demand_of(self, item: pytest.Item) -> dict[str, Any] | None:
+        if is_scenario(item):
+            return item.demand()  # type: ignore[attr-defined,no-any-return]
+        return fixtures.demand_of(item, self.runtime)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Let fixtures that reserve more know for which item they do."""
+        self.runtime.current = lambda: Current(
+            priority=self.priority_of(item),
+            index=item.session.items.index(item),
+            demand=self._demand_of(item) or {},
+            lease=lease_of(item),
+        )
+        return (yield)
+
+    def _make_gate(self, wake: Callable[[], None]) -> LedgerGate:
+        from pytest_clnrm.admitting import LedgerGate
+
+        self._gate = LedgerGate(self.runtime, wake)
+        return self._gate
+
+    def _admit(self, item: pytest.Item) -> AbstractContextManager[Admission | None]:
+        demand = self._demand_of(item)
+        if demand is None:
+            return nullcontext()
+        from pytest_clnrm.admitting import reserving
+
+        return reserving(
+            self.runtime,
+            demand,
+            priority=self.priority_of(item),
+            index=item.session.items.index(item),
+            label=item.nodeid,
+        )

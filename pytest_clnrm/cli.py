@@ -1,0 +1,180 @@
+"""The command line of ``python -m pytest_clnrm``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_clnrm import values
+from pytest_clnrm.errors import ClnrmError, EngineUnavailableError, LedgerError
+
+if TYPE_CHECKING:
+    from pytest_clnrm.admission.folder import Folder
+    from pytest_clnrm.monitor.view import HostView
+
+__all__ = ["main"]
+
+DONE, FAILED, USAGE = 0, 1, 2
+_WATCH_S = 1.0
+_DESCRIPTION = "Look at all runs of pytest-clnrm on this host, and remove what dead ones left."
+_EXITS = "exit codes: 0 done, 1 it could not be done (the reason is on stderr), 2 wrong arguments"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code."""
+    given = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = given.command
+    try:
+        command(given)
+    except EngineUnavailableError as error:
+        sys.stderr.write("\n".join([f"pytest_clnrm: {error.summary}", *error.details]) + "\n")
+        return FAILED
+    except ClnrmError as error:
+        sys.stderr.write(f"pytest_clnrm: {error}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Who read our output has had enough; nothing is to be flushed into it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_clnrm", description=_DESCRIPTION, epilog=_EXITS, allow_abbrev=False
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--ledger-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder in which runs share what they have reserved, as clnrm_ledger_dir (default: the user's "
+        "runtime folder)",
+    )
+
+    status = commands.add_parser(
+        "status",
+        parents=[shared],
+        help="show runs, workers, waiters and budgets",
+        description="Show all runs on this host: their workers with item, step and containers, what waits, "
+        "and how much of the budget is used.",
+        epilog=_EXITS,
+        allow_abbrev=False,
+    )
+    status.add_argument("--json", action="store_true", help="as one JSON document a line")
+    status.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
+    status.set_defaults(command=_status)
+
+    sweep = commands.add_parser(
+        "sweep",
+        parents=[shared],
+        help="remove what dead runs left on the engine",
+        description="Remove containers, networks and volumes of dead owners. What living runs use, and what "
+        "other users and hosts have there, is left alone.",
+        epilog=_EXITS,
+        allow_abbrev=False,
+    )
+    sweep.add_argument("--kept", action="store_true", help="also what --clnrm-keep left")
+    sweep.add_argument(
+        "--engine",
+        type=_engine,
+        default="auto",
+        metavar="auto|embedded|URL",
+        help="as --clnrm-engine (default: auto)",
+    )
+    sweep.set_defaults(command=_sweep)
+    return parser
+
+
+def _engine(text: str) -> str:
+    try:
+        return values.engine(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _sweep(given: argparse.Namespace) -> None:
+    from pytest_clnrm.admission.guard import host_lock
+    from pytest_clnrm.cleaning import Swept, sweep_dead
+    from pytest_clnrm.engine.connect import connect
+
+    folder = _folder(given.ledger_dir)
+    if folder is None:
+        # Without a ledger nothing on any engine can be known to be ours.
+        sys.stdout.write(f"removed: {Swept().describe()}\n")
+        return
+    engine = connect(
+        given.engine,
+        environ=os.environ,
+        runtime_dir=folder.path,
+        locks=lambda name: host_lock(folder, name),
+    )
+    try:
+        swept = sweep_dead(folder, engine, kept=given.kept)
+    finally:
+        engine.close()
+    sys.stdout.write(f"removed: {swept.describe()}\n")
+
+
+def _status(given: argparse.Namespace) -> None:
+    folder = _folder(given.ledger_dir)
+    if given.watch and not given.json and sys.stdout.isatty():
+        _watch(folder)
+        return
+    while True:
+        sys.stdout.write(_json(_look(folder)) if given.json else _text(_look(folder)))
+        sys.stdout.flush()
+        if not given.watch:
+            return
+        time.sleep(_WATCH_S)
+
+
+def _watch(folder: Folder | None) -> None:
+    """Show the status on the terminal until Ctrl-C."""
+    from pytest_clnrm.monitor.drawing import watch
+
+    watch(lambda: _look(folder), _WATCH_S)
+
+
+def _folder(configured: Path | None) -> Folder | None:
+    """Return the ledger's folder, None where nobody has made the usual one: who looks makes nothing.
+
+    :raises LedgerError: if it cannot be used, or was named and is not there.
+    """
+    from pytest_clnrm.admission.folder import default_path, open_folder
+
+    path = configured.resolve() if configured else default_path(os.environ)[0]
+    if path.is_dir():
+        return open_folder(path if configured else None, os.environ)
+    if configured:
+        raise LedgerError(f"--ledger-dir {configured}: there is no such folder")
+    return None
+
+
+def _look(folder: Folder | None) -> HostView:
+    from pytest_clnrm.hosts import host_view
+    from pytest_clnrm.monitor.view import HostView
+
+    return HostView(taken_s=time.monotonic()) if folder is None else host_view(folder)
+
+
+def _json(view: HostView) -> str:
+    from pytest_clnrm.monitor.view import to_data
+
+    return json.dumps(to_data(view)) + "\n"
+
+
+def _text(view: HostView) -> str:
+    from pytest_clnrm.monitor.drawing import host_lines
+
+    return "\n".join(host_lines(view)) + "\n"

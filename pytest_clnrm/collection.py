@@ -1,0 +1,58 @@
+"""Collects scenario files and attaches results to reports, in every process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_clnrm.runtime import Runtime
+
+if TYPE_CHECKING:
+    from pytest_clnrm.nodes import ScenarioFile
+
+__all__ = ["Collection", "is_scenario"]
+
+
+def is_scenario(item: pytest.Item) -> bool:
+    """Tell whether *item* is a scenario, without importing what only scenarios need."""
+    nodes = sys.modules.get("pytest_clnrm.nodes")
+    return nodes is not None and isinstance(item, nodes.ScenarioItem)
+
+
+class Collection:
+    """Collects scenario files, in every process that collects."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> ScenarioFile | None:
+        """Collect files that match ``clnrm_files``, and TOML files named on the command line."""
+        named = file_path.suffix == ".toml" and parent.session.isinitpath(file_path)
+        if not named and not any(fnmatch(file_path.name, glob) for glob in self.runtime.settings.files):
+            return None
+        from pytest_clnrm.nodes import ScenarioFile
+
+        return ScenarioFile.from_parent(parent, path=file_path, runtime=self.runtime)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse limits beyond the engine's before the first scenario; under xdist the controller does."""
+        if session.config.option.collectonly or hasattr(session.config, "workerinput"):
+            return
+        if any(is_scenario(item) for item in session.items):
+            self.runtime.check_limits()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Attach a scenario's result to its report."""
+        report = yield
+        if is_scenario(item):
+            item.attach(report, call)  # type: ignore[attr-defined]
+        return report

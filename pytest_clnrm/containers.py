@@ -1,0 +1,265 @@
+"""Containers for Python tests: what the fixtures ``clnrm`` and ``clnrm_factory`` hand out.
+
+They are started, limited, labelled and removed as those of scenarios are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pytest_clnrm.engine.api import ContainerState, ExecSpec
+from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.launch import Running, find_image, launch
+from pytest_clnrm.output import BoundedOutput
+from pytest_clnrm.scenario.model import Limits, Ready, Service
+from pytest_clnrm.units import parse_duration_s, parse_size_bytes
+
+if TYPE_CHECKING:
+    from pytest_clnrm.runtime import Runtime
+    from pytest_clnrm.span import Span
+    from pytest_clnrm.tracing import ScenarioTrace
+
+__all__ = ["CommandResult", "Container", "Containers"]
+
+LOG_TAIL_BYTES = 1 << 20
+READY_KEYS = ("command", "log", "port", "http", "healthcheck")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """What a command did.
+
+    :param exit_code: None if its time was over first.
+    :param stdout: decoded with replacements; of more than 4 MB the end.
+    """
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+    timed_out: bool = False
+
+
+class Container:
+    """A running container.
+
+    :ivar id: the engine's id.
+    :ivar name: its name in the engine.
+    """
+
+    def __init__(self, runtime: Runtime, running: Running) -> None:
+        self._runtime = runtime
+        self._running = running
+        self.id = running.id
+        self.name = running.name
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        workdir: str | None = None,
+        user: str | None = None,
+        stdin: str | bytes | None = None,
+        timeout: str | float | None = None,
+    ) -> CommandResult:
+        """Run *command* in the container and wait for its end.
+
+        :param command: text runs under ``sh -c``; a list is an argv, never joined or split.
+        :param timeout: seconds, or text such as "1.5m"; None is the time of ``--clnrm-timeout``.
+        :raises ContainerError: if the container ended, or ran out of memory.
+        """
+        timeout_s = self._runtime.settings.timeout_s if timeout is None else parse_duration_s(timeout)
+        outputs = {"stdout": BoundedOutput(), "stderr": BoundedOutput()}
+
+        def on_output(stream: Literal["stdout", "stderr"], data: bytes) -> None:
+            outputs[stream].feed(data)
+
+        outcome = self._runtime.engine().exec(
+            self.id,
+            ExecSpec(
+                argv=("sh", "-c", command) if isinstance(command, str) else tuple(command),
+                env=dict(env or {}),
+                workdir=workdir,
+                user=user,
+                stdin=stdin.encode() if isinstance(stdin, str) else stdin,
+            ),
+            on_output=on_output,
+            deadline_s=time.monotonic() + timeout_s,
+        )
+        if outcome.oom:
+            limit_mb = (self._running.limits.memory_bytes or 0) // (1 << 20)
+            raise ContainerError(f"container {self.name} ran out of memory: it is limited to {limit_mb} MB")
+        if outcome.container_lost:
+            raise ContainerError(f"container {self.name} ended before the command did")
+        return CommandResult(
+            exit_code=outcome.exit_code,
+            stdout=outputs["stdout"].text(),
+            stderr=outputs["stderr"].text(),
+            timed_out=outcome.timed_out,
+        )
+
+    def logs(self) -> str:
+        """Return the end of what its main process has printed, at most 1 MB."""
+        return self._runtime.engine().logs(self.id, tail_bytes=LOG_TAIL_BYTES)
+
+    def address(self, port: int) -> tuple[str, int]:
+        """Return host and port at which container port *port* is reached from here.
+
+        :raises ContainerError: if it is not published; name it in ``ports``.
+        """
+        state = self._state()
+        if port not in state.ports:
+            published = ", ".join(map(str, sorted(state.ports))) or "none"
+            raise ContainerError(
+                f"port {port} of container {self.name} is not published (published: {published}): "
+                f"add it to ports=[...]"
+            )
+        return state.ports[port]
+
+    def url(self, port: int, scheme: str = "http") -> str:
+        """Return ``http://127.0.0.1:32768`` for container port *port*.
+
+        :raises ContainerError: if it is not published.
+        """
+        host, published = self.address(port)
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{published}"
+
+    def _state(self) -> ContainerState:
+        return self._runtime.engine().state(self.id)
+
+
+Reserve = Callable[[Limits], AbstractContextManager[str]]
+
+
+class Containers:
+    """Makes containers for one test, or for whatever a wider fixture serves.
+
+    :param label: what the containers' labels call it, a node id.
+    :param reserve: holds room for one more container of these limits while it is needed; yields the lease's
+        id, "" for that of the test.
+    """
+
+    def __init__(self, runtime: Runtime, label: str, reserve: Reserve) -> None:
+        self._runtime = runtime
+        self._label = label
+        self._reserve = reserve
+        self._numbers = itertools.count(1)
+        self._found_trace: ScenarioTrace | None = None
+
+    def _trace(self) -> ScenarioTrace:
+        if self._found_trace is None:
+            self._found_trace = self._runtime.tracing().scenario(self._label, {})
+        return self._found_trace
+
+    def spans(self, *, count: int = 0, timeout: str | float = 5) -> tuple[Span, ...]:
+        """Return the spans that programs in these containers have exported.
+
+        :param count: wait until there are so many; fewer are returned once the time is over.
+        :param timeout: seconds, or text such as "1.5m".
+        """
+        inbox = self._trace().inbox
+        if inbox is None:
+            return ()
+        if count:
+            inbox.wait(lambda spans: len(spans) >= count, timeout_s=parse_duration_s(timeout))
+        return tuple(inbox.spans())
+
+    def close(self) -> None:
+        """End the trace; what programs export from now on is refused."""
+        if self._found_trace is not None:
+            self._found_trace.finish("")
+
+    @contextmanager
+    def container(
+        self,
+        image: str,
+        *,
+        command: Sequence[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        ports: Sequence[int] = (),
+        memory: str | int | None = None,
+        cpu: float | None = None,
+        gpus: int | None = None,
+        ready: Mapping[str, object] | None = None,
+        name: str | None = None,
+        workdir: str | None = None,
+        user: str | None = None,
+        network: Literal["isolated", "bridge", "none"] = "isolated",
+    ) -> Iterator[Container]:
+        """Start a container, yield it once it is ready, and remove it at the end.
+
+        :param image: image reference; ``--clnrm-image-map`` applies.
+        :param command: argv in place of the image's command; an image that is a bare shell is kept alive.
+        :param ports: container ports, published on a free port of 127.0.0.1.
+        :param memory: 512 means MB, "1g"; None is ``--clnrm-memory``.
+        :param cpu: CPUs; None is ``--clnrm-cpu``.
+        :param ready: one of ``command``, ``log``, ``port``, ``http``, ``healthcheck``, with ``timeout`` and
+            ``interval``, as in scenario files.
+        :param name: under which other containers of this worker reach it.
+        :raises ValueError: if an argument is not what it must be.
+        :raises ClnrmError: if it cannot be reserved, created or started, or is not ready.
+        """
+        service = Service(
+            name=name or f"container{next(self._numbers)}",
+            image=image,
+            command=None if command is None else tuple(command),
+            env=dict(env or {}),
+            ports=tuple(ports),
+            limits=Limits(
+                memory_bytes=None if memory is None else parse_size_bytes(memory), cpus=cpu, gpus=gpus
+            ),
+            ready=None if ready is None else parse_ready(ready),
+            workdir=workdir,
+            user=user,
+            network=network,
+        )
+        with self._reserve(service.limits) as lease:
+            created: list[Running] = []
+            try:
+                launch(
+                    self._runtime,
+                    service,
+                    find_image(self._runtime, service),
+                    name=f"{self._runtime.next_name()}-{service.name}",
+                    labels=self._runtime.labels(self._label, lease),
+                    deadline_s=time.monotonic() + self._runtime.settings.timeout_s,
+                    on_created=created.append,
+                    trace=self._trace(),
+                )
+                yield Container(self._runtime, created[0])
+            finally:
+                self._runtime.engine().remove([each.id for each in created])
+                memory_bytes = sum(each.limits.memory_bytes or 0 for each in created)
+                self._runtime.board.count(-len(created), -memory_bytes)
+
+
+def parse_ready(ready: Mapping[str, object]) -> Ready:
+    """Return the condition that *ready* describes.
+
+    :raises ValueError: unless it names exactly one condition, and nothing unknown.
+    """
+    values = dict(ready)
+    timeout_s = parse_duration_s(values.pop("timeout", 30))
+    interval_s = parse_duration_s(values.pop("interval", 0.2))
+    if len(values) != 1 or not set(values) <= set(READY_KEYS):
+        allowed = ", ".join(READY_KEYS)
+        raise ValueError(f"ready={dict(ready)!r}: exactly one of {allowed}, with timeout and interval")
+    (kind, value), *_ = values.items()
+    if kind == "command" and isinstance(value, (list, tuple)):
+        return Ready(command=tuple(map(str, value)), timeout_s=timeout_s, interval_s=interval_s)
+    if kind == "command" and isinstance(value, str):
+        return Ready(command=("sh", "-c", value), timeout_s=timeout_s, interval_s=interval_s)
+    if kind == "log" and isinstance(value, str):
+        return Ready(log=value, timeout_s=timeout_s, interval_s=interval_s)
+    if kind == "http" and isinstance(value, str):
+        return Ready(http=value, timeout_s=timeout_s, interval_s=interval_s)
+    if kind == "port" and isinstance(value, int) and not isinstance(value, bool):
+        return Ready(port=value, timeout_s=timeout_s, interval_s=interval_s)
+    if kind == "healthcheck" and value is True:
+        return Ready(healthcheck=True, timeout_s=timeout_s, interval_s=interval_s)
+    raise ValueError(f"ready={dict(ready)!r}: {kind} cannot be {value!r}")

@@ -1,0 +1,161 @@
+"""Every error that pytest-clnrm raises on purpose.
+
+    ClnrmError
+    ├── ScenarioFileError        a scenario file is wrong: all its mistakes, each with its place
+    ├── EngineError              the container engine refused or failed
+    │   ├── EngineUnavailableError   nothing answers, or it is not usable
+    │   ├── ImageError               an image cannot be had: unknown, refused, offline, build failed
+    │   ├── ContainerError           a container cannot be created, started or used
+    │   └── NotReadyError            a service exited, or was not ready in time
+    ├── ScenarioTimeoutError     the scenario's own time is over
+    └── AdmissionError           a reservation cannot be granted
+        ├── DemandTooLargeError      more than the budget can ever hold
+        ├── SlotTimeoutError         waited longer than --clnrm-slot-timeout
+        └── LedgerError              the ledger's folder or file is unusable
+
+Each message is one that a user can act on; no traceback of ours is shown for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "AdmissionError",
+    "ClnrmError",
+    "ContainerError",
+    "DemandTooLargeError",
+    "EngineError",
+    "EngineUnavailableError",
+    "ImageError",
+    "LedgerError",
+    "Mistake",
+    "NotReadyError",
+    "ScenarioFileError",
+    "ScenarioTimeoutError",
+    "SlotTimeoutError",
+]
+
+
+class ClnrmError(Exception):
+    """Base of all errors of this package."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """One mistake in a scenario file.
+
+    :param line: 1-based line; 0 if the place is not known.
+    :param column: 1-based column in characters; 0 if not known.
+    :param path: the key's path as a user would write it (``service.db.ports[0]``), "" for the whole file.
+    :param message: what is wrong, what is allowed.
+    :param source: the text of the line, "" if not known.
+    :param hint: a "did you mean ...?" or a note, "" if there is none.
+    """
+
+    line: int
+    column: int
+    path: str
+    message: str
+    source: str = ""
+    hint: str = ""
+
+    def render(self, file: str) -> str:
+        """Return ``file:line:column: path: message (hint)``, then the line and a caret below it."""
+        place = file
+        if self.line:
+            place += f":{self.line}:{self.column}" if self.column else f":{self.line}"
+        text = ": ".join(part for part in (place, self.path, self.message) if part)
+        if self.hint:
+            text += f" ({self.hint})"
+        if self.source and self.line:
+            # Tabs stay tabs below tabs, so that the caret stands right whatever their width.
+            pad = "".join("\t" if char == "\t" else " " for char in self.source[: max(self.column - 1, 0)])
+            text += f"\n    {self.source}"
+            if self.column:
+                text += f"\n    {pad}^"
+        return text
+
+
+class ScenarioFileError(ClnrmError):
+    """A scenario file is wrong.
+
+    :param file: the file's path as it is to be shown.
+    :param mistakes: at least one, in the order of their places.
+    :param secrets: values that the mistakes may name, and that must not be shown.
+    """
+
+    def __init__(
+        self, file: str, mistakes: tuple[Mistake, ...], secrets: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__(file, mistakes, secrets)
+        self.file = file
+        self.mistakes = mistakes
+        self.secrets = secrets
+
+    def __str__(self) -> str:
+        return "\n".join(mistake.render(self.file) for mistake in self.mistakes)
+
+
+class EngineError(ClnrmError):
+    """The container engine refused or failed."""
+
+
+class EngineUnavailableError(EngineError):
+    """No engine answers, or the one that does cannot be used.
+
+    :param summary: one line, shown with each scenario.
+    :param details: what was tried and what to do, shown once in the terminal summary.
+    """
+
+    def __init__(self, summary: str, details: tuple[str, ...] = ()) -> None:
+        super().__init__(summary, details)
+        self.summary = summary
+        self.details = details
+
+    def __str__(self) -> str:
+        return self.summary
+
+
+class ImageError(EngineError):
+    """An image cannot be had: unknown, refused, offline, or its build failed."""
+
+
+class ContainerError(EngineError):
+    """A container cannot be created, started or used."""
+
+
+class NotReadyError(EngineError):
+    """A service exited before it was ready, or was not ready in time.
+
+    :param message: which service, what was waited for and for how long, its state.
+    :param logs: the end of the service's logs, decoded.
+    """
+
+    def __init__(self, message: str, logs: str = "") -> None:
+        super().__init__(message, logs)
+        self.message = message
+        self.logs = logs
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ScenarioTimeoutError(ClnrmError):
+    """The scenario's own time is over."""
+
+
+class AdmissionError(ClnrmError):
+    """A reservation cannot be granted."""
+
+
+class DemandTooLargeError(AdmissionError):
+    """A demand is more than the budget can ever hold."""
+
+
+class SlotTimeoutError(AdmissionError):
+    """A reservation was waited for longer than --clnrm-slot-timeout."""
+
+
+class LedgerError(AdmissionError):
+    """The ledger's folder or file is unusable."""

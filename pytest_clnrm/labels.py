@@ -1,0 +1,91 @@
+"""The labels by which our containers, networks, volumes and images are known: made here, read here.
+
+Who may remove an object is decided by its ledger and owner: nothing of another ledger is ever touched, and
+of ours only what a dead owner left. The limits are on the labels too, so that a list of containers tells
+what they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "LEDGER",
+    "OWNER",
+    "SCENARIO",
+    "SESSION",
+    "WORKER",
+    "image_labels",
+    "limit_labels",
+    "load_of",
+    "object_labels",
+    "owner_of",
+]
+
+_PREFIX = "pytest-clnrm"
+LEDGER = f"{_PREFIX}.ledger"
+SESSION = f"{_PREFIX}.session"
+OWNER = f"{_PREFIX}.owner"
+WORKER = f"{_PREFIX}.worker"
+SCENARIO = f"{_PREFIX}.scenario"
+_BUILT_BY = f"{_PREFIX}.built-by"
+_MEMORY_BYTES = f"{_PREFIX}.memory_bytes"
+_CPUS = f"{_PREFIX}.cpus"
+_GPUS = f"{_PREFIX}.gpus"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What one container may use, by its labels; zero where they do not tell."""
+
+    memory_bytes: int = 0
+    cpus: float = 0.0
+    gpus: int = 0
+
+
+def object_labels(
+    *, ledger: str, session: str, owner: str, worker: str, scenario: str = ""
+) -> dict[str, str]:
+    """Return the labels of a container, network or volume.
+
+    :param ledger: id of the ledger that counts it.
+    :param owner: the ledger's owner of the lease that it is created under.
+    :param scenario: a node id, "" for what serves several.
+    """
+    labels = {LEDGER: ledger, SESSION: session, OWNER: owner, WORKER: worker}
+    return {**labels, SCENARIO: scenario} if scenario else labels
+
+
+def limit_labels(*, memory_bytes: int, cpus: float, gpus: int) -> dict[str, str]:
+    """Return the labels that tell a container's limits."""
+    return {_MEMORY_BYTES: str(memory_bytes), _CPUS: f"{cpus:g}", _GPUS: str(gpus)}
+
+
+def image_labels(ledger: str) -> dict[str, str]:
+    """Return the label of a built image: the same in each run, as another would make another image.
+
+    It is none of an object's: containers have their image's labels, whoever creates them.
+    """
+    return {_BUILT_BY: ledger}
+
+
+def load_of(labels: Mapping[str, str]) -> Load:
+    """Return what the labels of a container say that it may use."""
+    return Load(
+        memory_bytes=int(_number(labels, _MEMORY_BYTES)),
+        cpus=_number(labels, _CPUS),
+        gpus=int(_number(labels, _GPUS)),
+    )
+
+
+def owner_of(lease: str) -> str:
+    """Return the id of the owner in the id of one of its leases."""
+    return lease.rpartition("-")[0]
+
+
+def _number(labels: Mapping[str, Any], name: str) -> float:
+    text = str(labels.get(name, ""))
+    # Another version's labels may be of any form; a container that tells nothing still counts as one.
+    return float(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else 0.0

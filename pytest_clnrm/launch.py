@@ -1,0 +1,179 @@
+"""Starting the container of one service: its image, its limits, its specification, and the wait for it.
+
+Scenarios and the ``clnrm`` fixture start their containers here, so both hold to the same limits and labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.engine.api import ContainerSpec, ImageFacts, Mount
+from pytest_clnrm.engine.ready import wait_ready
+from pytest_clnrm.engine.services import KEEP_ALIVE, effective_command
+from pytest_clnrm.labels import image_labels, limit_labels
+from pytest_clnrm.scenario.model import Limits, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_clnrm.runtime import Runtime
+    from pytest_clnrm.settings import Settings
+    from pytest_clnrm.tracing import ScenarioTrace
+
+__all__ = ["Running", "effective_limits", "find_image", "launch"]
+
+BRIDGE = "bridge"
+"""The engine's own network, which has a way out and publishes ports."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A container of ours.
+
+    :param image: what it was made of.
+    :param keeps_alive: it runs no service, only waits for commands.
+    """
+
+    id: str
+    name: str
+    service: Service
+    limits: Limits
+    image: ImageFacts
+    keeps_alive: bool
+
+
+def effective_limits(settings: Settings, service: Service) -> Limits:
+    """Return the limits of *service*, completed from the settings: nothing in them is None."""
+    defaults = Limits(memory_bytes=settings.memory_bytes, cpus=settings.cpus, pids=settings.pids, gpus=0)
+    return service.limits.over(defaults)
+
+
+def find_image(runtime: Runtime, service: Service) -> ImageFacts:
+    """Return the image of *service*, built or pulled where it is missing; ``--clnrm-image-map`` applies.
+
+    :raises ImageError: if it cannot be had.
+    """
+    engine, settings = runtime.engine(), runtime.settings
+    if service.build is not None:
+        build = service.build
+        with runtime.board.during("image", f"building {build.context}"):
+            return engine.build_image(
+                build.context,
+                dockerfile=build.dockerfile,
+                target=build.target,
+                args=build.args,
+                labels=image_labels(runtime.folder().ledger_id),
+            )
+    reference = service.image or settings.default_image
+    mapped = (new for pattern, new in settings.image_map if fnmatchcase(reference, pattern))
+    with runtime.board.during("image"):
+        return engine.ensure_image(next(mapped, reference), settings.pull, partial(runtime.board.at, "image"))
+
+
+def launch(
+    runtime: Runtime,
+    service: Service,
+    image: ImageFacts,
+    *,
+    name: str,
+    labels: Mapping[str, str],
+    deadline_s: float,
+    on_created: Callable[[Running], None],
+    trace: ScenarioTrace,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> None:
+    """Create and start the container of *service*, and wait until it is ready.
+
+    :param deadline_s: ``time.monotonic()`` moment at which the time is over.
+    :param on_created: gets the container as soon as there is one to be removed.
+    :param trace: gets our spans of it, and makes its programs export theirs.
+    :param cancelled: tells that the wait is in vain.
+    :raises ClnrmError: if it cannot be created or started, or is not ready.
+    """
+    engine = runtime.engine()
+    limits = effective_limits(runtime.settings, service)
+    networks = _networks(runtime, service)
+    gateway = runtime.gateway() if networks else ""
+    env = trace.environment(service.name, gateway, service.env)
+    spec = _spec(
+        service, image, limits, name=name, labels=labels, env=env, networks=networks, gateway=gateway
+    )
+    about = {"container.name": name, "container.image.name": image.reference, "clnrm.service": service.name}
+    with trace.span("clnrm.container.create", about) as span:
+        container = engine.create_container(spec)
+        span.set("container.id", container)
+        span.set("container.runtime.name", engine.facts.kind)
+    on_created(
+        Running(
+            id=container,
+            name=name,
+            service=service,
+            limits=limits,
+            image=image,
+            keeps_alive=spec.command == KEEP_ALIVE,
+        )
+    )
+    runtime.board.count(1, limits.memory_bytes or 0)
+    about["container.id"] = container
+    with runtime.board.starting(service.name):
+        with trace.span("clnrm.container.start", about):
+            engine.start(container)
+        if service.ready is not None:
+            with trace.span("clnrm.container.ready", about):
+                wait_ready(engine, container, service, deadline_s=deadline_s, cancelled=cancelled)
+
+
+def _networks(runtime: Runtime, service: Service) -> tuple[str, ...]:
+    if service.network == "none":
+        return ()
+    isolated = runtime.isolated_network()
+    # An internal network has no way out and publishes nothing: who needs either joins a bridge too.
+    return (isolated, BRIDGE) if service.network == "bridge" or service.ports else (isolated,)
+
+
+def _spec(
+    service: Service,
+    image: ImageFacts,
+    limits: Limits,
+    *,
+    name: str,
+    labels: Mapping[str, str],
+    env: Mapping[str, str],
+    networks: tuple[str, ...],
+    gateway: str,
+) -> ContainerSpec:
+    command, replace_entrypoint = effective_command(
+        service, image_command=image.command, entrypoint=image.entrypoint
+    )
+    return ContainerSpec(
+        name=name,
+        image=image.id,
+        command=command,
+        replace_entrypoint=replace_entrypoint,
+        env=env,
+        workdir=service.workdir,
+        user=service.user,
+        memory_bytes=limits.memory_bytes or 0,
+        cpus=limits.cpus or 0.0,
+        pids=limits.pids or 0,
+        gpus=limits.gpus or 0,
+        mounts=tuple(
+            Mount(source=each.source, target=each.target, read_only=each.read_only)
+            for each in service.volumes
+        ),
+        tmpfs=service.scratch,
+        networks=networks,
+        aliases=(service.name,),
+        # Where spans are received: a proxy would not reach it.
+        no_proxy=(gateway,) if gateway else (),
+        ports=service.ports,
+        labels={
+            **labels,
+            **limit_labels(
+                memory_bytes=limits.memory_bytes or 0, cpus=limits.cpus or 0.0, gpus=limits.gpus or 0
+            ),
+        },
+    )

@@ -1,0 +1,295 @@
+"""Scenario files and their scenarios as pytest collects, runs and reports them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from _pytest._code.code import (
+    ExceptionChainRepr,
+    ReprEntryNative,
+    ReprExceptionInfo,
+    ReprFileLocation,
+    ReprTraceback,
+)
+
+from pytest_clnrm.errors import ClnrmError, EngineUnavailableError, ScenarioFileError
+from pytest_clnrm.launch import effective_limits
+from pytest_clnrm.markers import ScenarioWarning, add_tag, priority_of
+from pytest_clnrm.redaction import Redactor
+from pytest_clnrm.result import Failure, Result, clean_text
+from pytest_clnrm.run import ScenarioRun
+from pytest_clnrm.scenario.loading import LoadOptions, load, locate
+from pytest_clnrm.scheduling.tickets import TICKET, lease_of
+from pytest_clnrm.session import payload
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from _pytest._code.code import TerminalRepr
+
+    from pytest_clnrm.runtime import Runtime
+    from pytest_clnrm.scenario.model import KeyPath, Priority, Scenario
+
+__all__ = ["ScenarioFailedError", "ScenarioFile", "ScenarioItem"]
+
+
+class ScenarioFailedError(Exception):
+    """A scenario failed; raised by ``runtest`` only, its result says why."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result.failures[0].message)
+        self.result = result
+
+
+class ScenarioFile(pytest.File):
+    """A file of scenarios.
+
+    :param runtime: the shared parts of this process.
+    """
+
+    def __init__(self, *, runtime: Runtime, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.runtime = runtime
+
+    def collect(self) -> Iterable[ScenarioItem]:
+        """Yield an item for each scenario and combination of its matrix.
+
+        :raises pytest.Collector.CollectError: with all mistakes of the file.
+        """
+        settings = self.runtime.settings
+        options = LoadOptions(
+            rootdir=str(self.runtime.rootdir),
+            default_image=settings.default_image,
+            env_allowed=settings.env_allowed,
+            environ=os.environ,
+            strict=settings.strict,
+            allow_mounts=tuple(str(path) for path in settings.allow_mounts),
+            secrets=settings.secrets,
+        )
+        try:
+            scenarios = load(str(self.path), options)
+        except ScenarioFileError as error:
+            shown = self.shown_path()
+            message = "\n".join(mistake.render(shown) for mistake in error.mistakes)
+            raise self.CollectError(clean_text(Redactor(error.secrets).text(message))) from None
+        self._warn_unchecked(scenarios)
+        for scenario in scenarios:
+            yield ScenarioItem.from_parent(self, name=scenario.name, scenario=scenario)
+
+    def shown_path(self) -> str:
+        """Return the path as it is to be shown: relative to the folder pytest was started in."""
+        return clean_text(os.path.relpath(self.path, self.config.invocation_params.dir))
+
+    def _warn_unchecked(self, scenarios: tuple[Scenario, ...]) -> None:
+        unchecked = dict.fromkeys(each.path for scenario in scenarios for each in scenario.unchecked)
+        if unchecked:
+            self.warn_once(f"not checked: {', '.join(unchecked)} (clnrm_strict = true makes this an error)")
+
+    def warn_once(self, message: str) -> None:
+        """Warn of something in this file; every worker collects every file, so one of them does."""
+        if self.runtime.worker in {"master", "gw0"}:
+            self.warn(ScenarioWarning(f"{self.shown_path()}: {message}"))
+
+
+class ScenarioItem(pytest.Item):
+    """One scenario, or one combination of its matrix.
+
+    :param scenario: what it is.
+    """
+
+    def __init__(self, *, scenario: Scenario, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scenario = scenario
+        self.result: Result | None = None
+        self.refused: EngineUnavailableError | None = None
+        self.kept: tuple[str, ...] = ()
+        self._run: ScenarioRun | None = None
+        parent = self.parent
+        assert isinstance(parent, ScenarioFile)  # noqa: S101 (a scenario is collected by its file only)
+        self._file = parent
+        self.runtime = parent.runtime
+        named = (os.environ.get(name, "") for name in self.runtime.settings.secrets)
+        self._redactor = Redactor({*scenario.secrets, *named})
+        for tag in scenario.tags:
+            refusal = add_tag(self, tag)
+            if refusal:
+                parent.warn_once(refusal)
+
+    @property
+    def clnrm_priority(self) -> Priority | None:
+        """Return the priority that the file names, None if it names none."""
+        return self.scenario.priority
+
+    @property
+    def priority(self) -> Priority:
+        """Return the priority that counts."""
+        return priority_of(self, self.runtime.settings, self.runtime.rootdir)
+
+    def demand(self) -> dict[str, Any]:
+        """Return what has to be reserved before it may start, as plain builtins."""
+        limits = [effective_limits(self.runtime.settings, each) for each in self.scenario.services]
+        return {
+            "containers": len(limits),
+            "memory_bytes": sum(each.memory_bytes or 0 for each in limits),
+            "cpus": sum(each.cpus or 0.0 for each in limits),
+            "gpus": sum(each.gpus or 0 for each in limits),
+        }
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Return path, 0-based line and name, for headings and JUnit."""
+        return self.path, max(0, self.scenario.line - 1), self.name
+
+    def setup(self) -> None:
+        """Get the images; the reservation was made before."""
+        self.result = None
+        ticket = self.stash.get(TICKET, None)
+        self._run = ScenarioRun(
+            scenario=self.scenario,
+            runtime=self.runtime,
+            nodeid=self.nodeid,
+            file=self._file.shown_path(),
+            priority=self.priority,
+            slot_wait_s=ticket.waited_s if ticket else 0.0,
+            locate=self._locate,
+            on_output=_echo if self.config.getoption("capture") == "no" else None,
+            redactor=self._redactor,
+        )
+        self._run.prepare()
+        for warning in self._run.warnings():
+            self.warn(ScenarioWarning(self._redactor.text(warning)))
+
+    def runtest(self) -> None:
+        """Run the scenario.
+
+        :raises ScenarioFailedError: if it failed.
+        """
+        run = self._run
+        assert run is not None  # noqa: S101 (pytest calls setup first)
+        self.result = run.execute()
+        for problem in run.problems():
+            self.warn(ScenarioWarning(self._redactor.text(problem)))
+        for step in self.result.steps:
+            for stream, text in (("stdout", step.stdout), ("stderr", step.stderr)):
+                if text:
+                    self.add_report_section("call", f"{stream} of step {step.name!r}", text)
+        for container in self.result.containers:
+            if container.logs:
+                self.add_report_section("call", f"logs of service {container.service!r}", container.logs)
+        if self.result.failures:
+            raise ScenarioFailedError(self.result)
+
+    def teardown(self) -> None:
+        """Remove the containers and give the reservation back."""
+        run, self._run = self._run, None
+        if run is not None:
+            self.kept = run.clean_up()
+
+    def _locate(self, at: KeyPath) -> tuple[int, int]:
+        return locate(str(self.path), at)
+
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None
+    ) -> str | TerminalRepr:
+        """Return the failures in words for a scenario's failure, pytest's own text for anything else."""
+        error = excinfo.value
+        if isinstance(error, ScenarioFailedError):
+            return self._repr(error.result.failures, error.result.notes)
+        if isinstance(error, EngineUnavailableError):
+            self.refused = error
+        if isinstance(error, ClnrmError):
+            logs = self._redactor.end_of_text(getattr(error, "logs", ""))
+            failure = self._redactor.result(Failure(kind="error", message=str(error), details=logs))
+            self._note_error(failure)
+            return self._repr((failure,))
+        shown = super().repr_failure(excinfo, style)
+        return self._redactor.text(str(shown)) if self._redactor else shown
+
+    def _note_error(self, failure: Failure) -> None:
+        """Keep an error of setup or teardown in the result, for the report."""
+        result = self.result
+        if result is None and self._run is not None:
+            result = self._run.result()
+        if result is not None:
+            self.result = dataclasses.replace(result, failures=(*result.failures, failure))
+
+    def _repr(self, failures: tuple[Failure, ...], notes: tuple[str, ...] = ()) -> TerminalRepr:
+        first = failures[0]
+        location = ReprFileLocation(self._file.shown_path(), self.scenario.line, clean_text(_title(first)))
+        lines = [_render(failure) for failure in failures]
+        entry = ReprEntryNative([*lines, *(f"note: {clean_text(note)}\n" for note in notes)])
+        return ReprExceptionInfo(
+            reprcrash=location, reprtraceback=ReprTraceback([entry], None, style="native")
+        )
+
+    def attach(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+        """Put the result on *report*: on that of the call, and on any that did not pass.
+
+        The result's outcome is what pytest made of it, so that xfail and skip marks count.
+        """
+        if report.failed and call.excinfo is not None and isinstance(call.excinfo.value, ClnrmError):
+            # pytest asks an item how to show the failure of its call, but shows those of setup itself.
+            report.longrepr = self.repr_failure(call.excinfo)
+        self._hide_secrets(report)
+        if report.when != "call" and report.passed and not self.kept:
+            return
+        outcome = report.outcome
+        if report.failed and report.when != "call":
+            outcome = "error"  # type: ignore[assignment]
+        result = self.result or Result(
+            nodeid=self.nodeid,
+            name=self.scenario.name,
+            file=self._file.shown_path(),
+            line=self.scenario.line,
+            tags=self.scenario.tags,
+            priority=self.priority.label,
+            worker=self.runtime.worker,
+            unchecked=tuple(each.path for each in self.scenario.unchecked),
+        )
+        if report.when == "teardown" and report.passed:
+            outcome = result.outcome  # type: ignore[assignment]
+        # pytest-rerunfailures counts the runs of an item.
+        attempts = int(getattr(self, "execution_count", 1))
+        report.clnrm = payload(  # type: ignore[attr-defined]
+            result={**result.to_data(), "outcome": str(outcome), "attempts": attempts},
+            engine=self.runtime.engine_text(),
+            refused=(self.refused.summary, self.refused.details) if self.refused else None,
+            kept=self.kept,
+            lease=lease_of(self),
+        )
+
+    def _hide_secrets(self, report: pytest.TestReport) -> None:
+        """Hide secrets in what pytest itself puts on a report: what was captured, tracebacks of its own."""
+        if self._redactor:
+            report.sections = [(title, self._redactor.text(text)) for title, text in report.sections]
+            if isinstance(report.longrepr, ExceptionChainRepr):
+                report.longrepr = self._redactor.text(str(report.longrepr))
+
+
+def _echo(step: str, stream: Literal["stdout", "stderr"], text: str) -> None:  # noqa: ARG001
+    """Show the output of a step as it comes."""
+    target = sys.stdout if stream == "stdout" else sys.stderr
+    target.write(text)
+    target.flush()
+
+
+def _title(failure: Failure) -> str:
+    """Return the message, with the step that it is about."""
+    if failure.step and repr(failure.step) not in failure.message:
+        return f"step {failure.step!r}: {failure.message}"
+    return failure.message
+
+
+def _render(failure: Failure) -> str:
+    """Return a failure as text: the place, the message, then the details, indented."""
+    head = f"{failure.where}: {_title(failure)}" if failure.where else _title(failure)
+    text = head if not failure.details else f"{head}\n{_indent(failure.details)}"
+    return clean_text(text) + "\n"
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}" if line else line for line in text.rstrip("\n").splitlines())

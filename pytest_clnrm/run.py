@@ -1,0 +1,383 @@
+"""One run of one scenario: the one place where the rooms meet.
+
+``prepare`` gets the images and is not counted as the scenario's time; ``execute`` starts the services, runs
+the steps and judges; ``clean_up`` removes the containers. Whoever calls holds the reservation meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.engine.services import start_in_order
+from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError
+from pytest_clnrm.expect.spans import judge_spans, satisfied_early
+from pytest_clnrm.launch import Running, find_image, launch
+from pytest_clnrm.redaction import Redactor
+from pytest_clnrm.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
+from pytest_clnrm.scenario.model import Scenario, Service, Step
+from pytest_clnrm.steps import StepRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pytest_clnrm.engine.api import ImageFacts
+    from pytest_clnrm.runtime import Runtime
+    from pytest_clnrm.scenario.model import KeyPath, Priority
+    from pytest_clnrm.span import Span
+    from pytest_clnrm.steps import OnStepOutput
+    from pytest_clnrm.tracing import ScenarioTrace
+
+__all__ = ["ScenarioRun"]
+
+LOG_TAIL_BYTES = 64 * 1024
+STOP_GRACE_S = 5.0
+
+
+@dataclass(kw_only=True)
+class ScenarioRun:
+    """One run of one scenario.
+
+    :param nodeid: the item's node id.
+    :param file: the scenario's file as it is to be shown.
+    :param slot_wait_s: seconds that its reservation was waited for.
+    :param locate: finds line and column of a key path in the scenario's file.
+    :param on_output: gets the output of each step as it arrives.
+    :param redactor: hides the scenario's secrets in all that leaves the run; gets those that steps capture.
+    """
+
+    scenario: Scenario
+    runtime: Runtime
+    nodeid: str
+    file: str
+    priority: Priority
+    locate: Callable[[KeyPath], tuple[int, int]]
+    on_output: OnStepOutput | None = None
+    slot_wait_s: float = 0.0
+    redactor: Redactor = field(default_factory=Redactor)
+    _granted_s: float = field(default_factory=time.monotonic)
+    _started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    _images: dict[str, ImageFacts] = field(default_factory=dict)
+    _containers: dict[str, Running] = field(default_factory=dict)
+    _steps: list[StepResult] = field(default_factory=list)
+    _failures: list[Failure] = field(default_factory=list)
+    _facts: list[ContainerFacts] = field(default_factory=list)
+    _failed: bool = False
+    _trace: ScenarioTrace = field(init=False)
+
+    def __post_init__(self) -> None:
+        captures_secrets = any(map(_captures_secrets, self.scenario.steps))
+        self._trace = self.runtime.tracing().scenario(
+            self.nodeid,
+            {
+                "code.file.path": self.file,
+                "code.line.number": self.scenario.line,
+                "clnrm.priority": self.priority.label,
+                "clnrm.scenario.name": self.scenario.name,
+            },
+            redact=self.redactor.text if self.redactor or captures_secrets else None,
+            held=captures_secrets,
+        )
+
+    # Waiting: not the scenario's time.
+
+    def prepare(self) -> None:
+        """Get the images.
+
+        :raises ClnrmError: if an image cannot be had, or no engine answers.
+        """
+        self.runtime.board.hide(self.redactor.text)
+        if self.slot_wait_s:
+            self._trace.add("clnrm.slot.wait", self.slot_wait_s)
+        for service in self.scenario.services:
+            with self._trace.span("clnrm.image.pull", {"container.image.name": service.image or "build"}):
+                self._images[service.name] = find_image(self.runtime, service)
+        self._check_mounts()
+
+    def _check_mounts(self) -> None:
+        for service in self.scenario.services:
+            if service.volumes and self.runtime.engine().facts.remote:
+                raise ContainerError(
+                    f"{self._where(service.volumes[0].at)}: service {service.name!r} mounts "
+                    f"{service.volumes[0].source}, but the engine at {self.runtime.engine().facts.url} runs "
+                    f"on another host and does not see this one's files: copy them into an image (build)"
+                )
+
+    # The scenario's time.
+
+    def execute(self) -> Result:
+        """Start the services, run the steps, judge; whatever goes wrong is in the result's failures."""
+        began_s = time.monotonic()
+        timeout_s = self.runtime.settings.timeout_s
+        if self.scenario.timeout_s is not None:
+            timeout_s = self.scenario.timeout_s
+        deadline_s = began_s + timeout_s
+        try:
+            self._start_services(deadline_s)
+            self._run_steps(deadline_s)
+            self._look_at_containers()
+            if not self._failures and self.scenario.expect:
+                self._failures += self._judge_spans(deadline_s)
+        except ScenarioTimeoutError as error:
+            self._add_error(self._timeout_message(timeout_s, str(error)))
+        except ClnrmError as error:
+            self._add_error(str(error), details=self.redactor.end_of_text(getattr(error, "logs", "")))
+        self._failed = bool(self._failures)
+        self._look_at_containers()
+        self._explain()
+        self._trace.finish(
+            "fail" if self._failed else "pass", self._failures[0].message if self._failures else ""
+        )
+        return self.result()
+
+    def _add_error(self, message: str, details: str = "") -> None:
+        step = next((each.name for each in self._steps if each.outcome == "timeout"), "")
+        self._failures.append(Failure(kind="error", message=message, details=details, step=step))
+
+    def _timeout_message(self, timeout_s: float, during: str) -> str:
+        source = self.runtime.settings.origin("timeout_s")
+        if self.scenario.timeout_s is not None:
+            source = f"timeout of {self.file}"
+        return f"Scenario timeout after {timeout_s:g}s ({source}) while {during}"
+
+    def _start_services(self, deadline_s: float) -> None:
+        stem = self.runtime.next_name()
+        labels = self.runtime.labels(self.nodeid)
+
+        def created(container: Running) -> None:
+            self._containers[container.service.name] = container
+
+        def start(service: Service, cancelled: Callable[[], bool]) -> None:
+            launch(
+                self.runtime,
+                service,
+                self._images[service.name],
+                name=f"{stem}-{service.name}",
+                labels=labels,
+                deadline_s=deadline_s,
+                on_created=created,
+                trace=self._trace,
+                cancelled=cancelled,
+            )
+
+        start_in_order(self.scenario.services, start)
+
+    def _run_steps(self, deadline_s: float) -> None:
+        runner = StepRunner(
+            engine=self.runtime.engine(),
+            scenario=self.scenario,
+            began_s=self._granted_s,
+            deadline_s=deadline_s,
+            where=self._where,
+            on_output=self.on_output,
+            trace=self._trace,
+            redactor=self.redactor,
+        )
+        last_secret = max(
+            (i for i, each in enumerate(self.scenario.steps) if _captures_secrets(each)), default=-1
+        )
+        steps = iter(self.scenario.steps)
+        for step in steps:
+            container = self._containers[step.service]
+            self.runtime.board.at("step", step.name)
+            result, error = runner.run(step, container.id, container.limits)
+            self._steps.append(result)
+            self._failures += result.failures
+            if len(self._steps) > last_secret:
+                self._trace.release()
+            if error is not None:
+                self._not_run(steps)
+                raise error
+            if result.failures and not step.continue_on_failure:
+                self._not_run(steps)
+
+    def _not_run(self, steps: Iterator[Step]) -> None:
+        self._steps += (
+            StepResult(name=step.name, service=step.service, outcome="not run", attempts=0) for step in steps
+        )
+
+    # What is left of it.
+
+    def _where(self, at: KeyPath) -> str:
+        line, _ = self.locate(at)
+        return f"{self.file}:{line}"
+
+    def _judge_spans(self, deadline_s: float) -> tuple[Failure, ...]:
+        """Return which expectations about spans do not hold, once no more spans are to be waited for.
+
+        That is when all containers have ended and what they sent has been read. Where some go on running, it
+        is when all is as expected and it is quiet, or after ``wait``.
+        """
+        expect, inbox = self.scenario.expect, self._trace.inbox
+        services = frozenset(service.name for service in self.scenario.services)
+        why_not = self._cannot_receive()
+        if inbox is None or why_not:
+            message = f"spans are expected, but {why_not or 'they are off (--clnrm-spans on)'}"
+            return (Failure(kind="error", message=message),)
+        self.runtime.board.at("spans")
+        self._stop_services()
+
+        def early(spans: Sequence[Span]) -> bool:
+            return satisfied_early(expect, [*self._trace.ours, *spans], services=services)
+
+        ends_s = min(time.monotonic() + expect.wait_s, deadline_s)
+        while True:
+            left_s = max(0.0, ends_s - time.monotonic())
+            ended = inbox.wait(early, timeout_s=left_s, settle_s=expect.settle_s)
+            arrived = inbox.spans()
+            failures = judge_spans(
+                expect, [*self._trace.ours, *arrived], where=self._where, services=services
+            )
+            if not failures or ended != "settled" or not self._still_running():
+                break
+            inbox.wait(partial(_more_than, len(arrived)), timeout_s=max(0.0, ends_s - time.monotonic()))
+        problems = "\n".join(inbox.problems())
+        if failures and problems:
+            failures = (replace(failures[0], details=f"{problems}\n{failures[0].details}"), *failures[1:])
+        return failures
+
+    def _cannot_receive(self) -> str:
+        """Return why no span can reach us, "" if some can."""
+        services = self.scenario.services
+        if all(service.network == "none" for service in services):
+            return (
+                'no service of the scenario has a network to export them over: take network = "none" away, '
+                "or expect no spans"
+            )
+        if not self.runtime.gateway():
+            return (
+                f"containers of the engine at {self.runtime.engine().facts.url} cannot reach this process: "
+                f"it is remote or rootless; run pytest on the engine's host, with a rootful engine"
+            )
+        return ""
+
+    def _still_running(self) -> bool:
+        """Tell whether a container goes on after :meth:`_stop_services`: one that only waits for commands."""
+        return any(container.keeps_alive for container in self._containers.values())
+
+    def _stop_services(self) -> None:
+        """Let services end in order, or the last batch of spans that they hold is lost."""
+        for service in reversed(self.scenario.services):
+            container = self._containers[service.name]
+            if container.keeps_alive:
+                continue
+            with self._trace.span("clnrm.container.stop", {"container.name": container.name}):
+                self.runtime.engine().stop(container.id, grace_s=STOP_GRACE_S)
+
+    def _look_at_containers(self) -> None:
+        """Note what the engine tells of the containers, once, before services are stopped."""
+        if not self._facts:
+            self._facts = [self._look_at(container) for container in self._containers.values()]
+
+    def _look_at(self, container: Running) -> ContainerFacts:
+        engine = self.runtime.engine()
+        facts = ContainerFacts(
+            id=container.id,
+            name=container.name,
+            service=container.service.name,
+            image=container.image.reference,
+            memory_bytes=container.limits.memory_bytes or 0,
+            cpus=container.limits.cpus or 0.0,
+        )
+        # What the engine cannot tell any more must not hide what went wrong.
+        with contextlib.suppress(ClnrmError):
+            state = engine.state(container.id)
+            facts = replace(
+                facts,
+                oom_killed=state.oom_killed,
+                exit_code=state.exit_code,
+                peak_memory_bytes=engine.peak_memory_bytes(container.id) if state.running else None,
+            )
+        return facts
+
+    def _explain(self) -> None:
+        """Add logs, and which services had ended: often the cause of a failure."""
+        if not self._failed:
+            return
+        with contextlib.suppress(ClnrmError):
+            engine = self.runtime.engine()
+            self._facts = [
+                replace(
+                    facts, logs=self.redactor.end_of_text(engine.logs(facts.id, tail_bytes=LOG_TAIL_BYTES))
+                )
+                for facts in self._facts
+            ]
+        for facts in self._facts:
+            if facts.exit_code is not None:
+                self._explain_end(facts)
+
+    def _explain_end(self, facts: ContainerFacts) -> None:
+        """Add to the failures that a service had ended, which is often their cause."""
+        why = f"exit code {facts.exit_code}"
+        if facts.oom_killed:
+            why += f", out of memory: its limit is {facts.memory_bytes // (1 << 20)} MB"
+        self._failures.append(
+            Failure(kind="error", message=f"service {facts.service!r} had ended ({why})", details=facts.logs)
+        )
+
+    def result(self) -> Result:
+        """Return what is known of the run so far, without secrets."""
+        result = Result(
+            nodeid=self.nodeid,
+            name=self.scenario.name,
+            file=self.file,
+            line=self.scenario.line,
+            tags=self.scenario.tags,
+            priority=self.priority.label,
+            outcome="failed" if self._failures else "passed",
+            started=self._started.isoformat(timespec="microseconds"),
+            duration_s=time.monotonic() - self._granted_s,
+            slot_wait_s=self.slot_wait_s,
+            worker=self.runtime.worker,
+            containers=tuple(self._facts),
+            steps=tuple(self._steps),
+            failures=tuple(self._failures),
+            spans=SpanCounts(runner=self._trace.count_ours(), workload=len(self._trace.workload())),
+            unchecked=tuple(each.path for each in self.scenario.unchecked),
+            notes=(*self.warnings(), *self.problems()),
+        )
+        return self.redactor.result(result)
+
+    def problems(self) -> tuple[str, ...]:
+        """Return which spans were lost, and why."""
+        return self._trace.problems()
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what is wrong with the variables that the file sets itself."""
+        for service in self.scenario.services:
+            for warning in self._trace.warnings(service.env):
+                yield f"service {service.name!r}: {warning}"
+        for step in self.scenario.steps:
+            for warning in self._trace.warnings(step.env):
+                yield f"step {step.name!r}: {warning}"
+
+    def clean_up(self) -> tuple[str, ...]:
+        """Remove the containers and end the trace; safe to call at any moment, and twice.
+
+        :return: names of containers that are kept, because ``--clnrm-keep failed`` says so.
+        """
+        self._trace.finish("fail")
+        containers, self._containers = list(self._containers.values()), {}
+        board = self.runtime.board
+        board.at("cleanup")
+        board.count(-len(containers), -sum(each.limits.memory_bytes or 0 for each in containers))
+        if containers and self._failed and self.runtime.settings.keep == "failed":
+            network = self.runtime.leave_network()
+            ids = [container.id for container in containers]
+            self.runtime.keep(ids if network is None else [*ids, network])
+            return tuple(container.name for container in containers)
+        if containers:
+            self.runtime.engine().remove([container.id for container in containers])
+        return ()
+
+
+def _captures_secrets(step: Step) -> bool:
+    return any(each.secret for each in step.captures)
+
+
+def _more_than(count: int, spans: Sequence[Span]) -> bool:
+    return len(spans) > count

@@ -1,0 +1,354 @@
+"""What all scenarios of one process share: settings, the engine, the ledger, names and labels.
+
+Nothing is connected or opened before the first scenario asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
+
+from pytest_clnrm.errors import ClnrmError, EngineUnavailableError
+from pytest_clnrm.settings import check_against_engine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_clnrm.admission.demand import Budget, Demand
+    from pytest_clnrm.admission.folder import Folder
+    from pytest_clnrm.admission.ledger import Ledger
+    from pytest_clnrm.cleaning import Cleaner
+    from pytest_clnrm.engine.api import Engine, EngineFacts
+    from pytest_clnrm.monitor.board import Board
+    from pytest_clnrm.settings import Settings
+    from pytest_clnrm.tracing import Tracing
+
+__all__ = ["Current", "Runtime", "new_session_id"]
+
+SPANS_FOLDER = "spans"
+MEMORY_SHARE = 0.8
+"""Of the engine's memory, what containers may hold together unless --clnrm-memory-budget says more."""
+
+
+def new_session_id() -> str:
+    """Return a fresh name of a run, shared by its workers."""
+    return os.urandom(4).hex()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """The item that runs now.
+
+    :param demand: what was reserved for it, as plain builtins.
+    :param lease: id of that reservation, "" if it has none.
+    """
+
+    priority: int
+    index: int
+    demand: Mapping[str, Any]
+    lease: str = ""
+
+
+@dataclass(kw_only=True)
+class Runtime:
+    """The shared parts of one process.
+
+    :param session_id: of the run, the same in all its workers.
+    :param worker: "gw0" and so on, "master" without xdist.
+    :param connect: connects to the engine, or raises EngineUnavailableError.
+    :param current: returns what is known of the item that runs now; None before the first one.
+    :param held: what fixtures of a wider scope hold in this process.
+    :param owed: what gives back what the ledger could not take back so far.
+    :param before_ledger: called once, before the ledger is opened.
+    :param kept: ids of leases whose containers are kept.
+    :param run_folder: returns the run's own folder.
+    :param traceparent: of the session's span.
+    """
+
+    settings: Settings
+    rootdir: Path
+    session_id: str
+    worker: str
+    connect: Callable[[], Engine]
+    current: Callable[[], Current] | None = None
+    held: list[Demand] = field(default_factory=list)
+    owed: list[Callable[[], None]] = field(default_factory=list)
+    before_ledger: Callable[[], None] | None = None
+    kept: set[str] = field(default_factory=set)
+    engine_is_own: bool = False
+    run_folder: Callable[[], Path] | None = None
+    traceparent: str = ""
+    _board: Board | None = None
+    _engine: Engine | None = None
+    _folder: Folder | None = None
+    _ledger: Ledger | None = None
+    _cleaner: Cleaner | None = None
+    _refused: EngineUnavailableError | None = None
+    _tracing: Tracing | None = None
+    _network: str | None = None
+    _gateway: str = ""
+    _networks_used: int = 0
+    _scenarios: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def board(self) -> Board:
+        """Return what this process is at, for those who watch."""
+        if self._board is None:
+            from pytest_clnrm.monitor.board import Board
+
+            self._board = Board(self.worker)
+        return self._board
+
+    def engine(self) -> Engine:
+        """Return the engine, connected at the first call.
+
+        :raises EngineUnavailableError: if none can be used; asked once, remembered.
+        """
+        with self._lock:
+            if self._refused is not None:
+                raise self._refused
+            if self._engine is None:
+                try:
+                    self._engine = self.connect()
+                except EngineUnavailableError as error:
+                    self._refused = error
+                    raise
+            return self._engine
+
+    def connect_own(self) -> Engine:
+        """Return the engine that ``--clnrm-engine`` names, connected.
+
+        :raises EngineUnavailableError: if there is none.
+        :raises LedgerError: if the folder for its locks cannot be used.
+        """
+        from pytest_clnrm.admission.guard import host_lock
+        from pytest_clnrm.engine.connect import connect
+
+        folder = self.folder()
+        engine = connect(
+            self.settings.engine,
+            environ=os.environ,
+            runtime_dir=folder.path,
+            locks=lambda name: host_lock(folder, name),
+        )
+        self.engine_is_own = True
+        return engine
+
+    def engine_choice(self) -> str:
+        """Return what makes another process connect to the same engine.
+
+        :raises EngineUnavailableError: if none can be used.
+        """
+        from pytest_clnrm.engine.discover import named_endpoint
+
+        named = named_endpoint(self.settings.engine, os.environ)
+        return self.settings.engine if named else self.engine().facts.url
+
+    def engine_text(self) -> str:
+        """Return the engine in words, "" if it was not asked."""
+        if self._engine is None:
+            return ""
+        facts = self._engine.facts
+        return f"{facts.kind} {facts.version} at {facts.url}"
+
+    def folder(self) -> Folder:
+        """Return the folder that processes of this user share on this host.
+
+        :raises LedgerError: if it cannot be used.
+        """
+        from pytest_clnrm.admission.folder import open_folder
+
+        if self._folder is None:
+            self._folder = open_folder(self.settings.ledger_dir, os.environ)
+        return self._folder
+
+    def ledger(self) -> Ledger:
+        """Return the engine's ledger, of which this process is an owner from the first call on.
+
+        :raises EngineError: if no engine can be used, or it does not tell what runs on it.
+        :raises LedgerError: if the ledger cannot be used.
+        """
+        from pytest_clnrm.admission.ledger import Ledger
+
+        cleaner = self.cleaner()
+        facts = self.engine().facts
+        with self._lock:
+            first, self.before_ledger = self.before_ledger, None
+        if first is not None:
+            first()
+        with self._lock:
+            if self._ledger is None:
+                ledger = Ledger(
+                    self.folder(),
+                    facts.identity,
+                    self._budget(facts),
+                    remove=cleaner.remove,
+                    engine_load=cleaner.load,
+                )
+                try:
+                    ledger.open_run(self.session_id)
+                except ClnrmError:
+                    with suppress(ClnrmError):
+                        ledger.close()
+                    raise
+                self._ledger = ledger
+            return self._ledger
+
+    def cleaner(self) -> Cleaner:
+        """Return what removes from the engine what was left there.
+
+        :raises EngineUnavailableError: if no engine can be used.
+        :raises LedgerError: if the ledger's folder cannot be used.
+        """
+        from pytest_clnrm.cleaning import Cleaner
+
+        engine = self.engine()
+        with self._lock:
+            if self._cleaner is None:
+                self._cleaner = Cleaner(self.folder(), engine)
+            return self._cleaner
+
+    def keep(self, objects: Iterable[str]) -> None:
+        """Leave objects on the engine beyond the run's end; the item's lease goes on counting them.
+
+        :raises LedgerError: if that cannot be written down.
+        """
+        from pytest_clnrm.admission.folder import unusable
+
+        try:
+            self.cleaner().keep(objects)
+        except OSError as error:
+            raise unusable(self.folder().path, error) from error
+        if self.current is not None:
+            self.kept.add(self.current().lease)
+
+    def budget(self) -> Budget:
+        """Return what this run may hold.
+
+        :raises EngineUnavailableError: if no engine can be used.
+        """
+        return self._budget(self.engine().facts)
+
+    def _budget(self, facts: EngineFacts) -> Budget:
+        from pytest_clnrm.admission.demand import Budget
+
+        settings = self.settings
+        return Budget(
+            containers=settings.max_containers,
+            memory_bytes=settings.memory_budget_bytes or int(facts.memory_bytes * MEMORY_SHARE),
+            cpus=settings.cpu_budget,
+            gpus=facts.gpus if settings.gpus is None else settings.gpus,
+        )
+
+    def check_limits(self) -> None:
+        """Refuse limits that are more than the engine has; without an engine each scenario says so itself.
+
+        :raises pytest.UsageError: once, for all such limits.
+        """
+        try:
+            facts = self.engine().facts
+        except EngineUnavailableError:
+            return
+        check_against_engine(self.settings, facts.cpus, facts.memory_bytes)
+
+    def is_scenario(self, nodeid: str) -> bool:
+        """Tell whether *nodeid* is one of a scenario, where there is nothing but the node id."""
+        file = nodeid.partition("::")[0]
+        name = file.rsplit("/", 1)[-1]
+        return file.endswith(".toml") or any(fnmatch(name, glob) for glob in self.settings.files)
+
+    def tracing(self) -> Tracing:
+        """Return this process's spans: recorded and received from the first scenario on."""
+        from pytest_clnrm.tracing import Tracing
+
+        if self._tracing is None:
+            self._tracing = Tracing(self.spans_folder(), self.worker, self.traceparent)
+        return self._tracing
+
+    @property
+    def traces(self) -> bool:
+        """Tell whether this process has recorded spans."""
+        return self._tracing is not None
+
+    def spans_folder(self) -> Path | None:
+        """Return where the run's spans are stored until they are merged, None if they are off."""
+        if not self.settings.collect_spans or self.run_folder is None:
+            return None
+        return self.run_folder() / SPANS_FOLDER
+
+    def gateway(self) -> str:
+        """Return the address under which containers reach this process, "" if they do not."""
+        self.isolated_network()
+        return self._gateway
+
+    def next_name(self) -> str:
+        """Return a name stem for the containers of one more scenario."""
+        self._scenarios += 1
+        return f"clnrm-{self.session_id}-{self.worker}-{self._scenarios}"
+
+    def labels(self, scenario: str, lease: str = "") -> dict[str, str]:
+        """Return the labels of what is created for *scenario* (a node id).
+
+        :param lease: what it is created under; "" for the lease of the item that runs.
+        """
+        from pytest_clnrm.labels import object_labels, owner_of
+
+        current = self.current() if self.current else None
+        lease = lease or (current.lease if current else "")
+        return object_labels(
+            ledger=self.folder().ledger_id,
+            session=self.session_id,
+            owner=owner_of(lease) or self.ledger().owner_id,
+            worker=self.worker,
+            scenario=scenario,
+        )
+
+    def isolated_network(self) -> str:
+        """Return the network of this process's scenarios, without a way out, created at the first call.
+
+        A process runs one scenario at a time, so one network serves them all in turn; creating and
+        removing one each time would take longer than most steps.
+        """
+        engine, labelled = self.engine(), self.labels("")
+        with self._lock:
+            if self._network is not None:
+                return self._network
+            self._networks_used += 1
+            name = f"clnrm-{self.session_id}-{self.worker}-n{self._networks_used}"
+            self._network = engine.create_network(name, internal=True, labels=labelled)
+            self._gateway = engine.gateway(self._network)
+        if self._gateway:
+            self.tracing().allow(self._gateway)
+        return self._network
+
+    def leave_network(self) -> str | None:
+        """Leave the network to what is kept on it, and return its id; the next scenario gets another."""
+        network, self._network = self._network, None
+        if self._gateway:
+            self.tracing().forbid(self._gateway)
+            self._gateway = ""
+        return network
+
+    def close(self) -> None:
+        """Remove the network, stop owning leases, and give up the engine."""
+        if self._tracing is not None:
+            self._tracing.close()
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        network = self.leave_network()
+        # What cannot be removed or given back now is swept by the controller, its watchdog, or the next run.
+        with suppress(ClnrmError):
+            if network is not None:
+                engine.remove_network(network)
+        if self._ledger is not None:
+            with suppress(ClnrmError):
+                self._ledger.close()
+        self._ledger = self._cleaner = None
+        engine.close()

@@ -1,0 +1,192 @@
+"""The controller's side of a run: results from all workers, the terminal summary, the report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from pluggy import HookimplMarker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from pytest_clnrm.guarding import RunGuard
+    from pytest_clnrm.merging import Merged
+    from pytest_clnrm.runtime import Runtime
+
+__all__ = ["SessionResults", "payload"]
+
+hookimpl = HookimplMarker("pytest")
+
+CRASHED = "???"
+"""What xdist names as the phase of an item whose worker died."""
+
+
+def payload(
+    *,
+    result: dict[str, Any],
+    engine: str = "",
+    refused: tuple[str, tuple[str, ...]] | None = None,
+    kept: tuple[str, ...] = (),
+    lease: str = "",
+) -> dict[str, Any]:
+    """Return what rides on a test report as ``report.clnrm``: exact builtins only.
+
+    :param result: the data of a :class:`Result`.
+    :param engine: the engine in words, "" if it was not asked.
+    :param refused: summary and details if no engine could be used.
+    :param kept: names of containers that were kept.
+    :param lease: id of the item's reservation.
+    """
+    return {
+        "result": result,
+        "engine": engine,
+        "refused": None if refused is None else [refused[0], list(refused[1])],
+        "kept": list(kept),
+        "lease": lease,
+    }
+
+
+@dataclass(kw_only=True, eq=False)
+class SessionResults:
+    """Gathers what rides on the reports; a pytest plugin of the controller, or of the only process."""
+
+    runtime: Runtime
+    guard: RunGuard | None = None
+    workers: int = 1
+    distributed: bool = False
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refused: dict[str, list[str]] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+    engine: str = ""
+    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    _started_s: float = field(default_factory=time.monotonic)
+    merged: Merged | None = None
+    _written: Path | None = None
+    _not_written: str = ""
+
+    def prepare(self) -> None:
+        """Make the report's folder, so that a run does not end without its report.
+
+        :raises OSError: if it cannot be made.
+        """
+        if self.runtime.settings.report_dir is not None:
+            self.runtime.settings.report_dir.mkdir(parents=True, exist_ok=True)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what a report of a scenario carries."""
+        carried = getattr(report, "clnrm", None)
+        if carried is not None:
+            self.results[report.nodeid] = carried["result"]
+            self.engine = carried["engine"] or self.engine
+            if carried["kept"]:
+                self.kept += carried["kept"]
+                self.runtime.kept.add(carried["lease"])
+            if carried["refused"] is not None:
+                summary, details = carried["refused"]
+                self.refused[summary] = details
+        elif report.when == CRASHED and self.runtime.is_scenario(report.nodeid):
+            from pytest_clnrm.result import Failure, Result
+
+            file, _, name = report.nodeid.partition("::")
+            why = Failure(kind="error", message=f"worker crashed while running {report.nodeid}")
+            crashed = Result(
+                nodeid=report.nodeid, name=name, file=file, line=0, outcome="crashed", failures=(why,)
+            )
+            self.results[report.nodeid] = crashed.to_data()
+
+    @hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Merge the spans, and write the report where ``--clnrm-report`` asks for it; workers have ended."""
+        settings = self.runtime.settings
+        directory = settings.report_dir
+        self._merge(int(exitstatus))
+        if self.merged is not None and session.config.hook.pytest_clnrm_spans.get_hookimpls():
+            session.config.hook.pytest_clnrm_spans(config=session.config, collector=self.merged.collector())
+        if directory is None:
+            return
+        about = {
+            "id": self.runtime.session_id,
+            "started": self.started.isoformat(timespec="microseconds"),
+            "duration_s": time.monotonic() - self._started_s,
+            "exit_status": int(exitstatus),
+            "workers": self.workers,
+            "engine": self.engine,
+            "max_containers": settings.max_containers,
+            "memory_budget_bytes": settings.memory_budget_bytes,
+        }
+        from pytest_clnrm.report.document import report_document, write_json
+
+        document = report_document(about, self.results.values())
+        path = directory / "report.json"
+        try:
+            write_json(path, document)
+            self._written = path
+            path = directory / "report.html"
+            # Jinja2 is only paid for where a report is asked for.
+            from pytest_clnrm.report.html import MAX_SPANS, write_html
+
+            write_html(path, document, self.merged.trace.spans(MAX_SPANS) if self.merged else ())
+            self._written = path
+        except OSError as error:
+            self._not_written = f"{path} cannot be written: {error.strerror or error}"
+
+    def _merge(self, exitstatus: int) -> None:
+        # Under xdist only the workers know whether Python tests have recorded something.
+        if not (self.results or self.distributed or self.runtime.traces):
+            return
+        from pytest_clnrm.merging import merge_spans
+
+        settings = self.runtime.settings
+        try:
+            self.merged = merge_spans(
+                self.runtime,
+                start_s=self.started.timestamp(),
+                failed=exitstatus != 0,
+                attributes={
+                    "test.suite.name": self.runtime.rootdir.name,
+                    "test.suite.run.status": "failure" if exitstatus else "success",
+                    "clnrm.engine": self.engine,
+                    "clnrm.max_containers": settings.max_containers,
+                    "clnrm.memory_budget_bytes": settings.memory_budget_bytes,
+                },
+                directory=settings.report_dir,
+            )
+        except OSError as error:
+            self._not_written = f"the spans cannot be merged: {error.strerror or error}"
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what concerns all scenarios, once."""
+        if self.results:
+            self._tell_usage(terminalreporter)
+        for summary, details in self.refused.items():
+            terminalreporter.section("clnrm: no container engine", sep="-")
+            terminalreporter.line(summary)
+            for line in details:
+                terminalreporter.line(line)
+        command = self.engine.partition(" ")[0]
+        for name in self.kept:
+            terminalreporter.line(f"clnrm: container {name} is kept, and counts until it is removed")
+            terminalreporter.line(f"clnrm: enter it with: {command} exec -it {name} sh")
+        if self.kept:
+            terminalreporter.line("clnrm: remove what is kept with: python -m pytest_clnrm sweep --kept")
+        if self.guard is not None and self.guard.foreign:
+            terminalreporter.line(f"clnrm: {self.guard.foreign}", yellow=True)
+        for line in self.merged.lines if self.merged else ():
+            terminalreporter.line(f"clnrm: {line}", yellow=True)
+        if self._written is not None:
+            terminalreporter.line(f"clnrm: report written to {self._written}")
+        if self._not_written:
+            terminalreporter.line(f"clnrm: {self._not_written}", red=True)
+
+    def _tell_usage(self, terminalreporter: pytest.TerminalReporter) -> None:
+        from pytest_clnrm.report.usage import usage
+
+        cap = self.runtime.settings.max_containers
+        found = usage(self.results.values(), workers=self.workers, max_containers=cap)
+        if found is not None:
+            terminalreporter.line(f"clnrm: {found.describe()}")

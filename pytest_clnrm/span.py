@@ -1,0 +1,71 @@
+"""A recorded span as a frozen value: what the telemetry room reads and merges, and expectations judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Union
+
+__all__ = ["AttributeValue", "Span", "SpanEvent", "SpanLink"]
+
+AttributeValue = Union[
+    None, bool, int, float, str, bytes, "list[AttributeValue]", "dict[str, AttributeValue]"
+]
+"""The value of an attribute as the type that its program gave it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanEvent:
+    """Something that happened within a span.
+
+    :param time_ns: nanoseconds since the epoch.
+    """
+
+    name: str
+    time_ns: int = 0
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanLink:
+    """A span that another one points to; ids in lower-case hex."""
+
+    trace_id: str
+    span_id: str
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """One span.
+
+    :param trace_id: 32 lower-case hex digits.
+    :param span_id: 16 lower-case hex digits.
+    :param parent_id: None for a root.
+    :param service: ``service.name`` of its resource, "" if that says none.
+    :param start_ns: nanoseconds since the epoch.
+    :param end_ns: the same; the last that is known if it is incomplete.
+    :param status: as its program set it in the span itself; attributes do not count.
+    :param resource: the attributes of its resource.
+    :param origin: "runner" for our own spans, "workload" for those of programs in containers.
+    :param step: name of the step during which it was received, "" if that is not known.
+    :param incomplete: it was still running when its recording ended.
+    """
+
+    trace_id: str
+    span_id: str
+    name: str
+    start_ns: int
+    end_ns: int
+    parent_id: str | None = None
+    kind: Literal["internal", "server", "client", "producer", "consumer"] = "internal"
+    service: str = ""
+    status: Literal["unset", "ok", "error"] = "unset"
+    status_message: str = ""
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    resource: Mapping[str, AttributeValue] = field(default_factory=dict)
+    events: tuple[SpanEvent, ...] = ()
+    links: tuple[SpanLink, ...] = ()
+    origin: Literal["workload", "runner"] = "workload"
+    step: str = ""
+    incomplete: bool = False

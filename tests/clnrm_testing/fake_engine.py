@@ -1,0 +1,213 @@
+"""A pytest plugin for tests: an engine whose containers are folders and whose commands run on the host.
+
+What it was asked to do stands in ``engine.jsonl`` in the working folder, one event a line. Image names select
+its behaviour: ``missing*`` cannot be pulled, ``pulled*`` is pulled until the file FAKE_PULL_UNTIL is there,
+``broken*`` does not start, ``service*`` runs a service of its own, everything else is a bare shell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.engine.api import (
+    ContainerSpec,
+    ContainerState,
+    EngineFacts,
+    ExecOutcome,
+    ExecSpec,
+    ImageFacts,
+    OnOutput,
+    OnProgress,
+    OwnedObject,
+    PullPolicy,
+)
+from pytest_clnrm.errors import ContainerError, EngineUnavailableError, ImageError
+
+CHUNK_BYTES = 65536
+
+
+class FakeEngine:
+    """An engine of folders."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._containers: dict[str, tuple[ContainerSpec, str]] = {}
+        self._networks: dict[str, Mapping[str, str]] = {}
+        self._count = 0
+        self.facts = EngineFacts(
+            identity="fake",
+            kind="docker",
+            version="0",
+            url="fake://",
+            host="127.0.0.1",
+            remote=bool(os.environ.get("FAKE_REMOTE")),
+            rootless=False,
+            cpus=8,
+            memory_bytes=16 << 30,
+        )
+        self._note("connect")
+
+    def _note(self, event: str, **facts: Any) -> None:
+        line = json.dumps({"event": event, "at": time.time(), "pid": os.getpid(), **facts}) + "\n"
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(line)
+
+    def ensure_image(
+        self,
+        reference: str,
+        pull: PullPolicy,
+        progress: OnProgress | None = None,
+    ) -> ImageFacts:
+        self._note("image", image=reference, pull=pull)
+        if reference.startswith("missing"):
+            raise ImageError(f"image {reference!r} does not exist")
+        if progress is not None and reference.startswith("pulled"):
+            progress(f"pulling {reference}: 1 of 2 layers")
+            while not Path(os.environ["FAKE_PULL_UNTIL"]).exists():
+                time.sleep(0.01)
+        command = ("serve",) if reference.startswith("service") else ("sh",)
+        return ImageFacts(id=reference, reference=reference, command=command)
+
+    def build_image(
+        self,
+        context: str,
+        *,
+        dockerfile: str | None,
+        target: str | None,
+        args: Mapping[str, str],
+        labels: Mapping[str, str] | None = None,
+    ) -> ImageFacts:
+        self._note("build", context=context, labels=dict(labels or {}))
+        return ImageFacts(id="built", reference="built", command=("sh",))
+
+    def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
+        self._note("network", name=name, internal=internal, labels=dict(labels))
+        self._networks[name] = labels
+        return name
+
+    def gateway(self, network: str) -> str:
+        return "127.0.0.1"
+
+    def remove_network(self, network: str) -> None:
+        if self._networks.pop(network, None) is not None:
+            self._note("network removed", name=network)
+
+    def create_container(self, spec: ContainerSpec) -> str:
+        self._count += 1
+        container = f"c{os.getpid()}-{self._count}"
+        self._containers[container] = (spec, tempfile.mkdtemp(prefix="clnrm-fake-"))
+        self._note(
+            "create",
+            container=container,
+            name=spec.name,
+            image=spec.image,
+            memory_bytes=spec.memory_bytes,
+            cpus=spec.cpus,
+            command=spec.command,
+            labels=dict(spec.labels),
+        )
+        return container
+
+    def start(self, container: str) -> None:
+        spec, _ = self._containers[container]
+        if spec.image.startswith("broken"):
+            raise ContainerError(f"container {spec.name} cannot be started: broken")
+        self._note("start", container=container)
+
+    def state(self, container: str) -> ContainerState:
+        if container not in self._containers:
+            raise ContainerError(f"container {container} is gone")
+        return ContainerState(id=container, running=True, exit_code=None, oom_killed=False)
+
+    def exec(
+        self, container: str, spec: ExecSpec, *, on_output: OnOutput, deadline_s: float | None
+    ) -> ExecOutcome:
+        created, folder = self._containers[container]
+        self._note("exec", container=container, argv=list(spec.argv))
+        with subprocess.Popen(  # a session of its own, so that its children can be ended with it
+            list(spec.argv),
+            env={"PATH": os.environ["PATH"], **created.env, **spec.env},
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process:
+            left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+            try:
+                stdout, stderr = process.communicate(spec.stdin, timeout=left_s)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                return ExecOutcome(exit_code=None, timed_out=True)
+            except BaseException:
+                # Ctrl-C does not reach its session: without this it would outlive the run.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
+        for stream, data in (("stdout", stdout), ("stderr", stderr)):
+            for at in range(0, len(data), CHUNK_BYTES):
+                on_output(stream, data[at : at + CHUNK_BYTES])  # type: ignore[arg-type]
+        code = process.returncode
+        return ExecOutcome(exit_code=code, oom=code == 137 and "OOM" in str(spec.argv))
+
+    def logs(self, container: str, *, tail_bytes: int) -> str:
+        return f"logs of {self._containers[container][0].name}\n"
+
+    def wait_log(self, container: str, pattern: str, *, deadline_s: float) -> bool:
+        return True
+
+    def peak_memory_bytes(self, container: str) -> int | None:
+        return 1 << 20
+
+    def stop(self, container: str, *, grace_s: float) -> None:
+        self._note("stop", container=container)
+
+    def remove(self, containers: Sequence[str]) -> None:
+        for container in containers:
+            _, folder = self._containers.pop(container)
+            shutil.rmtree(folder, ignore_errors=True)
+            self._note("remove", container=container)
+
+    def list_owned(self, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]:
+        objects = [
+            OwnedObject(kind="container", id=each, name=spec.name, labels=spec.labels)
+            for each, (spec, _) in self._containers.items()
+        ]
+        objects += [
+            OwnedObject(kind="network", id=each, name=each, labels=found)
+            for each, found in self._networks.items()
+        ]
+        return tuple(each for each in objects if _matches(each.labels, labels))
+
+    def remove_owned(self, objects: Sequence[OwnedObject]) -> None:
+        self.remove([each.id for each in objects if each.kind == "container"])
+        for each in objects:
+            if each.kind == "network":
+                self.remove_network(each.id)
+
+    def close(self) -> None:
+        self._note("close")
+
+
+def _matches(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return all(name in labels and value in {"", labels[name]} for name, value in wanted.items())
+
+
+def pytest_clnrm_engine(config: pytest.Config) -> FakeEngine:
+    """Give the fake engine, or the error of a machine without one."""
+    if os.environ.get("FAKE_UNAVAILABLE"):
+        raise EngineUnavailableError("no container engine answers", ("tried: fake://", "start one"))
+    return FakeEngine(config.rootpath / "engine.jsonl")

@@ -1,0 +1,52 @@
+"""A project folder of the plugin's tests: files, runs with the fake engine, what came of them."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Half of a short run's time goes into importing Hypothesis, which no project of the tests uses.
+PYTEST_ADDOPTS = "-p no:hypothesispytest"
+
+
+@dataclass
+class Project:
+    """A folder with tests, run by a pytest of its own with the fake engine."""
+
+    pytester: pytest.Pytester
+    mode: tuple[str, ...]
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the project."""
+        path = self.pytester.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def run(self, *args: str) -> pytest.RunResult:
+        """Run pytest on it: in this process without workers, which takes a tenth of the time."""
+        plugins = ("-p", "clnrm_testing.fake_engine", "-p", "no:randomly")
+        if "-n" in self.mode and "0" not in self.mode:
+            return self.pytester.runpytest_subprocess(*plugins, *self.mode, *args)
+        # The tests' own filter, which makes errors of warnings, is not the project's.
+        with warnings.catch_warnings():
+            warnings.resetwarnings()
+            return self.pytester.runpytest_inprocess(*plugins, *self.mode, *args)
+
+    def events(self, *kinds: str) -> list[dict[str, Any]]:
+        """Return what the fake engine was asked, only events of *kinds* if any are named."""
+        log = self.pytester.path / "engine.jsonl"
+        if not log.exists():
+            return []
+        events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        return [event for event in events if not kinds or event["event"] in kinds]
+
+    def report(self) -> dict[str, Any]:
+        """Return report.json of a run with ``--clnrm-report out``."""
+        document: dict[str, Any] = json.loads((self.pytester.path / "out" / "report.json").read_text("utf-8"))
+        return document

@@ -1,0 +1,89 @@
+"""A folder from which an image with Python, OpenTelemetry's SDK and busybox is built, without a base."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+__all__ = ["write_context"]
+
+SITE = "/site"
+BUSYBOX = ("sh", "sleep", "echo", "cat", "wget", "test", "true", "printf", "env", "base64", "tr")
+NOT_NEEDED = shutil.ignore_patterns(
+    "site-packages", "test", "tests", "idlelib", "ensurepip", "config-*", "tkinter", "lib2to3", "pydoc_data",
+    "turtledemo", "*.opt-?.pyc", "_test*", "_tkinter*", "_codecs_*",
+)  # fmt: skip
+DOCKERFILE = f"""FROM scratch
+COPY root /
+ENV PATH=/bin PYTHONPATH={SITE} PYTHONDONTWRITEBYTECODE=1
+CMD ["sh"]
+"""
+
+
+def write_context(folder: Path, program: Path) -> None:
+    """Write the folder: ``python PROGRAM`` runs *program* as ``/program.py`` in a container of it.
+
+    :param folder: does not exist yet.
+    """
+    root = folder / "root"
+    _copy_python(root)
+    for package in _with_requirements("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"):
+        for file in package.files or ():
+            source = Path(str(package.locate_file(file)))
+            if "__pycache__" not in file.parts and ".." not in file.parts and source.is_file():
+                _copy(source, root / SITE[1:] / file)
+    # A container starts in a second instead of five.
+    compileall = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    subprocess.run([*compileall, str(root / SITE[1:])], check=True)
+    busybox = shutil.which("busybox")
+    assert busybox is not None, "the image has a shell of busybox, which is not on PATH"
+    _copy(Path(busybox), root / "bin/busybox")
+    for name in BUSYBOX:
+        (root / "bin" / name).symlink_to("busybox")
+    (root / "tmp").mkdir()
+    _copy(program, root / "program.py")
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+
+
+def _copy_python(root: Path) -> None:
+    """Copy the interpreter, its library, and the shared libraries that they need, to where they are here."""
+    real = Path(sys.base_prefix, "bin", f"python{sysconfig.get_python_version()}").resolve()
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    shutil.copytree(stdlib, root / str(stdlib)[1:], ignore=NOT_NEEDED, symlinks=True)
+    binaries = [real, *(stdlib / "lib-dynload").glob("*.so")]
+    listed = subprocess.run(["ldd", *map(str, binaries)], capture_output=True, text=True, check=False).stdout
+    for library in set(re.findall(r"(?:=> |^\s*)(/\S+) \(0x", listed, re.MULTILINE)):
+        if "tk" not in library and "tcl" not in library and "X11" not in library:
+            _copy(Path(library), root / library[1:])
+    _copy(real, root / str(real)[1:])
+    (root / "bin").mkdir(exist_ok=True)
+    (root / "bin/python").symlink_to(real)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
+
+
+def _with_requirements(*names: str) -> Iterator[Distribution]:
+    """Yield the packages *names* and all that they need."""
+    seen: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = re.sub(r"[-_.]+", "-", pending.pop()).lower()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            package = distribution(name)
+        except PackageNotFoundError:  # needed by other Pythons only
+            continue
+        yield package
+        wanted = [each for each in package.requires or () if "extra ==" not in each]
+        pending += [re.split(r"[^A-Za-z0-9._-]", each, maxsplit=1)[0] for each in wanted]

@@ -1,0 +1,132 @@
+"""Installs the scheduling room alone, with an admission in memory: ``-p clnrm_testing.scheduling_plugin``.
+
+``@pytest.mark.demand(n)`` makes an item demand n slots of ``--fake-cap``. Each item's start and end are
+appended to the file that ``EVENTS`` names, as JSON lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.errors import DemandTooLargeError
+from pytest_clnrm.scheduling.elastic import Autoscale, parse_autoscale
+from pytest_clnrm.scheduling.facts import ItemFacts
+from pytest_clnrm.scheduling.gate import Admission
+from pytest_clnrm.scheduling.install import install, install_order
+from pytest_clnrm.scheduling.order import item_priority
+from pytest_clnrm.scheduling.tickets import TICKET
+
+
+class MemoryGate:
+    """A gate that counts slots in this process.
+
+    While a file HELD lies in the current folder, it takes one slot more.
+    """
+
+    def __init__(self, cap: int, wake: Callable[[], None]) -> None:
+        self.cap = cap
+        self.held: dict[str, int] = {}
+        self.asked: list[int] = []
+        self.since: dict[int, float] = {}
+        self._wake = wake
+
+    def try_admit(self, index: int, priority: int, demand: Mapping[str, Any]) -> Admission | None:
+        """Grant what fits."""
+        del priority
+        self.asked.append(index)
+        slots = demand["slots"]
+        if slots > self.cap:
+            raise DemandTooLargeError(f"{slots} slots demanded, the budget is {self.cap}")
+        since = self.since.setdefault(index, time.monotonic())
+        if sum(self.held.values()) + slots + Path("HELD").exists() > self.cap:
+            threading.Timer(0.05, self._wake).start()
+            return None
+        lease = f"lease-{index}"
+        self.held[lease] = slots
+        return Admission(lease, time.monotonic() - since)
+
+    def release(self, admission: Admission) -> None:
+        """Give back."""
+        del self.held[admission.lease]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare what tests vary."""
+    parser.addoption("--fake-cap", type=int, default=10**6)
+    parser.addoption("--fake-scheduler", default="strict")
+    parser.addoption("--fake-autoscale", type=parse_autoscale)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Install the room."""
+    config.addinivalue_line("markers", "clnrm_priority(level): priority")
+    config.addinivalue_line("markers", "demand(slots): slots of the gate")
+    cap: int = config.getoption("--fake-cap")
+    autoscale: Autoscale | None = config.getoption("--fake-autoscale")
+    if config.getoption("--fake-scheduler") == "none":
+        return
+    install_order(config)
+    install(
+        config,
+        scheduler=config.getoption("--fake-scheduler"),
+        facts_of=_facts,
+        make_gate=lambda wake: MemoryGate(cap, wake),
+        admit=_admit,
+        make_folder=lambda: Path(tempfile.mkdtemp(prefix="run-", dir=config.rootpath)),
+        autoscale=autoscale,
+    )
+
+
+def _facts(item: pytest.Item) -> ItemFacts:
+    marker = item.get_closest_marker("demand")
+    return ItemFacts(item_priority(item), None if marker is None else {"slots": marker.args[0]})
+
+
+@contextmanager
+def _admit(item: pytest.Item) -> Iterator[Admission | None]:
+    marker = item.get_closest_marker("demand")
+    if marker is None:
+        yield None
+        return
+    if marker.args[0] > item.config.getoption("--fake-cap"):
+        raise DemandTooLargeError(f"{marker.args[0]} slots demanded")
+    yield Admission(f"local-{item.name}")
+
+
+def _note(item: pytest.Item, what: str) -> None:
+    ticket = item.stash.get(TICKET, None)
+    row = {
+        "nodeid": item.nodeid,
+        "what": what,
+        "at_s": time.monotonic(),
+        "worker": os.environ.get("PYTEST_XDIST_WORKER", "master"),
+        "priority": item_priority(item),
+        "lease": None if ticket is None else ticket.lease,
+    }
+    with Path(os.environ["EVENTS"]).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Note an item's start."""
+    _note(item, "start")
+    yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Note an item's end."""
+    yield
+    _note(item, "end")

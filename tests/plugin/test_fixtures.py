@@ -1,0 +1,197 @@
+"""The fixtures clnrm and clnrm_factory, with the fake engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from clnrm_testing.project import Project
+
+USES = """
+import pytest
+
+def test_it(clnrm):
+    with clnrm.container("alpine:latest", env={"A": "1"}, memory="64m", cpu=0.5) as box:
+        assert box.run("echo $A").stdout == "1\\n"
+        assert box.run(["cat"], stdin="x").stdout == "x"
+        assert box.run("echo oops >&2; exit 3").exit_code == 3
+        assert box.run("sleep 60", timeout="100ms").timed_out
+        assert "logs of" in box.logs()
+"""
+
+
+def test_a_container_in_a_test(each_mode: Project) -> None:
+    """A test runs commands in a container under the limits it names, which is removed at the end."""
+    each_mode.write("test_it.py", USES)
+    each_mode.run().assert_outcomes(passed=1)
+    (created,) = each_mode.events("create")
+    assert (created["memory_bytes"], created["cpus"]) == (64 << 20, 0.5)
+    assert len(each_mode.events("remove")) == 1
+
+
+def test_a_failing_test_leaves_no_container(project: Project) -> None:
+    """A container is removed when its test fails."""
+    project.write("test_it.py", "def test_it(clnrm):\n    with clnrm.container('a'):\n        assert 0\n")
+    project.run().assert_outcomes(failed=1)
+    assert len(project.events("remove")) == 1
+
+
+def test_more_than_reserved_is_an_error(project: Project) -> None:
+    """A second container at the same time has to be reserved; the error names the marker."""
+    text = "def test_it(clnrm):\n    with clnrm.container('a'), clnrm.container('b'):\n        pass\n"
+    project.write("test_it.py", text)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*this test has reserved 1 container, 512 MB, 1 CPUs, 0 GPUs*clnrm_limits*"])
+    project.write("test_it.py", "import pytest\n@pytest.mark.clnrm_limits(containers=2)\n" + text)
+    project.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("(2)", "takes the keywords containers, memory, cpu, gpus"),
+        ("(containers=0)", "containers=...): 0 is not a count"),
+        ("(memory='x')", "memory=...): 'x' is not a size"),
+    ],
+)
+def test_wrong_limits_are_usage_errors(project: Project, marker: str, message: str) -> None:
+    """A wrong marker names the test, the argument and what is allowed."""
+    project.write(
+        "test_it.py", f"import pytest\n@pytest.mark.clnrm_limits{marker}\ndef test_it(clnrm): pass\n"
+    )
+    result = project.run()
+    text = result.stdout.str() + result.stderr.str()
+    assert "test_it.py::test_it: @pytest.mark.clnrm_limits" in text
+    assert message in text
+    assert "INTERNALERROR" not in text
+
+
+XDIST_MODES = {
+    "strict": (),
+    "loadscope": ("--dist", "loadscope"),
+    "worksteal": ("--dist", "worksteal"),
+    "xdist": ("-o", "clnrm_scheduler=xdist"),
+}
+
+
+@pytest.mark.parametrize("mode", list(XDIST_MODES))
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("clnrm_limits(containers=0)", "containers=...): 0 is not a count"),
+        ("clnrm_priority('urgent')", 'takes one of "high", "normal", "low"'),
+    ],
+)
+def test_wrong_markers_under_xdist(
+    make_project: Callable[[str], Project], mode: str, marker: str, message: str
+) -> None:
+    """Workers report a wrong marker as one collection error, run nothing, and none counts as crashed."""
+    project = make_project("n2")
+    project.write("test_it.py", f"import pytest\n@pytest.mark.{marker}\ndef test_it(clnrm): pass\n")
+    project.write("test_other.py", "def test_other(): pass\n")
+    result = project.run(*XDIST_MODES[mode])
+    result.assert_outcomes(errors=1)
+    text = result.stdout.str() + result.stderr.str()
+    assert "test_it.py::test_it: @pytest.mark.clnrm_" in text
+    assert message in text
+    assert "INTERNALERROR" not in text
+    assert "crashed" not in text
+
+
+@pytest.mark.parametrize("marker", ["clnrm_limits(containers=0)", "clnrm_priority('urgent')"])
+def test_wrong_markers_that_a_conftest_adds(each_mode: Project, marker: str) -> None:
+    """A wrong marker that a conftest adds late is refused as one in the source is."""
+    each_mode.write(
+        "conftest.py",
+        "import pytest\ndef pytest_collection_modifyitems(items):\n"
+        f"    items[0].add_marker(pytest.mark.{marker})\n",
+    )
+    each_mode.write("test_it.py", "def test_it(): pass\n")
+    result = each_mode.run()
+    text = result.stdout.str() + result.stderr.str()
+    assert "test_it.py::test_it: @pytest.mark.clnrm_" in text
+    assert "INTERNALERROR" not in text
+    assert "1 passed" not in text
+
+
+def test_more_than_the_budget_is_an_error_of_the_test(each_mode: Project) -> None:
+    """A demand larger than the cap fails at once, with both numbers; other tests run."""
+    each_mode.write(
+        "test_it.py",
+        "import pytest\n@pytest.mark.clnrm_limits(containers=3)\ndef test_it(clnrm): pass\n"
+        "def test_b(): pass\n",
+    )
+    result = each_mode.run("--clnrm-max-containers", "2")
+    result.stdout.fnmatch_lines(["*3 containers demanded, 2 containers allowed (--clnrm-max-containers)*"])
+    result.assert_outcomes(passed=1, errors=1)
+
+
+def test_gpus_are_counted(project: Project) -> None:
+    """A GPU that the engine does not have is an error with both numbers."""
+    project.write(
+        "test_it.py", "import pytest\n@pytest.mark.clnrm_limits(gpus=1)\ndef test_it(clnrm): pass\n"
+    )
+    result = project.run()
+    result.stdout.fnmatch_lines(["*1 GPU demanded, 0 GPUs allowed (--clnrm-gpus)*"])
+    project.run("--clnrm-gpus", "1").assert_outcomes(passed=1)
+
+
+MODULE = """
+import pytest
+
+@pytest.fixture(scope="module")
+def db(clnrm_factory):
+    with clnrm_factory.container("db") as box:
+        yield box
+
+def test_a(db):
+    assert db.run("echo a").stdout == "a\\n"
+
+def test_b(db):
+    assert db.run("echo b").stdout == "b\\n"
+"""
+
+
+def test_a_module_fixture_has_a_container(each_mode: Project) -> None:
+    """A fixture of a wider scope keeps one container for its tests, and gives it back."""
+    each_mode.write("test_it.py", MODULE)
+    each_mode.run().assert_outcomes(passed=2)
+    assert len(each_mode.events("remove")) == len(each_mode.events("create")) >= 1
+
+
+def test_a_module_fixture_that_holds_the_only_slot(each_mode: Project) -> None:
+    """A module fixture that holds the only slot does not stop scenarios that wait for one."""
+    each_mode.write("test_it.py", MODULE)
+    each_mode.write("a.clnrm.toml", '[[step]]\nname = "s"\nrun = "true"\n')
+    each_mode.run("--clnrm-max-containers", "1").assert_outcomes(passed=3)
+
+
+def test_what_can_never_fit_beside_it_fails_at_once(project: Project) -> None:
+    """A test that needs a slot while its own module fixture holds the only one fails instead of hanging."""
+    project.write("test_it.py", MODULE + "\ndef test_c(clnrm, db):\n    pass\n")
+    result = project.run("--clnrm-max-containers", "1", "-k", "test_c")
+    result.assert_outcomes(errors=1, deselected=2)
+    result.stdout.fnmatch_lines(["*2 containers demanded, 1 container allowed (--clnrm-max-containers)*"])
+
+
+@pytest.mark.parametrize(
+    "ready", ["{'port': 1, 'log': 'x'}", "{}", "{'prot': 1}", "{'port': '1'}", "{'healthcheck': False}"]
+)
+def test_a_wrong_condition_is_an_error(project: Project, ready: str) -> None:
+    """A condition is exactly one of the known ones."""
+    project.write("test_it.py", f"def test_it(clnrm):\n    with clnrm.container('a', ready={ready}): pass\n")
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ValueError: ready=*"])
+
+
+def test_an_unpublished_port_is_an_error(project: Project) -> None:
+    """url() of a port that is not published says how to publish it."""
+    project.write(
+        "test_it.py", "def test_it(clnrm):\n    with clnrm.container('a') as box:\n        box.url(80)\n"
+    )
+    result = project.run()
+    result.stdout.fnmatch_lines(
+        ["*port 80 of container * is not published (published: none): add it to ports*"]
+    )

@@ -1,0 +1,433 @@
+"""Scenario files as pytest items: collected, selected, run, reported; with the fake engine."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+
+import pytest
+from clnrm_testing.project import Project
+
+HELLO = """
+[meta]
+name = "hello"
+tags = ["smoke", "first-light"]
+
+[[step]]
+name = "greet"
+run = "echo hello from a step"
+expect = { stdout = { contains = "hello" } }
+"""
+
+FAILS = """
+[meta]
+name = "fails"
+
+[[step]]
+name = "greet"
+run = "echo hello; echo trouble >&2; exit 3"
+
+[[step]]
+name = "never"
+run = "echo never"
+"""
+
+
+def test_a_scenario_runs_and_passes(each_mode: Project) -> None:
+    """A file is collected, its step runs in a container under the default limits, which is removed."""
+    each_mode.write("sub/hello.clnrm.toml", HELLO)
+    result = each_mode.run("-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["*sub/hello.clnrm.toml::hello*PASSED*"] if "-n" not in each_mode.mode[0] else ["*"]
+    )
+    (created,) = each_mode.events("create")
+    assert created["memory_bytes"] == 512 << 20
+    assert created["cpus"] == 1.0
+    assert [event["event"] for event in each_mode.events("create", "start", "exec", "remove")] == [
+        "create",
+        "start",
+        "exec",
+        "remove",
+    ]
+
+
+def test_a_failure_explains_itself(each_mode: Project) -> None:
+    """A failing step shows place, message and output; later steps do not run; the summary has the message."""
+    each_mode.write("fails.clnrm.toml", FAILS)
+    result = each_mode.run("--clnrm-report", "out")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*fails.clnrm.toml:5*step 'greet'*exit code 3, expected 0*",
+            "*Captured stdout of step 'greet' call*",
+            "hello",
+            "*Captured stderr of step 'greet' call*",
+            "trouble",
+            "FAILED fails.clnrm.toml::fails - *exit code 3, expected 0*",
+        ]
+    )
+    (scenario,) = each_mode.report()["scenarios"]
+    assert scenario["outcome"] == "failed"
+    assert [(step["name"], step["outcome"]) for step in scenario["steps"]] == [
+        ("greet", "failed"),
+        ("never", "not run"),
+    ]
+    assert scenario["steps"][0]["exit_code"] == 3
+    assert scenario["steps"][0]["stdout"] == "hello\n"
+
+
+def test_continue_on_failure_runs_the_rest(project: Project) -> None:
+    """A step that may fail does not keep later ones from running, and still fails the scenario."""
+    project.write("fails.clnrm.toml", FAILS.replace('exit 3"', 'exit 3"\ncontinue_on_failure = true'))
+    result = project.run("--clnrm-report", "out")
+    result.assert_outcomes(failed=1)
+    (scenario,) = project.report()["scenarios"]
+    assert [step["outcome"] for step in scenario["steps"]] == ["failed", "passed"]
+
+
+def test_a_broken_file_is_an_error_of_that_file_alone(make_project: Callable[[str], Project]) -> None:
+    """A broken file is one collection error with place and caret, and other files still run under xdist."""
+    project = make_project("n2")
+    project.write(
+        "broken.clnrm.toml", '[meta]\nname = "x"\ntimeuot = 3\n\n[[step]]\nname = "s"\nrun = "true"\n'
+    )
+    project.write("hello.clnrm.toml", HELLO)
+    result = project.run()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*broken.clnrm.toml:3:1: meta.timeuot: *did you mean*timeout*", "*timeuot = 3", "*^"]
+    )
+    assert "Traceback" not in result.stdout.str()
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+
+
+def test_a_file_named_on_the_command_line_is_collected(project: Project) -> None:
+    """A TOML file that no glob matches is collected when it is named, and only then."""
+    project.write("plain.toml", HELLO)
+    assert project.run().ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    project.run("plain.toml").assert_outcomes(passed=1)
+
+
+def test_clnrm_files_changes_what_is_collected(project: Project) -> None:
+    """The ini option clnrm_files names other globs."""
+    project.write("hello.scenario.toml", HELLO)
+    project.write("hello.clnrm.toml", HELLO)
+    result = project.run("-o", "clnrm_files=*.scenario.toml", "--collect-only", "-q")
+    result.stdout.fnmatch_lines(["hello.scenario.toml::hello", "*1 test collected*"])
+
+
+def test_collecting_asks_no_engine(each_mode: Project) -> None:
+    """``--collect-only`` works without any engine."""
+    each_mode.write("hello.clnrm.toml", HELLO)
+    result = each_mode.run("--collect-only", "-q")
+    result.stdout.fnmatch_lines(["hello.clnrm.toml::hello"])
+    assert each_mode.events() == []
+
+
+def test_python_tests_alone_ask_no_engine(each_mode: Project) -> None:
+    """A run that selects no scenario asks no engine."""
+    each_mode.write("hello.clnrm.toml", HELLO)
+    each_mode.write("test_it.py", "def test_it(): pass\n")
+    each_mode.run("-k", "test_it").assert_outcomes(
+        passed=1, deselected=1 if each_mode.mode != ("-n", "2") else 0
+    )
+    assert each_mode.events() == []
+
+
+def test_without_an_engine_scenarios_are_errors_of_one_line(
+    each_mode: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an engine each scenario is an error of one line, the remedies stand once, Python tests run."""
+    monkeypatch.setenv("FAKE_UNAVAILABLE", "1")
+    each_mode.write("a.clnrm.toml", HELLO)
+    each_mode.write("b.clnrm.toml", HELLO)
+    each_mode.write("test_it.py", "def test_it(): pass\n")
+    result = each_mode.run()
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "ERROR a.clnrm.toml::hello - *no container engine answers*",
+            "ERROR b.clnrm.toml::hello - *no container engine answers*",
+        ]
+    )
+    assert result.stdout.str().count("start one") == 1
+    assert "Traceback" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (("-m", "smoke"), ["hello"]),
+        (("-m", "first-light"), ["hello"]),
+        (("-m", "not smoke"), ["fails"]),
+        (("-k", "smoke"), ["hello"]),
+        (("-k", "fails"), ["fails"]),
+        (("--deselect", "hello.clnrm.toml::hello"), ["fails"]),
+        (("hello.clnrm.toml::hello",), ["hello"]),
+    ],
+)
+def test_selection(project: Project, args: tuple[str, ...], expected: list[str]) -> None:
+    """Tags are markers and keywords, under --strict-markers too; node ids select."""
+    project.write("hello.clnrm.toml", HELLO)
+    project.write("fails.clnrm.toml", FAILS)
+    result = project.run("--collect-only", "-q", "--strict-markers", *args)
+    names = [line.partition("::")[2] for line in result.outlines if "::" in line]
+    assert names == expected
+
+
+def test_a_tag_cannot_set_a_marker_of_a_plugin(project: Project) -> None:
+    """A tag named like a marker of pytest stays a keyword, with a warning: the file is not skipped by it."""
+    project.write("hello.clnrm.toml", HELLO.replace('"smoke"', '"skip"'))
+    result = project.run("-k", "skip")
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*tag 'skip' names a marker of pytest or a plugin: it stays a keyword*"])
+
+
+def test_a_tag_may_be_a_marker_of_the_project(project: Project) -> None:
+    """A marker that the project's own ini file registers is set by a tag of that name."""
+    project.pytester.makeini("[pytest]\nmarkers =\n    smoke: quick ones\n")
+    project.write("hello.clnrm.toml", HELLO)
+    project.write("test_it.py", "import pytest\n@pytest.mark.smoke\ndef test_it(): pass\n")
+    project.run("-m", "smoke", "--strict-markers").assert_outcomes(passed=2)
+
+
+def test_last_failed(each_mode: Project) -> None:
+    """``--lf`` runs the failed scenario again, and nothing else."""
+    each_mode.write("hello.clnrm.toml", HELLO)
+    each_mode.write("fails.clnrm.toml", FAILS)
+    each_mode.run().assert_outcomes(passed=1, failed=1)
+    each_mode.run("--lf").assert_outcomes(failed=1)
+
+
+def test_failed_first_and_stepwise(project: Project) -> None:
+    """``--ff`` runs the failed one first; ``--sw`` stops at it and continues there."""
+    project.write("a.clnrm.toml", HELLO)
+    project.write("b.clnrm.toml", FAILS)
+    project.write("c.clnrm.toml", HELLO.replace('name = "hello"', 'name = "later"'))
+    project.run().assert_outcomes(passed=2, failed=1)
+    result = project.run("--ff", "-v")
+    order = [line.split("::")[1].split(" ")[0] for line in result.outlines if "::" in line and "%]" in line]
+    assert order == ["fails", "hello", "later"]
+    project.run("--sw").assert_outcomes(passed=1, failed=1)
+    project.run("--sw").assert_outcomes(failed=1, deselected=1)
+
+
+def test_exitfirst(project: Project) -> None:
+    """``-x`` stops after the first failure, and its containers are removed."""
+    project.write("a.clnrm.toml", FAILS)
+    project.write("b.clnrm.toml", HELLO)
+    project.run("-x").assert_outcomes(failed=1)
+    assert len(project.events("create")) == len(project.events("remove")) == 1
+
+
+def test_marks_of_conftest_work(project: Project) -> None:
+    """Marks (skip and xfail) that a conftest file adds work as on any test."""
+    for name in ("a", "b", "c"):
+        project.write(f"{name}.clnrm.toml", (HELLO if name == "c" else FAILS).replace('"fails"', f'"{name}"'))
+    project.write(
+        "conftest.py",
+        """
+        import pytest
+        def pytest_collection_modifyitems(items):
+            marks = {"a": pytest.mark.skip(reason="not today"), "b": pytest.mark.xfail(reason="known"),
+                     "hello": pytest.mark.xfail(strict=True, reason="fixed?")}
+            for item in items:
+                item.add_marker(marks[item.name])
+        """.replace("\n        ", "\n"),
+    )
+    result = project.run("-rsx", "--clnrm-report", "out")
+    result.assert_outcomes(skipped=1, xfailed=1, failed=1)
+    result.stdout.fnmatch_lines(["*XPASS(strict)*fixed?*"])
+    outcomes = {scenario["name"]: scenario["outcome"] for scenario in project.report()["scenarios"]}
+    assert outcomes == {"a": "skipped", "b": "skipped", "hello": "failed"}
+
+
+def test_junit_and_durations(each_mode: Project) -> None:
+    """``--junitxml`` holds the scenario with its output and ``--durations`` its time."""
+    each_mode.write("fails.clnrm.toml", FAILS)
+    result = each_mode.run("--junitxml=junit.xml", "--durations=3", "-vv")
+    result.stdout.fnmatch_lines(["*s call*fails.clnrm.toml::fails*"])
+    case = ET.parse(each_mode.pytester.path / "junit.xml").getroot().find(".//testcase")  # noqa: S314 (ours)
+    assert case is not None
+    assert case.get("name") == "fails"
+    failure = case.find("failure")
+    assert failure is not None
+    assert "exit code 3, expected 0" in str(failure.get("message"))
+
+
+def test_output_streams_with_s(project: Project) -> None:
+    """With ``-s`` the output of a step is shown as it comes."""
+    project.write("hello.clnrm.toml", HELLO)
+    result = project.run("-s")
+    result.stdout.fnmatch_lines(["*hello from a step*"])
+
+
+def test_a_hanging_step_is_ended(project: Project) -> None:
+    """A step beyond its timeout is ended and says so; the container is removed."""
+    project.write(
+        "slow.clnrm.toml",
+        HELLO.replace('run = "echo hello from a step"', 'run = "sleep 60"\ntimeout = "200ms"'),
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*slow.clnrm.toml:*: step 'greet' timed out after 0.2 s*"])
+    assert len(project.events("remove")) == 1
+
+
+@pytest.mark.parametrize(
+    ("meta", "args", "source"),
+    [
+        ('timeout = "300ms"', (), "timeout of slow.clnrm.toml"),
+        ("", ("--clnrm-timeout", "300ms"), "--clnrm-timeout"),
+    ],
+)
+def test_a_hanging_scenario_is_ended(project: Project, meta: str, args: tuple[str, ...], source: str) -> None:
+    """A scenario beyond its timeout says which step ran and where the limit came from."""
+    text = HELLO.replace("echo hello from a step", "sleep 60").replace(
+        'name = "hello"', f'name = "hello"\n{meta}'
+    )
+    project.write("slow.clnrm.toml", text)
+    result = project.run("--clnrm-report", "out", *args)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*Scenario timeout after 0.3s ({source}) while step 'greet' was running*"])
+    assert project.report()["scenarios"][0]["steps"][0]["outcome"] == "timeout"
+    assert len(project.events("remove")) == 1
+
+
+def test_out_of_memory_is_named(project: Project) -> None:
+    """A step killed for memory is reported as out of memory, with the limit."""
+    project.write("oom.clnrm.toml", HELLO.replace("echo hello from a step", ": OOM; exit 137"))
+    result = project.run("--clnrm-memory", "64")
+    result.stdout.fnmatch_lines(
+        ["*step 'greet' ran out of memory: the container of service 'default' is limited to 64 MB*"]
+    )
+
+
+def test_an_image_that_cannot_be_had_is_an_error(each_mode: Project) -> None:
+    """An image that cannot be pulled is an error of the setup phase, in one line."""
+    each_mode.write("a.clnrm.toml", HELLO)
+    result = each_mode.run("-o", "clnrm_default_image=missing:1", "--clnrm-report", "out")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["ERROR a.clnrm.toml::hello - *image 'missing:1' does not exist*"])
+    assert each_mode.report()["scenarios"][0]["outcome"] == "error"
+
+
+def test_a_service_that_does_not_start_fails(project: Project) -> None:
+    """A container that cannot be started fails the scenario, with its logs, and is removed."""
+    project.write("a.clnrm.toml", '[service.db]\nimage = "broken:1"\n' + HELLO)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*container clnrm-*-db cannot be started: broken*"])
+    assert len(project.events("remove")) == 1
+
+
+def test_images_are_mapped(project: Project) -> None:
+    """``--clnrm-image-map`` replaces images by glob, the first match counts."""
+    project.write("a.clnrm.toml", HELLO)
+    project.run("--clnrm-image-map", "alpine:*=mine:1", "--clnrm-image-map", "*=other:1")
+    assert [event["image"] for event in project.events("image")] == ["mine:1"]
+
+
+def test_kept_containers_are_named(project: Project) -> None:
+    """``--clnrm-keep failed`` keeps the containers of a failed scenario, and says how to remove them."""
+    project.write("a.clnrm.toml", FAILS)
+    project.write("b.clnrm.toml", HELLO)
+    result = project.run("--clnrm-keep", "failed")
+    result.stdout.fnmatch_lines(
+        [
+            "clnrm: container clnrm-*-default is kept, and counts until it is removed",
+            "clnrm: remove what is kept with: python -m pytest_clnrm sweep --kept",
+        ]
+    )
+    assert len(project.events("create")) == 2
+    assert len(project.events("remove")) == 1
+
+
+def test_captures_reach_later_steps(project: Project) -> None:
+    """A value captured from one step's output is named in a later one."""
+    project.write(
+        "capture.clnrm.toml",
+        """
+        [meta]
+        name = "capture"
+        [[step]]
+        name = "make"
+        run = "echo id=4711"
+        capture = { id = { regex = "id=(\\\\d+)" } }
+        [[step]]
+        name = "use"
+        run = "echo got {{ id }}"
+        expect = { stdout = { equals = "got 4711" } }
+        """,
+    )
+    project.run().assert_outcomes(passed=1)
+
+
+def test_big_and_binary_output(project: Project) -> None:
+    """10 MB of output and bytes that are no text do not break anything, and the report is bounded."""
+    project.write(
+        "big.clnrm.toml",
+        HELLO.replace(
+            'run = "echo hello from a step"',
+            "run = \"\"\"printf 'hello \\\\377\\\\000'; head -c 10000000 /dev/zero | tr '\\\\0' x\n"
+            'echo; echo hello"""',
+        ),
+    )
+    result = project.run("--clnrm-report", "out")
+    result.assert_outcomes(passed=1)
+    (step,) = project.report()["scenarios"][0]["steps"]
+    assert "characters left out" in step["stdout"]
+    assert len(step["stdout"]) < 100_000
+
+
+def test_the_report_is_written_only_where_asked_for(project: Project) -> None:
+    """Without ``--clnrm-report`` no file is written."""
+    project.write("hello.clnrm.toml", HELLO)
+    before = {path.name for path in project.pytester.path.iterdir()}
+    project.run("-p", "no:cacheprovider")
+    after = {path.name for path in project.pytester.path.iterdir()}
+    # The last three are pytester's own.
+    assert after - before <= {"engine.jsonl", "__pycache__", "stdout", "stderr", "runpytest-0"}
+
+
+def test_the_report_document(each_mode: Project) -> None:
+    """report.json holds the session and each scenario with its facts."""
+    each_mode.write("hello.clnrm.toml", HELLO)
+    each_mode.run("--clnrm-report", "out").assert_outcomes(passed=1)
+    document = each_mode.report()
+    assert document["format"] == "clnrm-report/1"
+    assert document["session"]["exit_status"] == 0
+    assert document["session"]["workers"] == (2 if each_mode.mode == ("-n", "2") else 1)
+    (scenario,) = document["scenarios"]
+    assert scenario["nodeid"] == "hello.clnrm.toml::hello"
+    assert scenario["tags"] == ["smoke", "first-light"]
+    assert scenario["containers"][0]["memory_bytes"] == 512 << 20
+    assert scenario["slot_wait_s"] >= 0
+
+
+def test_a_crashed_worker_is_reported(make_project: Callable[[str], Project]) -> None:
+    """A worker that dies in a scenario leaves an outcome "crashed" in the report."""
+    project = make_project("n2")
+    project.write("a.clnrm.toml", HELLO)
+    project.write(
+        "conftest.py",
+        "import os, pytest\n"
+        "@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_runtest_call(item):\n"
+        "    os._exit(3)\n",
+    )
+    project.run("--clnrm-report", "out", "--max-worker-restart=0").assert_outcomes(failed=1)
+    (scenario,) = project.report()["scenarios"]
+    assert (scenario["outcome"], scenario["name"]) == ("crashed", "hello")
+
+
+def test_limits_beyond_the_engine_are_one_usage_error(each_mode: Project) -> None:
+    """More CPUs than the engine has is one UsageError, before anything runs."""
+    each_mode.write("hello.clnrm.toml", HELLO)
+    result = each_mode.run("--clnrm-cpu", "99")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    text = result.stdout.str() + result.stderr.str()
+    assert text.count("--clnrm-cpu: 99.0 CPUs for each container, but the engine has 8: at most 8") == 1
+    assert "INTERNALERROR" not in text
+    assert each_mode.events("create") == []

@@ -1,0 +1,222 @@
+"""The controller's gate and reservations in a process, on a real ledger, without an engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.admission.demand import Budget
+from pytest_clnrm.admission.folder import open_folder
+from pytest_clnrm.admission.ledger import Ledger
+from pytest_clnrm.admitting import WITHOUT_LEASE, LedgerGate, reserving
+from pytest_clnrm.errors import (
+    AdmissionError,
+    DemandTooLargeError,
+    EngineError,
+    EngineUnavailableError,
+    LedgerError,
+    SlotTimeoutError,
+)
+
+ONE = {"containers": 1, "memory_bytes": 1, "cpus": 1.0, "gpus": 0}
+
+
+class Parts:
+    """What is used of a runtime; ``fails`` is raised in place of a ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.fails: Exception | None = None
+        self.owed: list[Callable[[], None]] = []
+        self.kept: set[str] = set()
+        self.settings = SimpleNamespace(slot_timeout_s=None)
+        self.board = SimpleNamespace(during=lambda _what: nullcontext(), at=lambda *_: None)
+
+    def ledger(self) -> Ledger:
+        if self.fails is not None:
+            raise self.fails
+        return self._ledger
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Any]:
+    """Return the parts of a process whose run may hold one container."""
+    ledger = Ledger(open_folder(tmp_path, {}), "engine", Budget(containers=1, memory_bytes=10))
+    with ledger:
+        ledger.open_run("run")
+        yield Parts(ledger)
+
+
+@pytest.fixture
+def gate(parts: Any) -> Iterator[LedgerGate]:
+    """Return a gate that wakes nobody."""
+    gate = LedgerGate(parts, lambda: None)
+    yield gate
+    gate.close()
+
+
+def break_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let a call of the ledger fail, the next time."""
+    works = getattr(Ledger, name)
+    failures = iter([LedgerError("no space left")])
+
+    def fails(*args: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return works(*args)
+
+    monkeypatch.setattr(Ledger, name, fails)
+
+
+def waiters(parts: Any) -> int:
+    """Return how many wait in the ledger."""
+    snapshot = parts.ledger().snapshot()
+    return 0 if snapshot is None else len(snapshot.waiters)
+
+
+def test_one_at_a_time(gate: LedgerGate) -> None:
+    """The second item waits until the first has given back."""
+    first = gate.try_admit(0, 1, ONE)
+    assert first is not None
+    assert gate.try_admit(1, 1, ONE) is None
+    gate.release(first)
+    assert gate.try_admit(1, 1, ONE) is not None
+
+
+def test_wakes_the_queue_when_there_is_room(parts: Any) -> None:
+    """A release by another part of the host wakes the queue."""
+    woken = threading.Event()
+    gate = LedgerGate(parts, woken.set)
+    with reserving(parts, ONE, priority=1, index=5, label="other"):
+        assert gate.try_admit(0, 1, ONE) is None
+    assert woken.wait(30)
+    assert gate.try_admit(0, 1, ONE) is not None
+    gate.close()
+
+
+def test_a_failed_release_is_made_up_for(
+    parts: Any, gate: LedgerGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be given back is given back before the next question."""
+    first = gate.try_admit(0, 1, ONE)
+    assert first is not None
+    break_once(monkeypatch, "release")
+    gate.release(first)
+    assert len(parts.owed) == 1
+    assert gate.try_admit(1, 1, ONE) is not None
+    assert parts.owed == []
+
+
+def test_a_refused_item_leaves_the_queue(
+    parts: Any, gate: LedgerGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An item that was refused for a fault of the ledger is nobody's head; if need be that is made up for."""
+    first = gate.try_admit(0, 1, ONE)
+    assert gate.try_admit(1, 1, ONE) is None
+    assert waiters(parts) == 1
+    break_once(monkeypatch, "claim")
+    break_once(monkeypatch, "withdraw")
+    with pytest.raises(LedgerError, match="no space left"):
+        gate.try_admit(1, 1, ONE)
+    assert waiters(parts) == 1
+    assert first is not None
+    gate.release(first)
+    assert gate.try_admit(2, 1, ONE) is not None
+    assert waiters(parts) == 0
+
+
+def test_too_much_is_refused_at_once(gate: LedgerGate) -> None:
+    """More than the budget is an error of the item."""
+    with pytest.raises(DemandTooLargeError, match="2 containers demanded, 1 container allowed"):
+        gate.try_admit(0, 1, {**ONE, "containers": 2})
+
+
+def test_the_slot_timeout_says_what_holds_it_up(parts: Any, gate: LedgerGate) -> None:
+    """A wait that takes too long is refused, with what it waited for, and leaves the queue."""
+    assert gate.try_admit(0, 1, ONE) is not None
+    parts.settings.slot_timeout_s = 0.0
+    with pytest.raises(
+        SlotTimeoutError, match=r"1 container.*held up by host's budget, position 1.*slot-timeout"
+    ):
+        gate.try_admit(1, 1, ONE)
+    assert waiters(parts) == 0
+
+
+def test_the_queue_is_woken_when_time_is_over(parts: Any) -> None:
+    """The gate has itself asked again as soon as the slot timeout is over."""
+    woken = threading.Event()
+    gate = LedgerGate(parts, woken.set)
+    parts.settings.slot_timeout_s = 0.05
+    assert gate.try_admit(0, 1, ONE) is not None
+    refused = False
+    while not refused:
+        try:
+            assert gate.try_admit(1, 1, ONE) is None
+        except SlotTimeoutError:
+            refused = True
+        else:
+            assert woken.wait(30)
+            woken.clear()
+    gate.close()
+
+
+def test_without_an_engine_items_go_through(parts: Any, gate: LedgerGate) -> None:
+    """Without an engine an item is let through, to fail with the engine's own message."""
+    parts.fails = EngineUnavailableError("no engine")
+    admission = gate.try_admit(0, 1, ONE)
+    assert admission is not None
+    assert admission.lease == WITHOUT_LEASE
+    gate.release(admission)
+    with reserving(parts, ONE, priority=1, index=0, label="x") as admission:
+        assert admission.lease == WITHOUT_LEASE
+
+
+def test_an_engine_that_fails_is_an_error_of_the_item(parts: Any, gate: LedgerGate) -> None:
+    """An engine that does not tell what runs on it is an error of each item, in both places."""
+    parts.fails = EngineError("it does not answer")
+    with pytest.raises(AdmissionError, match="it does not answer"):
+        gate.try_admit(0, 1, ONE)
+    with (
+        pytest.raises(AdmissionError, match="it does not answer"),
+        reserving(parts, ONE, priority=1, index=0, label="x"),
+    ):
+        pytest.fail("it was let through")
+
+
+def test_an_engines_error_of_the_item_itself_stays(parts: Any) -> None:
+    """What goes wrong while the reservation is held is not made an error of admission."""
+    with pytest.raises(EngineError, match="own"), reserving(parts, ONE, priority=1, index=0, label="x"):
+        raise EngineError("own")
+
+
+def test_a_reservation_that_could_not_be_given_back(parts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process gives back what it owes before it waits again: else it would wait for itself."""
+    with reserving(parts, ONE, priority=1, index=0, label="x"):
+        break_once(monkeypatch, "release")
+    with reserving(parts, ONE, priority=1, index=1, label="y") as admission:
+        assert admission.lease
+
+
+def test_kept_reservations_count_on(parts: Any, gate: LedgerGate) -> None:
+    """The reservation of kept containers is not given back."""
+    first = gate.try_admit(0, 1, ONE)
+    assert first is not None
+    parts.kept.add(first.lease)
+    gate.release(first)
+    assert gate.try_admit(1, 1, ONE) is None
+
+
+def test_closing_gives_everything_back(parts: Any) -> None:
+    """At the end nothing is held, and nothing waits."""
+    gate = LedgerGate(parts, lambda: None)
+    assert gate.try_admit(0, 1, ONE) is not None
+    assert gate.try_admit(1, 1, ONE) is None
+    gate.close()
+    snapshot = parts.ledger().snapshot()
+    assert (snapshot.waiters, snapshot.leases) == ((), ())

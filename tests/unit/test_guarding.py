@@ -1,0 +1,217 @@
+"""The controller's part in leaving nothing behind, without an engine and without a watchdog."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from pytest_clnrm import guarding, runs, watchdog
+from pytest_clnrm.cleaning import Foreign
+from pytest_clnrm.errors import EngineError, EngineUnavailableError, LedgerError
+from pytest_clnrm.guarding import RunGuard
+
+
+class FakeParts:
+    """A runtime, its cleaner and its ledger in one; notes what it is asked for."""
+
+    session_id = "s"
+    engine_is_own = True
+    foreign = Foreign(containers=1, ledgers=1)
+
+    def __init__(self, path: Path) -> None:
+        self.runs = path / "runs"
+        self.asked: list[str] = []
+        self.fails: dict[str, Exception] = {}
+        self.facts = SimpleNamespace(identity="i", url="u")
+
+    def _note(self, call: str) -> None:
+        self.asked.append(call)
+        if call in self.fails:
+            raise self.fails[call]
+
+    def engine(self) -> FakeParts:
+        self._note("engine")
+        return self
+
+    def folder(self) -> FakeParts:
+        return self
+
+    def engine_choice(self) -> str:
+        return "auto"
+
+    def cleaner(self) -> FakeParts:
+        return self
+
+    def ledger(self) -> FakeParts:
+        self._note("ledger")
+        return self
+
+    def end_orphans(self) -> None:
+        self._note("end orphans")
+
+    def sweep_dead(self, ledger: object) -> None:
+        self._note("sweep dead")
+
+    def sweep_session(self, session: str, worker: str = "") -> None:
+        self._note(f"sweep {session} {worker}".rstrip())
+
+    def purge(self) -> None:
+        self._note("purge")
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> FakeParts:
+    """Return the parts of a run."""
+    return FakeParts(tmp_path)
+
+
+@pytest.fixture
+def watchdogs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Return the watchdogs that are started: processes that sleep."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(record: Path) -> subprocess.Popen[bytes]:
+        assert runs.read(record) is not None
+        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]))
+        return started[-1]
+
+    monkeypatch.setattr(watchdog, "start", start)
+    yield started
+    for each in started:
+        each.returncode = None
+        each.kill()
+        each.wait()
+
+
+@pytest.fixture
+def guard(parts: FakeParts, tmp_path: Path, watchdogs: list[Any]) -> RunGuard:
+    """Return the guard of a run."""
+
+    def make_folder() -> Path:
+        (tmp_path / "own").mkdir(exist_ok=True)
+        return tmp_path / "own"
+
+    return RunGuard(cast("Any", parts), make_folder)
+
+
+def test_a_run_from_begin_to_finish(
+    guard: RunGuard, parts: FakeParts, watchdogs: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    """The watchdog is there before anything is created, and gone with all notes at the end."""
+    guard.begin()
+    assert parts.asked == ["engine", "end orphans", "ledger", "sweep dead"]
+    assert guard.foreign.startswith("1 container of another ledger")
+    (run,) = runs.records(parts.runs)
+    assert (run.session, run.choice, run.folder) == ("s", "auto", str(tmp_path / "own"))
+    parts.asked.clear()
+    guard.sweep()
+    assert parts.asked == ["sweep s", "ledger", "purge"]
+    assert watchdogs[0].poll() is None
+    guard.finish()
+    assert watchdogs[0].poll() is not None
+    assert list(runs.records(parts.runs)) == []
+    assert not (tmp_path / "own").exists()
+
+
+def test_a_run_that_never_began(guard: RunGuard, parts: FakeParts) -> None:
+    """Without a scenario nothing is asked, at no moment."""
+    guard.worker_died("gw0")
+    guard.sweep()
+    guard.finish()
+    assert parts.asked == []
+
+
+def test_an_engine_of_another_plugin_has_no_watchdog(
+    guard: RunGuard, parts: FakeParts, watchdogs: list[object]
+) -> None:
+    """It cannot be reached from another process; the run still cleans up at its end."""
+    parts.engine_is_own = False
+    guard.begin()
+    assert watchdogs == []
+    guard.sweep()
+    guard.finish()
+    assert list(runs.records(parts.runs)) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("engine", EngineUnavailableError("none", ())),
+        ("ledger", LedgerError("full")),
+        ("sweep dead", EngineError("busy")),
+    ],
+)
+def test_errors_are_left_to_the_scenarios(
+    guard: RunGuard, parts: FakeParts, call: str, error: Exception
+) -> None:
+    """What is wrong with engine or ledger ends neither the beginning nor the end of a run."""
+    parts.fails[call] = error
+    parts.fails["sweep s"] = parts.fails["sweep s gw0"] = EngineError("busy")
+    guard.begin()
+    guard.worker_died("gw0")
+    guard._abrupt_s = None
+    guard.sweep()
+    guard.finish()
+    assert list(runs.records(parts.runs)) == []
+
+
+def test_a_dead_worker_is_swept_at_once(guard: RunGuard, parts: FakeParts) -> None:
+    """Its objects go, then the reservations it made itself."""
+    guard.begin()
+    parts.asked.clear()
+    guard.worker_died("gw0")
+    assert parts.asked == ["sweep s gw0", "ledger", "purge"]
+
+
+@pytest.mark.parametrize("how", ["pytest_keyboard_interrupt", "pytest_internalerror"])
+def test_after_an_abrupt_end_the_watchdog_stays(
+    guard: RunGuard, parts: FakeParts, watchdogs: list[subprocess.Popen[bytes]], how: str
+) -> None:
+    """What was asked for in the last moments may still come into being: the watchdog looks, nobody waits."""
+    guard.begin()
+    getattr(guard, how)()
+    guard.sweep()
+    guard.finish()
+    assert watchdogs[0].returncode == 0
+    assert runs.read(parts.runs / "s.json") is not None
+
+
+def test_with_workers_left_the_watchdog_stays(
+    guard: RunGuard, parts: FakeParts, watchdogs: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    """A worker that did not end is the watchdog's to end."""
+    guard.begin()
+    runs.note_process(tmp_path / "own", "gw0")
+    guard.sweep()
+    guard.finish()
+    assert watchdogs[0].returncode == 0
+
+
+def test_without_a_watchdog_the_controller_looks_itself(
+    guard: RunGuard,
+    parts: FakeParts,
+    watchdogs: list[subprocess.Popen[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If the watchdog was killed, the controller sweeps until nothing more can come."""
+    guard.begin()
+    watchdogs[0].kill()
+    watchdogs[0].wait()
+    guard.pytest_keyboard_interrupt()
+    clock = SimpleNamespace(now=time.monotonic())
+    over_s = clock.now + watchdog.QUIET_S
+    sleep = lambda seconds: setattr(clock, "now", clock.now + 1)  # noqa: E731
+    monkeypatch.setattr(guarding, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    parts.asked.clear()
+    guard.sweep()
+    assert parts.asked.count("sweep s") > 1
+    assert clock.now > over_s - 1
+    guard.finish()
+    assert list(runs.records(parts.runs)) == []

@@ -1,0 +1,167 @@
+"""Secrets are masked in all the ways in which programs write them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_clnrm.redaction import MASK, Redactor
+from pytest_clnrm.result import ContainerFacts, Failure, Result, StepResult
+
+VALUE = 'p"a ss/wörd\t+1'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        VALUE,
+        json.dumps(VALUE),
+        json.dumps(VALUE, ensure_ascii=False),
+        repr(VALUE),
+        quote(VALUE),
+        quote(VALUE, safe=""),
+        quote_plus(VALUE),
+        base64.b64encode(VALUE.encode()).decode(),
+        base64.urlsafe_b64encode(VALUE.encode()).decode().rstrip("="),
+    ],
+)
+def test_a_secret_is_masked_as_programs_write_it(written: str) -> None:
+    """As it is, in JSON, in Python, in URLs, in base64: what stands around it stays."""
+    text = Redactor([VALUE]).text(f"before <{written}> after")
+    assert text.startswith("before <")
+    assert text.endswith("> after")
+    assert MASK in text
+    assert written.strip("\"'")[2:-2] not in text
+
+
+@pytest.mark.parametrize("user", ["a", "ab", "abc", "abcd"])
+def test_a_secret_is_masked_within_base64(user: str) -> None:
+    """A password in a header of basic authentication is masked wherever it falls into base64's groups."""
+    header = base64.b64encode(f"{user}:correct horse battery".encode()).decode()
+    text = Redactor(["correct horse battery"]).text(header)
+    assert MASK in text
+    shown = text.split(MASK)
+    assert all(
+        b"orse" not in base64.b64decode(each + "=" * (-len(each) % 4)) for each in shown if len(each) > 4
+    )
+
+
+def test_the_longest_and_overlapping_secrets_are_masked() -> None:
+    """Of a secret within another nothing is left, nor of two that overlap."""
+    assert Redactor(["abc", "abcdef"]).text("1 abcdef 2 abc 3") == "1 *** 2 *** 3"
+    assert Redactor(["hello-world", "world-secret"]).text("<hello-world-secret>") == "<***>"
+
+
+def test_values_of_two_characters_are_not_hidden() -> None:
+    """What is found everywhere is not masked; nothing at all is masked without secrets."""
+    assert not Redactor(["1", "ab", ""])
+    assert Redactor(["ab"]).text("about") == "about"
+    assert Redactor(["abo"]).text("about") == "***ut"
+
+
+def test_each_line_of_a_secret_is_masked() -> None:
+    """A key of several lines is masked where a difference shows it line by line."""
+    redactor = Redactor(["-----BEGIN KEY-----\nMIIEvQIBADANBg\n-----END KEY-----\n"])
+    assert redactor.text("+ MIIEvQIBADANBg\n+ fine") == "+ ***\n+ fine"
+
+
+def test_more_secrets_may_come() -> None:
+    """A value that a step captured is masked from then on."""
+    redactor = Redactor()
+    assert redactor.text("token-77") == "token-77"
+    redactor.add(["token-77"])
+    assert redactor.text("token-77") == MASK
+
+
+@pytest.mark.parametrize(
+    ("cut", "shown"),
+    [
+        ("'it was correct-ho...'", "'it was ***...'"),
+        ("it was correct [... 17 characters left out ...]", "it was *** [... 17 characters left out ...]"),
+        ("[... 900 characters left out ...]\n    horse-battery rest", None),
+        ("stdout without its first 12 bytes:\n    attery\n    rest", None),
+    ],
+)
+def test_what_a_cut_leaves_of_a_secret_is_masked(cut: str, shown: str | None) -> None:
+    """Where a text was cut and says so, neither the beginning nor the end of a secret is left."""
+    text = Redactor(["correct-horse-battery"]).cut_text(cut)
+    if shown is None:
+        assert "attery" not in text
+        assert MASK in text
+        assert "rest" in text
+    else:
+        assert text == shown
+
+
+def test_the_end_of_a_log_may_begin_within_a_secret() -> None:
+    """What is left of a secret at the beginning is masked there, and nowhere else."""
+    redactor = Redactor(["correct-horse-battery"])
+    assert redactor.end_of_text("attery\nbattery\ncorrect-horse-battery") == "***\nbattery\n***"
+    assert Redactor().end_of_text("attery") == "attery"
+
+
+@given(
+    st.lists(st.text("ab", min_size=3, max_size=6), min_size=1, max_size=3),
+    st.text("abc", max_size=40),
+    st.data(),
+)
+def test_pieces_are_masked_as_the_whole(secrets: list[str], text: str, data: st.DataObject) -> None:
+    """However a text is cut into pieces, no secret passes, and what is none is there, in order and whole."""
+    redactor = Redactor(secrets)
+    written: list[str] = []
+    stream = redactor.stream(written.append)
+    at = 0
+    while at < len(text):
+        size = data.draw(st.integers(1, 5))
+        stream.feed(text[at : at + size])
+        at += size
+    stream.close()
+    shown = "".join(written)
+    assert not any(secret in part for secret in secrets for part in shown.split(MASK))
+    assert shown.replace(MASK, "").count("c") == text.count("c")
+    if not any(secret in text for secret in secrets):
+        assert shown == text
+
+
+def test_a_piece_is_not_held_longer_than_needed() -> None:
+    """Only what may become a secret waits; the rest is written at once."""
+    written: list[str] = []
+    stream = Redactor(["hunter2"]).stream(written.append)
+    stream.feed("password: hun")
+    assert written == ["password: "]
+    stream.feed("ting\n")
+    assert "".join(written) == "password: hunting\n"
+    stream.feed("hunter")
+    stream.feed("2")
+    assert "".join(written) == "password: hunting\n***"
+
+
+def test_a_result_is_masked_at_any_depth() -> None:
+    """All texts of a result are masked; what names the item and its outcome stays."""
+    result = Result(
+        nodeid="a.clnrm.toml::failed",
+        name="failed",
+        file="failed.toml",
+        line=1,
+        outcome="failed",
+        steps=(StepResult(name="failed", service="s", outcome="failed", stdout="it failed", stderr="fine"),),
+        failures=(Failure(message="failed it", details="+ failed"),),
+        containers=(
+            ContainerFacts(
+                id="failed", name="n", service="s", image="failed:1", memory_bytes=1, cpus=1.0, logs="failed"
+            ),
+        ),
+        notes=("failed",),
+    )
+    hidden = Redactor(["failed"]).result(result)
+    assert (hidden.nodeid, hidden.outcome, hidden.steps[0].outcome) == (result.nodeid, "failed", "failed")
+    assert hidden.steps[0].stdout == "it ***"
+    assert hidden.failures[0] == Failure(message="*** it", details="+ ***")
+    assert (hidden.containers[0].image, hidden.containers[0].logs) == ("***:1", MASK)
+    assert hidden.notes == (MASK,)
+    assert Redactor().result(result) is result

@@ -1,0 +1,138 @@
+"""The spans of one process: those of our own as they end, those of programs, and what containers are told."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_clnrm.telemetry.merge import MergedTrace
+from pytest_clnrm.telemetry.traceparent import new_traceparent
+from pytest_clnrm.tracing import Tracing
+
+SPAN = {"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": "work"}
+
+
+@pytest.fixture
+def tracing(tmp_path: Path) -> Iterator[Tracing]:
+    """Return the spans of a process that records."""
+    tracing = Tracing(tmp_path / "spans", "gw0", new_traceparent(None))
+    tracing.allow("127.0.0.1")
+    yield tracing
+    tracing.close()
+
+
+def post(env: dict[str, str]) -> None:
+    """Post a span as a program does that was given *env*."""
+    now = {"startTimeUnixNano": time.time_ns(), "endTimeUnixNano": time.time_ns()}
+    body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [{**SPAN, **now}]}]}]}).encode()
+    url = f"{env['OTEL_EXPORTER_OTLP_ENDPOINT']}/v1/traces"
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 (our own)
+    urllib.request.urlopen(request)  # noqa: S310
+
+
+def test_ours_and_the_programs(tracing: Tracing, tmp_path: Path) -> None:
+    """A span of ours is there when it ends, a program's when it arrives, and both in the merged trace."""
+    trace = tracing.scenario("a.toml::a", {"clnrm.priority": "high"})
+    with trace.span("clnrm.step", {"clnrm.step.name": "one", "none": None}, kind="client") as span:
+        trace.enter_step("one", span.traceparent)
+        post(trace.environment("box", "127.0.0.1", {}))
+        span.fail("it failed", "failed")
+    trace.add("clnrm.slot.wait", 0.5)
+    assert [(each.name, each.status, each.kind) for each in trace.ours] == [
+        ("clnrm.step", "error", "client"),
+        ("clnrm.slot.wait", "unset", "internal"),
+    ]
+    assert trace.ours[1].end_ns - trace.ours[1].start_ns >= 500_000_000
+    assert [each.step for each in trace.workload()] == ["one"]
+    assert trace.count_ours() == 3
+    assert trace.problems() == ()
+    trace.finish("fail", "it failed")
+    trace.finish("pass")
+    tracing.close()
+    merged = {each.span.name: each for each in MergedTrace(tmp_path / "spans").spans(10)}
+    assert merged.keys() == {"clnrm.scenario", "clnrm.step", "clnrm.slot.wait", "work"}
+    assert merged["work"].under == merged["clnrm.step"].span.span_id
+    assert merged["clnrm.scenario"].span.attributes["test.case.result.status"] == "fail"
+
+
+def test_an_exception_marks_its_span(tracing: Tracing) -> None:
+    """An exception passes, and its span says what it was."""
+    trace = tracing.scenario("a.toml::a", {})
+    with pytest.raises(KeyboardInterrupt), trace.span("clnrm.step"):
+        raise KeyboardInterrupt
+    assert (trace.ours[0].status, trace.ours[0].status_message) == ("error", "KeyboardInterrupt")
+
+
+def test_secrets_are_recorded_masked_and_judged_as_they_are(tracing: Tracing, tmp_path: Path) -> None:
+    """What is judged has the real value; attributes, messages and names of steps in the files have none."""
+    trace = tracing.scenario("a", {}, redact=lambda text: text.replace("hunter2", "***"))
+    with trace.span("clnrm.step", {"clnrm.step.name": "say hunter2"}) as span:
+        trace.enter_step("say hunter2", span.traceparent)
+        span.set("more", "hunter2")
+        span.fail("no hunter2")
+    post(trace.environment("box", "127.0.0.1", {}))
+    trace.finish("fail", "no hunter2")
+    tracing.close()
+    assert trace.ours[0].attributes["clnrm.step.name"] == "say hunter2"
+    stored = b"".join(path.read_bytes() for path in (tmp_path / "spans").iterdir())
+    assert b"hunter2" not in stored
+    assert stored.count(b"***") >= 4
+
+
+def test_what_a_container_is_told(tracing: Tracing) -> None:
+    """Its variables name the receiver, an IPv6 address in brackets; without a way only the service's name."""
+    trace = tracing.scenario("a", {})
+    env = trace.environment("box", "fd00::1", {"OTEL_SERVICE_NAME": "mine"})
+    assert env["OTEL_EXPORTER_OTLP_ENDPOINT"].startswith(f"http://[fd00::1]:{tracing.port}/t/")
+    assert env["OTEL_SERVICE_NAME"] == "mine"
+    assert trace.environment("box", "", {"A": "b"}) == {"OTEL_SERVICE_NAME": "box", "A": "b"}
+
+
+def test_a_protocol_that_is_not_received_is_warned_of(tracing: Tracing) -> None:
+    """A program set to gRPC is named, unless it is sent elsewhere or spans are off."""
+    grpc = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    (warning,) = tracing.scenario("a", {}).warnings(grpc)
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL=grpc: spans are received over OTLP/HTTP only" in warning
+    elsewhere = {**grpc, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://own:4317"}
+    assert tracing.scenario("a", {}).warnings(elsewhere) == ()
+    assert Tracing(None, "gw0", "").scenario("a", {}).warnings(grpc) == ()
+
+
+def test_printed_spans_are_taken(tracing: Tracing) -> None:
+    """A span that a program printed counts as one that arrived; what looks like one and is none is told."""
+    trace = tracing.scenario("a", {})
+    assert trace.add_printed(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [SPAN]}]}]})) == ()
+    assert [each.name for each in trace.workload()] == ["work"]
+    (problem,) = trace.add_printed('{"trace_id": 7, "span_id": 8}')
+    assert "line 1 of the output looks like a span but is not read" in problem
+
+
+def test_a_gateway_is_allowed_and_forbidden(tracing: Tracing) -> None:
+    """A network that is left is served no longer."""
+    env = tracing.scenario("a", {}).environment("box", "127.0.0.1", {})
+    tracing.forbid("127.0.0.1")
+    with pytest.raises(OSError, match=r"reset|closed|refused|pipe"):
+        post(env)
+    tracing.allow("127.0.0.1")
+    post(env)
+
+
+def test_off_nothing_is_recorded() -> None:
+    """Without a folder every call does nothing."""
+    tracing = Tracing(None, "gw0", "")
+    trace = tracing.scenario("a", {})
+    with trace.span("clnrm.step") as span:
+        assert trace.enter_step("a", span.traceparent) == {}
+    assert (trace.ours, trace.count_ours(), list(trace.workload()), tracing.port) == ([], 0, [], 0)
+    trace.release()
+    assert trace.add_printed('{"resourceSpans": []}') == ()
+    trace.finish("pass")
+    tracing.allow("a")
+    tracing.forbid("a")
+    assert trace.problems() == ()
+    tracing.close()
