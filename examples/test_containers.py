@@ -1,0 +1,47 @@
+"""Python tests with containers of their own, under the same limits and cap as scenario files."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_clnrm.containers import Container, Containers
+
+IMAGE = "clnrm-examples/shell:1"
+
+
+def test_runs_commands(clnrm: Containers) -> None:
+    """A container lives as long as its block, and runs one command after the other."""
+    with clnrm.container(IMAGE, env={"NAME": "you"}, memory="64m", cpu=0.5) as box:
+        assert box.run("echo hello $NAME").stdout == "hello you\n"
+        assert box.run(["cat"], stdin="as it is").stdout == "as it is"
+        assert box.run("exit 3").exit_code == 3
+
+
+@pytest.mark.clnrm_limits(containers=2, memory="64m", cpu=0.5)
+def test_talks_to_a_server(clnrm: Containers) -> None:
+    """Two containers at once are reserved together, and reach each other by name."""
+    serve = ["sh", "-c", "echo served > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"]
+    with (
+        clnrm.container(
+            IMAGE, name="web", command=serve, ready={"http": ":8080/index.html"}, memory="64m", cpu=0.5
+        ),
+        clnrm.container(IMAGE, memory="64m", cpu=0.5) as client,
+    ):
+        assert client.run("wget -q -O - http://web:8080/index.html").stdout == "served\n"
+
+
+@pytest.fixture(scope="module")
+def shared(clnrm_factory: Containers) -> Iterator[Container]:
+    """Return one container for all tests of this module."""
+    with clnrm_factory.container(IMAGE, memory="64m", cpu=0.5) as box:
+        yield box
+
+
+def test_writes(shared: Container) -> None:
+    """A fixture of a wider scope keeps its container."""
+    assert shared.run("echo kept > /tmp/note").exit_code == 0
+
+
+def test_lists(shared: Container) -> None:
+    """Another test uses the same container, if both run on the same worker."""
+    assert shared.run("ls /tmp").exit_code == 0
