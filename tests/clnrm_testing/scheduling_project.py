@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from clnrm_testing.project import PYTEST_ADDOPTS
+from clnrm_testing.requirements import skip_without_xdist
+
+WORKERS = frozenset({"-n", "-d", "--tx"})
+"""Options of xdist that start workers."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,9 @@ class SchedulingProject:
         monkeypatch.setenv("PYTEST_ADDOPTS", PYTEST_ADDOPTS)
 
     def run(self, *arguments: str) -> pytest.RunResult:
-        """Run pytest; pytest-randomly only where *arguments* name its seed."""
+        """Run pytest; pytest-randomly only where *arguments* name its seed, workers only where xdist is."""
+        if WORKERS.intersection(arguments):
+            skip_without_xdist()
         self._events.write_text("", encoding="utf-8")
         plugins = ["-p", "no:clnrm", "-p", "clnrm_testing.scheduling_plugin"]
         if not any(argument.startswith("--randomly") for argument in arguments):

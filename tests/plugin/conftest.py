@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from clnrm_testing.project import PYTEST_ADDOPTS, Project
+from clnrm_testing.requirements import skip_without_xdist
 
 TESTS = Path(__file__).parents[1]
 MODES = {"no-xdist": ("-p", "no:xdist"), "n0": ("-n", "0"), "n2": ("-n", "2")}
@@ -27,9 +27,9 @@ def make_project(
     pytester.makeini("[pytest]\n")
 
     def make(mode: str) -> Project:
-        if find_spec("xdist") is None and mode != "no-xdist":
-            pytest.skip("pytest-xdist is not installed")
-        return Project(pytester, MODES[mode] if find_spec("xdist") else ())
+        if mode != "no-xdist":
+            skip_without_xdist()
+        return Project(pytester, MODES[mode])
 
     return make
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from clnrm_testing.requirements import skip_without_xdist
 
 HEAVY = {"docker", "requests", "opentelemetry", "jinja2", "msgspec", "rich"}
 
@@ -42,8 +42,8 @@ def imported(text: str) -> set[str]:
 @pytest.mark.parametrize("args", [(), ("-p", "xdist", "-n", "2")], ids=["alone", "n2"])
 def test_a_run_without_scenarios_imports_nothing_heavy(tmp_path: Path, args: tuple[str, ...]) -> None:
     """Neither the process that the user starts nor a worker imports what only scenarios need."""
-    if args and find_spec("xdist") is None:
-        pytest.skip("pytest-xdist is not installed")
+    if args:
+        skip_without_xdist()
     done = run(tmp_path, "-p", "pytest_clnrm.plugin", *args)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     names = imported(done.stderr)

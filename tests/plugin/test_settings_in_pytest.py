@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from clnrm_testing.requirements import needs_xdist
 
 from pytest_clnrm.options import SETTINGS
 from pytest_clnrm.scenario.model import Priority
@@ -144,6 +145,7 @@ def test_config_file_syntax_error(pytester: pytest.Pytester) -> None:
     result.stderr.fnmatch_lines(["ERROR: .clnrm/config.toml:2:11: *", "    enabled = yes", "              ^"])
 
 
+@needs_xdist
 def test_workers_hold_the_same(pytester: pytest.Pytester) -> None:
     """Every worker of xdist holds settings equal to the controller's, relative folders included."""
     (pytester.path / ".clnrm").mkdir()

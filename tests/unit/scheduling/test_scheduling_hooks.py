@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from clnrm_testing.requirements import needs_xdist
 
 from pytest_clnrm.errors import SlotTimeoutError
 from pytest_clnrm.scheduling.controller import StrictController
@@ -149,6 +150,7 @@ def make_config(**options: Any) -> Any:
     )
 
 
+@needs_xdist
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -169,6 +171,7 @@ def test_where_our_queue_schedules(options: dict[str, Any], expected: bool) -> N
     assert is_strict_controller(make_config(**options), "xdist") is False
 
 
+@needs_xdist
 @pytest.mark.parametrize(
     ("changes", "name"),
     [({}, "clnrm-controller"), ({"dist": "each"}, "clnrm-local"), ({"worker": True}, "clnrm-worker")],
@@ -190,6 +193,7 @@ def test_each_process_gets_its_part(tmp_path: Path, changes: dict[str, Any], nam
     assert config.names == ["clnrm-refusals", name]
 
 
+@needs_xdist
 @pytest.mark.parametrize(
     ("facts", "autoscale", "expected"),
     [
@@ -202,7 +206,6 @@ def test_ordinary_session_is_left_to_xdist(
     tmp_path: Path, facts: ItemFacts, autoscale: Autoscale | None, expected: str
 ) -> None:
     """Without demands, priorities and elastic workers, xdist's own scheduling does the work."""
-    pytest.importorskip("xdist")
     write_facts(tmp_path, [facts])
     gate: Any = None
     controller = StrictController(tmp_path, lambda wake: gate, autoscale)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from clnrm_testing.requirements import needs_xdist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -132,6 +133,7 @@ def dsession(make_node: Callable[[str], Any]) -> Any:
     )
 
 
+@needs_xdist
 def test_growing_one_at_a_time_to_a_goal(dsession: Any, make_node: Callable[[str], Any]) -> None:
     """Each event starts one worker until the goal is reached; a new goal is set when all take part."""
     adjust = ElasticWorkers(dsession, Autoscale(1, 8))
@@ -144,6 +146,7 @@ def test_growing_one_at_a_time_to_a_goal(dsession: Any, make_node: Callable[[str
     assert len(dsession.started) == 3
 
 
+@needs_xdist
 def test_worker_that_died_on_its_start_does_not_count(dsession: Any, make_node: Callable[[str], Any]) -> None:
     """A worker that is gone is not waited for."""
     adjust = ElasticWorkers(dsession, Autoscale(1, 2))
