@@ -13,9 +13,10 @@ import pytest
 
 from pytest_clnrm import fixtures, markers
 from pytest_clnrm.collection import is_scenario
+from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.runtime import Current, Runtime
 from pytest_clnrm.scheduling.install import install, install_order, is_strict_controller
-from pytest_clnrm.scheduling.tickets import lease_of
+from pytest_clnrm.scheduling.tickets import TICKET, lease_of
 
 if TYPE_CHECKING:
     from pytest_clnrm.admitting import LedgerGate
@@ -45,6 +46,7 @@ class Admissions:
 
     def install(self, config: pytest.Config, tell: TellQueue | None) -> None:
         """Register what this process needs to order, schedule and admit."""
+        self._config = config
         settings = self.runtime.settings
         if settings.enabled:
             install_order(config, self.priority_of)
@@ -134,7 +136,7 @@ class Admissions:
         from pytest_clnrm.scheduling.facts import ItemFacts
 
         priority, demand = self._found[item]
-        return ItemFacts(priority=priority, demand=demand)
+        return ItemFacts(priority=priority, demand=demand, specification=_specification_of(item))
 
     def demands(self, item: pytest.Item) -> bool:
         """Tell whether an item needs a reservation."""
@@ -156,6 +158,34 @@ class Admissions:
         )
         return (yield)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Remove the idle containers whose room this item's reservation took."""
+        ticket = item.stash.get(TICKET, None)
+        if ticket is None or not ticket.remove:
+            return
+        try:
+            self.runtime.shelf().remove(ticket.remove)
+        except ClnrmError as error:
+            pytest.fail(f"the room that was reserved is not free: {error}", pytrace=False)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what is left under an item's reservation, before that is given back."""
+        data = getattr(report, "clnrm_leftover", None)
+        if data is not None and self._reserves():
+            from pytest_clnrm.shelf import Leftover
+
+            leftover = Leftover.from_data(data)
+            self.runtime.leftovers[leftover.lease] = leftover
+
+    def _reserves(self) -> bool:
+        """Tell whether this process, and no controller, has reserved for its items."""
+        return self._config.pluginmanager.hasplugin("clnrm-local") or self._gate is not None
+
+    def worker_ended(self, worker: str) -> None:
+        """Give back what a worker had: its containers are gone."""
+        self.runtime.idle.forget_worker(worker)
+
     def _make_gate(self, wake: Callable[[], None]) -> LedgerGate:
         from pytest_clnrm.admitting import LedgerGate
 
@@ -174,4 +204,10 @@ class Admissions:
             priority=self.priority_of(item),
             index=item.session.items.index(item),
             label=item.nodeid,
+            specification=_specification_of(item),
         )
+
+
+def _specification_of(item: pytest.Item) -> str | None:
+    """Return what is equal for items that may use the same containers, None where none may."""
+    return item.specification() if is_scenario(item) else None  # type: ignore[attr-defined]

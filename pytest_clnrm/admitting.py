@@ -43,9 +43,17 @@ WITHOUT_LEASE = ""
 
 @contextmanager
 def reserving(
-    runtime: Runtime, demand: Mapping[str, Any], *, priority: int, index: int, label: str
+    runtime: Runtime,
+    demand: Mapping[str, Any],
+    *,
+    priority: int,
+    index: int,
+    label: str,
+    specification: str | None = None,
 ) -> Iterator[Admission]:
     """Wait for a reservation in this process, and give it back at the end.
+
+    :param specification: of its containers; idle ones of the same are used again.
 
     :raises AdmissionError: if it will never be granted.
     """
@@ -55,12 +63,23 @@ def reserving(
     with _as_admission_errors():
         ledger = _ledger(runtime)
         if ledger is not None:
-            lease = _reserve(runtime, ledger, Demand(**demand), priority=priority, index=index, label=label)
+            wanted = runtime.idle.wanted(runtime.worker, specification)
+            lease = _reserve(
+                runtime,
+                ledger,
+                Demand(**demand),
+                priority=priority,
+                index=index,
+                label=label,
+                takes=wanted,
+            )
     if ledger is None:
         yield Admission(lease=WITHOUT_LEASE)
         return
     try:
-        yield Admission(lease=lease.id, waited_s=time.monotonic() - asked_s)
+        taken = runtime.idle.taken_by(lease, wanted)
+        waited_s = time.monotonic() - asked_s
+        yield Admission(lease=lease.id, waited_s=waited_s, reuse=taken.reuse, remove=taken.remove)
     finally:
         _give_back(lease, runtime)
 
@@ -91,7 +110,14 @@ def _ledger(runtime: Runtime) -> Ledger | None:
 
 
 def _reserve(
-    runtime: Runtime, ledger: Ledger, demand: Demand, *, priority: int, index: int, label: str
+    runtime: Runtime,
+    ledger: Ledger,
+    demand: Demand,
+    *,
+    priority: int,
+    index: int,
+    label: str,
+    takes: tuple[str, ...] = (),
 ) -> Lease:
     """Wait for a reservation, for all to see."""
     with runtime.board.during("slot"):
@@ -100,6 +126,7 @@ def _reserve(
             priority=priority,
             index=index,
             label=label,
+            takes=takes,
             timeout_s=runtime.settings.slot_timeout_s,
             on_wait=partial(_note_wait, runtime),
         )
@@ -111,13 +138,15 @@ def _note_wait(runtime: Runtime, waiting: Waiting) -> None:
 
 
 def _give_back(lease: Lease, runtime: Runtime) -> None:
-    """Give a reservation back, or let it count on for the containers that are kept under it.
+    """Give a reservation back, or let it count on for the containers that are kept, or idle, under it.
 
     If the ledger cannot take it, it is owed: else whoever reserves next would wait for it for ever.
     """
     give: Callable[[], None] = lease.release
     if lease.id in runtime.kept:
         give = partial(lease.ledger.keep, lease)
+    elif (leftover := runtime.leftovers.pop(lease.id, None)) is not None:
+        give = partial(runtime.idle.add, lease, leftover)
     try:
         give()
     except LedgerError:
@@ -157,6 +186,9 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
     )
     runtime.held.append(demand)
     try:
+        taken = runtime.idle.taken_by(lease, ())
+        if taken.remove:
+            runtime.shelf().remove(taken.remove)
         yield lease.id
     finally:
         runtime.held.remove(demand)
@@ -172,6 +204,7 @@ class LedgerGate:
     def __init__(self, runtime: Runtime, wake: Callable[[], None]) -> None:
         self._runtime = runtime
         self._wake = wake
+        self._idle = runtime.idle
         self._tickets: dict[int, Ticket] = {}
         self._leases: dict[str, Lease] = {}
         self._asked = threading.Event()
@@ -179,21 +212,37 @@ class LedgerGate:
         self._watcher: threading.Thread | None = None
         self._bell: tuple[int, int] | None = None
 
-    def try_admit(self, index: int, priority: int, demand: Mapping[str, Any]) -> Admission | None:
+    def serves(self, worker: str, specification: str | None) -> bool:
+        """Tell whether *worker* has idle containers of *specification*."""
+        return bool(self._idle.wanted(worker, specification))
+
+    def try_admit(
+        self,
+        index: int,
+        priority: int,
+        demand: Mapping[str, Any],
+        *,
+        worker: str = "",
+        specification: str | None = None,
+    ) -> Admission | None:
         """Reserve for the item at *index*, or return None: it has to wait.
+
+        :param worker: who would run it; its idle containers of the same *specification* are used again.
 
         :raises AdmissionError: if it will never be granted.
         """
         try:
             with _as_admission_errors():
-                return self._ask(index, priority, demand)
+                return self._ask(index, priority, demand, self._idle.wanted(worker, specification))
         except AdmissionError:
             self._forget(index)
             raise
         finally:
             self._asked.set()
 
-    def _ask(self, index: int, priority: int, demand: Mapping[str, Any]) -> Admission | None:
+    def _ask(
+        self, index: int, priority: int, demand: Mapping[str, Any], wanted: tuple[str, ...]
+    ) -> Admission | None:
         from pytest_clnrm.admission.demand import Demand
 
         ledger = _ledger(self._runtime)
@@ -201,14 +250,18 @@ class LedgerGate:
             return Admission(lease=WITHOUT_LEASE)
         ticket = self._tickets.get(index)
         if ticket is None:
-            ticket = ledger.enqueue(Demand(**demand), priority=priority, index=index, label=f"item {index}")
+            ticket = ledger.enqueue(
+                Demand(**demand), priority=priority, index=index, label=f"item {index}", takes=wanted
+            )
             self._tickets[index] = ticket
             self._watch(ledger)
         lease = ledger.claim(ticket)
         if lease is not None:
             del self._tickets[index]
             self._leases[lease.id] = lease
-            return Admission(lease=lease.id, waited_s=time.monotonic() - ticket.since_s)
+            taken = self._idle.taken_by(lease, wanted)
+            waited_s = time.monotonic() - ticket.since_s
+            return Admission(lease=lease.id, waited_s=waited_s, reuse=taken.reuse, remove=taken.remove)
         if self._left_s(ticket) <= 0:
             raise SlotTimeoutError(f"{ledger.waiting(ticket).describe()} (--clnrm-slot-timeout)")
         return None

@@ -83,7 +83,7 @@ class Container:
             self.id,
             ExecSpec(
                 argv=("sh", "-c", command) if isinstance(command, str) else tuple(command),
-                env=dict(env or {}),
+                env={**self._running.env, **(env or {})},
                 workdir=workdir,
                 user=user,
                 stdin=stdin.encode() if isinstance(stdin, str) else stdin,

@@ -5,7 +5,8 @@ Scenarios and the ``clnrm`` fixture start their containers here, so both hold to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING
 from pytest_clnrm.engine.api import ContainerSpec, ImageFacts, Mount
 from pytest_clnrm.engine.ready import wait_ready
 from pytest_clnrm.engine.services import KEEP_ALIVE, effective_command
+from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.labels import image_labels, limit_labels
+from pytest_clnrm.proof import why_never
 from pytest_clnrm.scenario.model import Limits, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pytest_clnrm.engine.api import Engine
     from pytest_clnrm.runtime import Runtime
     from pytest_clnrm.settings import Settings
     from pytest_clnrm.tracing import ScenarioTrace
@@ -34,7 +38,12 @@ class Running:
     """A container of ours.
 
     :param image: what it was made of.
-    :param keeps_alive: it runs no service, only waits for commands.
+    :param spec: how it was made.
+    :param env: what the commands in it get beside what it was made with.
+    :param created_s: ``time.monotonic()`` of its creation.
+    :param reused: it has served another scenario before.
+    :param seen: how it looked when it was new, if it may be reused.
+    :param alone: why it is never reused, "" if it may be.
     """
 
     id: str
@@ -42,7 +51,21 @@ class Running:
     service: Service
     limits: Limits
     image: ImageFacts
-    keeps_alive: bool
+    spec: ContainerSpec
+    env: Mapping[str, str]
+    created_s: float
+    reused: bool = False
+    seen: Mapping[str, str] = field(default_factory=dict)
+    alone: str = ""
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Tell whether it runs no service, and only waits for commands."""
+        return self.spec.command == KEEP_ALIVE
+
+    def serves(self, other: ContainerSpec) -> bool:
+        """Tell whether it is such as *other* describes, whatever it is called."""
+        return replace(other, name=self.spec.name, labels=self.spec.labels) == self.spec
 
 
 def effective_limits(settings: Settings, service: Service) -> Limits:
@@ -83,13 +106,18 @@ def launch(
     deadline_s: float,
     on_created: Callable[[Running], None],
     trace: ScenarioTrace,
+    idle: Running | None = None,
+    may_be_reused: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Create and start the container of *service*, and wait until it is ready.
 
     :param deadline_s: ``time.monotonic()`` moment at which the time is over.
-    :param on_created: gets the container as soon as there is one to be removed.
+    :param on_created: gets the container as soon as there is one to be removed, and again once it is known
+        how it looks.
     :param trace: gets our spans of it, and makes its programs export theirs.
+    :param idle: used in place of a new one if it is of the same specification, else removed.
+    :param may_be_reused: look at a new one, so that it can be proven later that it has not changed.
     :param cancelled: tells that the wait is in vain.
     :raises ClnrmError: if it cannot be created or started, or is not ready.
     """
@@ -97,33 +125,56 @@ def launch(
     limits = effective_limits(runtime.settings, service)
     networks = _networks(runtime, service)
     gateway = runtime.gateway() if networks else ""
+    spec = _spec(service, image, limits, name=name, labels=labels, networks=networks, gateway=gateway)
     env = trace.environment(service.name, gateway, service.env)
-    spec = _spec(
-        service, image, limits, name=name, labels=labels, env=env, networks=networks, gateway=gateway
-    )
+    if spec.command == KEEP_ALIVE:
+        # It may outlive the scenario, whose they are: each command gets them instead.
+        env = {key: value for key, value in env.items() if key not in service.env}
+    else:
+        spec, env = replace(spec, env=env), {}
+    if idle is not None and not idle.serves(spec):
+        engine.remove([idle.id])
+        idle = None
+    if idle is not None:
+        running = replace(idle, service=service, image=image, env=env, reused=True)
+        on_created(running)
     about = {"container.name": name, "container.image.name": image.reference, "clnrm.service": service.name}
-    with trace.span("clnrm.container.create", about) as span:
-        container = engine.create_container(spec)
-        span.set("container.id", container)
-        span.set("container.runtime.name", engine.facts.kind)
-    on_created(
-        Running(
+    if idle is None:
+        with trace.span("clnrm.container.create", about) as span:
+            container = engine.create_container(spec)
+            span.set("container.id", container)
+            span.set("container.runtime.name", engine.facts.kind)
+        running = Running(
             id=container,
             name=name,
             service=service,
             limits=limits,
             image=image,
-            keeps_alive=spec.command == KEEP_ALIVE,
+            spec=spec,
+            env=env,
+            created_s=time.monotonic(),
+            alone=why_never(service, image, spec) if may_be_reused else "pool off",
         )
-    )
+        on_created(running)
     runtime.board.count(1, limits.memory_bytes or 0)
-    about["container.id"] = container
+    about = {**about, "container.name": running.name, "container.id": running.id}
     with runtime.board.starting(service.name):
-        with trace.span("clnrm.container.start", about):
-            engine.start(container)
+        if idle is None:
+            with trace.span("clnrm.container.start", about):
+                engine.start(running.id)
+            if not running.alone:
+                on_created(_looked_at(engine, running))
         if service.ready is not None:
             with trace.span("clnrm.container.ready", about):
-                wait_ready(engine, container, service, deadline_s=deadline_s, cancelled=cancelled)
+                wait_ready(engine, running.id, service, env=env, deadline_s=deadline_s, cancelled=cancelled)
+
+
+def _looked_at(engine: Engine, running: Running) -> Running:
+    """Return a new container with how it looks, or why that cannot be told."""
+    try:
+        return replace(running, seen=engine.observe(running.id, scratch=running.spec.tmpfs, thorough=False))
+    except ContainerError as error:
+        return replace(running, alone=str(error))
 
 
 def _networks(runtime: Runtime, service: Service) -> tuple[str, ...]:
@@ -141,7 +192,6 @@ def _spec(
     *,
     name: str,
     labels: Mapping[str, str],
-    env: Mapping[str, str],
     networks: tuple[str, ...],
     gateway: str,
 ) -> ContainerSpec:
@@ -153,7 +203,7 @@ def _spec(
         image=image.id,
         command=command,
         replace_entrypoint=replace_entrypoint,
-        env=env,
+        env=service.env,
         workdir=service.workdir,
         user=service.user,
         memory_bytes=limits.memory_bytes or 0,

@@ -26,6 +26,7 @@ from pytest_clnrm.run import ScenarioRun
 from pytest_clnrm.scenario.loading import LoadOptions, load, locate
 from pytest_clnrm.scheduling.tickets import TICKET, lease_of
 from pytest_clnrm.session import payload
+from pytest_clnrm.specification import specification_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.runtime import Runtime
     from pytest_clnrm.scenario.model import KeyPath, Priority, Scenario
+    from pytest_clnrm.shelf import Leftover
 
 __all__ = ["ScenarioFailedError", "ScenarioFile", "ScenarioItem"]
 
@@ -109,6 +111,7 @@ class ScenarioItem(pytest.Item):
         self.refused: EngineUnavailableError | None = None
         self.kept: tuple[str, ...] = ()
         self._run: ScenarioRun | None = None
+        self._leftover: Leftover | None = None
         parent = self.parent
         assert isinstance(parent, ScenarioFile)  # noqa: S101 (a scenario is collected by its file only)
         self._file = parent
@@ -140,6 +143,10 @@ class ScenarioItem(pytest.Item):
             "gpus": sum(each.gpus or 0 for each in limits),
         }
 
+    def specification(self) -> str | None:
+        """Return what is equal for scenarios that may use the same containers, None if it uses none again."""
+        return specification_of(self.runtime.settings, self.scenario)
+
     def reportinfo(self) -> tuple[Path, int, str]:
         """Return path, 0-based line and name, for headings and JUnit."""
         return self.path, max(0, self.scenario.line - 1), self.name
@@ -155,6 +162,7 @@ class ScenarioItem(pytest.Item):
             file=self._file.shown_path(),
             priority=self.priority,
             slot_wait_s=ticket.waited_s if ticket else 0.0,
+            reuse=ticket.reuse if ticket else (),
             locate=self._locate,
             on_output=_echo if self.config.getoption("capture") == "no" else None,
             redactor=self._redactor,
@@ -188,6 +196,7 @@ class ScenarioItem(pytest.Item):
         run, self._run = self._run, None
         if run is not None:
             self.kept = run.clean_up()
+            self._leftover = run.leftover
 
     def _locate(self, at: KeyPath) -> tuple[int, int]:
         return locate(str(self.path), at)
@@ -235,6 +244,9 @@ class ScenarioItem(pytest.Item):
             # pytest asks an item how to show the failure of its call, but shows those of setup itself.
             report.longrepr = self.repr_failure(call.excinfo)
         self._hide_secrets(report)
+        leftover, self._leftover = self._leftover, None
+        if leftover is not None:
+            report.clnrm_leftover = leftover.to_data()  # type: ignore[attr-defined]
         if report.when != "call" and report.passed and not self.kept:
             return
         outcome = report.outcome

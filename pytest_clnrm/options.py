@@ -188,6 +188,15 @@ SETTINGS: tuple[Setting, ...] = (
         default="never",
     ),
     Setting(
+        name="pool",
+        field="pool",
+        parse=values.choice("a way to pool containers", "proven", "off"),
+        metavar="proven|off",
+        help="Whether a container serves another scenario of the same specification: proven means only if "
+        "it is shown to be unchanged",
+        default="proven",
+    ),
+    Setting(
         name="spans",
         field="collect_spans",
         parse=values.on_off,
@@ -275,6 +284,14 @@ SETTINGS: tuple[Setting, ...] = (
         parse=values.choice("a scheduler", "strict", "xdist"),
         help="How items go to xdist's workers: strict or xdist (strictly by priority, or as xdist does)",
         default="strict",
+    ),
+    Setting(
+        name="pool_size",
+        field="pool_size",
+        parse=values.count,
+        help="How many scenarios' containers each worker keeps for the next ones, at most; they count as "
+        "running ones do, but give way to whatever waits for room",
+        default="1",
     ),
     Setting(
         name="ledger_dir",

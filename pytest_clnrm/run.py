@@ -17,9 +17,12 @@ from pytest_clnrm.engine.services import start_in_order
 from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError
 from pytest_clnrm.expect.spans import judge_spans, satisfied_early
 from pytest_clnrm.launch import Running, find_image, launch
+from pytest_clnrm.proof import why_unclean
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.scenario.model import Scenario, Service, Step
+from pytest_clnrm.shelf import Leftover
+from pytest_clnrm.specification import specification_of
 from pytest_clnrm.steps import StepRunner
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ class ScenarioRun:
     :param file: the scenario's file as it is to be shown.
     :param slot_wait_s: seconds that its reservation was waited for.
     :param locate: finds line and column of a key path in the scenario's file.
+    :param reuse: ids of the leases whose idle containers are used.
     :param on_output: gets the output of each step as it arrives.
     :param redactor: hides the scenario's secrets in all that leaves the run; gets those that steps capture.
     """
@@ -56,6 +60,7 @@ class ScenarioRun:
     file: str
     priority: Priority
     locate: Callable[[KeyPath], tuple[int, int]]
+    reuse: tuple[str, ...] = ()
     on_output: OnStepOutput | None = None
     slot_wait_s: float = 0.0
     redactor: Redactor = field(default_factory=Redactor)
@@ -67,7 +72,9 @@ class ScenarioRun:
     _failures: list[Failure] = field(default_factory=list)
     _facts: list[ContainerFacts] = field(default_factory=list)
     _failed: bool = False
+    _proven: dict[str, Running] = field(default_factory=dict)
     _trace: ScenarioTrace = field(init=False)
+    leftover: Leftover | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         captures_secrets = any(map(_captures_secrets, self.scenario.steps))
@@ -122,6 +129,8 @@ class ScenarioRun:
             self._look_at_containers()
             if not self._failures and self.scenario.expect:
                 self._failures += self._judge_spans(deadline_s)
+            if not self._failures:
+                self._prove()
         except ScenarioTimeoutError as error:
             self._add_error(self._timeout_message(timeout_s, str(error)))
         except ClnrmError as error:
@@ -148,6 +157,9 @@ class ScenarioRun:
         stem = self.runtime.next_name()
         labels = self.runtime.labels(self.nodeid)
 
+        pooled = self.runtime.settings.pool == "proven"
+        idle = self.runtime.shelf().take(self.reuse) if self.reuse else {}
+
         def created(container: Running) -> None:
             self._containers[container.service.name] = container
 
@@ -161,6 +173,8 @@ class ScenarioRun:
                 deadline_s=deadline_s,
                 on_created=created,
                 trace=self._trace,
+                idle=idle.get(service.name),
+                may_be_reused=pooled,
                 cancelled=cancelled,
             )
 
@@ -184,7 +198,7 @@ class ScenarioRun:
         for step in steps:
             container = self._containers[step.service]
             self.runtime.board.at("step", step.name)
-            result, error = runner.run(step, container.id, container.limits)
+            result, error = runner.run(step, container)
             self._steps.append(result)
             self._failures += result.failures
             if len(self._steps) > last_secret:
@@ -268,6 +282,20 @@ class ScenarioRun:
             with self._trace.span("clnrm.container.stop", {"container.name": container.name}):
                 self.runtime.engine().stop(container.id, grace_s=STOP_GRACE_S)
 
+    def _prove(self) -> None:
+        """Find out which containers are as they were when they were new, and note why the others are not."""
+        for at, facts in enumerate(self._facts):
+            container = self._containers[facts.service]
+            why_not = container.alone
+            if not why_not:
+                self.runtime.board.at("cleanup")
+                with self._trace.span("clnrm.container.prove", {"container.name": container.name}) as span:
+                    why_not = why_unclean(self.runtime.engine(), container)
+                    span.set("clnrm.container.unclean", why_not or None)
+            if not why_not:
+                self._proven[facts.service] = container
+            self._facts[at] = replace(facts, reuse=why_not)
+
     def _look_at_containers(self) -> None:
         """Note what the engine tells of the containers, once, before services are stopped."""
         if not self._facts:
@@ -282,6 +310,7 @@ class ScenarioRun:
             image=container.image.reference,
             memory_bytes=container.limits.memory_bytes or 0,
             cpus=container.limits.cpus or 0.0,
+            reused=container.reused,
         )
         # What the engine cannot tell any more must not hide what went wrong.
         with contextlib.suppress(ClnrmError):
@@ -290,7 +319,10 @@ class ScenarioRun:
                 facts,
                 oom_killed=state.oom_killed,
                 exit_code=state.exit_code,
-                peak_memory_bytes=engine.peak_memory_bytes(container.id) if state.running else None,
+                # A reused container's is that of all it has served.
+                peak_memory_bytes=engine.peak_memory_bytes(container.id)
+                if state.running and not container.reused
+                else None,
             )
         return facts
 
@@ -370,9 +402,25 @@ class ScenarioRun:
             ids = [container.id for container in containers]
             self.runtime.keep(ids if network is None else [*ids, network])
             return tuple(container.name for container in containers)
-        if containers:
+        if containers and not self._leave(containers):
             self.runtime.engine().remove([container.id for container in containers])
         return ()
+
+    def _leave(self, containers: Sequence[Running]) -> bool:
+        """Leave a passed scenario's containers under its lease; return False if that cannot be."""
+        lease = self.runtime.current().lease if self.runtime.current is not None else ""
+        if self._failed or not lease:
+            return False
+        proven, self._proven = self._proven, {}
+        self.leftover = Leftover(
+            lease=lease,
+            worker=self.runtime.worker,
+            specification=specification_of(self.runtime.settings, self.scenario) or "" if proven else "",
+            containers=tuple(container.id for container in containers),
+        )
+        others = [each.id for each in containers if each.service.name not in proven]
+        self.runtime.shelf().put(lease, proven, others)
+        return True
 
 
 def _captures_secrets(step: Step) -> bool:

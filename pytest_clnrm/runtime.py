@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import ClnrmError, EngineUnavailableError
+from pytest_clnrm.idle import IdleLeases
 from pytest_clnrm.settings import check_against_engine
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine, EngineFacts
     from pytest_clnrm.monitor.board import Board
     from pytest_clnrm.settings import Settings
+    from pytest_clnrm.shelf import Leftover, Shelf
     from pytest_clnrm.tracing import Tracing
 
 __all__ = ["Current", "Runtime", "new_session_id"]
@@ -66,6 +68,8 @@ class Runtime:
     :param owed: what gives back what the ledger could not take back so far.
     :param before_ledger: called once, before the ledger is opened.
     :param kept: ids of leases whose containers are kept.
+    :param leftovers: of leases that are still to be given back, by their ids: what is left under them.
+    :param idle: the idle leases of this process.
     :param run_folder: returns the run's own folder.
     :param traceparent: of the session's span.
     """
@@ -80,6 +84,8 @@ class Runtime:
     owed: list[Callable[[], None]] = field(default_factory=list)
     before_ledger: Callable[[], None] | None = None
     kept: set[str] = field(default_factory=set)
+    leftovers: dict[str, Leftover] = field(default_factory=dict)
+    idle: IdleLeases = field(default_factory=IdleLeases)
     engine_is_own: bool = False
     run_folder: Callable[[], Path] | None = None
     traceparent: str = ""
@@ -90,6 +96,7 @@ class Runtime:
     _cleaner: Cleaner | None = None
     _refused: EngineUnavailableError | None = None
     _tracing: Tracing | None = None
+    _shelf: Shelf | None = None
     _network: str | None = None
     _gateway: str = ""
     _networks_used: int = 0
@@ -213,6 +220,21 @@ class Runtime:
             if self._cleaner is None:
                 self._cleaner = Cleaner(self.folder(), engine)
             return self._cleaner
+
+    def shelf(self) -> Shelf:
+        """Return what holds the containers of this process that outlive their scenarios.
+
+        :raises EngineUnavailableError: if no engine can be used.
+        """
+        from pytest_clnrm.shelf import Shelf
+
+        if self._shelf is None:
+            self._shelf = Shelf(self.engine(), self._release, size=self.settings.pool_size)
+        return self._shelf
+
+    def _release(self, lease: str) -> None:
+        """Give back a lease of this run, whichever of its processes has reserved it."""
+        self.ledger().adopt(lease).release()
 
     def keep(self, objects: Iterable[str]) -> None:
         """Leave objects on the engine beyond the run's end; the item's lease goes on counting them.
@@ -339,6 +361,10 @@ class Runtime:
         """Remove the network, stop owning leases, and give up the engine."""
         if self._tracing is not None:
             self._tracing.close()
+        shelf, self._shelf = self._shelf, None
+        if shelf is not None:
+            shelf.close()
+        self.idle.close()
         engine, self._engine = self._engine, None
         if engine is None:
             return

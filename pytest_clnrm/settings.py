@@ -59,6 +59,8 @@ class Settings:
     :param autoscale: the least and the most workers, None for a fixed number.
     :param slot_timeout_s: None to wait as long as it takes.
     :param otlp_endpoint: collector of the run's trace, None for that of the environment.
+    :param pool: whether containers that are proven to be unchanged serve further scenarios.
+    :param pool_size: how many scenarios' containers each process keeps for that.
     :param ledger_dir: absolute; None for the user's runtime folder.
     :param slow_after_s: when a log is told of what waits or runs, where workers are shown.
     :param origins: field -> what set it (``--clnrm-memory``, ``pytest.ini:3: clnrm_memory``); a field
@@ -93,6 +95,8 @@ class Settings:
     slot_timeout_s: float | None = None
     otlp_endpoint: str | None = None
     scheduler: Literal["strict", "xdist"] = "strict"
+    pool: Literal["proven", "off"] = "proven"
+    pool_size: int = 1
     ledger_dir: Path | None = None
     show_workers: bool = False
     slow_after_s: float = 30.0

@@ -20,7 +20,8 @@ from pytest_clnrm.scenario.templating import TemplateError, bind_step
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine
-    from pytest_clnrm.scenario.model import KeyPath, Limits, Scenario, Step
+    from pytest_clnrm.launch import Running
+    from pytest_clnrm.scenario.model import KeyPath, Scenario, Step
     from pytest_clnrm.tracing import ScenarioTrace
 
 __all__ = ["OnStepOutput", "StepRunner"]
@@ -66,7 +67,7 @@ class StepRunner:
     on_output: OnStepOutput | None = None
     captured: dict[str, str] = field(default_factory=dict)
 
-    def run(self, step: Step, container: str, limits: Limits) -> tuple[StepResult, ClnrmError | None]:
+    def run(self, step: Step, container: Running) -> tuple[StepResult, ClnrmError | None]:
         """Run *step*, again while it fails and may be retried.
 
         :return: what it did, and the error after which no further step can run, if there is one.
@@ -79,7 +80,7 @@ class StepRunner:
             bound = self._bind(step)
             while True:
                 attempts += 1
-                attempt = self._attempt(bound, container, limits)
+                attempt = self._attempt(bound, container)
                 lost = attempt.outcome.container_lost or attempt.outcome.still_running
                 if not attempt.failures or attempts > step.retry.times or lost:
                     break
@@ -101,19 +102,19 @@ class StepRunner:
         except TemplateError as error:
             raise ContainerError(f"{self.where(step.at)}: step {step.name!r}: {error}") from error
 
-    def _attempt(self, step: Step, container: str, limits: Limits) -> _Attempt:
+    def _attempt(self, step: Step, container: Running) -> _Attempt:
         """Run *step* once, within a span of its own."""
         about = {"clnrm.step.name": step.name, "clnrm.service": step.service}
         with self.trace.span("clnrm.step", about, kind="client") as span:
-            env = {**self.trace.enter_step(step.name, span.traceparent), **step.env}
-            attempt = self._try(replace(step, env=env), container, limits)
+            env = self.trace.enter_step(step.name, span.traceparent, given=container.env, own=step.env)
+            attempt = self._try(replace(step, env=env), container)
             span.set("process.exit.code", attempt.outcome.exit_code)
             if attempt.failures:
                 timed_out = attempt.outcome.timed_out
                 span.fail(attempt.failures[0].message, "timeout" if timed_out else "failed")
             return attempt
 
-    def _try(self, step: Step, container: str, limits: Limits) -> _Attempt:
+    def _try(self, step: Step, container: Running) -> _Attempt:
         outputs = {"stdout": BoundedOutput(), "stderr": BoundedOutput()}
         live = None if self.on_output is None else _Live(step, self.on_output, self.redactor)
 
@@ -126,7 +127,7 @@ class StepRunner:
         if step.timeout_s is not None:
             own_deadline_s = min(self.deadline_s, time.monotonic() + step.timeout_s)
         outcome = self.engine.exec(
-            container,
+            container.id,
             ExecSpec(
                 argv=("sh", "-c", step.run) if isinstance(step.run, str) else step.run,
                 env=step.env,
@@ -139,12 +140,12 @@ class StepRunner:
         )
         if outcome.still_running:
             # Without a shell nothing in the container can end them: they end with it.
-            self.engine.remove([container])
+            self.engine.remove([container.id])
         stdout, stderr = outputs["stdout"], outputs["stderr"]
         self._learn_secrets(step, stdout, stderr)
         if live is not None:
             live.close()
-        broken = self._broken(step, outcome, container, limits)
+        broken = self._broken(step, outcome, container)
         if broken is not None:
             return _Attempt(outcome=outcome, stdout=stdout, stderr=stderr, failures=(broken,), captured={})
         failures = judge_step(
@@ -193,11 +194,11 @@ class StepRunner:
             step=step.name,
         )
 
-    def _broken(self, step: Step, outcome: ExecOutcome, container: str, limits: Limits) -> Failure | None:
+    def _broken(self, step: Step, outcome: ExecOutcome, container: Running) -> Failure | None:
         """Return why the step did not come to an end of its own, None if it did."""
         where = self.where(step.at)
         if outcome.oom:
-            limit_mb = (limits.memory_bytes or 0) // MEGABYTE
+            limit_mb = (container.limits.memory_bytes or 0) // MEGABYTE
             return Failure(
                 kind="error",
                 message=f"step {step.name!r} ran out of memory: the container of service {step.service!r} is "
@@ -209,7 +210,7 @@ class StepRunner:
             return Failure(
                 kind="error",
                 message=f"step {step.name!r}: the container of service {step.service!r} has ended"
-                f"{self._why_ended(container)}",
+                f"{self._why_ended(container.id)}",
                 where=where,
                 step=step.name,
             )

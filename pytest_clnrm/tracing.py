@@ -235,11 +235,17 @@ class ScenarioTrace:
         endpoint = f"http://{host}:{self._tracing.port}"
         return merged(environment(endpoint, self.inbox.token, self._nodeid, service), own)
 
-    def enter_step(self, name: str, traceparent: str) -> dict[str, str]:
-        """Note that a step starts, and return its variables."""
+    def enter_step(
+        self, name: str, traceparent: str, *, given: Mapping[str, str], own: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Note that a step starts, and return its variables.
+
+        :param given: what all commands in its container get.
+        :param own: what the step sets itself, which wins.
+        """
         if self.inbox is not None:
             self.inbox.enter_step(str(self._shown(name)), traceparent)
-        return {"TRACEPARENT": traceparent} if traceparent else {}
+        return merged({**given, **({"TRACEPARENT": traceparent} if traceparent else {})}, own)
 
     def add_printed(self, text: str) -> tuple[str, ...]:
         """Take the spans that a program printed as JSON lines, and return what is wrong with them."""

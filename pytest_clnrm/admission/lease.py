@@ -16,7 +16,10 @@ __all__ = ["DeadLease", "Found", "Lease", "Ticket"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """A place in the queue; ``id`` becomes the id of the lease."""
+    """A place in the queue; ``id`` becomes the id of the lease.
+
+    :param takes: ids of idle leases of the same run whose containers are wanted.
+    """
 
     id: str
     demand: Demand
@@ -24,13 +27,15 @@ class Ticket:
     index: int
     label: str
     since_s: float
+    takes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """Room that this process holds until it gives it back.
 
-    :param evicted: idle leases whose room it took: their containers have to be removed before it is used.
+    :param evicted: idle leases whose room it took: their containers have to be removed before it is used,
+        but for those of leases that were asked for.
     """
 
     id: str

@@ -111,6 +111,7 @@ class Ledger:
         priority: int,
         index: int,
         label: str = "",
+        takes: tuple[str, ...] = (),
         timeout_s: float | None = None,
         on_wait: OnWait | None = None,
     ) -> Lease:
@@ -118,6 +119,7 @@ class Ledger:
 
         :param priority: smaller goes first.
         :param index: place in the run's collection.
+        :param takes: ids of idle leases of this run whose room it takes before any other's.
         :param timeout_s: give up after that long; None to wait as long as it takes.
         :param on_wait: called when the waiting begins, and whenever it goes on after a look.
 
@@ -125,7 +127,7 @@ class Ledger:
         :raises SlotTimeoutError: after *timeout_s*.
         :raises LedgerError: if the ledger cannot be used.
         """
-        ticket = self._ticket(demand, priority, index, label)
+        ticket = self._ticket(demand, priority, index, label, takes)
         wakeup = self._me.new_wakeup(ticket.id)
         try:
             while (lease := self._claim(ticket, wakeup)) is None:
@@ -146,12 +148,16 @@ class Ledger:
         """
         return self._claim(self._ticket(demand, priority, index, label), None)
 
-    def enqueue(self, demand: Demand, *, priority: int, index: int, label: str = "") -> Ticket:
+    def enqueue(
+        self, demand: Demand, *, priority: int, index: int, label: str = "", takes: tuple[str, ...] = ()
+    ) -> Ticket:
         """Queue up without waiting; ask with :meth:`claim` when :attr:`wakeup_fd` can be read.
+
+        :param takes: as :meth:`reserve` has it.
 
         :raises DemandTooLargeError: if the run's budget can never hold it.
         """
-        ticket = self._ticket(demand, priority, index, label)
+        ticket = self._ticket(demand, priority, index, label, takes)
         with self._me.change() as draft:
             draft.state = self._with_waiter(draft.state, ticket, self._me.wakeup)
         return ticket
@@ -216,36 +222,19 @@ class Ledger:
 
     # -- leases that others may take
 
-    def mark_idle(self, lease: Lease, info: dict[str, str], *, demand: Demand | None = None) -> None:
+    def mark_idle(self, lease_id: str, containers: Sequence[str], *, first: bool = False) -> None:
         """Offer a lease's room to whoever waits.
 
-        :param info: what the one who takes it needs to remove its containers.
-        :param demand: what is still held, if that is less than was reserved.
+        :param containers: ids of its containers, which are removed, or used, by the one who takes it.
+        :param first: its room is taken before that of any other idle lease; else the oldest is.
         """
         with self._me.change() as draft:
-            entry = self._me.lease(draft.state, lease.id)
+            entry = self._me.lease(draft.state, lease_id)
             if entry is None:
                 return
-            self._put(
-                draft,
-                replace(
-                    entry,
-                    idle_since_s=self._clock.monotonic(),
-                    info=info,
-                    demand=demand or entry.demand,
-                    evicted=(),
-                ),
-            )
+            since_s = 0.0 if first else self._clock.monotonic()
+            self._put(draft, replace(entry, idle_since_s=since_s, containers=tuple(containers), evicted=()))
         self._me.ring(draft.state)
-
-    def mark_busy(self, lease: Lease) -> bool:
-        """Take an idle lease back into use; False if its room was taken, or is another's turn to take."""
-        with self._me.change() as draft:
-            entry = self._me.lease(draft.state, lease.id)
-            if entry is None or any(lease.id in each.evict for each in policy.grants(draft.state)):
-                return False
-            self._put(draft, replace(entry, idle_since_s=None, info={}))
-        return True
 
     def keep(self, lease: Lease) -> None:
         """Let a lease count beyond this process's end, until :meth:`reconcile` misses its containers."""
@@ -322,7 +311,9 @@ class Ledger:
 
     # -- helpers
 
-    def _ticket(self, demand: Demand, priority: int, index: int, label: str) -> Ticket:
+    def _ticket(
+        self, demand: Demand, priority: int, index: int, label: str, takes: tuple[str, ...] = ()
+    ) -> Ticket:
         check_possible(demand, self._budget)
         return Ticket(
             id=f"{self.owner_id}-{secrets.token_hex(4)}",
@@ -331,6 +322,7 @@ class Ledger:
             index=index,
             label=label,
             since_s=self._clock.monotonic(),
+            takes=takes,
         )
 
     def _with_waiter(self, state: State, ticket: Ticket, wakeup: Wakeup | None) -> State:
@@ -347,6 +339,7 @@ class Ledger:
             since_s=ticket.since_s,
             wake=wakeup.name if wakeup else "",
             label=ticket.label,
+            takes=ticket.takes,
         )
         return replace(state, waiters=(*state.waiters, waiter))
 

@@ -25,7 +25,7 @@ Holdup = Literal["", "own run's budget", "host's budget", "others before it"]
 class Grant:
     """A waiter that may have what it demands now.
 
-    :param evict: ids of the idle leases whose room it takes.
+    :param evict: ids of the idle leases whose room it takes, those that it wants first.
     """
 
     waiter: WaiterEntry
@@ -87,7 +87,7 @@ def applied(state: State, given: Grant, now_s: float) -> State:
         granted_s=now_s,
         label=waiter.label,
         evicted=tuple(
-            Evicted(lease=each.lease, owner=each.owner, info=each.info)
+            Evicted(lease=each.lease, owner=each.owner, containers=each.containers)
             for each in state.leases
             if each.lease in given.evict
         ),
@@ -112,6 +112,10 @@ class _Room:
             (lease for lease in state.leases if lease.idle_since_s is not None),
             key=lambda lease: (lease.idle_since_s, lease.lease),
         )
+
+    def wanted(self, waiter: WaiterEntry) -> list[LeaseEntry]:
+        """Return the idle leases that *waiter* wants; one that is gone, or in use, is not waited for."""
+        return [lease for lease in self._idle if lease.run == waiter.run and lease.lease in waiter.takes]
 
     def lacks_own(self, run: RunEntry, demand: Demand, evict: list[LeaseEntry]) -> bool:
         """Return True if *run* may not hold *demand* too; append to *evict* what of its own has to go."""
@@ -163,7 +167,7 @@ def _decide(state: State) -> tuple[tuple[Grant, ...], dict[str, Holdup]]:
         run = runs.get(waiter.run)
         if run is None:
             continue
-        evict: list[LeaseEntry] = []
+        evict = room.wanted(waiter)
         lacks_own = room.lacks_own(run, waiter.demand, evict)
         if room.lacks_host(waiter.demand, evict):
             why[waiter.ticket] = "host's budget"

@@ -11,7 +11,7 @@ import json
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -63,11 +63,11 @@ class OwnerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evicted:
-    """An idle lease whose room was given away; its containers are the new lease's to remove."""
+    """An idle lease whose room was given away; its containers are the new lease's to use or to remove."""
 
     lease: str
     owner: str
-    info: dict[str, str] = field(default_factory=dict)
+    containers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class LeaseEntry:
 
     :param label: what it is for, as status views show it.
     :param idle_since_s: None while in use; else others may take its room.
-    :param info: what someone else needs to remove its containers while it is idle.
+    :param containers: ids of its containers, while it is idle.
     :param evicted: what this lease took over.
     :param kept: its containers were left on purpose: it counts, and no purge removes it.
     """
@@ -88,7 +88,7 @@ class LeaseEntry:
     granted_s: float
     label: str = ""
     idle_since_s: float | None = None
-    info: dict[str, str] = field(default_factory=dict)
+    containers: tuple[str, ...] = ()
     evicted: tuple[Evicted, ...] = ()
     kept: bool = False
 
@@ -101,6 +101,7 @@ class WaiterEntry:
     :param priority: smaller goes first.
     :param index: place in the run's collection.
     :param wake: file name of the FIFO that its process listens to.
+    :param takes: ids of idle leases whose room it takes before any other's: it wants their containers.
     """
 
     ticket: str
@@ -112,6 +113,7 @@ class WaiterEntry:
     since_s: float
     wake: str
     label: str = ""
+    takes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

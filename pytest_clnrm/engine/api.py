@@ -259,6 +259,17 @@ class Engine(Protocol):
         :param deadline_s: a ``time.monotonic()`` moment; past it the command's processes are ended.
         """
 
+    def observe(self, container: str, *, scratch: Sequence[str] = (), thorough: bool) -> dict[str, str]:
+        """Return what can be seen of a container at rest: the name of each thing, and what it is like.
+
+        If it is the same twice, nothing was left behind in between.
+
+        :param scratch: absolute paths of tmpfs mounts, which are emptied first.
+        :param thorough: with the files that differ from the image's and the container's output, each of
+            which is something that was left; it takes longer.
+        :raises ContainerError: if it cannot be told, as without a shell in the image.
+        """
+
     def logs(self, container: str, *, tail_bytes: int) -> str:
         """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*."""
 

@@ -31,6 +31,7 @@ from pytest_clnrm.engine.containers import (
 )
 from pytest_clnrm.engine.execs import Execs
 from pytest_clnrm.engine.images import Images, lock_name
+from pytest_clnrm.engine.inside import observe
 from pytest_clnrm.engine.logs import read_logs, wait_for_log
 from pytest_clnrm.engine.networks import create_network, gateway, remove_network
 from pytest_clnrm.engine.owned import list_owned, remove_volume
@@ -179,6 +180,17 @@ class DockerEngine:
         :param deadline_s: a ``time.monotonic()`` moment; past it the command's processes are ended.
         """
         return self._execs.run(container, spec, on_output=on_output, deadline_s=deadline_s)
+
+    def observe(self, container: str, *, scratch: Sequence[str] = (), thorough: bool) -> dict[str, str]:
+        """Return what can be seen of a container at rest: the name of each thing, and what it is like.
+
+        :raises ContainerError: if it cannot be told, as without a shell in the image.
+        """
+
+        def run(container: str, spec: ExecSpec, on_output: OnOutput, deadline_s: float) -> ExecOutcome:
+            return self.exec(container, spec, on_output=on_output, deadline_s=deadline_s)
+
+        return observe(self._client, container, run, scratch=scratch, thorough=thorough)
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*.

@@ -7,13 +7,14 @@ import http.client
 import socket
 import time
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import ContainerState, Engine, ExecSpec
 from pytest_clnrm.errors import NotReadyError, ScenarioTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pytest_clnrm.scenario.model import Ready, Service
 
@@ -37,6 +38,7 @@ class _Wait:
     container: str
     service: Service
     ready: Ready
+    env: Mapping[str, str]
     ends_s: float
 
     def left_s(self) -> float:
@@ -51,11 +53,13 @@ def wait_ready(
     container: str,
     service: Service,
     *,
+    env: Mapping[str, str] = MappingProxyType({}),
     deadline_s: float,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Return when *service* is ready.
 
+    :param env: what a command that asks whether it is ready gets.
     :param deadline_s: ``time.monotonic()`` moment at which the scenario's time is over.
     :param cancelled: tells that the wait is in vain, because another service has failed.
     :raises NotReadyError: if the container ends, turns unhealthy, or the service's own time is over.
@@ -70,6 +74,7 @@ def wait_ready(
         container=container,
         service=service,
         ready=ready,
+        env=env,
         ends_s=min(own_end_s, deadline_s),
     )
     what, probe = _probe(wait)
@@ -121,7 +126,7 @@ def _probe(wait: _Wait) -> tuple[str, Callable[[], bool]]:
 def _command(wait: _Wait, argv: tuple[str, ...]) -> bool:
     outcome = wait.engine.exec(
         wait.container,
-        ExecSpec(argv=argv),
+        ExecSpec(argv=argv, env=wait.env),
         on_output=lambda _stream, _data: None,
         deadline_s=wait.ends_s,
     )

@@ -15,10 +15,14 @@ class Admission:
 
     :param lease: its id in the ledger; the worker adopts it.
     :param waited_s: seconds from the first time it was asked for.
+    :param reuse: ids of idle leases whose room it took and whose containers the worker is to use.
+    :param remove: ids of containers whose room it took: the worker removes them first.
     """
 
     lease: str
     waited_s: float = 0.0
+    reuse: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
 
 
 class Gate(Protocol):
@@ -30,8 +34,13 @@ class Gate(Protocol):
     reason.
     """
 
-    def try_admit(self, index: int, priority: int, demand: Mapping[str, Any]) -> Admission | None:
+    def try_admit(
+        self, index: int, priority: int, demand: Mapping[str, Any], *, worker: str, specification: str | None
+    ) -> Admission | None:
         """Reserve for the item at *index* of the session, or return None: it has to wait.
+
+        :param worker: id of the worker that it would be sent to.
+        :param specification: of its containers; that worker's idle ones of the same are used again.
 
         Only the head of the queue is asked for. Another index may be asked for while one waits: a crashed
         item that is to be run again comes first.
@@ -39,6 +48,10 @@ class Gate(Protocol):
         :raises pytest_clnrm.errors.AdmissionError: if it will never be granted (too large, waited too long):
             the item is then sent without, and fails with this message.
         """
+        ...
+
+    def serves(self, worker: str, specification: str | None) -> bool:
+        """Tell whether *worker* has idle containers of *specification*."""
         ...
 
     def release(self, admission: Admission) -> None:

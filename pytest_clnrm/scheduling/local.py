@@ -39,5 +39,5 @@ class LocalAdmission:
                 item.stash[TICKET] = Ticket(lease=None, refusal=str(error))
             else:
                 if admission is not None:
-                    item.stash[TICKET] = Ticket(lease=admission.lease, waited_s=admission.waited_s)
+                    item.stash[TICKET] = Ticket.of(admission)
             return (yield)

@@ -21,8 +21,22 @@ from pytest_clnrm.scheduling.work import WorkQueue
 __all__ = ["AdjustWorkers", "Node", "StrictScheduling", "TellQueue"]
 
 
+class Gateway(Protocol):
+    """What is used of execnet's gateway."""
+
+    @property
+    def id(self) -> str:
+        """Return the worker's name, ``gw0``."""
+        ...
+
+
 class Node(Protocol):
     """What is used of xdist's WorkerController."""
+
+    @property
+    def gateway(self) -> Gateway:
+        """Return the connection to it, which has its name."""
+        ...
 
     @property
     def shutting_down(self) -> bool:
@@ -170,9 +184,11 @@ class StrictScheduling:
 
     def schedule(self) -> None:
         """Give each idle worker what it may start now."""
-        # The head goes to a worker that has no chunk, so that no module's fixtures are torn down for it.
         self._held_back = False
-        for node in sorted(self._idle(), key=lambda node: bool(self._work.holding(node).reserve)):
+        unfed = self._idle()
+        while unfed:
+            node = min(unfed, key=self._distance)
+            unfed.remove(node)
             self._feed(node)
         idle = self._idle()
         if not self._work.waiting:
@@ -196,6 +212,16 @@ class StrictScheduling:
             if node in self._work and not node.shutting_down and not self._work.holding(node).sent
         ]
 
+    def _distance(self, node: Node) -> tuple[bool, bool]:
+        """Return how far the head is from a worker: it chooses among the idle ones, and waits for none.
+
+        A worker that has no chunk comes first, so that no module's fixtures are torn down for the head; then
+        one that has idle containers such as it needs.
+        """
+        head = self._work.head
+        serves = head is not None and self._gate.serves(node.gateway.id, self._facts[head].specification)
+        return bool(self._work.holding(node).reserve), not serves
+
     def _feed(self, node: Node) -> None:
         """Send the best that *node* may start, if there is any."""
         plain = self._work.best_plain(node)
@@ -211,7 +237,13 @@ class StrictScheduling:
             return False
         facts = self._facts[index]
         try:
-            admission = self._gate.try_admit(index, facts.priority, facts.demand or {})
+            admission = self._gate.try_admit(
+                index,
+                facts.priority,
+                facts.demand or {},
+                worker=node.gateway.id,
+                specification=facts.specification,
+            )
         except AdmissionError as error:
             ticket = Ticket(lease=None, refusal=str(error))
         else:
@@ -219,7 +251,7 @@ class StrictScheduling:
                 self._refused_head = self._waiting_head = index
                 return False
             self._admissions[index] = admission
-            ticket = Ticket(lease=admission.lease, waited_s=admission.waited_s)
+            ticket = Ticket.of(admission)
         try:
             put_ticket(self._folder, index, ticket)
         except OSError:

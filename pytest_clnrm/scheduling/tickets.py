@@ -9,10 +9,12 @@ place.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import pytest
+
+from pytest_clnrm.scheduling.gate import Admission
 
 __all__ = [
     "RUN_FOLDER",
@@ -37,11 +39,20 @@ class Ticket:
     :param lease: id of the lease to be adopted; None if it was refused.
     :param waited_s: seconds waited for it.
     :param refusal: why it will never be granted, "" if it was.
+    :param reuse: ids of leases whose idle containers in this process are to be used.
+    :param remove: ids of containers to be removed before any is created.
     """
 
     lease: str | None
     waited_s: float = 0.0
     refusal: str = ""
+    reuse: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, admission: Admission) -> Ticket:
+        """Return the ticket of what was granted."""
+        return cls(admission.lease, admission.waited_s, reuse=admission.reuse, remove=admission.remove)
 
 
 TICKET: pytest.StashKey[Ticket] = pytest.StashKey()
@@ -65,7 +76,7 @@ def put_ticket(folder: Path, index: int, ticket: Ticket) -> None:
     """
     path = _path(folder, index)
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps([ticket.lease, ticket.waited_s, ticket.refusal]), encoding="utf-8")
+    temporary.write_text(json.dumps(astuple(ticket)), encoding="utf-8")
     temporary.replace(path)
 
 
@@ -77,7 +88,8 @@ def take_ticket(folder: Path, index: int) -> Ticket | None:
     except FileNotFoundError:
         return None
     path.unlink()
-    return Ticket(*json.loads(text))
+    lease, waited_s, refusal, reuse, remove = json.loads(text)
+    return Ticket(lease, waited_s, refusal, reuse=tuple(reuse), remove=tuple(remove))
 
 
 def _path(folder: Path, index: int) -> Path:

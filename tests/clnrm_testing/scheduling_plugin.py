@@ -40,9 +40,15 @@ class MemoryGate:
         self.since: dict[int, float] = {}
         self._wake = wake
 
-    def try_admit(self, index: int, priority: int, demand: Mapping[str, Any]) -> Admission | None:
+    def serves(self, worker: str, specification: str | None) -> bool:
+        """Nothing is used again."""
+        return False
+
+    def try_admit(
+        self, index: int, priority: int, demand: Mapping[str, Any], *, worker: str, specification: str | None
+    ) -> Admission | None:
         """Grant what fits."""
-        del priority
+        del priority, worker, specification
         self.asked.append(index)
         slots = demand["slots"]
         if slots > self.cap:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.admission.demand import Budget
+from pytest_clnrm.admission.demand import Budget, Demand
 from pytest_clnrm.admission.folder import open_folder
 from pytest_clnrm.admission.ledger import Ledger
 from pytest_clnrm.admitting import WITHOUT_LEASE, LedgerGate, reserving
@@ -23,6 +23,8 @@ from pytest_clnrm.errors import (
     LedgerError,
     SlotTimeoutError,
 )
+from pytest_clnrm.idle import IdleLeases
+from pytest_clnrm.shelf import Leftover
 
 ONE = {"containers": 1, "memory_bytes": 1, "cpus": 1.0, "gpus": 0}
 
@@ -35,6 +37,9 @@ class Parts:
         self.fails: Exception | None = None
         self.owed: list[Callable[[], None]] = []
         self.kept: set[str] = set()
+        self.worker = "gw0"
+        self.leftovers: dict[str, Leftover] = {}
+        self.idle = IdleLeases()
         self.settings = SimpleNamespace(slot_timeout_s=None)
         self.board = SimpleNamespace(during=lambda _what: nullcontext(), at=lambda *_: None)
 
@@ -220,3 +225,97 @@ def test_closing_gives_everything_back(parts: Any) -> None:
     gate.close()
     snapshot = parts.ledger().snapshot()
     assert (snapshot.waiters, snapshot.leases) == ((), ())
+
+
+def leave(parts: Any, lease: str, specification: str = "spec", worker: str = "gw0") -> None:
+    """Let an item's report say that its container c1 is left."""
+    leftover = Leftover(lease=lease, worker=worker, specification=specification, containers=("c1",))
+    parts.leftovers[lease] = Leftover.from_data(leftover.to_data())
+
+
+def test_idle_containers_go_to_the_next_of_the_same_specification(parts: Any, gate: LedgerGate) -> None:
+    """The next item on that worker takes the room and is told to use the containers."""
+    first = gate.try_admit(0, 1, ONE, worker="gw0", specification="spec")
+    assert first is not None
+    assert (first.reuse, first.remove) == ((), ())
+    leave(parts, first.lease)
+    gate.release(first)
+    assert gate.serves("gw0", "spec")
+    assert not gate.serves("gw1", "spec")
+    assert not gate.serves("gw0", "other")
+    assert not gate.serves("gw0", None)
+    second = gate.try_admit(1, 1, ONE, worker="gw0", specification="spec")
+    assert second is not None
+    assert (second.reuse, second.remove) == ((first.lease,), ())
+    assert not gate.serves("gw0", "spec")
+
+
+@pytest.mark.parametrize(("worker", "specification"), [("gw1", "spec"), ("gw0", "other"), ("gw0", None)])
+def test_idle_containers_give_way(
+    parts: Any, gate: LedgerGate, worker: str, specification: str | None
+) -> None:
+    """An item that cannot use them takes their room at once, and is told to remove them first."""
+    first = gate.try_admit(0, 1, ONE, worker="gw0", specification="spec")
+    assert first is not None
+    leave(parts, first.lease)
+    gate.release(first)
+    second = gate.try_admit(1, 1, ONE, worker=worker, specification=specification)
+    assert second is not None
+    assert (second.reuse, second.remove) == ((), ("c1",))
+
+
+def test_containers_that_are_being_removed_serve_nobody(parts: Any, gate: LedgerGate) -> None:
+    """Their room can be taken before they are gone, by one who sees to that."""
+    first = gate.try_admit(0, 1, ONE, worker="gw0", specification="spec")
+    assert first is not None
+    leave(parts, first.lease, specification="")
+    gate.release(first)
+    assert not gate.serves("gw0", "spec")
+    assert not gate.serves("gw0", "")
+    second = gate.try_admit(1, 1, ONE, worker="gw0", specification="spec")
+    assert second is not None
+    assert (second.reuse, second.remove) == ((), ("c1",))
+
+
+def test_idle_containers_that_another_run_took(parts: Any, gate: LedgerGate, tmp_path: Path) -> None:
+    """They are not used, and the item waits for its turn as any other."""
+    first = gate.try_admit(0, 1, ONE, worker="gw0", specification="spec")
+    assert first is not None
+    leave(parts, first.lease)
+    gate.release(first)
+    with Ledger(open_folder(tmp_path, {}), "engine", Budget(containers=1, memory_bytes=10)) as other:
+        other.open_run("other")
+        lease = other.try_reserve(Demand(containers=1), priority=0, index=0)
+        assert lease is not None
+        assert [each.containers for each in lease.evicted] == [("c1",)]
+        assert gate.try_admit(1, 1, ONE, worker="gw0", specification="spec") is None
+        lease.release()
+    second = gate.try_admit(1, 1, ONE, worker="gw0", specification="spec")
+    assert second is not None
+    assert (second.reuse, second.remove) == ((), ())
+    assert not gate.serves("gw0", "spec")
+
+
+def test_idle_leases_of_a_worker_that_ended_are_given_back(parts: Any, gate: LedgerGate) -> None:
+    """Its containers are gone with it."""
+    first = gate.try_admit(0, 1, ONE, worker="gw0", specification="spec")
+    assert first is not None
+    leave(parts, first.lease)
+    gate.release(first)
+    parts.idle.forget_worker("gw1")
+    assert gate.serves("gw0", "spec")
+    parts.idle.forget_worker("gw0")
+    snapshot = parts.ledger().snapshot()
+    assert snapshot is not None
+    assert snapshot.leases == ()
+
+
+def test_a_process_uses_its_own_idle_containers(parts: Any) -> None:
+    """Without a controller the same process leaves them and takes them."""
+    with reserving(parts, ONE, priority=1, index=0, label="a", specification="spec") as first:
+        leave(parts, first.lease)
+    with reserving(parts, ONE, priority=1, index=1, label="b", specification="spec") as second:
+        assert second.reuse == (first.lease,)
+    parts.idle.close()
+    with reserving(parts, ONE, priority=1, index=2, label="c", specification="spec") as third:
+        assert (third.reuse, third.remove) == ((), ())

@@ -344,63 +344,69 @@ def test_second_open_is_refused(ledger: Open) -> None:
 
 
 def test_idle_lease_is_taken_by_a_waiter(ledger: Open) -> None:
-    """Marking idle wakes the waiter, who learns what it has to remove; the owner cannot use it any more."""
+    """Marking idle wakes the waiter, who learns what it has to remove; the owner's lease is gone."""
     one, other = ledger("a"), ledger("b")
     lease = one.reserve(TWO, priority=1, index=0)
     ticket = other.enqueue(TWO, priority=1, index=0)
-    one.mark_idle(lease, {"container": "c1"})
+    one.mark_idle(lease.id, ["c1", "c2"])
     assert readable(other.wakeup_fd)
     granted = other.claim(ticket)
     assert granted is not None
-    assert granted.evicted == (Evicted(lease=lease.id, owner=one.owner_id, info={"container": "c1"}),)
-    assert one.mark_busy(lease) is False
+    assert granted.evicted == (Evicted(lease=lease.id, owner=one.owner_id, containers=("c1", "c2")),)
     lease.release()
     assert held(one) == [granted.id]
-    one.mark_idle(lease, {})
+    one.mark_idle(lease.id, [])
     one.keep(lease)
     assert held(one) == [granted.id]
 
 
-def test_idle_lease_goes_back_to_busy(ledger: Open) -> None:
-    """Nobody can take a lease that its owner has taken back into use."""
-    one, other = ledger("a"), ledger("b")
-    lease = one.reserve(TWO, priority=1, index=0)
-    one.mark_idle(lease, {"container": "c1"})
-    assert one.mark_busy(lease) is True
-    assert other.try_reserve(ONE, priority=0, index=0) is None
+def test_wanted_idle_lease_is_taken_first(ledger: Open) -> None:
+    """Who wants the containers of an idle lease takes its room, also where there is other room."""
+    one = ledger("a")
+    wanted = one.reserve(ONE, priority=1, index=0)
+    one.mark_idle(wanted.id, ["c1"])
+    granted = one.reserve(ONE, priority=1, index=1, takes=(wanted.id,))
+    assert [each.lease for each in granted.evicted] == [wanted.id]
+    assert held(one) == [granted.id]
 
 
-def test_idle_lease_is_not_taken_back_from_the_head(ledger: Open) -> None:
-    """An owner may not go before a waiter whose turn it is to have the room."""
-    one, other = ledger("a"), ledger("b")
-    lease = one.reserve(TWO, priority=1, index=0)
-    ticket = other.enqueue(ONE, priority=1, index=0)
-    one.mark_idle(lease, {})
-    assert one.mark_busy(lease) is False
-    assert other.claim(ticket) is not None
-
-
-def test_idle_lease_may_shrink(ledger: Open) -> None:
-    """What is not kept in an idle lease is free at once."""
-    one, other = ledger("a"), ledger("b")
-    lease = one.reserve(TWO, priority=1, index=0)
-    one.mark_idle(lease, {}, demand=ONE)
-    granted = other.try_reserve(ONE, priority=1, index=0)
-    assert granted is not None
+def test_wanted_lease_that_is_gone_is_not_waited_for(ledger: Open) -> None:
+    """Room is room, whoever had the containers; a lease in use is nobody else's to take."""
+    one = ledger("a")
+    busy = one.reserve(ONE, priority=1, index=0)
+    granted = one.reserve(ONE, priority=1, index=1, takes=("gone", busy.id))
     assert granted.evicted == ()
-    assert lease.id in held(one)
+    assert sorted(held(one)) == sorted([busy.id, granted.id])
+
+
+def test_idle_lease_of_another_run_is_not_wanted(ledger: Open) -> None:
+    """Its containers are another run's; while there is other room nobody takes it."""
+    one, other = ledger("a"), ledger("b")
+    lease = one.reserve(ONE, priority=1, index=0)
+    one.mark_idle(lease.id, ["c1"])
+    assert other.reserve(ONE, priority=1, index=0, takes=(lease.id,)).evicted == ()
+
+
+def test_what_is_being_removed_goes_first(ledger: Open) -> None:
+    """A waiter takes the room of containers that go anyway before that of one that may be used again."""
+    one, other = ledger("a"), ledger("b")
+    kept, going = (one.reserve(ONE, priority=1, index=index) for index in range(2))
+    one.mark_idle(kept.id, ["c1"])
+    one.mark_idle(going.id, ["c2"], first=True)
+    granted = other.reserve(ONE, priority=1, index=0)
+    assert [each.lease for each in granted.evicted] == [going.id]
 
 
 def test_dead_evictors_lease_names_what_it_took(ledger: Open, kill: Kill) -> None:
     """If the evictor dies before it removed the containers, the purge learns of them."""
     one, other = ledger("a"), ledger("b")
     lease = one.reserve(TWO, priority=1, index=0)
-    one.mark_idle(lease, {"container": "c1"})
+    one.mark_idle(lease.id, ["c1"])
     assert other.try_reserve(TWO, priority=1, index=0) is not None
     kill(other)
     asked: list[DeadLease] = []
     one.purge(lambda each: asked.append(each) or True)  # type: ignore[func-returns-value]
-    assert [each.evicted[0].info for each in asked] == [{"container": "c1"}]
+    assert [each.evicted[0].containers for each in asked] == [("c1",)]
 
 
 def test_interrupt_does_not_release_what_was_evicted(
@@ -408,7 +414,7 @@ def test_interrupt_does_not_release_what_was_evicted(
 ) -> None:
     """What an interrupted grant evicted is removed by the purge of that grant, not forgotten."""
     one, other = ledger("a"), ledger("b")
-    one.mark_idle(one.reserve(TWO, priority=1, index=0), {"container": "c1"})
+    one.mark_idle(one.reserve(TWO, priority=1, index=0).id, ["c1"])
     claim = other._claim
 
     def interrupted(*args: Any) -> None:
@@ -420,7 +426,7 @@ def test_interrupt_does_not_release_what_was_evicted(
         other.reserve(TWO, priority=1, index=0)
     assert len(held(one)) == 1
     kill(other)
-    assert one.purge(lambda each: each.evicted[0].info == {"container": "c1"}) == 1
+    assert one.purge(lambda each: each.evicted[0].containers == ("c1",)) == 1
 
 
 def test_foreign_containers_count_until_they_are_gone(ledger: Open, clock: Any) -> None:

@@ -155,7 +155,7 @@ def test_torn_state_is_rebuilt(
         lambda data: data["leases"][0].update(granted_s="now"),
         lambda data: data["leases"][0]["demand"].update(containers=-1),
         lambda data: data["leases"][0]["demand"].update(containers=True),
-        lambda data: data["leases"][0].update(info={"container": 5}),
+        lambda data: data["leases"][0].update(containers=[5]),
         lambda data: data["leases"][0].update(unknown=1),
     ],
 )
@@ -336,7 +336,7 @@ def test_after_a_reboot_leases_wait_for_their_purge(ledger: Open, kill: Kill, cl
     old = ledger("a")
     lease = old.reserve(ONE, priority=1, index=0)
     idle = old.reserve(ONE, priority=1, index=0)
-    old.mark_idle(idle, {})
+    old.mark_idle(idle.id, [])
     old.enqueue(ONE, priority=0, index=0)
     kill(old)
     clock.now_s = 3.0

@@ -142,6 +142,8 @@ class LedgerMachine(RuleBasedStateMachine):
         before = [each for each in self.waiting() if each[0].key(each[1]) < owner.key(ticket)]
         self.check_room(before, ticket.demand, host)
         evicted = {each.lease for each in lease.evicted}
+        idle = {each.id for other in self.all if other.run == owner.run for each in other.idle}
+        assert idle.intersection(ticket.takes) <= evicted, "it did not get the room that it wanted"
         for other in self.all:
             other.idle = [each for each in other.idle if each.id not in evicted]
         owner.busy.append(lease)
@@ -244,18 +246,19 @@ class LedgerMachine(RuleBasedStateMachine):
     def mark_idle(self, which: int) -> None:
         """Offer a lease's room."""
         owner, lease = pick(self.busy(), which)
-        owner.ledger.mark_idle(lease, {"container": lease.id})
+        owner.ledger.mark_idle(lease.id, [lease.id])
         owner.busy.remove(lease)
         owner.idle.append(lease)
 
     @precondition(lambda self: self.idle())
-    @rule(which=NUMBERS)
-    def mark_busy(self, which: int) -> None:
-        """Take an idle lease back, unless that is another's turn."""
-        owner, lease = pick(self.idle(), which)
-        if owner.ledger.mark_busy(lease):
-            owner.idle.remove(lease)
-            owner.busy.append(lease)
+    @rule(which=NUMBERS, taker=NUMBERS, demand=DEMANDS)
+    def enqueue_for_idle(self, which: int, taker: int, demand: Demand) -> None:
+        """Queue up for the containers of an idle lease of the run."""
+        giver, lease = pick(self.idle(), which)
+        owner = pick([each for each in self.living() if each.run == giver.run], taker)
+        self.index += 1
+        ticket = owner.ledger.enqueue(demand, priority=1, index=self.index, takes=(lease.id,))
+        owner.waiting.append(ticket)
 
     @precondition(lambda self: any(owner.busy for owner in self.all))
     @rule(which=NUMBERS, taker=NUMBERS)

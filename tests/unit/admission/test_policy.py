@@ -29,7 +29,7 @@ def lease(name: str, containers: int = 1, *, idle: float | None = None, **demand
         demand=Demand(containers=containers, **demand),
         granted_s=0,
         idle_since_s=idle,
-        info={"container": name},
+        containers=(name,),
     )
 
 
@@ -200,7 +200,7 @@ def test_applied_turns_a_waiter_into_a_lease() -> None:
     assert after.waiters == ()
     (entry,) = after.leases
     assert (entry.lease, entry.demand.containers, entry.granted_s) == ("a9", 5, 7.0)
-    assert entry.evicted == (Evicted(lease="a1", owner="owner-a", info={"container": "a1"}),)
+    assert entry.evicted == (Evicted(lease="a1", owner="owner-a", containers=("a1",)),)
 
 
 def test_holdup_says_why() -> None:

@@ -38,17 +38,26 @@ class FakeNode:
 
 
 class FakeGate:
-    """Grants slots up to a cap; records the indices that it was asked for."""
+    """Grants slots up to a cap; records the indices and workers that it was asked for."""
 
     def __init__(self, cap: int = 10**6) -> None:
         self.cap = cap
         self.asked: list[int] = []
         self.held: dict[str, int] = {}
+        self.workers: list[str] = []
+        self.idle: set[tuple[str, str | None]] = set()
 
-    def try_admit(self, index: int, priority: int, demand: Mapping[str, Any]) -> Admission | None:
+    def serves(self, worker: str, specification: str | None) -> bool:
+        """Tell what ``idle`` says."""
+        return (worker, specification) in self.idle
+
+    def try_admit(
+        self, index: int, priority: int, demand: Mapping[str, Any], *, worker: str, specification: str | None
+    ) -> Admission | None:
         """Grant what fits; refuse what never will."""
-        del priority
+        del priority, specification
         self.asked.append(index)
+        self.workers.append(worker)
         if demand["slots"] > 100:
             raise DemandTooLargeError("more than 100")
         if sum(self.held.values()) + demand["slots"] > self.cap:

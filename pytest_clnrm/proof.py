@@ -1,0 +1,67 @@
+"""Whether a container is as it was: the proof that the next scenario may use it.
+
+Only containers whose one process is our own that waits are looked at: what a service holds in its memory
+cannot be seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.engine.services import KEEP_ALIVE
+from pytest_clnrm.errors import ClnrmError
+
+if TYPE_CHECKING:
+    from pytest_clnrm.engine.api import ContainerSpec, Engine, ImageFacts
+    from pytest_clnrm.launch import Running
+    from pytest_clnrm.scenario.model import Service
+
+__all__ = ["MAX_AGE_S", "difference", "why_never", "why_unclean"]
+
+MAX_AGE_S = 900.0
+"""A container older than this is not kept: what cannot be seen (its kernel's counters and caches) adds up."""
+
+_PROCESSES = 2
+"""The engine's init process and our own."""
+
+
+def why_never(service: Service, image: ImageFacts, spec: ContainerSpec) -> str:
+    """Return why a container of *spec* is never used again, "" if it may be."""
+    reasons = {
+        "fresh = true": service.fresh,
+        "it runs a service, whose memory cannot be looked at": spec.command != KEEP_ALIVE,
+        "it can write to a volume": any(not mount.read_only for mount in spec.mounts),
+        "its image has volumes": bool(image.volumes),
+        "it publishes ports": bool(spec.ports),
+        "it has a GPU": bool(spec.gpus),
+        "its image has a health check": image.has_healthcheck,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Return what a scenario has left behind, the first thing in words; "" if there is nothing."""
+    processes = [name for name in after if name.startswith("process ")]
+    if len(processes) > _PROCESSES:
+        new = [name for name in processes if name not in before] or processes[-1:]
+        return f"left behind: {new[0]}"
+    for name, value in after.items():
+        if name not in before:
+            return f"left behind: {name}{f' ({value})' if value in {'added', 'changed', 'removed'} else ''}"
+        if before[name] != value:
+            return f"changed: {name}"
+    gone = next((name for name in before if name not in after), None)
+    return f"gone: {gone}" if gone is not None else ""
+
+
+def why_unclean(engine: Engine, container: Running) -> str:
+    """Return why a container cannot be used by another scenario, "" if it is as it was when it was new."""
+    if time.monotonic() - container.created_s > MAX_AGE_S:
+        return f"it is older than {MAX_AGE_S:g} s"
+    try:
+        after = engine.observe(container.id, scratch=container.spec.tmpfs, thorough=True)
+    except ClnrmError as error:
+        return str(error)
+    return difference(container.seen, after)
