@@ -104,10 +104,12 @@ class _Room:
 
     def __init__(self, state: State, host: Budget) -> None:
         self._host = host
-        self._held = used(state)
+        self._held = self._held_now = used(state)
         self._held_by: dict[str, Demand] = {}
         for lease in state.leases:
             self._held_by[lease.run] = self._held_by.get(lease.run, NOTHING) + lease.demand
+        self._held_by_now = dict(self._held_by)
+        self._spent: list[LeaseEntry] = []
         self._idle = sorted(
             (lease for lease in state.leases if lease.idle_since_s is not None),
             key=lambda lease: (lease.idle_since_s, lease.lease),
@@ -137,11 +139,28 @@ class _Room:
 
     def take(self, run: RunEntry, demand: Demand, evict: list[LeaseEntry]) -> None:
         """Count *demand* as held by *run*, and *evict* as gone."""
+        self._spent += evict
         for lease in evict:
             self._idle.remove(lease)
             self._held_by[lease.run] = self._held_by[lease.run].minus(lease.demand)
         self._held = self._left(self._held, evict) + demand
         self._held_by[run.run] = self._held_by.get(run.run, NOTHING) + demand
+
+    def not_yet_free(self, run: RunEntry, demand: Demand, evict: list[LeaseEntry]) -> list[LeaseEntry]:
+        """Return which leases, given to others before, *demand* has to evict too to be granted before them."""
+        earlier: list[LeaseEntry] = []
+        for lease in self._spent:
+            gone = [*evict, *earlier]
+            own = [each for each in gone if each.run == run.run]
+            over = {
+                *self._host.exceeded_by(self._left(self._held_now, gone) + demand),
+                *run.budget.exceeded_by(self._left(self._held_by_now.get(run.run, NOTHING), own) + demand),
+            }
+            if not over:
+                break
+            if lease.demand.shares(over):
+                earlier.append(lease)
+        return earlier
 
     def _oldest(self, over: tuple[str, ...], taken: list[LeaseEntry], run: str | None) -> LeaseEntry | None:
         for lease in self._idle:
@@ -176,6 +195,8 @@ def _decide(state: State) -> tuple[tuple[Grant, ...], dict[str, Holdup]]:
             why[waiter.ticket] = "own run's budget"
             continue
         why[waiter.ticket] = ""
+        # It may be claimed before those that come first, whose idle leases are then still there.
+        everything = [*evict, *room.not_yet_free(run, waiter.demand, evict)]
         room.take(run, waiter.demand, evict)
-        given.append(Grant(waiter=waiter, evict=tuple(lease.lease for lease in evict)))
+        given.append(Grant(waiter=waiter, evict=tuple(lease.lease for lease in everything)))
     return tuple(given), why
