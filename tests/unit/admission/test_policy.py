@@ -191,6 +191,24 @@ def test_no_idle_lease_is_taken_twice() -> None:
     ]
 
 
+def test_grant_does_not_count_on_what_others_have_yet_to_evict() -> None:
+    """Who may go at once, thanks to room that one before it takes over, takes it over itself if it is first."""
+    leases = (lease("a1", 2, idle=1.0), lease("b2", 3))
+    waiters = (waiter("a8"), waiter("a9", index=1))
+    state = replace(EMPTY, runs=A5_B5, leases=leases, waiters=waiters)
+    assert [(each.waiter.ticket, each.evict) for each in policy.grants(state)] == [
+        ("a8", ("a1",)),
+        ("a9", ("a1",)),
+    ]
+    second = policy.grant(state, "a9")
+    assert second is not None
+    after = policy.applied(state, second, 7.0)
+    assert policy.used(after).containers == 4
+    first = policy.grant(after, "a8")
+    assert first is not None
+    assert first.evict == ()
+
+
 def test_applied_turns_a_waiter_into_a_lease() -> None:
     """The lease has the ticket's id and knows what it took over, with what is needed to remove it."""
     state = replace(EMPTY, runs=(A5,), leases=(lease("a1", 5, idle=1.0),), waiters=(waiter("a9", 5),))
