@@ -201,6 +201,13 @@ class DockerEngine:
 
         return observe(self._client, container, run, scratch=scratch, thorough=thorough)
 
+    def session_pid(self, container: str) -> int | None:
+        """Return the process id, in the container, of the shell that runs the default user's commands.
+
+        Such a command sees it as its parent, ``$PPID``. None where there is none at this moment.
+        """
+        return self._execs.session_pid(container)
+
     def logs(self, container: str, *, tail_bytes: int) -> str:
         """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*.
 

@@ -119,6 +119,9 @@ class Execs:
             return None
         if ending.exit_code is None:
             return self._session_lost(session, container, spec.user, mark)
+        if ending.oom:
+            # The engine's events tell no times: in a session without such a past they tell of the last step.
+            session.usable = False
         if ending.exit_code not in _KILLED or ending.oom:
             return ExecOutcome(exit_code=ending.exit_code, oom=ending.oom)
         _, lost = self._why_killed(container, session.exec_id)
@@ -129,6 +132,7 @@ class Execs:
 
         What kills the session's shell, its parent, kills the command where it has an exec of its own.
         """
+        end_processes(self._client, container, user, f"{MARK}={mark}", (session.facts.pid,))
         try:
             exit_code, _ = exit_code_of(self._client, session.exec_id)
         except GoneError:
@@ -136,7 +140,6 @@ class Execs:
         oom, lost = self._why_killed(container, session.exec_id)
         if lost:
             return ExecOutcome(exit_code=None, container_lost=True)
-        end_processes(self._client, container, user, f"{MARK}={mark}", (session.facts.pid,))
         return ExecOutcome(exit_code=exit_code or max(_KILLED), oom=oom)
 
     def _run_alone(

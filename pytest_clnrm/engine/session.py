@@ -7,6 +7,7 @@ exec has none.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from docker import APIClient
 
     from pytest_clnrm.engine.api import OnOutput
+
+# A shell answers within milliseconds; one that does not is something else.
+_OPEN_S = 20.0
 
 __all__ = ["Ending", "NoSessionError", "Session", "SessionRun", "open_session"]
 
@@ -228,6 +232,7 @@ def open_session(client: APIClient, container: str, user: str | None, deadline_s
     :raises NoSessionError: if there can be none, or not before *deadline_s*.
     :raises GoneError: if the container is not there, or does not run.
     """
+    own_deadline_s = time.monotonic() + _OPEN_S
     exec_id = create_exec(client, container, ExecSpec(argv=SHELL, user=user, stdin=b""))
     try:
         connection = start_exec(client, exec_id, None)
@@ -235,14 +240,14 @@ def open_session(client: APIClient, container: str, user: str | None, deadline_s
         raise NoSessionError("image" if error.exit_code == NOT_FOUND else None) from error
     frames = Demultiplexer()
     try:
-        facts = _ask(connection, frames, user, deadline_s)
+        facts = _ask(connection, frames, user, min(own_deadline_s, deadline_s or own_deadline_s))
     except BaseException:
         connection.close()
         raise
     return Session(connection, frames, exec_id, facts)
 
 
-def _ask(connection: Connection, frames: Demultiplexer, user: str | None, deadline_s: float | None) -> Facts:
+def _ask(connection: Connection, frames: Demultiplexer, user: str | None, deadline_s: float) -> Facts:
     """Return what the shell tells of itself.
 
     :raises NoSessionError: if it cannot serve.

@@ -4,7 +4,7 @@ The shell (any POSIX one: dash, ash, bash) reads its commands from the exec's st
 step is quoted in them. The shell runs a step in a process session of its own and writes two marks, which
 nobody can guess, around the step's output, on both streams::
 
-    <begin>\n ... the step's bytes ... <end> <exit code> <out of memory> <left>\n
+    <begin>\n ... the step's bytes ... \x1e<end> <exit code> <out of memory> <left>\n
 
 A step that cannot be started has an end without a beginning: it then is a plain exec's to say why.
 """
@@ -49,9 +49,12 @@ STALE = 2
 # clnrm_accounts: users and groups, as an exec of now would find them.
 # clnrm_kills: how many processes of the container were killed for memory.
 # clnrm_holds: the process $1 has a stream of ours open, or does not let us look; a zombie has nothing open.
-# clnrm_left: such processes came since clnrm_rest. Processes may come and go while we look.
-# clnrm_rest: what is looked at between steps, when nobody waits. A session whose user's groups or home may be
-# others now ends; what changes later is newer than the last mark, which is the last that went to the pipe.
+# clnrm_left: such processes came since clnrm_rest. Processes may come and go while we look, and one that has
+# just been made may be about to turn its output elsewhere.
+# clnrm_rest: what is looked at between steps, when nobody waits. Ends a session whose user's groups or home
+# may be others now.
+# clnrm_current: that they are not. A file older than the last mark, by which the pipe was changed last, has
+# been looked at since; most shells compare whole seconds.
 _FUNCTIONS = r"""
 exec 3>&1 4>&2 2>/dev/null
 clnrm_accounts() {
@@ -98,14 +101,15 @@ clnrm_holds() {
 clnrm_left() {
   for round in 1 2 3 4 5; do
     set -- /proc/[0-9]*
-    pids=" $* "; new=
+    pids=" $* "; new=; holds=
     [ "$pids" = "$before" ] && return 1
     for process; do
       case $before in *" $process "*) continue ;; esac
       new=1
-      clnrm_holds "$process" && return 0
+      clnrm_holds "$process" && holds=1 && break
     done
     [ -z "$new" ] && return 1
+    [ -n "$holds" ] && continue
     set -- /proc/[0-9]*
     [ "$pids" = " $* " ] && return 1
   done
@@ -118,16 +122,15 @@ clnrm_rest() {
   clnrm_accounts; [ "$accounts" = "$known_accounts" ] || exit 0
 }
 clnrm_current() {
-  [ /etc/passwd -nt "/proc/$$/fd/3" ] && return 1
-  [ /etc/group -nt "/proc/$$/fd/3" ] && return 1
-  return 0
+  [ "/proc/$$/fd/3" -nt /etc/passwd ] && [ "/proc/$$/fd/3" -nt /etc/group ] && return
+  clnrm_accounts; [ "$accounts" = "$known_accounts" ]
 }
 clnrm_after() {
   oom=0; left=0
   case $1 in 137) clnrm_kills; [ "$kills" = "$kills_before" ] || oom=1 ;; esac
   clnrm_left && left=1
-  printf '%s %s %s %s\n' "$2" "$1" "$oom" "$left" >&3
-  printf '%s\n' "$2" >&4
+  printf '\036%s %s %s %s\n' "$2" "$1" "$oom" "$left" >&3
+  printf '\036%s\n' "$2" >&4
   [ $left = 0 ] || exit 0
   clnrm_rest
 }
@@ -151,8 +154,8 @@ printf '%s\n' {begin} >&3
 pwd -P >&3
 printf '\000%s\000%s\000%s\000%s\000%s\000' "$setsid" "$env" "$prefers" "$kills" "$$" >&3
 cat "/proc/$$/environ" >&3
-printf '%s 0 0 0\n' {end} >&3
-printf '%s\n' {begin} {end} >&4
+printf '\036%s 0 0 0\n' {end} >&3
+printf '%s\n\036%s\n' {begin} {end} >&4
 """
 
 _STEP = r"""{{ {feed}(
@@ -227,7 +230,8 @@ class Scanner:
 
     def __init__(self, marks: Marks) -> None:
         self._begin = f"{marks.begin}\n".encode()
-        self._end = marks.end.encode()
+        # A byte that hardly ends any output: else its last letter would often have to wait for the next.
+        self._end = b"\x1e" + marks.end.encode()
         self._held = b""
         self._trailer: bytes | None = None
         self.begun = False
