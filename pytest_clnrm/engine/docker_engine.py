@@ -59,17 +59,24 @@ class DockerEngine:
     :param client: connected; its pool should hold a connection for each thread.
     :param locks: gives a context manager by name, which one process of this machine holds at a time.
     :param labels: put on every container and network.
+    :param in_sessions: False to run each command by an exec of its own.
     """
 
     def __init__(
-        self, client: APIClient, facts: EngineFacts, *, locks: Locks, labels: Mapping[str, str] | None = None
+        self,
+        client: APIClient,
+        facts: EngineFacts,
+        *,
+        locks: Locks,
+        labels: Mapping[str, str] | None = None,
+        in_sessions: bool = True,
     ) -> None:
         self._client = client
         self._facts = facts
         self._locks = locks
         self._labels = dict(labels or {})
         self._images = Images(client, locks)
-        self._execs = Execs(client, is_podman=facts.kind == "podman")
+        self._execs = Execs(client, is_podman=facts.kind == "podman", in_sessions=in_sessions)
         self._settings = load_general_config()
         self._selinux: bool | None = None
         self._guard = threading.Lock()
@@ -153,7 +160,9 @@ class DockerEngine:
             published_on=_ANYWHERE if self._facts.remote else _LOOPBACK,
             relabel=bool(spec.mounts) and self._has_selinux(),
         )
-        return create_container(self._client, spec, arguments)
+        container = create_container(self._client, spec, arguments)
+        self._execs.know(container, spec.image)
+        return container
 
     def start(self, container: str) -> None:
         """Start it.
@@ -191,6 +200,13 @@ class DockerEngine:
             return self.exec(container, spec, on_output=on_output, deadline_s=deadline_s)
 
         return observe(self._client, container, run, scratch=scratch, thorough=thorough)
+
+    def session_pid(self, container: str) -> int | None:
+        """Return the process id, in the container, of the shell that runs the default user's commands.
+
+        Such a command sees it as its parent, ``$PPID``. None where there is none at this moment.
+        """
+        return self._execs.session_pid(container)
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*.
@@ -239,11 +255,13 @@ class DockerEngine:
 
     def close(self) -> None:
         """Give up connections; containers stay."""
+        self._execs.close()
         self._client.close()
 
     def _remove_one(self, container: str) -> None:
-        remove_container(self._client, container)
+        # First, as the session's shell need not be killed then.
         self._execs.forget(container)
+        remove_container(self._client, container)
 
     def _has_selinux(self) -> bool:
         with self._guard:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import ExecSpec
@@ -70,13 +71,17 @@ exit 3
 """
 
 
-def end_processes(client: APIClient, container: str, user: str | None, mark: str) -> bool:
+def end_processes(
+    client: APIClient, container: str, user: str | None, mark: str, sessions: Sequence[int] = ()
+) -> bool:
     """End all processes of the exec that carries *mark*; return False if some may be left.
+
+    :param sessions: process sessions to be ended with it.
 
     The environment of a process can only be read by its own user, so the search runs as that one; processes
     that changed their user can only be ended by root, by the session that they were found in.
     """
-    found: list[str] = []
+    found = [str(each) for each in sessions]
     deadline_s = time.monotonic() + _END_S
     for who in (user, "0"):
         spec = ExecSpec(argv=("sh", "-c", _END_SCRIPT, "sh", mark, *found), user=who)

@@ -1,11 +1,13 @@
-"""Running one command in a container by an exec of its own."""
+"""Running one command in a container: through a session where there is one, else by an exec of its own."""
 
 from __future__ import annotations
 
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
@@ -23,12 +25,13 @@ from pytest_clnrm.engine.exec_calls import (
     start_exec,
 )
 from pytest_clnrm.engine.problems import container_reason
+from pytest_clnrm.engine.sessions import Sessions
 
 if TYPE_CHECKING:
     from docker import APIClient
 
     from pytest_clnrm.engine.api import OnOutput
-    from pytest_clnrm.engine.streams import Connection
+    from pytest_clnrm.engine.session import Session
 
 __all__ = ["Execs"]
 
@@ -44,11 +47,14 @@ class Execs:
 
     :param is_podman: Podman tells less: its events know no out-of-memory kills, so the container's cgroup is
         asked, from inside.
+    :param in_sessions: False to run each command by an exec of its own.
     """
 
-    def __init__(self, client: APIClient, *, is_podman: bool) -> None:
+    def __init__(self, client: APIClient, *, is_podman: bool, in_sessions: bool = True) -> None:
         self._client = client
         self._is_podman = is_podman
+        self._sessions = Sessions(client)
+        self._in_sessions = in_sessions
         self._known_kills: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -56,6 +62,90 @@ class Execs:
         self, container: str, spec: ExecSpec, *, on_output: OnOutput, deadline_s: float | None
     ) -> ExecOutcome:
         """Run a command and wait for its end; see :meth:`pytest_clnrm.engine.api.Engine.exec`."""
+        session = self._sessions.take(container, spec.user, deadline_s) if self._in_sessions else None
+        if session is not None:
+            try:
+                outcome = self._run_in(session, container, spec, on_output, deadline_s)
+            except BaseException:
+                session.usable = False
+                raise
+            finally:
+                self._sessions.give_back(container, spec.user, session)
+            if outcome is not None:
+                return outcome
+        return self._run_alone(container, spec, on_output, deadline_s)
+
+    def session_pid(self, container: str) -> int | None:
+        """Return the process id, in the container, of the shell that runs the default user's commands.
+
+        Such a command sees it as its parent, ``$PPID``. None if the last one ran by an exec of its own.
+        """
+        return self._sessions.pid(container)
+
+    def know(self, container: str, image: str) -> None:
+        """Take note of a container's image: containers of one image have the same programs."""
+        self._sessions.know(container, image)
+
+    def forget(self, container: str) -> None:
+        """Forget what is known of a container that is removed, and close its sessions."""
+        self._sessions.forget(container)
+        with self._lock:
+            self._known_kills.pop(container, None)
+
+    def close(self) -> None:
+        """Close all sessions."""
+        self._sessions.close()
+
+    def _run_in(
+        self,
+        session: Session,
+        container: str,
+        spec: ExecSpec,
+        on_output: OnOutput,
+        deadline_s: float | None,
+    ) -> ExecOutcome | None:
+        """Run a command in a session; return None if nothing of it was run."""
+        mark = secrets.token_hex(8)
+        run = session.begin(spec, (MARK, mark), on_output)
+        if run is None:
+            return None
+        if not run.pump(deadline_s):
+            session.usable = False
+            ended = self._end(container, spec.user, mark, run.pump, (session.facts.pid,))
+            run.release()
+            return ExecOutcome(exit_code=None, timed_out=True, still_running=not ended)
+        ending = run.ending()
+        if not ending.started:
+            return None
+        if ending.exit_code is None:
+            return self._session_lost(session, container, spec.user, mark)
+        if ending.oom:
+            # The engine's events tell no times: in a session without such a past they tell of the last step.
+            session.usable = False
+        if ending.exit_code not in _KILLED or ending.oom:
+            return ExecOutcome(exit_code=ending.exit_code, oom=ending.oom)
+        _, lost = self._why_killed(container, session.exec_id)
+        return ExecOutcome(exit_code=None if lost else ending.exit_code, container_lost=lost)
+
+    def _session_lost(self, session: Session, container: str, user: str | None, mark: str) -> ExecOutcome:
+        """Return how a command ended whose session broke under it: how it did is not known any more.
+
+        What kills the session's shell, its parent, kills the command where it has an exec of its own.
+        """
+        end_processes(self._client, container, user, f"{MARK}={mark}", (session.facts.pid,))
+        try:
+            exit_code, _ = exit_code_of(self._client, session.exec_id)
+        except GoneError:
+            return ExecOutcome(exit_code=None, container_lost=True)
+        oom, lost = self._why_killed(container, session.exec_id)
+        if lost:
+            return ExecOutcome(exit_code=None, container_lost=True)
+        return ExecOutcome(exit_code=exit_code or max(_KILLED), oom=oom)
+
+    def _run_alone(
+        self, container: str, spec: ExecSpec, on_output: OnOutput, deadline_s: float | None
+    ) -> ExecOutcome:
+        """Run a command by an exec of its own."""
         mark = secrets.token_hex(8)
         try:
             exec_id = create_exec(self._client, container, spec, {MARK: mark})
@@ -68,38 +158,42 @@ class Execs:
         output = Output(on_output)
         try:
             if not pump(connection, output, deadline_s):
-                ended = self._end(container, spec.user, mark, connection, output)
+                ended = self._end(container, spec.user, mark, partial(pump, connection, output))
                 output.release()
                 return ExecOutcome(exit_code=None, timed_out=True, still_running=not ended)
         finally:
             connection.close()
         return self._outcome(container, exec_id, output)
 
-    def forget(self, container: str) -> None:
-        """Forget what is known of a container that is removed."""
-        with self._lock:
-            self._known_kills.pop(container, None)
-
     def _end(
-        self, container: str, user: str | None, mark: str, connection: Connection, output: Output
+        self,
+        container: str,
+        user: str | None,
+        mark: str,
+        pump: Callable[[float], bool],
+        sessions: tuple[int, ...] = (),
     ) -> bool:
         """End the command's processes, and pass on what they still have to say.
 
         Both at once: the engine tells of no end in a container while output of it is not taken.
+
+        :param pump: hands on output until the moment given; returns True at its end.
+        :param sessions: process sessions to be ended too.
         """
         ended: Future[bool] = Future()
 
         def end() -> None:
             try:
-                ended.set_result(end_processes(self._client, container, user, f"{MARK}={mark}"))
+                done = end_processes(self._client, container, user, f"{MARK}={mark}", sessions)
+                ended.set_result(done)
             except BaseException as error:  # noqa: BLE001 -- raised again by result()
                 ended.set_exception(error)
 
         threading.Thread(target=end, name="clnrm-end-exec", daemon=True).start()
         while not ended.done():
-            if pump(connection, output, time.monotonic() + _SLICE_S):
+            if pump(time.monotonic() + _SLICE_S):
                 return ended.result()
-        pump(connection, output, time.monotonic() + _DRAIN_S)
+        pump(time.monotonic() + _DRAIN_S)
         return ended.result()
 
     def _outcome(self, container: str, exec_id: str, output: Output) -> ExecOutcome:

@@ -97,6 +97,13 @@ class Connection:
         except ssl.SSLWantReadError:
             self._early = b""
         self._outgoing = memoryview(outgoing) if outgoing is not None else None
+        self._closes = True
+
+    def send(self, data: bytes) -> None:
+        """Send *data* while output is received; the sending half stays open."""
+        self._closes = False
+        self._outgoing = memoryview(data)
+        self._send()
 
     def receive(self, deadline_s: float | None) -> bytes | None:
         """Return the next bytes, b"" at the end of the stream, None if *deadline_s* passed before.
@@ -143,7 +150,7 @@ class Connection:
         return self._socket.recv(_PIECE) if self._socket is not None else os.read(self._read_fd, _PIECE)
 
     def _send(self) -> None:
-        """Send as much as goes without waiting; close the sending half after the last byte."""
+        """Send as much as goes without waiting; then close the sending half, if that was all there is."""
         while self._outgoing is not None:
             piece = self._outgoing[:_SEND]
             try:
@@ -151,7 +158,8 @@ class Connection:
                     sent = self._socket.send(piece) if self._socket else os.write(self._write_fd, piece)
                     self._outgoing = self._outgoing[sent:]
                     continue
-                self._close_sending()
+                if self._closes:
+                    self._close_sending()
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
             except OSError:

@@ -13,7 +13,7 @@ import tarfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,8 +40,11 @@ KEEP_ALIVE = ("sleep", "2147483647")
 MIB = 1024 * 1024
 
 
-def busybox_tree() -> bytes:
-    """Return a tar file of a root file system: busybox, a name for each of its programs, two users."""
+def busybox_tree(leave_out: Collection[str] = ()) -> bytes:
+    """Return a tar file of a root file system: busybox, a name for each of its programs, two users.
+
+    :param leave_out: programs without a name.
+    """
     busybox = shutil.which("busybox")
     if busybox is None:
         pytest.fail("the tests' image is made of busybox, which is not on PATH")
@@ -58,7 +61,7 @@ def busybox_tree() -> bytes:
             add(folder, mode, tarfile.DIRTYPE)
         add("bin/busybox", 0o755, tarfile.REGTYPE, Path(busybox).read_bytes())
         for name in names:
-            if name != "busybox":
+            if name != "busybox" and name not in leave_out:
                 add(f"bin/{name}", 0o777, tarfile.SYMTYPE, target="busybox")
         users = b"root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
         add("etc/passwd", 0o644, tarfile.REGTYPE, users)
@@ -78,12 +81,32 @@ def reached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[APIClien
         pytest.skip(reason)
     client.timeout = 60
     if not client.images(name=IMAGE):
-        said = client.import_image_from_data(busybox_tree(), changes=["ENV PATH=/bin", 'CMD ["sh"]'])
-        # Podman 4.3 calls what it imports "latest" whatever it is told.
-        name, tag = IMAGE.split(":")
-        client.tag(json.loads(said.splitlines()[-1])["status"], name, tag)
+        import_tree(client, IMAGE, busybox_tree())
     yield client, facts
     client.close()
+
+
+def import_tree(client: APIClient, image: str, tree: bytes) -> None:
+    """Make an image of a root file system."""
+    said = client.import_image_from_data(tree, changes=["ENV PATH=/bin", 'CMD ["sh"]'])
+    # Podman 4.3 calls what it imports "latest" whatever it is told.
+    name, tag = image.split(":")
+    client.tag(json.loads(said.splitlines()[-1])["status"], name, tag)
+
+
+@pytest.fixture
+def image_without(client: APIClient) -> Iterator[Callable[[Collection[str]], str]]:
+    """Return a function that makes an image without some of busybox's programs."""
+    made: list[str] = []
+
+    def make(missing: Collection[str]) -> str:
+        made.append(f"clnrm-without-{secrets.token_hex(4)}:1")
+        import_tree(client, made[-1], busybox_tree(missing))
+        return made[-1]
+
+    yield make
+    for image in made:
+        client.remove_image(image, force=True)
 
 
 @dataclass
@@ -112,12 +135,20 @@ def client(reached: tuple[APIClient, EngineFacts]) -> APIClient:
 
 
 @pytest.fixture
-def engine(reached: tuple[APIClient, EngineFacts], locks: CountingLocks) -> Iterator[DockerEngine]:
+def in_sessions() -> bool:
+    """Return whether commands run in sessions, as they do for users."""
+    return True
+
+
+@pytest.fixture
+def engine(
+    reached: tuple[APIClient, EngineFacts], locks: CountingLocks, *, in_sessions: bool
+) -> Iterator[DockerEngine]:
     """Return the engine; all that the test leaves on it is removed, and has to carry its label."""
     from pytest_clnrm.engine.docker_engine import DockerEngine
 
     label = {"clnrm-test": secrets.token_hex(6)}
-    engine = DockerEngine(*reached, locks=locks, labels=label)
+    engine = DockerEngine(*reached, locks=locks, labels=label, in_sessions=in_sessions)
     yield engine
     engine.remove_owned(engine.list_owned(label))
 

@@ -1,4 +1,4 @@
-"""Commands in real containers."""
+"""Commands in real containers: the same whether they run in a session or by an exec of their own."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_clnrm.engine.session_protocol import SHELL
+
 if TYPE_CHECKING:
     from docker import APIClient
 
     from pytest_clnrm.engine.docker_engine import DockerEngine
 
 pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(params=[True, False], ids=["session", "alone"])
+def in_sessions(request: pytest.FixtureRequest) -> bool:
+    """Return each way of running commands."""
+    return bool(request.param)
 
 
 def test_argv_env_workdir_and_user_arrive_as_given(box: Any) -> None:
@@ -58,6 +66,60 @@ def test_output_of_100_mb_is_streamed(box: Any) -> None:
     assert max(sizes) <= 65536
 
 
+@pytest.mark.parametrize("output", [b"", b"x", b"\n", b"x\n\n", bytes(range(256)), b"0123456789abcdef" * 4])
+def test_output_is_reproduced_exactly(box: Any, output: bytes) -> None:
+    """Whether or not it ends with a line, and whatever bytes it has."""
+    ran = box.shell("tee /file | cat; cat /file >&2", stdin=output)
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, output, output)
+
+
+@pytest.mark.parametrize(
+    ("text", "exit_code", "stdout"),
+    [
+        ("echo it's", 2, b""),
+        ("if true; fi", 2, b""),
+        ("echo hi # note", 0, b"hi\n"),
+        ("echo hi \\", 0, b"hi \\\n"),
+        ("true ) ; exit 7; ( true", 2, b""),
+        ("cat <<END\nhi\nEND", 0, b"hi\n"),
+        ("echo hi; exec false", 1, b"hi\n"),
+        ("echo hi; kill -9 $$", 137, b"hi\n"),
+        ("echo hi; kill $$", 143, b"hi\n"),
+        ("exec 0<&- 1<&- 2<&- 3<&- 4<&-; exit 9", 9, b""),
+        ("trap 'exit 3' EXIT; cd /; umask 0; ulimit -n 9; export A=1; set -e; false", 3, b""),
+    ],
+)
+def test_nothing_of_a_command_reaches_the_next(box: Any, text: str, exit_code: int, stdout: bytes) -> None:
+    """Odd quoting, syntax and endings stay within their own command."""
+    before = box.shell("umask; ulimit -n; env | grep -v CLNRM; pwd").stdout
+    ran = box.shell(text)
+    assert (ran.exit_code, ran.stdout) == (exit_code, stdout)
+    assert box.shell("umask; ulimit -n; env | grep -v CLNRM; pwd").stdout == before
+
+
+@pytest.mark.parametrize("text", ["kill -9 $PPID; kill -9 $$", "kill $PPID; kill $$"])
+def test_a_command_may_kill_what_runs_it(box: Any, text: str) -> None:
+    """It is told as killed, and the container takes the next one."""
+    ran = box.shell(f"echo hi; {text}")
+    assert (ran.exit_code, ran.stdout) == (137 if "-9" in text else 143, b"hi\n")
+    assert box.shell("echo next").stdout == b"next\n"
+
+
+def test_what_is_left_behind_says_nothing_in_the_next_command(box: Any) -> None:
+    """A job in the background belongs to the command that started it, as long as the engine listens to it."""
+    one = box.shell("(sleep 0.3; echo LATE; sleep 0.4; echo LATER) & echo one")
+    assert one.stdout in {b"one\n", b"one\nLATE\nLATER\n"}
+    assert box.shell("sleep 1; echo two").stdout == b"two\n"
+
+
+def test_a_job_in_the_background_runs_on(box: Any) -> None:
+    """Neither the end of its command nor that of a session ends it."""
+    for text in ("sleep 1001 &", "sleep 1002 >/dev/null 2>&1 &", "setsid sleep 1003 >/dev/null 2>&1 &"):
+        assert box.shell(text).exit_code == 0
+    running = box.run("ps", "-o", "args").stdout.decode().splitlines()
+    assert {"sleep 1001", "sleep 1002", "sleep 1003"} <= set(running)
+
+
 def test_output_arrives_while_the_command_runs(box: Any) -> None:
     """The first line is there before the command ends: it is what lets the command end."""
     seen = threading.Event()
@@ -88,6 +150,7 @@ def test_a_first_line_that_ends_with_cr_lf_is_the_commands_own(box: Any) -> None
         (("/bin/nosuch",), {}, 127, b"command not found: /bin/nosuch\n"),
         (("/etc",), {}, 126, b"permission denied: /etc is no program\n"),
         (("/etc/passwd",), {}, 126, b"permission denied: /etc/passwd is no program\n"),
+        (("cat",), {"env": {"PATH": "/nosuch"}}, 127, b"command not found: cat\n"),
         (("pwd",), {"workdir": "/nosuch"}, 126, b"no such folder in the container: /nosuch\n"),
         (("true",), {"user": "stranger"}, 126, b"the image has no user 'stranger'\n"),
     ],
@@ -120,7 +183,9 @@ def test_at_the_deadline_all_processes_of_the_command_end(box: Any, text: str, u
     assert ran.exit_code is None
     left = box.run("ps", "-o", "args").stdout.decode().splitlines()[1:]
     assert [
-        each for each in left if each not in {"ps -o args", "sleep 2147483647"} and "init" not in each
+        each
+        for each in left
+        if each not in {"ps -o args", "sleep 2147483647", " ".join(SHELL)} and "init" not in each
     ] == []
 
 

@@ -1,0 +1,274 @@
+"""An exec session: a shell kept open in a container, through which steps run without an exec of their own.
+
+An exec costs a tenth of a second, most of it the engine's; a step in a session costs a thousandth.
+What a step sees is what it would see in an exec of its own, but for its parent: the session's shell, where an
+exec has none.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pytest_clnrm.engine.api import ExecSpec
+from pytest_clnrm.engine.exec_calls import (
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    NotStartedError,
+    create_exec,
+    says_not_found,
+    start_exec,
+)
+from pytest_clnrm.engine.session_protocol import (
+    SHELL,
+    STALE,
+    Facts,
+    Marks,
+    Scanner,
+    read_facts,
+    setup_text,
+    step_text,
+)
+from pytest_clnrm.engine.streams import Connection, Demultiplexer
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from pytest_clnrm.engine.api import OnOutput
+
+# A shell answers within milliseconds; one that does not is something else.
+_OPEN_S = 20.0
+
+__all__ = ["Ending", "NoSessionError", "Session", "SessionRun", "open_session"]
+
+Stream = Literal["stdout", "stderr"]
+
+
+class NoSessionError(Exception):
+    """A session cannot be had.
+
+    :param lacking: what lacks something that it needs; None if it may be otherwise the next time.
+    """
+
+    def __init__(self, lacking: Literal["image", "container"] | None) -> None:
+        super().__init__("no exec session")
+        self.lacking = lacking
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a step in a session ended.
+
+    :param exit_code: None if the session broke before it told.
+    :param started: False if nothing of it was run: it is to be run by an exec of its own.
+    :param oom: a process of the container was killed for memory while it ran (told with 137 only).
+    """
+
+    exit_code: int | None
+    started: bool = True
+    oom: bool = False
+
+
+class Session:
+    """One shell in one container, for one user; used by one thread at a time.
+
+    Its ``usable`` says whether another step may run in it, ``worked`` whether one did.
+
+    :param exec_id: the engine's name for it.
+    """
+
+    def __init__(self, connection: Connection, frames: Demultiplexer, exec_id: str, facts: Facts) -> None:
+        self._connection = connection
+        self._frames = frames
+        self._known = {SHELL[0]}
+        self.exec_id = exec_id
+        self.facts = facts
+        self.usable = True
+        self.worked = False
+
+    def begin(self, spec: ExecSpec, variable: tuple[str, str], on_output: OnOutput) -> SessionRun | None:
+        """Start a step; return None if it is one for an exec of its own.
+
+        :param variable: one more of its environment, by which its processes are found.
+        :param on_output: gets each piece of output as it arrives.
+        """
+        marks = Marks()
+        text = step_text(self.facts, spec, marks, variable, known=self._known)
+        if text is None:
+            return None
+        self._connection.send(text)
+        return SessionRun(self, marks, spec.argv[0], on_output)
+
+    def receive(self, deadline_s: float | None) -> list[tuple[Stream, bytes]] | None:
+        """Return the next pieces of output, [] at the end, None if *deadline_s* passed before."""
+        while True:
+            data = self._connection.receive(deadline_s)
+            if data is None:
+                return None
+            pieces = list(self._frames.feed(data))
+            if pieces or not data:
+                return pieces
+
+    def learn(self, program: str) -> None:
+        """Take note that *program* has a format that the kernel runs."""
+        self._known.add(program)
+
+    def close(self) -> None:
+        """Give it up: its shell ends once the step in it has ended."""
+        self.usable = False
+        self._connection.close()
+
+
+class SessionRun:
+    """One step in a session, from its start to its end."""
+
+    def __init__(self, session: Session, marks: Marks, program: str, on_output: OnOutput) -> None:
+        self._session = session
+        self._scanners = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
+        self._complaint = _Complaint(program, on_output)
+        self._program = program
+        self._broken = False
+        self._left = False
+
+    def pump(self, deadline_s: float | None) -> bool:
+        """Hand on output until the step has ended; return False if *deadline_s* passed before.
+
+        A step that leaves processes behind which may still say something has the session's end for its own,
+        as an exec has: the engine waits for them as long as it does in an exec.
+        """
+        while not self._broken:
+            pieces = self._session.receive(deadline_s)
+            if pieces is None:
+                return False
+            if not pieces:
+                self._broken = True
+                self._session.usable = False
+            for stream, piece in pieces:
+                own = piece if self._left else self._scanners[stream].feed(piece)
+                if own:
+                    self._complaint.feed(stream, own)
+            if self._ended and not self._left and not self._take_end():
+                break
+        return True
+
+    def ending(self) -> Ending:
+        """Return how it ended; :meth:`pump` has returned True."""
+        out = self._scanners["stdout"]
+        if not out.begun:
+            if not out.ended or out.numbers[0] == STALE:
+                self._session.usable = False
+            return Ending(exit_code=None, started=False)
+        self._session.worked = True
+        if not self._ended:
+            self.release()
+            return Ending(exit_code=None)
+        exit_code, oom, _ = out.numbers
+        if exit_code in {NOT_FOUND, NOT_EXECUTABLE} and self._complaint.is_all:
+            return Ending(exit_code=None, started=False)
+        self.release()
+        self._session.learn(self._program)
+        return Ending(exit_code=exit_code, oom=bool(oom))
+
+    def release(self) -> None:
+        """Hand on all that is held back."""
+        self._complaint.release()
+
+    @property
+    def _ended(self) -> bool:
+        return all(each.ended for each in self._scanners.values())
+
+    def _take_end(self) -> bool:
+        """Return True if there is more to come behind the end."""
+        late = [(stream, scanner.late) for stream, scanner in self._scanners.items() if scanner.late]
+        numbers = self._scanners["stdout"].numbers
+        self._left = bool(numbers[2])
+        if self._left or late:
+            self._session.usable = False
+        if self._left:
+            for stream, piece in late:
+                self._complaint.feed(stream, piece)  # type: ignore[arg-type]
+        return self._left
+
+
+class _Complaint:
+    """Hands output on, but holds back what may be ``env``'s own message that it cannot run the program.
+
+    Only seen where the kernel refuses a program that looks sound, such as one whose loader is missing.
+    """
+
+    def __init__(self, program: str, on_output: OnOutput) -> None:
+        self._on_output = on_output
+        self._program = program.encode("utf-8", "replace")
+        self._holding = program != SHELL[0]
+        self._held = b""
+
+    def feed(self, stream: Stream, piece: bytes) -> None:
+        """Take the next output."""
+        if self._holding and stream == "stderr":
+            held = self._held + piece
+            if held.startswith(b"env: "[: len(held)]) and b"\n" not in held[:-1]:
+                self._held = held
+                return
+        self.release()
+        self._on_output(stream, piece)
+
+    @property
+    def is_all(self) -> bool:
+        """Return whether such a message is all of the output."""
+        return self._held.endswith(b"\n") and self._program in self._held
+
+    def release(self) -> None:
+        """Hand on what is held back: it was the program's own."""
+        self._holding = False
+        held, self._held = self._held, b""
+        if held:
+            self._on_output("stderr", held)
+
+
+def open_session(client: APIClient, container: str, user: str | None, deadline_s: float | None) -> Session:
+    """Open a session.
+
+    :raises NoSessionError: if there can be none, or not before *deadline_s*.
+    :raises GoneError: if the container is not there, or does not run.
+    """
+    own_deadline_s = time.monotonic() + _OPEN_S
+    exec_id = create_exec(client, container, ExecSpec(argv=SHELL, user=user, stdin=b""))
+    try:
+        connection = start_exec(client, exec_id, None)
+    except NotStartedError as error:
+        raise NoSessionError("image" if error.exit_code == NOT_FOUND else None) from error
+    frames = Demultiplexer()
+    try:
+        facts = _ask(connection, frames, user, min(own_deadline_s, deadline_s or own_deadline_s))
+    except BaseException:
+        connection.close()
+        raise
+    return Session(connection, frames, exec_id, facts)
+
+
+def _ask(connection: Connection, frames: Demultiplexer, user: str | None, deadline_s: float) -> Facts:
+    """Return what the shell tells of itself.
+
+    :raises NoSessionError: if it cannot serve.
+    """
+    marks = Marks()
+    scanners = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
+    told, raw = bytearray(), bytearray()
+    connection.send(setup_text(marks).encode())
+    while not all(each.ended for each in scanners.values()):
+        data = connection.receive(deadline_s)
+        if data is None:
+            raise NoSessionError(None)
+        if not data:
+            # What came instead is the engine's message. A user who is missing may be made yet.
+            text = raw.decode("utf-8", "replace")
+            raise NoSessionError("image" if says_not_found(text) else None if user else "container")
+        for stream, piece in frames.feed(data):
+            raw += piece
+            part = scanners[stream].feed(piece)
+            told += part if stream == "stdout" else b""
+    facts = read_facts(bytes(told))
+    if facts is None or not facts.usable:
+        raise NoSessionError("container" if facts is None or facts.has_programs else "image")
+    return facts

@@ -1,0 +1,404 @@
+r"""What is said between us and the shell of an exec session: its commands, and the marks in its output.
+
+The shell (any POSIX one: dash, ash, bash) reads its commands from the exec's standard input. Everything of a
+step is quoted in them. The shell runs a step in a process session of its own and writes two marks, which
+nobody can guess, around the step's output, on both streams::
+
+    <begin>\n ... the step's bytes ... \x1e<end> <exit code> <out of memory> <left>\n
+
+A step that cannot be started has an end without a beginning: it then is a plain exec's to say why.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pytest_clnrm.engine.api import ExecSpec
+
+__all__ = [
+    "SHELL",
+    "STALE",
+    "STEP_BYTES",
+    "Facts",
+    "Marks",
+    "Scanner",
+    "quote",
+    "read_facts",
+    "setup_text",
+    "step_text",
+]
+
+# The last word is for who lists the container's processes.
+SHELL = ("sh", "-s", "pytest-clnrm")
+
+# Of commands and input that go through the shell. More goes faster by a plain exec, as some shells read byte
+# by byte; and input has to fit into a pipe, for nobody takes it back if the step does not read it.
+STEP_BYTES = 64 * 1024
+STDIN_BYTES = 4 * 1024
+
+# What a subshell ends with that does not run its step; only said where no beginning is.
+_REFUSED = 1
+STALE = 2
+
+# Functions of the session's shell. It has the streams on 3 and 4, for it must not say anything of its own
+# on them ("Killed"). Nothing but builtins, for time: starting a program takes a millisecond.
+#
+# clnrm_accounts: users and groups, as an exec of now would find them.
+# clnrm_kills: how many processes of the container were killed for memory.
+# clnrm_holds: the process $1 has a stream of ours open, or does not let us look; a zombie has nothing open.
+# clnrm_left: such processes came since clnrm_rest. Processes may come and go while we look, and one that has
+# just been made may be about to turn its output elsewhere.
+# clnrm_rest: what is looked at between steps, when nobody waits. Ends a session whose user's groups or home
+# may be others now.
+# clnrm_current: that they are not. A file older than the last mark, by which the pipe was changed last, has
+# been looked at since; most shells compare whole seconds.
+_FUNCTIONS = r"""
+exec 3>&1 4>&2 2>/dev/null
+clnrm_accounts() {
+  accounts=
+  for file in /etc/passwd /etc/group; do
+    [ -r "$file" ] || continue
+    while IFS= read -r line || [ -n "$line" ]; do accounts="$accounts$line/"; done <"$file"
+    accounts="$accounts//"
+  done
+}
+clnrm_kills() {
+  kills=
+  for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
+    [ -r "$file" ] || continue
+    while read -r name value; do
+      case $name in oom_kill) kills=$value ;; esac
+    done <"$file"
+    return
+  done
+}
+clnrm_program() {
+  for path; do
+    [ -f "$path" ] && [ -x "$path" ] && return
+  done
+  return 1
+}
+clnrm_format() {
+  IFS= read -r line <"$path" || [ -n "$line" ]
+  case $line in '#!'*|?ELF*) return 0 ;; esac
+  return 1
+}
+clnrm_holds() {
+  seen=
+  for fd in "$1"/fd/*; do
+    [ "$fd" -ef "/proc/$$/fd/3" ] && return 0
+    [ "$fd" -ef "/proc/$$/fd/4" ] && return 0
+    [ -e "$fd" ] && seen=1
+  done
+  [ -n "$seen" ] && return 1
+  read -r stat <"$1/stat" || return 1
+  case ${stat##*) } in Z*|X*) return 1 ;; esac
+  return 0
+}
+clnrm_left() {
+  for round in 1 2 3 4 5; do
+    set -- /proc/[0-9]*
+    pids=" $* "; new=; holds=
+    [ "$pids" = "$before" ] && return 1
+    for process; do
+      case $before in *" $process "*) continue ;; esac
+      new=1
+      clnrm_holds "$process" && holds=1 && break
+    done
+    [ -z "$new" ] && return 1
+    [ -n "$holds" ] && continue
+    set -- /proc/[0-9]*
+    [ "$pids" = " $* " ] && return 1
+  done
+  return 0
+}
+clnrm_rest() {
+  set -- /proc/[0-9]*
+  before=" $* "
+  clnrm_kills; kills_before=$kills
+  clnrm_accounts; [ "$accounts" = "$known_accounts" ] || exit 0
+}
+clnrm_current() {
+  [ "/proc/$$/fd/3" -nt /etc/passwd ] && [ "/proc/$$/fd/3" -nt /etc/group ] && return
+  clnrm_accounts; [ "$accounts" = "$known_accounts" ]
+}
+clnrm_after() {
+  oom=0; left=0
+  case $1 in 137) clnrm_kills; [ "$kills" = "$kills_before" ] || oom=1 ;; esac
+  clnrm_left && left=1
+  printf '\036%s %s %s %s\n' "$2" "$1" "$oom" "$left" >&3
+  printf '\036%s\n' "$2" >&4
+  [ $left = 0 ] || exit 0
+  clnrm_rest
+}
+"""
+
+# The first thing said. Some busyboxes prefer their own programs to those in PATH, both in the shell and in
+# env. The environment is that of an exec, before the shell added its own to it.
+_SETUP = r"""
+clnrm_accounts; known_accounts=$accounts; clnrm_rest
+IFS=:; set -f
+for name in setsid env; do
+  set --
+  for folder in $PATH; do set -- "$@" "$folder/$name"; done
+  clnrm_program "$@" || path=
+  case $name in setsid) setsid=$path ;; *) env=$path ;; esac
+done
+unset IFS; set +f
+prefers=0
+"$env" -i PATH=/dev/null/none true && prefers=1
+printf '%s\n' {begin} >&3
+pwd -P >&3
+printf '\000%s\000%s\000%s\000%s\000%s\000' "$setsid" "$env" "$prefers" "$kills" "$$" >&3
+cat "/proc/$$/environ" >&3
+printf '\036%s 0 0 0\n' {end} >&3
+printf '%s\n\036%s\n' {begin} {end} >&4
+"""
+
+_STEP = r"""{{ {feed}(
+clnrm_current || exit {stale}
+{checks} || exit {refused}
+export {mark}
+exec >&3 2>&4 3>&- 4>&-
+printf '%s\n' {begin}; printf '%s\n' {begin} >&2
+exec {setsid} {env} -i {environment} {argv}
+){input}
+clnrm_after $? {end}
+}}
+"""
+
+_VARIABLE = re.compile(r"[^-=\0][^=\0]*")
+# What stands for itself in a format of printf. No "-", which could begin an option.
+_PLAIN = frozenset(b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;/_+=@\n{}[]()<>"')
+
+_PERCENT = ord("%")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a session's shell tells of itself.
+
+    :param setsid: path of the program, "" if there is none.
+    :param env: likewise.
+    :param prefers_own: that ``env`` is a busybox which runs a program of its own rather than one in PATH.
+    :param kills: how many processes of the container were killed for memory; None if it cannot be seen.
+    :param pid: the shell's, in the container.
+    :param workdir: where an exec begins.
+    :param environment: what an exec has; None if it cannot be told.
+    """
+
+    setsid: str
+    env: str
+    prefers_own: bool
+    kills: int | None
+    pid: int
+    workdir: str
+    environment: Mapping[str, str] | None
+
+    @property
+    def has_programs(self) -> bool:
+        """Return whether the image has what a session needs."""
+        return self.setsid.startswith("/") and self.env.startswith("/")
+
+    @property
+    def usable(self) -> bool:
+        """Return whether steps may run in the session."""
+        return (
+            self.has_programs
+            and self.kills is not None
+            and bool(self.environment)
+            and self.workdir.startswith("/")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Two marks that nobody can guess."""
+
+    begin: str = field(default_factory=lambda: secrets.token_hex(16))
+    end: str = field(default_factory=lambda: secrets.token_hex(16))
+
+
+class Scanner:
+    """Finds the marks in one stream, in any pieces, and gives back what is between them.
+
+    Nothing is held back but what may be the first part of a mark.
+    """
+
+    def __init__(self, marks: Marks) -> None:
+        self._begin = f"{marks.begin}\n".encode()
+        # A byte that hardly ends any output: else its last letter would often have to wait for the next.
+        self._end = b"\x1e" + marks.end.encode()
+        self._held = b""
+        self._trailer: bytes | None = None
+        self.begun = False
+        self.ended = False
+        self.late = b""
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Return what is told behind the end."""
+        return tuple(int(each) for each in (self._trailer or b"").split())
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what of *data*, and of what was held back, is the step's."""
+        data = self._held + data
+        self._held = b""
+        if not self.begun and self._trailer is None:
+            data = self._find_begin(data)
+        if self._trailer is None and self.begun:
+            before, found, data = data.partition(self._end)
+            if not found:
+                kept = _overlap(before, self._end)
+                self._held = before[len(before) - kept :]
+                return before[: len(before) - kept]
+            self._trailer = b""
+        else:
+            before = b""
+        if self._trailer is not None:
+            self._take_trailer(data)
+        return before
+
+    def _find_begin(self, data: bytes) -> bytes:
+        """Return what follows the beginning; what is before it is nobody's."""
+        end = data.find(self._end)
+        begin = data.find(self._begin)
+        if begin >= 0 and (end < 0 or begin < end):
+            self.begun = True
+            return data[begin + len(self._begin) :]
+        if end >= 0:
+            self._trailer = b""
+            return data[end + len(self._end) :]
+        kept = max(_overlap(data, self._begin), _overlap(data, self._end))
+        self._held = data[len(data) - kept :]
+        return b""
+
+    def _take_trailer(self, data: bytes) -> None:
+        if self.ended:
+            self.late += data
+            return
+        line, newline, late = data.partition(b"\n")
+        self._trailer = (self._trailer or b"") + line
+        if newline:
+            self.ended = True
+            self.late += late
+
+
+def quote(text: str) -> str:
+    """Return *text* as one word of a shell."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def setup_text(marks: Marks) -> str:
+    """Return the first commands of a session; what they print is for :func:`read_facts`."""
+    return _FUNCTIONS + _SETUP.replace("{begin}", marks.begin).replace("{end}", marks.end)
+
+
+def read_facts(printed: bytes) -> Facts | None:
+    """Return what a shell said of itself, None if that is no answer."""
+    fields = printed.decode("utf-8", "surrogateescape").split("\0")
+    try:
+        workdir, setsid, env, prefers, kills, pid, *entries = fields
+        number = int(pid)
+    except ValueError:
+        return None
+    pairs = [entry.partition("=") for entry in entries[:-1]]
+    sound = all(name and equals for name, equals, _ in pairs) and not entries[-1]
+    return Facts(
+        setsid=setsid,
+        env=env,
+        prefers_own=prefers == "1",
+        kills=int(kills) if kills.isdigit() else None,
+        pid=number,
+        workdir=workdir.removesuffix("\n"),
+        environment={name: value for name, _, value in pairs} if sound else None,
+    )
+
+
+def step_text(
+    facts: Facts, spec: ExecSpec, marks: Marks, variable: tuple[str, str], *, known: Iterable[str] = ()
+) -> bytes | None:
+    """Return the commands that run a step, None if it is a plain exec's.
+
+    :param variable: name and value of one more variable of the step's, by which its processes are found.
+    :param known: programs, as argv names them, whose format needs no look.
+    """
+    environment = {**(facts.environment or {}), **spec.env, variable[0]: variable[1]}
+    programs = _candidates(spec.argv, environment)
+    workdir = facts.workdir if spec.workdir is None else spec.workdir
+    told = (*spec.argv, *spec.env, *spec.env.values(), workdir)
+    if (
+        not programs
+        or not workdir.startswith("/")
+        or not all(_VARIABLE.fullmatch(name) for name in environment)
+        # An engine takes it for one that is not set.
+        or environment.get("HOME") == ""
+        or any("\0" in text or not _encodable(text) for text in told)
+        or len(spec.stdin or b"") > STDIN_BYTES
+    ):
+        return None
+    checks = [
+        f"cd -P -- {quote(workdir)}",
+        f"clnrm_program {quote(facts.setsid)}",
+        f"clnrm_program {quote(facts.env)}",
+        f"clnrm_program {' '.join(map(quote, programs))}",
+    ]
+    if facts.prefers_own and "/" not in spec.argv[0]:
+        # Only where its own is what an exec finds.
+        checks.append('[ "$path" -ef "/proc/$$/exe" ]')
+    if spec.argv[0] not in known:
+        checks.append("clnrm_format")
+    text = _STEP.format(
+        feed="" if spec.stdin is None else f"printf {_format(spec.stdin)} | ",
+        input=" </dev/null" if spec.stdin is None else "",
+        checks=" && ".join(checks),
+        refused=_REFUSED,
+        stale=STALE,
+        mark=f"{variable[0]}={quote(variable[1])}",
+        begin=marks.begin,
+        end=marks.end,
+        setsid=quote(facts.setsid),
+        env=quote(facts.env),
+        environment=" ".join(quote(f"{name}={value}") for name, value in environment.items()),
+        argv=" ".join(map(quote, spec.argv)),
+    ).encode("utf-8", "surrogateescape")
+    return text if len(text) <= STEP_BYTES else None
+
+
+def _candidates(argv: tuple[str, ...], environment: Mapping[str, str]) -> list[str]:
+    """Return the paths at which the command may be; none if a plain exec has to find it."""
+    name = argv[0] if argv else ""
+    if not name or "=" in name:
+        return []
+    if "/" in name:
+        return [name]
+    folders = environment.get("PATH", "").split(":")
+    # A folder that is not absolute is searched, but what it has is refused.
+    return [f"{folder}/{name}" for folder in folders] if all(f.startswith("/") for f in folders) else []
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _format(data: bytes) -> str:
+    """Return *data* as a format of the shell's printf."""
+    # Some shells resolve escapes first: an escaped percent sign would begin a conversion.
+    return (
+        "'" + "".join(chr(b) if b in _PLAIN else "%%" if b == _PERCENT else f"\\{b:03o}" for b in data) + "'"
+    )
+
+
+def _overlap(data: bytes, mark: bytes) -> int:
+    """Return how many bytes at the end of *data* may be the first of *mark*."""
+    for size in range(min(len(mark) - 1, len(data)), 0, -1):
+        if data.endswith(mark[:size]):
+            return size
+    return 0

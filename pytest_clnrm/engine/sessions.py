@@ -1,0 +1,108 @@
+"""The exec sessions of an engine's containers: one for each container and user, opened when needed."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Literal
+
+from pytest_clnrm.engine.exec_calls import GoneError
+from pytest_clnrm.engine.session import NoSessionError, Session, open_session
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+__all__ = ["Sessions"]
+
+Key = tuple[str, str | None]
+
+
+class Sessions:
+    """Lends sessions; may be used from several threads at once.
+
+    A container whose image lacks what a session needs is asked once, and other containers of the image never.
+    """
+
+    def __init__(self, client: APIClient) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._idle: dict[Key, Session] = {}
+        self._lent: set[Key] = set()
+        self._images: dict[str, str] = {}
+        self._without: set[str] = set()
+
+    def know(self, container: str, image: str) -> None:
+        """Take note of a container's image."""
+        with self._lock:
+            self._images[container] = image
+
+    def take(self, container: str, user: str | None, deadline_s: float | None) -> Session | None:
+        """Return a session to be given back; None if there is none, or another thread has it."""
+        key = (container, user)
+        with self._lock:
+            if key in self._lent or not self._without.isdisjoint({container, self._images.get(container)}):
+                return None
+            self._lent.add(key)
+            session = self._idle.pop(key, None)
+        if session is not None:
+            return session
+        try:
+            session = open_session(self._client, container, user, deadline_s)
+        except NoSessionError as error:
+            self._note(container, error.lacking)
+        except GoneError:
+            pass
+        finally:
+            if session is None:
+                self._return(key)
+        with self._lock:
+            # It does not lack anything: what it may lack later is its own steps' doing, not the image's.
+            if session is not None:
+                self._images.pop(container, None)
+        return session
+
+    def give_back(self, container: str, user: str | None, session: Session) -> None:
+        """Return a session, to be lent again if it is still usable."""
+        if not (session.usable or session.worked):
+            self._note(container, "container")
+        if not self._return((container, user), session):
+            session.close()
+
+    def pid(self, container: str) -> int | None:
+        """Return the process id, in the container, of the shell of the default user's session, if open."""
+        with self._lock:
+            session = self._idle.get((container, None))
+        return None if session is None else session.facts.pid
+
+    def forget(self, container: str) -> None:
+        """Close the sessions of a container; one that is lent is closed when it comes back."""
+        with self._lock:
+            self._images.pop(container, None)
+            self._without.discard(container)
+            self._lent = {key for key in self._lent if key[0] != container}
+            closing = [self._idle.pop(key) for key in list(self._idle) if key[0] == container]
+        for session in closing:
+            session.close()
+
+    def close(self) -> None:
+        """Close all sessions."""
+        with self._lock:
+            containers = {container for container, _ in (*self._idle, *self._lent)}
+        for container in containers:
+            self.forget(container)
+
+    def _return(self, key: Key, session: Session | None = None) -> bool:
+        """End a loan; return False if the session is not to be kept."""
+        with self._lock:
+            wanted = key in self._lent
+            self._lent.discard(key)
+            if not wanted or session is None or not session.usable:
+                return False
+            self._idle[key] = session
+            return True
+
+    def _note(self, container: str, lacking: Literal["image", "container"] | None) -> None:
+        with self._lock:
+            if lacking is not None:
+                self._without.add(container)
+            if lacking == "image" and container in self._images:
+                self._without.add(self._images[container])

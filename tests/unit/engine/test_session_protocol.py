@@ -1,0 +1,165 @@
+"""Marks in a stream, quoting, and which commands a session takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_clnrm.engine.api import ExecSpec
+from pytest_clnrm.engine.session_protocol import (
+    STDIN_BYTES,
+    STEP_BYTES,
+    Facts,
+    Marks,
+    Scanner,
+    quote,
+    read_facts,
+    step_text,
+)
+
+MARKS = Marks("b0" * 16, "e0" * 16)
+BEGIN, END = f"{MARKS.begin}\n".encode(), f"\x1e{MARKS.end}".encode()
+FACTS = Facts(
+    setsid="/bin/setsid",
+    env="/bin/env",
+    prefers_own=False,
+    kills=0,
+    pid=7,
+    workdir="/",
+    environment={"PATH": "/bin:/usr/bin", "HOME": "/root"},
+)
+VARIABLE = ("MARK", "1")
+
+
+def scan(data: bytes, cuts: list[int]) -> tuple[Scanner, bytes]:
+    """Return what a scanner finds in *data*, cut in pieces."""
+    scanner, found, at = Scanner(MARKS), b"", 0
+    for cut in [*sorted(cut % (len(data) + 1) for cut in cuts), len(data)]:
+        found += scanner.feed(data[at:cut])
+        at = cut
+    return scanner, found
+
+
+PIECES = st.lists(st.sampled_from([b"x", b"\n", b"e0", b"b0", END[:-1], END[:9], BEGIN, b"\0"]), max_size=6)
+
+
+@given(PIECES.map(b"".join), st.lists(st.integers(0, 1 << 20), max_size=5))
+def test_what_is_between_the_marks_is_found_in_any_pieces(output: bytes, cuts: list[int]) -> None:
+    """Also where it looks like a part of one."""
+    scanner, found = scan(b"junk" + BEGIN + output + END + b" 3 1 0\nlate", cuts)
+    assert found == output
+    assert (scanner.begun, scanner.ended, scanner.numbers, scanner.late) == (True, True, (3, 1, 0), b"late")
+
+
+def test_output_passes_as_it_comes() -> None:
+    """Nothing but a possible part of the end is held back, and only until it is none."""
+    scanner = Scanner(MARKS)
+    assert scanner.feed(BEGIN + b"one") == b"one"
+    assert scanner.feed(END[:5]) == b""
+    assert scanner.feed(b"two") == END[:5] + b"two"
+
+
+@pytest.mark.parametrize("cuts", [[], [4], [10, 34]])
+def test_an_end_without_a_beginning(cuts: list[int]) -> None:
+    """The step was not started; what came before it is nobody's."""
+    scanner, found = scan(b"junk" + END + b" 2 0 0\n", cuts)
+    assert (found, scanner.begun, scanner.ended, scanner.numbers) == (b"", False, True, (2, 0, 0))
+
+
+def test_marks_are_new_each_time() -> None:
+    """What a step has seen of one helps nobody."""
+    assert len({mark for _ in range(50) for mark in (Marks().begin, Marks().end)}) == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"), [("", "''"), ("a b", "'a b'"), ("it's", "'it'\\''s'"), ("$x\n`y`\\", "'$x\n`y`\\'")]
+)
+def test_quoting(text: str, quoted: str) -> None:
+    """A single quote is the only sign that needs care."""
+    assert quote(text) == quoted
+
+
+def test_what_a_shell_tells_of_itself() -> None:
+    """Fields end with zeros; the folder comes with the shell's newline."""
+    told = b"/a\nb\n\0/bin/setsid\0/bin/env\x001\x0012\x0034\0A=1=2\nx\0B=\0"
+    assert read_facts(told) == Facts(
+        setsid="/bin/setsid",
+        env="/bin/env",
+        prefers_own=True,
+        kills=12,
+        pid=34,
+        workdir="/a\nb",
+        environment={"A": "1=2\nx", "B": ""},
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "has_programs"),
+    [
+        (b"/\n\0\0/bin/env\x000\x000\x007\0A=1\0", False),
+        (b"/\n\0/bin/setsid\0env\x000\x000\x007\0A=1\0", False),
+        (b"/\n\0/bin/setsid\0/bin/env\x000\0\x007\0A=1\0", True),
+        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0", True),
+        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A\0", True),
+        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A=1", True),
+        (b"\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A=1\0", True),
+    ],
+)
+def test_a_shell_that_cannot_serve(told: bytes, *, has_programs: bool) -> None:
+    """It lacks a program, or something about the container cannot be seen."""
+    facts = read_facts(told)
+    assert facts is not None
+    assert (facts.usable, facts.has_programs) == (False, has_programs)
+
+
+@pytest.mark.parametrize("told", [b"", b"sh: what?\n", b"/\n\0\0\0\0\0no number\0"])
+def test_no_answer_at_all(told: bytes) -> None:
+    """Something else has printed it."""
+    assert read_facts(told) is None
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ExecSpec(argv=()),
+        ExecSpec(argv=("",)),
+        ExecSpec(argv=("a=b",)),
+        ExecSpec(argv=("x", "a\0b")),
+        ExecSpec(argv=("x", "\udc80")),
+        ExecSpec(argv=("x", "y" * STEP_BYTES)),
+        ExecSpec(argv=("x",), stdin=b"y" * (STDIN_BYTES + 1)),
+        ExecSpec(argv=("x",), workdir="relative"),
+        ExecSpec(argv=("x",), env={"": "1"}),
+        ExecSpec(argv=("x",), env={"-u": "1"}),
+        ExecSpec(argv=("x",), env={"A=B": "1"}),
+        ExecSpec(argv=("x",), env={"HOME": ""}),
+        ExecSpec(argv=("x",), env={"PATH": ""}),
+        ExecSpec(argv=("x",), env={"PATH": "/bin:."}),
+    ],
+)
+def test_what_a_session_leaves_to_an_exec(spec: ExecSpec) -> None:
+    """What is not sure to come out the same."""
+    assert step_text(FACTS, spec, MARKS, VARIABLE) is None
+
+
+def test_a_step() -> None:
+    """Everything of it is quoted, and its environment is complete."""
+    spec = ExecSpec(argv=("ls", "it's"), env={"HOME": "/x", "a.b": "1"}, workdir="/w d", stdin=b"-%\0a")
+    text = step_text(FACTS, spec, MARKS, VARIABLE)
+    assert text is not None
+    for part in (
+        "printf '\\055%%\\000a' | (",
+        "cd -P -- '/w d' && ",
+        "clnrm_program '/bin/ls' '/usr/bin/ls' && clnrm_format",
+        "exec '/bin/setsid' '/bin/env' -i 'PATH=/bin:/usr/bin' 'HOME=/x' 'a.b=1' 'MARK=1' 'ls' 'it'\\''s'\n",
+    ):
+        assert part in text.decode()
+    known = step_text(FACTS, spec, MARKS, VARIABLE, known={"ls"})
+    assert known is not None
+    assert b"clnrm_format" not in known
+    own = step_text(replace(FACTS, prefers_own=True), spec, MARKS, VARIABLE)
+    assert own is not None
+    assert b"-ef" in own

@@ -1,0 +1,265 @@
+"""Lending sessions, against a client whose execs answer by the book."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import docker.errors
+import pytest
+
+from pytest_clnrm.engine import session as session_module
+from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
+from pytest_clnrm.engine.execs import Execs
+from pytest_clnrm.engine.session_protocol import Marks
+from pytest_clnrm.engine.sessions import Sessions
+
+MARKS = Marks("b" * 32, "e" * 32)
+BEGIN, END = MARKS.begin.encode() + b"\n", b"\x1e" + MARKS.end.encode()
+FACTS = b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0PATH=/bin\0"
+
+
+def frame(stream: int, payload: bytes) -> bytes:
+    """Return one frame."""
+    return bytes([stream, 0, 0, 0]) + len(payload).to_bytes(4, "big") + payload
+
+
+def between(output: bytes, numbers: bytes = b"0 0 0") -> bytes:
+    """Return what a shell sends: *output* between the marks."""
+    return frame(1, BEGIN + output + END + b" " + numbers + b"\n") + frame(2, BEGIN + END + b"\n")
+
+
+@dataclass
+class Client:
+    """Each exec answers with what ``says`` is at its start, and ends if ``ends``."""
+
+    says: bytes = between(FACTS)
+    ends: bool = False
+    error: Exception | None = None
+    theirs: list[socket.socket] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def exec_create(self, container: str, argv: list[str], **_: Any) -> dict[str, str]:
+        self.asked.append(f"{container} {argv[0]}")
+        if self.error is not None:
+            raise self.error
+        return {"Id": "1"}
+
+    def exec_start(self, exec_id: str, socket: bool) -> Any:  # noqa: FBT001 -- docker-py's own
+        return self.connect()
+
+    def connect(self) -> Any:
+        """Return what docker-py would return."""
+        ours, theirs = socket.socketpair()
+        theirs.sendall(self.says)
+        if self.ends:
+            theirs.close()
+        else:
+            self.theirs.append(theirs)
+        reader: Any = ours.makefile("rb")
+        raw = reader.raw
+        raw._response = SimpleNamespace(
+            raw=SimpleNamespace(_fp=SimpleNamespace(fp=reader)), close=reader.close
+        )
+        return raw
+
+    def exec_inspect(self, exec_id: str) -> dict[str, Any]:
+        return {"Running": False, "ExitCode": 0, "Pid": 1}
+
+
+@pytest.fixture(autouse=True)
+def _marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the marks known to the client."""
+    monkeypatch.setattr(session_module, "Marks", lambda: MARKS)
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    """Return a client; its ends of the connections are closed afterwards."""
+    client = Client()
+    yield client
+    for each in client.theirs:
+        each.close()
+
+
+@pytest.fixture
+def sessions(client: Client) -> Iterator[Sessions]:
+    """Return the sessions of its containers."""
+    sessions = Sessions(client)  # type: ignore[arg-type]
+    yield sessions
+    sessions.close()
+
+
+def test_a_session_is_lent_to_one_at_a_time(client: Client, sessions: Sessions) -> None:
+    """Who comes second has none; other users and containers have their own."""
+    session = sessions.take("c", None, None)
+    assert session is not None
+    assert sessions.take("c", None, None) is None
+    other = sessions.take("c", "nobody", None)
+    assert other is not None
+    sessions.give_back("c", "nobody", other)
+    assert sessions.pid("c") is None
+    sessions.give_back("c", None, session)
+    assert sessions.pid("c") == 7
+    assert sessions.take("c", None, None) is session
+    sessions.give_back("c", None, session)
+    assert client.asked == ["c sh", "c sh"]
+
+
+def test_a_session_that_is_not_usable_is_not_lent_again(client: Client, sessions: Sessions) -> None:
+    """Another one is opened, unless none has ever worked in the container."""
+    for worked in (True, False):
+        session = sessions.take("c", None, None)
+        assert session is not None
+        session.usable, session.worked = False, worked
+        sessions.give_back("c", None, session)
+    assert sessions.take("c", None, None) is None
+    assert client.asked == ["c sh"] * 2
+
+
+def test_a_container_that_is_removed_while_its_session_is_lent(client: Client, sessions: Sessions) -> None:
+    """The session is closed when it comes back."""
+    session = sessions.take("c", None, None)
+    assert session is not None
+    sessions.forget("c")
+    sessions.give_back("c", None, session)
+    assert not session.usable
+    assert sessions.pid("c") is None
+    client.theirs[0].settimeout(5)
+    while client.theirs[0].recv(65536):
+        pass
+
+
+MISSING = frame(1, b'OCI runtime exec failed: exec: "sh": executable file not found in $PATH: unknown\r\n')
+NO_SETSID = between(FACTS.replace(b"/bin/setsid", b""))
+NO_KILLS = between(FACTS.replace(b"0\x007\0P", b"\x007\0P"))
+
+
+@pytest.mark.parametrize(
+    ("says", "asked"),
+    [
+        (MISSING, ["one sh"]),
+        (NO_SETSID, ["one sh"]),
+        (NO_KILLS, ["one sh", "two sh"]),
+        (between(b"nonsense"), ["one sh", "two sh"]),
+        (b"", ["one sh", "two sh"]),
+    ],
+    ids=["no shell", "no setsid", "no counter", "no answer", "nothing"],
+)
+def test_what_cannot_have_a_session_is_asked_once(
+    client: Client, sessions: Sessions, says: bytes, asked: list[str]
+) -> None:
+    """An image that lacks a program once for all its containers, else each container once."""
+    client.says, client.ends = says, True
+    sessions.know("one", "image")
+    sessions.know("two", "image")
+    for container in ("one", "one", "two", "two"):
+        assert sessions.take(container, None, None) is None
+    assert client.asked == asked
+
+
+def test_a_step_that_removes_a_program_says_nothing_of_the_image(client: Client, sessions: Sessions) -> None:
+    """Only a container's first session tells of its image."""
+    sessions.know("one", "image")
+    session = sessions.take("one", None, None)
+    assert session is not None
+    session.usable, session.worked = False, True
+    sessions.give_back("one", None, session)
+    client.says, client.ends = MISSING, True
+    assert sessions.take("one", None, None) is None
+    client.says, client.ends = between(FACTS), False
+    sessions.know("two", "image")
+    other = sessions.take("two", None, None)
+    assert other is not None
+    sessions.give_back("two", None, other)
+
+
+def test_a_user_who_is_missing_may_be_made_yet(client: Client, sessions: Sessions) -> None:
+    """It is tried again, as it is when time ran out."""
+    client.says, client.ends = frame(1, b"unable to find user bob: no matching entries\r\n"), True
+    assert sessions.take("c", "bob", None) is None
+    client.says, client.ends = b"", False
+    assert sessions.take("c", None, 0.0) is None
+    client.says = between(FACTS)
+    for user in ("bob", None):
+        session = sessions.take("c", user, None)
+        assert session is not None
+        sessions.give_back("c", user, session)
+
+
+@pytest.mark.parametrize("error", [docker.errors.NotFound("No such container: c"), ConnectionError("gone")])
+def test_an_opening_that_fails_lends_nothing(client: Client, sessions: Sessions, error: Exception) -> None:
+    """The next one may open a session; what the engine's absence raises passes."""
+    client.error = error
+    if isinstance(error, ConnectionError):
+        with pytest.raises(Exception, match="gone"):
+            sessions.take("c", None, None)
+    else:
+        assert sessions.take("c", None, None) is None
+    client.error = None
+    session = sessions.take("c", None, None)
+    assert session is not None
+    sessions.give_back("c", None, session)
+
+
+def test_a_thousand_containers_leave_nothing_open(client: Client, sessions: Sessions) -> None:
+    """Neither files nor threads."""
+
+    def count() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), threading.active_count()  # noqa: PTH208 -- no pathlib needed
+
+    before = count()
+    for number in range(1000):
+        container = f"c{number}"
+        sessions.know(container, "image")
+        session = sessions.take(container, None, None)
+        assert session is not None
+        sessions.give_back(container, None, session)
+        sessions.forget(container)
+        client.theirs.pop().close()
+    assert count() == before
+    assert [*sessions._idle, *sessions._lent, *sessions._images, *sessions._without] == []
+
+
+def run(execs: Execs, **spec: Any) -> tuple[ExecOutcome, bytes]:
+    """Run a command; return its outcome and output."""
+    printed = bytearray()
+    outcome = execs.run(
+        "c",
+        ExecSpec(argv=("sh",), **spec),
+        on_output=lambda _, piece: printed.extend(piece),
+        deadline_s=None,
+    )
+    return outcome, bytes(printed)
+
+
+def test_a_session_that_breaks_before_its_step_begins(client: Client) -> None:
+    """The step has an exec of its own."""
+    execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
+    session = execs._sessions.take("c", None, None)
+    assert session is not None
+    execs._sessions.give_back("c", None, session)
+    client.theirs.pop().close()
+    client.says, client.ends = frame(1, b"alone"), True
+    assert run(execs) == (ExecOutcome(exit_code=0), b"alone")
+    execs.close()
+
+
+def test_junk_before_a_step_is_not_its_output(client: Client) -> None:
+    """Nor is what comes behind its end, after which the session is given up."""
+    execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
+    session = execs._sessions.take("c", None, None)
+    assert session is not None
+    execs._sessions.give_back("c", None, session)
+    client.theirs[0].sendall(frame(2, b"late") + between(b"own", b"3 0 0"))
+    assert run(execs) == (ExecOutcome(exit_code=3), b"own")
+    assert execs.session_pid("c") == 7
+    client.theirs[0].sendall(between(b"own") + frame(1, b"more"))
+    assert run(execs) == (ExecOutcome(exit_code=0), b"own")
+    assert execs.session_pid("c") is None
+    execs.close()
