@@ -147,7 +147,7 @@ class _Room:
         self._held_by[run.run] = self._held_by.get(run.run, NOTHING) + demand
 
     def not_yet_free(self, run: RunEntry, demand: Demand, evict: list[LeaseEntry]) -> list[LeaseEntry]:
-        """Return which leases, given to others before, *demand* has to evict too to be granted before them."""
+        """Return which leases, given to others before, *demand* has to evict if it is claimed first."""
         earlier: list[LeaseEntry] = []
         for lease in self._spent:
             gone = [*evict, *earlier]

@@ -24,7 +24,6 @@ __all__ = [
     "create_container",
     "for_each",
     "inspect_container",
-    "peak_memory_bytes",
     "read_state",
     "remove_container",
     "start_container",
@@ -33,7 +32,6 @@ __all__ = [
 ]
 
 _CONFLICT = 409
-_ONE_SHOT_SINCE = (1, 41)
 # Init processes say on the container's output why its command could not be run, and exit with one of these:
 # tini (Docker) with 126 or 127, catatonit (Podman) with 1, without the command's name.
 _INIT_FAILED = frozenset({1, 126, 127})
@@ -131,24 +129,6 @@ def read_state(facts: Mapping[str, Any], *, host: str) -> ContainerState:
         addresses=addresses,
         error=container_reason(text) if text else "",
     )
-
-
-def peak_memory_bytes(client: APIClient, container: str, *, api_version: str) -> int | None:
-    """Return the most memory it has used since its start.
-
-    None where the engine does not tell: with cgroup v2, and of a container that has ended.
-    """
-    version = tuple(int(each) for each in api_version.split("."))
-    with plain_errors("read the container's memory", ContainerError):
-        try:
-            # Without one-shot the engine measures CPU use for a second first.
-            stats = client.stats(
-                container, stream=False, one_shot=True if version >= _ONE_SHOT_SINCE else None
-            )
-        except docker.errors.NotFound:
-            return None
-    peak = (stats.get("memory_stats") or {}).get("max_usage")
-    return int(peak) if peak else None
 
 
 def stop_container(client: APIClient, container: str, *, grace_s: float) -> None:

@@ -19,11 +19,12 @@ from pytest_clnrm.engine.api import (
     OwnedObject,
 )
 from pytest_clnrm.engine.builds import BuildRequest, build_by_api, build_by_command, command_with_buildkit
+from pytest_clnrm.engine.cgroups import peak_memory_bytes
 from pytest_clnrm.engine.container_config import create_arguments
 from pytest_clnrm.engine.containers import (
     create_container,
     for_each,
-    peak_memory_bytes,
+    inspect_container,
     remove_container,
     start_container,
     state_of,
@@ -225,7 +226,10 @@ class DockerEngine:
 
     def peak_memory_bytes(self, container: str) -> int | None:
         """Return the most memory it has used since its start, None where the engine does not tell."""
-        return peak_memory_bytes(self._client, container, api_version=self._client.api_version)
+        if self._facts.remote:
+            return None
+        facts = inspect_container(self._client, container)
+        return peak_memory_bytes(int(facts["State"].get("Pid") or 0), str(facts["Id"]))
 
     def stop(self, container: str, *, grace_s: float) -> None:
         """Ask it to end (SIGTERM), kill it after *grace_s*; one that is gone or has ended is no error."""

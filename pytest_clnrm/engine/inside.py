@@ -80,17 +80,19 @@ while read -r device point type options rest; do
   case $type in proc|sysfs|cgroup|cgroup2|devpts) continue ;; esac
   case ,$options, in *,ro,*) continue ;; esac
   case $scratch in *:$point:*) continue ;; esac
-  case $point in /) continue ;; *[\\\ ]*) exit 91 ;; esac
+  case $point in /|/proc/*|/sys/*) continue ;; *[\\\ ]*) exit 91 ;; esac
   if [ -d "$point" ]; then set -- "$@" "$point"
   elif [ -f "$point" ]; then files="$files $point"
   fi
 done </proc/mounts
 [ $# = 0 ] || find "$@" -xdev -exec stat -c "$form" {} + || exit 91
-for file in $files; do
-  stat -c "$form" "$file" || exit 91
-  printf '\0content %s\n' "$file"
-  cat "$file" || exit 91
-done
+if [ -n "$files" ]; then
+  stat -c "$form" $files || exit 91
+  for file in $files; do
+    printf '\0content %s\n' "$file"
+    while IFS= read -r line || [ -n "$line" ]; do printf '%s\n' "$line"; done <"$file" || exit 91
+  done
+fi
 printf '\0end\n'
 """
 

@@ -49,7 +49,7 @@ def test_who_is_never_used_again(
     assert proof.why_never(given, facts, ContainerSpec(**{**SPEC, **spec})) == expected
 
 
-NEW = {"process init, pid 1": "S", "process sleep, pid 7": "S", "folder /tmp": "a", "mounts": "m"}
+NEW = {"process init, pid 1": "S", "process sleep, pid 7": "S", "folder /data": "a", "mounts": "m"}
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ NEW = {"process init, pid 1": "S", "process sleep, pid 7": "S", "folder /tmp": "
         (NEW, ""),
         ({**NEW, "process nc, pid 9": "S"}, "left behind: process nc, pid 9"),
         ({**NEW, "process sleep, pid 7": "T"}, "changed: process sleep, pid 7"),
-        ({**NEW, "folder /tmp": "b"}, "changed: folder /tmp"),
-        ({**NEW, "file /tmp/x": "added"}, "left behind: file /tmp/x (added)"),
+        ({**NEW, "folder /data": "b"}, "changed: folder /data"),
+        ({**NEW, "file /data/x": "added"}, "left behind: file /data/x (added)"),
         ({**NEW, "tcp socket on port 80": "0A"}, "left behind: tcp socket on port 80"),
         ({key: value for key, value in NEW.items() if key != "mounts"}, "gone: mounts"),
     ],
@@ -82,7 +82,7 @@ class Engine:
         self.seen = seen
 
     def observe(self, container: str, *, scratch: tuple[str, ...], thorough: bool) -> dict[str, str]:
-        assert (container, scratch, thorough) == ("c", ("/tmp",), True)
+        assert (container, scratch, thorough) == ("c", ("/scratch",), True)
         if isinstance(self.seen, Exception):
             raise self.seen
         return self.seen
@@ -96,7 +96,7 @@ def running(**changes: Any) -> Running:
         "service": BOX,
         "limits": Limits(),
         "image": IMAGE,
-        "spec": ContainerSpec(**SPEC, tmpfs=("/tmp",)),
+        "spec": ContainerSpec(**SPEC, tmpfs=("/scratch",)),
         "env": {},
         "created_s": time.monotonic(),
         "seen": NEW,
@@ -124,6 +124,6 @@ def test_an_old_container_is_not_kept() -> None:
 def test_which_container_serves() -> None:
     """One of the same specification does, whatever it is called; any other difference counts."""
     box = running()
-    assert box.serves(ContainerSpec(**{**SPEC, "name": "other", "labels": {"a": "b"}}, tmpfs=("/tmp",)))
-    assert not box.serves(ContainerSpec(**{**SPEC, "memory_bytes": 2}, tmpfs=("/tmp",)))
+    assert box.serves(ContainerSpec(**{**SPEC, "name": "other", "labels": {"a": "b"}}, tmpfs=("/scratch",)))
+    assert not box.serves(ContainerSpec(**{**SPEC, "memory_bytes": 2}, tmpfs=("/scratch",)))
     assert not box.serves(ContainerSpec(**SPEC))

@@ -98,7 +98,7 @@ def test_what_is_not_kept_is_removed_aside(
 def test_who_takes_waits_for_the_rest_to_go(
     make: Callable[[int], Shelf], engine: Engine, released: list[str]
 ) -> None:
-    """Of a set that is kept in part the other containers are gone before it is used; its lease is not given back."""
+    """Of a set that is kept in part the other containers are gone before it is used."""
     shelf = make(1)
     engine.may.clear()
     shelf.put("l1", {"box": box("c1")}, ["db"])

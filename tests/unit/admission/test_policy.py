@@ -192,7 +192,7 @@ def test_no_idle_lease_is_taken_twice() -> None:
 
 
 def test_grant_does_not_count_on_what_others_have_yet_to_evict() -> None:
-    """Who may go at once, thanks to room that one before it takes over, takes it over itself if it is first."""
+    """Who may go thanks to room that one before it takes over takes it over itself if it is first."""
     leases = (lease("a1", 2, idle=1.0), lease("b2", 3))
     waiters = (waiter("a8"), waiter("a9", index=1))
     state = replace(EMPTY, runs=A5_B5, leases=leases, waiters=waiters)
