@@ -42,18 +42,21 @@ def why_never(service: Service, image: ImageFacts, spec: ContainerSpec) -> str:
 
 
 def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Return what a scenario has left behind, the first thing in words; "" if there is nothing."""
+    """Return what a scenario has left behind, what tells most of it, in words; "" if there is nothing."""
+    found = [
+        *(f"left behind: {name}{_how(value)}" for name, value in after.items() if name not in before),
+        *(f"changed: {name}" for name, value in after.items() if before.get(name, value) != value),
+        *(f"gone: {name}" for name in before if name not in after),
+    ]
     processes = [name for name in after if name.startswith("process ")]
     if len(processes) > _PROCESSES:
-        new = [name for name in processes if name not in before] or processes[-1:]
-        return f"left behind: {new[0]}"
-    for name, value in after.items():
-        if name not in before:
-            return f"left behind: {name}{f' ({value})' if value in {'added', 'changed', 'removed'} else ''}"
-        if before[name] != value:
-            return f"changed: {name}"
-    gone = next((name for name in before if name not in after), None)
-    return f"gone: {gone}" if gone is not None else ""
+        found.append(f"left behind: {processes[-1]}")
+    # Where a file differs, so do its folder and often that one's: the deepest says where to look.
+    return min(found, key=lambda each: ("folder /" in each, -each.rstrip("/").count("/")), default="")
+
+
+def _how(value: str) -> str:
+    return f" ({value})" if value in {"added", "changed", "removed"} else ""
 
 
 def why_unclean(engine: Engine, container: Running) -> str:

@@ -10,18 +10,17 @@ import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.services import start_in_order
 from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError
-from pytest_clnrm.expect.spans import judge_spans, satisfied_early
 from pytest_clnrm.launch import Running, find_image, launch
 from pytest_clnrm.proof import why_unclean
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.scenario.model import Scenario, Service, Step
 from pytest_clnrm.shelf import Leftover
+from pytest_clnrm.span_judging import SpanJudge
 from pytest_clnrm.specification import specification_of
 from pytest_clnrm.steps import StepRunner
 
@@ -31,14 +30,12 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.runtime import Runtime
     from pytest_clnrm.scenario.model import KeyPath, Priority
-    from pytest_clnrm.span import Span
     from pytest_clnrm.steps import OnStepOutput
     from pytest_clnrm.tracing import ScenarioTrace
 
 __all__ = ["ScenarioRun"]
 
 LOG_TAIL_BYTES = 64 * 1024
-STOP_GRACE_S = 5.0
 
 
 @dataclass(kw_only=True)
@@ -221,66 +218,15 @@ class ScenarioRun:
         return f"{self.file}:{line}"
 
     def _judge_spans(self, deadline_s: float) -> tuple[Failure, ...]:
-        """Return which expectations about spans do not hold, once no more spans are to be waited for.
-
-        That is when all containers have ended and what they sent has been read. Where some go on running, it
-        is when all is as expected and it is quiet, or after ``wait``.
-        """
-        expect, inbox = self.scenario.expect, self._trace.inbox
-        services = frozenset(service.name for service in self.scenario.services)
-        why_not = self._cannot_receive()
-        if inbox is None or why_not:
-            message = f"spans are expected, but {why_not or 'they are off (--clnrm-spans on)'}"
-            return (Failure(kind="error", message=message),)
         self.runtime.board.at("spans")
-        self._stop_services()
-
-        def early(spans: Sequence[Span]) -> bool:
-            return satisfied_early(expect, [*self._trace.ours, *spans], services=services)
-
-        ends_s = min(time.monotonic() + expect.wait_s, deadline_s)
-        while True:
-            left_s = max(0.0, ends_s - time.monotonic())
-            ended = inbox.wait(early, timeout_s=left_s, settle_s=expect.settle_s)
-            arrived = inbox.spans()
-            failures = judge_spans(
-                expect, [*self._trace.ours, *arrived], where=self._where, services=services
-            )
-            if not failures or ended != "settled" or not self._still_running():
-                break
-            inbox.wait(partial(_more_than, len(arrived)), timeout_s=max(0.0, ends_s - time.monotonic()))
-        problems = "\n".join(inbox.problems())
-        if failures and problems:
-            failures = (replace(failures[0], details=f"{problems}\n{failures[0].details}"), *failures[1:])
-        return failures
-
-    def _cannot_receive(self) -> str:
-        """Return why no span can reach us, "" if some can."""
-        services = self.scenario.services
-        if all(service.network == "none" for service in services):
-            return (
-                'no service of the scenario has a network to export them over: take network = "none" away, '
-                "or expect no spans"
-            )
-        if not self.runtime.gateway():
-            return (
-                f"containers of the engine at {self.runtime.engine().facts.url} cannot reach this process: "
-                f"it is remote or rootless; run pytest on the engine's host, with a rootful engine"
-            )
-        return ""
-
-    def _still_running(self) -> bool:
-        """Tell whether a container goes on after :meth:`_stop_services`: one that only waits for commands."""
-        return any(container.keeps_alive for container in self._containers.values())
-
-    def _stop_services(self) -> None:
-        """Let services end in order, or the last batch of spans that they hold is lost."""
-        for service in reversed(self.scenario.services):
-            container = self._containers[service.name]
-            if container.keeps_alive:
-                continue
-            with self._trace.span("clnrm.container.stop", {"container.name": container.name}):
-                self.runtime.engine().stop(container.id, grace_s=STOP_GRACE_S)
+        judge = SpanJudge(
+            runtime=self.runtime,
+            scenario=self.scenario,
+            trace=self._trace,
+            containers=self._containers,
+            where=self._where,
+        )
+        return judge.judge(deadline_s)
 
     def _prove(self) -> None:
         """Find out which containers are as they were when they were new, and note why the others are not."""
@@ -425,7 +371,3 @@ class ScenarioRun:
 
 def _captures_secrets(step: Step) -> bool:
     return any(each.secret for each in step.captures)
-
-
-def _more_than(count: int, spans: Sequence[Span]) -> bool:
-    return len(spans) > count

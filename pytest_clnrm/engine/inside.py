@@ -176,7 +176,7 @@ def _processes(sections: Mapping[str, str]) -> dict[str, str]:
     for pid, fields in stats.items():
         given, nice = attributes.get(pid, {}), fields[18]
         if pid != "1" and fields[3] == "0":
-            handed_down = {key: value for key, value in given.items() if not _OF_USER.match(key)}
+            handed_down = {key: value for key, value in given.items() if not _NOT_HANDED_DOWN.match(key)}
             seen[f"exec session with nice {nice}, {handed_down}"] = ""
         elif pid not in script:
             state = fields[2] if fields[2] in "TtZX" else "S"
@@ -191,7 +191,7 @@ def _stat_fields(line: str) -> list[str]:
     return [pid, name, *rest.split()] if rest else []
 
 
-_OF_USER = re.compile("Uid|Gid|Groups|Cap")
+_NOT_HANDED_DOWN = re.compile("Uid|Gid|Groups|Cap|SigCgt|SigPnd|ShdPnd")
 _STATUS = re.compile(
     r"^(Umask|Uid|Gid|Groups|SigBlk|SigIgn|SigCgt|SigPnd|ShdPnd|Cap\w+|NoNewPrivs|Seccomp):\s*(.*)$"
 )

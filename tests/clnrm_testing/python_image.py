@@ -14,7 +14,10 @@ from pathlib import Path
 __all__ = ["write_context"]
 
 SITE = "/site"
-BUSYBOX = ("sh", "sleep", "echo", "cat", "wget", "test", "true", "printf", "env", "base64", "tr")
+BUSYBOX = (
+    "sh", "sleep", "echo", "cat", "wget", "test", "true", "printf", "env", "base64", "tr",
+    "find", "rm", "stat",
+)  # fmt: skip
 NOT_NEEDED = shutil.ignore_patterns(
     "site-packages", "test", "tests", "idlelib", "ensurepip", "config-*", "tkinter", "lib2to3", "pydoc_data",
     "turtledemo", "*.opt-?.pyc", "_test*", "_tkinter*", "_codecs_*",
