@@ -20,16 +20,8 @@ from pytest_clnrm.engine.exec_calls import (
     says_not_found,
     start_exec,
 )
-from pytest_clnrm.engine.session_protocol import (
-    SHELL,
-    STALE,
-    Facts,
-    Marks,
-    Scanner,
-    read_facts,
-    setup_text,
-    step_text,
-)
+from pytest_clnrm.engine.session_marks import Marks, Scanner
+from pytest_clnrm.engine.session_protocol import SHELL, STALE, Facts, read_facts, setup_text, step_text
 from pytest_clnrm.engine.streams import Connection, Demultiplexer
 
 if TYPE_CHECKING:
@@ -37,12 +29,12 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import OnOutput
 
-# A shell answers within milliseconds; one that does not is something else.
-_OPEN_S = 20.0
-
 __all__ = ["Ending", "NoSessionError", "Session", "SessionRun", "open_session"]
 
 Stream = Literal["stdout", "stderr"]
+
+# A shell answers within milliseconds; what does not is something else.
+_OPEN_S = 20.0
 
 
 class NoSessionError(Exception):
@@ -232,7 +224,6 @@ def open_session(client: APIClient, container: str, user: str | None, deadline_s
     :raises NoSessionError: if there can be none, or not before *deadline_s*.
     :raises GoneError: if the container is not there, or does not run.
     """
-    own_deadline_s = time.monotonic() + _OPEN_S
     exec_id = create_exec(client, container, ExecSpec(argv=SHELL, user=user, stdin=b""))
     try:
         connection = start_exec(client, exec_id, None)
@@ -240,26 +231,28 @@ def open_session(client: APIClient, container: str, user: str | None, deadline_s
         raise NoSessionError("image" if error.exit_code == NOT_FOUND else None) from error
     frames = Demultiplexer()
     try:
-        facts = _ask(connection, frames, user, min(own_deadline_s, deadline_s or own_deadline_s))
+        facts = _ask(connection, frames, user, deadline_s)
     except BaseException:
         connection.close()
         raise
     return Session(connection, frames, exec_id, facts)
 
 
-def _ask(connection: Connection, frames: Demultiplexer, user: str | None, deadline_s: float) -> Facts:
+def _ask(connection: Connection, frames: Demultiplexer, user: str | None, deadline_s: float | None) -> Facts:
     """Return what the shell tells of itself.
 
     :raises NoSessionError: if it cannot serve.
     """
+    patience_s = time.monotonic() + _OPEN_S
+    until_s = patience_s if deadline_s is None else min(patience_s, deadline_s)
     marks = Marks()
     scanners = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
     told, raw = bytearray(), bytearray()
     connection.send(setup_text(marks).encode())
     while not all(each.ended for each in scanners.values()):
-        data = connection.receive(deadline_s)
+        data = connection.receive(until_s)
         if data is None:
-            raise NoSessionError(None)
+            raise NoSessionError("container" if time.monotonic() >= patience_s else None)
         if not data:
             # What came instead is the engine's message. A user who is missing may be made yet.
             text = raw.decode("utf-8", "replace")

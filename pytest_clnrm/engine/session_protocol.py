@@ -1,30 +1,23 @@
-r"""What is said between us and the shell of an exec session: its commands, and the marks in its output.
+"""What is said to the shell of an exec session, and what it tells of itself.
 
 The shell (any POSIX one: dash, ash, bash) reads its commands from the exec's standard input. Everything of a
-step is quoted in them. The shell runs a step in a process session of its own and writes two marks, which
-nobody can guess, around the step's output, on both streams::
-
-    <begin>\n ... the step's bytes ... \x1e<end> <exit code> <out of memory> <left>\n
-
-A step that cannot be started has an end without a beginning: it then is a plain exec's to say why.
+step is quoted in them. The shell runs a step in a process session of its own, between two marks.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pytest_clnrm.engine.api import ExecSpec
+from pytest_clnrm.engine.session_marks import Marks
 
 __all__ = [
     "SHELL",
     "STALE",
     "STEP_BYTES",
     "Facts",
-    "Marks",
-    "Scanner",
     "quote",
     "read_facts",
     "setup_text",
@@ -214,79 +207,6 @@ class Facts:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """Two marks that nobody can guess."""
-
-    begin: str = field(default_factory=lambda: secrets.token_hex(16))
-    end: str = field(default_factory=lambda: secrets.token_hex(16))
-
-
-class Scanner:
-    """Finds the marks in one stream, in any pieces, and gives back what is between them.
-
-    Nothing is held back but what may be the first part of a mark.
-    """
-
-    def __init__(self, marks: Marks) -> None:
-        self._begin = f"{marks.begin}\n".encode()
-        # A byte that hardly ends any output: else its last letter would often have to wait for the next.
-        self._end = b"\x1e" + marks.end.encode()
-        self._held = b""
-        self._trailer: bytes | None = None
-        self.begun = False
-        self.ended = False
-        self.late = b""
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """Return what is told behind the end."""
-        return tuple(int(each) for each in (self._trailer or b"").split())
-
-    def feed(self, data: bytes) -> bytes:
-        """Return what of *data*, and of what was held back, is the step's."""
-        data = self._held + data
-        self._held = b""
-        if not self.begun and self._trailer is None:
-            data = self._find_begin(data)
-        if self._trailer is None and self.begun:
-            before, found, data = data.partition(self._end)
-            if not found:
-                kept = _overlap(before, self._end)
-                self._held = before[len(before) - kept :]
-                return before[: len(before) - kept]
-            self._trailer = b""
-        else:
-            before = b""
-        if self._trailer is not None:
-            self._take_trailer(data)
-        return before
-
-    def _find_begin(self, data: bytes) -> bytes:
-        """Return what follows the beginning; what is before it is nobody's."""
-        end = data.find(self._end)
-        begin = data.find(self._begin)
-        if begin >= 0 and (end < 0 or begin < end):
-            self.begun = True
-            return data[begin + len(self._begin) :]
-        if end >= 0:
-            self._trailer = b""
-            return data[end + len(self._end) :]
-        kept = max(_overlap(data, self._begin), _overlap(data, self._end))
-        self._held = data[len(data) - kept :]
-        return b""
-
-    def _take_trailer(self, data: bytes) -> None:
-        if self.ended:
-            self.late += data
-            return
-        line, newline, late = data.partition(b"\n")
-        self._trailer = (self._trailer or b"") + line
-        if newline:
-            self.ended = True
-            self.late += late
-
-
 def quote(text: str) -> str:
     """Return *text* as one word of a shell."""
     return "'" + text.replace("'", "'\\''") + "'"
@@ -394,11 +314,3 @@ def _format(data: bytes) -> str:
     return (
         "'" + "".join(chr(b) if b in _PLAIN else "%%" if b == _PERCENT else f"\\{b:03o}" for b in data) + "'"
     )
-
-
-def _overlap(data: bytes, mark: bytes) -> int:
-    """Return how many bytes at the end of *data* may be the first of *mark*."""
-    for size in range(min(len(mark) - 1, len(data)), 0, -1):
-        if data.endswith(mark[:size]):
-            return size
-    return 0

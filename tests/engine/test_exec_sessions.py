@@ -105,7 +105,9 @@ def test_a_command_sees_what_it_would_see_in_an_exec_of_its_own(
         seen = CHANGING.sub(b"", ran.stdout)
         return ran.outcome, sorted(re.split(rb"[\0\n]", seen)), ran.stderr
 
-    for name, argv in LOOKS.items():
+    # Podman 4.3 says "connection reset by peer" in an exec whose command does not read its input.
+    looks = {"input": LOOKS["input"]} if "stdin" in settings and box.engine.facts.kind == "podman" else LOOKS
+    for name, argv in looks.items():
         assert look(box, argv) == look(alone, argv), name
     assert parent(box, **settings) > 1
 

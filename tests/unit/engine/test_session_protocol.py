@@ -9,16 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_clnrm.engine.api import ExecSpec
-from pytest_clnrm.engine.session_protocol import (
-    STDIN_BYTES,
-    STEP_BYTES,
-    Facts,
-    Marks,
-    Scanner,
-    quote,
-    read_facts,
-    step_text,
-)
+from pytest_clnrm.engine.session_marks import Marks, Scanner
+from pytest_clnrm.engine.session_protocol import STDIN_BYTES, STEP_BYTES, Facts, quote, read_facts, step_text
 
 MARKS = Marks("b0" * 16, "e0" * 16)
 BEGIN, END = f"{MARKS.begin}\n".encode(), f"\x1e{MARKS.end}".encode()

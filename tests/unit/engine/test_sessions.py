@@ -16,7 +16,7 @@ import pytest
 from pytest_clnrm.engine import session as session_module
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
 from pytest_clnrm.engine.execs import Execs
-from pytest_clnrm.engine.session_protocol import Marks
+from pytest_clnrm.engine.session_marks import Marks
 from pytest_clnrm.engine.sessions import Sessions
 
 MARKS = Marks("b" * 32, "e" * 32)
@@ -161,6 +161,17 @@ def test_what_cannot_have_a_session_is_asked_once(
     for container in ("one", "one", "two", "two"):
         assert sessions.take(container, None, None) is None
     assert client.asked == asked
+
+
+def test_a_shell_that_does_not_answer_is_given_up(
+    client: Client, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is none, or none of our kind."""
+    monkeypatch.setattr(session_module, "_OPEN_S", 0.01)
+    client.says = b""
+    assert sessions.take("c", None, None) is None
+    assert sessions.take("c", None, None) is None
+    assert client.asked == ["c sh"]
 
 
 def test_a_step_that_removes_a_program_says_nothing_of_the_image(client: Client, sessions: Sessions) -> None:
