@@ -21,7 +21,15 @@ from pytest_clnrm.engine.exec_calls import (
     start_exec,
 )
 from pytest_clnrm.engine.session_marks import Marks, Scanner
-from pytest_clnrm.engine.session_protocol import SHELL, STALE, Facts, read_facts, setup_text, step_text
+from pytest_clnrm.engine.session_protocol import (
+    SHELL,
+    STALE,
+    Facts,
+    common_text,
+    read_facts,
+    setup_text,
+    step_text,
+)
 from pytest_clnrm.engine.streams import Connection, Demultiplexer
 
 if TYPE_CHECKING:
@@ -35,6 +43,7 @@ Stream = Literal["stdout", "stderr"]
 
 # A shell answers within milliseconds; what does not is something else.
 _OPEN_S = 20.0
+_COMPLAINT_BYTES = 8192
 
 
 class NoSessionError(Exception):
@@ -104,7 +113,9 @@ class Session:
 
     def learn(self, program: str) -> None:
         """Take note that *program* has a format that the kernel runs."""
-        self._known.add(program)
+        # A relative path is another program in another folder.
+        if program.startswith("/") or "/" not in program:
+            self._known.add(program)
 
     def close(self) -> None:
         """Give it up: its shell ends once the step in it has ended."""
@@ -199,7 +210,8 @@ class _Complaint:
         """Take the next output."""
         if self._holding and stream == "stderr":
             held = self._held + piece
-            if held.startswith(b"env: "[: len(held)]) and b"\n" not in held[:-1]:
+            short = len(held) <= _COMPLAINT_BYTES and b"\n" not in held[:-1]
+            if short and held.startswith(b"env: "[: len(held)]):
                 self._held = held
                 return
         self.release()
@@ -235,6 +247,7 @@ def open_session(client: APIClient, container: str, user: str | None, deadline_s
     except BaseException:
         connection.close()
         raise
+    connection.send(common_text(facts))
     return Session(connection, frames, exec_id, facts)
 
 

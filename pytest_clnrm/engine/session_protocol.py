@@ -7,7 +7,7 @@ step is quoted in them. The shell runs a step in a process session of its own, b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pytest_clnrm.engine.api import ExecSpec
@@ -18,6 +18,7 @@ __all__ = [
     "STALE",
     "STEP_BYTES",
     "Facts",
+    "common_text",
     "quote",
     "read_facts",
     "setup_text",
@@ -44,10 +45,9 @@ STALE = 2
 # clnrm_holds: the process $1 has a stream of ours open, or does not let us look; a zombie has nothing open.
 # clnrm_left: such processes came since clnrm_rest. Processes may come and go while we look, and one that has
 # just been made may be about to turn its output elsewhere.
-# clnrm_rest: what is looked at between steps, when nobody waits. Ends a session whose user's groups or home
-# may be others now.
-# clnrm_current: that they are not. A file older than the last mark, by which the pipe was changed last, has
-# been looked at since; most shells compare whole seconds.
+# clnrm_rest: what is looked at between steps, when nobody waits.
+# clnrm_current: the session's user has the groups and the home that an exec of now would have. Files older
+# than the container's devices are the image's; shells read byte by byte, so others take a millisecond.
 _FUNCTIONS = r"""
 exec 3>&1 4>&2 2>/dev/null
 clnrm_accounts() {
@@ -112,11 +112,14 @@ clnrm_rest() {
   set -- /proc/[0-9]*
   before=" $* "
   clnrm_kills; kills_before=$kills
-  clnrm_accounts; [ "$accounts" = "$known_accounts" ] || exit 0
 }
 clnrm_current() {
-  [ "/proc/$$/fd/3" -nt /etc/passwd ] && [ "/proc/$$/fd/3" -nt /etc/group ] && return
+  [ /dev/null -nt /etc/passwd ] && [ /dev/null -nt /etc/group ] && return
   clnrm_accounts; [ "$accounts" = "$known_accounts" ]
+}
+clnrm_begin() {
+  exec >&3 2>&4 3>&- 4>&-
+  printf '%s\n' "$1"; printf '%s\n' "$1" >&2
 }
 clnrm_after() {
   oom=0; left=0
@@ -151,13 +154,25 @@ printf '\036%s 0 0 0\n' {end} >&3
 printf '%s\n\036%s\n' {begin} {end} >&4
 """
 
+# What is the same for each step is said once, as shells read their commands byte by byte too.
+_COMMON = r"""
+clnrm_tools() {{ clnrm_program {setsid} && clnrm_program {env}; }}
+clnrm_find() {{
+  for path in {folders}; do
+    path=$path/$1
+    [ -f "$path" ] && [ -x "$path" ] && return
+  done
+  return 1
+}}
+clnrm_own() {{ [ "$path" -ef "/proc/$$/exe" ]; }}
+clnrm_run() {{ exec {setsid} {env} -i {environment} "$@"; }}
+"""
+
 _STEP = r"""{{ {feed}(
 clnrm_current || exit {stale}
 {checks} || exit {refused}
-export {mark}
-exec >&3 2>&4 3>&- 4>&-
-printf '%s\n' {begin}; printf '%s\n' {begin} >&2
-exec {setsid} {env} -i {environment} {argv}
+export {mark}; clnrm_begin {begin}
+clnrm_run {environment} {argv}
 ){input}
 clnrm_after $? {end}
 }}
@@ -203,6 +218,7 @@ class Facts:
             self.has_programs
             and self.kills is not None
             and bool(self.environment)
+            and all(_VARIABLE.fullmatch(name) for name in self.environment or ())
             and self.workdir.startswith("/")
         )
 
@@ -238,66 +254,77 @@ def read_facts(printed: bytes) -> Facts | None:
     )
 
 
+def common_text(facts: Facts) -> bytes:
+    """Return what is to be said once before the first step."""
+    environment = facts.environment or {}
+    return _COMMON.format(
+        setsid=quote(facts.setsid),
+        env=quote(facts.env),
+        folders=" ".join(map(quote, environment.get("PATH", "").split(":"))),
+        environment=_assignments(environment),
+    ).encode("utf-8", "surrogateescape")
+
+
 def step_text(
-    facts: Facts, spec: ExecSpec, marks: Marks, variable: tuple[str, str], *, known: Iterable[str] = ()
+    facts: Facts, spec: ExecSpec, marks: Marks, variable: tuple[str, str], *, known: Collection[str] = ()
 ) -> bytes | None:
     """Return the commands that run a step, None if it is a plain exec's.
 
     :param variable: name and value of one more variable of the step's, by which its processes are found.
     :param known: programs, as argv names them, whose format needs no look.
     """
-    environment = {**(facts.environment or {}), **spec.env, variable[0]: variable[1]}
-    programs = _candidates(spec.argv, environment)
+    environment = {**(facts.environment or {}), **spec.env}
     workdir = facts.workdir if spec.workdir is None else spec.workdir
+    program = spec.argv[0] if spec.argv else ""
+    folders = environment.get("PATH", "").split(":")
     told = (*spec.argv, *spec.env, *spec.env.values(), workdir)
     if (
-        not programs
+        not program
+        or "=" in program
+        # A relative folder is searched by an exec too, but what is found there is refused.
+        or ("/" not in program and not all(folder.startswith("/") for folder in folders))
         or not workdir.startswith("/")
-        or not all(_VARIABLE.fullmatch(name) for name in environment)
+        or not all(_VARIABLE.fullmatch(name) for name in spec.env)
         # An engine takes it for one that is not set.
         or environment.get("HOME") == ""
         or any("\0" in text or not _encodable(text) for text in told)
         or len(spec.stdin or b"") > STDIN_BYTES
     ):
         return None
-    checks = [
-        f"cd -P -- {quote(workdir)}",
-        f"clnrm_program {quote(facts.setsid)}",
-        f"clnrm_program {quote(facts.env)}",
-        f"clnrm_program {' '.join(map(quote, programs))}",
-    ]
-    if facts.prefers_own and "/" not in spec.argv[0]:
+    checks = [f"cd -P -- {quote(workdir)}", "clnrm_tools"]
+    if "/" in program:
+        checks.append(f"clnrm_program {quote(program)}")
+    elif "PATH" in spec.env:
+        checks.append(f"clnrm_program {' '.join(quote(f'{folder}/{program}') for folder in folders)}")
+    else:
+        checks.append(f"clnrm_find {quote(program)}")
+    if facts.prefers_own and "/" not in program:
         # Only where its own is what an exec finds.
-        checks.append('[ "$path" -ef "/proc/$$/exe" ]')
-    if spec.argv[0] not in known:
+        checks.append("clnrm_own")
+    if program not in known:
         checks.append("clnrm_format")
+    mark = dict([variable])
     text = _STEP.format(
         feed="" if spec.stdin is None else f"printf {_format(spec.stdin)} | ",
         input=" </dev/null" if spec.stdin is None else "",
         checks=" && ".join(checks),
         refused=_REFUSED,
         stale=STALE,
-        mark=f"{variable[0]}={quote(variable[1])}",
+        mark=_assignments(mark),
         begin=marks.begin,
         end=marks.end,
-        setsid=quote(facts.setsid),
-        env=quote(facts.env),
-        environment=" ".join(quote(f"{name}={value}") for name, value in environment.items()),
+        environment=_assignments({**spec.env, **mark}),
         argv=" ".join(map(quote, spec.argv)),
     ).encode("utf-8", "surrogateescape")
     return text if len(text) <= STEP_BYTES else None
 
 
-def _candidates(argv: tuple[str, ...], environment: Mapping[str, str]) -> list[str]:
-    """Return the paths at which the command may be; none if a plain exec has to find it."""
-    name = argv[0] if argv else ""
-    if not name or "=" in name:
-        return []
-    if "/" in name:
-        return [name]
-    folders = environment.get("PATH", "").split(":")
-    # A folder that is not absolute is searched, but what it has is refused.
-    return [f"{folder}/{name}" for folder in folders] if all(f.startswith("/") for f in folders) else []
+def _assignments(variables: Mapping[str, str]) -> str:
+    """Return them as words of a command."""
+    return " ".join(
+        f"{name}={quote(value)}" if name.isidentifier() and name.isascii() else quote(f"{name}={value}")
+        for name, value in variables.items()
+    )
 
 
 def _encodable(text: str) -> bool:

@@ -236,6 +236,16 @@ def test_a_shell_that_is_killed_for_memory(box: Any) -> None:
     assert (outcome.exit_code, outcome.oom) == (137, False)
 
 
+def test_memory_that_ran_out_in_a_session_is_not_told_again(box: Any) -> None:
+    """Not of the next command that is killed, whichever way it runs."""
+    parent(box)
+    assert box.run("tail", "/dev/zero").outcome.oom
+    for options in ({}, {}, {"stdin": b"x" * 10_000}):
+        outcome = box.shell("kill -9 $$", **options).outcome
+        assert (outcome.exit_code, outcome.oom) == (137, False)
+    assert box.run("tail", "/dev/zero", stdin=b"x" * 10_000).outcome.oom
+
+
 def test_sessions_end_with_their_connections(box: Any, engine: DockerEngine) -> None:
     """No shell stays in a container whose sessions are closed."""
     parent(box)

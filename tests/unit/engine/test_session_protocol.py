@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from pytest_clnrm.engine.api import ExecSpec
 from pytest_clnrm.engine.session_marks import Marks, Scanner
-from pytest_clnrm.engine.session_protocol import STDIN_BYTES, STEP_BYTES, Facts, quote, read_facts, step_text
+from pytest_clnrm.engine.session_protocol import (
+    STDIN_BYTES,
+    STEP_BYTES,
+    Facts,
+    common_text,
+    quote,
+    read_facts,
+    step_text,
+)
 
 MARKS = Marks("b0" * 16, "e0" * 16)
 BEGIN, END = f"{MARKS.begin}\n".encode(), f"\x1e{MARKS.end}".encode()
@@ -97,6 +105,7 @@ def test_what_a_shell_tells_of_itself() -> None:
         (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0", True),
         (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A\0", True),
         (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A=1", True),
+        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0-A=1\0", True),
         (b"\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A=1\0", True),
     ],
 )
@@ -145,8 +154,8 @@ def test_a_step() -> None:
     for part in (
         "printf '\\055%%\\000a' | (",
         "cd -P -- '/w d' && ",
-        "clnrm_program '/bin/ls' '/usr/bin/ls' && clnrm_format",
-        "exec '/bin/setsid' '/bin/env' -i 'PATH=/bin:/usr/bin' 'HOME=/x' 'a.b=1' 'MARK=1' 'ls' 'it'\\''s'\n",
+        "clnrm_find 'ls' && clnrm_format || ",
+        "clnrm_run HOME='/x' 'a.b=1' MARK='1' 'ls' 'it'\\''s'\n",
     ):
         assert part in text.decode()
     known = step_text(FACTS, spec, MARKS, VARIABLE, known={"ls"})
@@ -154,4 +163,9 @@ def test_a_step() -> None:
     assert b"clnrm_format" not in known
     own = step_text(replace(FACTS, prefers_own=True), spec, MARKS, VARIABLE)
     assert own is not None
-    assert b"-ef" in own
+    assert b"clnrm_own" in own
+    elsewhere = step_text(FACTS, replace(spec, env={"PATH": "/a:/b"}), MARKS, VARIABLE)
+    assert elsewhere is not None
+    assert b"clnrm_program '/a/ls' '/b/ls'" in elsewhere
+    assert b"exec '/bin/setsid' '/bin/env' -i PATH='/bin:/usr/bin' HOME='/root' \"$@\"" in common_text(FACTS)
+    assert b"for path in '/bin' '/usr/bin';" in common_text(FACTS)
