@@ -23,7 +23,7 @@ pytestmark = pytest.mark.engine
 
 def parent(box: Any, **options: Any) -> int:
     """Return the process id of the parent of a command: a session's shell, or 0 without one."""
-    return int(box.shell("echo $PPID", **options).stdout)
+    return int(box.shell("cat >/dev/null; echo $PPID", **options).stdout)
 
 
 @pytest.fixture
