@@ -1,6 +1,6 @@
 """An exec session: a shell kept open in a container, through which steps run without an exec of their own.
 
-An exec costs a tenth of a second, most of it the engine's; a step in a session costs a thousandth.
+An exec costs a tenth of a second, most of it the engine's; a step in a session costs what its processes do.
 What a step sees is what it would see in an exec of its own, but for its parent: the session's shell, where an
 exec has none.
 """

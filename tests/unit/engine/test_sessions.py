@@ -274,3 +274,45 @@ def test_junk_before_a_step_is_not_its_output(client: Client) -> None:
     assert run(execs) == (ExecOutcome(exit_code=0), b"own")
     assert execs.session_pid("c") is None
     execs.close()
+
+
+NO_LOADER = b"env: can't execute 'prog': No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "code", "alone"),
+    [
+        (b"", NO_LOADER, 127, True),
+        (b"", NO_LOADER, 126, True),
+        (b"", NO_LOADER, 1, False),
+        (b"out", NO_LOADER, 127, False),
+        (b"", NO_LOADER * 2, 127, False),
+        (b"", b"env: can't execute 'other': No such file or directory\n", 127, False),
+        (b"", b"env: prog " + b"x" * 10_000, 127, False),
+        (b"", b"en", 127, False),
+    ],
+)
+def test_a_program_that_the_kernel_refuses(
+    client: Client, stdout: bytes, stderr: bytes, code: int, *, alone: bool
+) -> None:
+    """An exec tells why; what a program itself says like that is its own."""
+    execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
+    session = execs._sessions.take("c", None, None)
+    assert session is not None
+    execs._sessions.give_back("c", None, session)
+    client.theirs[0].sendall(
+        frame(1, BEGIN)
+        + frame(2, BEGIN + stderr + END + b"\n")
+        + frame(1, stdout + END + f" {code} 0 0\n".encode())
+    )
+    client.says, client.ends = frame(1, b"alone"), True
+    printed = {"stdout": b"", "stderr": b""}
+
+    def take(stream: str, piece: bytes) -> None:
+        printed[stream] += piece
+
+    outcome = execs.run("c", ExecSpec(argv=("prog",)), on_output=take, deadline_s=None)
+    said = {"stdout": b"alone", "stderr": b""} if alone else {"stdout": stdout, "stderr": stderr}
+    assert printed == said
+    assert outcome == ExecOutcome(exit_code=0 if alone else code)
+    execs.close()
