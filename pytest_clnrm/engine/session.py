@@ -128,7 +128,7 @@ class SessionRun:
 
     def __init__(self, session: Session, marks: Marks, program: str, on_output: OnOutput) -> None:
         self._session = session
-        self._scanners = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
+        self._scanners: dict[Stream, Scanner] = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
         self._complaint = _Complaint(program, on_output)
         self._program = program
         self._broken = False
@@ -175,6 +175,9 @@ class SessionRun:
 
     def release(self) -> None:
         """Hand on all that is held back."""
+        for stream, scanner in self._scanners.items():
+            if held := scanner.rest():
+                self._complaint.feed(stream, held)
         self._complaint.release()
 
     @property
@@ -190,7 +193,7 @@ class SessionRun:
             self._session.usable = False
         if self._left:
             for stream, piece in late:
-                self._complaint.feed(stream, piece)  # type: ignore[arg-type]
+                self._complaint.feed(stream, piece)
         return self._left
 
 

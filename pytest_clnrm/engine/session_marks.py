@@ -63,6 +63,11 @@ class Scanner:
             self._take_trailer(data)
         return before
 
+    def rest(self) -> bytes:
+        """Return what was held back of a step that has no end."""
+        held, self._held = self._held, b""
+        return held if self.begun else b""
+
     def _find_begin(self, data: bytes) -> bytes:
         """Return what follows the beginning; what is before it is nobody's."""
         end = data.find(self._end)

@@ -62,6 +62,14 @@ def test_output_passes_as_it_comes() -> None:
     assert scanner.feed(b"two") == END[:5] + b"two"
 
 
+def test_the_first_part_of_a_mark_may_be_output_that_just_ends_there() -> None:
+    """It is not lost with a step that has no end; before a beginning there is no output."""
+    scanner = Scanner(MARKS)
+    assert scanner.feed(BEGIN[:5]) == scanner.rest() == b""
+    assert scanner.feed(BEGIN + b"one" + END[:5]) == b"one"
+    assert (scanner.rest(), scanner.rest()) == (END[:5], b"")
+
+
 @pytest.mark.parametrize("cuts", [[], [4], [10, 34]])
 def test_an_end_without_a_beginning(cuts: list[int]) -> None:
     """The step was not started; what came before it is nobody's."""
