@@ -120,12 +120,14 @@ class Execs:
         if ending.exit_code is None:
             return self._session_lost(session, container, spec.user, mark)
         if ending.oom:
-            # The engine's events tell no times: in a session without such a past they tell of the last step.
+            # The engine's events tell no times: only of a session without such a past they tell of its last.
             session.usable = False
-        if ending.exit_code not in _KILLED or ending.oom:
+        # Podman's kills have to be asked for also where they are known, so that the next one is told apart.
+        if ending.exit_code not in _KILLED or (ending.oom and not self._is_podman):
             return ExecOutcome(exit_code=ending.exit_code, oom=ending.oom)
         _, lost = self._why_killed(container, session.exec_id)
-        return ExecOutcome(exit_code=None if lost else ending.exit_code, container_lost=lost)
+        exit_code = None if lost else ending.exit_code
+        return ExecOutcome(exit_code=exit_code, container_lost=lost, oom=ending.oom)
 
     def _session_lost(self, session: Session, container: str, user: str | None, mark: str) -> ExecOutcome:
         """Return how a command ended whose session broke under it: how it did is not known any more.

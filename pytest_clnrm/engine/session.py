@@ -1,6 +1,6 @@
 """An exec session: a shell kept open in a container, through which steps run without an exec of their own.
 
-An exec costs a tenth of a second, most of it the engine's; a step in a session costs a thousandth.
+An exec costs a tenth of a second, most of it the engine's; a step in a session costs what its processes do.
 What a step sees is what it would see in an exec of its own, but for its parent: the session's shell, where an
 exec has none.
 """
@@ -20,12 +20,12 @@ from pytest_clnrm.engine.exec_calls import (
     says_not_found,
     start_exec,
 )
+from pytest_clnrm.engine.session_marks import Marks, Scanner
 from pytest_clnrm.engine.session_protocol import (
     SHELL,
     STALE,
     Facts,
-    Marks,
-    Scanner,
+    common_text,
     read_facts,
     setup_text,
     step_text,
@@ -37,12 +37,13 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import OnOutput
 
-# A shell answers within milliseconds; one that does not is something else.
-_OPEN_S = 20.0
-
 __all__ = ["Ending", "NoSessionError", "Session", "SessionRun", "open_session"]
 
 Stream = Literal["stdout", "stderr"]
+
+# A shell answers within milliseconds; what does not is something else.
+_OPEN_S = 20.0
+_COMPLAINT_BYTES = 8192
 
 
 class NoSessionError(Exception):
@@ -112,7 +113,9 @@ class Session:
 
     def learn(self, program: str) -> None:
         """Take note that *program* has a format that the kernel runs."""
-        self._known.add(program)
+        # A relative path is another program in another folder.
+        if program.startswith("/") or "/" not in program:
+            self._known.add(program)
 
     def close(self) -> None:
         """Give it up: its shell ends once the step in it has ended."""
@@ -125,7 +128,7 @@ class SessionRun:
 
     def __init__(self, session: Session, marks: Marks, program: str, on_output: OnOutput) -> None:
         self._session = session
-        self._scanners = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
+        self._scanners: dict[Stream, Scanner] = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
         self._complaint = _Complaint(program, on_output)
         self._program = program
         self._broken = False
@@ -172,6 +175,9 @@ class SessionRun:
 
     def release(self) -> None:
         """Hand on all that is held back."""
+        for stream, scanner in self._scanners.items():
+            if held := scanner.rest():
+                self._complaint.feed(stream, held)
         self._complaint.release()
 
     @property
@@ -187,7 +193,7 @@ class SessionRun:
             self._session.usable = False
         if self._left:
             for stream, piece in late:
-                self._complaint.feed(stream, piece)  # type: ignore[arg-type]
+                self._complaint.feed(stream, piece)
         return self._left
 
 
@@ -207,7 +213,8 @@ class _Complaint:
         """Take the next output."""
         if self._holding and stream == "stderr":
             held = self._held + piece
-            if held.startswith(b"env: "[: len(held)]) and b"\n" not in held[:-1]:
+            short = len(held) <= _COMPLAINT_BYTES and b"\n" not in held[:-1]
+            if short and held.startswith(b"env: "[: len(held)]):
                 self._held = held
                 return
         self.release()
@@ -232,7 +239,6 @@ def open_session(client: APIClient, container: str, user: str | None, deadline_s
     :raises NoSessionError: if there can be none, or not before *deadline_s*.
     :raises GoneError: if the container is not there, or does not run.
     """
-    own_deadline_s = time.monotonic() + _OPEN_S
     exec_id = create_exec(client, container, ExecSpec(argv=SHELL, user=user, stdin=b""))
     try:
         connection = start_exec(client, exec_id, None)
@@ -240,26 +246,29 @@ def open_session(client: APIClient, container: str, user: str | None, deadline_s
         raise NoSessionError("image" if error.exit_code == NOT_FOUND else None) from error
     frames = Demultiplexer()
     try:
-        facts = _ask(connection, frames, user, min(own_deadline_s, deadline_s or own_deadline_s))
+        facts = _ask(connection, frames, user, deadline_s)
     except BaseException:
         connection.close()
         raise
+    connection.send(common_text(facts))
     return Session(connection, frames, exec_id, facts)
 
 
-def _ask(connection: Connection, frames: Demultiplexer, user: str | None, deadline_s: float) -> Facts:
+def _ask(connection: Connection, frames: Demultiplexer, user: str | None, deadline_s: float | None) -> Facts:
     """Return what the shell tells of itself.
 
     :raises NoSessionError: if it cannot serve.
     """
+    patience_s = time.monotonic() + _OPEN_S
+    until_s = patience_s if deadline_s is None else min(patience_s, deadline_s)
     marks = Marks()
     scanners = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
     told, raw = bytearray(), bytearray()
     connection.send(setup_text(marks).encode())
     while not all(each.ended for each in scanners.values()):
-        data = connection.receive(deadline_s)
+        data = connection.receive(until_s)
         if data is None:
-            raise NoSessionError(None)
+            raise NoSessionError("container" if time.monotonic() >= patience_s else None)
         if not data:
             # What came instead is the engine's message. A user who is missing may be made yet.
             text = raw.decode("utf-8", "replace")

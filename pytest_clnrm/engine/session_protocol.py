@@ -1,30 +1,24 @@
-r"""What is said between us and the shell of an exec session: its commands, and the marks in its output.
+"""What is said to the shell of an exec session, and what it tells of itself.
 
 The shell (any POSIX one: dash, ash, bash) reads its commands from the exec's standard input. Everything of a
-step is quoted in them. The shell runs a step in a process session of its own and writes two marks, which
-nobody can guess, around the step's output, on both streams::
-
-    <begin>\n ... the step's bytes ... \x1e<end> <exit code> <out of memory> <left>\n
-
-A step that cannot be started has an end without a beginning: it then is a plain exec's to say why.
+step is quoted in them. The shell runs a step in a process session of its own, between two marks.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from pytest_clnrm.engine.api import ExecSpec
+from pytest_clnrm.engine.session_marks import Marks
 
 __all__ = [
     "SHELL",
     "STALE",
     "STEP_BYTES",
     "Facts",
-    "Marks",
-    "Scanner",
+    "common_text",
     "quote",
     "read_facts",
     "setup_text",
@@ -51,10 +45,9 @@ STALE = 2
 # clnrm_holds: the process $1 has a stream of ours open, or does not let us look; a zombie has nothing open.
 # clnrm_left: such processes came since clnrm_rest. Processes may come and go while we look, and one that has
 # just been made may be about to turn its output elsewhere.
-# clnrm_rest: what is looked at between steps, when nobody waits. Ends a session whose user's groups or home
-# may be others now.
-# clnrm_current: that they are not. A file older than the last mark, by which the pipe was changed last, has
-# been looked at since; most shells compare whole seconds.
+# clnrm_rest: what is looked at between steps, when nobody waits.
+# clnrm_current: the session's user has the groups and the home that an exec of now would have. Files older
+# than the container's devices are the image's; shells read byte by byte, so others take a millisecond.
 _FUNCTIONS = r"""
 exec 3>&1 4>&2 2>/dev/null
 clnrm_accounts() {
@@ -119,11 +112,14 @@ clnrm_rest() {
   set -- /proc/[0-9]*
   before=" $* "
   clnrm_kills; kills_before=$kills
-  clnrm_accounts; [ "$accounts" = "$known_accounts" ] || exit 0
 }
 clnrm_current() {
-  [ "/proc/$$/fd/3" -nt /etc/passwd ] && [ "/proc/$$/fd/3" -nt /etc/group ] && return
+  [ /dev/null -nt /etc/passwd ] && [ /dev/null -nt /etc/group ] && return
   clnrm_accounts; [ "$accounts" = "$known_accounts" ]
+}
+clnrm_begin() {
+  exec >&3 2>&4 3>&- 4>&-
+  printf '%s\n' "$1"; printf '%s\n' "$1" >&2
 }
 clnrm_after() {
   oom=0; left=0
@@ -158,13 +154,25 @@ printf '\036%s 0 0 0\n' {end} >&3
 printf '%s\n\036%s\n' {begin} {end} >&4
 """
 
+# What is the same for each step is said once, as shells read their commands byte by byte too.
+_COMMON = r"""
+clnrm_tools() {{ clnrm_program {setsid} && clnrm_program {env}; }}
+clnrm_find() {{
+  for path in {folders}; do
+    path=$path/$1
+    [ -f "$path" ] && [ -x "$path" ] && return
+  done
+  return 1
+}}
+clnrm_own() {{ [ "$path" -ef "/proc/$$/exe" ]; }}
+clnrm_run() {{ exec {setsid} {env} -i {environment} "$@"; }}
+"""
+
 _STEP = r"""{{ {feed}(
 clnrm_current || exit {stale}
 {checks} || exit {refused}
-export {mark}
-exec >&3 2>&4 3>&- 4>&-
-printf '%s\n' {begin}; printf '%s\n' {begin} >&2
-exec {setsid} {env} -i {environment} {argv}
+export {mark}; clnrm_begin {begin}
+clnrm_run {environment} {argv}
 ){input}
 clnrm_after $? {end}
 }}
@@ -210,81 +218,9 @@ class Facts:
             self.has_programs
             and self.kills is not None
             and bool(self.environment)
+            and all(_VARIABLE.fullmatch(name) for name in self.environment or ())
             and self.workdir.startswith("/")
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """Two marks that nobody can guess."""
-
-    begin: str = field(default_factory=lambda: secrets.token_hex(16))
-    end: str = field(default_factory=lambda: secrets.token_hex(16))
-
-
-class Scanner:
-    """Finds the marks in one stream, in any pieces, and gives back what is between them.
-
-    Nothing is held back but what may be the first part of a mark.
-    """
-
-    def __init__(self, marks: Marks) -> None:
-        self._begin = f"{marks.begin}\n".encode()
-        # A byte that hardly ends any output: else its last letter would often have to wait for the next.
-        self._end = b"\x1e" + marks.end.encode()
-        self._held = b""
-        self._trailer: bytes | None = None
-        self.begun = False
-        self.ended = False
-        self.late = b""
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """Return what is told behind the end."""
-        return tuple(int(each) for each in (self._trailer or b"").split())
-
-    def feed(self, data: bytes) -> bytes:
-        """Return what of *data*, and of what was held back, is the step's."""
-        data = self._held + data
-        self._held = b""
-        if not self.begun and self._trailer is None:
-            data = self._find_begin(data)
-        if self._trailer is None and self.begun:
-            before, found, data = data.partition(self._end)
-            if not found:
-                kept = _overlap(before, self._end)
-                self._held = before[len(before) - kept :]
-                return before[: len(before) - kept]
-            self._trailer = b""
-        else:
-            before = b""
-        if self._trailer is not None:
-            self._take_trailer(data)
-        return before
-
-    def _find_begin(self, data: bytes) -> bytes:
-        """Return what follows the beginning; what is before it is nobody's."""
-        end = data.find(self._end)
-        begin = data.find(self._begin)
-        if begin >= 0 and (end < 0 or begin < end):
-            self.begun = True
-            return data[begin + len(self._begin) :]
-        if end >= 0:
-            self._trailer = b""
-            return data[end + len(self._end) :]
-        kept = max(_overlap(data, self._begin), _overlap(data, self._end))
-        self._held = data[len(data) - kept :]
-        return b""
-
-    def _take_trailer(self, data: bytes) -> None:
-        if self.ended:
-            self.late += data
-            return
-        line, newline, late = data.partition(b"\n")
-        self._trailer = (self._trailer or b"") + line
-        if newline:
-            self.ended = True
-            self.late += late
 
 
 def quote(text: str) -> str:
@@ -318,66 +254,77 @@ def read_facts(printed: bytes) -> Facts | None:
     )
 
 
+def common_text(facts: Facts) -> bytes:
+    """Return what is to be said once before the first step."""
+    environment = facts.environment or {}
+    return _COMMON.format(
+        setsid=quote(facts.setsid),
+        env=quote(facts.env),
+        folders=" ".join(map(quote, environment.get("PATH", "").split(":"))),
+        environment=_assignments(environment),
+    ).encode("utf-8", "surrogateescape")
+
+
 def step_text(
-    facts: Facts, spec: ExecSpec, marks: Marks, variable: tuple[str, str], *, known: Iterable[str] = ()
+    facts: Facts, spec: ExecSpec, marks: Marks, variable: tuple[str, str], *, known: Collection[str] = ()
 ) -> bytes | None:
     """Return the commands that run a step, None if it is a plain exec's.
 
     :param variable: name and value of one more variable of the step's, by which its processes are found.
     :param known: programs, as argv names them, whose format needs no look.
     """
-    environment = {**(facts.environment or {}), **spec.env, variable[0]: variable[1]}
-    programs = _candidates(spec.argv, environment)
+    environment = {**(facts.environment or {}), **spec.env}
     workdir = facts.workdir if spec.workdir is None else spec.workdir
+    program = spec.argv[0] if spec.argv else ""
+    folders = environment.get("PATH", "").split(":")
     told = (*spec.argv, *spec.env, *spec.env.values(), workdir)
     if (
-        not programs
+        not program
+        or "=" in program
+        # A relative folder is searched by an exec too, but what is found there is refused.
+        or ("/" not in program and not all(folder.startswith("/") for folder in folders))
         or not workdir.startswith("/")
-        or not all(_VARIABLE.fullmatch(name) for name in environment)
+        or not all(_VARIABLE.fullmatch(name) for name in spec.env)
         # An engine takes it for one that is not set.
         or environment.get("HOME") == ""
         or any("\0" in text or not _encodable(text) for text in told)
         or len(spec.stdin or b"") > STDIN_BYTES
     ):
         return None
-    checks = [
-        f"cd -P -- {quote(workdir)}",
-        f"clnrm_program {quote(facts.setsid)}",
-        f"clnrm_program {quote(facts.env)}",
-        f"clnrm_program {' '.join(map(quote, programs))}",
-    ]
-    if facts.prefers_own and "/" not in spec.argv[0]:
+    checks = [f"cd -P -- {quote(workdir)}", "clnrm_tools"]
+    if "/" in program:
+        checks.append(f"clnrm_program {quote(program)}")
+    elif "PATH" in spec.env:
+        checks.append(f"clnrm_program {' '.join(quote(f'{folder}/{program}') for folder in folders)}")
+    else:
+        checks.append(f"clnrm_find {quote(program)}")
+    if facts.prefers_own and "/" not in program:
         # Only where its own is what an exec finds.
-        checks.append('[ "$path" -ef "/proc/$$/exe" ]')
-    if spec.argv[0] not in known:
+        checks.append("clnrm_own")
+    if program not in known:
         checks.append("clnrm_format")
+    mark = dict([variable])
     text = _STEP.format(
         feed="" if spec.stdin is None else f"printf {_format(spec.stdin)} | ",
         input=" </dev/null" if spec.stdin is None else "",
         checks=" && ".join(checks),
         refused=_REFUSED,
         stale=STALE,
-        mark=f"{variable[0]}={quote(variable[1])}",
+        mark=_assignments(mark),
         begin=marks.begin,
         end=marks.end,
-        setsid=quote(facts.setsid),
-        env=quote(facts.env),
-        environment=" ".join(quote(f"{name}={value}") for name, value in environment.items()),
+        environment=_assignments({**spec.env, **mark}),
         argv=" ".join(map(quote, spec.argv)),
     ).encode("utf-8", "surrogateescape")
     return text if len(text) <= STEP_BYTES else None
 
 
-def _candidates(argv: tuple[str, ...], environment: Mapping[str, str]) -> list[str]:
-    """Return the paths at which the command may be; none if a plain exec has to find it."""
-    name = argv[0] if argv else ""
-    if not name or "=" in name:
-        return []
-    if "/" in name:
-        return [name]
-    folders = environment.get("PATH", "").split(":")
-    # A folder that is not absolute is searched, but what it has is refused.
-    return [f"{folder}/{name}" for folder in folders] if all(f.startswith("/") for f in folders) else []
+def _assignments(variables: Mapping[str, str]) -> str:
+    """Return them as words of a command."""
+    return " ".join(
+        f"{name}={quote(value)}" if name.isidentifier() and name.isascii() else quote(f"{name}={value}")
+        for name, value in variables.items()
+    )
 
 
 def _encodable(text: str) -> bool:
@@ -394,11 +341,3 @@ def _format(data: bytes) -> str:
     return (
         "'" + "".join(chr(b) if b in _PLAIN else "%%" if b == _PERCENT else f"\\{b:03o}" for b in data) + "'"
     )
-
-
-def _overlap(data: bytes, mark: bytes) -> int:
-    """Return how many bytes at the end of *data* may be the first of *mark*."""
-    for size in range(min(len(mark) - 1, len(data)), 0, -1):
-        if data.endswith(mark[:size]):
-            return size
-    return 0

@@ -102,7 +102,7 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Send *data* while output is received; the sending half stays open."""
         self._closes = False
-        self._outgoing = memoryview(data)
+        self._outgoing = memoryview(bytes(self._outgoing or b"") + data)
         self._send()
 
     def receive(self, deadline_s: float | None) -> bytes | None:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.engine
 
 def parent(box: Any, **options: Any) -> int:
     """Return the process id of the parent of a command: a session's shell, or 0 without one."""
-    return int(box.shell("echo $PPID", **options).stdout)
+    return int(box.shell("cat >/dev/null; echo $PPID", **options).stdout)
 
 
 @pytest.fixture
@@ -105,7 +105,9 @@ def test_a_command_sees_what_it_would_see_in_an_exec_of_its_own(
         seen = CHANGING.sub(b"", ran.stdout)
         return ran.outcome, sorted(re.split(rb"[\0\n]", seen)), ran.stderr
 
-    for name, argv in LOOKS.items():
+    # Podman 4.3 says "connection reset by peer" in an exec whose command does not read its input.
+    looks = {"input": LOOKS["input"]} if "stdin" in settings and box.engine.facts.kind == "podman" else LOOKS
+    for name, argv in looks.items():
         assert look(box, argv) == look(alone, argv), name
     assert parent(box, **settings) > 1
 
@@ -232,6 +234,16 @@ def test_a_shell_that_is_killed_for_memory(box: Any) -> None:
     assert (outcome.exit_code, outcome.oom) == (137, True)
     outcome = box.shell("kill -9 $$").outcome
     assert (outcome.exit_code, outcome.oom) == (137, False)
+
+
+def test_memory_that_ran_out_in_a_session_is_not_told_again(box: Any) -> None:
+    """Not of the next command that is killed, whichever way it runs."""
+    parent(box)
+    assert box.run("tail", "/dev/zero").outcome.oom
+    for options in ({}, {}, {"stdin": b"x" * 10_000}):
+        outcome = box.shell("kill -9 $$", **options).outcome
+        assert (outcome.exit_code, outcome.oom) == (137, False)
+    assert box.run("tail", "/dev/zero", stdin=b"x" * 10_000).outcome.oom
 
 
 def test_sessions_end_with_their_connections(box: Any, engine: DockerEngine) -> None:

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_clnrm.engine.api import ExecSpec
+from pytest_clnrm.engine.session_marks import Marks, Scanner
 from pytest_clnrm.engine.session_protocol import (
     STDIN_BYTES,
     STEP_BYTES,
     Facts,
-    Marks,
-    Scanner,
+    common_text,
     quote,
     read_facts,
     step_text,
@@ -62,6 +62,14 @@ def test_output_passes_as_it_comes() -> None:
     assert scanner.feed(b"two") == END[:5] + b"two"
 
 
+def test_the_first_part_of_a_mark_may_be_output_that_just_ends_there() -> None:
+    """It is not lost with a step that has no end; before a beginning there is no output."""
+    scanner = Scanner(MARKS)
+    assert scanner.feed(BEGIN[:5]) == scanner.rest() == b""
+    assert scanner.feed(BEGIN + b"one" + END[:5]) == b"one"
+    assert (scanner.rest(), scanner.rest()) == (END[:5], b"")
+
+
 @pytest.mark.parametrize("cuts", [[], [4], [10, 34]])
 def test_an_end_without_a_beginning(cuts: list[int]) -> None:
     """The step was not started; what came before it is nobody's."""
@@ -105,6 +113,7 @@ def test_what_a_shell_tells_of_itself() -> None:
         (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0", True),
         (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A\0", True),
         (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A=1", True),
+        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0-A=1\0", True),
         (b"\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A=1\0", True),
     ],
 )
@@ -153,8 +162,8 @@ def test_a_step() -> None:
     for part in (
         "printf '\\055%%\\000a' | (",
         "cd -P -- '/w d' && ",
-        "clnrm_program '/bin/ls' '/usr/bin/ls' && clnrm_format",
-        "exec '/bin/setsid' '/bin/env' -i 'PATH=/bin:/usr/bin' 'HOME=/x' 'a.b=1' 'MARK=1' 'ls' 'it'\\''s'\n",
+        "clnrm_find 'ls' && clnrm_format || ",
+        "clnrm_run HOME='/x' 'a.b=1' MARK='1' 'ls' 'it'\\''s'\n",
     ):
         assert part in text.decode()
     known = step_text(FACTS, spec, MARKS, VARIABLE, known={"ls"})
@@ -162,4 +171,9 @@ def test_a_step() -> None:
     assert b"clnrm_format" not in known
     own = step_text(replace(FACTS, prefers_own=True), spec, MARKS, VARIABLE)
     assert own is not None
-    assert b"-ef" in own
+    assert b"clnrm_own" in own
+    elsewhere = step_text(FACTS, replace(spec, env={"PATH": "/a:/b"}), MARKS, VARIABLE)
+    assert elsewhere is not None
+    assert b"clnrm_program '/a/ls' '/b/ls'" in elsewhere
+    assert b"exec '/bin/setsid' '/bin/env' -i PATH='/bin:/usr/bin' HOME='/root' \"$@\"" in common_text(FACTS)
+    assert b"for path in '/bin' '/usr/bin';" in common_text(FACTS)

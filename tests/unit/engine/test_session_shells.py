@@ -13,7 +13,8 @@ from typing import Literal
 import pytest
 
 from pytest_clnrm.engine.api import ExecSpec
-from pytest_clnrm.engine.session_protocol import Facts, Marks, Scanner, read_facts, setup_text, step_text
+from pytest_clnrm.engine.session_marks import Marks, Scanner
+from pytest_clnrm.engine.session_protocol import Facts, common_text, read_facts, setup_text, step_text
 
 Stream = Literal["stdout", "stderr"]
 # Of its own processes only, like a container: those of this machine come and go.
@@ -39,11 +40,16 @@ class Shell:
         facts = read_facts(told)
         assert facts is not None
         self.facts: Facts = facts
+        self.say(common_text(facts))
+
+    def say(self, text: bytes) -> None:
+        """Say something that has no answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(text)
 
     def talk(self, text: bytes, marks: Marks) -> tuple[bytes, bytes, dict[str, Scanner]]:
         """Say something and return what is between the marks."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(text)
+        self.say(text)
         scanners = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
         found = {"stdout": b"", "stderr": b""}
         with selectors.DefaultSelector() as selector:

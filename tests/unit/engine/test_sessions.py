@@ -16,7 +16,7 @@ import pytest
 from pytest_clnrm.engine import session as session_module
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
 from pytest_clnrm.engine.execs import Execs
-from pytest_clnrm.engine.session_protocol import Marks
+from pytest_clnrm.engine.session_marks import Marks
 from pytest_clnrm.engine.sessions import Sessions
 
 MARKS = Marks("b" * 32, "e" * 32)
@@ -163,6 +163,17 @@ def test_what_cannot_have_a_session_is_asked_once(
     assert client.asked == asked
 
 
+def test_a_shell_that_does_not_answer_is_given_up(
+    client: Client, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is none, or none of our kind."""
+    monkeypatch.setattr(session_module, "_OPEN_S", 0.01)
+    client.says = b""
+    assert sessions.take("c", None, None) is None
+    assert sessions.take("c", None, None) is None
+    assert client.asked == ["c sh"]
+
+
 def test_a_step_that_removes_a_program_says_nothing_of_the_image(client: Client, sessions: Sessions) -> None:
     """Only a container's first session tells of its image."""
     sessions.know("one", "image")
@@ -262,4 +273,46 @@ def test_junk_before_a_step_is_not_its_output(client: Client) -> None:
     client.theirs[0].sendall(between(b"own") + frame(1, b"more"))
     assert run(execs) == (ExecOutcome(exit_code=0), b"own")
     assert execs.session_pid("c") is None
+    execs.close()
+
+
+NO_LOADER = b"env: can't execute 'prog': No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "code", "alone"),
+    [
+        (b"", NO_LOADER, 127, True),
+        (b"", NO_LOADER, 126, True),
+        (b"", NO_LOADER, 1, False),
+        (b"out", NO_LOADER, 127, False),
+        (b"", NO_LOADER * 2, 127, False),
+        (b"", b"env: can't execute 'other': No such file or directory\n", 127, False),
+        (b"", b"env: prog " + b"x" * 10_000, 127, False),
+        (b"", b"en", 127, False),
+    ],
+)
+def test_a_program_that_the_kernel_refuses(
+    client: Client, stdout: bytes, stderr: bytes, code: int, *, alone: bool
+) -> None:
+    """An exec tells why; what a program itself says like that is its own."""
+    execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
+    session = execs._sessions.take("c", None, None)
+    assert session is not None
+    execs._sessions.give_back("c", None, session)
+    client.theirs[0].sendall(
+        frame(1, BEGIN)
+        + frame(2, BEGIN + stderr + END + b"\n")
+        + frame(1, stdout + END + f" {code} 0 0\n".encode())
+    )
+    client.says, client.ends = frame(1, b"alone"), True
+    printed = {"stdout": b"", "stderr": b""}
+
+    def take(stream: str, piece: bytes) -> None:
+        printed[stream] += piece
+
+    outcome = execs.run("c", ExecSpec(argv=("prog",)), on_output=take, deadline_s=None)
+    said = {"stdout": b"alone", "stderr": b""} if alone else {"stdout": stdout, "stderr": stderr}
+    assert printed == said
+    assert outcome == ExecOutcome(exit_code=0 if alone else code)
     execs.close()
