@@ -141,6 +141,8 @@ class Cleaner:
         if record is not None and not runs.end_orphans(record, _END_ORPHANS_S):
             return False
         try:
+            # It may have died before it removed the containers whose room it took; their owners may live.
+            self._engine.remove([container for each in dead.evicted for container in each.containers])
             self.sweep({OWNER: dead.owner})
             return not self._left({OWNER: dead.owner})
         except EngineError:

@@ -16,6 +16,7 @@ from pytest_clnrm.admission.demand import Budget, Demand
 from pytest_clnrm.admission.folder import Folder, open_folder
 from pytest_clnrm.admission.lease import DeadLease, Found
 from pytest_clnrm.admission.ledger import Ledger
+from pytest_clnrm.admission.state import Evicted
 from pytest_clnrm.cleaning import Cleaner, Foreign, Swept, caretaker, found_in, sweep_dead
 from pytest_clnrm.engine.api import Engine, OwnedObject
 from pytest_clnrm.errors import EngineError
@@ -49,6 +50,10 @@ class MemoryEngine:
             for each in self.objects
             if all(key in each.labels and value in {"", each.labels[key]} for key, value in labels.items())
         )
+
+    def remove(self, containers: Sequence[str]) -> None:
+        """Remove containers by their ids."""
+        self.removed += containers
 
     def remove_owned(self, objects: Sequence[OwnedObject]) -> None:
         """Remove them."""
@@ -179,6 +184,16 @@ def test_a_dead_owner_is_removed(cleaner: Cleaner, engine: MemoryEngine, folder:
     engine.add("container", "a", ledger=folder.ledger_id, owner="dead")
     engine.busy = 99
     assert not cleaner.remove(dead_lease())
+
+
+def test_what_a_dead_owner_had_taken_over_is_removed(
+    cleaner: Cleaner, engine: MemoryEngine, folder: Folder
+) -> None:
+    """It may have died before it removed containers whose room it took, and whose owner lives."""
+    engine.add("container", "a", ledger=folder.ledger_id, owner="alive")
+    taken = Evicted(lease="m", owner="alive", containers=("a", "b"))
+    assert cleaner.remove(dead_lease(evicted=(taken,)))
+    assert engine.removed == ["a", "b"]
 
 
 def test_a_dead_owner_counts_while_its_workers_live(
