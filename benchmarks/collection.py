@@ -1,0 +1,80 @@
+"""How long the collection of many files with one scenario each takes, and whether it grows linearly."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from measuring.figures import Row, at_most, median_of
+from measuring.pytest_runs import Ran, run_pytest
+from measuring.rounds import in_turns
+
+__all__ = ["measure"]
+
+TITLE = "collection of files with one scenario each, one process"
+SCENARIO = """
+[meta]
+name = "scenario {number}"
+tags = ["smoke"]
+
+[service.box]
+image = "busybox:1"
+
+[[step]]
+name = "one"
+run = "echo one"
+expect = {{ stdout = {{ contains = "one" }} }}
+"""
+TARGET_FILES = 2000
+TARGET_S = 3.0
+LINEAR = 1.25
+
+
+def measure(*, quick: bool) -> Row:
+    """Return the row: whole runs of ``pytest --collect-only`` over three sizes in turns.
+
+    Linear means that the files of the last half cost what those of the first half cost: the ratio of the two,
+    from the medians of the sizes.
+    """
+    sizes, rounds = ((10, 20, 40), 1) if quick else ((500, 1000, 2000), 5)
+    with tempfile.TemporaryDirectory() as place:
+        contenders: dict[str, Callable[[], Ran]] = {}
+        for files in sizes:
+            folder = Path(place, str(files))
+            write(folder, files)
+            contenders[str(files)] = partial(run_pytest, folder, ["--collect-only", "-p", "no:xdist"])
+        contenders[str(sizes[0])]()
+        runs = in_turns(contenders, rounds)
+    seconds = {name: [run.wall_s for run in each] for name, each in runs.items()}
+    figures = [
+        median_of(f"{name} files", each, "s", at_most(TARGET_S) if name == str(TARGET_FILES) else None)
+        for name, each in seconds.items()
+    ]
+    small, middle, large = (figure.value for figure in figures)
+    later = (large - middle) / (sizes[2] - sizes[1])
+    earlier = (middle - small) / (sizes[1] - sizes[0])
+    a_file_ms = [
+        (last - first) / (sizes[2] - sizes[0]) * 1000
+        for last, first in zip(seconds[str(sizes[2])], seconds[str(sizes[0])], strict=True)
+    ]
+    figures += [
+        median_of("one file more", a_file_ms, "ms"),
+        median_of(
+            "a file of the larger half : of the smaller",
+            [later / earlier],
+            "x",
+            None if quick else at_most(LINEAR),
+        ),
+        median_of(f"processor time, {sizes[2]} files", [run.cpu_s for run in runs[str(sizes[2])]], "s"),
+    ]
+    return Row(key="f", title=TITLE, sizes=f"{rounds} rounds", figures=tuple(figures))
+
+
+def write(folder: Path, files: int) -> None:
+    """Write a project of that many files."""
+    folder.mkdir()
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    for number in range(files):
+        (folder / f"s{number}.clnrm.toml").write_text(SCENARIO.format(number=number), encoding="utf-8")
