@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_machine(console, facts)
     rows = []
     for row in measured(options.rows, place, quick=options.quick):
-        print_row(console, row)
-        rows.append(row)
+        rows.append(row.without_targets() if options.quick else row)
+        print_row(console, rows[-1])
     if options.json:
         options.json.write_text(json.dumps(to_data(rows, facts), indent=1) + "\n", encoding="utf-8")
     missed = any(figure.verdict == "missed" for row in rows for figure in row.figures)

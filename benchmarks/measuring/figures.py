@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 __all__ = ["Figure", "Row", "Target", "at_least", "at_most", "median_of", "ratio_of"]
@@ -81,6 +81,10 @@ class Row:
     sizes: str = ""
     figures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def without_targets(self) -> Row:
+        """Return it with nothing to be held to: sizes were too small."""
+        return replace(self, figures=tuple(replace(figure, target=None) for figure in self.figures))
 
     def to_data(self) -> dict[str, Any]:
         """Return it as plain builtins."""

@@ -17,7 +17,7 @@ def in_turns(contenders: Mapping[str, Callable[[], T]], rounds: int) -> dict[str
     """
     results: dict[str, list[T]] = {name: [] for name in contenders}
     for number in range(rounds):
-        order = list(contenders) if number % 2 == 0 else list(reversed(contenders))
+        order = list(contenders) if number % 2 == 0 else list(contenders)[::-1]
         for name in order:
             results[name].append(contenders[name]())
     return results
