@@ -1,7 +1,8 @@
 """Scenarios a second: ours fresh and reused, beside the engine's own limit and testcontainers-python.
 
 All contenders do the same work: containers of the same image under the same limits, the same commands, whose
-output is checked. What is timed is what the engine tells by its events: from the first
+exit code is checked (the output by ours alone: docker-py, on which the others stand, loses what the engine
+sends together with its answer's head, which happens to a short output on a busy machine). What is timed is what the engine tells by its events: from the first
 container's creation to the last one's removal, so that no contender's way of starting up counts.
 
 * the engine's limit: threads that only create, start, exec and remove, over docker-py's low-level client,
@@ -81,8 +82,7 @@ def test(network, number):
     box = DockerContainer("{IMAGE}").with_command("{" ".join(KEEP_ALIVE)}").with_kwargs(**LIMITS)
     with box.with_network(network) if network else box:
         for step in range({STEPS}):
-            code, output = box.exec(["sh", "-c", f"echo {{{{step}}}}"])
-            assert (code, output) == (0, f"{{{{step}}}}\\n".encode())
+            assert box.exec(["sh", "-c", f"echo {{{{step}}}}"]).exit_code == 0
 """
 
 
@@ -301,6 +301,6 @@ def use_container(client: APIClient, name: str, network: str) -> None:
     try:
         client.start(container)
         for number in range(STEPS):
-            assert run_plain(client, container, ("sh", "-c", f"echo {number}")) == f"{number}\n".encode()
+            run_plain(client, container, ("sh", "-c", f"echo {number}"))
     finally:
         client.remove_container(container, v=True, force=True)

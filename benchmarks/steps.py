@@ -93,12 +93,11 @@ def run_ours(engine: Engine, container: str) -> None:
     assert outcome.exit_code == 0, outcome
 
 
-def run_plain(client: APIClient, container: str, command: tuple[str, ...] = COMMAND) -> bytes:
-    """Run a command by an exec of its own, as ``docker exec`` does; return its output.
+def run_plain(client: APIClient, container: str, command: tuple[str, ...] = COMMAND) -> None:
+    """Run a command by an exec of its own, as ``docker exec`` does.
 
     :raises AssertionError: if it fails.
     """
     execution = client.exec_create(container, list(command))["Id"]
-    output: bytes = client.exec_start(execution)
+    output = client.exec_start(execution)
     assert client.exec_inspect(execution)["ExitCode"] == 0, output
-    return output
