@@ -1,9 +1,11 @@
 """Scenarios a second: ours fresh and reused, beside the engine's own limit and testcontainers-python.
 
 All contenders do the same work: containers of the same image under the same limits, the same commands, whose
-exit code is checked (the output by ours alone: docker-py, on which the others stand, loses what the engine
-sends together with its answer's head, which happens to a short output on a busy machine). What is timed is what the engine tells by its events: from the first
-container's creation to the last one's removal, so that no contender's way of starting up counts.
+exit code is checked. Their output is checked by ours alone: docker-py, on which the others stand, loses what
+the engine sends in one piece with its answer's head, which happens on a busy machine.
+
+What is timed is what the engine tells by its events: from the first container's creation to the last one's
+removal, so that no contender's way of starting up counts.
 
 * the engine's limit: threads that only create, start, exec and remove, over docker-py's low-level client,
   with the arguments that ours creates its containers with;

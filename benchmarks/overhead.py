@@ -49,6 +49,7 @@ def measure(*, quick: bool) -> Row:
             median_of(
                 "added processor time", [(one.cpu_s - other.cpu_s) * 1000 for one, other in both], "ms"
             ),
+            median_of("processor time without it", [other.cpu_s * 1000 for _, other in both], "ms"),
             median_of("a run without it", [other.wall_s * 1000 for _, other in both], "ms"),
         ),
     )
