@@ -46,6 +46,7 @@ __all__ = ["measure"]
 
 TITLES = {"a": "fresh containers, -n 8", "b": "reusable containers, -n 8"}
 POOL_OPTION = "--clnrm-pool"
+PROOF_SPAN = "clnrm.container.prove"
 NO_POOL = "no pool in this version"
 NO_PEER = "testcontainers is not installed: pip install 'pytest-clnrm[benchmark]'"
 AT_ONCE = 8
@@ -94,7 +95,7 @@ class Sample:
 
     :param per_s: scenarios a second.
     :param created: how many containers were created.
-    :param proof_ms: of each proof of a container's cleanliness, as far as the report tells.
+    :param proof_ms: of each proof of a container's cleanliness.
     """
 
     per_s: float
@@ -188,7 +189,7 @@ def told(key: str, samples: Sequence[Sample], count: int) -> list[str]:
         created = ", ".join(str(each.created) for each in samples)
         notes.append(f"containers created for {count} scenarios: {created}")
         if not any(each.proof_ms for each in samples):
-            notes.append("the report does not tell what the proofs cost")
+            notes.append("no span tells what the proofs cost")
     return notes
 
 
@@ -237,18 +238,22 @@ def our_project(folder: Path, place: Place, count: int, pool: str) -> Work:
 
     def run() -> list[float]:
         run_pytest(folder, arguments, {"DOCKER_HOST": place.url})
-        return proofs_ms(folder / "report" / "report.json")
+        return proofs_ms(folder / "report" / "trace.otlp.json")
 
     return run
 
 
-def proofs_ms(report: Path) -> list[float]:
-    """Return what the proofs of a run's containers took, as far as its report tells."""
-    if not report.exists():
+def proofs_ms(trace: Path) -> list[float]:
+    """Return how long each proof of a container's cleanliness took, from the spans of the run's report."""
+    if not trace.exists():
         return []
-    results = json.loads(report.read_text(encoding="utf-8"))["results"]
-    containers = [each for result in results for each in result["containers"]]
-    return [each["proof_s"] * 1000 for each in containers if each.get("proof_s")]
+    groups = json.loads(trace.read_text(encoding="utf-8"))["resourceSpans"]
+    spans = [span for group in groups for scope in group["scopeSpans"] for span in scope["spans"]]
+    return [
+        (int(span["endTimeUnixNano"]) - int(span["startTimeUnixNano"])) / 1e6
+        for span in spans
+        if span["name"] == PROOF_SPAN
+    ]
 
 
 def peer_project(folder: Path, place: Place, count: int, *, isolated: bool) -> Work:
