@@ -7,24 +7,32 @@ the hand-over itself is measured:
 * ``between two runs``: two runs without xdist, which take turns; one gives back, the other is woken.
 
 The clock starts when the giving back begins and stops when pytest announces the next item in the process that
-runs it. Run from the project's root: ``python benchmarks/handoff.py [--rounds 3]``.
+runs it. Alone: ``python benchmarks/handoff.py [--rounds 3]``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from rich.console import Console
+
+from measuring.figures import Row, at_most, median_of
+from measuring.pytest_runs import start_pytest
+from measuring.rounds import in_turns
+from measuring.table import print_row
+
+__all__ = ["measure"]
+
+TITLE = "hand-off in the ledger: from a release to the start of who waited"
 TESTS = 200
 CONFTEST = """
 import json, os, time
@@ -78,32 +86,41 @@ class Note:
     run: str
 
 
+def measure(*, quick: bool) -> Row:
+    """Return the row."""
+    return compare(rounds=1, tests=20) if quick else compare(rounds=3, tests=TESTS)
+
+
+def compare(*, rounds: int, tests: int) -> Row:
+    """Return the row: all hand-overs of all rounds."""
+    contenders = {
+        "within a run": partial(run_all, CROWD, ["-n", "3"], runs=1, tests=tests),
+        "between two runs": partial(run_all, TURNS, ["-p", "no:xdist"], runs=2, tests=tests),
+    }
+    figures = []
+    for name, rounds_of in in_turns(contenders, rounds).items():
+        times_ms = [
+            each * 1000 for notes in rounds_of for each in hand_overs(notes, same_run="within" in name)
+        ]
+        late_ms = statistics.quantiles(times_ms, n=20)[-1]
+        figures += [
+            median_of(f"{name}, median of {len(times_ms)}", times_ms, "ms", at_most(5)),
+            median_of(f"{name}, 95th percentile", [late_ms], "ms"),
+        ]
+    sizes = f"{rounds} rounds of {tests} tests, a cap of one container"
+    return Row(key="e", title=TITLE, sizes=sizes, figures=tuple(figures))
+
+
 def main() -> None:
-    """Run and print both."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
-    within, between = [], []
-    for _ in range(options.rounds):
-        within += hand_overs(measure(CROWD, ["-n", "3"], runs=1), same_run=True)
-        between += hand_overs(measure(TURNS, ["-p", "no:xdist"], runs=2), same_run=False)
-    show("within a run", within)
-    show("between two runs", between)
+    print_row(Console(), compare(rounds=parser.parse_args().rounds, tests=TESTS))
 
 
-def show(name: str, times_s: Sequence[float]) -> None:
-    """Print median and 95th percentile."""
-    p95 = statistics.quantiles(times_s, n=20)[-1]
-    print(
-        f"{name:17} {len(times_s)} hand-overs: median {statistics.median(times_s) * 1000:.1f} ms, "
-        f"p95 {p95 * 1000:.1f} ms, best {min(times_s) * 1000:.1f} ms"
-    )
-
-
-def measure(tests: str, arguments: Sequence[str], *, runs: int) -> list[Note]:
+def run_all(text: str, arguments: Sequence[str], *, runs: int, tests: int) -> list[Note]:
     """Run the tests in that many runs at once, and return what was noted, in the order of time."""
     with tempfile.TemporaryDirectory() as place:
         processes = []
@@ -111,31 +128,22 @@ def measure(tests: str, arguments: Sequence[str], *, runs: int) -> list[Note]:
             folder = Path(place, f"run{number}")
             folder.mkdir()
             (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
-            (folder / "test_it.py").write_text(tests.format(tests=TESTS), encoding="utf-8")
+            (folder / "test_it.py").write_text(text.format(tests=tests), encoding="utf-8")
             processes.append(start(folder, arguments))
         for process in processes:
             said = process.communicate()[0]
-            assert process.returncode == 0, said
+            assert process.returncode == 0, said.decode()
         lines = Path(place, "notes").read_text(encoding="utf-8").splitlines()
     return sorted((Note(**json.loads(line)) for line in lines), key=lambda note: note.at_s)
 
 
-def start(folder: Path, arguments: Sequence[str]) -> subprocess.Popen[str]:
+def start(folder: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     """Start pytest in a folder, with a ledger that it shares with its neighbours."""
     place = folder.parent
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
-        "NOTES": str(place / "notes"),
-        "MODE": "workers" if "-n" in arguments else "alone",
-        "PYTEST_ADDOPTS": "",
-    }
-    command = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(folder), "-p", "no:randomly"]
-    command += ["-p", "no:cacheprovider", "-p", "clnrm_testing.fake_engine", *arguments]
-    command += ["--clnrm-max-containers", "1", "-o", f"clnrm_ledger_dir={place / 'ledger'}"]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    environ = {"NOTES": str(place / "notes"), "MODE": "workers" if "-n" in arguments else "alone"}
+    options = ["-p", "clnrm_testing.fake_engine", *arguments]
+    options += ["--clnrm-max-containers", "1", "-o", f"clnrm_ledger_dir={place / 'ledger'}"]
+    return start_pytest(folder, options, environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def hand_overs(notes: Sequence[Note], *, same_run: bool) -> list[float]:

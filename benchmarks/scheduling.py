@@ -9,9 +9,8 @@ Three measurements, from start and end times that the tests' processes record (o
   and an engine that only exists in memory: set-ups and wall time.
 * ``plain``: 600 trivial tests without priorities and demands, with the whole plugin and without: wall time.
 
-Run from the project's root: ``python benchmarks/scheduling.py [--workers 2,4,8,16] [--rounds 3]``. All runs
-see the same sorted collection; only the scheduling differs. The tests sleep, so more workers than cores are
-fair.
+Alone: ``python benchmarks/scheduling.py [--workers 2,4,8,16] [--rounds 3] [--only order]``. All runs see the
+same sorted collection; only the scheduling differs. The tests sleep, so more workers than cores are fair.
 """
 
 from __future__ import annotations
@@ -19,17 +18,23 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from rich.console import Console
+
+from measuring.figures import Figure, Row, at_most, median_of, ratio_of
+from measuring.pytest_runs import Ran, run_pytest
+from measuring.rounds import in_turns
+from measuring.table import print_row
+
+__all__ = ["measure"]
+
+TITLE = "scheduling"
 TESTS = 200
-ROOT = Path(__file__).resolve().parents[1]
 SCHEDULERS = {
     "ours": ["--fake-scheduler", "strict"],
     "load": ["--fake-scheduler", "xdist"],
@@ -44,8 +49,9 @@ rng = random.Random(7)
 def mark(index):
     marks = [pytest.mark.clnrm_priority(rng.choice(["high", "normal", "low"]))]
     return marks + [pytest.mark.demand(1)] if index % 2 else marks
-lengths = [pytest.param(rng.choice([.02, .05, .1, .2, .4]), marks=mark(at), id=str(at)) for at in range(200)]
-@pytest.mark.parametrize("length", lengths)
+def case(index):
+    return pytest.param(rng.choice([.02, .05, .1, .2, .4]), marks=mark(index), id=str(index))
+@pytest.mark.parametrize("length", [case(index) for index in range({tests})])
 def test(length):
     time.sleep(length)
 """
@@ -83,8 +89,37 @@ class Run:
     end: float
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one run of the order's tests showed.
+
+    :param possible: the most inversions that there could be.
+    :param of_ideal: the makespan over that of list scheduling.
+    """
+
+    inversions: int
+    possible: int
+    makespan_s: float
+    of_ideal: float
+
+
+def measure(*, quick: bool) -> Row:
+    """Return the row: order, modules and plain tests."""
+    if quick:
+        return row(order((2,), rounds=1, tests=20), "1 round of 20 tests")
+    return row(
+        [*order((2, 4, 8, 16), rounds=3, tests=TESTS), *modules(4, rounds=3), *plain(4, rounds=3)],
+        f"3 rounds; order: {TESTS} tests",
+    )
+
+
+def row(figures: Sequence[Figure], sizes: str) -> Row:
+    """Return the row of these figures."""
+    return Row(key="d", title=TITLE, sizes=sizes, figures=tuple(figures))
+
+
 def main() -> None:
-    """Run and print all of it."""
+    """Run and print what is wanted."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -93,91 +128,111 @@ def main() -> None:
     parser.add_argument("--only", choices=["order", "modules", "plain"], action="append")
     options = parser.parse_args()
     wanted = options.only or ["order", "modules", "plain"]
+    figures = []
     if "order" in wanted:
-        for workers in map(int, options.workers.split(",")):
-            print_order(workers, options.rounds)
+        workers = tuple(map(int, options.workers.split(",")))
+        figures += order(workers, rounds=options.rounds, tests=TESTS)
     if "modules" in wanted:
-        print_modules(4, options.rounds)
+        figures += modules(4, rounds=options.rounds)
     if "plain" in wanted:
-        print_plain(4, options.rounds)
+        figures += plain(4, rounds=options.rounds)
+    print_row(Console(), row(figures, f"{options.rounds} rounds"))
 
 
-def print_order(workers: int, rounds: int) -> None:
-    """Print inversions and makespans."""
-    print(f"order: 200 tests, -n {workers}")
-    for name, arguments in SCHEDULERS.items():
-        inversions, ratios, spans = [], [], []
-        for _ in range(rounds):
-            with tempfile.TemporaryDirectory() as folder:
-                Path(folder, "test_order.py").write_text(ORDER, encoding="utf-8")
-                run_pytest(Path(folder), workers, [*ROOM, *arguments])
-                runs = read_runs(Path(folder))
-            assert len(runs) == TESTS, len(runs)
-            inversions.append(count_inversions(runs))
-            spans.append(max(run.end for run in runs) - min(run.start for run in runs))
-            ratios.append(spans[-1] / ideal_makespan(runs, workers))
-        print(
-            f"  {name:10} inversions {inversions} of {count_pairs(runs)},"
-            f" makespan {statistics.median(spans):.2f} s,"
-            f" of ideal: median {statistics.median(ratios):.3f}, worst {max(ratios):.3f}"
-        )
+def order(workers: Sequence[int], *, rounds: int, tests: int) -> list[Figure]:
+    """Return inversions and makespans, for each number of workers and each scheduler."""
+    figures = []
+    for count in workers:
+        contenders = {
+            name: partial(order_run, count, tests, arguments) for name, arguments in SCHEDULERS.items()
+        }
+        for name, runs in in_turns(contenders, rounds).items():
+            ours = name == "ours"
+            figures += [
+                median_of(
+                    f"-n {count}, {name}: inversions of {runs[0].possible}",
+                    [run.inversions for run in runs],
+                    "",
+                    at_most(0) if ours else None,
+                ),
+                median_of(
+                    f"-n {count}, {name}: makespan : ideal",
+                    [run.of_ideal for run in runs],
+                    "x",
+                    at_most(1.05) if ours else None,
+                ),
+            ]
+    return figures
 
 
-def print_modules(workers: int, rounds: int) -> None:
-    """Print set-ups of module fixtures and wall times."""
-    print(f"modules: 60 modules of 10 tests, one scenario, -n {workers}, the whole plugin")
-    results = {}
+def order_run(workers: int, tests: int, arguments: Sequence[str]) -> Order:
+    """Run the order's tests once."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "test_order.py").write_text(ORDER.format(tests=tests), encoding="utf-8")
+        run_tests(folder, workers, [*ROOM, *arguments])
+        runs = read_runs(folder)
+    assert len(runs) == tests, len(runs)
+    makespan_s = max(run.end for run in runs) - min(run.start for run in runs)
+    return Order(
+        count_inversions(runs), count_pairs(runs), makespan_s, makespan_s / ideal_makespan(runs, workers)
+    )
+
+
+def modules(workers: int, *, rounds: int) -> list[Figure]:
+    """Return set-ups of module fixtures and wall times, of those of ``load``."""
+
+    def once(arguments: Sequence[str]) -> tuple[float, float]:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for number in range(60):
+                (folder / f"test_{number:02}.py").write_text(MODULE, encoding="utf-8")
+            (folder / "scenario.clnrm.toml").write_text(SCENARIO, encoding="utf-8")
+            ran = run_tests(folder, workers, [*WHOLE, *arguments])
+            return (folder / "setups").stat().st_size, ran.wall_s
+
     schedulers = {"ours": [], "load": ["-o", "clnrm_scheduler=xdist"], "worksteal": ["--dist", "worksteal"]}
-    for name, arguments in schedulers.items():
-        setups, walls = [], []
-        for _ in range(rounds):
-            with tempfile.TemporaryDirectory() as folder:
-                for number in range(60):
-                    Path(folder, f"test_{number:02}.py").write_text(MODULE, encoding="utf-8")
-                Path(folder, "scenario.clnrm.toml").write_text(SCENARIO, encoding="utf-8")
-                walls.append(run_pytest(Path(folder), workers, [*WHOLE, *arguments]))
-                setups.append(Path(folder, "setups").stat().st_size)
-        results[name] = statistics.median(setups), statistics.median(walls)
-    load_setups, load_wall = results["load"]
-    for name, (setup, wall) in results.items():
-        print(
-            f"  {name:10} set-ups {setup:.0f} ({setup / load_setups:.2f} of load), "
-            f"wall {wall:.2f} s ({wall / load_wall:.2f} of load), medians"
-        )
+    runs = in_turns({name: partial(once, arguments) for name, arguments in schedulers.items()}, rounds)
+    setups = {name: [count for count, _ in each] for name, each in runs.items()}
+    walls = {name: [wall_s for _, wall_s in each] for name, each in runs.items()}
+    return [
+        *of_load("60 modules of 10 tests, set-ups", setups),
+        *of_load("60 modules of 10 tests, wall time", walls),
+    ]
 
 
-def print_plain(workers: int, rounds: int) -> None:
-    """Print wall times of a session that needs nothing of ours."""
-    print(f"plain: 600 trivial tests, -n {workers}")
-    for name, arguments in {
+def plain(workers: int, *, rounds: int) -> list[Figure]:
+    """Return wall times of a session that needs nothing of ours, of those of ``load``."""
+
+    def once(arguments: Sequence[str]) -> Ran:
+        with tempfile.TemporaryDirectory() as name:
+            Path(name, "test_plain.py").write_text(PLAIN, encoding="utf-8")
+            return run_tests(Path(name), workers, arguments)
+
+    kinds = {
         "ours": WHOLE,
         "load": [*WHOLE, "-o", "clnrm_scheduler=xdist"],
-        "no plugin": ["-p", "no:clnrm"],
-    }.items():
-        walls = []
-        for _ in range(rounds):
-            with tempfile.TemporaryDirectory() as folder:
-                Path(folder, "test_plain.py").write_text(PLAIN, encoding="utf-8")
-                walls.append(run_pytest(Path(folder), workers, arguments))
-        print(f"  {name:10} wall median {statistics.median(walls):.2f} s, best {min(walls):.2f} s")
+        "without the plugin": ["-p", "no:clnrm"],
+    }
+    runs = in_turns({name: partial(once, arguments) for name, arguments in kinds.items()}, rounds)
+    return of_load(
+        "600 plain tests, wall time", {name: [run.wall_s for run in each] for name, each in runs.items()}
+    )
 
 
-def run_pytest(folder: Path, workers: int, arguments: list[str]) -> float:
-    """Run pytest in *folder* and return its wall time in seconds."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+def of_load(what: str, rounds: Mapping[str, Sequence[float]]) -> list[Figure]:
+    """Return the ratios to xdist's ``load`` of all others."""
+    return [ratio_of(f"{what}, {name} : load", rounds, name, "load") for name in rounds if name != "load"]
+
+
+def run_tests(folder: Path, workers: int, arguments: Sequence[str]) -> Ran:
+    """Run pytest in *folder*, with places for what its tests note."""
+    environ = {
         "EVENTS": str(folder / "events"),
         "SETUPS": str(folder / "setups"),
         "XDG_RUNTIME_DIR": str(folder),
-        "PYTEST_ADDOPTS": "",
     }
-    command = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(folder)]
-    command += ["-p", "no:randomly", "-p", "no:cacheprovider", "-n", str(workers), *arguments]
-    begun = time.monotonic()
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return time.monotonic() - begun
+    return run_pytest(folder, ["-n", str(workers), *arguments], environ)
 
 
 def read_runs(folder: Path) -> list[Run]:

@@ -18,7 +18,7 @@ Each message is one that a user can act on; no traceback of ours is shown for th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = [
     "AdmissionError",
@@ -41,8 +41,7 @@ class ClnrmError(Exception):
     """Base of all errors of this package."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mistake:
+class Mistake(NamedTuple):
     """One mistake in a scenario file.
 
     :param line: 1-based line; 0 if the place is not known.

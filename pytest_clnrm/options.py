@@ -7,8 +7,7 @@ A setting that users can make is one :class:`Setting` in :data:`SETTINGS` and on
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pytest_clnrm import values
 
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["SETTINGS", "Setting", "add_options"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting.
 
     :param name: ``memory`` for the ini key ``clnrm_memory`` and the option ``--clnrm-memory``.

@@ -56,7 +56,7 @@ class Current:
     lease: str = ""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Runtime:
     """The shared parts of one process.
 

@@ -51,7 +51,7 @@ def payload(
     }
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class SessionResults:
     """Gathers what rides on the reports; a pytest plugin of the controller, or of the only process."""
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pytest
 
@@ -119,15 +119,17 @@ def load_settings(config: pytest.Config) -> Settings:
         file = read_config_file(config.rootpath / CONFIG_FILE, CONFIG_FILE)
         reading.found, reading.origins = dict(file.settings), dict(file.origins)
         reading.mistakes = [mistake.render(CONFIG_FILE) for mistake in file.mistakes]
-    for setting in SETTINGS:
-        reading.read(setting, [*_command_line(config, setting), *_ini(config, setting)])
+    with warnings.catch_warnings():
+        # pytest warns of a native value for a key that it holds to be text; our own reading judges it.
+        warnings.simplefilter("ignore")
+        for setting in SETTINGS:
+            reading.read(setting, [*_command_line(config, setting), *_ini(config, setting)])
     if reading.mistakes:
         raise pytest.UsageError("\n".join(reading.mistakes))
     return Settings(**reading.found, origins=reading.origins)
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
+class _Given(NamedTuple):
     """A value as it was given.
 
     :param origin: what users would recognise it by.
@@ -186,13 +188,10 @@ def _command_line(config: pytest.Config, setting: Setting) -> list[_Given]:
 
 def _ini(config: pytest.Config, setting: Setting) -> list[_Given]:
     """Return what the ini file or ``-o`` gives, as text or as native TOML."""
-    with warnings.catch_warnings():
-        # pytest warns of a native value for a key that it holds to be text; our own reading judges it.
-        warnings.simplefilter("ignore")
-        try:
-            value = config.getini(setting.ini)
-        except (TypeError, ValueError, pytest.UsageError):
-            value = _raw_ini(config, setting.ini)
+    try:
+        value = config.getini(setting.ini)
+    except (TypeError, ValueError, pytest.UsageError):
+        value = _raw_ini(config, setting.ini)
     if value is None:
         return []
     base = config.inipath.parent if config.inipath else config.invocation_params.dir

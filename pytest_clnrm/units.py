@@ -29,8 +29,9 @@ SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)?([bB]|[kKmMgG]([iI]?[bB])?)?$"
 SIZE_ALLOWED = 'a whole number of MB such as 512, or text such as "512m", "1g", "64k"'
 MAX_SIZE_BYTES = 2**63 - 1
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?", re.ASCII)
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:(b)|([kmg])(?:i?b)?)?", re.ASCII | re.IGNORECASE)
+# Compiled when first used: every pytest run imports this, few read a size.
+_DURATION = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?"
+_SIZE = r"([0-9]+(?:\.[0-9]+)?)(?:(b)|([kmg])(?:i?b)?)?"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -43,7 +44,7 @@ def parse_duration_s(value: object) -> float:
     """
     seconds: float | None = None
     if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip(" "))
+        match = re.fullmatch(_DURATION, value.strip(" "), re.ASCII)
         if match:
             seconds = float(match[1]) * _SECONDS[match[2] or "s"]
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -64,7 +65,7 @@ def parse_size_bytes(value: object) -> int:
     """
     size: int | None = None
     if isinstance(value, str):
-        match = _SIZE.fullmatch(value.strip(" "))
+        match = re.fullmatch(_SIZE, value.strip(" "), re.ASCII | re.IGNORECASE)
         if match:
             unit = (match[2] or match[3] or "m").lower()
             number = float(match[1]) * _BYTES[unit]

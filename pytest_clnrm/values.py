@@ -45,7 +45,7 @@ MIN_CPUS = 0.01
 
 MAX_COUNT = 999_999_999
 
-_ENGINE_URL = re.compile(r"(unix|tcp|ssh|http|https)://\S+")
+_ENGINE_URL = r"(unix|tcp|ssh|http|https)://\S+"
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
@@ -179,7 +179,7 @@ def priority(value: object) -> Priority:
 def engine(value: object) -> str:
     """Return "auto", "embedded" or the URL of an engine."""
     name = value.strip() if isinstance(value, str) else ""
-    if name not in ("auto", "embedded") and not _ENGINE_URL.fullmatch(name):
+    if name not in ("auto", "embedded") and not re.fullmatch(_ENGINE_URL, name):
         raise ValueError(
             f"{value!r} is not an engine: auto, embedded or a URL such as "
             "unix:///var/run/docker.sock, tcp://host:2375, ssh://user@host"

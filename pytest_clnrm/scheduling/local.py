@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_clnrm.errors import AdmissionError
-from pytest_clnrm.scheduling.gate import Admission
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket
+
+if TYPE_CHECKING:
+    from pytest_clnrm.scheduling.gate import Admission
 
 __all__ = ["Admit", "LocalAdmission"]
 

@@ -9,8 +9,8 @@ place.
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -32,8 +32,7 @@ RUN_FOLDER = "clnrm_run_folder"
 """The key of the run's folder in ``workerinput``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """What admission said of one item.
 
     :param lease: id of the lease to be adopted; None if it was refused.
@@ -76,7 +75,7 @@ def put_ticket(folder: Path, index: int, ticket: Ticket) -> None:
     """
     path = _path(folder, index)
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(astuple(ticket)), encoding="utf-8")
+    temporary.write_text(json.dumps(ticket), encoding="utf-8")
     temporary.replace(path)
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["TraceParent", "format_traceparent", "new_traceparent", "parse_traceparent"]
 
 # A later version may add fields behind these four; version ff is forbidden.
-_PATTERN = re.compile(r"\A(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?\Z")
+_PATTERN = r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceParent:
+class TraceParent(NamedTuple):
     """A span of another place.
 
     :param trace_id: 32 lower-case hex digits.
@@ -26,7 +25,7 @@ class TraceParent:
 
 def parse_traceparent(text: str | None) -> TraceParent | None:
     """Return what *text* names, None if it is none: such a header is to be ignored, not an error."""
-    match = _PATTERN.match((text or "").strip())
+    match = re.fullmatch(_PATTERN, text.strip()) if text else None
     if match is None:
         return None
     version, trace_id, span_id, _, more = match.groups()

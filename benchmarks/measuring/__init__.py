@@ -1,0 +1,1 @@
+"""What all benchmarks share: rounds, figures, runs of pytest, the machine, the table."""
