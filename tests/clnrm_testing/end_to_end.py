@@ -20,6 +20,7 @@ import pytest
 from docker.errors import APIError
 
 from clnrm_testing.project import PYTEST_ADDOPTS
+from pytest_clnrm.engine.session_protocol import SHELL
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -30,7 +31,7 @@ LABEL = "pytest-clnrm"
 WITHOUT_XDIST = ("-p", "no:xdist")
 PATIENCE_S = 120.0
 
-HOLD = "until test -e /tmp/go; do sleep 0.05; done"
+HOLD = "touch /tmp/held; until test -e /tmp/go; do sleep 0.05; done"
 """A step that runs until it is let go."""
 
 
@@ -232,7 +233,10 @@ class EndToEnd:
         """Run it, and call *act* with what the engine says of each service while a step runs :data:`HOLD`."""
         with self.watch() as watch:
             process = self.popen(*args)
-            held = watch.wait(f"exec_start: sh -c {HOLD}")
+            # The step itself is no exec of its own: it runs in the session that is opened for it.
+            held = watch.wait(f"exec_start: {' '.join(SHELL)}")
+            wait = "until test -e /tmp/held; do sleep 0.05; done"
+            self.client.exec_start(self.client.exec_create(held.container, ["sh", "-c", wait])["Id"])
             ids = {event.service: event.container for event in watch.events if event.name == "start"}
             try:
                 act({service: self.client.inspect_container(each) for service, each in ids.items()})
