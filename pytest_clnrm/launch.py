@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.engine.api import ContainerSpec, ImageFacts, Mount
 from pytest_clnrm.engine.ready import wait_ready
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.settings import Settings
     from pytest_clnrm.tracing import ScenarioTrace
 
-__all__ = ["Running", "effective_limits", "find_image", "launch"]
+__all__ = ["Running", "Timeline", "effective_limits", "find_image", "launch"]
 
 BRIDGE = "bridge"
 """The engine's own network, which has a way out and publishes ports."""
@@ -66,6 +66,32 @@ class Running:
     def serves(self, other: ContainerSpec) -> bool:
         """Tell whether it is such as *other* describes, whatever it is called."""
         return replace(other, name=self.spec.name, labels=self.spec.labels) == self.spec
+
+
+class Timeline:
+    """When the services of a scenario were created, started and ready, in words.
+
+    :param began_s: ``time.monotonic()`` of the scenario's start.
+    """
+
+    def __init__(self, began_s: float) -> None:
+        self._began_s = began_s
+        self._moments: dict[str, list[str]] = {}
+
+    def note(self, service: Service, what: Literal["created", "started", "ready"]) -> None:
+        """Note that *service* is *what* now, unless it was before."""
+        moments = self._moments.setdefault(service.name, [])
+        if not any(each.startswith(what) for each in moments):
+            moments.append(f"{what} after {time.monotonic() - self._began_s:.1f} s")
+
+    def of(self, container: Running) -> str:
+        """Return the moments of a container; "" if it only waits for commands."""
+        ready = container.service.ready
+        if container.keeps_alive and ready is None:
+            return ""
+        moments = self._moments.get(container.service.name, [])
+        never = ready is not None and not any(each.startswith("ready") for each in moments)
+        return ", ".join([*moments, "never ready"] if never else moments)
 
 
 def effective_limits(settings: Settings, service: Service) -> Limits:
@@ -108,6 +134,7 @@ def launch(
     trace: ScenarioTrace,
     idle: Running | None = None,
     may_be_reused: bool = False,
+    on_started: Callable[[], None] = lambda: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Create and start the container of *service*, and wait until it is ready.
@@ -115,6 +142,7 @@ def launch(
     :param deadline_s: ``time.monotonic()`` moment at which the time is over.
     :param on_created: gets the container as soon as there is one to be removed, and again once it is known
         how it looks.
+    :param on_started: called once it runs, before the wait.
     :param trace: gets our spans of it, and makes its programs export theirs.
     :param idle: used in place of a new one if it is of the same specification, else removed.
     :param may_be_reused: look at a new one, so that it can be proven later that it has not changed.
@@ -162,6 +190,7 @@ def launch(
         if idle is None:
             with trace.span("clnrm.container.start", about):
                 engine.start(running.id)
+            on_started()
             if not running.alone:
                 on_created(_looked_at(engine, running))
         if service.ready is not None:

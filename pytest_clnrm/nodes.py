@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,12 +19,15 @@ from _pytest._code.code import (
 )
 
 from pytest_clnrm.errors import ClnrmError, EngineUnavailableError, ScenarioFileError
+from pytest_clnrm.explaining import explain, render_failure, title
 from pytest_clnrm.launch import effective_limits
 from pytest_clnrm.markers import ScenarioWarning, add_tag, priority_of
+from pytest_clnrm.options import options_to_repeat
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import Failure, Result, clean_text
 from pytest_clnrm.run import ScenarioRun
 from pytest_clnrm.scenario.loading import LoadOptions, load, locate
+from pytest_clnrm.scenario.loading import source_of as source_of_step
 from pytest_clnrm.scheduling.tickets import TICKET, lease_of
 from pytest_clnrm.session import payload
 from pytest_clnrm.specification import specification_of
@@ -57,6 +61,7 @@ class ScenarioFile(pytest.File):
     def __init__(self, *, runtime: Runtime, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.runtime = runtime
+        self._warned: set[str] = set()
 
     def collect(self) -> Iterable[ScenarioItem]:
         """Yield an item for each scenario and combination of its matrix.
@@ -93,8 +98,9 @@ class ScenarioFile(pytest.File):
             self.warn_once(f"not checked: {', '.join(unchecked)} (clnrm_strict = true makes this an error)")
 
     def warn_once(self, message: str) -> None:
-        """Warn of something in this file; every worker collects every file, so one of them does."""
-        if self.runtime.worker in {"master", "gw0"}:
+        """Warn of something in this file, once; every worker collects every file, so one of them does."""
+        if self.runtime.worker in {"master", "gw0"} and message not in self._warned:
+            self._warned.add(message)
             self.warn(ScenarioWarning(f"{self.shown_path()}: {message}"))
 
 
@@ -153,7 +159,8 @@ class ScenarioItem(pytest.Item):
 
     def setup(self) -> None:
         """Get the images; the reservation was made before."""
-        self.result = None
+        # Another plugin may run an item again.
+        self.result, self.kept = None, ()
         ticket = self.stash.get(TICKET, None)
         self._run = ScenarioRun(
             scenario=self.scenario,
@@ -185,8 +192,9 @@ class ScenarioItem(pytest.Item):
             for stream, text in (("stdout", step.stdout), ("stderr", step.stderr)):
                 if text:
                     self.add_report_section("call", f"{stream} of step {step.name!r}", text)
+        told = {failure.details.strip() for failure in self.result.failures}
         for container in self.result.containers:
-            if container.logs:
+            if container.logs and container.logs.strip() not in told:
                 self.add_report_section("call", f"logs of service {container.service!r}", container.logs)
         if self.result.failures:
             raise ScenarioFailedError(self.result)
@@ -207,14 +215,14 @@ class ScenarioItem(pytest.Item):
         """Return the failures in words for a scenario's failure, pytest's own text for anything else."""
         error = excinfo.value
         if isinstance(error, ScenarioFailedError):
-            return self._repr(error.result.failures, error.result.notes)
+            return self._explain(error.result)
         if isinstance(error, EngineUnavailableError):
             self.refused = error
         if isinstance(error, ClnrmError):
             logs = self._redactor.end_of_text(getattr(error, "logs", ""))
             failure = self._redactor.result(Failure(kind="error", message=str(error), details=logs))
             self._note_error(failure)
-            return self._repr((failure,))
+            return self._repr(failure, [render_failure(failure)])
         shown = super().repr_failure(excinfo, style)
         return self._redactor.text(str(shown)) if self._redactor else shown
 
@@ -226,13 +234,20 @@ class ScenarioItem(pytest.Item):
         if result is not None:
             self.result = dataclasses.replace(result, failures=(*result.failures, failure))
 
-    def _repr(self, failures: tuple[Failure, ...], notes: tuple[str, ...] = ()) -> TerminalRepr:
-        first = failures[0]
-        location = ReprFileLocation(self._file.shown_path(), self.scenario.line, clean_text(_title(first)))
-        lines = [_render(failure) for failure in failures]
-        entry = ReprEntryNative([*lines, *(f"note: {clean_text(note)}\n" for note in notes)])
+    def _explain(self, result: Result) -> TerminalRepr:
+        def source_of(index: int) -> tuple[int, tuple[str, ...]]:
+            return source_of_step(str(self.path), self.scenario.steps[index].at)
+
+        itself = f"{self._file.shown_path()}::{self.name}"
+        again = shlex.join(["pytest", *options_to_repeat(self.config), itself])
+        parts = explain(result, source_of=source_of, reproduce=again)
+        return self._repr(result.failures[0], [self._redactor.text(part) for part in parts])
+
+    def _repr(self, first: Failure, parts: list[str]) -> TerminalRepr:
+        location = ReprFileLocation(self._file.shown_path(), self.scenario.line, clean_text(title(first)))
         return ReprExceptionInfo(
-            reprcrash=location, reprtraceback=ReprTraceback([entry], None, style="native")
+            reprcrash=location,
+            reprtraceback=ReprTraceback([ReprEntryNative(parts)], None, style="native"),
         )
 
     def attach(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
@@ -287,21 +302,3 @@ def _echo(step: str, stream: Literal["stdout", "stderr"], text: str) -> None:  #
     target = sys.stdout if stream == "stdout" else sys.stderr
     target.write(text)
     target.flush()
-
-
-def _title(failure: Failure) -> str:
-    """Return the message, with the step that it is about."""
-    if failure.step and repr(failure.step) not in failure.message:
-        return f"step {failure.step!r}: {failure.message}"
-    return failure.message
-
-
-def _render(failure: Failure) -> str:
-    """Return a failure as text: the place, the message, then the details, indented."""
-    head = f"{failure.where}: {_title(failure)}" if failure.where else _title(failure)
-    text = head if not failure.details else f"{head}\n{_indent(failure.details)}"
-    return clean_text(text) + "\n"
-
-
-def _indent(text: str) -> str:
-    return "\n".join(f"    {line}" if line else line for line in text.rstrip("\n").splitlines())

@@ -14,7 +14,10 @@ from pytest_clnrm import values
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["SETTINGS", "Setting", "add_options"]
+__all__ = ["SETTINGS", "Setting", "add_options", "options_to_repeat"]
+
+_OF_A_SCENARIO = {"memory", "cpu", "timeout", "engine", "image_map", "pull", "spans"}
+"""Names of the settings that may change what one scenario does."""
 
 
 class Setting(NamedTuple):
@@ -321,6 +324,20 @@ def add_options(parser: pytest.Parser) -> None:
             )
             about = f"As {setting.option} (default: {setting.default})"
         parser.addini(setting.ini, about, type=setting.kind, default=None)
+
+
+def options_to_repeat(config: pytest.Config) -> list[str]:
+    """Return what the command line has to say again for a scenario to run as it did."""
+    given = config.option
+    words = [f"--{name}={value}" for name, value in (("rootdir", given.rootdir),) if value]
+    words += [f"--config-file={value}" for value in (given.inifilename,) if value]
+    # pytest keeps switches such as --strict-markers there too.
+    words += [f"-o{value}" for value in given.override_ini or () if value.startswith("clnrm_")]
+    for setting in SETTINGS:
+        value = getattr(given, setting.ini, None) if setting.name in _OF_A_SCENARIO else None
+        if value is not None:
+            words += [f"{setting.option}={each}" for each in (value if isinstance(value, list) else [value])]
+    return words
 
 
 def _action(setting: Setting) -> dict[str, Any]:

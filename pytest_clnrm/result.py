@@ -65,11 +65,14 @@ class StepResult:
     :param exit_code: None if it did not end by itself.
     :param stdout: decoded with errors="replace", cut to a bounded tail that says so.
     :param started_s: seconds since the scenario's start.
+    :param command: as it ran, with what earlier steps had captured; an argv as a shell would write it. "" if
+        it did not run.
     """
 
     name: str
     service: str
     outcome: StepOutcome
+    command: str = ""
     started_s: float = 0.0
     duration_s: float = 0.0
     exit_code: int | None = None
@@ -86,6 +89,8 @@ class ContainerFacts:
     :param memory_bytes: the limit it ran under.
     :param peak_memory_bytes: None where the engine does not tell, and for a reused container.
     :param reuse: why it was not reused, or not kept; "" if there is nothing to say.
+    :param timeline: when it was created, started and ready, in seconds since the scenario's start; "" for one
+        that only waits for commands.
     """
 
     id: str
@@ -100,6 +105,7 @@ class ContainerFacts:
     peak_memory_bytes: int | None = None
     reuse: str = ""
     logs: str = ""
+    timeline: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

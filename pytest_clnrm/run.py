@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.services import start_in_order
 from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError
-from pytest_clnrm.launch import Running, find_image, launch
+from pytest_clnrm.launch import Running, Timeline, find_image, launch
 from pytest_clnrm.proof import why_unclean
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
@@ -65,6 +65,7 @@ class ScenarioRun:
     _started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     _images: dict[str, ImageFacts] = field(default_factory=dict)
     _containers: dict[str, Running] = field(default_factory=dict)
+    _timeline: Timeline = field(init=False)
     _steps: list[StepResult] = field(default_factory=list)
     _failures: list[Failure] = field(default_factory=list)
     _facts: list[ContainerFacts] = field(default_factory=list)
@@ -74,6 +75,7 @@ class ScenarioRun:
     leftover: Leftover | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        self._timeline = Timeline(self._granted_s)
         captures_secrets = any(map(_captures_secrets, self.scenario.steps))
         self._trace = self.runtime.tracing().scenario(
             self.nodeid,
@@ -159,6 +161,8 @@ class ScenarioRun:
 
         def created(container: Running) -> None:
             self._containers[container.service.name] = container
+            if not container.reused:
+                self._timeline.note(container.service, "created")
 
         def start(service: Service, cancelled: Callable[[], bool]) -> None:
             launch(
@@ -172,8 +176,11 @@ class ScenarioRun:
                 trace=self._trace,
                 idle=idle.get(service.name),
                 may_be_reused=pooled,
+                on_started=partial(self._timeline.note, service, "started"),
                 cancelled=cancelled,
             )
+            if service.ready is not None:
+                self._timeline.note(service, "ready")
 
         start_in_order(self.scenario.services, start)
 
@@ -263,6 +270,7 @@ class ScenarioRun:
             state = engine.state(container.id)
             facts = replace(
                 facts,
+                timeline=self._timeline.of(container),
                 oom_killed=state.oom_killed,
                 exit_code=state.exit_code,
                 # A reused container's is that of all it has served.
@@ -285,7 +293,8 @@ class ScenarioRun:
                 for facts in self._facts
             ]
         for facts in self._facts:
-            if facts.exit_code is not None:
+            told = any(each.message.startswith(f"service {facts.service!r} ") for each in self._failures)
+            if facts.exit_code is not None and not told:
                 self._explain_end(facts)
 
     def _explain_end(self, facts: ContainerFacts) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from codecs import getincrementaldecoder
 from collections.abc import Callable
@@ -76,6 +77,7 @@ class StepRunner:
         attempts = 0
         attempt: _Attempt | None = None
         error: ClnrmError | None = None
+        bound = step
         try:
             bound = self._bind(step)
             while True:
@@ -92,7 +94,7 @@ class StepRunner:
                 error = ScenarioTimeoutError(f"step {step.name!r} was running")
         except ClnrmError as raised:
             error = raised
-        return self._result(step, attempt, attempts=attempts, started_s=started_s, error=error), error
+        return self._result(bound, attempt, attempts=attempts, started_s=started_s, error=error), error
 
     def _bind(self, step: Step) -> Step:
         if not step.templated:
@@ -269,6 +271,7 @@ class StepRunner:
         return replace(
             result,
             outcome=outcome,
+            command=step.run if isinstance(step.run, str) else shlex.join(step.run),
             exit_code=attempt.outcome.exit_code,
             stdout=self._shown(attempt.stdout),
             stderr=self._shown(attempt.stderr),

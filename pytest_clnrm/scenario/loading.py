@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import Mistake, ScenarioFileError
 from pytest_clnrm.scenario.model import KeyPath, Scenario, Unchecked
-from pytest_clnrm.scenario.positions import Place, find, show_path, source_line
+from pytest_clnrm.scenario.positions import Place, extent, find, show_path, source_line
 from pytest_clnrm.scenario.reading import Source, huge_numbers, outline, parse, read
 from pytest_clnrm.scenario.variables import Rendering, captured_names, check_captures, check_variables
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.scenario.document import FileDoc
     from pytest_clnrm.scenario.templating import Renderer
 
-__all__ = ["LoadOptions", "load", "locate"]
+__all__ = ["LoadOptions", "load", "locate", "source_of"]
 
 _FIRST_LINE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
 _RENDERED = "in the text as its templates gave it"
@@ -88,6 +88,21 @@ def _locate(path: str, at: KeyPath, version: tuple[int, int]) -> Place:  # noqa:
     text = read(path).text
     place = find(text, parse(text, path), [at])[0]
     return place if place.line else Place(1, 1)
+
+
+def source_of(path: str, at: KeyPath) -> tuple[int, tuple[str, ...]]:
+    """Return the 1-based number of the first line of what stands at a key path, and its lines.
+
+    (0, ()) where they are not known, as in a file that is TOML only when its templates are rendered.
+
+    :param at: as in the model's ``at``: as the file's author wrote it.
+    """
+    try:
+        text = read(path).text
+        first, last = extent(text, parse(text, path), at)
+    except ScenarioFileError:
+        return 0, ()
+    return first, tuple(text.split("\n")[first - 1 : last]) if first else ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pytest_clnrm.scenario.model import KeyPath
 
-__all__ = ["Place", "find", "place_of", "scan", "show_path", "source_line"]
+__all__ = ["Place", "extent", "find", "place_of", "scan", "show_path", "source_line"]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SPACE = re.compile(r"(?:[ \t\n]+|#[^\n]*)*")
@@ -62,16 +62,40 @@ def place_of(text: str, offset: int) -> Place:
     return Place(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
 
 
+def extent(text: str, document: Mapping[str, Any], path: KeyPath) -> tuple[int, int]:
+    """Return the first and the last line of what stands at *path*, (0, 0) if they are not known.
+
+    :param document: what tomli made of *text*.
+    """
+    known = _known(text, document)
+    if path not in known:
+        return 0, 0
+    within = [offset for each, offset in known.items() if each[: len(path)] == path]
+    behind = min((offset for offset in known.values() if offset > max(within)), default=len(text))
+    # What follows begins with its key, and may have its own comments above it.
+    lines = text[:behind].split("\n")
+    first, last = place_of(text, known[path]).line, len(lines) if behind == len(text) else len(lines) - 1
+    while last > first and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith("#")):
+        last -= 1
+    return first, max(first, last)
+
+
+def _known(text: str, document: Mapping[str, Any]) -> dict[KeyPath, int]:
+    """Return what :func:`scan` finds, nothing where it disagrees with tomli's *document*."""
+    try:
+        known = scan(text)
+    except (ValueError, IndexError):
+        return {}
+    return known if known.keys() == set(_paths(document, ())) else {}
+
+
 def find(text: str, document: Mapping[str, Any], paths: list[KeyPath]) -> list[Place]:
     """Return the place of each of *paths* in *text*; where a path has none, that of its nearest parent.
 
     :param document: what tomli made of *text*.
     """
-    try:
-        known = scan(text)
-    except (ValueError, IndexError):
-        known = {}
-    if known.keys() != set(_paths(document, ())):
+    known = _known(text, document)
+    if not known and document:
         return [Place(0, 0)] * len(paths)
     starts = [0, *(match.end() for match in re.finditer("\n", text))]
     found = []

@@ -102,9 +102,9 @@ def test_out_of_memory_is_said_of_steps_and_services(project: EndToEnd) -> None:
     ]
     ended = "service 'greedy' had ended (exit code 137, out of memory: its limit is 32 MB)"
     assert run.failures("starting") == [
-        "service 'greedy' ended before it was ready (log 'never'): exit code 137, out of memory",
-        ended,
+        "service 'greedy' ended before it was ready (log 'never'): exit code 137, out of memory"
     ]
+    assert "service 'greedy': ended with exit code 137, out of memory: its limit is 32 MB (" in run.text
     assert run.failures("ready") == ["exit code 1, expected 0", ended]
 
 

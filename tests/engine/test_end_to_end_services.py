@@ -123,6 +123,9 @@ def test_a_service_that_ends_is_not_waited_for(project: EndToEnd) -> None:
         assert first["message"].startswith("service 'box' ended before it was ready ("), first
         assert first["message"].endswith("): exit code 3")
         assert "cannot go on: no licence" in first["details"]
+        assert len(run.scenarios[kind]["failures"]) == 1, "that it had ended is said once"
+    assert run.text.count("    cannot go on: no licence\n") == len(kinds)
+    assert "Captured logs" not in run.text, "what a failure shows is no section too"
 
 
 def test_a_service_that_is_never_ready_says_what_was_waited_for(project: EndToEnd) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
@@ -55,11 +56,20 @@ def test_a_scenario_runs_and_passes(each_mode: Project) -> None:
 def test_a_failure_explains_itself(each_mode: Project) -> None:
     """A failing step shows place, message and output; later steps do not run; the summary has the message."""
     each_mode.write("fails.clnrm.toml", FAILS)
-    result = each_mode.run("--clnrm-report", "out")
+    result = each_mode.run("--clnrm-report", "out", "--clnrm-memory", "64m", "-o", "clnrm_timeout=9")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*fails.clnrm.toml:5*step 'greet'*exit code 3, expected 0*",
+            "fails.clnrm.toml:5: step 'greet': exit code 3, expected 0",
+            "    > 5 | [[][[]step[]][]]",
+            '      6 | name = "greet"',
+            '      7 | run = "echo hello; echo trouble >&2; exit 3"',
+            "    ran in service 'default': echo hello; echo trouble >&2; exit 3",
+            "    stderr:",
+            "        trouble",
+            "    stdout:",
+            "        hello",
+            "reproduce with: pytest -oclnrm_timeout=9 --clnrm-memory=64m fails.clnrm.toml::fails",
             "*Captured stdout of step 'greet' call*",
             "hello",
             "*Captured stderr of step 'greet' call*",
@@ -75,6 +85,55 @@ def test_a_failure_explains_itself(each_mode: Project) -> None:
     ]
     assert scenario["steps"][0]["exit_code"] == 3
     assert scenario["steps"][0]["stdout"] == "hello\n"
+    assert [step["command"] for step in scenario["steps"]] == ["echo hello; echo trouble >&2; exit 3", ""]
+
+
+def test_a_failure_shows_captured_values_and_the_time_line_of_services(project: Project) -> None:
+    """The command stands there as it ran, and each service with its state, and when it was ready."""
+    project.write(
+        "shop.clnrm.toml",
+        """
+        [service.db]
+        image = "service-db"
+        ready = { log = "up" }
+        [service.web]
+        image = "service-web"
+        [service.shell]
+        image = "shell"
+        [[step]]
+        name = "first"
+        service = "shell"
+        run = "echo id 7"
+        capture = { id = { regex = "id (.)" } }
+        [[step]]
+        name = "second"
+        service = "shell"
+        run = ["sh", "-c", "exit {{ id }}"]
+        """,
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "shop.clnrm.toml:14: step 'second': exit code 7, expected 0",
+            "    ran in service 'shell': sh -c 'exit 7'",
+            "service 'db': running (created after * s, started after * s, ready after * s)",
+            "service 'web': running (created after * s, started after * s)",
+            "reproduce with: pytest shop.clnrm.toml::shop",
+        ]
+    )
+    result.stdout.no_fnmatch_line("service 'shell': *")
+
+
+def test_the_command_to_reproduce_is_one(make_project: Callable[[str], Project]) -> None:
+    """It holds for odd names too, and from the folder in which pytest was started."""
+    project = make_project("no-xdist")
+    project.write("sub/odd.clnrm.toml", FAILS.replace('"fails"', '"a b [c]"'))
+    project.write("sub/fails.clnrm.toml", FAILS)
+    line = next(each for each in project.run("-k", "odd").outlines if each.startswith("reproduce with: "))
+    words = shlex.split(line.removeprefix("reproduce with: "))
+    assert words == ["pytest", "sub/odd.clnrm.toml::a b [c]"]
+    project.run(*words[1:]).assert_outcomes(failed=1)
 
 
 def test_continue_on_failure_runs_the_rest(project: Project) -> None:
@@ -182,6 +241,12 @@ def test_a_tag_cannot_set_a_marker_of_a_plugin(project: Project) -> None:
     result = project.run("-k", "skip")
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(["*tag 'skip' names a marker of pytest or a plugin: it stays a keyword*"])
+
+
+def test_a_file_warns_of_a_tag_once(project: Project) -> None:
+    """However many scenarios a file's matrix makes, it is one warning."""
+    project.write("hello.clnrm.toml", HELLO.replace('"smoke"', '"skip"') + "[matrix]\nn = [1, 2, 3]\n")
+    project.run().assert_outcomes(passed=3, warnings=1)
 
 
 def test_a_tag_may_be_a_marker_of_the_project(project: Project) -> None:
@@ -344,6 +409,14 @@ def test_kept_containers_are_named(project: Project) -> None:
     assert len(project.events("remove")) == 1
 
 
+def test_kept_containers_of_reruns_are_named_once(project: Project) -> None:
+    """Each attempt's container is named once, and none by the reports of a later attempt."""
+    project.write("a.clnrm.toml", FAILS)
+    result = project.run("--clnrm-keep", "failed", "--reruns", "2", "-p", "rerunfailures")
+    kept = [line for line in result.outlines if line.endswith("is kept, and counts until it is removed")]
+    assert len(kept) == len(set(kept)) == 3
+
+
 def test_captures_reach_later_steps(project: Project) -> None:
     """A value captured from one step's output is named in a later one."""
     project.write(
@@ -431,3 +504,24 @@ def test_limits_beyond_the_engine_are_one_usage_error(each_mode: Project) -> Non
     assert text.count("--clnrm-cpu: 99.0 CPUs for each container, but the engine has 8: at most 8") == 1
     assert "INTERNALERROR" not in text
     assert each_mode.events("create") == []
+
+
+def test_a_report_outside_of_the_project_leaves_workers_its_settings(
+    make_project: Callable[[str], Project], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A folder that the command line names decides where pytest looks for its ini file once it exists."""
+    project = make_project("n2")
+    project.pytester.makeini("[pytest]\nclnrm_default_image = of-the-ini-file\n")
+    project.write("a.clnrm.toml", '[[step]]\nrun = "true"\n')
+    report = tmp_path_factory.mktemp("elsewhere") / "not" / "yet"
+    project.run("--clnrm-report", str(report)).assert_outcomes(passed=1)
+    assert [event["image"] for event in project.events("image")] == ["of-the-ini-file"]
+    assert (report / "report.json").exists()
+
+
+def test_a_report_that_cannot_be_made_is_a_usage_error(project: Project) -> None:
+    """It is said before anything runs."""
+    project.write("file", "")
+    result = project.run("--clnrm-report", "file/below")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --clnrm-report: */file/below cannot be made: Not a directory"])

@@ -10,7 +10,17 @@ import pytest
 import tomli
 import tomli_w
 
-from pytest_clnrm.scenario.positions import Place, _paths, find, place_of, scan, show_path, source_line
+from pytest_clnrm.scenario.model import KeyPath
+from pytest_clnrm.scenario.positions import (
+    Place,
+    _paths,
+    extent,
+    find,
+    place_of,
+    scan,
+    show_path,
+    source_line,
+)
 
 TEXT = textwrap.dedent('''\
     # a comment with [brackets] and "quotes
@@ -98,6 +108,43 @@ def test_no_place_is_shown_if_the_structure_differs() -> None:
     assert find("a = 1\n", {"b": 1}, [("a",)]) == [Place(0, 0)]
     for text in ("= 1", "a = [ } ]", "a = [ 1, "):
         assert find(text, {"a": [1]}, [("a",)]) == [Place(0, 0)]
+
+
+STEPS = textwrap.dedent("""\
+    # above
+    [[step]]
+    run = "a"
+    expect = { exit = [
+      0 ] }
+
+    [step.env]
+    A = '''
+    [[step]]
+    '''
+
+    # of the next
+    [[step]]
+    run = "b"
+
+    [matrix]
+    """)
+
+
+@pytest.mark.parametrize(
+    ("path", "lines"),
+    [
+        (("step", 0), (2, 10)),
+        (("step", 0, "expect"), (4, 5)),
+        (("step", 1), (13, 14)),
+        (("matrix",), (16, 16)),
+        (("nowhere",), (0, 0)),
+    ],
+)
+def test_what_stands_at_a_path_has_a_first_and_a_last_line(path: KeyPath, lines: tuple[int, int]) -> None:
+    """Tables below it and text of several lines belong to it; what is above the next one does not."""
+    assert extent(STEPS, tomli.loads(STEPS), path) == lines
+    assert extent("a = [{ b = 1 }, { b = 2 }]", {"a": [{"b": 1}, {"b": 2}]}, ("a", 0)) == (1, 1)
+    assert extent("a = 1\n", {"b": 1}, ("a",)) == (0, 0)
 
 
 VALUES = st.recursive(
