@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -70,12 +71,21 @@ class SessionResults:
     _not_written: str = ""
 
     def prepare(self) -> None:
-        """Make the report's folder, so that a run does not end without its report.
+        """See that the report's folder can be made, so that a run does not end without its report.
+
+        It is not left there: a path that exists and stands on the command line decides where pytest looks for
+        its configuration file, and workers would find another one than this process.
 
         :raises OSError: if it cannot be made.
         """
-        if self.runtime.settings.report_dir is not None:
-            self.runtime.settings.report_dir.mkdir(parents=True, exist_ok=True)
+        directory = self.runtime.settings.report_dir
+        if directory is None:
+            return
+        missing = [each for each in (directory, *directory.parents) if not each.exists()]
+        directory.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            with suppress(OSError):  # another run may have begun to use it
+                each.rmdir()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a report of a scenario carries."""
@@ -104,6 +114,9 @@ class SessionResults:
         """Merge the spans, and write the report where ``--clnrm-report`` asks for it; workers have ended."""
         settings = self.runtime.settings
         directory = settings.report_dir
+        if directory is not None:
+            with suppress(OSError):  # what is written there says what is wrong
+                directory.mkdir(parents=True, exist_ok=True)
         self._merge(int(exitstatus))
         if self.merged is not None and session.config.hook.pytest_clnrm_spans.get_hookimpls():
             session.config.hook.pytest_clnrm_spans(config=session.config, collector=self.merged.collector())
