@@ -83,8 +83,11 @@ def run(command: list[str], image: str | None) -> int:
             if image:
                 make_image(client, image)
             # One over TCP or ssh was named by the environment, which stays as it is.
-            host = {"DOCKER_HOST": facts.url} if facts.url.startswith("unix://") else {}
-            return subprocess.run(command, env={**os.environ, **host}, check=False).returncode
+            environ = {"DOCKER_HOST": facts.url} if facts.url.startswith("unix://") else {}
+            if folder in facts.url:
+                # What runs write down of this engine is of no use once it is gone.
+                environ["XDG_RUNTIME_DIR"] = folder
+            return subprocess.run(command, env={**os.environ, **environ}, check=False).returncode
         finally:
             client.close()
             embedded.leave(Path(folder))

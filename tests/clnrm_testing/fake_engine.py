@@ -107,7 +107,7 @@ class FakeEngine:
     def create_container(self, spec: ContainerSpec) -> str:
         self._count += 1
         container = f"c{os.getpid()}-{self._count}"
-        self._containers[container] = (spec, tempfile.mkdtemp(prefix="clnrm-fake-"))
+        self._containers[container] = (spec, tempfile.mkdtemp(prefix=".container-", dir=self._log.parent))
         self._note(
             "create",
             container=container,
