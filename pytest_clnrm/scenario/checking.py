@@ -43,11 +43,18 @@ class Finding:
 
     :param path: of a missing key: of the table in which it is missing.
     :param hint: "did you mean ...?", "" if nothing is near.
+    :param missing: the key that is missing, "" if something is wrong.
     """
 
     path: KeyPath
     message: str
     hint: str = ""
+    missing: str = ""
+
+    @property
+    def subject(self) -> KeyPath:
+        """Return the path of what is wrong or missing."""
+        return (*self.path, self.missing) if self.missing else self.path
 
 
 def find_mistakes(document: Mapping[str, Any], model: type[msgspec.Struct]) -> list[Finding]:
@@ -69,8 +76,10 @@ def convert(document: Mapping[str, Any], model: type[Model]) -> tuple[Model | No
         return msgspec.convert(document, model), []
     except msgspec.ValidationError as error:
         findings = find_mistakes(document, model) or [Finding(path=(), message=str(error))]
+    rest = _without(document, [each.subject for each in findings])
+    _complete(rest, _types_of(model))
     try:
-        return msgspec.convert(_without(document, [each.path for each in findings]), model), findings
+        return msgspec.convert(rest, model), findings
     except msgspec.ValidationError:
         return None, findings
 
@@ -81,11 +90,9 @@ def about(path: KeyPath, wrong: list[KeyPath]) -> bool:
     below = any(path[: len(each)] == each for each in (*wrong, *gone))
     beside = any(each[: len(path)] == path and len(each) == len(path) + 1 for each in gone)
     unknown_service = path[-1:] == ("service",) or path[-2:-1] == ("depends_on",)
-    return (
-        below
-        or beside
-        or (unknown_service and any(each[:1] == ("service",) or len(each) == 1 for each in wrong))
-    )
+    # A service that has gone, or one that a misspelt table at the top was meant to hold.
+    no_service = any(len(each) == 1 or (each[:1] == ("service",) and len(each) == 2) for each in wrong)  # noqa: PLR2004
+    return below or beside or (unknown_service and no_service)
 
 
 def _without(document: Mapping[str, Any], paths: list[KeyPath]) -> dict[str, Any]:
@@ -97,6 +104,37 @@ def _without(document: Mapping[str, Any], paths: list[KeyPath]) -> dict[str, Any
         if keys and isinstance(table, dict):
             table.pop(keys[-1], None)
     return rest
+
+
+def _complete(value: Any, expected: types.Type) -> None:
+    """Put something at each required key that is missing below *value*, and into each list that is too short.
+
+    What follows from that is about a mistake that was told already.
+    """
+    fitting = next((each for each, _ in _choices(expected) if _fits(value, each)), None)
+    if isinstance(fitting, types.StructType):
+        for each in fitting.fields:
+            if each.required:
+                value.setdefault(each.encode_name, _example(each.type))
+            if each.encode_name in value:
+                _complete(value[each.encode_name], each.type)
+    elif isinstance(fitting, types.DictType):
+        for each in value.values():
+            _complete(each, fitting.value_type)
+    elif isinstance(fitting, types.ListType):
+        value += [_example(fitting.item_type)] * ((fitting.min_length or 0) - len(value))
+        for each in value:
+            _complete(each, fitting.item_type)
+
+
+def _example(expected: types.Type) -> Any:
+    """Return a value of the first kind that *expected* allows; a text is a name and a path too."""
+    first, _ = next(_choices(expected))
+    if isinstance(first, types.StrType):
+        return "/example"
+    if isinstance(first, types.IntType):
+        return first.ge or 0
+    return [] if isinstance(first, types.ListType) else {}
 
 
 def _droppable(path: KeyPath) -> KeyPath:
@@ -164,7 +202,7 @@ def _walk_struct(value: Mapping[str, Any], struct: types.StructType, path: KeyPa
             )
     for name, each in fields.items():
         if each.required and name not in value:
-            yield Finding(path=path, message=f'the key "{name}" is missing')
+            yield Finding(path=path, message=f'the key "{name}" is missing', missing=name)
 
 
 def _choices(expected: types.Type, allowed: str = "") -> Iterator[tuple[types.Type, str]]:

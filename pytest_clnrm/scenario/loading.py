@@ -292,7 +292,7 @@ class _File:
         problems: list[tuple[KeyPath, str, str]] = [(each.path, each.message, each.hint) for each in findings]
         if doc is not None:
             rules = check_file(doc, name=self._stem, deferred=deferred, source=self._source_of)
-            paths = [each.path for each in findings]
+            paths = [each.subject for each in findings]
             problems += [
                 (each.path, each.message, each.hint) for each in rules if not about(each.path, paths)
             ]

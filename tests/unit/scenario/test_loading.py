@@ -373,6 +373,42 @@ expect = { stdout = { regex = "(" } }
     ]
 
 
+def test_a_wrong_part_hides_no_mistake_elsewhere(project: Any, head: Any) -> None:
+    """Where a table must have what is wrong or missing in it, the rest is judged all the same."""
+    text = """\
+[meta]
+name = "a::b"
+[service.db]
+volumes = [{ source = "/etc", target = "data" }]
+depends_on = ["cache"]
+ready = { port = 1, log = "x" }
+[[step]]
+run = 3
+service = "bd"
+expect = { stdout = { regex = "(" } }
+[[step]]
+retry = { delay = "x" }
+[[step]]
+run = "true"
+capture = { id = {} }
+"""
+    assert [each.split(" ")[1] for each in head(project.refuse(text))] == [
+        "meta.name:",
+        "service.db:",
+        "service.db.volumes[0].source:",
+        "service.db.volumes[0].target:",
+        "service.db.depends_on[0]:",
+        "service.db.ready:",
+        "step[0].run:",
+        "step[0].service:",
+        "step[0].expect.stdout.regex:",
+        "step[1]:",
+        "step[1].retry:",
+        "step[1].retry.delay:",
+        "step[2].capture.id:",
+    ]
+
+
 def test_a_mistake_is_told_without_what_follows_from_it(project: Any, head: Any) -> None:
     """A misspelt service is one mistake, not one in each step that names it."""
     text = f'[servic.db]\nimage = "x"\n{STEP}service = "db"\n'
@@ -380,10 +416,11 @@ def test_a_mistake_is_told_without_what_follows_from_it(project: Any, head: Any)
     assert mistake.startswith("FILE:1:1: servic: unknown key")
 
 
-def test_what_cannot_be_left_out_is_told_alone(project: Any, head: Any) -> None:
-    """Where a table lacks what it must have, its rest is still checked for types."""
+def test_what_a_table_lacks_does_not_hide_its_rest(project: Any, head: Any) -> None:
+    """Where a table lacks what it must have, its rest is still checked, and so are the rules of the whole."""
     assert head(project.refuse('[[step]]\nname = 1\n[[scenario]]\nname = "x"\nstep = 3\n')) == [
         'FILE:1:1: step[0]: the key "run" is missing',
+        "FILE:1:1: exactly one of step or scenario must be given, found step and scenario",
         "FILE:2:1: step[0].name: expected text, found 1",
         "FILE:5:1: scenario[0].step: expected a list, found 3",
     ]

@@ -212,7 +212,9 @@ def test_what_follows_from_a_mistake() -> None:
     wrong = [("service", "db", "imag"), ("step", 0)]
     assert about(("service", "db"), wrong)
     assert about(("step", 0, "service"), wrong)
-    assert about(("service", "x", "depends_on", 0), wrong)
+    assert not about(("service", "x", "depends_on", 0), wrong)
+    assert about(("service", "x", "depends_on", 0), [("service", "db")])
+    assert about(("step", 1, "service"), [("servic",)])
     assert not about(("service", "db", "ports", 0), wrong)
     assert not about(("meta", "name"), wrong)
 
