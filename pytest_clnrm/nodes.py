@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from pytest_clnrm.scenario.model import KeyPath, Priority, Scenario
     from pytest_clnrm.shelf import Leftover
 
+UNIX = "unix://"
+
 __all__ = ["ScenarioFailedError", "ScenarioFile", "ScenarioItem"]
 
 
@@ -76,6 +78,7 @@ class ScenarioFile(pytest.File):
             environ=os.environ,
             strict=settings.strict,
             allow_mounts=tuple(str(path) for path in settings.allow_mounts),
+            sockets=(settings.engine[len(UNIX) :],) if settings.engine.startswith(UNIX) else (),
             secrets=settings.secrets,
         )
         try:

@@ -143,7 +143,7 @@ class ScenarioRun:
         return self.result()
 
     def _add_error(self, message: str, details: str = "") -> None:
-        step = next((each.name for each in self._steps if each.outcome == "timeout"), "")
+        step = next((each.name for each in self._steps if each.outcome in {"timeout", "error"}), "")
         self._failures.append(Failure(kind="error", message=message, details=details, step=step))
 
     def _timeout_message(self, timeout_s: float, during: str) -> str:

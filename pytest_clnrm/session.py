@@ -176,8 +176,9 @@ class SessionResults:
         """Say what concerns all scenarios, once."""
         if self.results:
             self._tell_usage(terminalreporter)
-        for summary, details in self.refused.items():
+        if self.refused:
             terminalreporter.section("clnrm: no container engine", sep="-")
+        for summary, details in self.refused.items():
             terminalreporter.line(summary)
             for line in details:
                 terminalreporter.line(line)

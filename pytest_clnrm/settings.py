@@ -240,7 +240,7 @@ def check_against_engine(settings: Settings, engine_cpus: int, engine_memory_byt
             f"{engine_cpus}: at most {engine_cpus}"
         )
     if settings.memory_bytes > engine_memory_bytes and "memory_bytes" in settings.origins:
-        has = _megabytes(engine_memory_bytes)
+        has = f"{engine_memory_bytes // 1024**2} MB"
         mistakes.append(
             f"{settings.origin('memory_bytes')}: {_megabytes(settings.memory_bytes)} for each container, "
             f"but the engine has {has}: at most {has}"

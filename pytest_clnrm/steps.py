@@ -256,6 +256,7 @@ class StepRunner:
             name=step.name,
             service=step.service,
             outcome="error" if error is not None else "passed",
+            command=step.run if isinstance(step.run, str) else shlex.join(step.run),
             started_s=started_s - self.began_s,
             duration_s=now_s - started_s,
             attempts=attempts,
@@ -271,7 +272,6 @@ class StepRunner:
         return replace(
             result,
             outcome=outcome,
-            command=step.run if isinstance(step.run, str) else shlex.join(step.run),
             exit_code=attempt.outcome.exit_code,
             stdout=self._shown(attempt.stdout),
             stderr=self._shown(attempt.stderr),

@@ -43,6 +43,7 @@ class LoadOptions:
     :param environ: the environment.
     :param strict: True if a claim that is not checked is a mistake.
     :param allow_mounts: absolute folders below which sources of volumes may lie too.
+    :param sockets: absolute paths at which an engine may listen: no volume shows them.
     :param secrets: names of variables whose values are secret, whatever the file says.
     """
 
@@ -52,6 +53,7 @@ class LoadOptions:
     environ: Mapping[str, str] = field(default_factory=dict)
     strict: bool = False
     allow_mounts: tuple[str, ...] = ()
+    sockets: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
 
 
@@ -326,6 +328,7 @@ class _File:
             rootdir=options.rootdir,
             allowed=tuple(map(str, options.allow_mounts)),
             environ=options.environ,
+            sockets=options.sockets,
         )
 
     def _add(self, text: _Text | None, problems: Any) -> int:

@@ -10,11 +10,18 @@ from pathlib import Path
 __all__ = ["allowed_source"]
 
 _ENGINE_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock", "/run/podman/podman.sock")
+_PROC = "/proc"
 _USER_SOCKETS = ("docker.sock", "podman/podman.sock")
 
 
 def allowed_source(
-    source: str, *, folder: str, rootdir: str, allowed: tuple[str, ...], environ: Mapping[str, str]
+    source: str,
+    *,
+    folder: str,
+    rootdir: str,
+    allowed: tuple[str, ...],
+    environ: Mapping[str, str],
+    sockets: tuple[str, ...] = (),
 ) -> str:
     """Return the absolute path that *source* means, links resolved.
 
@@ -22,6 +29,7 @@ def allowed_source(
     :param folder: to which it is relative.
     :param allowed: folders beside *rootdir* below which it may lie.
     :param environ: where the engine's socket may be named.
+    :param sockets: at which an engine may listen too.
     :raises ValueError: if it does not exist, or may not be reached; says why.
     """
     if "\0" in source:
@@ -36,7 +44,9 @@ def allowed_source(
         raise ValueError(f"a socket cannot be given to a container{leads}")
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         raise ValueError(f"only files and folders can be given to a container{leads}")
-    for socket in _engine_sockets(environ):
+    if _below(real, _PROC):
+        raise ValueError(f"{_PROC} leads to every file of the host{leads}")
+    for socket in (*_engine_sockets(environ), *map(os.path.realpath, sockets)):
         if _below(socket, real):
             raise ValueError(f"the engine's socket {socket} lies below it{leads}")
     roots = [os.path.realpath(each) for each in (rootdir, *allowed)]

@@ -136,6 +136,8 @@ class FakeEngine:
     ) -> ExecOutcome:
         created, folder = self._containers[container]
         self._note("exec", container=container, argv=list(spec.argv))
+        if "ENGINE-GONE" in str(spec.argv):
+            raise EngineUnavailableError(f"the engine is gone ({spec.argv[-1]})")
         with subprocess.Popen(  # a session of its own, so that its children can be ended with it
             list(spec.argv),
             env={"PATH": os.environ["PATH"], **created.env, **spec.env},

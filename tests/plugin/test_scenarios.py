@@ -88,6 +88,34 @@ def test_a_failure_explains_itself(each_mode: Project) -> None:
     assert [step["command"] for step in scenario["steps"]] == ["echo hello; echo trouble >&2; exit 3", ""]
 
 
+def test_an_engine_that_goes_away_is_told_with_the_step_that_ran(project: Project) -> None:
+    """Each scenario says during which step."""
+    for number in (1, 2):
+        project.write(f"{number}.clnrm.toml", f'[[step]]\nname = "ask"\nrun = "echo ENGINE-GONE {number}"\n')
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    for number in (1, 2):
+        said = f"the engine is gone (echo ENGINE-GONE {number})"
+        result.stdout.fnmatch_lines(
+            [f"step 'ask': {said}", f"    ran in service 'default': echo ENGINE-GONE {number}"]
+        )
+
+
+def test_the_socket_that_the_command_line_names_is_not_mounted(project: Project) -> None:
+    """No volume shows the folder of the engine's socket, also where it lies in the project."""
+    project.write("run/of/engine.txt", "")
+    project.write(
+        "a.clnrm.toml",
+        '[service.a]\nimage = "x"\nvolumes = [{ source = "run", target = "/r" }]\n[[step]]\nrun = "true"\n',
+    )
+    socket = project.pytester.path / "run" / "engine.sock"
+    result = project.run("--clnrm-engine", f"unix://{socket}")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [f"*service.a.volumes[[]0].source: the engine's socket {socket} lies below it*"]
+    )
+
+
 def test_a_failure_shows_captured_values_and_the_time_line_of_services(project: Project) -> None:
     """The command stands there as it ran, and each service with its state, and when it was ready."""
     project.write(

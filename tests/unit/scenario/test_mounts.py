@@ -96,6 +96,8 @@ def test_sockets_are_never_given(judge: Judge) -> None:
             judge(folder, folder, XDG_RUNTIME_DIR=folder)
     with pytest.raises(ValueError, match=r"the engine's socket .* lies below it"):
         judge("/", "/")
+    with pytest.raises(ValueError, match="/proc leads to every file of the host"):
+        judge("/proc/1", "/")
     with pytest.raises(ValueError, match="only files and folders can be given to a container"):
         judge("/dev/null", "/")
 
