@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SETTINGS", "Setting", "add_options", "options_to_repeat"]
 
-_OF_A_SCENARIO = {"memory", "cpu", "timeout", "engine", "image_map", "pull", "spans"}
+_OF_A_SCENARIO = {"memory", "cpu", "timeout", "engine", "image_map", "pull", "pool", "spans"}
 """Names of the settings that may change what one scenario does."""
 
 

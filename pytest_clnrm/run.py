@@ -10,6 +10,7 @@ import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.services import start_in_order
