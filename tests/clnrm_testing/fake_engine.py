@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -64,6 +63,9 @@ class FakeEngine:
         with self._log.open("a", encoding="utf-8") as log:
             log.write(line)
 
+    def _folder(self, container: str) -> Path:
+        return self._log.parent / f".container-{container}"
+
     def ensure_image(
         self,
         reference: str,
@@ -107,7 +109,8 @@ class FakeEngine:
     def create_container(self, spec: ContainerSpec) -> str:
         self._count += 1
         container = f"c{os.getpid()}-{self._count}"
-        self._containers[container] = (spec, tempfile.mkdtemp(prefix=".container-", dir=self._log.parent))
+        self._folder(container).mkdir()
+        self._containers[container] = (spec, str(self._folder(container)))
         self._note(
             "create",
             container=container,
@@ -186,9 +189,12 @@ class FakeEngine:
 
     def remove(self, containers: Sequence[str]) -> None:
         for container in containers:
-            _, folder = self._containers.pop(container)
-            shutil.rmtree(folder, ignore_errors=True)
-            self._note("remove", container=container)
+            self._containers.pop(container, None)
+            # Of any process; of several that remove it at once one has done it.
+            with suppress(FileNotFoundError):
+                gone = self._folder(container).rename(self._folder(f"{container}-{os.getpid()}"))
+                shutil.rmtree(gone, ignore_errors=True)
+                self._note("remove", container=container)
 
     def list_owned(self, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]:
         objects = [

@@ -150,6 +150,8 @@ def test_every_setting_reaches_its_field(load: Load, tmp_path: Path) -> None:
             "clnrm_env": ["CI"],
             "clnrm_secrets": ["password"],
             "clnrm_scheduler": "xdist",
+            "clnrm_pool": "off",
+            "clnrm_pool_size": "3",
             "clnrm_ledger_dir": "ledger",
         }
     )
@@ -182,6 +184,8 @@ def test_every_setting_reaches_its_field(load: Load, tmp_path: Path) -> None:
         env_allowed=("CI",),
         secrets=("password",),
         scheduler="xdist",
+        pool="off",
+        pool_size=3,
         ledger_dir=root / "ledger",
         origins=origins,
     )
