@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.services import start_in_order
 from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError
-from pytest_clnrm.launch import Running, find_image, launch
+from pytest_clnrm.launch import Running, get_image, launch
 from pytest_clnrm.proof import why_unclean
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
@@ -98,8 +98,7 @@ class ScenarioRun:
         if self.slot_wait_s:
             self._trace.add("clnrm.slot.wait", self.slot_wait_s)
         for service in self.scenario.services:
-            with self._trace.span("clnrm.image.pull", {"container.image.name": service.image or "build"}):
-                self._images[service.name] = find_image(self.runtime, service)
+            self._images[service.name] = get_image(self.runtime, service, self._trace)
         self._check_mounts()
 
     def _check_mounts(self) -> None:
