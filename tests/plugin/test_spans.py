@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -173,6 +174,18 @@ def test_a_killed_worker_loses_no_span_that_had_ended(make_project: Any) -> None
     assert incomplete["clnrm.step", "last"] is True
     assert incomplete["clnrm.step", "first"] is None
     result.stdout.fnmatch_lines(["clnrm: 2 spans were still running when their worker died"])
+    (killed,) = (each for each in project.report()["scenarios"] if each["name"] == "killed")
+    (span,) = (span for span in spans if attributes(span).get("clnrm.scenario.name") == "killed")
+    assert killed["worker"].startswith("gw")
+    assert (killed["file"], killed["line"], killed["priority"]) == ("killed.clnrm.toml", 2, "normal")
+    began_s, took_ns = int(span["startTimeUnixNano"]) / 1e9, int(span["endTimeUnixNano"])
+    assert datetime.fromisoformat(killed["started"]).timestamp() == pytest.approx(began_s, abs=1e-4)
+    assert killed["duration_s"] == pytest.approx(took_ns / 1e9 - began_s, abs=1e-4)
+    assert killed["duration_s"] > 0
+    of_killed = [each for each in everything if each["name"] == "work"]
+    assert len(of_killed) == killed["spans"]["workload"]
+    under = [each for each in spans if each.get("parentSpanId") == span["spanId"]]
+    assert killed["spans"]["runner"] == len(under) + 1
 
 
 @pytest.mark.parametrize("end", ["-x", "interrupt"])
