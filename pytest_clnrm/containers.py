@@ -166,6 +166,7 @@ class Containers:
         id, "" for that of the test.
     :param attributes: of the span that all others are part of.
     :param slot_wait_s: seconds that the test's reservation was waited for.
+    :param slot_attributes: of the span of that wait.
     """
 
     def __init__(
@@ -176,6 +177,7 @@ class Containers:
         *,
         attributes: Mapping[str, AttributeValue],
         slot_wait_s: float = 0.0,
+        slot_attributes: Mapping[str, AttributeValue] | None = None,
     ) -> None:
         self._runtime = runtime
         self._label = label
@@ -187,7 +189,7 @@ class Containers:
             label, attributes, redact=self._redactor.text if secrets else None
         )
         if slot_wait_s:
-            self._trace.add("clnrm.slot.wait", slot_wait_s)
+            self._trace.add("clnrm.slot.wait", slot_wait_s, slot_attributes)
         self._connected = False
 
     def spans(self, *, count: int = 0, timeout: str | float = 5) -> tuple[Span, ...]:

@@ -134,6 +134,7 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
     for what ``@pytest.mark.clnrm_limits(containers=2, memory="1g")`` reserves, each of one container.
     """
     from pytest_clnrm.containers import Containers
+    from pytest_clnrm.tracing import slot_attributes
 
     runtime, item = request.config.stash[runtime_key], request.node
     demand = demand_of(item, runtime)
@@ -151,6 +152,7 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
             "clnrm.scenario.name": item.name,
         },
         slot_wait_s=ticket.waited_s if ticket else 0.0,
+        slot_attributes=slot_attributes(demand, ticket.position if ticket else 0),
     )
     try:
         yield containers

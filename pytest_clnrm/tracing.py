@@ -22,10 +22,22 @@ if TYPE_CHECKING:
     from pytest_clnrm.telemetry.receive import Receiver
     from pytest_clnrm.telemetry.record import RecorderLike
 
-__all__ = ["SERVICE", "OurSpan", "ScenarioTrace", "Tracing", "out_of_reach"]
+__all__ = ["SERVICE", "OurSpan", "ScenarioTrace", "Tracing", "out_of_reach", "slot_attributes"]
 
 SERVICE = "pytest-clnrm"
 Kind = Literal["internal", "client"]
+
+
+def slot_attributes(demand: Mapping[str, float], position: int) -> dict[str, AttributeValue]:
+    """Return the attributes of ``clnrm.slot.wait``.
+
+    :param demand: what was to be reserved.
+    :param position: the place in the queue at which the wait began, 0 if there was none.
+    """
+    found: dict[str, AttributeValue] = {f"clnrm.demand.{name}": amount for name, amount in demand.items()}
+    if position:
+        found["clnrm.queue.position"] = position
+    return found
 
 
 def out_of_reach(engine: str) -> str:

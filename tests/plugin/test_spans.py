@@ -431,6 +431,31 @@ def test_what_a_file_sets_wins(project: Project) -> None:
     project.run().assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("mode", ["n2", "n2-load"])
+def test_the_span_of_a_wait_tells_for_what(make_project: Any, mode: str) -> None:
+    """A scenario, and a test, that had to wait says what it was to reserve and at which place it began."""
+    project = make_project("n2")
+    hello(project, "one", "two", run="sleep 0.5")
+    project.write(
+        "test_a.py", "def test_a(clnrm):\n    with clnrm.container('box') as box:\n        box.run('true')\n"
+    )
+    options = ["--dist", "load"] if mode == "n2-load" else []
+    result = project.run("--clnrm-max-containers", "1", "--clnrm-report", "out", *options)
+    result.assert_outcomes(passed=3)
+    waits = [attributes(span) for span in trace(project) if span["name"] == "clnrm.slot.wait"]
+    assert len(waits) == 3
+    demand = {
+        "clnrm.demand.containers": "1",
+        "clnrm.demand.memory_bytes": str(512 << 20),
+        "clnrm.demand.cpus": 1.0,
+        "clnrm.demand.gpus": "0",
+    }
+    for wait in waits:
+        assert wait.items() >= demand.items()
+        assert wait.keys() <= {*demand, "clnrm.queue.position"}
+    assert "1" in [wait.get("clnrm.queue.position") for wait in waits]
+
+
 def test_the_span_of_an_image_names_what_is_used(project: Project) -> None:
     """Where ``--clnrm-image-map`` puts another image in place, the span has that one; else the default."""
     hello(project, "one")
