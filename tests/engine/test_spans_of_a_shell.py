@@ -94,8 +94,10 @@ KINDS: dict[str, tuple[str, Callable[[Spans], object], str]] = {
         "expect.span[cache.*]: no span selected, expected at least 1",
     ),
     "attrs": (
-        '[[expect.span]]\nselect = { name = "GET *" }\n'
-        'attrs = { "http.response.status_code" = { lt = 400 } }',
+        (
+            '[[expect.span]]\nselect = { name = "GET *" }\n'
+            'attrs = { "http.response.status_code" = { lt = 400 } }'
+        ),
         changed("request", attributes=[text("http.response.status_code", "200")]),
         "expect.span[GET *]: attribute 'http.response.status_code' is '200' (text), expected < 400 (number)",
     ),

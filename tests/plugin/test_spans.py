@@ -7,12 +7,17 @@ import json
 import signal
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from clnrm_testing.project import Project
+
+from pytest_clnrm.span import Span
+from pytest_clnrm.telemetry.receive import Receiver
 
 HELLO = """
 [meta]
@@ -496,6 +501,20 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
         thread.join()
 
 
+def received(folder: Path, text: str) -> list[Span]:
+    """Return what a receiver, which refuses what is no valid span, takes of OTLP/JSON."""
+    receiver = Receiver(folder, "other", addresses=["127.0.0.1"])
+    try:
+        inbox = receiver.open("all")
+        url = f"http://127.0.0.1:{receiver.port}{inbox.endpoint_path}/v1/traces"
+        request = urllib.request.Request(url, text.encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 -- our own
+            assert json.loads(answer.read()) == {}
+        return inbox.spans()
+    finally:
+        receiver.close()
+
+
 def test_collectors_and_their_parser_take_the_trace(
     each_mode: Project, collector: tuple[str, list[bytes]]
 ) -> None:
@@ -519,6 +538,7 @@ def test_collectors_and_their_parser_take_the_trace(
     in_file = names(Parse(text, ExportTraceServiceRequest()))
     assert in_file == sorted(span["name"] for span in trace(each_mode))
     assert "work" in in_file
+    assert sorted(span.name for span in received(each_mode.pytester.path, text)) == in_file
     forwarded = ExportTraceServiceRequest()
     for body in bodies:
         forwarded.MergeFromString(gzip.decompress(body))
