@@ -64,7 +64,7 @@ def reserving(
         ledger = _ledger(runtime)
         if ledger is not None:
             wanted = runtime.idle.wanted(runtime.worker, specification)
-            lease = _reserve(
+            lease, position = _reserve(
                 runtime,
                 ledger,
                 Demand(**demand),
@@ -79,7 +79,13 @@ def reserving(
     try:
         taken = runtime.idle.taken_by(lease, wanted)
         waited_s = time.monotonic() - asked_s
-        yield Admission(lease=lease.id, waited_s=waited_s, reuse=taken.reuse, remove=taken.remove)
+        yield Admission(
+            lease=lease.id,
+            waited_s=waited_s,
+            reuse=taken.reuse,
+            remove=taken.remove,
+            position=position,
+        )
     finally:
         _give_back(lease, runtime)
 
@@ -118,18 +124,25 @@ def _reserve(
     index: int,
     label: str,
     takes: tuple[str, ...] = (),
-) -> Lease:
-    """Wait for a reservation, for all to see."""
+) -> tuple[Lease, int]:
+    """Wait for a reservation, for all to see, and return it with the place at which its wait began."""
+    places: list[int] = []
+
+    def note(waiting: Waiting) -> None:
+        places.append(waiting.position)
+        _note_wait(runtime, waiting)
+
     with runtime.board.during("slot"):
-        return ledger.reserve(
+        lease = ledger.reserve(
             demand,
             priority=priority,
             index=index,
             label=label,
             takes=takes,
             timeout_s=runtime.settings.slot_timeout_s,
-            on_wait=partial(_note_wait, runtime),
+            on_wait=note,
         )
+    return lease, places[0] if places else 0
 
 
 def _note_wait(runtime: Runtime, waiting: Waiting) -> None:
@@ -176,7 +189,7 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
     )
     own = [Demand(**current.demand)] if current else []
     check_possible(total([*runtime.held, *own, demand]), runtime.budget())
-    lease = _reserve(
+    lease, _ = _reserve(
         runtime,
         ledger,
         demand,
@@ -206,6 +219,7 @@ class LedgerGate:
         self._wake = wake
         self._idle = runtime.idle
         self._tickets: dict[int, Ticket] = {}
+        self._positions: dict[int, int] = {}
         self._leases: dict[str, Lease] = {}
         self._asked = threading.Event()
         self._closed = threading.Event()
@@ -261,7 +275,15 @@ class LedgerGate:
             self._leases[lease.id] = lease
             taken = self._idle.taken_by(lease, wanted)
             waited_s = time.monotonic() - ticket.since_s
-            return Admission(lease=lease.id, waited_s=waited_s, reuse=taken.reuse, remove=taken.remove)
+            return Admission(
+                lease=lease.id,
+                waited_s=waited_s,
+                reuse=taken.reuse,
+                remove=taken.remove,
+                position=self._positions.pop(index, 0),
+            )
+        if index not in self._positions:
+            self._positions[index] = ledger.waiting(ticket).position
         if self._left_s(ticket) <= 0:
             raise SlotTimeoutError(f"{ledger.waiting(ticket).describe()} (--clnrm-slot-timeout)")
         return None
@@ -274,6 +296,7 @@ class LedgerGate:
     def _forget(self, index: int) -> None:
         """Take an item out of the ledger's queue, which nobody behind it could pass."""
         ticket = self._tickets.pop(index, None)
+        self._positions.pop(index, None)
         if ticket is None:
             return
         withdraw = partial(self._runtime.ledger().withdraw, ticket)

@@ -6,27 +6,34 @@ They are started, limited, labelled and removed as those of scenarios are.
 from __future__ import annotations
 
 import itertools
+import os
+import shlex
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.engine.api import ContainerState, ExecSpec
 from pytest_clnrm.errors import ContainerError
-from pytest_clnrm.launch import Running, find_image, launch
+from pytest_clnrm.launch import Running, get_image, launch
+from pytest_clnrm.markers import ScenarioWarning
 from pytest_clnrm.output import BoundedOutput
+from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.scenario.model import Limits, Ready, Service
+from pytest_clnrm.tracing import out_of_reach
 from pytest_clnrm.units import parse_duration_s, parse_size_bytes
 
 if TYPE_CHECKING:
     from pytest_clnrm.runtime import Runtime
-    from pytest_clnrm.span import Span
+    from pytest_clnrm.span import AttributeValue, Span
     from pytest_clnrm.tracing import ScenarioTrace
 
 __all__ = ["CommandResult", "Container", "Containers"]
 
 LOG_TAIL_BYTES = 1 << 20
+STEP_NAME_CHARS = 80
 READY_KEYS = ("command", "log", "port", "http", "healthcheck")
 
 
@@ -51,9 +58,10 @@ class Container:
     :ivar name: its name in the engine.
     """
 
-    def __init__(self, runtime: Runtime, running: Running) -> None:
+    def __init__(self, runtime: Runtime, running: Running, trace: ScenarioTrace) -> None:
         self._runtime = runtime
         self._running = running
+        self._trace = trace
         self.id = running.id
         self.name = running.name
 
@@ -67,29 +75,43 @@ class Container:
         stdin: str | bytes | None = None,
         timeout: str | float | None = None,
     ) -> CommandResult:
-        """Run *command* in the container and wait for its end.
+        """Run *command* in the container and wait for its end, within a span of its own.
 
         :param command: text runs under ``sh -c``; a list is an argv, never joined or split.
         :param timeout: seconds, or text such as "1.5m"; None is the time of ``--clnrm-timeout``.
         :raises ContainerError: if the container ended, or ran out of memory.
         """
         timeout_s = self._runtime.settings.timeout_s if timeout is None else parse_duration_s(timeout)
+        spec = ExecSpec(
+            argv=("sh", "-c", command) if isinstance(command, str) else tuple(command),
+            env=dict(env or {}),
+            workdir=workdir,
+            user=user,
+            stdin=stdin.encode() if isinstance(stdin, str) else stdin,
+        )
+        text = command if isinstance(command, str) else shlex.join(spec.argv)
+        service = self._running.service
+        # A name for people: the command, cut where it is a whole script.
+        name = next(iter(text.strip().splitlines()), "")[:STEP_NAME_CHARS]
+        about = {"clnrm.step.name": name, "clnrm.service": service.name}
+        with self._trace.span("clnrm.step", about, kind="client") as span:
+            variables = self._trace.enter_step(
+                name, span.traceparent, given=self._running.env, made_with=service.env, own=spec.env
+            )
+            result = self._exec(replace(spec, env=variables), timeout_s)
+            span.set("process.exit.code", result.exit_code)
+            if result.timed_out:
+                span.fail(f"timed out after {timeout_s:g} s", "timeout")
+            return result
+
+    def _exec(self, spec: ExecSpec, timeout_s: float) -> CommandResult:
         outputs = {"stdout": BoundedOutput(), "stderr": BoundedOutput()}
 
         def on_output(stream: Literal["stdout", "stderr"], data: bytes) -> None:
             outputs[stream].feed(data)
 
         outcome = self._runtime.engine().exec(
-            self.id,
-            ExecSpec(
-                argv=("sh", "-c", command) if isinstance(command, str) else tuple(command),
-                env={**self._running.env, **(env or {})},
-                workdir=workdir,
-                user=user,
-                stdin=stdin.encode() if isinstance(stdin, str) else stdin,
-            ),
-            on_output=on_output,
-            deadline_s=time.monotonic() + timeout_s,
+            self.id, spec, on_output=on_output, deadline_s=time.monotonic() + timeout_s
         )
         if outcome.oom:
             limit_mb = (self._running.limits.memory_bytes or 0) // (1 << 20)
@@ -142,37 +164,76 @@ class Containers:
     :param label: what the containers' labels call it, a node id.
     :param reserve: holds room for one more container of these limits while it is needed; yields the lease's
         id, "" for that of the test.
+    :param attributes: of the span that all others are part of.
+    :param slot_wait_s: seconds that the test's reservation was waited for.
+    :param slot_attributes: of the span of that wait.
     """
 
-    def __init__(self, runtime: Runtime, label: str, reserve: Reserve) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        label: str,
+        reserve: Reserve,
+        *,
+        attributes: Mapping[str, AttributeValue],
+        slot_wait_s: float = 0.0,
+        slot_attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> None:
         self._runtime = runtime
         self._label = label
         self._reserve = reserve
         self._numbers = itertools.count(1)
-        self._found_trace: ScenarioTrace | None = None
-
-    def _trace(self) -> ScenarioTrace:
-        if self._found_trace is None:
-            self._found_trace = self._runtime.tracing().scenario(self._label, {})
-        return self._found_trace
+        secrets = runtime.settings.secrets
+        self._redactor = Redactor(os.environ.get(name, "") for name in secrets)
+        self._trace = runtime.tracing().scenario(
+            label, attributes, redact=self._redactor.text if secrets else None
+        )
+        if slot_wait_s:
+            self._trace.add("clnrm.slot.wait", slot_wait_s, slot_attributes)
+        self._connected = False
 
     def spans(self, *, count: int = 0, timeout: str | float = 5) -> tuple[Span, ...]:
         """Return the spans that programs in these containers have exported.
 
-        :param count: wait until there are so many; fewer are returned once the time is over.
+        :param count: wait until there are so many; fewer are returned once the time is over, or at once, with
+            a warning that says what to do, where none can arrive.
         :param timeout: seconds, or text such as "1.5m".
         """
-        inbox = self._trace().inbox
+        inbox = self._trace.inbox
         if inbox is None:
+            if count:
+                self._warn("spans are asked for, but they are off (--clnrm-spans on)")
             return ()
-        if count:
+        if count and not inbox.spans() and (why_not := self._cannot_receive()):
+            self._warn(f"spans are asked for, but {why_not}")
+        elif count:
             inbox.wait(lambda spans: len(spans) >= count, timeout_s=parse_duration_s(timeout))
         return tuple(inbox.spans())
 
-    def close(self) -> None:
-        """End the trace; what programs export from now on is refused."""
-        if self._found_trace is not None:
-            self._found_trace.finish("")
+    def _cannot_receive(self) -> str:
+        """Return why no span can reach us, "" if some can."""
+        if not self._connected:
+            return (
+                'no container here has had a network to export them over: take network="none" away, '
+                "or ask for them once there is a container"
+            )
+        if not self._runtime.gateway():
+            return out_of_reach(self._runtime.engine().facts.url)
+        return ""
+
+    def _warn(self, message: str) -> None:
+        text = self._redactor.text(f"{self._label}: {message}")
+        warnings.warn(ScenarioWarning(text), stacklevel=3)
+
+    def close(self, status: str = "", error: str = "") -> None:
+        """End the trace; what programs export from now on is refused, and what was is told.
+
+        :param status: of the test: "pass" or "fail"; "" if that is not known.
+        :param error: why it failed, "" if it did not.
+        """
+        self._trace.finish(status, error)
+        for problem in self._trace.problems():
+            self._warn(problem)
 
     @contextmanager
     def container(
@@ -218,20 +279,26 @@ class Containers:
             user=user,
             network=network,
         )
+        self._redactor.add(
+            value for key, value in service.env.items() if key in self._runtime.settings.secrets
+        )
+        for warning in self._trace.warnings(service.env):
+            self._warn(f"container {service.name!r}: {warning}")
         with self._reserve(service.limits) as lease:
             created: list[Running] = []
             try:
                 launch(
                     self._runtime,
                     service,
-                    find_image(self._runtime, service),
+                    get_image(self._runtime, service, self._trace),
                     name=f"{self._runtime.next_name()}-{service.name}",
                     labels=self._runtime.labels(self._label, lease),
                     deadline_s=time.monotonic() + self._runtime.settings.timeout_s,
                     on_created=created.append,
-                    trace=self._trace(),
+                    trace=self._trace,
                 )
-                yield Container(self._runtime, created[0])
+                self._connected = self._connected or service.network != "none"
+                yield Container(self._runtime, created[0], self._trace)
             finally:
                 self._runtime.engine().remove([each.id for each in created])
                 memory_bytes = sum(each.limits.memory_bytes or 0 for each in created)

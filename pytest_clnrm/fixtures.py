@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_clnrm.errors import AdmissionError
+from pytest_clnrm.markers import priority_of
+from pytest_clnrm.scheduling.tickets import TICKET
 from pytest_clnrm.values import container_memory, count, count_or_none, cpus
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ __all__ = ["LIMITS_MARKER", "clnrm", "clnrm_factory", "demand_of", "runtime_key"
 
 runtime_key: pytest.StashKey[Runtime] = pytest.StashKey()
 """Where the configuration holds the shared parts of this process."""
+
+_outcome_key: pytest.StashKey[tuple[str, str]] = pytest.StashKey()
+"""Where an item holds how its last phase ended: the status of its span, and why it failed."""
 
 LIMITS_MARKER = "clnrm_limits"
 _LIMITS = {"containers": count, "memory": container_memory, "cpu": cpus, "gpus": count_or_none}
@@ -106,6 +111,19 @@ def _describe(demand: dict[str, Any]) -> str:
     return f"{containers}, {memory_mb} MB, {demand['cpus']:g} CPUs, {demand['gpus']} GPUs"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note how a test ended, for its span, which ends at the fixture's own end."""
+    report = yield
+    if "clnrm" in getattr(item, "fixturenames", ()) and call.when != "teardown":
+        status = {"passed": "pass", "failed": "fail"}.get(report.outcome, "")
+        why = call.excinfo.exconly(tryshort=True) if report.failed and call.excinfo else ""
+        item.stash[_outcome_key] = (status, why)
+    return report
+
+
 @pytest.fixture
 def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
     """Containers for this test, under the same limits, ledger, labels and cleanup as those of scenarios.
@@ -116,12 +134,30 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
     for what ``@pytest.mark.clnrm_limits(containers=2, memory="1g")`` reserves, each of one container.
     """
     from pytest_clnrm.containers import Containers
+    from pytest_clnrm.tracing import slot_attributes
 
-    runtime = request.config.stash[runtime_key]
-    demand = demand_of(request.node, runtime)
+    runtime, item = request.config.stash[runtime_key], request.node
+    demand = demand_of(item, runtime)
     assert demand is not None  # noqa: S101 (a test that uses this fixture demands something)
-    with closing(Containers(runtime, request.node.nodeid, _Room(runtime, demand).reserve)) as containers:
+    file, line, _ = item.location
+    ticket = item.stash.get(TICKET, None)
+    containers = Containers(
+        runtime,
+        item.nodeid,
+        _Room(runtime, demand).reserve,
+        attributes={
+            "code.file.path": file,
+            "code.line.number": None if line is None else line + 1,
+            "clnrm.priority": priority_of(item, runtime.settings, runtime.rootdir).label,
+            "clnrm.scenario.name": item.name,
+        },
+        slot_wait_s=ticket.waited_s if ticket else 0.0,
+        slot_attributes=slot_attributes(demand, ticket.position if ticket else 0),
+    )
+    try:
         yield containers
+    finally:
+        containers.close(*item.stash.get(_outcome_key, ("", "")))
 
 
 @pytest.fixture(scope="session")
@@ -139,5 +175,6 @@ def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
 
         return reserving_more(runtime, limits)
 
-    with closing(Containers(runtime, "clnrm_factory", reserve)) as containers:
+    attributes = {"clnrm.scenario.name": "clnrm_factory"}
+    with closing(Containers(runtime, "clnrm_factory", reserve, attributes=attributes)) as containers:
         yield containers

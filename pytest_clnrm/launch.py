@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.settings import Settings
     from pytest_clnrm.tracing import ScenarioTrace
 
-__all__ = ["Running", "Timeline", "effective_limits", "find_image", "launch"]
+__all__ = ["Running", "Timeline", "effective_limits", "find_image", "get_image", "launch"]
 
 BRIDGE = "bridge"
 """The engine's own network, which has a way out and publishes ports."""
@@ -120,6 +120,19 @@ def find_image(runtime: Runtime, service: Service) -> ImageFacts:
     mapped = (new for pattern, new in settings.image_map if fnmatchcase(reference, pattern))
     with runtime.board.during("image"):
         return engine.ensure_image(next(mapped, reference), settings.pull, partial(runtime.board.at, "image"))
+
+
+def get_image(runtime: Runtime, service: Service, trace: ScenarioTrace) -> ImageFacts:
+    """Return the image of *service* as :func:`find_image` does, within a span of its own.
+
+    :raises ImageError: if it cannot be had.
+    """
+    asked = "" if service.build else service.image or runtime.settings.default_image
+    with trace.span("clnrm.image.pull", {"container.image.name": asked or None}) as span:
+        image = find_image(runtime, service)
+        # Where the image is mapped, or built, it is not the one that the file names.
+        span.set("container.image.name", image.reference)
+    return image
 
 
 def launch(

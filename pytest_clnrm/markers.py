@@ -25,7 +25,7 @@ _tag_markers_key = pytest.StashKey[set[str]]()
 
 
 class ScenarioWarning(pytest.PytestWarning):
-    """Something in a scenario file is not what its author may believe."""
+    """Something is not what the author of a scenario, or of a test with containers, may believe."""
 
 
 def marker_name(line: str) -> str:

@@ -6,7 +6,8 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.telemetry.collector import SpanCollector
     from pytest_clnrm.telemetry.merge import MergedTrace
 
-__all__ = ["TRACE_FILE", "Merged", "merge_spans"]
+__all__ = ["TRACE_FILE", "Merged", "complete_crashed", "merge_spans"]
 
 TRACE_FILE = "trace.otlp.json"
 SESSION_WORKER = "session"
@@ -42,6 +43,31 @@ class Merged:
             file, _, name = each.scenario.partition("::")
             collector.collect_span(from_span(each.span, name or file))
         return collector
+
+
+def complete_crashed(results: Mapping[str, dict[str, Any]], trace: MergedTrace) -> None:
+    """Complete the results of scenarios whose worker died by what it had recorded until then.
+
+    :param results: the data of all results, by node id.
+    """
+    crashed = {nodeid: result for nodeid, result in results.items() if result["outcome"] == "crashed"}
+    if not crashed:
+        return
+    runner, workload = trace.counts()
+    for each in trace.unfinished():
+        if each.span.name != "clnrm.scenario" or each.scenario not in crashed:
+            continue
+        span, attributes = each.span, each.span.attributes
+        started = datetime.fromtimestamp(span.start_ns / 1e9, tz=timezone.utc)
+        crashed[each.scenario].update(
+            worker=each.worker,
+            started=started.isoformat(timespec="microseconds"),
+            duration_s=(span.end_ns - span.start_ns) / 1e9,
+            file=str(attributes["code.file.path"]),
+            line=attributes["code.line.number"],
+            priority=str(attributes["clnrm.priority"]),
+            spans={"runner": runner[each.scenario], "workload": workload[each.scenario]},
+        )
 
 
 def merge_spans(

@@ -31,6 +31,7 @@ from pytest_clnrm.scenario.loading import source_of as source_of_step
 from pytest_clnrm.scheduling.tickets import TICKET, lease_of
 from pytest_clnrm.session import payload
 from pytest_clnrm.specification import specification_of
+from pytest_clnrm.tracing import slot_attributes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,6 +174,7 @@ class ScenarioItem(pytest.Item):
             priority=self.priority,
             slot_wait_s=ticket.waited_s if ticket else 0.0,
             reuse=ticket.reuse if ticket else (),
+            slot_attributes=slot_attributes(self.demand(), ticket.position if ticket else 0),
             locate=self._locate,
             on_output=_echo if self.config.getoption("capture") == "no" else None,
             redactor=self._redactor,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.services import start_in_order
 from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError
-from pytest_clnrm.launch import Running, Timeline, find_image, launch
+from pytest_clnrm.launch import Running, Timeline, get_image, launch
 from pytest_clnrm.proof import why_unclean
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
@@ -26,11 +26,12 @@ from pytest_clnrm.specification import specification_of
 from pytest_clnrm.steps import StepRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.runtime import Runtime
     from pytest_clnrm.scenario.model import KeyPath, Priority
+    from pytest_clnrm.span import AttributeValue
     from pytest_clnrm.steps import OnStepOutput
     from pytest_clnrm.tracing import ScenarioTrace
 
@@ -46,6 +47,7 @@ class ScenarioRun:
     :param nodeid: the item's node id.
     :param file: the scenario's file as it is to be shown.
     :param slot_wait_s: seconds that its reservation was waited for.
+    :param slot_attributes: of the span of that wait.
     :param locate: finds line and column of a key path in the scenario's file.
     :param reuse: ids of the leases whose idle containers are used.
     :param on_output: gets the output of each step as it arrives.
@@ -61,6 +63,7 @@ class ScenarioRun:
     reuse: tuple[str, ...] = ()
     on_output: OnStepOutput | None = None
     slot_wait_s: float = 0.0
+    slot_attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     redactor: Redactor = field(default_factory=Redactor)
     _granted_s: float = field(default_factory=time.monotonic)
     _started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
@@ -99,10 +102,9 @@ class ScenarioRun:
         """
         self.runtime.board.hide(self.redactor.text)
         if self.slot_wait_s:
-            self._trace.add("clnrm.slot.wait", self.slot_wait_s)
+            self._trace.add("clnrm.slot.wait", self.slot_wait_s, self.slot_attributes)
         for service in self.scenario.services:
-            with self._trace.span("clnrm.image.pull", {"container.image.name": service.image or "build"}):
-                self._images[service.name] = find_image(self.runtime, service)
+            self._images[service.name] = get_image(self.runtime, service, self._trace)
         self._check_mounts()
 
     def _check_mounts(self) -> None:

@@ -104,8 +104,15 @@ class SessionResults:
 
             file, _, name = report.nodeid.partition("::")
             why = Failure(kind="error", message=f"worker crashed while running {report.nodeid}")
+            node = getattr(report, "node", None)
             crashed = Result(
-                nodeid=report.nodeid, name=name, file=file, line=0, outcome="crashed", failures=(why,)
+                nodeid=report.nodeid,
+                name=name,
+                file=file,
+                line=0,
+                outcome="crashed",
+                failures=(why,),
+                worker=node.gateway.id if node is not None else self.runtime.worker,
             )
             self.results[report.nodeid] = crashed.to_data()
 
@@ -152,7 +159,7 @@ class SessionResults:
         # Under xdist only the workers know whether Python tests have recorded something.
         if not (self.results or self.distributed or self.runtime.traces):
             return
-        from pytest_clnrm.merging import merge_spans
+        from pytest_clnrm.merging import complete_crashed, merge_spans
 
         settings = self.runtime.settings
         try:
@@ -169,6 +176,8 @@ class SessionResults:
                 },
                 directory=settings.report_dir,
             )
+            if self.merged is not None:
+                complete_crashed(self.results, self.merged.trace)
         except OSError as error:
             self._not_written = f"the spans cannot be merged: {error.strerror or error}"
 

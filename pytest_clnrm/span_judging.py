@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.expect.spans import judge_spans, satisfied_early
 from pytest_clnrm.result import Failure
+from pytest_clnrm.tracing import out_of_reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -78,10 +79,7 @@ class SpanJudge:
                 "or expect no spans"
             )
         if not self.runtime.gateway():
-            return (
-                f"containers of the engine at {self.runtime.engine().facts.url} cannot reach this process: "
-                f"it is remote or rootless; run pytest on the engine's host, with a rootful engine"
-            )
+            return out_of_reach(self.runtime.engine().facts.url)
         return ""
 
     def _still_running(self) -> bool:

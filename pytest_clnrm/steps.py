@@ -108,7 +108,13 @@ class StepRunner:
         """Run *step* once, within a span of its own."""
         about = {"clnrm.step.name": step.name, "clnrm.service": step.service}
         with self.trace.span("clnrm.step", about, kind="client") as span:
-            env = self.trace.enter_step(step.name, span.traceparent, given=container.env, own=step.env)
+            env = self.trace.enter_step(
+                step.name,
+                span.traceparent,
+                given=container.env,
+                made_with=container.service.env,
+                own=step.env,
+            )
             attempt = self._try(replace(step, env=env), container)
             span.set("process.exit.code", attempt.outcome.exit_code)
             if attempt.failures:

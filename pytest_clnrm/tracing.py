@@ -22,10 +22,30 @@ if TYPE_CHECKING:
     from pytest_clnrm.telemetry.receive import Receiver
     from pytest_clnrm.telemetry.record import RecorderLike
 
-__all__ = ["SERVICE", "OurSpan", "ScenarioTrace", "Tracing"]
+__all__ = ["SERVICE", "OurSpan", "ScenarioTrace", "Tracing", "out_of_reach", "slot_attributes"]
 
 SERVICE = "pytest-clnrm"
 Kind = Literal["internal", "client"]
+
+
+def slot_attributes(demand: Mapping[str, float], position: int) -> dict[str, AttributeValue]:
+    """Return the attributes of ``clnrm.slot.wait``.
+
+    :param demand: what was to be reserved.
+    :param position: the place in the queue at which the wait began, 0 if there was none.
+    """
+    found: dict[str, AttributeValue] = {f"clnrm.demand.{name}": amount for name, amount in demand.items()}
+    if position:
+        found["clnrm.queue.position"] = position
+    return found
+
+
+def out_of_reach(engine: str) -> str:
+    """Return why no span arrives from the containers of *engine*, and what to do, for a user."""
+    return (
+        f"containers of the engine at {engine} cannot reach this process: it is remote or rootless; "
+        f"run pytest on the engine's host, with a rootful engine"
+    )
 
 
 class OurSpan:
@@ -236,16 +256,24 @@ class ScenarioTrace:
         return merged(environment(endpoint, self.inbox.token, self._nodeid, service), own)
 
     def enter_step(
-        self, name: str, traceparent: str, *, given: Mapping[str, str], own: Mapping[str, str]
+        self,
+        name: str,
+        traceparent: str,
+        *,
+        given: Mapping[str, str],
+        made_with: Mapping[str, str],
+        own: Mapping[str, str],
     ) -> dict[str, str]:
         """Note that a step starts, and return its variables.
 
         :param given: what all commands in its container get.
-        :param own: what the step sets itself, which wins.
+        :param made_with: what the user sets for the container, which wins over ours.
+        :param own: what the step sets itself, which wins over all.
         """
         if self.inbox is not None:
             self.inbox.enter_step(str(self._shown(name)), traceparent)
-        return merged({**given, **({"TRACEPARENT": traceparent} if traceparent else {})}, own)
+        ours = {"TRACEPARENT": traceparent} if traceparent and "TRACEPARENT" not in made_with else {}
+        return merged({**given, **ours}, own)
 
     def add_printed(self, text: str) -> tuple[str, ...]:
         """Take the spans that a program printed as JSON lines, and return what is wrong with them."""

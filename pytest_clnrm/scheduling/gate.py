@@ -15,12 +15,15 @@ class Admission(NamedTuple):
     :param waited_s: seconds from the first time it was asked for.
     :param reuse: ids of idle leases whose room it took and whose containers the worker is to use.
     :param remove: ids of containers whose room it took: the worker removes them first.
+    :param position: its place among the waiters of all runs when its wait began, 1 for the first; 0 if it did
+        not wait.
     """
 
     lease: str
     waited_s: float = 0.0
     reuse: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
+    position: int = 0
 
 
 class Gate(Protocol):

@@ -40,6 +40,8 @@ class Ticket(NamedTuple):
     :param refusal: why it will never be granted, "" if it was.
     :param reuse: ids of leases whose idle containers in this process are to be used.
     :param remove: ids of containers to be removed before any is created.
+    :param position: its place among the waiters of all runs when its wait began, 1 for the first; 0 if it did
+        not wait.
     """
 
     lease: str | None
@@ -47,11 +49,18 @@ class Ticket(NamedTuple):
     refusal: str = ""
     reuse: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
+    position: int = 0
 
     @classmethod
     def of(cls, admission: Admission) -> Ticket:
         """Return the ticket of what was granted."""
-        return cls(admission.lease, admission.waited_s, reuse=admission.reuse, remove=admission.remove)
+        return cls(
+            admission.lease,
+            admission.waited_s,
+            reuse=admission.reuse,
+            remove=admission.remove,
+            position=admission.position,
+        )
 
 
 TICKET: pytest.StashKey[Ticket] = pytest.StashKey()
@@ -87,8 +96,8 @@ def take_ticket(folder: Path, index: int) -> Ticket | None:
     except FileNotFoundError:
         return None
     path.unlink()
-    lease, waited_s, refusal, reuse, remove = json.loads(text)
-    return Ticket(lease, waited_s, refusal, reuse=tuple(reuse), remove=tuple(remove))
+    lease, waited_s, refusal, reuse, remove, position = json.loads(text)
+    return Ticket(lease, waited_s, refusal, reuse=tuple(reuse), remove=tuple(remove), position=position)
 
 
 def _path(folder: Path, index: int) -> Path:

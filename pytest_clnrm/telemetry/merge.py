@@ -7,6 +7,7 @@ repaired.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_clnrm.telemetry.merge_index import INCOMPLETE, RunnerIndex, runner_groups
+from pytest_clnrm.telemetry.merge_index import INCOMPLETE, RunnerIndex, runner_groups, unfinished_groups
 from pytest_clnrm.telemetry.otlp_json import decode_json
 from pytest_clnrm.telemetry.otlp_spans import accept
 from pytest_clnrm.telemetry.span_store import STORE_SUFFIX, read_store, worker_of
@@ -107,6 +108,29 @@ class MergedTrace:
             torn=self._index.torn,
         )
 
+    def unfinished(self) -> Iterator[MergedSpan]:
+        """Yield the runner's spans that were still running when their recording ended."""
+        for group in unfinished_groups(self._index):
+            for span in group.plain():
+                yield self._of_runner(group.worker, span)
+
+    def counts(self) -> tuple[Counter[str], Counter[str]]:
+        """Return how many spans of the runner, and of the workload, each scenario has, by its node id."""
+        runner = Counter(map(self._index.scenario_of, self._index.parents))
+        workload: Counter[str] = Counter()
+        for path in self._stores:
+            for header, _ in read_store(path):
+                workload[header["scenario"]] += header["spans"]
+        return runner, workload
+
+    def _of_runner(self, worker: str, span: Span) -> MergedSpan:
+        return MergedSpan(
+            span=replace(span, incomplete=True) if INCOMPLETE in span.attributes else span,
+            worker=worker,
+            scenario=self._index.scenario_of(span.span_id),
+            under=span.parent_id or "",
+        )
+
     def spans(self, limit: int) -> tuple[MergedSpan, ...]:
         """Return at most *limit* spans as plain values, the runner's first."""
         found: list[tuple[MergedSpan, str]] = []
@@ -126,13 +150,7 @@ class MergedTrace:
         """Yield each span as if its parent had arrived, and the id of what it is shown under if not."""
         for group in runner_groups(self._index):
             for span in group.plain():
-                merged = MergedSpan(
-                    span=replace(span, incomplete=True) if INCOMPLETE in span.attributes else span,
-                    worker=group.worker,
-                    scenario=self._index.scenario_of(span.span_id),
-                    under=span.parent_id or "",
-                )
-                yield merged, ""
+                yield self._of_runner(group.worker, span), ""
         for path in self._stores:
             for header, body in read_store(path):
                 places = ((place[:2],) * place[2] for place in header["places"])

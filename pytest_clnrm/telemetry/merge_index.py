@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.span import Span
 
-__all__ = ["GROUP_SPANS", "Group", "RunnerIndex", "runner_groups"]
+__all__ = ["GROUP_SPANS", "Group", "RunnerIndex", "runner_groups", "unfinished_groups"]
 
 GROUP_SPANS = 512
 SESSION, SCENARIO = "clnrm.session", "clnrm.scenario"
@@ -199,6 +199,11 @@ def runner_groups(index: RunnerIndex) -> Iterator[Group]:
     for path in index.files:
         with path.open("rb") as file:
             yield from _grouped(zip(repeat(worker_of(path)), file), index)
+    yield from unfinished_groups(index)
+
+
+def unfinished_groups(index: RunnerIndex) -> Iterator[Group]:
+    """Yield the runner's spans that did not end, each with the last moment that is known as its end."""
     yield from _grouped(index.incomplete.values(), index)
 
 

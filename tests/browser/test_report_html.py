@@ -58,7 +58,8 @@ async (url) => {
   const script = document.createElement("script");
   script.textContent = "window.hacked = 1";
   document.body.append(script);
-  document.body.insertAdjacentHTML("beforeend", "<b style='color: red' onclick='1'>x</b>");
+  document.body.insertAdjacentHTML("beforeend", "<b style='color: red' onclick='window.hacked = 1'>x</b>");
+  document.body.lastElementChild.click();
 }
 """
 PIXEL = """

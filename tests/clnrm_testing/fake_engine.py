@@ -100,7 +100,7 @@ class FakeEngine:
         return name
 
     def gateway(self, network: str) -> str:
-        return "127.0.0.1"
+        return "" if self.facts.remote else "127.0.0.1"
 
     def remove_network(self, network: str) -> None:
         if self._networks.pop(network, None) is not None:

@@ -163,3 +163,28 @@ def test_the_status_of_a_worker_holds_no_secret(project: Project, monkeypatch: p
     project.run().assert_outcomes(passed=1)
     assert b"say ***" in seen.read_bytes()
     assert b"hunter2" not in seen.read_bytes()
+
+
+def test_spans_of_python_tests_hold_no_secret(secretive: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``clnrm_secrets`` names is masked in the spans of a test: its commands', and its programs'."""
+    (secretive.pytester.path / "login.clnrm.toml").unlink()
+    program = secretive.write("program.py", PROGRAM)
+    secretive.write(
+        "test_a.py",
+        f"""
+        def test_a(clnrm):
+            env = {{"PASSWORD": "{ENVIRON}", "NAMED": "{SHOWN}", "api_key": "{NAMED}", "KEY": ""}}
+            with clnrm.container("box", env=env) as box:
+                assert box.run(["{sys.executable}", "-S", "{program}"]).exit_code == 0
+                box.run("echo {ENVIRON} {NAMED}")
+                (span,) = clnrm.spans(count=1)
+            assert span.name == "login {ENVIRON}"
+        """.replace("\n        ", "\n"),
+    )
+    secretive.run("--clnrm-report", "out").assert_outcomes(passed=1)
+    trace = (secretive.pytester.path / "out" / "trace.otlp.json").read_bytes()
+    assert b'"login ***"' in trace
+    assert b'"echo *** ***"' in trace
+    assert SHOWN.encode() in trace
+    for secret in (ENVIRON, NAMED):
+        assert not any(form in trace for form in written(secret)), secret

@@ -7,11 +7,17 @@ import json
 import signal
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from clnrm_testing.project import Project
+
+from pytest_clnrm.span import Span
+from pytest_clnrm.telemetry.receive import Receiver
 
 HELLO = """
 [meta]
@@ -65,7 +71,7 @@ def check_whole(spans: list[dict[str, Any]]) -> None:
 def test_one_trace_with_all_that_was_done(each_mode: Project) -> None:
     """Whatever way it runs, a run leaves one trace: names, kinds, attributes and parents as documented."""
     hello(each_mode, "one", "two")
-    each_mode.run("--clnrm-report", "out").assert_outcomes(passed=2)
+    each_mode.run("--clnrm-report", "out", "--clnrm-pool", "off").assert_outcomes(passed=2)
     spans = trace(each_mode)
     check_whole(spans)
     named: dict[str, list[dict[str, Any]]] = {}
@@ -173,6 +179,18 @@ def test_a_killed_worker_loses_no_span_that_had_ended(make_project: Any) -> None
     assert incomplete["clnrm.step", "last"] is True
     assert incomplete["clnrm.step", "first"] is None
     result.stdout.fnmatch_lines(["clnrm: 2 spans were still running when their worker died"])
+    (killed,) = (each for each in project.report()["scenarios"] if each["name"] == "killed")
+    (span,) = (span for span in spans if attributes(span).get("clnrm.scenario.name") == "killed")
+    assert killed["worker"].startswith("gw")
+    assert (killed["file"], killed["line"], killed["priority"]) == ("killed.clnrm.toml", 2, "normal")
+    began_s, took_ns = int(span["startTimeUnixNano"]) / 1e9, int(span["endTimeUnixNano"])
+    assert datetime.fromisoformat(killed["started"]).timestamp() == pytest.approx(began_s, abs=1e-4)
+    assert killed["duration_s"] == pytest.approx(took_ns / 1e9 - began_s, abs=1e-4)
+    assert killed["duration_s"] > 0
+    of_killed = [each for each in everything if each["name"] == "work"]
+    assert len(of_killed) == killed["spans"]["workload"]
+    under = [each for each in spans if each.get("parentSpanId") == span["spanId"]]
+    assert killed["spans"]["runner"] == len(under) + 1
 
 
 @pytest.mark.parametrize("end", ["-x", "interrupt"])
@@ -215,16 +233,133 @@ def test_plugins_get_the_spans_of_the_run(each_mode: Project) -> None:
     assert len([line for line in lines if line.startswith("[")]) == 1
 
 
+FIXTURE = f"""
+import pytest
+
+def test_a(clnrm):
+    with clnrm.container("box", name="api") as box:
+        said = box.run("echo $TRACEPARENT; exit 3").stdout.strip()
+        assert box.run("echo $TRACEPARENT", env={{"TRACEPARENT": "mine"}}).stdout == "mine\\n"
+        assert box.run(["sleep", "60"], timeout="100ms").timed_out
+        assert box.run(["{sys.executable}", "-S", "POST"]).exit_code == 0
+        (work,) = clnrm.spans(count=1)
+    open("said", "w").write(said)
+    assert work.name == "work"
+
+def test_b(clnrm):
+    with clnrm.container("box", env={{"TRACEPARENT": "ours"}}) as box:
+        assert box.run("echo $TRACEPARENT").stdout == "ours\\n"
+    raise ValueError("it broke")
+
+def test_c(clnrm):
+    pytest.skip("not today")
+"""
+
+
 def test_spans_of_tests_with_the_fixture_are_merged(each_mode: Project) -> None:
-    """A run of Python tests that use the fixture ``clnrm`` leaves a trace too."""
-    each_mode.write(
-        "test_a.py", "def test_a(clnrm):\n    with clnrm.container('box') as box:\n        box.run('true')\n"
-    )
-    each_mode.run("--clnrm-report", "out").assert_outcomes(passed=1)
-    spans = trace(each_mode)
+    """A Python test with the fixture ``clnrm`` leaves what a scenario leaves, a step for each command."""
+    post = each_mode.write("post.py", POST)
+    each_mode.write("test_a.py", FIXTURE.replace("POST", str(post)))
+    each_mode.run("--clnrm-report", "out").assert_outcomes(passed=1, failed=1, skipped=1)
+    everything = trace(each_mode)
+    spans = [span for span in everything if span["name"] != "work"]
+    assert len(spans) == len(everything) - 1
     check_whole(spans)
-    (test,) = (attributes(span) for span in spans if span["name"] == "clnrm.scenario")
-    assert test == {"test.case.name": "test_a.py::test_a"}
+    tests = {attributes(span)["test.case.name"]: span for span in spans if span["name"] == "clnrm.scenario"}
+    about = {
+        "code.file.path": "test_a.py",
+        "clnrm.priority": "normal",
+        "test.case.result.status": "pass",
+    }
+    first = tests["test_a.py::test_a"]
+    assert attributes(first) == {
+        **about,
+        "test.case.name": "test_a.py::test_a",
+        "clnrm.scenario.name": "test_a",
+        "code.line.number": "4",
+    }
+    second = tests["test_a.py::test_b"]
+    assert attributes(second)["test.case.result.status"] == "fail"
+    assert second["status"] == {"code": 2, "message": "ValueError: it broke"}
+    assert "test.case.result.status" not in attributes(tests["test_a.py::test_c"])
+    ours = [span for span in spans if span.get("parentSpanId") == first["spanId"]]
+    assert {span["name"] for span in ours} >= {"clnrm.image.pull", "clnrm.container.create"}
+    steps = [span for span in ours if span["name"] == "clnrm.step"]
+    exits = [(attributes(step)["clnrm.service"], attributes(step).get("process.exit.code")) for step in steps]
+    assert exits == [("api", "3"), ("api", "0"), ("api", None), ("api", "0")]
+    assert attributes(steps[0])["clnrm.step.name"] == "echo $TRACEPARENT; exit 3"
+    assert (each_mode.pytester.path / "said").read_text().split("-")[2] == steps[0]["spanId"]
+    assert steps[2]["status"] == {"code": 2, "message": "timed out after 0.1 s"}
+    assert attributes(steps[2])["error.type"] == "timeout"
+
+
+def test_what_keeps_spans_from_a_test_is_said(each_mode: Project) -> None:
+    """Where no span can arrive, ``clnrm.spans(count=1)`` warns at once, with what to do; so does gRPC."""
+    each_mode.write(
+        "test_a.py",
+        """
+        def test_none(clnrm):
+            with clnrm.container("box", network="none"):
+                assert clnrm.spans(count=1, timeout="20s") == ()
+
+        def test_grpc(clnrm):
+            with clnrm.container("box", env={"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}):
+                pass
+        """.replace("\n        ", "\n"),
+    )
+    result = each_mode.run()
+    result.assert_outcomes(passed=2, warnings=2)
+    said = (
+        (
+            "test_a.py::test_none: spans are asked for, but no container here has had a network to export "
+            'them over: take network="none" away, or ask for them once there is a container'
+        ),
+        (
+            "test_a.py::test_grpc: container 'container1': OTEL_EXPORTER_OTLP_PROTOCOL=grpc: spans are "
+            "received over OTLP/HTTP only*"
+        ),
+    )
+    for each in said:
+        result.stdout.fnmatch_lines([f"*ScenarioWarning: {each}"])
+
+
+@pytest.mark.parametrize("off", ["remote", "off"])
+def test_spans_that_cannot_arrive_at_all(project: Project, monkeypatch: pytest.MonkeyPatch, off: str) -> None:
+    """With an engine elsewhere, and with spans off, a scenario fails and a test is warned: both say why."""
+    if off == "remote":
+        monkeypatch.setenv("FAKE_REMOTE", "1")
+    options = ["--clnrm-spans", "off"] if off == "off" else []
+    project.write(
+        "test_a.py",
+        "def test_a(clnrm):\n    with clnrm.container('box'):\n"
+        "        assert not clnrm.spans(count=1, timeout='20s')\n",
+    )
+    project.write(
+        "b.clnrm.toml", HELLO.format(name="b", run="true") + '[[expect.span]]\nselect = { name = "a" }\n'
+    )
+    result = project.run(*options)
+    result.assert_outcomes(passed=1, failed=1, warnings=1)
+    why = {
+        "remote": "containers of the engine at fake:// cannot reach this process: it is remote or rootless; "
+        "run pytest on the engine's host, with a rootful engine",
+        "off": "they are off (--clnrm-spans on)",
+    }[off]
+    lines = result.outlines
+    assert any(line.endswith(f"test_a.py::test_a: spans are asked for, but {why}") for line in lines), lines
+    assert f"spans are expected, but {why}" in lines
+
+
+def test_spans_of_a_test_that_are_rejected_are_said(project: Project) -> None:
+    """What the receiver does not take of a test's programs is a warning, as it is a scenario's note."""
+    post = project.write("post.py", POST.replace('"b7ad6b7169203331"', '"b7"'))
+    project.write(
+        "test_a.py",
+        f"def test_a(clnrm):\n    with clnrm.container('box') as box:\n"
+        f"        assert box.run(['{sys.executable}', '-S', '{post}']).exit_code == 0\n",
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*ScenarioWarning: test_a.py::test_a: 1 spans were rejected: a span's id *"])
 
 
 def test_without_spans_nothing_of_opentelemetry_is_imported(each_mode: Project) -> None:
@@ -272,6 +407,71 @@ def test_a_disabled_sdk_is_said(project: Project, monkeypatch: pytest.MonkeyPatc
     result.stdout.fnmatch_lines(["clnrm: OTEL_SDK_DISABLED=true switches the OpenTelemetry SDK off*"])
 
 
+def test_what_a_file_sets_wins(project: Project) -> None:
+    """A service, or a step, with a TRACEPARENT of its own has that one; others have their step's."""
+    text = """
+        [service.plain]
+        image = "box"
+        [service.own]
+        image = "box"
+        env = { TRACEPARENT = "the service's" }
+        [[step]]
+        name = "a"
+        service = "own"
+        run = "echo $TRACEPARENT"
+        expect.stdout.equals = "the service's"
+        [[step]]
+        name = "b"
+        service = "own"
+        run = "echo $TRACEPARENT"
+        env = { TRACEPARENT = "the step's" }
+        expect.stdout.equals = "the step's"
+        [[step]]
+        name = "c"
+        service = "plain"
+        run = "echo $TRACEPARENT"
+        expect.stdout.regex = "^00-[0-9a-f]{32}-[0-9a-f]{16}-01$"
+        """
+    project.write("a.clnrm.toml", text.replace("\n        ", "\n"))
+    project.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("mode", ["n2", "n2-load"])
+def test_the_span_of_a_wait_tells_for_what(make_project: Any, mode: str) -> None:
+    """A scenario, and a test, that had to wait says what it was to reserve and at which place it began."""
+    project = make_project("n2")
+    hello(project, "one", "two", run="sleep 0.5")
+    project.write(
+        "test_a.py", "def test_a(clnrm):\n    with clnrm.container('box') as box:\n        box.run('true')\n"
+    )
+    options = ["--dist", "load"] if mode == "n2-load" else []
+    result = project.run("--clnrm-max-containers", "1", "--clnrm-report", "out", *options)
+    result.assert_outcomes(passed=3)
+    waits = [attributes(span) for span in trace(project) if span["name"] == "clnrm.slot.wait"]
+    assert len(waits) == 3
+    demand = {
+        "clnrm.demand.containers": "1",
+        "clnrm.demand.memory_bytes": str(512 << 20),
+        "clnrm.demand.cpus": 1.0,
+        "clnrm.demand.gpus": "0",
+    }
+    for wait in waits:
+        assert wait.items() >= demand.items()
+        assert wait.keys() <= {*demand, "clnrm.queue.position"}
+    assert "1" in [wait.get("clnrm.queue.position") for wait in waits]
+
+
+def test_the_span_of_an_image_names_what_is_used(project: Project) -> None:
+    """Where ``--clnrm-image-map`` puts another image in place, the span has that one; else the default."""
+    hello(project, "one")
+    project.run("--clnrm-report", "out").assert_outcomes(passed=1)
+    images = [attributes(span) for span in trace(project) if span["name"] == "clnrm.image.pull"]
+    assert images == [{"container.image.name": "alpine:latest"}]
+    project.run("--clnrm-report", "out", "--clnrm-image-map", "*=other:1").assert_outcomes(passed=1)
+    images = [attributes(span) for span in trace(project) if span["name"] == "clnrm.image.pull"]
+    assert images == [{"container.image.name": "other:1"}]
+
+
 class _Collector(http.server.BaseHTTPRequestHandler):
     """A collector that keeps what is posted to it."""
 
@@ -301,6 +501,20 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
         thread.join()
 
 
+def received(folder: Path, text: str) -> list[Span]:
+    """Return what a receiver, which refuses what is no valid span, takes of OTLP/JSON."""
+    receiver = Receiver(folder, "other", addresses=["127.0.0.1"])
+    try:
+        inbox = receiver.open("all")
+        url = f"http://127.0.0.1:{receiver.port}{inbox.endpoint_path}/v1/traces"
+        request = urllib.request.Request(url, text.encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 -- our own
+            assert json.loads(answer.read()) == {}
+        return inbox.spans()
+    finally:
+        receiver.close()
+
+
 def test_collectors_and_their_parser_take_the_trace(
     each_mode: Project, collector: tuple[str, list[bytes]]
 ) -> None:
@@ -324,6 +538,7 @@ def test_collectors_and_their_parser_take_the_trace(
     in_file = names(Parse(text, ExportTraceServiceRequest()))
     assert in_file == sorted(span["name"] for span in trace(each_mode))
     assert "work" in in_file
+    assert sorted(span.name for span in received(each_mode.pytester.path, text)) == in_file
     forwarded = ExportTraceServiceRequest()
     for body in bodies:
         forwarded.MergeFromString(gzip.decompress(body))

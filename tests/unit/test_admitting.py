@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pytest_clnrm import admitting
 from pytest_clnrm.admission.demand import Budget, Demand
 from pytest_clnrm.admission.folder import open_folder
 from pytest_clnrm.admission.ledger import Ledger
@@ -91,7 +92,31 @@ def test_one_at_a_time(gate: LedgerGate) -> None:
     assert first is not None
     assert gate.try_admit(1, 1, ONE) is None
     gate.release(first)
-    assert gate.try_admit(1, 1, ONE) is not None
+    second = gate.try_admit(1, 1, ONE)
+    assert second is not None
+    assert (first.position, second.position) == (0, 1)
+
+
+def test_the_place_at_which_a_wait_begins(
+    parts: Any, gate: LedgerGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reserves for itself learns its place among all waiters; who need not wait has none."""
+    first = gate.try_admit(0, 1, ONE)
+    assert first is not None
+    assert gate.try_admit(1, 0, ONE) is None
+    freed: list[object] = []
+
+    def free(*_: object) -> None:
+        if not freed:
+            gate.release(first)
+            freed.append(gate.try_admit(1, 0, ONE))
+            gate.release(freed[0])  # type: ignore[arg-type]
+
+    monkeypatch.setattr(admitting, "_note_wait", free)
+    with reserving(parts, ONE, priority=1, index=5, label="other") as admission:
+        assert admission.position == 2
+    with reserving(parts, ONE, priority=1, index=6, label="other") as admission:
+        assert admission.position == 0
 
 
 def test_wakes_the_queue_when_there_is_room(parts: Any) -> None:

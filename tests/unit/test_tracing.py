@@ -39,7 +39,7 @@ def test_ours_and_the_programs(tracing: Tracing, tmp_path: Path) -> None:
     """A span of ours is there when it ends, a program's when it arrives, and both in the merged trace."""
     trace = tracing.scenario("a.toml::a", {"clnrm.priority": "high"})
     with trace.span("clnrm.step", {"clnrm.step.name": "one", "none": None}, kind="client") as span:
-        env = trace.enter_step("one", span.traceparent, given={"A": "b"}, own={"A": "own"})
+        env = trace.enter_step("one", span.traceparent, given={"A": "b"}, made_with={}, own={"A": "own"})
         assert env == {"A": "own", "TRACEPARENT": span.traceparent}
         post(trace.environment("box", "127.0.0.1", {}))
         span.fail("it failed", "failed")
@@ -73,7 +73,7 @@ def test_secrets_are_recorded_masked_and_judged_as_they_are(tracing: Tracing, tm
     """What is judged has the real value; attributes, messages and names of steps in the files have none."""
     trace = tracing.scenario("a", {}, redact=lambda text: text.replace("hunter2", "***"))
     with trace.span("clnrm.step", {"clnrm.step.name": "say hunter2"}) as span:
-        trace.enter_step("say hunter2", span.traceparent, given={}, own={})
+        trace.enter_step("say hunter2", span.traceparent, given={}, made_with={}, own={})
         span.set("more", "hunter2")
         span.fail("no hunter2")
     post(trace.environment("box", "127.0.0.1", {}))
@@ -128,7 +128,7 @@ def test_off_nothing_is_recorded() -> None:
     tracing = Tracing(None, "gw0", "")
     trace = tracing.scenario("a", {})
     with trace.span("clnrm.step") as span:
-        assert trace.enter_step("a", span.traceparent, given={"A": "b"}, own={"C": "d"}) == {
+        assert trace.enter_step("a", span.traceparent, given={"A": "b"}, made_with={}, own={"C": "d"}) == {
             "A": "b",
             "C": "d",
         }

@@ -63,7 +63,7 @@ class FakeGate:
         if sum(self.held.values()) + demand["slots"] > self.cap:
             return None
         self.held[f"lease-{index}"] = demand["slots"]
-        return Admission(f"lease-{index}", 0.5)
+        return Admission(f"lease-{index}", 0.5, position=7)
 
     def release(self, admission: Admission) -> None:
         """Give back."""

@@ -71,13 +71,13 @@ def test_local_admission_holds_during_the_protocol() -> None:
     @contextmanager
     def admit(item: pytest.Item) -> Iterator[Admission]:
         del item
-        yield Admission("lease", 2.0)
+        yield Admission("lease", 2.0, position=3)
         log.append("released")
 
     item = make_item()
     protocol = LocalAdmission(admit).pytest_runtest_protocol(item)
     next(protocol)
-    assert item.stash[TICKET] == Ticket("lease", 2.0)
+    assert item.stash[TICKET] == Ticket("lease", 2.0, position=3)
     assert log == []
     with pytest.raises(StopIteration) as stopped:
         protocol.send("ran")

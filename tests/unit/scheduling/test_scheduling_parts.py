@@ -64,9 +64,9 @@ def test_facts_that_cannot_be_read(tmp_path: Path, text: str | None, message: st
 def test_ticket_is_taken_once(tmp_path: Path) -> None:
     """The last ticket of an item is taken, once."""
     put_ticket(tmp_path, 3, Ticket("first"))
-    put_ticket(tmp_path, 3, Ticket("second", 1.5))
+    put_ticket(tmp_path, 3, Ticket("second", 1.5, position=2))
     assert take_ticket(tmp_path, 4) is None
-    assert take_ticket(tmp_path, 3) == Ticket("second", 1.5)
+    assert take_ticket(tmp_path, 3) == Ticket("second", 1.5, position=2)
     assert take_ticket(tmp_path, 3) is None
     assert not any(tmp_path.iterdir())
 

@@ -45,7 +45,7 @@ def test_one_scenario_at_a_time(make: Make, tmp_path: Path) -> None:
     """Each worker gets one item with a demand, its ticket lies ready, and nothing is prefetched."""
     scheduling, (one, two), gate = make("a1! b1! c1! d1! e1! f1!")
     assert (one.take(), two.take()) == ([0, KEEP], [1, KEEP])
-    assert take_ticket(tmp_path, 0) == Ticket("lease-0", 0.5)
+    assert take_ticket(tmp_path, 0) == Ticket("lease-0", 0.5, position=7)
     scheduling.mark_test_complete(two, 1, 0.1)
     assert (one.take(), two.take()) == ([], [2, KEEP])
     assert gate.held == {"lease-0": 1, "lease-2": 1}
