@@ -107,17 +107,16 @@ def _verify_ours(path: Path) -> None:
 def _ledger_id(path: Path) -> str:
     file = path / _ID_FILE
     draft = path / f"{_ID_FILE}.{secrets.token_hex(4)}"
-    try:
+    if file.exists():
         return _read_id(file)
-    except FileNotFoundError:
-        draft.write_text(secrets.token_hex(8), encoding="ascii")
     try:
+        draft.write_text(secrets.token_hex(8), encoding="ascii")
         # A link appears whole or not at all, and never replaces the id that another process made meanwhile.
         os.link(draft, file)
     except FileExistsError:
         pass
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
     return _read_id(file)
 
 
