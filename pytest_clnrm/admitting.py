@@ -50,11 +50,13 @@ def reserving(
     index: int,
     label: str,
     specification: str | None = None,
+    free: Callable[[], None] = lambda: None,
 ) -> Iterator[Admission]:
     """Wait for a reservation in this process, and give it back at the end.
 
     :param specification: of its containers; idle ones of the same are used again.
-
+    :param free: called when it has to wait while fixtures of this process hold something; ends those that may
+        be ended.
     :raises AdmissionError: if it will never be granted.
     """
     from pytest_clnrm.admission.demand import Demand
@@ -72,6 +74,7 @@ def reserving(
                 index=index,
                 label=label,
                 takes=wanted,
+                free=free,
             )
     if ledger is None:
         yield Admission(lease=WITHOUT_LEASE)
@@ -118,9 +121,22 @@ def _reserve(
     index: int,
     label: str,
     takes: tuple[str, ...] = (),
+    free: Callable[[], None] | None = None,
 ) -> Lease:
-    """Wait for a reservation, for all to see."""
+    """Wait for a reservation, for all to see.
+
+    :param free: ends fixtures of this process that hold something, if the reservation does not come at once.
+    :raises DemandTooLargeError: if what stays leaves no room for it.
+    """
+    from pytest_clnrm.admission.demand import check_possible, total
+
     with runtime.board.during("slot"):
+        if free is not None and runtime.held:
+            lease = ledger.try_reserve(demand, priority=priority, index=index, label=label, takes=takes)
+            if lease is not None:
+                return lease
+            free()
+            check_possible(total([*runtime.held, demand]), runtime.budget())
         return ledger.reserve(
             demand,
             priority=priority,
@@ -165,6 +181,7 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
     :raises EngineError: if no engine can be used, or it does not tell what runs on it.
     """
     from pytest_clnrm.admission.demand import Demand, check_possible, total
+    from pytest_clnrm.admission.policy import OF_FIXTURE
 
     ledger, settings = _ledger(runtime) or runtime.ledger(), runtime.settings
     current = runtime.current() if runtime.current else None
@@ -182,7 +199,7 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
         demand,
         priority=current.priority if current else settings.priority,
         index=current.index if current else 0,
-        label="clnrm_factory",
+        label=OF_FIXTURE,
     )
     runtime.held.append(demand)
     try:
@@ -244,6 +261,7 @@ class LedgerGate:
         self, index: int, priority: int, demand: Mapping[str, Any], wanted: tuple[str, ...]
     ) -> Admission | None:
         from pytest_clnrm.admission.demand import Demand
+        from pytest_clnrm.admission.policy import item_label
 
         ledger = _ledger(self._runtime)
         if ledger is None:
@@ -251,7 +269,7 @@ class LedgerGate:
         ticket = self._tickets.get(index)
         if ticket is None:
             ticket = ledger.enqueue(
-                Demand(**demand), priority=priority, index=index, label=f"item {index}", takes=wanted
+                Demand(**demand), priority=priority, index=index, label=item_label(index), takes=wanted
             )
             self._tickets[index] = ticket
             self._watch(ledger)

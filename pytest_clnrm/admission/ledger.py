@@ -72,7 +72,6 @@ class Ledger:
         What dead owners left is purged and the engine asked what it holds, where the ledger can do so.
 
         :param started_s: when the run began, by the ledger's clock; the first process of the run decides.
-
         :raises LedgerError: if the ledger cannot be used.
         """
         self._me.join(run, self._budget, started_s)
@@ -141,12 +140,14 @@ class Ledger:
             wakeup.close()
         return lease
 
-    def try_reserve(self, demand: Demand, *, priority: int, index: int, label: str = "") -> Lease | None:
+    def try_reserve(
+        self, demand: Demand, *, priority: int, index: int, label: str = "", takes: tuple[str, ...] = ()
+    ) -> Lease | None:
         """Return a lease if *demand* can be granted now and nobody before it waits; else None.
 
         :raises DemandTooLargeError: if the run's budget can never hold it.
         """
-        return self._claim(self._ticket(demand, priority, index, label), None)
+        return self._claim(self._ticket(demand, priority, index, label, takes), None)
 
     def enqueue(
         self, demand: Demand, *, priority: int, index: int, label: str = "", takes: tuple[str, ...] = ()
@@ -357,6 +358,7 @@ class Ledger:
                 # Listening begins before the waiter can be seen: no wake-up is missed.
                 wakeup.listen()
                 draft.state = state
+                policy.check_hope(state, ticket.id)
             else:
                 draft.state = living
         if self._me.rebuilt:

@@ -74,6 +74,21 @@ def test_id_that_another_process_made_first_wins(tmp_path: Path, monkeypatch: py
     assert open_folder(tmp_path / "ledger", {}).ledger_id == "first"
 
 
+def test_id_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is told, no half-written id stays, and with room again there is one."""
+
+    def fails(path: Path, *_: object, **__: object) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", fails)
+        with pytest.raises(LedgerError, match="No space left on device; make room"):
+            open_folder(tmp_path, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["locks"]
+    assert len(open_folder(tmp_path, {}).ledger_id) == 16
+
+
 def test_damaged_id_is_an_error(tmp_path: Path) -> None:
     """An empty id would make all containers look like ours."""
     (tmp_path / "ledger-id").write_text("")
