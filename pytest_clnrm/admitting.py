@@ -252,7 +252,7 @@ class LedgerGate:
             with _as_admission_errors():
                 return self._ask(index, priority, demand, self._idle.wanted(worker, specification))
         except AdmissionError:
-            self._forget(index)
+            self.give_up(index)
             raise
         finally:
             self._asked.set()
@@ -289,7 +289,30 @@ class LedgerGate:
         limit_s = self._runtime.settings.slot_timeout_s
         return math.inf if limit_s is None else ticket.since_s + limit_s - time.monotonic()
 
-    def _forget(self, index: int) -> None:
+    def why_stuck(self, index: int) -> str:
+        """Return what an item wants and fixtures hold, if that is more than the run may hold; else ""."""
+        from pytest_clnrm.admission.demand import total
+
+        ticket, taken = self._tickets.get(index), None
+        with suppress(ClnrmError):
+            taken = self._runtime.ledger().snapshot()
+        if ticket is None or taken is None:
+            return ""
+        run = self._runtime.session_id
+        held = total(
+            each.demand
+            for each in taken.leases
+            if each.run == run and not each.kept and each.lease not in self._leases
+        )
+        names = self._runtime.budget().exceeded_by(held + ticket.demand)
+        if not names:
+            return ""
+        return (
+            f"{ticket.demand.describe()} demanded, but fixtures of session scope hold {held.describe()}, "
+            f"and {self._runtime.budget().describe(names)} allowed: allow more"
+        )
+
+    def give_up(self, index: int) -> None:
         """Take an item out of the ledger's queue, which nobody behind it could pass."""
         ticket = self._tickets.pop(index, None)
         if ticket is None:

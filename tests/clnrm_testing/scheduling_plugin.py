@@ -61,6 +61,15 @@ class MemoryGate:
         self.held[lease] = slots
         return Admission(lease, time.monotonic() - since)
 
+    def why_stuck(self, index: int) -> str:
+        """Say that nothing is."""
+        del index
+        return ""
+
+    def give_up(self, index: int) -> None:
+        """Forget."""
+        del self.since[index]
+
     def release(self, admission: Admission) -> None:
         """Give back."""
         del self.held[admission.lease]

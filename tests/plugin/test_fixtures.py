@@ -197,6 +197,43 @@ def test_an_unpublished_port_is_an_error(project: Project) -> None:
     )
 
 
+SESSION = """
+import pathlib, pytest, time
+
+@pytest.fixture(scope="session")
+def db(clnrm_factory):
+    with clnrm_factory.container("db") as box:
+        yield box
+
+@pytest.mark.clnrm_priority("high")
+@pytest.mark.parametrize("number", range(2))
+def test_it(db, number):
+    pathlib.Path(f"here-{number}").touch()
+    deadline_s = time.monotonic() + 60
+    while WORKERS > len(list(pathlib.Path().glob("here-*"))) and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_session_fixtures_that_hold_all_slots(make_project: Callable[[str], Project], workers: int) -> None:
+    """Of two workers that hold all slots one ends, so that a scenario gets one; with one it fails at once."""
+    project = make_project("n2")
+    project.mode = ("-n", str(workers))
+    project.write("test_it.py", SESSION.replace("WORKERS", str(workers)))
+    project.write("a.clnrm.toml", '[[step]]\nname = "s"\nrun = "true"\n')
+    project.write("test_plain.py", "def test_plain(): pass\n")
+    result = project.run("--clnrm-max-containers", str(workers))
+    if workers > 1:
+        result.assert_outcomes(passed=4)
+    else:
+        result.assert_outcomes(passed=3, errors=1)
+        result.stdout.fnmatch_lines(
+            ["1 container, * demanded, but fixtures of session scope hold 1 container*"]
+        )
+    assert len(project.events("remove")) == len(project.events("create"))
+
+
 ELSEWHERE = {
     "no-xdist": ("no-xdist", ()),
     "n0": ("n0", ()),
