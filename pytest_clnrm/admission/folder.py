@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pytest_clnrm.errors import LedgerError
 
-__all__ = ["Folder", "default_path", "open_folder", "unusable"]
+__all__ = ["Folder", "default_path", "open_folder", "unusable", "was_opened"]
 
 _ID_FILE = "ledger-id"
 
@@ -81,6 +81,11 @@ def open_folder(configured: Path | None, environ: Mapping[str, str]) -> Folder:
         return Folder(path=path, ledger_id=_ledger_id(path))
     except OSError as error:
         raise unusable(path, error) from error
+
+
+def was_opened(path: Path) -> bool:
+    """Tell whether *path* has been opened before: opening it again makes nothing."""
+    return (path / _ID_FILE).exists()
 
 
 def unusable(path: Path, error: OSError) -> LedgerError:
