@@ -299,11 +299,9 @@ class LedgerGate:
         if ticket is None or taken is None:
             return ""
         run = self._runtime.session_id
-        held = total(
-            each.demand
-            for each in taken.leases
-            if each.run == run and not each.kept and each.lease not in self._leases
-        )
+        # What is kept or idle is no fixture's.
+        theirs = [each for each in taken.leases if not each.kept and each.idle_since_s is None]
+        held = total(each.demand for each in theirs if each.run == run and each.lease not in self._leases)
         names = self._runtime.budget().exceeded_by(held + ticket.demand)
         if not names:
             return ""

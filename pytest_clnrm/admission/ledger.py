@@ -121,7 +121,6 @@ class Ledger:
         :param takes: ids of idle leases of this run whose room it takes before any other's.
         :param timeout_s: give up after that long; None to wait as long as it takes.
         :param on_wait: called when the waiting begins, and whenever it goes on after a look.
-
         :raises DemandTooLargeError: at once, if the run's budget can never hold it.
         :raises SlotTimeoutError: after *timeout_s*.
         :raises LedgerError: if the ledger cannot be used.
@@ -306,9 +305,7 @@ class Ledger:
     def snapshot(self) -> Snapshot | None:
         """Return the ledger as it was last written, None before the first write; waits for no lock."""
         state = self._store.read()
-        if state is None:
-            return None
-        return snapshot_of(state, self.id, self._clock.monotonic())
+        return None if state is None else snapshot_of(state, self.id, self._clock.monotonic())
 
     # -- helpers
 
@@ -351,7 +348,9 @@ class Ledger:
             living = self._store.without_dead(draft.state) if draft.state.waiters else draft.state
             buried = living != draft.state
             state = self._with_waiter(living, ticket, wakeup)
-            given = policy.grant(state, ticket.id)
+            lost = self._me.rebuilt and self._engine_load is not None
+            given = None if lost else policy.grant(state, ticket.id)
+            draft.state = living
             if given is not None:
                 draft.state = policy.applied(state, given, self._clock.monotonic())
             elif wakeup is not None:
@@ -359,10 +358,10 @@ class Ledger:
                 wakeup.listen()
                 draft.state = state
                 policy.check_hope(state, ticket.id)
-            else:
-                draft.state = living
-        if self._me.rebuilt:
+        if lost:
+            # Nothing is granted before the engine has shown what the rebuilt state may lack.
             self.reconcile()
+            return self._claim(ticket, wakeup)
         if buried:
             # What the dead held up may be the turn of others too.
             self._me.ring(draft.state)

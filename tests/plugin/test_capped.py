@@ -215,6 +215,8 @@ def test_slot_timeout(make_project: Callable[[str], Project], way: str) -> None:
 
 
 TOO_LARGE = {
+    # 80 % of the engine's 16 GiB.
+    "memory by default": ((), "13.0 GiB memory demanded, 12.8 GiB memory allowed", "--clnrm-memory-budget"),
     "memory": (
         ("--clnrm-memory-budget", "100"),
         "512.0 MiB memory demanded, 100.0 MiB memory allowed",
@@ -228,7 +230,7 @@ TOO_LARGE = {
 @pytest.mark.parametrize("what", list(TOO_LARGE))
 def test_more_than_the_budget(each_mode: Project, what: str) -> None:
     """A demand that the budget can never hold is an error at once, with both numbers and the option."""
-    limits = "[limits]\ngpus = 2\n" if what == "gpu" else ""
+    limits = {"gpu": "[limits]\ngpus = 2\n", "memory by default": '[limits]\nmemory = "13g"\n'}.get(what, "")
     each_mode.write("a.clnrm.toml", limits + scenario("a", "true"))
     each_mode.write("test_plain.py", "def test_plain(): pass\n")
     args, numbers, option = TOO_LARGE[what]

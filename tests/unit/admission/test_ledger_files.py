@@ -244,6 +244,19 @@ def test_engine_is_asked_after_a_rebuild(folder: Folder, ledger: Open) -> None:
     assert len(asked) == 1
 
 
+def test_nothing_is_granted_before_the_engine_is_asked(folder: Folder, ledger: Open) -> None:
+    """After a rebuild, what only the engine knows to be there counts before the next grant."""
+    one = ledger("a", containers=1, engine_load=list)
+    found = [Found(ledger=one.id, owner="dead", demand=ONE)]
+    one._engine_load = lambda: found
+    state_file(folder).write_text("{")
+    assert one.try_reserve(ONE, priority=1, index=0) is None
+    assert held(one) == ["stray-dead"]
+    found.clear()
+    one.reconcile()
+    assert one.try_reserve(ONE, priority=1, index=0) is not None
+
+
 @pytest.mark.parametrize("content", ['{"name": "something"}', "[]", "5"])
 def test_foreign_file_is_left_alone(folder: Folder, ledger: Open, content: str) -> None:
     """JSON that is not ours is an error, not overwritten."""
