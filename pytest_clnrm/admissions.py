@@ -192,7 +192,7 @@ class Admissions:
         self._gate = LedgerGate(self.runtime, wake)
         return self._gate
 
-    def _admit(self, item: pytest.Item) -> AbstractContextManager[Admission | None]:
+    def _admit(self, item: pytest.Item, free: Callable[[], None]) -> AbstractContextManager[Admission | None]:
         demand = self._demand_of(item)
         if demand is None:
             return nullcontext()
@@ -205,6 +205,7 @@ class Admissions:
             index=item.session.items.index(item),
             label=item.nodeid,
             specification=_specification_of(item),
+            free=free,
         )
 
 

@@ -50,11 +50,13 @@ def reserving(
     index: int,
     label: str,
     specification: str | None = None,
+    free: Callable[[], None] = lambda: None,
 ) -> Iterator[Admission]:
     """Wait for a reservation in this process, and give it back at the end.
 
     :param specification: of its containers; idle ones of the same are used again.
-
+    :param free: called when it has to wait while fixtures of this process hold something; ends those that may
+        be ended.
     :raises AdmissionError: if it will never be granted.
     """
     from pytest_clnrm.admission.demand import Demand
@@ -72,6 +74,7 @@ def reserving(
                 index=index,
                 label=label,
                 takes=wanted,
+                free=free,
             )
     if ledger is None:
         yield Admission(lease=WITHOUT_LEASE)
@@ -124,8 +127,15 @@ def _reserve(
     index: int,
     label: str,
     takes: tuple[str, ...] = (),
+    free: Callable[[], None] | None = None,
 ) -> tuple[Lease, int]:
-    """Wait for a reservation, for all to see, and return it with the place at which its wait began."""
+    """Wait for a reservation, for all to see, and return it with the place at which its wait began.
+
+    :param free: ends fixtures of this process that hold something, if the reservation does not come at once.
+    :raises DemandTooLargeError: if what stays leaves no room for it.
+    """
+    from pytest_clnrm.admission.demand import check_possible, total
+
     places: list[int] = []
 
     def note(waiting: Waiting) -> None:
@@ -133,6 +143,12 @@ def _reserve(
         _note_wait(runtime, waiting)
 
     with runtime.board.during("slot"):
+        if free is not None and runtime.held:
+            at_once = ledger.try_reserve(demand, priority=priority, index=index, label=label, takes=takes)
+            if at_once is not None:
+                return at_once, 0
+            free()
+            check_possible(total([*runtime.held, demand]), runtime.budget())
         lease = ledger.reserve(
             demand,
             priority=priority,
@@ -178,6 +194,7 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
     :raises EngineError: if no engine can be used, or it does not tell what runs on it.
     """
     from pytest_clnrm.admission.demand import Demand, check_possible, total
+    from pytest_clnrm.admission.policy import OF_FIXTURE
 
     ledger, settings = _ledger(runtime) or runtime.ledger(), runtime.settings
     current = runtime.current() if runtime.current else None
@@ -195,7 +212,7 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
         demand,
         priority=current.priority if current else settings.priority,
         index=current.index if current else 0,
-        label="clnrm_factory",
+        label=OF_FIXTURE,
     )
     runtime.held.append(demand)
     try:
@@ -249,7 +266,7 @@ class LedgerGate:
             with _as_admission_errors():
                 return self._ask(index, priority, demand, self._idle.wanted(worker, specification))
         except AdmissionError:
-            self._forget(index)
+            self.give_up(index)
             raise
         finally:
             self._asked.set()
@@ -258,6 +275,7 @@ class LedgerGate:
         self, index: int, priority: int, demand: Mapping[str, Any], wanted: tuple[str, ...]
     ) -> Admission | None:
         from pytest_clnrm.admission.demand import Demand
+        from pytest_clnrm.admission.policy import item_label
 
         ledger = _ledger(self._runtime)
         if ledger is None:
@@ -265,7 +283,7 @@ class LedgerGate:
         ticket = self._tickets.get(index)
         if ticket is None:
             ticket = ledger.enqueue(
-                Demand(**demand), priority=priority, index=index, label=f"item {index}", takes=wanted
+                Demand(**demand), priority=priority, index=index, label=item_label(index), takes=wanted
             )
             self._tickets[index] = ticket
             self._watch(ledger)
@@ -293,7 +311,28 @@ class LedgerGate:
         limit_s = self._runtime.settings.slot_timeout_s
         return math.inf if limit_s is None else ticket.since_s + limit_s - time.monotonic()
 
-    def _forget(self, index: int) -> None:
+    def why_stuck(self, index: int) -> str:
+        """Return what an item wants and fixtures hold, if that is more than the run may hold; else ""."""
+        from pytest_clnrm.admission.demand import total
+
+        ticket, taken = self._tickets.get(index), None
+        with suppress(ClnrmError):
+            taken = self._runtime.ledger().snapshot()
+        if ticket is None or taken is None:
+            return ""
+        run = self._runtime.session_id
+        # What is kept or idle is no fixture's.
+        theirs = [each for each in taken.leases if not each.kept and each.idle_since_s is None]
+        held = total(each.demand for each in theirs if each.run == run and each.lease not in self._leases)
+        names = self._runtime.budget().exceeded_by(held + ticket.demand)
+        if not names:
+            return ""
+        return (
+            f"{ticket.demand.describe()} demanded, but fixtures of session scope hold {held.describe()}, "
+            f"and {self._runtime.budget().describe(names)} allowed: allow more"
+        )
+
+    def give_up(self, index: int) -> None:
         """Take an item out of the ledger's queue, which nobody behind it could pass."""
         ticket = self._tickets.pop(index, None)
         self._positions.pop(index, None)

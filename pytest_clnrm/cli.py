@@ -147,16 +147,16 @@ def _watch(folder: Folder | None) -> None:
 
 
 def _folder(configured: Path | None) -> Folder | None:
-    """Return the ledger's folder, None where nobody has made the usual one: who looks makes nothing.
+    """Return the ledger's folder, None where no run has used it yet: who looks makes nothing.
 
     :raises LedgerError: if it cannot be used, or was named and is not there.
     """
-    from pytest_clnrm.admission.folder import default_path, open_folder
+    from pytest_clnrm.admission.folder import default_path, open_folder, was_opened
 
     path = configured.resolve() if configured else default_path(os.environ)[0]
-    if path.is_dir():
+    if was_opened(path):
         return open_folder(path if configured else None, os.environ)
-    if configured:
+    if configured and not path.is_dir():
         raise LedgerError(f"--ledger-dir {configured}: there is no such folder")
     return None
 

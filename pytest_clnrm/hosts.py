@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_clnrm import runs
 from pytest_clnrm.admission.folder import Folder
+from pytest_clnrm.admission.policy import item_label
 from pytest_clnrm.admission.state import WaiterEntry
 from pytest_clnrm.admission.views import Snapshot, snapshots
 from pytest_clnrm.monitor.status import QueueStatus, WorkerStatus, read_statuses
@@ -104,4 +105,4 @@ def _budget_view(taken: Snapshot, urls: Mapping[str, str], heads: Mapping[str, s
 
 def _label(waiter: WaiterEntry, heads: Mapping[str, str]) -> str:
     # A controller's ticket knows its item's index alone; it has no more than the one of its head.
-    return heads.get(waiter.run, "") if waiter.label.startswith("item ") else waiter.label
+    return heads.get(waiter.run, "") if waiter.label == item_label(waiter.index) else waiter.label

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from pytest_clnrm.errors import ClnrmError, EngineUnavailableError
+from pytest_clnrm.errors import ClnrmError, EngineUnavailableError, LedgerError
 from pytest_clnrm.idle import IdleLeases
 from pytest_clnrm.settings import check_against_engine
 
@@ -269,13 +269,15 @@ class Runtime:
         )
 
     def check_limits(self) -> None:
-        """Refuse limits that are more than the engine has; without an engine each scenario says so itself.
+        """Refuse limits that are more than the engine has.
+
+        Without an engine, or a folder for its locks, each scenario says so itself.
 
         :raises pytest.UsageError: once, for all such limits.
         """
         try:
             facts = self.engine().facts
-        except EngineUnavailableError:
+        except (EngineUnavailableError, LedgerError):
             return
         check_against_engine(self.settings, facts.cpus, facts.memory_bytes)
 

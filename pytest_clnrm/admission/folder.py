@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pytest_clnrm.errors import LedgerError
 
-__all__ = ["Folder", "default_path", "open_folder", "unusable"]
+__all__ = ["Folder", "default_path", "open_folder", "unusable", "was_opened"]
 
 _ID_FILE = "ledger-id"
 
@@ -83,6 +83,11 @@ def open_folder(configured: Path | None, environ: Mapping[str, str]) -> Folder:
         raise unusable(path, error) from error
 
 
+def was_opened(path: Path) -> bool:
+    """Tell whether *path* has been opened before: opening it again makes nothing."""
+    return (path / _ID_FILE).exists()
+
+
 def unusable(path: Path, error: OSError) -> LedgerError:
     """Return the error to be raised where *error* ended work in the directory *path*."""
     return LedgerError(
@@ -107,17 +112,16 @@ def _verify_ours(path: Path) -> None:
 def _ledger_id(path: Path) -> str:
     file = path / _ID_FILE
     draft = path / f"{_ID_FILE}.{secrets.token_hex(4)}"
-    try:
+    if file.exists():
         return _read_id(file)
-    except FileNotFoundError:
-        draft.write_text(secrets.token_hex(8), encoding="ascii")
     try:
+        draft.write_text(secrets.token_hex(8), encoding="ascii")
         # A link appears whole or not at all, and never replaces the id that another process made meanwhile.
         os.link(draft, file)
     except FileExistsError:
         pass
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
     return _read_id(file)
 
 

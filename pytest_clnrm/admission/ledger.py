@@ -72,7 +72,6 @@ class Ledger:
         What dead owners left is purged and the engine asked what it holds, where the ledger can do so.
 
         :param started_s: when the run began, by the ledger's clock; the first process of the run decides.
-
         :raises LedgerError: if the ledger cannot be used.
         """
         self._me.join(run, self._budget, started_s)
@@ -122,7 +121,6 @@ class Ledger:
         :param takes: ids of idle leases of this run whose room it takes before any other's.
         :param timeout_s: give up after that long; None to wait as long as it takes.
         :param on_wait: called when the waiting begins, and whenever it goes on after a look.
-
         :raises DemandTooLargeError: at once, if the run's budget can never hold it.
         :raises SlotTimeoutError: after *timeout_s*.
         :raises LedgerError: if the ledger cannot be used.
@@ -141,12 +139,14 @@ class Ledger:
             wakeup.close()
         return lease
 
-    def try_reserve(self, demand: Demand, *, priority: int, index: int, label: str = "") -> Lease | None:
+    def try_reserve(
+        self, demand: Demand, *, priority: int, index: int, label: str = "", takes: tuple[str, ...] = ()
+    ) -> Lease | None:
         """Return a lease if *demand* can be granted now and nobody before it waits; else None.
 
         :raises DemandTooLargeError: if the run's budget can never hold it.
         """
-        return self._claim(self._ticket(demand, priority, index, label), None)
+        return self._claim(self._ticket(demand, priority, index, label, takes), None)
 
     def enqueue(
         self, demand: Demand, *, priority: int, index: int, label: str = "", takes: tuple[str, ...] = ()
@@ -305,9 +305,7 @@ class Ledger:
     def snapshot(self) -> Snapshot | None:
         """Return the ledger as it was last written, None before the first write; waits for no lock."""
         state = self._store.read()
-        if state is None:
-            return None
-        return snapshot_of(state, self.id, self._clock.monotonic())
+        return None if state is None else snapshot_of(state, self.id, self._clock.monotonic())
 
     # -- helpers
 
@@ -350,17 +348,20 @@ class Ledger:
             living = self._store.without_dead(draft.state) if draft.state.waiters else draft.state
             buried = living != draft.state
             state = self._with_waiter(living, ticket, wakeup)
-            given = policy.grant(state, ticket.id)
+            lost = self._me.rebuilt and self._engine_load is not None
+            given = None if lost else policy.grant(state, ticket.id)
+            draft.state = living
             if given is not None:
                 draft.state = policy.applied(state, given, self._clock.monotonic())
             elif wakeup is not None:
                 # Listening begins before the waiter can be seen: no wake-up is missed.
                 wakeup.listen()
                 draft.state = state
-            else:
-                draft.state = living
-        if self._me.rebuilt:
+                policy.check_hope(state, ticket.id)
+        if lost:
+            # Nothing is granted before the engine has shown what the rebuilt state may lack.
             self.reconcile()
+            return self._claim(ticket, wakeup)
         if buried:
             # What the dead held up may be the turn of others too.
             self._me.ring(draft.state)

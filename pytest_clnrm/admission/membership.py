@@ -72,7 +72,7 @@ class Membership:
                 state = self._store.without_dead(draft.state)
                 self._store.sweep_files(state)
                 self._owner = owner = owners.Owner(self._store.owners)
-                self._wakeup = Wakeup(self._fifo(owner.id, "all"))
+                self._wakeup = Wakeup(self._store.owners / f"{owner.id}{policy.SHARED_WAKEUP}")
                 self._wakeup.listen()
                 if all(each.run != run for each in state.runs):
                     entry = RunEntry(

@@ -1,22 +1,48 @@
 """Who may be granted now: pure functions over the ledger's state.
 
-The rule: waiters stand in one queue, ordered by (priority, start of the run, place in the collection). The
+The rule: waiters stand in one queue, ordered by (priority, start of the run, place in the collection); the
+fixtures of tests that have started come before all items that have not, since others wait for them. The
 first one that the host has no room for is the head, and nobody behind it is granted anything. A waiter that
 the host has room for, but its own run's budget has not, is passed over: it is not the head for others.
 
 The host's budget is, for each resource, the largest budget among the runs that live.
+
+A waiter that would wait for ever is told so: what was kept on purpose leaves no room for it, or everybody who
+could give something back waits, too (a test that waits for the container of a fixture keeps its own).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Literal
 
 from pytest_clnrm.admission.demand import NOTHING, Budget, Demand, total
 from pytest_clnrm.admission.state import Evicted, LeaseEntry, RunEntry, State, WaiterEntry
+from pytest_clnrm.errors import DemandTooLargeError
 
-__all__ = ["Grant", "Holdup", "applied", "grant", "grants", "holdup", "host_budget", "in_order", "used"]
+__all__ = [
+    "OF_FIXTURE",
+    "SHARED_WAKEUP",
+    "Grant",
+    "Holdup",
+    "applied",
+    "check_hope",
+    "grant",
+    "grants",
+    "holdup",
+    "host_budget",
+    "in_order",
+    "item_label",
+    "used",
+]
+
+OF_FIXTURE = "clnrm_factory"
+"""The label of what a fixture asks for while the test that needs it keeps its own reservation."""
+
+SHARED_WAKEUP = ".all.fifo"
+"""How the place ends where an owner is woken that does not block while it waits."""
 
 Holdup = Literal["", "own run's budget", "host's budget", "others before it"]
 
@@ -36,8 +62,9 @@ def in_order(state: State) -> tuple[WaiterEntry, ...]:
     """Return the waiters, first one first."""
     started = {run.run: run.started_s for run in state.runs}
 
-    def key(waiter: WaiterEntry) -> tuple[int, float, str, int, float, str]:
+    def key(waiter: WaiterEntry) -> tuple[bool, int, float, str, int, float, str]:
         return (
+            waiter.label != OF_FIXTURE,
             waiter.priority,
             started.get(waiter.run, waiter.since_s),
             waiter.run,
@@ -97,6 +124,75 @@ def applied(state: State, given: Grant, now_s: float) -> State:
         waiters=tuple(each for each in state.waiters if each.ticket != waiter.ticket),
         leases=(*(each for each in state.leases if each.lease not in given.evict), lease),
     )
+
+
+def check_hope(state: State, ticket: str) -> None:
+    """Check that what the waiter *ticket* needs may become free.
+
+    Of several that wait for one another the last one in order gives up.
+
+    :raises DemandTooLargeError: if it waits for what is kept, or for those who wait themselves.
+    """
+    waiter = next(each for each in state.waiters if each.ticket == ticket)
+    kept = [lease for lease in state.leases if lease.kept]
+    names = _no_room_beside(state, waiter, kept)
+    if names:
+        held = total(lease.demand for lease in kept)
+        raise DemandTooLargeError(
+            f"{_only(waiter.demand, names)} demanded, {_limit(state, waiter, names)} allowed, and "
+            f"{_only(held, names)} held by what --clnrm-keep left: remove that with "
+            "`python -m pytest_clnrm sweep --kept`"
+        )
+    blocked = [each for each in in_order(state) if _blocks(each)]
+    stuck = tuple(
+        lease for lease in state.leases if lease.kept or any(_waits_with(each, lease) for each in blocked)
+    )
+    if grants(replace(state, leases=stuck, foreign=NOTHING)):
+        return
+    holders = [each for each in blocked if any(_waits_with(each, lease) for lease in stuck)]
+    if holders and holders[-1].ticket == ticket:
+        raise DemandTooLargeError(
+            f"{waiter.demand.describe()} demanded, but tests and fixtures that wait for one another hold the "
+            "rest: allow more, or run fewer workers"
+        )
+
+
+def _no_room_beside(state: State, waiter: WaiterEntry, leases: Sequence[LeaseEntry]) -> tuple[str, ...]:
+    """Return of which resources there is too little for *waiter* as long as *leases* are held."""
+    run, host = next((each for each in state.runs if each.run == waiter.run), None), host_budget(state)
+    if run is None or host is None:
+        return ()
+    own = total(lease.demand for lease in leases if lease.run == waiter.run)
+    held = total(lease.demand for lease in leases)
+    return run.budget.exceeded_by(own + waiter.demand) or host.exceeded_by(held + waiter.demand)
+
+
+def _only(demand: Demand, names: tuple[str, ...]) -> str:
+    return Demand(**{name: getattr(demand, name) for name in names}).describe()
+
+
+def _limit(state: State, waiter: WaiterEntry, names: tuple[str, ...]) -> str:
+    run = next(each for each in state.runs if each.run == waiter.run)
+    return run.budget.describe(names)
+
+
+def _blocks(waiter: WaiterEntry) -> bool:
+    """Tell whether its process does nothing else meanwhile."""
+    return bool(waiter.wake) and not waiter.wake.endswith(SHARED_WAKEUP)
+
+
+def _waits_with(waiter: WaiterEntry, lease: LeaseEntry) -> bool:
+    """Tell whether *lease* stays as long as *waiter*, which blocks its process, has to wait.
+
+    It is of the same process, or its controller has made it for the item that waits in a worker.
+    """
+    of_item = lease.run == waiter.run and lease.label == item_label(waiter.index)
+    return lease.owner == waiter.owner or of_item
+
+
+def item_label(index: int) -> str:
+    """Return what a controller calls the reservation for the item at *index*, of which it knows no more."""
+    return f"item {index}"
 
 
 class _Room:

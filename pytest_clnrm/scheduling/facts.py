@@ -74,7 +74,8 @@ def read_facts(folder: Path) -> list[ItemFacts]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FactsError(
-            f"no worker could leave the facts of its items in {path}: {error.strerror}"
+            f"no worker could leave the facts of its items in {path}: {error.strerror}; "
+            "where the disk is full, make room or set TMPDIR to another folder"
         ) from error
     except ValueError as error:
         raise FactsError(f"{path} is no JSON: {error}") from error

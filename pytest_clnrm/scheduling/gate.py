@@ -55,6 +55,18 @@ class Gate(Protocol):
         """Tell whether *worker* has idle containers of *specification*."""
         ...
 
+    def why_stuck(self, index: int) -> str:
+        """Return why the item at *index*, which waits, never comes to its turn; "" if it may.
+
+        Asked when none of the run's items runs: what fixtures of its workers hold by then, they hold until
+        the workers end.
+        """
+        ...
+
+    def give_up(self, index: int) -> None:
+        """Forget that the item at *index* waits."""
+        ...
+
     def release(self, admission: Admission) -> None:
         """Give a reservation back: its item has ended, or its worker is dead."""
         ...

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_clnrm.errors import AdmissionError
+from pytest_clnrm.scheduling.hidden import FlushItem, tear_down
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Admit", "LocalAdmission"]
 
-Admit = Callable[[pytest.Item], AbstractContextManager["Admission | None"]]
+Admit = Callable[[pytest.Item, Callable[[], None]], AbstractContextManager["Admission | None"]]
+"""Gets an item, and what tears down all fixtures but those of session scope: one may hold what it needs."""
 
 
 class LocalAdmission:
@@ -31,16 +34,22 @@ class LocalAdmission:
 
     def __init__(self, admit: Admit) -> None:
         self._admit = admit
+        self._last: pytest.Item | None = None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Reserve, lay the ticket into the item's stash, run the item."""
         with ExitStack() as held:
             try:
-                admission = held.enter_context(self._admit(item))
+                admission = held.enter_context(self._admit(item, partial(self._flush, item)))
             except AdmissionError as error:
                 item.stash[TICKET] = Ticket(lease=None, refusal=str(error))
             else:
                 if admission is not None:
                     item.stash[TICKET] = Ticket.of(admission)
+            self._last = item
             return (yield)
+
+    def _flush(self, item: pytest.Item) -> None:
+        session = item.session
+        tear_down(session, self._last, FlushItem.from_parent(session, name="<clnrm flush>"))

@@ -14,25 +14,12 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.scheduling.facts import ItemFacts, write_facts
+from pytest_clnrm.scheduling.hidden import FlushItem, tear_down
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket, take_ticket
 
-__all__ = ["FactsOf", "FlushItem", "KeepItem", "ParkingWorker"]
+__all__ = ["FactsOf", "KeepItem", "ParkingWorker"]
 
 FactsOf = Callable[[pytest.Item], ItemFacts]
-
-
-class FlushItem(pytest.Item):
-    """A hidden item directly below the session."""
-
-    clnrm_hidden = True
-
-    def runtest(self) -> None:
-        """Raise: it is never run as a test."""
-        raise AssertionError
-
-    def reportinfo(self) -> tuple[Path, int, str]:
-        """Return what messages call it."""
-        return self.path, 0, self.name
 
 
 class KeepItem(FlushItem):
@@ -86,7 +73,7 @@ class ParkingWorker:
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """Take an item's ticket; in place of a hidden item, tear down what *nextitem* does not need."""
         if isinstance(item, FlushItem):
-            self._tear_down(item, nextitem)
+            tear_down(item.session, self.last, nextitem)
             return True
         self.last = item
         index = self._demands.get(item)
@@ -95,24 +82,3 @@ class ParkingWorker:
                 lease=None, refusal=f"its reservation did not arrive: no ticket {index} in {self._folder}"
             )
         return None
-
-    def _tear_down(self, hidden: FlushItem, nextitem: pytest.Item | None) -> None:
-        """Tear down, and report an error as one of the item that ran last."""
-        session = hidden.session
-        call = pytest.CallInfo.from_call(
-            lambda: session._setupstate.teardown_exact(nextitem),  # noqa: SLF001 - there is no public way
-            when="teardown",
-            reraise=(pytest.exit.Exception, KeyboardInterrupt),
-        )
-        if call.excinfo is None or self.last is None:
-            return
-        report = self.last.ihook.pytest_runtest_makereport(item=self.last, call=call)
-        # xdist stamps reports with the index of the item that it believes to be running.
-        plugins = session.config.pluginmanager.get_plugins()
-        interactor: Any = next(each for each in plugins if type(each).__name__ == "WorkerInteractor")
-        running = interactor.item_index
-        interactor.item_index = session.items.index(self.last)
-        try:
-            self.last.ihook.pytest_runtest_logreport(report=report)
-        finally:
-            interactor.item_index = running

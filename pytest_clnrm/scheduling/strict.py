@@ -99,6 +99,8 @@ class StrictScheduling:
         self._clean: dict[Node, bool | None] = {}
         self._admissions: dict[int, Admission] = {}
         self._refused_head: int | None = None
+        # Those that have been told to tear down fixtures, and have not yet.
+        self._flushing: set[Node] = set()
         # As it is told: it goes on waiting while nobody is idle and the gate is not asked again.
         self._waiting_head: int | None = None
         self._index: dict[str, int] = {}
@@ -139,8 +141,11 @@ class StrictScheduling:
 
         :raises KeyError: if it is not known.
         """
+        self._flushing.discard(node)
         if self._clean.pop(node) is None:
             return None
+        # What its fixtures held is free.
+        self._refused_head = None
         sent = self._work.leave(node)
         for index in sent:
             self._release(index)
@@ -152,7 +157,8 @@ class StrictScheduling:
     def mark_test_complete(self, node: Node, item_index: int, duration: float = 0) -> None:
         """Note that an item, or a hidden one, has ended."""
         if item_index >= self._keep:
-            if self._clean.get(node):
+            if node in self._flushing:
+                self._flushing.discard(node)
                 # A flushed worker may have given back what its fixtures held.
                 self.wake()
             return
@@ -198,6 +204,8 @@ class StrictScheduling:
             if self._refused_head is not None:
                 for node in idle:
                     self._flush_fixtures(node)
+                if not self._work.running and not self._flushing:
+                    self._make_way(self._refused_head, idle)
             if self._adjust is not None:
                 live = [node for node in self._clean if node in self._work and not node.shutting_down]
                 self._adjust(self._work.waiting, live, idle)
@@ -252,6 +260,10 @@ class StrictScheduling:
                 return False
             self._admissions[index] = admission
             ticket = Ticket.of(admission)
+        self._hand_out_head(node, index, ticket)
+        return True
+
+    def _hand_out_head(self, node: Node, index: int, ticket: Ticket) -> None:
         try:
             put_ticket(self._folder, index, ticket)
         except OSError:
@@ -261,7 +273,6 @@ class StrictScheduling:
         if index == self._waiting_head:
             self._waiting_head = None
         self._send(node, [index])
-        return True
 
     def _holds_back(self, index: int) -> bool:
         """Tell whether an item has to wait until others have started, and remember that one had to."""
@@ -277,7 +288,21 @@ class StrictScheduling:
         """Let an idle worker tear down all but the session's fixtures: one may hold what the head needs."""
         if not self._clean[node]:
             self._clean[node] = True
+            self._flushing.add(node)
             node.send_runtest_some([self._flush])
+
+    def _make_way(self, head: int, idle: Sequence[Node]) -> None:
+        """End a worker whose session's fixtures hold what *head* needs; of the last one refuse *head*."""
+        if any(node.shutting_down for node in self._clean) or not idle:
+            return
+        reason = self._gate.why_stuck(head)
+        if not reason:
+            return
+        if len(idle) > 1:
+            idle[-1].shutdown()
+            return
+        self._gate.give_up(head)
+        self._hand_out_head(idle[0], head, Ticket(lease=None, refusal=reason))
 
     def _release(self, index: int) -> None:
         admission = self._admissions.pop(index, None)

@@ -5,23 +5,19 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import random
-import secrets
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from clnrm_testing.project import PYTEST_ADDOPTS
+from clnrm_testing.left_behind import WITHIN_S, Project, wait_until
 
-from pytest_clnrm.admission.folder import Folder, open_folder
 from pytest_clnrm.admission.views import snapshots
 from pytest_clnrm.cleaning import sweep_dead
 from pytest_clnrm.labels import LEDGER, OWNER, SCENARIO, SESSION, WORKER
@@ -29,167 +25,13 @@ from pytest_clnrm.labels import LEDGER, OWNER, SCENARIO, SESSION, WORKER
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from pytest_clnrm.engine.api import EngineFacts, OwnedObject
+    from pytest_clnrm.engine.api import EngineFacts
     from pytest_clnrm.engine.docker_engine import DockerEngine
 
 pytestmark = pytest.mark.engine
 
-IMAGE = "clnrm-busybox:1"
 KILLS = int(os.environ.get("CLNRM_KILLS", "6"))
 SEED = int(os.environ.get("CLNRM_SEED", "1"))
-GONE_WITHIN_S = 10.0
-WITHIN_S = 90.0
-SCENARIO_FILE = """
-[meta]
-name = "{name}"
-[service.box]
-image = "{image}"
-[[step]]
-name = "work"
-run = "{script}"
-"""
-
-
-def wait_until(condition: Callable[[], bool], within_s: float, what: str) -> None:
-    """Wait for a condition that nothing announces."""
-    deadline_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"{what}: not within {within_s:g} s"
-        time.sleep(0.05)
-
-
-@dataclass
-class Run:
-    """One run of pytest, with all its processes."""
-
-    project: Project
-    mark: str
-    process: subprocess.Popen[bytes]
-
-    def pids(self, part: str = "") -> list[int]:
-        """Return the living processes of the run that have *part* in their command line."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if (
-                    self.mark.encode() in (folder / "environ").read_bytes()
-                    and part.encode() in (folder / "cmdline").read_bytes()
-                ):
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-        return found
-
-    def workers(self) -> list[int]:
-        """Return the workers that have noted themselves."""
-        files = self.project.temporary.glob("clnrm-*/process-*.json")
-        return [int(json.loads(file.read_text("utf-8"))["pid"]) for file in sorted(files)]
-
-    def watchdog(self) -> list[int]:
-        """Return the watchdog, as a list of at most one."""
-        return self.pids("pytest_clnrm.watchdog")
-
-    def signal(self, pids: list[int], number: int) -> None:
-        """Send a signal; a process that is gone is no error."""
-        for pid in pids:
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                continue
-
-    def wait_for_containers(self) -> None:
-        """Return once the run has a container."""
-        wait_until(lambda: bool(self.project.containers()), WITHIN_S, "a container of the run")
-
-    def end(self) -> int:
-        """Wait for the controller's end, then for that of all its processes; return its exit status."""
-        status = self.process.wait(WITHIN_S)
-        wait_until(lambda: not self.pids(), WITHIN_S, f"the end of {self.pids()}")
-        return status
-
-
-@dataclass
-class Project:
-    """A folder of scenarios, with a ledger of its own."""
-
-    path: Path
-    engine: DockerEngine
-    identity: str
-    runs: list[Run] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.ledger = self.path / "ledger"
-        self.temporary = self.path / "temporary"
-        self.temporary.mkdir()
-        self.tests = self.path / "tests"
-        self.tests.mkdir()
-
-    @property
-    def folder(self) -> Folder:
-        """Return the ledger's folder."""
-        return open_folder(self.ledger, {})
-
-    def add(self, name: str, script: str) -> None:
-        """Write a scenario."""
-        text = SCENARIO_FILE.format(name=name, image=IMAGE, script=script)
-        (self.tests / f"{name}.clnrm.toml").write_text(text, encoding="utf-8")
-
-    def start(self, *args: str) -> Run:
-        """Start pytest on it."""
-        mark = f"clnrm-test-{secrets.token_hex(8)}"
-        argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", "-q", *args]
-        with (self.path / "out").open("wb") as out:
-            process = subprocess.Popen(
-                [*argv, "-o", f"clnrm_ledger_dir={self.ledger}", "--rootdir", str(self.tests)],
-                cwd=self.tests,
-                env={
-                    **os.environ,
-                    "CLNRM_MARK": mark,
-                    "TMPDIR": str(self.temporary),
-                    "PYTEST_ADDOPTS": PYTEST_ADDOPTS,
-                },
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self.runs.append(Run(self, mark, process))
-        return self.runs[-1]
-
-    def output(self) -> str:
-        """Return what the last run printed."""
-        return (self.path / "out").read_text("utf-8", "replace")
-
-    def objects(self) -> list[OwnedObject]:
-        """Return what the engine has of this project's ledger."""
-        return list(self.engine.list_owned({LEDGER: self.folder.ledger_id}))
-
-    def containers(self) -> list[OwnedObject]:
-        """Return its containers."""
-        return [each for each in self.objects() if each.kind == "container"]
-
-    def traces(self) -> list[str]:
-        """Return all that there is of its runs: on the engine, in the ledger, among the processes."""
-        found = [f"{each.kind} {each.name}" for each in self.objects()]
-        for snapshot in snapshots(self.folder):
-            found += [f"lease {each.lease}" for each in snapshot.leases]
-            found += [f"waiter {each.ticket}" for each in snapshot.waiters]
-            found += [f"owner {each.owner}" for each in snapshot.owners]
-        found += [f"file {each}" for each in self.ledger.glob("*.owners/*")]
-        found += [f"record {each}" for each in self.ledger.glob("runs/*")]
-        found += [f"folder {each}" for each in self.temporary.glob("clnrm-*")]
-        for run in self.runs:
-            found += [f"process {pid}" for pid in run.pids()]
-        return found
-
-    def expect_nothing_left(self) -> None:
-        """Fail if something is still there ten seconds later."""
-        wait_until(lambda: not self.traces(), GONE_WITHIN_S, f"nothing left of {self.traces()}")
-
-    def expect_works(self) -> None:
-        """Fail unless another run passes at once, and leaves nothing."""
-        run = self.start("-p", "no:xdist", "-k", "next")
-        assert run.end() == 0, self.output()
-        assert self.traces() == []
 
 
 @pytest.fixture
@@ -219,9 +61,9 @@ def test_labels_tell_whose_it_is(project: Project) -> None:
         assert each.labels[SESSION]
         assert each.labels[WORKER] in {"gw0", "gw1"}
         assert each.labels[OWNER] in owners
-        assert each.kind != "container" or each.labels[SCENARIO].endswith(
-            each.labels[SCENARIO].split("::")[-1]
-        )
+        if each.kind == "container":
+            names = {f"{name}.clnrm.toml::{name}" for name in ("next", *(f"work{at}" for at in range(8)))}
+            assert each.labels[SCENARIO] in names
     project.expect_nothing_left()
 
 
@@ -395,6 +237,37 @@ def test_other_ledgers_are_counted_and_left_alone(project: Project, tmp_path: Pa
     theirs.signal(theirs.pids(), signal.SIGTERM)
     theirs.process.wait(WITHIN_S)
     other.expect_nothing_left()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a disk of its own that is soon full."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(argv, check=False, capture_output=True).returncode:
+        pytest.skip("a small disk needs root and the right to mount")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("mode", [("-n", "2"), ("-p", "no:xdist")], ids=["n2", "no-xdist"])
+def test_full_disk(project: Project, small_disk: Path, mode: tuple[str, str]) -> None:
+    """A ledger whose disk is full in the middle of a run: errors say so, nothing is left, the next works."""
+    project.ledger = small_disk / "ledger"
+    full = small_disk / "full"
+    run = project.start(*mode, "--clnrm-max-containers", "2")
+    run.wait_for_containers()
+    with contextlib.suppress(OSError), full.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(512))
+    assert run.process.wait(WITHIN_S) == 1
+    said = project.output()
+    assert "cannot be used: No space left on device; make room" in said
+    assert "INTERNALERROR" not in said
+    wait_until(lambda: not run.pids() and not project.objects(), 10, f"nothing left of {project.objects()}")
+    full.unlink()
+    project.expect_works()
 
 
 KINDS = ("worker", "controller", "all", "watchdog", "controller and watchdog")

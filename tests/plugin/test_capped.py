@@ -215,6 +215,8 @@ def test_slot_timeout(make_project: Callable[[str], Project], way: str) -> None:
 
 
 TOO_LARGE = {
+    # 80 % of the engine's 16 GiB.
+    "memory by default": ((), "13.0 GiB memory demanded, 12.8 GiB memory allowed", "--clnrm-memory-budget"),
     "memory": (
         ("--clnrm-memory-budget", "100"),
         "512.0 MiB memory demanded, 100.0 MiB memory allowed",
@@ -228,7 +230,7 @@ TOO_LARGE = {
 @pytest.mark.parametrize("what", list(TOO_LARGE))
 def test_more_than_the_budget(each_mode: Project, what: str) -> None:
     """A demand that the budget can never hold is an error at once, with both numbers and the option."""
-    limits = "[limits]\ngpus = 2\n" if what == "gpu" else ""
+    limits = {"gpu": "[limits]\ngpus = 2\n", "memory by default": '[limits]\nmemory = "13g"\n'}.get(what, "")
     each_mode.write("a.clnrm.toml", limits + scenario("a", "true"))
     each_mode.write("test_plain.py", "def test_plain(): pass\n")
     args, numbers, option = TOO_LARGE[what]
@@ -415,3 +417,31 @@ def test_an_engine_that_does_not_tell_what_runs(
     assert "Traceback" not in said
     result.assert_outcomes(passed=1, errors=2)
     result.stdout.fnmatch_lines(["the engine does not list its containers"])
+
+
+@pytest.mark.parametrize("way", ["no-xdist", "strict", "loadscope"])
+def test_what_is_kept_leaves_no_room(make_project: Callable[[str], Project], way: str) -> None:
+    """A scenario for which kept containers leave no room fails at once, and the error says what to do."""
+    project = make_project("no-xdist" if way == "no-xdist" else "n2")
+    project.write("a.clnrm.toml", scenario("fails", "exit 1", "high") + scenario("next", "true"))
+    args = ("--clnrm-max-containers", "1", "--clnrm-keep", "failed", *WORKERS.get(way, ()))
+    result = project.run(*args)
+    result.assert_outcomes(failed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["1 container demanded, 1 container allowed, and 1 container held by what --clnrm-keep left: *"]
+    )
+
+
+@pytest.mark.parametrize("mode", ["no-xdist", "n2"])
+def test_a_folder_without_access(make_project: Callable[[str], Project], mode: str) -> None:
+    """Where not even the locks for connecting can be made, each scenario says so, and Python tests run."""
+    project = make_project(mode)
+    project.write("a.clnrm.toml", scenario("a", "true"))
+    project.write("test_plain.py", "def test_plain(): pass\n")
+    project.write("ledger", "a file, no folder")
+    # Without the fake engine, which needs no locks.
+    workers = ("-n", "2") if mode == "n2" else ("-p", "no:xdist")
+    result = project.pytester.runpytest_subprocess(*workers, "-o", "clnrm_ledger_dir=ledger", timeout=60)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["the ledger's folder * cannot be used: *"])
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()

@@ -195,3 +195,107 @@ def test_an_unpublished_port_is_an_error(project: Project) -> None:
     result.stdout.fnmatch_lines(
         ["*port 80 of container * is not published (published: none): add it to ports*"]
     )
+
+
+SESSION = """
+import pathlib, pytest, time
+
+@pytest.fixture(scope="session")
+def db(clnrm_factory):
+    with clnrm_factory.container("db") as box:
+        yield box
+
+@pytest.mark.clnrm_priority("high")
+@pytest.mark.parametrize("number", range(2))
+def test_it(db, number):
+    pathlib.Path(f"here-{number}").touch()
+    deadline_s = time.monotonic() + 60
+    while WORKERS > len(list(pathlib.Path().glob("here-*"))) and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_session_fixtures_that_hold_all_slots(make_project: Callable[[str], Project], workers: int) -> None:
+    """Of two workers that hold all slots one ends, so that a scenario gets one; with one it fails at once."""
+    project = make_project("n2")
+    project.mode = ("-n", str(workers))
+    project.write("test_it.py", SESSION.replace("WORKERS", str(workers)))
+    project.write("a.clnrm.toml", '[[step]]\nname = "s"\nrun = "true"\n')
+    project.write("test_plain.py", "def test_plain(): pass\n")
+    result = project.run("--clnrm-max-containers", str(workers))
+    if workers > 1:
+        result.assert_outcomes(passed=4)
+    else:
+        result.assert_outcomes(passed=3, errors=1)
+        result.stdout.fnmatch_lines(
+            ["1 container, * demanded, but fixtures of session scope hold 1 container*"]
+        )
+    assert len(project.events("remove")) == len(project.events("create"))
+
+
+ELSEWHERE = {
+    "no-xdist": ("no-xdist", ()),
+    "n0": ("n0", ()),
+    "strict": ("n2", ()),
+    "loadscope": ("n2", ("--dist", "loadscope")),
+}
+
+
+@pytest.mark.parametrize("way", list(ELSEWHERE))
+def test_a_module_fixture_gives_way_to_a_test_of_its_own_module(
+    make_project: Callable[[str], Project], way: str
+) -> None:
+    """A test whose slot a fixture of its own module holds gets it; who needs both fails at once."""
+    mode, args = ELSEWHERE[way]
+    project = make_project(mode)
+    project.write("test_it.py", MODULE + "\ndef test_c(clnrm):\n    with clnrm.container('c'): pass\n")
+    both = "\ndef test_first(db): pass\n\ndef test_too_much(clnrm, db): pass\n"
+    project.write("test_more.py", MODULE.partition("def test_a")[0] + both)
+    result = project.run("--clnrm-max-containers", "1", *args)
+    outcomes = result.parseoutcomes()
+    # A fixture that failed for one test stays failed for the next one of its module on that worker.
+    assert (outcomes["passed"], outcomes["errors"]) in {(4, 1), (3, 2)}
+    result.stdout.fnmatch_lines(["*2 containers demanded, 1 container allowed (--clnrm-max-containers)*"])
+    result.stdout.fnmatch_lines(["ERROR test_more.py::test_too_much*"])
+    result.stdout.no_fnmatch_line("ERROR test_it.py*")
+    assert len(project.events("remove")) == len(project.events("create"))
+
+
+def test_a_fixture_that_fails_while_it_gives_way(make_project: Callable[[str], Project]) -> None:
+    """Its error is one of the test that ran before, and the test that waits runs."""
+    project = make_project("no-xdist")
+    text = MODULE.replace(
+        "        yield box\n", "        yield box\n    raise ValueError('broken teardown')\n"
+    )
+    project.write("test_it.py", text + "\ndef test_c(clnrm): pass\n")
+    result = project.run("--clnrm-max-containers", "1")
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_b*", "*ValueError: broken teardown"])
+
+
+@pytest.mark.parametrize("args", [(), ("--dist", "loadfile")], ids=["strict", "loadfile"])
+def test_tests_and_fixtures_that_wait_for_one_another(
+    make_project: Callable[[str], Project], args: tuple[str, ...]
+) -> None:
+    """Two tests that hold one slot each and whose fixtures need another: one fails at once, one passes."""
+    project = make_project("n2")
+    meet = """
+import os, pathlib, pytest, time
+
+@pytest.fixture
+def db(clnrm_factory):
+    pathlib.Path(f"here-{os.getpid()}").touch()
+    deadline_s = time.monotonic() + 60
+    while len(list(pathlib.Path().glob("here-*"))) < 2 and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    with clnrm_factory.container("db") as box:
+        yield box
+
+def test_it(clnrm, db): pass
+"""
+    project.write("test_a.py", meet)
+    project.write("test_b.py", meet)
+    result = project.run("--clnrm-max-containers", "2", *args)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*tests and fixtures that wait for one another hold the rest*"])

@@ -41,6 +41,7 @@ class Parts:
         self.worker = "gw0"
         self.leftovers: dict[str, Leftover] = {}
         self.idle = IdleLeases()
+        self.held: list[Any] = []
         self.settings = SimpleNamespace(slot_timeout_s=None)
         self.board = SimpleNamespace(during=lambda _what: nullcontext(), at=lambda *_: None)
 
@@ -234,12 +235,14 @@ def test_a_reservation_that_could_not_be_given_back(parts: Any, monkeypatch: pyt
 
 
 def test_kept_reservations_count_on(parts: Any, gate: LedgerGate) -> None:
-    """The reservation of kept containers is not given back."""
+    """The reservation of kept containers is not given back, and who finds no room beside it fails."""
     first = gate.try_admit(0, 1, ONE)
     assert first is not None
     parts.kept.add(first.lease)
     gate.release(first)
-    assert gate.try_admit(1, 1, ONE) is None
+    with pytest.raises(DemandTooLargeError, match="1 container held by what --clnrm-keep left"):
+        gate.try_admit(1, 1, ONE)
+    assert waiters(parts) == 0
 
 
 def test_closing_gives_everything_back(parts: Any) -> None:

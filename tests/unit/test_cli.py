@@ -72,6 +72,10 @@ def test_status_of_an_idle_host(ledger_dir: Path, capsys: pytest.CaptureFixture[
     assert main(["status"]) == 0
     assert capsys.readouterr().out == NOTHING
     assert not ledger_dir.exists()
+    ledger_dir.mkdir()
+    assert main(["status", "--ledger-dir", str(ledger_dir)]) == 0
+    assert capsys.readouterr().out == NOTHING
+    assert not list(ledger_dir.iterdir())
     open_folder(ledger_dir, {})
     assert main(["status", "--ledger-dir", str(ledger_dir)]) == 0
     assert capsys.readouterr().out == NOTHING

@@ -67,8 +67,8 @@ def test_a_run_with_its_workers_and_its_ledger(folder: Folder, ledger: Ledger, t
     assert (budget.engine, budget.containers, budget.max_containers) == ("unix:///d", 2, 2)
     assert (budget.memory_bytes, budget.memory_budget_bytes) == (10, 100)
     assert [(each.priority, each.demand, each.label) for each in budget.waiters] == [
-        ("high", "1 container", "c::d"),
         ("low", "1 container", "clnrm_factory"),
+        ("high", "1 container", "c::d"),
     ]
 
 

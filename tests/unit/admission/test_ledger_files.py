@@ -74,6 +74,21 @@ def test_id_that_another_process_made_first_wins(tmp_path: Path, monkeypatch: py
     assert open_folder(tmp_path / "ledger", {}).ledger_id == "first"
 
 
+def test_id_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is told, no half-written id stays, and with room again there is one."""
+
+    def fails(path: Path, *_: object, **__: object) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", fails)
+        with pytest.raises(LedgerError, match="No space left on device; make room"):
+            open_folder(tmp_path, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["locks"]
+    assert len(open_folder(tmp_path, {}).ledger_id) == 16
+
+
 def test_damaged_id_is_an_error(tmp_path: Path) -> None:
     """An empty id would make all containers look like ours."""
     (tmp_path / "ledger-id").write_text("")
@@ -227,6 +242,19 @@ def test_engine_is_asked_after_a_rebuild(folder: Folder, ledger: Open) -> None:
     one.reserve(ONE, priority=1, index=0).release()
     one.reserve(ONE, priority=1, index=0)
     assert len(asked) == 1
+
+
+def test_nothing_is_granted_before_the_engine_is_asked(folder: Folder, ledger: Open) -> None:
+    """After a rebuild, what only the engine knows to be there counts before the next grant."""
+    one = ledger("a", containers=1, engine_load=list)
+    found = [Found(ledger=one.id, owner="dead", demand=ONE)]
+    one._engine_load = lambda: found
+    state_file(folder).write_text("{")
+    assert one.try_reserve(ONE, priority=1, index=0) is None
+    assert held(one) == ["stray-dead"]
+    found.clear()
+    one.reconcile()
+    assert one.try_reserve(ONE, priority=1, index=0) is not None
 
 
 @pytest.mark.parametrize("content", ['{"name": "something"}', "[]", "5"])

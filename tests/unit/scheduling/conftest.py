@@ -46,6 +46,8 @@ class FakeGate:
         self.held: dict[str, int] = {}
         self.workers: list[str] = []
         self.idle: set[tuple[str, str | None]] = set()
+        self.stuck = ""
+        self.given_up: list[int] = []
 
     def serves(self, worker: str, specification: str | None) -> bool:
         """Tell what ``idle`` says."""
@@ -64,6 +66,15 @@ class FakeGate:
             return None
         self.held[f"lease-{index}"] = demand["slots"]
         return Admission(f"lease-{index}", 0.5, position=7)
+
+    def why_stuck(self, index: int) -> str:
+        """Return what the test says."""
+        del index
+        return self.stuck
+
+    def give_up(self, index: int) -> None:
+        """Record."""
+        self.given_up.append(index)
 
     def release(self, admission: Admission) -> None:
         """Give back."""

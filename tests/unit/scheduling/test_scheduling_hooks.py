@@ -69,8 +69,8 @@ def test_local_admission_holds_during_the_protocol() -> None:
     log: list[str] = []
 
     @contextmanager
-    def admit(item: pytest.Item) -> Iterator[Admission]:
-        del item
+    def admit(item: pytest.Item, free: object) -> Iterator[Admission]:
+        del item, free
         yield Admission("lease", 2.0, position=3)
         log.append("released")
 
@@ -88,7 +88,8 @@ def test_local_admission_holds_during_the_protocol() -> None:
 def test_local_admission_that_is_refused() -> None:
     """A refusal is laid into the stash, and fails the item at its setup."""
 
-    def admit(item: pytest.Item) -> AbstractContextManager[None]:
+    def admit(item: pytest.Item, free: object) -> AbstractContextManager[None]:
+        del free
         raise SlotTimeoutError(f"{item.name} waited 5 s")
 
     item = make_item(name="test_a")

@@ -80,6 +80,29 @@ def test_idle_worker_is_flushed_while_the_head_waits(make: Make) -> None:
     assert two.take() == []
 
 
+def test_workers_end_for_what_their_fixtures_hold(make: Make, tmp_path: Path) -> None:
+    """While nothing runs and a head is stuck, workers end one by one; with the last one it is refused."""
+    scheduling, nodes, gate = make("a1 b1 c1 d1! e1! f1!", workers=3, cap=0)
+    gate.stuck = "fixtures hold it"
+    for node, index in zip(nodes, (0, 1, 2), strict=True):
+        assert node.take() == [index, KEEP]
+        scheduling.mark_test_complete(node, index, 0.1)
+    one, two, three = nodes
+    for node in nodes:
+        assert not any(each.shutting_down for each in nodes)
+        assert node.take() == [FLUSH]
+        scheduling.mark_test_complete(node, KEEP)
+    # One at a time: its end may be enough.
+    assert [each.shutting_down for each in nodes] == [False, False, True]
+    scheduling.wake()
+    assert not two.shutting_down
+    scheduling.remove_node(three)
+    assert (one.shutting_down, two.shutting_down, gate.given_up) == (False, True, [])
+    scheduling.remove_node(two)
+    assert (one.shutting_down, one.take(), gate.given_up) == (False, [3, KEEP], [3])
+    assert take_ticket(tmp_path, 3) == Ticket(None, refusal="fixtures hold it")
+
+
 def test_wake_asks_again(make: Make) -> None:
     """The gate's wake-up sends the head at once, to the first idle worker."""
     scheduling, (one, two), gate = make("a0! b0! c1! d1! e1! f1!", cap=1)

@@ -1,0 +1,152 @@
+"""An engine that ends and starts again in the middle of a run; it is one of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING
+
+import pytest
+from clnrm_testing.busybox import busybox_tree
+from clnrm_testing.left_behind import IMAGE, WITHIN_S, Project, wait_until
+
+from pytest_clnrm.engine.connect import reach
+from pytest_clnrm.errors import EngineUnavailableError
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from pytest_clnrm.engine.api import EngineFacts
+
+pytestmark = pytest.mark.engine
+
+PROGRAMS = ("dockerd", "runc", "iptables", "unshare", "nsenter")
+
+
+@dataclass
+class Daemon:
+    """A dockerd in a network namespace of its own.
+
+    :param namespace: a process that holds the namespace.
+    """
+
+    folder: Path
+    namespace: int
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Return where it answers."""
+        return f"unix://{self.folder}/socket"
+
+    def connect(self) -> tuple[APIClient, EngineFacts]:
+        """Return a client, and what the engine is."""
+        return reach(self.url, environ=os.environ, runtime_dir=self.folder)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        # Those of a killed one: an ended process that nobody reaps counts as alive for dockerd.
+        for file in ("pid", "exec/containerd/containerd.pid"):
+            (self.folder / file).unlink(missing_ok=True)
+        argv = ["nsenter", f"--net=/proc/{self.namespace}/ns/net", "dockerd", f"--host={self.url}"]
+        argv += [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*argv, f"--pidfile={self.folder}/pid"], stdout=log, stderr=log, start_new_session=True
+            )
+        wait_until(self._answers, WITHIN_S, "an engine that answers")
+
+    def stop(self, number: int) -> None:
+        """Send it a signal, and wait for its end."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(WITHIN_S)
+
+    def _answers(self) -> bool:
+        try:
+            self.connect()[0].close()
+        except EngineUnavailableError:
+            return False
+        return True
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    """Return an engine that runs, and has the image of the tests."""
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if os.geteuid() != 0 or missing:
+        pytest.skip(f"an engine of the test's own needs root, and: {', '.join(missing) or 'nothing else'}")
+    holder = subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "echo; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    # A short path: a socket's may have 107 bytes.
+    daemon = Daemon(Path(mkdtemp(prefix="clnrm-", dir="/tmp")), holder.pid)
+    try:
+        daemon.start()
+        client, _ = daemon.connect()
+        said = client.import_image_from_data(busybox_tree(), changes=["ENV PATH=/bin", 'CMD ["sh"]'])
+        name, tag = IMAGE.split(":")
+        client.tag(json.loads(said.splitlines()[-1])["status"], name, tag)
+        client.close()
+        yield daemon
+    finally:
+        daemon.stop(signal.SIGTERM)
+        holder.communicate(b"\n")
+        shutil.rmtree(daemon.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def project(daemon: Daemon, tmp_path: Path) -> Iterator[Project]:
+    """Return a project on that engine."""
+    from pytest_clnrm.engine.docker_engine import DockerEngine
+
+    client, facts = daemon.connect()
+    engine = DockerEngine(client, facts, locks=lambda _: nullcontext(), labels={})
+    # Spans are not received from another network namespace.
+    options = ("--clnrm-engine", daemon.url, "--clnrm-spans", "off")
+    project = Project(tmp_path, engine, facts.identity, options=options)
+    for number in range(4):
+        project.add(f"work{number}", "sleep 3")
+    project.add("next", "true")
+    yield project
+    for run in project.runs:
+        run.signal(run.pids(), signal.SIGKILL)
+    client.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["term", "kill"])
+def test_in_the_middle_of_a_run(daemon: Daemon, project: Project, number: int) -> None:
+    """What ran meanwhile fails and says why, nothing is left, and the next run works."""
+    run = project.start("-n", "2", "--clnrm-max-containers", "2")
+    wait_until(lambda: len(project.containers()) == 2, WITHIN_S, "two containers")
+    daemon.stop(number)
+    daemon.start()
+    assert run.end() == 1, project.output()
+    said = project.output()
+    assert "does not answer any more" in said
+    assert "INTERNALERROR" not in said
+    project.expect_nothing_left()
+    project.expect_works()
+
+
+def test_the_watchdog_waits_for_it(daemon: Daemon, project: Project) -> None:
+    """A run whose controller and engine die at once is cleaned up once the engine is there again."""
+    run = project.start("-n", "2")
+    run.wait_for_containers()
+    daemon.stop(signal.SIGKILL)
+    run.signal([run.process.pid], signal.SIGKILL)
+    run.process.wait(WITHIN_S)
+    wait_until(lambda: not run.workers() or not set(run.workers()) & set(run.pids()), 5, "the workers' end")
+    daemon.start()
+    project.expect_nothing_left()
+    project.expect_works()
