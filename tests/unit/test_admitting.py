@@ -99,7 +99,7 @@ def test_one_at_a_time(gate: LedgerGate) -> None:
 
 
 def test_the_place_at_which_a_wait_begins(
-    parts: Any, gate: LedgerGate, monkeypatch: pytest.MonkeyPatch
+    gate: LedgerGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who reserves for itself learns its place among all waiters; who need not wait has none."""
     first = gate.try_admit(0, 1, ONE)
@@ -114,10 +114,13 @@ def test_the_place_at_which_a_wait_begins(
             gate.release(freed[0])  # type: ignore[arg-type]
 
     monkeypatch.setattr(admitting, "_note_wait", free)
-    with reserving(parts, ONE, priority=1, index=5, label="other") as admission:
-        assert admission.position == 2
-    with reserving(parts, ONE, priority=1, index=6, label="other") as admission:
-        assert admission.position == 0
+    with Ledger(open_folder(tmp_path, {}), "engine", Budget(containers=1, memory_bytes=10)) as ledger:
+        ledger.open_run("run")
+        parts: Any = Parts(ledger)
+        with reserving(parts, ONE, priority=1, index=5, label="other") as admission:
+            assert admission.position == 2
+        with reserving(parts, ONE, priority=1, index=6, label="other") as admission:
+            assert admission.position == 0
 
 
 def test_wakes_the_queue_when_there_is_room(parts: Any) -> None:
