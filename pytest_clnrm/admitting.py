@@ -282,11 +282,10 @@ class LedgerGate:
             return Admission(lease=WITHOUT_LEASE)
         ticket = self._tickets.get(index)
         if ticket is None:
-            ticket = ledger.enqueue(
+            ticket = ledger.ticket(
                 Demand(**demand), priority=priority, index=index, label=item_label(index), takes=wanted
             )
             self._tickets[index] = ticket
-            self._watch(ledger)
         lease = ledger.claim(ticket)
         if lease is not None:
             del self._tickets[index]
@@ -300,6 +299,7 @@ class LedgerGate:
                 remove=taken.remove,
                 position=self._positions.pop(index, 0),
             )
+        self._watch(ledger)
         if index not in self._positions:
             self._positions[index] = ledger.waiting(ticket).position
         if self._left_s(ticket) <= 0:

@@ -125,7 +125,7 @@ class Ledger:
         :raises SlotTimeoutError: after *timeout_s*.
         :raises LedgerError: if the ledger cannot be used.
         """
-        ticket = self._ticket(demand, priority, index, label, takes)
+        ticket = self.ticket(demand, priority=priority, index=index, label=label, takes=takes)
         wakeup = self._me.new_wakeup(ticket.id)
         try:
             while (lease := self._claim(ticket, wakeup)) is None:
@@ -146,24 +146,45 @@ class Ledger:
 
         :raises DemandTooLargeError: if the run's budget can never hold it.
         """
-        return self._claim(self._ticket(demand, priority, index, label, takes), None)
+        return self._claim(
+            self.ticket(demand, priority=priority, index=index, label=label, takes=takes), None
+        )
 
-    def enqueue(
+    def ticket(
         self, demand: Demand, *, priority: int, index: int, label: str = "", takes: tuple[str, ...] = ()
     ) -> Ticket:
-        """Queue up without waiting; ask with :meth:`claim` when :attr:`wakeup_fd` can be read.
+        """Return a ticket that is not queued yet: :meth:`claim` does that.
 
         :param takes: as :meth:`reserve` has it.
 
         :raises DemandTooLargeError: if the run's budget can never hold it.
         """
-        ticket = self._ticket(demand, priority, index, label, takes)
+        check_possible(demand, self._budget)
+        return Ticket(
+            id=f"{self.owner_id}-{secrets.token_hex(4)}",
+            demand=demand,
+            priority=priority,
+            index=index,
+            label=label,
+            since_s=self._clock.monotonic(),
+            takes=takes,
+        )
+
+    def enqueue(self, demand: Demand, *, priority: int, index: int, label: str = "") -> Ticket:
+        """Queue up without asking whether the turn has come.
+
+        :raises DemandTooLargeError: if the run's budget can never hold it.
+        """
+        ticket = self.ticket(demand, priority=priority, index=index, label=label)
         with self._me.change() as draft:
             draft.state = self._with_waiter(draft.state, ticket, self._me.wakeup)
         return ticket
 
     def claim(self, ticket: Ticket) -> Lease | None:
-        """Return the lease for a queued *ticket* if its turn has come; else it stays queued."""
+        """Return the lease for *ticket* if its turn has come; else queue it.
+
+        Ask again when :attr:`wakeup_fd` can be read.
+        """
         wakeup = self._me.wakeup
         wakeup.drain()
         return self._claim(ticket, wakeup)
@@ -308,20 +329,6 @@ class Ledger:
         return None if state is None else snapshot_of(state, self.id, self._clock.monotonic())
 
     # -- helpers
-
-    def _ticket(
-        self, demand: Demand, priority: int, index: int, label: str, takes: tuple[str, ...] = ()
-    ) -> Ticket:
-        check_possible(demand, self._budget)
-        return Ticket(
-            id=f"{self.owner_id}-{secrets.token_hex(4)}",
-            demand=demand,
-            priority=priority,
-            index=index,
-            label=label,
-            since_s=self._clock.monotonic(),
-            takes=takes,
-        )
 
     def _with_waiter(self, state: State, ticket: Ticket, wakeup: Wakeup | None) -> State:
         """Return *state* with *ticket* in its queue, if it is not, or no longer, there."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.engine.api import ExecSpec
@@ -34,22 +35,30 @@ _NO_TOOLS = 90
 _OUTPUT_BYTES = 16 << 20
 _KINDS = {0: "changed", 1: "added", 2: "removed"}
 
-# Arguments: scratch folders, which are emptied first. Builtins where possible: each program costs a
-# millisecond. Sections begin with NUL and their name. Of the processes that are listed our own script is one.
+# Arguments: how many scratch folders, these, how many mounted files, these, and find's own. Builtins where
+# possible, and few looks at /proc: each program, and each line of some of its files, costs a millisecond.
+# Scratch folders are emptied first. Sections begin with NUL and their name.
 _SCRIPT = r"""
 cd / || exit 91
 for tool in find stat cat rm; do command -v $tool >/dev/null || exit 90; done
-form='%n|%F %u:%g %a %t:%T %s %z'
-for folder do rm -rf -- "$folder"/* "$folder"/.[!.]* "$folder"/..?* 2>/dev/null; done
 printf '\0scratch\n'
-scratch=:
-for folder do
-  stat -c '%n|%u:%g %a' "$folder" || exit 91
-  for left in "$folder"/* "$folder"/.[!.]* "$folder"/..?*; do
-    if [ -e "$left" ] || [ -L "$left" ]; then echo "$left|left"; fi
+left=$1; shift
+while [ "$left" -gt 0 ]; do
+  rm -rf -- "$1"/* "$1"/.[!.]* "$1"/..?* 2>/dev/null
+  stat -c '%n|%u:%g %a' "$1" || exit 91
+  for file in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+    if [ -e "$file" ] || [ -L "$file" ]; then printf '%s|left\n' "$file"; fi
   done
-  scratch=$scratch$folder:
+  left=$((left - 1)); shift
 done
+left=$1; shift
+while [ "$left" -gt 0 ]; do
+  printf '\0content %s\n' "$1"
+  while IFS= read -r line || [ -n "$line" ]; do printf '%s\n' "$line"; done <"$1" || exit 91
+  left=$((left - 1)); shift
+done
+printf '\0seen\n'
+find "$@" -exec stat -c '%n|%F %u:%g %a %t:%T %s %z' {} + || exit 91
 printf '\0processes\n'
 set --
 for process in /proc/[0-9]*; do
@@ -57,44 +66,15 @@ for process in /proc/[0-9]*; do
   printf '%s\n' "$line"
   set -- "$@" "$process/status" "$process/limits" "$process/oom_score_adj"
 done 2>/dev/null
-printf '\0self\n%s\n' $$
-printf '\0attributes\n'
-cat "$@" 2>/dev/null
-printf '\0ipc\n'
-cat /proc/sysvipc/msg /proc/sysvipc/sem /proc/sysvipc/shm 2>/dev/null
-printf '\0ports\n'
-read -r range </proc/sys/net/ipv4/ip_local_port_range && printf '%s\n' "$range"
-printf '\0sockets\n'
-for file in tcp tcp6 udp udp6 udplite udplite6 raw raw6 icmp icmp6 packet unix; do
-  [ -r /proc/net/$file ] || continue
-  while read -r line; do printf '%s %s\n' $file "$line"; done </proc/net/$file
-done
-printf '\0mounts\n'
-cat /proc/mounts || exit 91
-printf '\0folders\n'
-find / -xdev -type d -exec stat -c "$form" {} + || exit 91
-printf '\0mounted\n'
-set --
-files=
-while read -r device point type options rest; do
-  case $type in proc|sysfs|cgroup|cgroup2|devpts) continue ;; esac
-  case ,$options, in *,ro,*) continue ;; esac
-  case $scratch in *:$point:*) continue ;; esac
-  case $point in /|/proc/*|/sys/*) continue ;; *[\\\ ]*) exit 91 ;; esac
-  if [ -d "$point" ]; then set -- "$@" "$point"
-  elif [ -f "$point" ]; then files="$files $point"
-  fi
-done </proc/mounts
-[ $# = 0 ] || find "$@" -xdev -exec stat -c "$form" {} + || exit 91
-if [ -n "$files" ]; then
-  stat -c "$form" $files || exit 91
-  for file in $files; do
-    printf '\0content %s\n' "$file"
-    while IFS= read -r line || [ -n "$line" ]; do printf '%s\n' "$line"; done <"$file" || exit 91
-  done
-fi
+printf '\0self\n%s\n\0kernel\n' $$
+ipc=/proc/sysvipc
+cat "$@" $ipc/msg $ipc/sem $ipc/shm /proc/net/sockstat /proc/net/sockstat6 2>/dev/null
 printf '\0end\n'
 """
+_TCP = ("cat", "/proc/net/tcp", "/proc/net/tcp6", "/proc/sys/net/ipv4/ip_local_port_range")
+_TIME_WAIT = "06"
+# File systems of the kernel's, in which nothing can be left, or only something that is looked at elsewhere.
+_KERNELS = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "devpts"})
 
 
 def observe(
@@ -115,48 +95,92 @@ def observe(
 
 
 def _inside(container: str, run: Run, scratch: tuple[str, ...]) -> dict[str, str]:
-    sections = _sections(container, run, scratch, None)
+    command = partial(_output, run, container)
+    mounts = command(("cat", "/proc/mounts"), None)
+    script = ("sh", "-c", _SCRIPT, "sh", *_arguments(_mounts(mounts), scratch))
+    sections = _sections(command(script, None))
     if _user(sections) != "0":
         # Who is not root may not look everywhere.
-        sections = _sections(container, run, scratch, "0")
+        sections = _sections(command(script, "0"))
     return {
+        "mounts": mounts,
         **_processes(sections),
         **dict(_named("scratch folder", sections["scratch"])),
-        **_lines("shared memory, semaphores or message queues", sections["ipc"]),
-        **_sockets(sections["sockets"], sections["ports"]),
-        **_lines("mounts", sections["mounts"]),
-        **_folders(sections["folders"], sections["mounts"]),
-        **dict(_named("", sections["mounted"])),
+        **_shared_memory(sections["kernel"]),
+        **_sockets(sections["kernel"], lambda: command(_TCP, None)),
+        **_files(sections["seen"], scratch),
         **{name: text for name, text in sections.items() if name.startswith("content ")},
     }
 
 
-def _sections(container: str, run: Run, scratch: tuple[str, ...], user: str | None) -> dict[str, str]:
-    """Return what the script tells, by section."""
+def _output(run: Run, container: str, argv: tuple[str, ...], user: str | None) -> str:
+    """Return what a command prints.
+
+    :raises ContainerError: if it fails.
+    """
     told = bytearray()
 
     def on_output(stream: Literal["stdout", "stderr"], data: bytes) -> None:
         if stream == "stdout" and len(told) <= _OUTPUT_BYTES:
             told.extend(data)
 
-    outcome = run(
-        container,
-        ExecSpec(argv=("sh", "-c", _SCRIPT, "sh", *scratch), workdir="/", user=user),
-        on_output,
-        time.monotonic() + OBSERVING_S,
-    )
+    spec = ExecSpec(argv=argv, workdir="/", user=user)
+    outcome = run(container, spec, on_output, time.monotonic() + OBSERVING_S)
     if outcome.exit_code == _NO_TOOLS or not outcome.started:
         raise ContainerError("its image has not all of sh, find, stat, cat and rm, with which to look at it")
-    text = told.decode("utf-8", "surrogateescape")
+    if outcome.exit_code != 0:
+        raise ContainerError("it cannot be looked at as a whole")
+    return told.decode("utf-8", "surrogateescape")
+
+
+def _mounts(text: str) -> list[tuple[str, str, set[str]]]:
+    """Return mount point, type and options of each mount; see fstab(5)."""
+    mounts = []
+    for line in text.splitlines():
+        _, point, kind, options, *_ = line.split()
+        mounts.append(
+            (
+                re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point),
+                kind,
+                set(options.split(",")),
+            )
+        )
+    return mounts
+
+
+def _arguments(mounts: list[tuple[str, str, set[str]]], scratch: tuple[str, ...]) -> Iterator[str]:
+    """Yield the script's arguments: scratch folders, mounted files, and what find looks at.
+
+    Of the container's own file system that is folders; of what is mounted and can be written, everything.
+    """
+    writable = [
+        (point, kind)
+        for point, kind, options in mounts
+        if kind not in _KERNELS
+        and "ro" not in options
+        and point not in {"/", *scratch}
+        and not point.startswith(("/proc/", "/sys/"))
+    ]
+    # What is bound to one of these is a file.
+    files = [point for point, _ in writable if point.startswith("/etc/") or point.startswith("/run/.")]
+    yield from (str(len(scratch)), *scratch, str(len(files)), *files)
+    yield from ("/", *(point for point, _ in writable), "-xdev", "(", "-type", "d")
+    for point, _ in writable:
+        yield from ("-o", "-path", point, "-o", "-path", f"{point}/*")
+    yield ")"
+
+
+def _sections(text: str) -> dict[str, str]:
+    """Return what the script tells, by section."""
     sections = dict(part.split("\n", 1) for part in text.split("\0")[1:] if "\n" in part)
-    if outcome.exit_code != 0 or "end" not in sections:
+    if "end" not in sections:
         raise ContainerError("it cannot be looked at as a whole")
     return sections
 
 
 def _user(sections: Mapping[str, str]) -> str:
     """Return the user id under which the script ran."""
-    own = _attributes(sections["attributes"]).get(sections["self"].strip(), {})
+    own = _attributes(sections["kernel"]).get(sections["self"].strip(), {})
     return own.get("Uid", "?").split()[0]
 
 
@@ -167,7 +191,7 @@ def _processes(sections: Mapping[str, str]) -> dict[str, str]:
     were given is what the next step inherits.
     """
     stats = {fields[0]: fields for fields in map(_stat_fields, sections["processes"].splitlines()) if fields}
-    attributes = _attributes(sections["attributes"])
+    attributes = _attributes(sections["kernel"])
     script, pid = set(), sections["self"].strip()
     while pid in stats and stats[pid][3] != "0":
         script.add(pid)
@@ -221,40 +245,50 @@ def _named(kind: str, text: str) -> Iterator[tuple[str, str]]:
         yield f"{kind} {name}".strip(), value
 
 
-def _lines(kind: str, text: str) -> dict[str, str]:
-    return {kind: text}
+def _shared_memory(text: str) -> dict[str, str]:
+    """Return the rows of /proc/sysvipc: a head for each kind, and a row of many numbers for each object."""
+    rows = [line for line in text.splitlines() if re.match(r"\s+(key\s|-?\d+\s+\d+\s)", line)]
+    return {"shared memory, semaphores or message queues": "\n".join(rows)}
 
 
-def _sockets(text: str, ports: str) -> dict[str, str]:
-    """Return the sockets, but for closed connections whose port was one of those that the kernel chooses.
+def _sockets(text: str, tcp: Callable[[], str]) -> dict[str, str]:
+    """Return how many sockets of each kind there are, and closed connections that keep a port.
 
-    The engine's own name server has two in each container.
+    The engine's own name server has some in each container. A closed connection of a client keeps a port that
+    the kernel chose and does not choose again: that keeps nobody from anything.
+
+    :param tcp: returns the tables of TCP sockets: reading them takes the kernel ten times as long as the rest.
     """
-    low, high = (int(each) for each in (ports.split() or ["0", "-1"])[:2])
     seen: dict[str, str] = {}
+    closed = 0
     for line in text.splitlines():
-        family, *fields = line.split()
-        if not fields or not re.match(r"\d+:|[0-9a-f]{8,}", fields[0], re.IGNORECASE):
-            continue
-        if family in {"unix", "packet"}:
-            seen[f"{family} socket {' '.join(fields[-2:])}"] = ""
-            continue
-        state, port = fields[3], int(fields[1].rpartition(":")[2], 16)
-        closed = family.startswith("tcp") and state == "06"
-        if not (closed and low <= port <= high):
-            seen[f"{family} socket on port {port}"] = f"{fields[1]} {state}"
-    return seen
+        match = re.match(r"(sockets|(?:TCP|UDP|UDPLITE|RAW|FRAG)6?): (.*)", line)
+        if match:
+            pairs = match[2].split()
+            numbers = dict(zip(pairs[::2], pairs[1::2], strict=False))
+            closed += int(numbers.get("tw", 0))
+            # The others are of the whole host.
+            seen[f"{match[1]} in use"] = numbers.get("inuse", numbers.get("used", ""))
+    return {**seen, **(_closed(tcp()) if closed else {})}
 
 
-def _folders(text: str, mounts: str) -> dict[str, str]:
-    """Return the folders of the container's own file system; what is mounted on one is told on its own."""
-    points = _mount_points(mounts)
-    folders = {name: value for name, value in _named("", text) if name not in points}
-    return {f"folder {name}": value for name, value in folders.items()}
+def _closed(text: str) -> dict[str, str]:
+    *rows, ports = text.splitlines() or ["0 0"]
+    low, high = (int(each) for each in ports.split())
+    found = (line.split() for line in rows)
+    local = (int(fields[1].rpartition(":")[2], 16) for fields in found if fields[3] == _TIME_WAIT)
+    return {f"closed connection that keeps port {port}": "" for port in local if not low <= port <= high}
 
 
-def _mount_points(mounts: str) -> set[str]:
-    return {fields[1] for fields in map(str.split, mounts.splitlines()) if len(fields) > 1} - {"/"}
+def _files(text: str, scratch: tuple[str, ...]) -> dict[str, str]:
+    """Return the folders of the container's own file system, and all that is in memory or mounted."""
+    # Of the first two there is nothing to be seen but the kernel's own times.
+    apart = {"/proc", "/sys", *scratch}
+    return {
+        f"{'folder' if value.startswith('directory') else 'file'} {name}": value
+        for name, value in _named("", text)
+        if name not in apart
+    }
 
 
 def _of_engine(client: APIClient, container: str, seen: Mapping[str, str]) -> dict[str, str]:
@@ -262,7 +296,7 @@ def _of_engine(client: APIClient, container: str, seen: Mapping[str, str]) -> di
     with plain_errors("look at what a container has changed", ContainerError):
         changes = client.diff(container) or ()
         printed = client.logs(container, tail=1)
-    points = _mount_points(seen["mounts"])
+    points = {point for point, _, _ in _mounts(seen["mounts"])}
     left = {
         f"file {change['Path']}": _KINDS.get(change["Kind"], "changed")
         for change in changes

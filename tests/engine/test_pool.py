@@ -63,18 +63,18 @@ SOMETHING = {
     "mode of a folder": Way("chmod 700 /bin", "test $(stat -c %a /bin) = 755", "changed: folder /bin"),
     "owner of a folder": Way("chown nobody /root", "test $(stat -c %u /root) = 0", "changed: folder /root"),
     "mode for a while": Way("chmod 700 /bin; chmod 755 /bin", "true", "changed: folder /bin"),
-    "hosts": Way("echo 10.9.9.9 db >>/etc/hosts", "! grep -w db /etc/hosts", "changed: /etc/hosts"),
+    "hosts": Way("echo 10.9.9.9 db >>/etc/hosts", "! grep -w db /etc/hosts", "/etc/hosts"),
     "name servers": Way(
         "echo nameserver 10.9.9.9 >>/etc/resolv.conf", "! grep 10.9.9.9 /etc/resolv.conf", "/etc/resolv.conf"
     ),
     "name of the host": Way("echo other >/etc/hostname", "! grep other /etc/hostname", "/etc/hostname"),
     "device": Way("echo x >/dev/left", "test ! -e /dev/left", "/dev/left"),
-    "device for a while": Way("echo x >/dev/left; rm /dev/left", "true", "changed: /dev"),
+    "device for a while": Way("echo x >/dev/left; rm /dev/left", "true", "changed: folder /dev"),
     "shared memory file": Way(
-        "echo x >/dev/shm/left", "test ! -e /dev/shm/left", "left behind: /dev/shm/left"
+        "echo x >/dev/shm/left", "test ! -e /dev/shm/left", "left behind: file /dev/shm/left"
     ),
     "message queue": Way(
-        "touch /dev/mqueue/left", "test ! -e /dev/mqueue/left", "left behind: /dev/mqueue/left"
+        "touch /dev/mqueue/left", "test ! -e /dev/mqueue/left", "left behind: file /dev/mqueue/left"
     ),
     "output of the main process": Way(
         "echo OLD >/proc/1/fd/1", "true", "output of the container's main process"

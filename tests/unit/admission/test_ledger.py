@@ -64,7 +64,7 @@ def test_free_room_is_granted_at_once(ledger: Open, clock: Any) -> None:
 def test_too_large_demand_fails_at_once(ledger: Open, clock: Any) -> None:
     """What the run's budget can never hold is an error with both numbers, in every way to ask."""
     one = ledger("a", containers=2)
-    for ask in (one.reserve, one.try_reserve, one.enqueue):
+    for ask in (one.reserve, one.try_reserve, one.ticket, one.enqueue):
         with pytest.raises(DemandTooLargeError, match=r"3 containers demanded, 2 containers allowed"):
             ask(Demand(containers=3), priority=1, index=0)
     assert clock.waits == []

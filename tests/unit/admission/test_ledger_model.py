@@ -257,8 +257,9 @@ class LedgerMachine(RuleBasedStateMachine):
         giver, lease = pick(self.idle(), which)
         owner = pick([each for each in self.living() if each.run == giver.run], taker)
         self.index += 1
-        ticket = owner.ledger.enqueue(demand, priority=1, index=self.index, takes=(lease.id,))
+        ticket = owner.ledger.ticket(demand, priority=1, index=self.index, takes=(lease.id,))
         owner.waiting.append(ticket)
+        self.claim_ticket(owner, ticket)
 
     @precondition(lambda self: any(owner.busy for owner in self.all))
     @rule(which=NUMBERS, taker=NUMBERS)
