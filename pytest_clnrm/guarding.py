@@ -37,6 +37,7 @@ class RunGuard:
         self._record: runs.RunRecord | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._abrupt_s: float | None = None
+        self._unswept = False
         self.foreign = ""
 
     def begin(self) -> None:
@@ -93,8 +94,12 @@ class RunGuard:
         if self._record is None:
             return
         while True:
-            with suppress(EngineError):
+            try:
                 self._runtime.cleaner().sweep_session(self._runtime.session_id)
+                self._unswept = False
+            except EngineError:
+                # It may be starting again, for which the watchdog waits.
+                self._unswept = True
             if not self._may_follow() or self._is_watched():
                 break
             time.sleep(_ROUND_S)
@@ -109,7 +114,7 @@ class RunGuard:
         from pytest_clnrm import runs
 
         if self._watchdog is not None:
-            if self._is_watched() and (self._may_follow() or runs.workers(self._record)):
+            if self._is_watched() and (self._unswept or self._may_follow() or runs.workers(self._record)):
                 # It is not waited for: what has a return code is not missed when it is collected.
                 self._watchdog.returncode = 0
                 return
