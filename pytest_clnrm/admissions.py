@@ -19,7 +19,7 @@ from pytest_clnrm.scheduling.install import install, install_order, is_strict_co
 from pytest_clnrm.scheduling.tickets import TICKET, lease_of
 
 if TYPE_CHECKING:
-    from pytest_clnrm.admitting import LedgerGate
+    from pytest_clnrm.ledger_gate import LedgerGate
     from pytest_clnrm.scheduling.elastic import Autoscale
     from pytest_clnrm.scheduling.facts import ItemFacts
     from pytest_clnrm.scheduling.gate import Admission
@@ -187,7 +187,7 @@ class Admissions:
         self.runtime.idle.forget_worker(worker)
 
     def _make_gate(self, wake: Callable[[], None]) -> LedgerGate:
-        from pytest_clnrm.admitting import LedgerGate
+        from pytest_clnrm.ledger_gate import LedgerGate
 
         self._gate = LedgerGate(self.runtime, wake)
         return self._gate

@@ -1,41 +1,42 @@
 """Where items, the engine and the ledger meet: what an item demands, and who reserves it.
 
-Under our scheduler the controller reserves before it sends an item (:class:`LedgerGate`); elsewhere the
-process that runs the item does (:func:`reserving`). An engine that cannot be used is no reason to wait: the
-item is let through and fails with the engine's own message.
+Under our scheduler the controller reserves before it sends an item (:mod:`pytest_clnrm.ledger_gate`);
+elsewhere the process that runs the item does (:func:`reserving`). An engine that cannot be used is no reason
+to wait: the item is let through and fails with the engine's own message.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import select
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import (
     AdmissionError,
-    ClnrmError,
     EngineError,
     EngineUnavailableError,
     LedgerError,
-    SlotTimeoutError,
 )
 from pytest_clnrm.scheduling.gate import Admission
 
 if TYPE_CHECKING:
     from pytest_clnrm.admission.demand import Demand
-    from pytest_clnrm.admission.lease import Lease, Ticket
+    from pytest_clnrm.admission.lease import Lease
     from pytest_clnrm.admission.ledger import Ledger
     from pytest_clnrm.admission.views import Waiting
     from pytest_clnrm.runtime import Runtime
     from pytest_clnrm.scenario.model import Limits
 
-__all__ = ["WITHOUT_LEASE", "LedgerGate", "reserving", "reserving_more"]
+__all__ = [
+    "WITHOUT_LEASE",
+    "as_admission_errors",
+    "give_back",
+    "reserving",
+    "reserving_more",
+    "usable_ledger",
+]
 
 WITHOUT_LEASE = ""
 """The lease of an item that is let through without one."""
@@ -62,8 +63,8 @@ def reserving(
     from pytest_clnrm.admission.demand import Demand
 
     asked_s = time.monotonic()
-    with _as_admission_errors():
-        ledger = _ledger(runtime)
+    with as_admission_errors():
+        ledger = usable_ledger(runtime)
         if ledger is not None:
             wanted = runtime.idle.wanted(runtime.worker, specification)
             lease, position = _reserve(
@@ -90,11 +91,11 @@ def reserving(
             position=position,
         )
     finally:
-        _give_back(lease, runtime)
+        give_back(lease, runtime)
 
 
 @contextmanager
-def _as_admission_errors() -> Iterator[None]:
+def as_admission_errors() -> Iterator[None]:
     """Make an engine's error one of admission, which is the item's own."""
     try:
         yield
@@ -102,7 +103,7 @@ def _as_admission_errors() -> Iterator[None]:
         raise AdmissionError(str(error)) from error
 
 
-def _ledger(runtime: Runtime) -> Ledger | None:
+def usable_ledger(runtime: Runtime) -> Ledger | None:
     """Return the ledger, None if no engine can be used, after giving back what is owed.
 
     :raises EngineError: if the engine does not tell what runs on it.
@@ -166,7 +167,7 @@ def _note_wait(runtime: Runtime, waiting: Waiting) -> None:
     runtime.board.at("slot", f"{waiting.demand.describe()} (place {waiting.position}, {why})")
 
 
-def _give_back(lease: Lease, runtime: Runtime) -> None:
+def give_back(lease: Lease, runtime: Runtime) -> None:
     """Give a reservation back, or let it count on for the containers that are kept, or idle, under it.
 
     If the ledger cannot take it, it is owed: else whoever reserves next would wait for it for ever.
@@ -196,7 +197,7 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
     from pytest_clnrm.admission.demand import Demand, check_possible, total
     from pytest_clnrm.admission.policy import OF_FIXTURE
 
-    ledger, settings = _ledger(runtime) or runtime.ledger(), runtime.settings
+    ledger, settings = usable_ledger(runtime) or runtime.ledger(), runtime.settings
     current = runtime.current() if runtime.current else None
     demand = Demand(
         containers=1,
@@ -222,184 +223,4 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
         yield lease.id
     finally:
         runtime.held.remove(demand)
-        _give_back(lease, runtime)
-
-
-class LedgerGate:
-    """The controller's gate: reserves for the head of the queue without blocking.
-
-    :param wake: called from a thread of this gate when the ledger may have room.
-    """
-
-    def __init__(self, runtime: Runtime, wake: Callable[[], None]) -> None:
-        self._runtime = runtime
-        self._wake = wake
-        self._idle = runtime.idle
-        self._tickets: dict[int, Ticket] = {}
-        self._positions: dict[int, int] = {}
-        self._leases: dict[str, Lease] = {}
-        self._asked = threading.Event()
-        self._closed = threading.Event()
-        self._watcher: threading.Thread | None = None
-        self._bell: tuple[int, int] | None = None
-
-    def serves(self, worker: str, specification: str | None) -> bool:
-        """Tell whether *worker* has idle containers of *specification*."""
-        return bool(self._idle.wanted(worker, specification))
-
-    def try_admit(
-        self,
-        index: int,
-        priority: int,
-        demand: Mapping[str, Any],
-        *,
-        worker: str = "",
-        specification: str | None = None,
-    ) -> Admission | None:
-        """Reserve for the item at *index*, or return None: it has to wait.
-
-        :param worker: who would run it; its idle containers of the same *specification* are used again.
-
-        :raises AdmissionError: if it will never be granted.
-        """
-        try:
-            with _as_admission_errors():
-                return self._ask(index, priority, demand, self._idle.wanted(worker, specification))
-        except AdmissionError:
-            self.give_up(index)
-            raise
-        finally:
-            self._asked.set()
-
-    def _ask(
-        self, index: int, priority: int, demand: Mapping[str, Any], wanted: tuple[str, ...]
-    ) -> Admission | None:
-        from pytest_clnrm.admission.demand import Demand
-        from pytest_clnrm.admission.policy import item_label
-
-        ledger = _ledger(self._runtime)
-        if ledger is None:
-            return Admission(lease=WITHOUT_LEASE)
-        ticket = self._tickets.get(index)
-        if ticket is None:
-            ticket = ledger.ticket(
-                Demand(**demand), priority=priority, index=index, label=item_label(index), takes=wanted
-            )
-            self._tickets[index] = ticket
-        lease = ledger.claim(ticket)
-        if lease is not None:
-            del self._tickets[index]
-            self._leases[lease.id] = lease
-            taken = self._idle.taken_by(lease, wanted)
-            waited_s = time.monotonic() - ticket.since_s
-            return Admission(
-                lease=lease.id,
-                waited_s=waited_s,
-                reuse=taken.reuse,
-                remove=taken.remove,
-                position=self._positions.pop(index, 0),
-            )
-        self._watch(ledger)
-        if index not in self._positions:
-            self._positions[index] = ledger.waiting(ticket).position
-        if self._left_s(ticket) <= 0:
-            raise SlotTimeoutError(f"{ledger.waiting(ticket).describe()} (--clnrm-slot-timeout)")
-        return None
-
-    def _left_s(self, ticket: Ticket) -> float:
-        """Return how long a ticket may still wait."""
-        limit_s = self._runtime.settings.slot_timeout_s
-        return math.inf if limit_s is None else ticket.since_s + limit_s - time.monotonic()
-
-    def why_stuck(self, index: int) -> str:
-        """Return what an item wants and fixtures hold, if that is more than the run may hold; else ""."""
-        from pytest_clnrm.admission.demand import total
-
-        ticket, taken = self._tickets.get(index), None
-        with suppress(ClnrmError):
-            taken = self._runtime.ledger().snapshot()
-        if ticket is None or taken is None:
-            return ""
-        run = self._runtime.session_id
-        # What is kept or idle is no fixture's.
-        theirs = [each for each in taken.leases if not each.kept and each.idle_since_s is None]
-        held = total(each.demand for each in theirs if each.run == run and each.lease not in self._leases)
-        names = self._runtime.budget().exceeded_by(held + ticket.demand)
-        if not names:
-            return ""
-        return (
-            f"{ticket.demand.describe()} demanded, but fixtures of session scope hold {held.describe()}, "
-            f"and {self._runtime.budget().describe(names)} allowed: allow more"
-        )
-
-    def give_up(self, index: int) -> None:
-        """Take an item out of the ledger's queue, which nobody behind it could pass."""
-        ticket = self._tickets.pop(index, None)
-        self._positions.pop(index, None)
-        if ticket is None:
-            return
-        withdraw = partial(self._runtime.ledger().withdraw, ticket)
-        try:
-            withdraw()
-        except LedgerError:
-            self._runtime.owed.append(withdraw)
-
-    def release(self, admission: Admission) -> None:
-        """Give a reservation back."""
-        lease = self._leases.pop(admission.lease, None)
-        if lease is not None:
-            _give_back(lease, self._runtime)
-
-    def close(self) -> None:
-        """Leave the queue and give everything back."""
-        self._closed.set()
-        self._asked.set()
-        if self._watcher is not None and self._bell is not None:
-            os.write(self._bell[1], b"!")
-            # It uses the ledger, which is closed next.
-            self._watcher.join()
-            for fd in self._bell:
-                os.close(fd)
-            self._watcher = self._bell = None
-        if not self._tickets and not self._leases:
-            return
-        ledger = self._runtime.ledger()
-        # What cannot be given back is purged by whoever looks next.
-        with suppress(LedgerError):
-            for ticket in self._tickets.values():
-                ledger.withdraw(ticket)
-            for lease in self._leases.values():
-                lease.release()
-        self._tickets.clear()
-        self._leases.clear()
-
-    def _watch(self, ledger: Ledger) -> None:
-        """Start the thread that wakes the queue, at the first wait."""
-        if self._watcher is None:
-            self._bell = os.pipe()
-            self._watcher = threading.Thread(
-                target=self._wait_for_room, args=(ledger, self._bell[0]), name="clnrm-gate", daemon=True
-            )
-            self._watcher.start()
-
-    def _wait_for_room(self, ledger: Ledger, bell: int) -> None:
-        """Wake the queue whenever the ledger may have room, until *bell* can be read."""
-        tended_s = time.monotonic()
-        while True:
-            poll = select.poll()
-            for fd in (bell, ledger.wakeup_fd):
-                if fd is not None:
-                    poll.register(fd, select.POLLIN)
-            left_s = min([ledger.poll_s, *map(self._left_s, list(self._tickets.values()))])
-            poll.poll(max(left_s, 0.0) * 1000)
-            self._asked.clear()
-            if self._closed.is_set():
-                return
-            self._wake()
-            # Asking takes the wake-up away; until then it would only be seen again and again.
-            self._asked.wait(ledger.poll_s)
-            if time.monotonic() >= tended_s + ledger.poll_s:
-                # It may ask the engine: neither the controller's loop nor a hand-over should wait for that.
-                with suppress(ClnrmError):
-                    ledger.tend()
-                tended_s = time.monotonic()
+        give_back(lease, runtime)

@@ -170,16 +170,6 @@ class Ledger:
             takes=takes,
         )
 
-    def enqueue(self, demand: Demand, *, priority: int, index: int, label: str = "") -> Ticket:
-        """Queue up without asking whether the turn has come.
-
-        :raises DemandTooLargeError: if the run's budget can never hold it.
-        """
-        ticket = self.ticket(demand, priority=priority, index=index, label=label)
-        with self._me.change() as draft:
-            draft.state = self._with_waiter(draft.state, ticket, self._me.wakeup)
-        return ticket
-
     def claim(self, ticket: Ticket) -> Lease | None:
         """Return the lease for *ticket* if its turn has come; else queue it.
 

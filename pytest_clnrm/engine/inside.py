@@ -162,7 +162,7 @@ def _arguments(mounts: list[tuple[str, str, set[str]]], scratch: tuple[str, ...]
         and not point.startswith(("/proc/", "/sys/"))
     ]
     # What is bound to one of these is a file.
-    files = [point for point, _ in writable if point.startswith("/etc/") or point.startswith("/run/.")]
+    files = [point for point, _ in writable if point.startswith(("/etc/", "/run/."))]
     yield from (str(len(scratch)), *scratch, str(len(files)), *files)
     yield from ("/", *(point for point, _ in writable), "-xdev", "(", "-type", "d")
     for point, _ in writable:
@@ -257,18 +257,18 @@ def _sockets(text: str, tcp: Callable[[], str]) -> dict[str, str]:
     The engine's own name server has some in each container. A closed connection of a client keeps a port that
     the kernel chose and does not choose again: that keeps nobody from anything.
 
-    :param tcp: returns the tables of TCP sockets: reading them takes the kernel ten times as long as the rest.
+    :param tcp: returns the tables of TCP sockets, which take the kernel longer than all the rest.
     """
     seen: dict[str, str] = {}
     closed = 0
     for line in text.splitlines():
-        match = re.match(r"(sockets|(?:TCP|UDP|UDPLITE|RAW|FRAG)6?): (.*)", line)
-        if match:
-            pairs = match[2].split()
-            numbers = dict(zip(pairs[::2], pairs[1::2], strict=False))
+        kind, _, told = line.partition(": ")
+        if re.fullmatch("sockets|(TCP|UDP|UDPLITE|RAW|FRAG)6?", kind):
+            pairs = told.split()
+            numbers = dict(zip(pairs[::2], pairs[1::2], strict=True))
             closed += int(numbers.get("tw", 0))
-            # The others are of the whole host.
-            seen[f"{match[1]} in use"] = numbers.get("inuse", numbers.get("used", ""))
+            # The other numbers are of the whole host.
+            seen[f"{kind} in use"] = numbers.get("inuse") or numbers.get("used", "")
     return {**seen, **(_closed(tcp()) if closed else {})}
 
 

@@ -15,7 +15,7 @@ from pytest_clnrm import admitting
 from pytest_clnrm.admission.demand import Budget, Demand
 from pytest_clnrm.admission.folder import open_folder
 from pytest_clnrm.admission.ledger import Ledger
-from pytest_clnrm.admitting import WITHOUT_LEASE, LedgerGate, reserving
+from pytest_clnrm.admitting import WITHOUT_LEASE, reserving
 from pytest_clnrm.errors import (
     AdmissionError,
     DemandTooLargeError,
@@ -25,6 +25,7 @@ from pytest_clnrm.errors import (
     SlotTimeoutError,
 )
 from pytest_clnrm.idle import IdleLeases
+from pytest_clnrm.ledger_gate import LedgerGate
 from pytest_clnrm.shelf import Leftover
 
 ONE = {"containers": 1, "memory_bytes": 1, "cpus": 1.0, "gpus": 0}

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from clnrm_testing.queueing import enqueue
 
 from pytest_clnrm import runs
 from pytest_clnrm.admission.demand import Budget, Demand
@@ -54,8 +55,8 @@ def test_a_run_with_its_workers_and_its_ledger(folder: Folder, ledger: Ledger, t
     queue = QueueStatus(pid=os.getpid(), waiting={"high": 1}, head="c::d", head_since_s=1.0)
     StatusFile(own, "queue").write(asdict(queue))
     ledger.try_reserve(Demand(containers=2, memory_bytes=10), priority=1, index=0)
-    ledger.enqueue(Demand(containers=1), priority=0, index=7, label="item 7")
-    ledger.enqueue(Demand(containers=1), priority=2, index=8, label="clnrm_factory")
+    enqueue(ledger, Demand(containers=1), priority=0, index=7, label="item 7")
+    enqueue(ledger, Demand(containers=1), priority=2, index=8, label="clnrm_factory")
 
     view = host_view(folder)
 

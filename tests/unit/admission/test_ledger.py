@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from clnrm_testing.queueing import enqueue
 
 from pytest_clnrm.admission.demand import Demand
 from pytest_clnrm.admission.folder import Folder
@@ -64,7 +65,7 @@ def test_free_room_is_granted_at_once(ledger: Open, clock: Any) -> None:
 def test_too_large_demand_fails_at_once(ledger: Open, clock: Any) -> None:
     """What the run's budget can never hold is an error with both numbers, in every way to ask."""
     one = ledger("a", containers=2)
-    for ask in (one.reserve, one.try_reserve, one.ticket, one.enqueue):
+    for ask in (one.reserve, one.try_reserve, one.ticket):
         with pytest.raises(DemandTooLargeError, match=r"3 containers demanded, 2 containers allowed"):
             ask(Demand(containers=3), priority=1, index=0)
     assert clock.waits == []
@@ -105,7 +106,7 @@ def test_interrupt_withdraws(ledger: Open, clock: Any) -> None:
     third_ticket: list[Any] = []
 
     def interrupt() -> None:
-        third_ticket.append(third.enqueue(ONE, priority=1, index=0))
+        third_ticket.append(enqueue(third, ONE, priority=1, index=0))
         raise KeyboardInterrupt
 
     clock.events.append(interrupt)
@@ -134,8 +135,8 @@ def test_queued_tickets_are_claimed_in_order(ledger: Open) -> None:
     """The non-blocking way: queue up, get a wake-up, claim; the order is that of priority."""
     one, other = ledger("a"), ledger("b")
     lease = one.reserve(TWO, priority=1, index=0)
-    low = other.enqueue(TWO, priority=2, index=0, label="low")
-    high = one.enqueue(TWO, priority=0, index=5, label="high")
+    low = enqueue(other, TWO, priority=2, index=0, label="low")
+    high = enqueue(one, TWO, priority=0, index=5, label="high")
     assert queue(one) == ["high", "low"]
     assert one.claim(high) is None
     assert not readable(one.wakeup_fd)
@@ -157,8 +158,8 @@ def test_withdrawn_head_wakes_the_next(ledger: Open) -> None:
     """Who leaves the queue lets the others move up."""
     one, other = ledger("a"), ledger("b")
     one.reserve(ONE, priority=1, index=0)
-    head = one.enqueue(TWO, priority=0, index=0)
-    next_one = other.enqueue(ONE, priority=1, index=0)
+    head = enqueue(one, TWO, priority=0, index=0)
+    next_one = enqueue(other, ONE, priority=1, index=0)
     assert other.claim(next_one) is None
     one.withdraw(head)
     assert readable(other.wakeup_fd)
@@ -169,7 +170,7 @@ def test_run_holds_no_more_than_its_own_cap(ledger: Open) -> None:
     """The cap of a run counts its processes together, and leaves the rest to others."""
     one, same_run, other = ledger("a", 1), ledger("a", 1), ledger("b", 3)
     assert one.try_reserve(ONE, priority=1, index=0) is not None
-    assert same_run.enqueue(ONE, priority=0, index=0)
+    assert enqueue(same_run, ONE, priority=0, index=0)
     assert same_run.try_reserve(ONE, priority=0, index=0) is None
     assert other.try_reserve(TWO, priority=2, index=0) is not None
 
@@ -179,8 +180,8 @@ def test_earlier_run_goes_first(ledger: Open) -> None:
     late, early = ledger("late", started_s=50.0), ledger("early", started_s=20.0)
     again = ledger("late", started_s=10.0)
     lease = late.reserve(TWO, priority=1, index=0)
-    again.enqueue(ONE, priority=1, index=0, label="late")
-    early.enqueue(ONE, priority=1, index=9, label="early")
+    enqueue(again, ONE, priority=1, index=0, label="late")
+    enqueue(early, ONE, priority=1, index=9, label="early")
     assert queue(late) == ["early", "late"]
     lease.release()
 
@@ -215,7 +216,7 @@ def test_dead_owners_lease_counts_until_its_containers_are_gone(ledger: Open, ki
     lease = dead.reserve(TWO, priority=1, index=0, label="t::x")
     owner = dead.owner_id
     kill(dead)
-    ticket = living.enqueue(ONE, priority=1, index=0)
+    ticket = enqueue(living, ONE, priority=1, index=0)
     assert living.purge(lambda _: False) == 0
     assert living.claim(ticket) is None
     asked: list[DeadLease] = []
@@ -264,8 +265,8 @@ def test_dead_head_does_not_hold_others_up(ledger: Open, kill: Kill) -> None:
     """A waiter whose process died is dropped by whoever it would hold up."""
     dead, holder, living = ledger("a"), ledger("b"), ledger("c")
     holder.reserve(ONE, priority=1, index=0)
-    dead.enqueue(TWO, priority=0, index=0)
-    ticket = living.enqueue(ONE, priority=1, index=0)
+    enqueue(dead, TWO, priority=0, index=0)
+    ticket = enqueue(living, ONE, priority=1, index=0)
     assert living.claim(ticket) is None
     kill(dead)
     assert living.claim(ticket) is not None
@@ -274,9 +275,9 @@ def test_dead_head_does_not_hold_others_up(ledger: Open, kill: Kill) -> None:
 def test_dead_waiter_does_not_use_up_its_runs_cap(ledger: Open, kill: Kill) -> None:
     """A dead waiter is not counted before others: the next of its run is not passed over for it."""
     dead, same_run, other = ledger("a", 2), ledger("a", 2), ledger("b", 3)
-    dead.enqueue(ONE, priority=0, index=0)
-    second = same_run.enqueue(TWO, priority=0, index=1)
-    later = other.enqueue(TWO, priority=1, index=0)
+    enqueue(dead, ONE, priority=0, index=0)
+    second = enqueue(same_run, TWO, priority=0, index=1)
+    later = enqueue(other, TWO, priority=1, index=0)
     kill(dead)
     assert other.claim(later) is None
     assert same_run.claim(second) is not None
@@ -286,8 +287,8 @@ def test_wake_up_that_nobody_hears_goes_on_to_the_next(ledger: Open, kill: Kill)
     """A release that finds the head dead wakes the one behind it, without a poll."""
     dead, holder, living = ledger("a"), ledger("b"), ledger("c")
     lease = holder.reserve(TWO, priority=1, index=0)
-    dead.enqueue(TWO, priority=0, index=0)
-    living.enqueue(TWO, priority=1, index=0)
+    enqueue(dead, TWO, priority=0, index=0)
+    enqueue(living, TWO, priority=1, index=0)
     kill(dead)
     lease.release()
     assert readable(living.wakeup_fd)
@@ -312,7 +313,7 @@ def test_close_gives_up_waiters_and_leaves_leases_to_a_purge(ledger: Open) -> No
     """Closing with a lease in hand does not lose it: it counts as a dead owner's."""
     one, other = ledger("a"), ledger("b")
     one.reserve(TWO, priority=1, index=0)
-    one.enqueue(ONE, priority=0, index=0)
+    enqueue(one, ONE, priority=0, index=0)
     with one:
         pass
     one.close()
@@ -347,7 +348,7 @@ def test_idle_lease_is_taken_by_a_waiter(ledger: Open) -> None:
     """Marking idle wakes the waiter, who learns what it has to remove; the owner's lease is gone."""
     one, other = ledger("a"), ledger("b")
     lease = one.reserve(TWO, priority=1, index=0)
-    ticket = other.enqueue(TWO, priority=1, index=0)
+    ticket = enqueue(other, TWO, priority=1, index=0)
     one.mark_idle(lease.id, ["c1", "c2"])
     assert readable(other.wakeup_fd)
     granted = other.claim(ticket)

@@ -12,6 +12,7 @@ from typing import Any
 
 import filelock
 import pytest
+from clnrm_testing.queueing import enqueue
 
 from pytest_clnrm.admission import owners, wake
 from pytest_clnrm.admission.demand import Demand
@@ -365,7 +366,7 @@ def test_after_a_reboot_leases_wait_for_their_purge(ledger: Open, kill: Kill, cl
     lease = old.reserve(ONE, priority=1, index=0)
     idle = old.reserve(ONE, priority=1, index=0)
     old.mark_idle(idle.id, [])
-    old.enqueue(ONE, priority=0, index=0)
+    enqueue(old, ONE, priority=0, index=0)
     kill(old)
     clock.now_s = 3.0
     new = ledger("b", boot="boot-2")
@@ -476,7 +477,7 @@ def test_without_fifos_waiters_poll(ledger: Open, clock: Any, monkeypatch: pytes
     other.reserve(ONE, priority=1, index=0)
     assert clock.waits == [0.1, 0.1]
     assert one.wakeup_fd is None
-    assert one.claim(one.enqueue(ONE, priority=1, index=0)) is None
+    assert one.claim(enqueue(one, ONE, priority=1, index=0)) is None
 
 
 def test_fifo_that_cannot_be_made_is_an_error(ledger: Open, monkeypatch: pytest.MonkeyPatch) -> None:

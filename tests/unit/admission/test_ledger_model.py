@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import hypothesis.strategies as st
+from clnrm_testing.queueing import enqueue
 from hypothesis import settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -187,7 +188,7 @@ class LedgerMachine(RuleBasedStateMachine):
         owner = pick(self.living(), which)
         for demand, priority in demands:
             self.index += 1
-            owner.waiting.append(owner.ledger.enqueue(demand, priority=priority, index=self.index))
+            owner.waiting.append(enqueue(owner.ledger, demand, priority=priority, index=self.index))
 
     @rule(which=NUMBERS, demand=DEMANDS, priority=st.integers(0, 2))
     def try_reserve(self, which: int, demand: Demand, priority: int) -> None:
