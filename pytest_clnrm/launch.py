@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine
     from pytest_clnrm.runtime import Runtime
     from pytest_clnrm.settings import Settings
+    from pytest_clnrm.span import AttributeValue
     from pytest_clnrm.tracing import ScenarioTrace
 
 __all__ = ["Running", "Timeline", "effective_limits", "find_image", "get_image", "launch"]
@@ -179,7 +180,12 @@ def launch(
     if idle is not None:
         running = replace(idle, service=service, image=image, env=env, reused=True)
         on_created(running)
-    about = {"container.name": name, "container.image.name": image.reference, "clnrm.service": service.name}
+    about: dict[str, AttributeValue] = {
+        "container.name": name,
+        "container.image.name": image.reference,
+        "clnrm.service": service.name,
+        "clnrm.container.reused": idle is not None,
+    }
     if idle is None:
         with trace.span("clnrm.container.create", about) as span:
             container = engine.create_container(spec)

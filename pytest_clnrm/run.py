@@ -245,7 +245,11 @@ class ScenarioRun:
             why_not = container.alone
             if not why_not:
                 self.runtime.board.at("cleanup")
-                with self._trace.span("clnrm.container.prove", {"container.name": container.name}) as span:
+                about: dict[str, AttributeValue] = {
+                    "container.name": container.name,
+                    "clnrm.container.reused": container.reused,
+                }
+                with self._trace.span("clnrm.container.prove", about) as span:
                     why_not = why_unclean(self.runtime.engine(), container)
                     span.set("clnrm.container.unclean", why_not or None)
             if not why_not:

@@ -59,11 +59,16 @@ def attributes(span: dict[str, Any]) -> dict[str, Any]:
     return {each["key"]: next(iter(each["value"].values())) for each in span.get("attributes", ())}
 
 
+def told(spans: list[dict[str, Any]]) -> str:
+    """Return what tells spans apart, a line each."""
+    return "\n".join(f"{each['name']} {each['traceId'][:6]} {each['startTimeUnixNano']}" for each in spans)
+
+
 def check_whole(spans: list[dict[str, Any]]) -> None:
     """Assert one trace with one root, in which each span's parent is there."""
     ids = {span["spanId"] for span in spans}
     assert len(ids) == len(spans)
-    assert len({span["traceId"] for span in spans}) == 1
+    assert len({span["traceId"] for span in spans}) == 1, told(spans)
     assert [span["name"] for span in spans if not span.get("parentSpanId")] == ["clnrm.session"]
     assert all(span["parentSpanId"] in ids for span in spans if span["name"] != "clnrm.session")
 
@@ -118,7 +123,7 @@ def test_the_environments_trace_is_joined(project: Project, monkeypatch: pytest.
     hello(project, "one")
     project.run("--clnrm-report", "out").assert_outcomes(passed=1)
     spans = trace(project)
-    assert {span["traceId"] for span in spans} == {PARENT.split("-")[1]}
+    assert {span["traceId"] for span in spans} == {PARENT.split("-")[1]}, told(spans)
     (session,) = (span for span in spans if span["name"] == "clnrm.session")
     assert session["parentSpanId"] == PARENT.split("-")[2]
 
