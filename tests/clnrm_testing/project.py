@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Imported here once for all runs in this process. Pytester takes back what a run imports; of OpenTelemetry a
+# part would stay and the other be imported anew, and the two halves do not know each other's spans.
+for name in ("trace", "proto.collector.trace.v1.trace_service_pb2", "sdk.trace", "sdk.trace.id_generator"):
+    import_module(f"opentelemetry.{name}")
 
 # Half of a short run's time goes into importing Hypothesis, which no project of the tests uses.
 PYTEST_ADDOPTS = "-p no:hypothesispytest"
