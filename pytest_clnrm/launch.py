@@ -220,7 +220,7 @@ def launch(
 def _looked_at(engine: Engine, running: Running) -> Running:
     """Return a new container with how it looks, or why that cannot be told."""
     try:
-        return replace(running, seen=engine.observe(running.id, scratch=running.spec.tmpfs, thorough=False))
+        return replace(running, seen=engine.observe(running.id, scratch=running.spec.tmpfs))
     except ContainerError as error:
         return replace(running, alone=str(error))
 

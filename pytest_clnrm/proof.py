@@ -64,7 +64,9 @@ def why_unclean(engine: Engine, container: Running) -> str:
     if time.monotonic() - container.created_s > MAX_AGE_S:
         return f"it is older than {MAX_AGE_S:g} s"
     try:
-        after = engine.observe(container.id, scratch=container.spec.tmpfs, thorough=True)
+        after = engine.observe(
+            container.id, scratch=container.spec.tmpfs, before=container.seen, again=container.reused
+        )
     except ClnrmError as error:
         return str(error)
     return difference(container.seen, after)

@@ -272,6 +272,9 @@ class ScenarioRun:
             cpus=container.limits.cpus or 0.0,
             reused=container.reused,
         )
+        if container.reused and not self._failures:
+            # It has just run the steps, and its peak of memory is that of all it has served.
+            return replace(facts, timeline=self._timeline.of(container))
         # What the engine cannot tell any more must not hide what went wrong.
         with contextlib.suppress(ClnrmError):
             state = engine.state(container.id)

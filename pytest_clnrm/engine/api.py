@@ -259,14 +259,22 @@ class Engine(Protocol):
         :param deadline_s: a ``time.monotonic()`` moment; past it the command's processes are ended.
         """
 
-    def observe(self, container: str, *, scratch: Sequence[str] = (), thorough: bool) -> dict[str, str]:
+    def observe(
+        self,
+        container: str,
+        *,
+        scratch: Sequence[str] = (),
+        before: Mapping[str, str] | None = None,
+        again: bool = False,
+    ) -> dict[str, str]:
         """Return what can be seen of a container at rest: the name of each thing, and what it is like.
 
         If it is the same twice, nothing was left behind in between.
 
         :param scratch: absolute paths of tmpfs mounts, which are emptied first.
-        :param thorough: with the files that differ from the image's and the container's output, each of
-            which is something that was left; it takes longer.
+        :param before: what this returned when the container was new. With it, it is also told which files
+            differ from the image's, and whether the container has printed something: each of these was left.
+        :param again: the container has been looked at in that way before, and had not changed till then.
         :raises ContainerError: if it cannot be told, as without a shell in the image.
         """
 

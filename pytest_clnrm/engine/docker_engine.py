@@ -191,7 +191,14 @@ class DockerEngine:
         """
         return self._execs.run(container, spec, on_output=on_output, deadline_s=deadline_s)
 
-    def observe(self, container: str, *, scratch: Sequence[str] = (), thorough: bool) -> dict[str, str]:
+    def observe(
+        self,
+        container: str,
+        *,
+        scratch: Sequence[str] = (),
+        before: Mapping[str, str] | None = None,
+        again: bool = False,
+    ) -> dict[str, str]:
         """Return what can be seen of a container at rest: the name of each thing, and what it is like.
 
         :raises ContainerError: if it cannot be told, as without a shell in the image.
@@ -200,14 +207,7 @@ class DockerEngine:
         def run(container: str, spec: ExecSpec, on_output: OnOutput, deadline_s: float) -> ExecOutcome:
             return self.exec(container, spec, on_output=on_output, deadline_s=deadline_s)
 
-        return observe(self._client, container, run, scratch=scratch, thorough=thorough)
-
-    def session_pid(self, container: str) -> int | None:
-        """Return the process id, in the container, of the shell that runs the default user's commands.
-
-        Such a command sees it as its parent, ``$PPID``. None where there is none at this moment.
-        """
-        return self._execs.session_pid(container)
+        return observe(self._client, container, run, scratch=scratch, before=before, again=again)
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*.

@@ -75,13 +75,6 @@ class Execs:
                 return outcome
         return self._run_alone(container, spec, on_output, deadline_s)
 
-    def session_pid(self, container: str) -> int | None:
-        """Return the process id, in the container, of the shell that runs the default user's commands.
-
-        Such a command sees it as its parent, ``$PPID``. None if the last one ran by an exec of its own.
-        """
-        return self._sessions.pid(container)
-
     def know(self, container: str, image: str) -> None:
         """Take note of a container's image: containers of one image have the same programs."""
         self._sessions.know(container, image)

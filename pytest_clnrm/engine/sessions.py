@@ -67,12 +67,6 @@ class Sessions:
         if not self._return((container, user), session):
             session.close()
 
-    def pid(self, container: str) -> int | None:
-        """Return the process id, in the container, of the shell of the default user's session, if open."""
-        with self._lock:
-            session = self._idle.get((container, None))
-        return None if session is None else session.facts.pid
-
     def forget(self, container: str) -> None:
         """Close the sessions of a container; one that is lent is closed when it comes back."""
         with self._lock:

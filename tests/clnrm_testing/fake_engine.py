@@ -168,11 +168,18 @@ class FakeEngine:
         code = process.returncode
         return ExecOutcome(exit_code=code, oom=code == 137 and "OOM" in str(spec.argv))
 
-    def observe(self, container: str, *, scratch: Sequence[str] = (), thorough: bool) -> dict[str, str]:
+    def observe(
+        self,
+        container: str,
+        *,
+        scratch: Sequence[str] = (),
+        before: Mapping[str, str] | None = None,
+        again: bool = False,
+    ) -> dict[str, str]:
         spec, folder = self._containers[container]
         if spec.image.startswith("opaque"):
             raise ContainerError("its image has no shell")
-        self._note("observe", container=container, thorough=thorough)
+        self._note("observe", container=container, first=before is None, again=again)
         return {f"file {path.name}": path.read_text("utf-8") for path in Path(folder).iterdir()}
 
     def logs(self, container: str, *, tail_bytes: int) -> str:

@@ -32,12 +32,11 @@ def alone(box: Any, reached: tuple[APIClient, EngineFacts], locks: Any) -> Any:
     return type(box)(DockerEngine(*reached, locks=locks, in_sessions=False), box.id)
 
 
-def test_commands_share_a_session(box: Any, engine: DockerEngine) -> None:
-    """Its shell is their parent, and an engine can tell its process id."""
+def test_commands_share_a_session(box: Any) -> None:
+    """Its shell is their parent, one for each user."""
     first = parent(box)
     assert first > 1
     assert parent(box) == parent(box, stdin=b"x") == first
-    assert engine.session_pid(box.id) == first
     assert parent(box, user="65534") not in {0, first}
     assert parent(box) == first
 

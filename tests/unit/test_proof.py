@@ -80,9 +80,13 @@ class Engine:
 
     def __init__(self, seen: dict[str, str] | Exception) -> None:
         self.seen = seen
+        self.again = False
 
-    def observe(self, container: str, *, scratch: tuple[str, ...], thorough: bool) -> dict[str, str]:
-        assert (container, scratch, thorough) == ("c", ("/scratch",), True)
+    def observe(
+        self, container: str, *, scratch: tuple[str, ...], before: dict[str, str], again: bool
+    ) -> dict[str, str]:
+        assert (container, scratch, before) == ("c", ("/scratch",), NEW)
+        self.again = again
         if isinstance(self.seen, Exception):
             raise self.seen
         return self.seen
@@ -112,6 +116,9 @@ def test_a_container_is_looked_at(seen: dict[str, str] | Exception, expected: st
     """It is compared with what it was when it was new; what cannot be told is not proven."""
     engine: Any = Engine(seen)
     assert proof.why_unclean(engine, running()) == expected
+    assert engine.again is False
+    assert proof.why_unclean(engine, running(reused=True)) == expected
+    assert engine.again is True
 
 
 def test_an_old_container_is_not_kept() -> None:
