@@ -103,9 +103,9 @@ def test_a_session_is_lent_to_one_at_a_time(client: Client, sessions: Sessions) 
     other = sessions.take("c", "nobody", None)
     assert other is not None
     sessions.give_back("c", "nobody", other)
-    assert sessions.pid("c") is None
+    assert ("c", None) not in sessions._idle
     sessions.give_back("c", None, session)
-    assert sessions.pid("c") == 7
+    assert sessions._idle[("c", None)] is session
     assert sessions.take("c", None, None) is session
     sessions.give_back("c", None, session)
     assert client.asked == ["c sh", "c sh"]
@@ -129,7 +129,7 @@ def test_a_container_that_is_removed_while_its_session_is_lent(client: Client, s
     sessions.forget("c")
     sessions.give_back("c", None, session)
     assert not session.usable
-    assert sessions.pid("c") is None
+    assert ("c", None) not in sessions._idle
     client.theirs[0].settimeout(5)
     while client.theirs[0].recv(65536):
         pass
