@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_clnrm.errors import LedgerError
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["IdleLeases", "Taken"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(NamedTuple):
     """What became of idle leases whose room a new one took.
 
     :param reuse: ids of the leases whose containers are to be used.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -52,23 +51,23 @@ def payload(
     }
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class SessionResults:
     """Gathers what rides on the reports; a pytest plugin of the controller, or of the only process."""
 
-    runtime: Runtime
-    guard: RunGuard | None = None
-    workers: int = 1
-    distributed: bool = False
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
-    refused: dict[str, list[str]] = field(default_factory=dict)
-    kept: list[str] = field(default_factory=list)
-    engine: str = ""
-    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    _started_s: float = field(default_factory=time.monotonic)
-    merged: Merged | None = None
-    _written: Path | None = None
-    _not_written: str = ""
+    def __init__(self, *, runtime: Runtime, guard: RunGuard | None = None) -> None:
+        self.runtime = runtime
+        self.guard = guard
+        self.workers = 1
+        self.distributed = False
+        self.results: dict[str, dict[str, Any]] = {}
+        self.refused: dict[str, list[str]] = {}
+        self.kept: list[str] = []
+        self.engine = ""
+        self.started = datetime.now(timezone.utc)
+        self.merged: Merged | None = None
+        self._started_s = time.monotonic()
+        self._written: Path | None = None
+        self._not_written = ""
 
     def prepare(self) -> None:
         """See that the report's folder can be made, so that a run does not end without its report.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import pytest
@@ -32,9 +32,10 @@ __all__ = [
 CONFIG_FILE = ".clnrm/config.toml"
 DEFAULT_ORIGIN = "default"
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+
+class Settings(NamedTuple):
     """All settings of a run, resolved.
 
     :param memory_bytes: limit of each container, swap included.
@@ -87,7 +88,7 @@ class Settings:
     enabled: bool = True
     collect_spans: bool = True
     worker_count: int | None = None
-    priorities: Mapping[str, Priority] = field(default_factory=dict)
+    priorities: Mapping[str, Priority] = _NOTHING
     memory_budget_bytes: int | None = None
     cpu_budget: float | None = None
     gpus: int | None = None
@@ -100,7 +101,7 @@ class Settings:
     ledger_dir: Path | None = None
     show_workers: bool = False
     slow_after_s: float = 30.0
-    origins: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = _NOTHING
 
     def origin(self, name: str) -> str:
         """Return what set the field *name*, "default" if nothing did."""
