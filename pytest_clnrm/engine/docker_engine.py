@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from docker.utils.config import load_general_config
@@ -38,7 +38,7 @@ from pytest_clnrm.engine.networks import create_network, gateway, remove_network
 from pytest_clnrm.engine.owned import list_owned, remove_volume
 from pytest_clnrm.engine.problems import plain_errors
 from pytest_clnrm.engine.proxies import proxy_environment
-from pytest_clnrm.errors import ImageError
+from pytest_clnrm.errors import ContainerError, ImageError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -228,8 +228,10 @@ class DockerEngine:
         """Return the most memory it has used since its start, None where the engine does not tell."""
         if self._facts.remote:
             return None
-        facts = inspect_container(self._client, container)
-        return peak_memory_bytes(int(facts["State"].get("Pid") or 0), str(facts["Id"]))
+        with suppress(ContainerError):
+            facts = inspect_container(self._client, container)
+            return peak_memory_bytes(int(facts["State"].get("Pid") or 0), str(facts["Id"]))
+        return None
 
     def stop(self, container: str, *, grace_s: float) -> None:
         """Ask it to end (SIGTERM), kill it after *grace_s*; one that is gone or has ended is no error."""

@@ -232,7 +232,8 @@ class EndToEnd:
     def look(self, act: Callable[[Mapping[str, dict[str, Any]]], None], *args: str) -> Run:
         """Run it, and call *act* with what the engine says of each service while a step runs :data:`HOLD`."""
         with self.watch() as watch:
-            process = self.popen(*args)
+            # Without the pool no container is looked at when it is new, which would open a session there.
+            process = self.popen("--clnrm-pool", "off", *args)
             # The step itself is no exec of its own: it runs in the session that is opened for it.
             held = watch.wait(f"exec_start: {' '.join(SHELL)}")
             wait = "until test -e /tmp/held; do sleep 0.05; done"

@@ -223,16 +223,21 @@ def scenarios(count: int) -> dict[str, str]:
     return files
 
 
-def test_three_runs_keep_one_budget(host: Host) -> None:
+@pytest.mark.parametrize("pool", ["off", "proven"])
+def test_three_runs_keep_one_budget(host: Host, pool: str) -> None:
     """Three runs with eight workers each never exceed containers or memory; high before normal before low."""
     for number in range(RUNS):
         project = host.project(f"run{number}", scenarios(SCENARIOS))
         budget = ("--clnrm-max-containers", str(CAP), "--clnrm-memory-budget", str(BUDGET_MB))
-        host.start(project, "-n", "8", *budget)
+        host.start(project, "-n", "8", "--clnrm-pool", pool, *budget)
     reports = host.finish()
     outcomes = [each["outcome"] for report in reports for each in report["scenarios"]]
     assert outcomes == ["passed"] * (RUNS * SCENARIOS)
-    assert len(host.usage.started) == RUNS * SCENARIOS
+    created = [
+        each for report in reports for each in report["scenarios"] if not each["containers"][0]["reused"]
+    ]
+    assert len(host.usage.started) == len(created)
+    assert (len(created) == RUNS * SCENARIOS) is (pool == "off")
     assert host.usage.most_containers <= CAP
     assert host.usage.most_memory_bytes <= BUDGET_MB * MIB
     assert host.usage.most_containers >= CAP - 1, "it was never near the cap: nothing is proven"
