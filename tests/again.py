@@ -1,6 +1,6 @@
 """Run a pytest command; tests that failed get one more try, one at a time, and the log says so.
 
-    python tests/again.py pytest -n 2 tests/unit
+    python tests/again.py pytest -n 4 tests/unit
 
 Tests with real processes, workers and engines depend on what else a machine does. What fails twice fails.
 """
@@ -18,7 +18,10 @@ def main(command: list[str]) -> int:
     status = subprocess.run(command, check=False).returncode
     if status != pytest.ExitCode.TESTS_FAILED:
         return status
-    alone = [part for part in command if part not in {"-n", "2"}]
+    alone = list(command)
+    if "-n" in alone:
+        at = alone.index("-n")
+        del alone[at : at + 2]
     sys.stdout.write("\nagain.py: some tests failed; those get one more try, one at a time\n")
     sys.stdout.flush()
     return subprocess.run([*alone, "--last-failed", "--last-failed-no-failures=none"], check=False).returncode

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.engine.discover import Endpoint
+from pytest_clnrm.engine.keep_alive import keep_connections
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -121,6 +122,8 @@ def _client(endpoint: Endpoint, version: str, timeout_s: float) -> APIClient:
     # REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE would replace the engine's own authority, and a proxy for the web
     # is not the way to an engine.
     client.trust_env = False
+    if endpoint.scheme == "unix":
+        keep_connections(client, endpoint.path, timeout_s)
     return client
 
 
