@@ -38,12 +38,15 @@ def stat(pid: int, name: str, parent: int, *, state: str = "S", nice: int = 0) -
     return f"{pid} ({name}) {' '.join(map(str, fields))}"
 
 
+OURS = [stat(1, "init", 0), stat(7, "sleep", 1), stat(8, "sh", 0), stat(30, "sh", 8)]
+
+
 class Container:
     """Tells what it is told to; its session's shell has pid 8, and the script 30."""
 
     def __init__(self) -> None:
         self.mounts = MOUNTS
-        self.processes = [stat(1, "init", 0), stat(7, "sleep", 1), stat(8, "sh", 0), stat(30, "sh", 8)]
+        self.processes = OURS
         self.uid = "0"
         self.ignored = "0"
         self.ipc = IPC
@@ -137,7 +140,7 @@ def test_what_is_seen_of_a_clean_container() -> None:
 
 
 def test_where_is_looked() -> None:
-    """Folders of the container's own, everything of what is mounted and can be written, scratch folders apart."""
+    """Folders of the container's own, all of what is mounted and can be written; scratch folders apart."""
     container = Container()
     look(container)
     mounts, script = container.ran
@@ -145,7 +148,8 @@ def test_where_is_looked() -> None:
     assert script.argv[:2] == ("sh", "-c")
     assert script.argv[4:] == (
         "1", "/scratch", "1", "/etc/hosts", "/", "/dev", "/etc/hosts", "/my data", "-xdev", "(", "-type", "d",
-        "-o", "-path", "/dev", "-o", "-path", "/dev/*", "-o", "-path", "/etc/hosts", "-o", "-path", "/etc/hosts/*",
+        "-o", "-path", "/dev", "-o", "-path", "/dev/*",
+        "-o", "-path", "/etc/hosts", "-o", "-path", "/etc/hosts/*",
         "-o", "-path", "/my data", "-o", "-path", "/my data/*", ")",
     )  # fmt: skip
 
@@ -153,9 +157,9 @@ def test_where_is_looked() -> None:
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"processes": [*Container().processes, stat(9, "nc) (x", 1)]}, "process nc) (x, pid 9"),
-        ({"processes": [stat(1, "init", 0), stat(7, "sleep", 1, state="T"), *Container().processes[2:]]}, "process sleep, pid 7"),
-        ({"processes": [*Container().processes[:2], stat(8, "sh", 0, nice=5), stat(30, "sh", 8)]}, "exec session with nice 5"),
+        ({"processes": [*OURS, stat(9, "nc) (x", 1)]}, "process nc) (x, pid 9"),
+        ({"processes": [*OURS[:1], stat(7, "sleep", 1, state="T"), *OURS[2:]]}, "process sleep, pid 7"),
+        ({"processes": [*OURS[:2], stat(8, "sh", 0, nice=5), *OURS[3:]]}, "exec session with nice 5"),
         ({"ignored": "4000"}, "exec session with nice 0"),
         ({"ipc": IPC + "         7          0   666 4096\n"}, "shared memory, semaphores or message queues"),
         ({"mounts": MOUNTS + "tmpfs /mnt tmpfs rw 0 0\n"}, "mounts"),
@@ -193,9 +197,8 @@ def test_what_the_engine_adds() -> None:
     """Files that differ, but for folders, which tell themselves, and what something is mounted on; output."""
     container = Container()
     before = look(container)
-    client = Client(
-        ("/x", 1), ("/tmp", 0), ("/sbin/docker-init", 1), ("/gone", 2), ("/etc/passwd", 0), printed=b"x"
-    )
+    changes = [("/x", 1), ("/tmp", 0), ("/sbin/docker-init", 1), ("/gone", 2), ("/etc/passwd", 0)]  # noqa: S108
+    client = Client(*changes, printed=b"x")
     added = look(container, client, before=before).items() - before.items()
     assert dict(added) == {
         "file /x": "added",
