@@ -259,7 +259,9 @@ class ScenarioRun:
     def _look_at_containers(self) -> None:
         """Note what the engine tells of the containers, once, before services are stopped."""
         if not self._facts:
-            self._facts = [self._look_at(container) for container in self._containers.values()]
+            # In the file's order: which of them is created first is chance.
+            names = [service.name for service in self.scenario.services if service.name in self._containers]
+            self._facts = [self._look_at(self._containers[name]) for name in names]
 
     def _look_at(self, container: Running) -> ContainerFacts:
         engine = self.runtime.engine()
