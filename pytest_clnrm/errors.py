@@ -6,6 +6,7 @@
     │   ├── EngineUnavailableError   nothing answers, or it is not usable
     │   ├── ImageError               an image cannot be had: unknown, refused, offline, build failed
     │   ├── ContainerError           a container cannot be created, started or used
+    │   │   └── NoShellError             it has no shell to wait for commands in
     │   └── NotReadyError            a service exited, or was not ready in time
     ├── ScenarioTimeoutError     the scenario's own time is over
     └── AdmissionError           a reservation cannot be granted
@@ -30,6 +31,7 @@ __all__ = [
     "ImageError",
     "LedgerError",
     "Mistake",
+    "NoShellError",
     "NotReadyError",
     "ScenarioFileError",
     "ScenarioTimeoutError",
@@ -122,6 +124,10 @@ class ImageError(EngineError):
 
 class ContainerError(EngineError):
     """A container cannot be created, started or used."""
+
+
+class NoShellError(ContainerError):
+    """A container was to run our shell, and has ended instead: its image has none."""
 
 
 class NotReadyError(EngineError):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.engine.api import ContainerSpec, ImageFacts, Mount
 from pytest_clnrm.engine.ready import wait_ready
-from pytest_clnrm.engine.services import KEEP_ALIVE, effective_command
-from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL, WAITING, effective_command
+from pytest_clnrm.errors import ContainerError, NoShellError
 from pytest_clnrm.labels import image_labels, limit_labels
 from pytest_clnrm.proof import why_never
 from pytest_clnrm.scenario.model import Limits, Service
@@ -62,7 +62,18 @@ class Running:
     @property
     def keeps_alive(self) -> bool:
         """Tell whether it runs no service, and only waits for commands."""
-        return self.spec.command == KEEP_ALIVE
+        return self.spec.command in WAITING
+
+    @property
+    def attributes(self) -> dict[str, AttributeValue]:
+        """Return those of our spans of it."""
+        return {
+            "container.id": self.id,
+            "container.name": self.name,
+            "container.image.name": self.image.reference,
+            "clnrm.service": self.service.name,
+            "clnrm.container.reused": self.reused,
+        }
 
     def serves(self, other: ContainerSpec) -> bool:
         """Tell whether it is such as *other* describes, whatever it is called."""
@@ -169,7 +180,9 @@ def launch(
     gateway = runtime.gateway() if networks else ""
     spec = _spec(service, image, limits, name=name, labels=labels, networks=networks, gateway=gateway)
     env = trace.environment(service.name, gateway, service.env)
-    if spec.command == KEEP_ALIVE:
+    if spec.command == KEEP_SHELL and image.id in runtime.without_shell:
+        spec = replace(spec, command=KEEP_ALIVE)
+    if spec.command in WAITING:
         # It may outlive the scenario, whose they are: each command gets them instead.
         env = {key: value for key, value in env.items() if key not in service.env}
     else:
@@ -177,16 +190,14 @@ def launch(
     if idle is not None and not idle.serves(spec):
         engine.remove([idle.id])
         idle = None
-    if idle is not None:
-        running = replace(idle, service=service, image=image, env=env, reused=True)
-        on_created(running)
-    about: dict[str, AttributeValue] = {
-        "container.name": name,
-        "container.image.name": image.reference,
-        "clnrm.service": service.name,
-        "clnrm.container.reused": idle is not None,
-    }
-    if idle is None:
+
+    def create(spec: ContainerSpec) -> Running:
+        about: dict[str, AttributeValue] = {
+            "container.name": name,
+            "container.image.name": image.reference,
+            "clnrm.service": service.name,
+            "clnrm.container.reused": False,
+        }
         with trace.span("clnrm.container.create", about) as span:
             container = engine.create_container(spec)
             span.set("container.id", container)
@@ -203,18 +214,34 @@ def launch(
             alone=why_never(service, image, spec) if may_be_reused else "pool off",
         )
         on_created(running)
+        return running
+
+    if idle is not None:
+        running = replace(idle, service=service, image=image, env=env, reused=True)
+        on_created(running)
+    else:
+        running = create(spec)
     runtime.board.count(1, limits.memory_bytes or 0)
-    about = {**about, "container.name": running.name, "container.id": running.id}
     with runtime.board.starting(service.name):
         if idle is None:
-            with trace.span("clnrm.container.start", about):
-                engine.start(running.id)
+            try:
+                _start(engine, running, trace)
+            except NoShellError:
+                runtime.without_shell.add(image.id)
+                engine.remove([running.id])
+                running = create(replace(spec, command=KEEP_ALIVE))
+                _start(engine, running, trace)
             on_started()
             if not running.alone:
                 on_created(_looked_at(engine, running))
         if service.ready is not None:
-            with trace.span("clnrm.container.ready", about):
+            with trace.span("clnrm.container.ready", running.attributes):
                 wait_ready(engine, running.id, service, env=env, deadline_s=deadline_s, cancelled=cancelled)
+
+
+def _start(engine: Engine, running: Running, trace: ScenarioTrace) -> None:
+    with trace.span("clnrm.container.start", running.attributes):
+        engine.start(running.id)
 
 
 def _looked_at(engine: Engine, running: Running) -> Running:

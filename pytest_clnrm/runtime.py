@@ -70,6 +70,7 @@ class Runtime:
     :param kept: ids of leases whose containers are kept.
     :param leftovers: of leases that are still to be given back, by their ids: what is left under them.
     :param idle: the idle leases of this process.
+    :param without_shell: ids of images whose containers cannot wait in a shell.
     :param run_folder: returns the run's own folder.
     :param traceparent: of the session's span.
     """
@@ -86,6 +87,7 @@ class Runtime:
     kept: set[str] = field(default_factory=set)
     leftovers: dict[str, Leftover] = field(default_factory=dict)
     idle: IdleLeases = field(default_factory=IdleLeases)
+    without_shell: set[str] = field(default_factory=set)
     engine_is_own: bool = False
     run_folder: Callable[[], Path] | None = None
     traceparent: str = ""

@@ -273,7 +273,7 @@ class Engine(Protocol):
 
         :param scratch: absolute paths of tmpfs mounts, which are emptied first.
         :param before: what this returned when the container was new. With it, it is also told which files
-            differ from the image's, and whether the container has printed something: each of these was left.
+            differ from the image's, and whether its main process has printed something: each was left.
         :param again: the container has been looked at in that way before, and had not changed till then.
         :raises ContainerError: if it cannot be told, as without a shell in the image.
         """

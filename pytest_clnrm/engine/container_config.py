@@ -9,6 +9,7 @@ from docker.types import DeviceRequest
 from docker.types import Mount as ApiMount
 
 from pytest_clnrm.engine.api import ContainerSpec, Mount
+from pytest_clnrm.engine.shell_of_container import LOG_BYTES
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -19,6 +20,8 @@ __all__ = ["BUILT_IN_NETWORKS", "create_arguments"]
 BUILT_IN_NETWORKS = frozenset({"bridge", "default", "host", "none", "podman"})
 
 _NANO = 1_000_000_000
+# Of output that is passed on as it comes.
+_SHORT_LOG = {"Type": "json-file", "Config": {"max-size": str(LOG_BYTES), "max-file": "1"}}
 # As an image's own folder would be: programs may run from it, everybody may write. It counts as memory.
 _TMPFS = "rw,exec,nosuid,nodev,mode=1777"
 
@@ -31,6 +34,7 @@ def create_arguments(
     proxies: Mapping[str, str],
     published_on: str,
     relabel: bool,
+    notice: str = "",
 ) -> dict[str, Any]:
     """Return the keyword arguments of docker-py's ``create_container``.
 
@@ -38,6 +42,7 @@ def create_arguments(
     :param proxies: variables below ``spec.env``.
     :param published_on: the engine's address on which ports are published.
     :param relabel: True where SELinux has to let containers at bind mounts.
+    :param notice: of a container whose command takes our commands on its standard input.
     """
     arguments: dict[str, Any] = {
         "image": spec.image,
@@ -55,6 +60,10 @@ def create_arguments(
             arguments["command"] = list(spec.command[1:])
         else:
             arguments["command"] = list(spec.command)
+    if notice:
+        arguments["command"].append(notice)
+        arguments["stdin_open"] = True
+        arguments["host_config"]["LogConfig"] = _SHORT_LOG
     if spec.workdir is not None:
         arguments["working_dir"] = spec.workdir
     if spec.user is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from docker.utils.config import load_general_config
@@ -33,12 +34,14 @@ from pytest_clnrm.engine.containers import (
 from pytest_clnrm.engine.execs import Execs
 from pytest_clnrm.engine.images import Images, lock_name
 from pytest_clnrm.engine.inside import observe
-from pytest_clnrm.engine.logs import read_logs, wait_for_log
+from pytest_clnrm.engine.logs import has_printed, read_logs, wait_for_log
 from pytest_clnrm.engine.networks import create_network, gateway, remove_network
 from pytest_clnrm.engine.owned import list_owned, remove_volume
 from pytest_clnrm.engine.problems import plain_errors
 from pytest_clnrm.engine.proxies import proxy_environment
-from pytest_clnrm.errors import ContainerError, ImageError
+from pytest_clnrm.engine.services import KEEP_SHELL
+from pytest_clnrm.engine.shell_of_container import new_notice, outside_frames
+from pytest_clnrm.errors import ContainerError, ImageError, NoShellError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -160,9 +163,10 @@ class DockerEngine:
             proxies=proxy_environment(self._settings, self._facts.url, spec.env, direct),
             published_on=_ANYWHERE if self._facts.remote else _LOOPBACK,
             relabel=bool(spec.mounts) and self._has_selinux(),
+            notice=(notice := new_notice() if spec.command == KEEP_SHELL else ""),
         )
         container = create_container(self._client, spec, arguments)
-        self._execs.know(container, spec.image)
+        self._execs.know(container, spec.image, notice)
         return container
 
     def start(self, container: str) -> None:
@@ -171,8 +175,10 @@ class DockerEngine:
         A command that the container's init process cannot run is no error here: :meth:`state` tells it.
 
         :raises ContainerError: with the engine's reason.
+        :raises NoShellError: if it was to run our shell, and has ended instead.
         """
-        start_container(self._client, container)
+        if not self._execs.start(container, partial(start_container, self._client, container)):
+            raise NoShellError(f"the container {container[:12]} has ended instead of waiting for commands")
 
     def state(self, container: str) -> ContainerState:
         """Return what the engine says of it now.
@@ -207,14 +213,21 @@ class DockerEngine:
         def run(container: str, spec: ExecSpec, on_output: OnOutput, deadline_s: float) -> ExecOutcome:
             return self.exec(container, spec, on_output=on_output, deadline_s=deadline_s)
 
-        return observe(self._client, container, run, scratch=scratch, before=before, again=again)
+        seen = observe(self._client, container, run, scratch=scratch, before=before, again=again)
+        shell = self._execs.state_of_shell(container)
+        if shell is not None:
+            seen["shell that runs its commands"] = shell
+        elif before and has_printed(self._client, container):
+            seen["output of the container's main process"] = "added"
+        return seen
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*.
 
         :raises ContainerError: if it is gone.
         """
-        return read_logs(self._client, container, tail_bytes=tail_bytes)
+        said = read_logs(self._client, container, tail_bytes=tail_bytes)
+        return outside_frames(said) if self._execs.has_shell(container) else said
 
     def wait_log(self, container: str, pattern: str, *, deadline_s: float) -> bool:
         """Return True once *pattern* is found in its output; False at the deadline or when it exits.

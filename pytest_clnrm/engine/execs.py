@@ -75,9 +75,26 @@ class Execs:
                 return outcome
         return self._run_alone(container, spec, on_output, deadline_s)
 
-    def know(self, container: str, image: str) -> None:
-        """Take note of a container's image: containers of one image have the same programs."""
+    def know(self, container: str, image: str, notice: str = "") -> None:
+        """Take note of a container's image: containers of one image have the same programs.
+
+        :param notice: of the shell that is its main process, "" if it is none.
+        """
         self._sessions.know(container, image)
+        if notice and self._in_sessions:
+            self._sessions.expect(container, notice)
+
+    def start(self, container: str, start: Callable[[], None]) -> bool:
+        """Start a container; see :meth:`pytest_clnrm.engine.sessions.Sessions.start`."""
+        return self._sessions.start(container, start)
+
+    def has_shell(self, container: str) -> bool:
+        """Tell whether a container's main process is, or was, a session."""
+        return self._sessions.has_shell(container)
+
+    def state_of_shell(self, container: str) -> str | None:
+        """Tell what :meth:`pytest_clnrm.engine.sessions.Sessions.state_of_shell` does."""
+        return self._sessions.state_of_shell(container)
 
     def forget(self, container: str) -> None:
         """Forget what is known of a container that is removed, and close its sessions."""
@@ -129,7 +146,9 @@ class Execs:
         """
         end_processes(self._client, container, user, f"{MARK}={mark}", (session.facts.pid,))
         try:
-            exit_code, _ = exit_code_of(self._client, session.exec_id)
+            exit_code = (
+                session.exit_code if session.is_main else exit_code_of(self._client, session.exec_id)[0]
+            )
         except GoneError:
             return ExecOutcome(exit_code=None, container_lost=True)
         oom, lost = self._why_killed(container, session.exec_id)

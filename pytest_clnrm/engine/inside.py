@@ -97,18 +97,15 @@ def observe(
     :param run: runs a command in the container, as ``Engine.exec`` does.
     :param scratch: absolute paths of tmpfs mounts, which are emptied first.
     :param before: what this returned when the container was new. With it, it is also told which files differ
-        from the image's, and whether the container has printed something: each of these was left.
+        from the image's: each of these was left.
     :param again: the container has been looked at before in that way, and has not changed till then.
     :raises ContainerError: if it cannot be told, as in an image without a shell.
     """
     command = partial(_output, run, container)
     mounts = before["mounts"] if before else command(("cat", "/proc/mounts"), None)
     seen = _inside(command, tuple(scratch), mounts)
-    if before:
-        if _has_printed(client, container):
-            seen["output of the container's main process"] = "added"
-        if not again or not seen["mounts"].startswith(_OVERLAY):
-            seen |= _files_of_engine(client, container, seen)
+    if before and not (again and seen["mounts"].startswith(_OVERLAY)):
+        seen |= _files_of_engine(client, container, seen)
     return seen
 
 
@@ -207,12 +204,14 @@ def _processes(sections: Mapping[str, str]) -> dict[str, str]:
     """Return the processes but for our script, which its ancestors belong to, and what they were given.
 
     Those without a parent in the container, but for the first one, are shells of our exec sessions: what they
-    were given is what the next step inherits.
+    were given is what the next step inherits. So is that of a session which is the main process.
     """
     stats = {fields[0]: fields for fields in map(_stat_fields, sections["processes"].splitlines()) if fields}
     attributes = _attributes(sections["kernel"])
-    script, pid = set(), sections["self"].strip()
-    while pid in stats and stats[pid][3] != "0":
+    script, own = set(), sections["self"].strip()
+    pid = own
+    # Up to the session's shell, which leads its process session, as our script does.
+    while pid in stats and stats[pid][3] != "0" and (pid == own or stats[pid][5] != pid):
         script.add(pid)
         pid = stats[pid][3]
     seen: dict[str, str] = {}
@@ -308,15 +307,6 @@ def _files(text: str, scratch: tuple[str, ...]) -> dict[str, str]:
         for name, value in _named("", text)
         if name not in apart
     }
-
-
-def _has_printed(client: APIClient, container: str) -> bool:
-    # docker-py's own call asks for the container first, to know how the output is framed.
-    url = f"{client.base_url}/v{client.api_version}/containers/{container}/logs"
-    with plain_errors("read a container's output", ContainerError):
-        answer = client.get(url, params={"stdout": 1, "stderr": 1, "tail": 1}, timeout=client.timeout)
-        answer.raise_for_status()
-        return bool(answer.content)
 
 
 def _files_of_engine(client: APIClient, container: str, seen: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pytest_clnrm.errors import ContainerError
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["LineSearch", "read_logs", "wait_for_log"]
+__all__ = ["LineSearch", "has_printed", "read_logs", "wait_for_log"]
 
 # A line that is longer is searched in parts of this size.
 _LINE_BYTES = 65536
@@ -55,6 +55,19 @@ def read_logs(client: APIClient, container: str, *, tail_bytes: int) -> str:
             if len(kept) > 2 * tail_bytes:
                 del kept[:-tail_bytes]
     return bytes(kept[-tail_bytes:]).decode("utf-8", "replace")
+
+
+def has_printed(client: APIClient, container: str) -> bool:
+    """Tell whether there is any output of it.
+
+    :raises ContainerError: if it is gone.
+    """
+    # docker-py's own call asks for the container first, to know how the output is framed.
+    url = f"{client.base_url}/v{client.api_version}/containers/{container}/logs"
+    with plain_errors("read a container's output", ContainerError):
+        answer = client.get(url, params={"stdout": 1, "stderr": 1, "tail": 1}, timeout=client.timeout)
+        answer.raise_for_status()
+        return bool(answer.content)
 
 
 def wait_for_log(client: APIClient, container: str, pattern: str, *, deadline_s: float) -> bool:

@@ -6,15 +6,30 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from pytest_clnrm.engine.session_protocol import SHELL
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pytest_clnrm.scenario.model import Service
 
-__all__ = ["KEEP_ALIVE", "effective_command", "start_in_order"]
+__all__ = ["KEEP_ALIVE", "KEEP_SHELL", "WAITING", "effective_command", "start_in_order"]
 
-# Sleeps for 68 years; `sleep infinity` is not understood by every busybox.
 KEEP_ALIVE = ("sleep", "2147483647")
+"""Sleeps for 68 years; `sleep infinity` is not understood by every busybox."""
+
+KEEP_SHELL = (
+    "sh",
+    "-c",
+    f"setsid {' '.join(SHELL)}; printf '\\034%s %s\\n' \"$0\" $?; exec {' '.join(KEEP_ALIVE)}",
+)
+"""Takes commands on its standard input: :mod:`pytest_clnrm.engine.shell_of_container`.
+
+The shell leads a process session of its own, as it does in an exec.
+"""
+
+WAITING = frozenset({KEEP_ALIVE, KEEP_SHELL})
+"""Commands of containers that run no service, and only wait for steps."""
 
 # Programs that end at once when they are started without arguments and without a terminal: an image whose
 # command is one of them has no service to run, so its container is kept alive for the steps.
@@ -42,7 +57,11 @@ def effective_command(
     if service.implicit or bare:
         # An entrypoint script may prepare the container (users, folders): it is kept where the image has
         # one beside its command, and replaced where it is all there is.
-        return KEEP_ALIVE, service.implicit or not arguments
+        replaced = service.implicit or not arguments
+        # What such a script says is the container's output, which may be waited for.
+        own_output = bool(entrypoint) and not replaced
+        awaited = service.ready is not None and service.ready.log is not None
+        return KEEP_ALIVE if own_output or awaited else KEEP_SHELL, replaced
     return None, False
 
 

@@ -22,6 +22,7 @@ from pytest_clnrm.engine.exec_calls import (
 )
 from pytest_clnrm.engine.session_marks import Marks, Scanner
 from pytest_clnrm.engine.session_protocol import (
+    AGAIN,
     SHELL,
     STALE,
     Facts,
@@ -30,6 +31,7 @@ from pytest_clnrm.engine.session_protocol import (
     setup_text,
     step_text,
 )
+from pytest_clnrm.engine.shell_of_container import Notices, tell_to_end
 from pytest_clnrm.engine.streams import Connection, Demultiplexer
 
 if TYPE_CHECKING:
@@ -37,24 +39,29 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import OnOutput
 
-__all__ = ["Ending", "NoSessionError", "Session", "SessionRun", "open_session"]
+__all__ = ["Ending", "NoSessionError", "Session", "SessionRun", "open_session", "session_of"]
 
 Stream = Literal["stdout", "stderr"]
 
 # A shell answers within milliseconds; what does not is something else.
 _OPEN_S = 20.0
+_REST_S = 0.1
 _COMPLAINT_BYTES = 8192
+# What a shell says of processes that are left: the engine waits for them once it has ended.
+_LEFT = 1
 
 
 class NoSessionError(Exception):
     """A session cannot be had.
 
     :param lacking: what lacks something that it needs; None if it may be otherwise the next time.
+    :param ended: its stream has ended.
     """
 
-    def __init__(self, lacking: Literal["image", "container"] | None) -> None:
+    def __init__(self, lacking: Literal["image", "container"] | None, *, ended: bool = False) -> None:
         super().__init__("no exec session")
         self.lacking = lacking
+        self.ended = ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +81,10 @@ class Ending:
 class Session:
     """One shell in one container, for one user; used by one thread at a time.
 
-    Its ``usable`` says whether another step may run in it, ``worked`` whether one did.
+    Its ``usable`` says whether another step may run in it, ``worked`` whether one did, ``printed`` whether
+    something came that was no step's, ``disturbed`` whether others have had commands in the container since.
 
-    :param exec_id: the engine's name for it.
+    :param exec_id: the engine's name for it, "" if it is the container's main process.
     """
 
     def __init__(self, connection: Connection, frames: Demultiplexer, exec_id: str, facts: Facts) -> None:
@@ -87,6 +95,18 @@ class Session:
         self.facts = facts
         self.usable = True
         self.worked = False
+        self.printed = False
+        self.disturbed = False
+
+    @property
+    def is_main(self) -> bool:
+        """Tell whether it is the container's main process rather than an exec."""
+        return not self.exec_id
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return what its shell ended with, if it tells that itself."""
+        return self._frames.exit_code
 
     def begin(self, spec: ExecSpec, variable: tuple[str, str], on_output: OnOutput) -> SessionRun | None:
         """Start a step; return None if it is one for an exec of its own.
@@ -98,15 +118,20 @@ class Session:
         text = step_text(self.facts, spec, marks, variable, known=self._known)
         if text is None:
             return None
+        if self.disturbed:
+            text = AGAIN + text
+            self.disturbed = False
         self._connection.send(text)
         return SessionRun(self, marks, spec.argv[0], on_output)
 
     def receive(self, deadline_s: float | None) -> list[tuple[Stream, bytes]] | None:
         """Return the next pieces of output, [] at the end, None if *deadline_s* passed before."""
         while True:
-            data = self._connection.receive(deadline_s)
+            over = self._frames.exit_code is not None
+            # What was said before that may still be on its way, on the other stream.
+            data = self._connection.receive(time.monotonic() + _REST_S if over else deadline_s)
             if data is None:
-                return None
+                return [] if over else None
             pieces = list(self._frames.feed(data))
             if pieces or not data:
                 return pieces
@@ -118,9 +143,14 @@ class Session:
             self._known.add(program)
 
     def close(self) -> None:
-        """Give it up: its shell ends once the step in it has ended."""
+        """Give it up: the shell of an exec ends once the step in it has ended."""
         self.usable = False
         self._connection.close()
+
+    def end_container(self) -> None:
+        """Let its shell end the container; it :attr:`is_main`."""
+        tell_to_end(self._connection)
+        self.close()
 
 
 class SessionRun:
@@ -158,6 +188,7 @@ class SessionRun:
     def ending(self) -> Ending:
         """Return how it ended; :meth:`pump` has returned True."""
         out = self._scanners["stdout"]
+        self._session.printed |= any(each.early for each in self._scanners.values())
         if not out.begun:
             if not out.ended or out.numbers[0] == STALE:
                 self._session.usable = False
@@ -187,9 +218,9 @@ class SessionRun:
     def _take_end(self) -> bool:
         """Return True if there is more to come behind the end."""
         late = [(stream, scanner.late) for stream, scanner in self._scanners.items() if scanner.late]
-        numbers = self._scanners["stdout"].numbers
-        self._left = bool(numbers[2])
-        if self._left or late:
+        left = self._scanners["stdout"].numbers[2]
+        self._left = left == _LEFT
+        if left or late:
             self._session.usable = False
         if self._left:
             for stream, piece in late:
@@ -244,9 +275,24 @@ def open_session(client: APIClient, container: str, user: str | None, deadline_s
         connection = start_exec(client, exec_id, None)
     except NotStartedError as error:
         raise NoSessionError("image" if error.exit_code == NOT_FOUND else None) from error
-    frames = Demultiplexer()
+    return _begin(connection, Demultiplexer(), exec_id, user, deadline_s)
+
+
+def session_of(connection: Connection, notice: str) -> Session:
+    """Return the session that is a container's main process.
+
+    :param connection: to its streams.
+    :param notice: by which it tells that its shell has ended.
+    :raises NoSessionError: if there can be none.
+    """
+    return _begin(connection, Notices(notice), "", None, None)
+
+
+def _begin(
+    connection: Connection, frames: Demultiplexer, exec_id: str, user: str | None, deadline_s: float | None
+) -> Session:
     try:
-        facts = _ask(connection, frames, user, deadline_s)
+        facts = _ask(connection, frames, user, deadline_s, is_main=not exec_id)
     except BaseException:
         connection.close()
         raise
@@ -254,7 +300,14 @@ def open_session(client: APIClient, container: str, user: str | None, deadline_s
     return Session(connection, frames, exec_id, facts)
 
 
-def _ask(connection: Connection, frames: Demultiplexer, user: str | None, deadline_s: float | None) -> Facts:
+def _ask(
+    connection: Connection,
+    frames: Demultiplexer,
+    user: str | None,
+    deadline_s: float | None,
+    *,
+    is_main: bool,
+) -> Facts:
     """Return what the shell tells of itself.
 
     :raises NoSessionError: if it cannot serve.
@@ -264,15 +317,18 @@ def _ask(connection: Connection, frames: Demultiplexer, user: str | None, deadli
     marks = Marks()
     scanners = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
     told, raw = bytearray(), bytearray()
-    connection.send(setup_text(marks).encode())
+    connection.send(setup_text(marks, is_main=is_main).encode())
     while not all(each.ended for each in scanners.values()):
-        data = connection.receive(until_s)
+        data = b"" if frames.exit_code is not None else connection.receive(until_s)
         if data is None:
             raise NoSessionError("container" if time.monotonic() >= patience_s else None)
         if not data:
             # What came instead is the engine's message. A user who is missing may be made yet.
             text = raw.decode("utf-8", "replace")
-            raise NoSessionError("image" if says_not_found(text) else None if user else "container")
+            lacking: Literal["image", "container"] | None = None if user else "container"
+            if says_not_found(text) or frames.exit_code == NOT_FOUND:
+                lacking = "image"
+            raise NoSessionError(lacking, ended=frames.exit_code is None)
         for stream, piece in frames.feed(data):
             raw += piece
             part = scanners[stream].feed(piece)

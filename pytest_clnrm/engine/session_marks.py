@@ -2,7 +2,7 @@ r"""The marks around what a step says in an exec session, on each of its two str
 
 Nobody can guess them, and each step has new ones::
 
-    <begin>\n ... the step's bytes ... \x1e<end> <exit code> <out of memory> <left>\n
+    \x1d<begin>\n ... the step's bytes ... \x1e<end> <exit code> <out of memory> <left>\n
 
 A step that cannot be started has an end without a beginning: it then is a plain exec's to say why.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
-__all__ = ["Marks", "Scanner"]
+__all__ = ["Marks", "Scanner", "overlap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,19 @@ class Marks:
 class Scanner:
     """Finds the marks in one stream, in any pieces, and gives back what is between them.
 
-    Nothing is held back but what may be the first part of a mark.
+    Nothing is held back but what may be the first part of a mark. Its ``early`` says whether something came
+    before the first of them, which is nobody's.
     """
 
     def __init__(self, marks: Marks) -> None:
-        self._begin = f"{marks.begin}\n".encode()
-        # A byte that hardly ends any output: else its last letter would often have to wait for the next.
+        # Bytes that hardly end any output: else its last letter would often have to wait for the next.
+        self._begin = f"\x1d{marks.begin}\n".encode()
         self._end = b"\x1e" + marks.end.encode()
         self._held = b""
         self._trailer: bytes | None = None
         self.begun = False
         self.ended = False
+        self.early = False
         self.late = b""
 
     @property
@@ -53,7 +55,7 @@ class Scanner:
         if self._trailer is None and self.begun:
             before, found, data = data.partition(self._end)
             if not found:
-                kept = _overlap(before, self._end)
+                kept = overlap(before, self._end)
                 self._held = before[len(before) - kept :]
                 return before[: len(before) - kept]
             self._trailer = b""
@@ -74,11 +76,14 @@ class Scanner:
         begin = data.find(self._begin)
         if begin >= 0 and (end < 0 or begin < end):
             self.begun = True
+            self.early |= begin > 0
             return data[begin + len(self._begin) :]
         if end >= 0:
             self._trailer = b""
+            self.early |= end > 0
             return data[end + len(self._end) :]
-        kept = max(_overlap(data, self._begin), _overlap(data, self._end))
+        kept = max(overlap(data, self._begin), overlap(data, self._end))
+        self.early |= kept < len(data)
         self._held = data[len(data) - kept :]
         return b""
 
@@ -93,7 +98,7 @@ class Scanner:
             self.late += late
 
 
-def _overlap(data: bytes, mark: bytes) -> int:
+def overlap(data: bytes, mark: bytes) -> int:
     """Return how many bytes at the end of *data* may be the first of *mark*."""
     for size in range(min(len(mark) - 1, len(data)), 0, -1):
         if data.endswith(mark[:size]):

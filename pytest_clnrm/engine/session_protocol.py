@@ -14,6 +14,7 @@ from pytest_clnrm.engine.api import ExecSpec
 from pytest_clnrm.engine.session_marks import Marks
 
 __all__ = [
+    "AGAIN",
     "SHELL",
     "STALE",
     "STEP_BYTES",
@@ -27,6 +28,9 @@ __all__ = [
 
 # The last word is for who lists the container's processes.
 SHELL = ("sh", "-s", "pytest-clnrm")
+
+AGAIN = b"clnrm_rest\n"
+"""Said before a step if the container's processes may be others than after the last one."""
 
 # Of commands and input that go through the shell. More goes faster by a plain exec, as some shells read byte
 # by byte; and input has to fit into a pipe, for nobody takes it back if the step does not read it.
@@ -119,16 +123,29 @@ clnrm_current() {
 }
 clnrm_begin() {
   exec >&3 2>&4 3>&- 4>&-
-  printf '%s\n' "$1"; printf '%s\n' "$1" >&2
+  printf '\035%s\n' "$1"; printf '\035%s\n' "$1" >&2
 }
 clnrm_after() {
   oom=0; left=0
   case $1 in 137) clnrm_kills; [ "$kills" = "$kills_before" ] || oom=1 ;; esac
-  clnrm_left && left=1
+  clnrm_left && { left=1; clnrm_linger; }
   printf '\036%s %s %s %s\n' "$2" "$1" "$oom" "$left" >&3
   printf '\036%s\n' "$2" >&4
   [ $left = 0 ] || exit 0
   clnrm_rest
+}
+clnrm_linger() { :; }
+"""
+
+# Where the shell is a container's main process its end does not end the streams. So it waits itself, as long
+# as an engine does after an exec, for what may still be said.
+_LINGERING = r"""
+clnrm_linger() {
+  for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    sleep 0.1 2>/dev/null || sleep 1
+    clnrm_left || { left=0; return; }
+  done
+  left=2
 }
 """
 
@@ -146,12 +163,12 @@ done
 unset IFS; set +f
 prefers=0
 "$env" -i PATH=/dev/null/none true && prefers=1
-printf '%s\n' {begin} >&3
+printf '\035%s\n' {begin} >&3
 pwd -P >&3
 printf '\000%s\000%s\000%s\000%s\000%s\000' "$setsid" "$env" "$prefers" "$kills" "$$" >&3
-cat "/proc/$$/environ" >&3
+cat "/proc/{first}/environ" >&3
 printf '\036%s 0 0 0\n' {end} >&3
-printf '%s\n\036%s\n' {begin} {end} >&4
+printf '\035%s\n\036%s\n' {begin} {end} >&4
 """
 
 # What is the same for each step is said once, as shells read their commands byte by byte too.
@@ -228,9 +245,15 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def setup_text(marks: Marks) -> str:
-    """Return the first commands of a session; what they print is for :func:`read_facts`."""
-    return _FUNCTIONS + _SETUP.replace("{begin}", marks.begin).replace("{end}", marks.end)
+def setup_text(marks: Marks, *, is_main: bool = False) -> str:
+    """Return the first commands of a session; what they print is for :func:`read_facts`.
+
+    :param is_main: its shell belongs to the container's main process.
+    """
+    functions = _FUNCTIONS + _LINGERING if is_main else _FUNCTIONS
+    setup = _SETUP.replace("{begin}", marks.begin).replace("{end}", marks.end)
+    # What is between it and the first process may be a shell, which adds variables of its own.
+    return functions + setup.replace("{first}", "1" if is_main else "$$")
 
 
 def read_facts(printed: bytes) -> Facts | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.engine.exec_calls import GoneError
-from pytest_clnrm.engine.session import NoSessionError, Session, open_session
+from pytest_clnrm.engine.session import NoSessionError, Session, open_session, session_of
+from pytest_clnrm.engine.shell_of_container import attach
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -20,6 +22,7 @@ class Sessions:
     """Lends sessions; may be used from several threads at once.
 
     A container whose image lacks what a session needs is asked once, and other containers of the image never.
+    Where a container's main process is a session, it serves those that name no user.
     """
 
     def __init__(self, client: APIClient) -> None:
@@ -29,6 +32,56 @@ class Sessions:
         self._lent: set[Key] = set()
         self._images: dict[str, str] = {}
         self._without: set[str] = set()
+        self._notices: dict[str, str] = {}
+
+    def expect(self, container: str, notice: str) -> None:
+        """Take note that a container's main process is to be a session, which tells its end by *notice*."""
+        with self._lock:
+            self._notices[container] = notice
+
+    def start(self, container: str, start: Callable[[], None]) -> bool:
+        """Start a container by *start*, and its session if its main process is one.
+
+        :return: False if its main process has ended at once, as without a shell in the image.
+        """
+        with self._lock:
+            notice = self._notices.get(container)
+        connection = attach(self._client, container) if notice else None
+        try:
+            start()
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+        if connection is None or notice is None:
+            return True
+        try:
+            session = session_of(connection, notice)
+        except NoSessionError as error:
+            self._note(container, error.lacking)
+            return not error.ended
+        with self._lock:
+            self._idle[container, None] = session
+            self._images.pop(container, None)
+        return True
+
+    def has_shell(self, container: str) -> bool:
+        """Tell whether a container's main process is, or was, a session."""
+        with self._lock:
+            return container in self._notices
+
+    def state_of_shell(self, container: str) -> str | None:
+        """Return what the session is like that is the main process of a container at rest; None without one.
+
+        The same twice means that nothing but commands was said in it in between.
+        """
+        with self._lock:
+            if container not in self._notices:
+                return None
+            session = self._idle.get((container, None))
+        if session is None or not session.is_main:
+            return "ended"
+        return "has printed" if session.printed else "runs"
 
     def know(self, container: str, image: str) -> None:
         """Take note of a container's image."""
@@ -43,6 +96,8 @@ class Sessions:
                 return None
             self._lent.add(key)
             session = self._idle.pop(key, None)
+            for (where, _), other in self._idle.items():
+                other.disturbed |= where == container
         if session is not None:
             return session
         try:
@@ -68,21 +123,30 @@ class Sessions:
             session.close()
 
     def forget(self, container: str) -> None:
-        """Close the sessions of a container; one that is lent is closed when it comes back."""
+        """Close the sessions of a container that is to be removed, and end it if its main process is one.
+
+        One that is lent is closed when it comes back.
+        """
         with self._lock:
             self._images.pop(container, None)
             self._without.discard(container)
+            self._notices.pop(container, None)
             self._lent = {key for key in self._lent if key[0] != container}
             closing = [self._idle.pop(key) for key in list(self._idle) if key[0] == container]
-        for session in closing:
-            session.close()
+        # Its own last, as it ends the others.
+        for session in sorted(closing, key=lambda each: each.is_main):
+            if session.is_main:
+                session.end_container()
+            else:
+                session.close()
 
     def close(self) -> None:
-        """Close all sessions."""
+        """Close all sessions; containers stay."""
         with self._lock:
-            containers = {container for container, _ in (*self._idle, *self._lent)}
-        for container in containers:
-            self.forget(container)
+            self._lent.clear()
+            closing, self._idle = list(self._idle.values()), {}
+        for session in closing:
+            session.close()
 
     def _return(self, key: Key, session: Session | None = None) -> bool:
         """End a loan; return False if the session is not to be kept."""

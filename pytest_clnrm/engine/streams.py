@@ -40,7 +40,7 @@ class Demultiplexer:
 
     A frame is one byte for the stream (1 stdout, 2 stderr), three zeros, the length as 4 bytes big endian,
     and the payload. Nothing is held back but an incomplete header: memory stays bounded whatever a frame's
-    length.
+    length. Its ``exit_code`` is of a process that tells its end on the stream; others leave it None.
     Source: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
     """
 
@@ -48,6 +48,7 @@ class Demultiplexer:
         self._header = b""
         self._left = 0
         self._stream: Literal["stdout", "stderr"] = "stdout"
+        self.exit_code: int | None = None
 
     def feed(self, data: bytes) -> Iterator[tuple[Literal["stdout", "stderr"], bytes]]:
         """Yield what *data* holds, each piece not empty."""

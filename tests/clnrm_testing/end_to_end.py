@@ -20,7 +20,6 @@ import pytest
 from docker.errors import APIError
 
 from clnrm_testing.project import PYTEST_ADDOPTS
-from pytest_clnrm.engine.session_protocol import SHELL
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -232,20 +231,33 @@ class EndToEnd:
     def look(self, act: Callable[[Mapping[str, dict[str, Any]]], None], *args: str) -> Run:
         """Run it, and call *act* with what the engine says of each service while a step runs :data:`HOLD`."""
         with self.watch() as watch:
-            # Without the pool no container is looked at when it is new, which would open a session there.
-            process = self.popen("--clnrm-pool", "off", *args)
-            # The step itself is no exec of its own: it runs in the session that is opened for it.
-            held = watch.wait(f"exec_start: {' '.join(SHELL)}")
-            wait = "until test -e /tmp/held; do sleep 0.05; done"
-            self.client.exec_start(self.client.exec_create(held.container, ["sh", "-c", wait])["Id"])
+            process = self.popen(*args)
+            held = self._held(watch)
             ids = {event.service: event.container for event in watch.events if event.name == "start"}
             try:
                 act({service: self.client.inspect_container(each) for service, each in ids.items()})
             finally:
-                go = self.client.exec_create(held.container, ["touch", "/tmp/go"])  # noqa: S108 -- the container's
-                self.client.exec_start(go["Id"])
+                self._exec(held, "touch", "/tmp/go")  # noqa: S108 -- the container's
                 run = self.finish(process)
         return run
+
+    def _held(self, watch: Watch) -> str:
+        """Return the container in which a step runs :data:`HOLD`."""
+        watch.wait("start")
+        for _ in range(int(PATIENCE_S / 0.1)):
+            for event in list(watch.events):
+                if event.name == "start" and self._exec(event.container, "test", "-e", "/tmp/held"):  # noqa: S108
+                    return event.container
+            time.sleep(0.1)
+        pytest.fail(f"no step is held; seen: {watch.events}")
+
+    def _exec(self, container: str, *argv: str) -> bool:
+        """Run a command in a container; return whether it could."""
+        with suppress(APIError):
+            exec_id = self.client.exec_create(container, list(argv))["Id"]
+            self.client.exec_start(exec_id)
+            return self.client.exec_inspect(exec_id)["ExitCode"] == 0
+        return False
 
     def leftovers(self, run: Run) -> list[str]:
         """Return the names of the containers and networks of a run that are still there."""

@@ -24,6 +24,7 @@ from pytest_clnrm.engine.api import ContainerSpec, ExecOutcome, ExecSpec
 from pytest_clnrm.engine.connect import reach
 from pytest_clnrm.engine.discover import Endpoint, usual_endpoints
 from pytest_clnrm.engine.probe import ProbeError, open_client
+from pytest_clnrm.engine.services import KEEP_SHELL
 from pytest_clnrm.errors import EngineUnavailableError
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.docker_engine import DockerEngine
 
 IMAGE = "clnrm-busybox:1"
-KEEP_ALIVE = ("sleep", "2147483647")
 MIB = 1024 * 1024
 
 
@@ -167,7 +167,13 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def spec() -> ContainerSpec:
+def waiting() -> tuple[str, ...]:
+    """Return the command of containers that wait, as users have it."""
+    return KEEP_SHELL
+
+
+@pytest.fixture
+def spec(waiting: tuple[str, ...]) -> ContainerSpec:
     """Return the specification of a small container that is kept alive."""
     return ContainerSpec(
         name=f"clnrm-test-{os.getpid()}-{next(_numbers)}",
@@ -175,7 +181,7 @@ def spec() -> ContainerSpec:
         memory_bytes=64 * MIB,
         cpus=1.0,
         pids=64,
-        command=KEEP_ALIVE,
+        command=waiting,
         replace_entrypoint=True,
     )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_clnrm.engine.api import ContainerSpec, Mount
+from pytest_clnrm.engine.services import KEEP_ALIVE
 from pytest_clnrm.errors import ContainerError, EngineUnavailableError
 
 if TYPE_CHECKING:
@@ -154,12 +155,12 @@ def test_mounts_and_tmpfs(start: Callable[..., Any], tmp_path: Path) -> None:
 
 def test_entrypoint_and_command_are_those_asked_for(start: Callable[..., Any], client: APIClient) -> None:
     """A command alone leaves the image's entrypoint; no command at all leaves both."""
-    config = client.inspect_container(start(replace_entrypoint=False).id)["Config"]
+    config = client.inspect_container(start(command=KEEP_ALIVE, replace_entrypoint=False).id)["Config"]
     assert (config["Entrypoint"], config["Cmd"]) in (
         (None, ["sleep", "2147483647"]),
         ([], ["sleep", "2147483647"]),
     )
-    config = client.inspect_container(start().id)["Config"]
+    config = client.inspect_container(start(command=KEEP_ALIVE).id)["Config"]
     assert (config["Entrypoint"], config["Cmd"]) == (["sleep"], ["2147483647"])
     config = client.inspect_container(start(command=None, replace_entrypoint=False).id)["Config"]
     assert config["Cmd"] == ["sh"]

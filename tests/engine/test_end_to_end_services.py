@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -267,3 +267,44 @@ def test_ports_are_published_on_the_loopback_address_alone(project: EndToEnd) ->
     run = project.look(look)
     assert run.outcomes() == {"ports": "passed"}, run.text
     assert answers[0].endswith(b"published\n")
+
+
+def test_an_image_without_a_shell_waits_otherwise(
+    project: EndToEnd, image_without: Callable[[Collection[str]], str]
+) -> None:
+    """Its containers are asked once whether they have one; steps run all the same."""
+    head = f'[service.box]\nimage = "{image_without(["sh"])}"\n'
+    for name in "ab":
+        step = '[[step]]\nname = "say"\nrun = ["busybox", "echo", "hi"]\nexpect = { stdout = { equals = "hi" } }\n'
+        project.write(f"{name}.clnrm.toml", head + step)
+    with project.watch() as watch:
+        run = project.run(mapped=False)
+    assert run.outcomes() == {"a": "passed", "b": "passed"}, run.text
+    assert [event.name for event in watch.events].count("create") == 3
+    assert project.leftovers(run) == []
+
+
+def test_logs_of_a_container_that_only_waits_are_not_its_steps_output(project: EndToEnd) -> None:
+    """They are what its processes print beside the steps, and nothing of earlier scenarios."""
+    project.write(
+        "logs.clnrm.toml",
+        """
+        [service.box]
+        image = "x"
+        [[scenario]]
+        name = "first"
+        [[scenario.step]]
+        name = "say"
+        run = "echo OLD; echo OLD >&2; echo OLD >/proc/1/fd/1"
+        [[scenario]]
+        name = "second"
+        [[scenario.step]]
+        name = "say"
+        run = "echo OWN; exit 1"
+        """,
+    )
+    run = project.run("--clnrm-pool", "proven")
+    assert run.outcomes() == {"first": "passed", "second": "failed"}, run.text
+    (first,), (second,) = (run.scenarios[name]["containers"] for name in ("first", "second"))
+    assert (second["reused"], first["id"]) == (True, second["id"])
+    assert second["logs"] == ""

@@ -168,7 +168,7 @@ def test_output_streams_with_s(project: EndToEnd) -> None:
         """
         [[step]]
         name = "speak"
-        run = "printf 'caf\\\\303'; sleep 0.3; printf '\\\\251 ole\\\\n'; echo aside >&2"
+        run = "printf 'caf\\\\303'; sleep 0.3; printf '\\\\251 ole\\\\n'; sleep 0.3; echo aside >&2"
         """,
     )
     run = project.run("-s")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL
 from pytest_clnrm.engine.session_protocol import SHELL
 
 if TYPE_CHECKING:
@@ -20,10 +21,22 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture(params=[True, False], ids=["session", "alone"])
-def in_sessions(request: pytest.FixtureRequest) -> bool:
+@pytest.fixture(params=["main", "session", "alone"])
+def way(request: pytest.FixtureRequest) -> str:
     """Return each way of running commands."""
-    return bool(request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def waiting(way: str) -> tuple[str, ...]:
+    """Return the containers' command: a session itself, or nothing but a process that waits."""
+    return KEEP_SHELL if way == "main" else KEEP_ALIVE
+
+
+@pytest.fixture
+def in_sessions(way: str) -> bool:
+    """Return whether commands run in sessions."""
+    return way != "alone"
 
 
 def test_argv_env_workdir_and_user_arrive_as_given(box: Any) -> None:
@@ -185,7 +198,9 @@ def test_at_the_deadline_all_processes_of_the_command_end(box: Any, text: str, u
     assert [
         each
         for each in left
-        if each not in {"ps -o args", "sleep 2147483647", " ".join(SHELL)} and "init" not in each
+        if each not in {"ps -o args", "sleep 2147483647", " ".join(SHELL)}
+        and "init" not in each
+        and not each.startswith("sh -c setsid sh")
     ] == []
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_clnrm.engine.docker_engine import DockerEngine
+from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL
+from pytest_clnrm.errors import NoShellError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -24,6 +26,12 @@ pytestmark = pytest.mark.engine
 def parent(box: Any, **options: Any) -> int:
     """Return the process id of the parent of a command: a session's shell, or 0 without one."""
     return int(box.shell("cat >/dev/null; echo $PPID", **options).stdout)
+
+
+@pytest.fixture(params=[KEEP_SHELL, KEEP_ALIVE], ids=["main", "exec"])
+def waiting(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Return the containers' command: a session itself, or a process that waits beside sessions."""
+    return tuple(request.param)
 
 
 @pytest.fixture
@@ -246,7 +254,7 @@ def test_memory_that_ran_out_in_a_session_is_not_told_again(box: Any) -> None:
 
 
 def test_sessions_end_with_their_connections(box: Any, engine: DockerEngine) -> None:
-    """No shell stays in a container whose sessions are closed."""
+    """No shell stays in a container whose sessions are closed, and it runs on."""
     parent(box)
     parent(box, user="65534")
     engine._execs.close()
@@ -254,7 +262,7 @@ def test_sessions_end_with_their_connections(box: Any, engine: DockerEngine) -> 
         DockerEngine(engine._client, engine.facts, locks=engine._locks, in_sessions=False), box.id
     )
     deadline_s = time.monotonic() + 10
-    while b"pytest-clnrm" in alone.run("ps", "-o", "args").stdout:
+    while b"sh -s pytest-clnrm" in alone.run("ps", "-o", "args").stdout.splitlines():
         assert time.monotonic() < deadline_s
 
 
@@ -272,16 +280,9 @@ def test_a_busy_session_keeps_nobody_waiting(box: Any) -> None:
     assert parent(box) > 1
 
 
-@pytest.mark.parametrize("missing", ["sh", "setsid", "env", "sh setsid env cat ps ls"])
-def test_an_image_that_lacks_something_is_tried_once(
-    start: Callable[..., Any],
-    image_without: Callable[..., str],
-    client: APIClient,
-    monkeypatch: pytest.MonkeyPatch,
-    missing: str,
-) -> None:
-    """Commands run as they would without sessions, and other containers of the image are not asked again."""
-    image = image_without(missing.split())
+@pytest.fixture
+def created(client: APIClient, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return a list of the execs that are created from now on."""
     created: list[object] = []
     create = client.exec_create
 
@@ -290,8 +291,26 @@ def test_an_image_that_lacks_something_is_tried_once(
         return create(*args, **options)
 
     monkeypatch.setattr(client, "exec_create", count)
+    return created
+
+
+@pytest.mark.parametrize("missing", ["sh", "setsid", "env", "sh setsid env cat ps ls"])
+def test_an_image_that_lacks_something_is_tried_once(
+    start: Callable[..., Any],
+    image_without: Callable[..., str],
+    created: list[object],
+    missing: str,
+    waiting: tuple[str, ...],
+) -> None:
+    """Commands run as they would without sessions, and other containers of the image are not asked again."""
+    asked = int(waiting == KEEP_ALIVE)
+    image = image_without(missing.split())
+    if not asked and "sh" in missing.split():
+        with pytest.raises(NoShellError, match="has ended instead of waiting for commands"):
+            start(image=image)
+        return
     one, other = start(image=image), start(image=image)
-    for box, execs in ((one, 2), (one, 1), (other, 1)):
+    for box, execs in ((one, 1 + asked), (one, 1), (other, 1)):
         created.clear()
         ran = box.run("busybox", "echo", "hi")
         assert (ran.exit_code, ran.stdout) == (0, b"hi\n")

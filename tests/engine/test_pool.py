@@ -41,6 +41,8 @@ NOTHING = {
     "umask": Way("umask 077", 'test "$(umask)" = 0022'),
     "signals": Way("trap '' TERM INT; kill -TERM $$", "sh -c 'kill -TERM $$'; test $? = 143"),
     "functions and aliases": Way("echo() { :; }; alias cat=false", 'test "$(echo x | cat)" = x'),
+    # It is the step's own output, like all that comes while it runs.
+    "output of the main process": Way("echo OLD >/proc/1/fd/1", "true"),
     "zombie": Way("sh -c 'true & exec sleep 0.1'", "true"),
     "scratch file": Way(
         "mkdir -p /scratch/a/.b; echo x >/scratch/.x; ln -s /nowhere /scratch/c",
@@ -76,9 +78,6 @@ SOMETHING = {
     "message queue": Way(
         "touch /dev/mqueue/left", "test ! -e /dev/mqueue/left", "left behind: file /dev/mqueue/left"
     ),
-    "output of the main process": Way(
-        "echo OLD >/proc/1/fd/1", "true", "output of the container's main process"
-    ),
     "process": Way(
         "sleep 1000 >/dev/null 2>&1 </dev/null &", "! ps | grep '[s]leep 1000'", "left behind: process sleep"
     ),
@@ -93,19 +92,19 @@ SOMETHING = {
         "left behind: process",
     ),
     "stopped main process": Way(
-        "for p in /proc/[0-9]*; do read -r name <$p/comm; [ $name != sleep ] || kill -STOP ${p#/proc/}; done",
+        "kill -STOP $(cut -d ' ' -f 4 /proc/$PPID/stat)",
         "true",
-        "changed: process sleep",
+        "changed: process sh",
     ),
     "priority of what starts steps": Way(
         "renice -n 5 -p $PPID",
         "test $(cut -d ' ' -f 19 /proc/self/stat) = 0",
-        "exec session with nice",
+        "changed: process sh",
     ),
     "first to be killed": Way(
         "echo 500 >/proc/$PPID/oom_score_adj",
         "test $(cat /proc/self/oom_score_adj) = 0",
-        "exec session with nice",
+        "changed: process sh",
     ),
     "file in a scratch folder's place": Way(
         "chmod 700 /scratch",

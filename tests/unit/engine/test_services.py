@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from pytest_clnrm.engine.services import KEEP_ALIVE, effective_command, start_in_order
-from pytest_clnrm.scenario.model import Service
+from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL, effective_command, start_in_order
+from pytest_clnrm.scenario.model import Ready, Service
 
 
 def service(name: str, *depends_on: str) -> Service:
@@ -68,15 +69,15 @@ def test_one_service_starts_in_the_callers_thread() -> None:
 @pytest.mark.parametrize(
     ("image_command", "entrypoint", "expected"),
     [
-        (["sh"], [], (KEEP_ALIVE, False)),
-        (["/bin/bash"], [], (KEEP_ALIVE, False)),
-        (["python3"], [], (KEEP_ALIVE, False)),
-        ([], [], (KEEP_ALIVE, True)),
+        (["sh"], [], (KEEP_SHELL, False)),
+        (["/bin/bash"], [], (KEEP_SHELL, False)),
+        (["python3"], [], (KEEP_SHELL, False)),
+        ([], [], (KEEP_SHELL, True)),
         (["docker-entrypoint.sh", "node"], ["docker-entrypoint.sh"], (KEEP_ALIVE, False)),
         (["docker-entrypoint.sh", "postgres"], ["docker-entrypoint.sh"], (None, False)),
         (["nginx", "-g", "daemon off;"], [], (None, False)),
         (["sh", "-c", "serve"], [], (None, False)),
-        (["/bin/sh"], ["/bin/sh"], (KEEP_ALIVE, True)),
+        (["/bin/sh"], ["/bin/sh"], (KEEP_SHELL, True)),
         (["/app"], ["/app"], (None, False)),
     ],
 )
@@ -97,4 +98,11 @@ def test_a_command_of_the_file_wins() -> None:
 def test_the_default_container_is_always_kept_alive() -> None:
     """The container of steps without a service runs no service, whatever its image would run."""
     given = Service(name="default", image="i", implicit=True)
-    assert effective_command(given, image_command=["nginx"], entrypoint=[]) == (KEEP_ALIVE, True)
+    assert effective_command(given, image_command=["nginx"], entrypoint=[]) == (KEEP_SHELL, True)
+
+
+@pytest.mark.parametrize(("ready", "command"), [({"log": "up"}, KEEP_ALIVE), ({"port": 80}, KEEP_SHELL)])
+def test_output_that_is_waited_for_is_nobody_elses(ready: dict[str, Any], command: tuple[str, ...]) -> None:
+    """A container whose log is to say something has no commands' output there."""
+    given = Service(name="a", image="i", ready=Ready(**ready))
+    assert effective_command(given, image_command=["sh"], entrypoint=[]) == (command, False)

@@ -21,7 +21,7 @@ from pytest_clnrm.engine.session_protocol import (
 )
 
 MARKS = Marks("b0" * 16, "e0" * 16)
-BEGIN, END = f"{MARKS.begin}\n".encode(), f"\x1e{MARKS.end}".encode()
+BEGIN, END = f"\x1d{MARKS.begin}\n".encode(), f"\x1e{MARKS.end}".encode()
 FACTS = Facts(
     setsid="/bin/setsid",
     env="/bin/env",

@@ -20,7 +20,7 @@ from pytest_clnrm.engine.session_marks import Marks
 from pytest_clnrm.engine.sessions import Sessions
 
 MARKS = Marks("b" * 32, "e" * 32)
-BEGIN, END = MARKS.begin.encode() + b"\n", b"\x1e" + MARKS.end.encode()
+BEGIN, END = b"\x1d" + MARKS.begin.encode() + b"\n", b"\x1e" + MARKS.end.encode()
 FACTS = b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0PATH=/bin\0"
 
 
@@ -67,6 +67,10 @@ class Client:
             raw=SimpleNamespace(_fp=SimpleNamespace(fp=reader)), close=reader.close
         )
         return raw
+
+    def attach_socket(self, container: str, params: dict[str, int]) -> Any:
+        self.asked.append(f"{container} attach")
+        return self.connect()
 
     def exec_inspect(self, exec_id: str) -> dict[str, Any]:
         return {"Running": False, "ExitCode": 0, "Pid": 1}
@@ -315,4 +319,134 @@ def test_a_program_that_the_kernel_refuses(
     said = {"stdout": b"alone", "stderr": b""} if alone else {"stdout": stdout, "stderr": stderr}
     assert printed == said
     assert outcome == ExecOutcome(exit_code=0 if alone else code)
+    execs.close()
+
+
+NOTICE = "d" * 32
+
+
+def started(sessions: Sessions, container: str = "c") -> bool:
+    """Start a container whose main process is a session."""
+    sessions.expect(container, NOTICE)
+    return sessions.start(container, lambda: None)
+
+
+def test_a_main_process_is_a_session_for_all_but_other_users(client: Client, sessions: Sessions) -> None:
+    """It is there before the first command, and ends its container when that is removed."""
+    assert started(sessions)
+    assert sessions.state_of_shell("c") == "runs"
+    session = sessions.take("c", None, None)
+    assert session is not None
+    assert session.is_main
+    assert sessions.state_of_shell("c") == "ended", "of one that is not at rest nothing can be told"
+    other = sessions.take("c", "nobody", None)
+    assert other is not None
+    assert not other.is_main
+    sessions.give_back("c", "nobody", other)
+    sessions.give_back("c", None, session)
+    assert client.asked == ["c attach", "c sh"]
+    client.theirs[0].shutdown(socket.SHUT_WR)
+    sessions.forget("c")
+    said = b""
+    while data := client.theirs[0].recv(65536):
+        said += data
+    assert said.endswith(b"kill -9 $PPID\n")
+    assert sessions.state_of_shell("c") is None
+
+
+def test_commands_of_others_are_no_reason_to_wait(client: Client, sessions: Sessions) -> None:
+    """What they started is not what a step has left."""
+    assert started(sessions)
+    assert started(sessions, "d")
+    seen = []
+    for user in (None, "nobody", None):
+        session = sessions.take("c", user, None)
+        assert session is not None
+        seen.append(session.disturbed)
+        sessions.give_back("c", user, session)
+    assert seen == [False, False, True]
+    session = sessions.take("d", None, None)
+    assert session is not None
+    assert not session.disturbed
+    sessions.give_back("d", None, session)
+    client.theirs[0].recv(65536)
+    execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
+    execs._sessions = sessions
+    for text in (b"clnrm_rest\n{", b"{"):
+        client.theirs[0].sendall(between(b"own"))
+        assert run(execs)[1] == b"own"
+        assert client.theirs[0].recv(65536).startswith(text)
+
+
+def test_a_start_that_fails_leaves_no_connection(client: Client, sessions: Sessions) -> None:
+    """Its error passes."""
+
+    def start() -> None:
+        raise OSError("port taken")
+
+    sessions.expect("c", NOTICE)
+    with pytest.raises(OSError, match="port taken"):
+        sessions.start("c", start)
+    client.theirs[0].settimeout(5)
+    assert client.theirs[0].recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("says", "ends", "runs", "asked"),
+    [
+        (frame(2, b"[FATAL tini (7)] exec sh failed: No such file or directory\n"), True, False, []),
+        (b"", True, False, []),
+        (frame(2, b"sh: setsid: not found\n") + frame(1, f"\x1c{NOTICE} 127\n".encode()), False, True, []),
+        (frame(1, f"\x1c{NOTICE} 2\n".encode()), False, True, ["other sh"]),
+        (NO_SETSID, False, True, []),
+    ],
+    ids=["no shell", "ended", "no setsid", "broken", "no programs"],
+)
+def test_a_main_process_that_is_no_session(
+    client: Client, sessions: Sessions, says: bytes, *, ends: bool, runs: bool, asked: list[str]
+) -> None:
+    """If it has ended that is told; else its container has execs, and others of the image are not asked."""
+    client.says, client.ends = says, ends
+    sessions.know("c", "image")
+    assert started(sessions) is runs
+    if runs:
+        assert sessions.state_of_shell("c") == "ended"
+        assert sessions.take("c", None, None) is None
+        sessions.know("other", "image")
+        client.says = between(FACTS)
+        other = sessions.take("other", None, None)
+        if other is not None:
+            sessions.give_back("other", None, other)
+        assert client.asked[1:] == asked
+
+
+def test_a_shell_that_is_killed_tells_how(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its command is told as killed with it; what it said is kept, in whatever order it comes."""
+    monkeypatch.setattr("pytest_clnrm.engine.execs.watch_ending", lambda *_: (False, False))
+    execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
+    execs.know("c", "image", NOTICE)
+    assert execs.start("c", lambda: None)
+    client.theirs[0].sendall(
+        frame(1, BEGIN + b"hi\n")
+        + frame(2, BEGIN)
+        + frame(1, f"\x1c{NOTICE} 143\n".encode())
+        + frame(2, b"killed\n")
+    )
+    client.says, client.ends = b"", True
+    assert run(execs) == (ExecOutcome(exit_code=143), b"hi\nkilled\n")
+    assert execs.state_of_shell("c") == "ended"
+    execs.close()
+
+
+def test_what_it_says_beside_commands_is_noticed(client: Client) -> None:
+    """A container at rest in which something was printed is not what it was."""
+    execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
+    execs.know("c", "image", NOTICE)
+    assert execs.start("c", lambda: None)
+    client.theirs[0].sendall(between(b"own"))
+    assert run(execs)[1] == b"own"
+    assert execs.state_of_shell("c") == "runs"
+    client.theirs[0].sendall(frame(1, b"late") + between(b"own"))
+    assert run(execs)[1] == b"own"
+    assert execs.state_of_shell("c") == "has printed"
     execs.close()
