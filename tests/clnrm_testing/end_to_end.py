@@ -24,7 +24,7 @@ from clnrm_testing.project import PYTEST_ADDOPTS
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["HOLD", "EndToEnd", "Event", "Run", "Watch"]
+__all__ = ["HOLD", "EndToEnd", "Event", "Run", "Watch", "environment_of_a_run"]
 
 LABEL = "pytest-clnrm"
 WITHOUT_XDIST = ("-p", "no:xdist")
@@ -204,7 +204,7 @@ class EndToEnd:
                 cwd=self.path,
                 stdout=printed,
                 stderr=subprocess.STDOUT,
-                env={**_environment(), **self.environment},
+                env={**environment_of_a_run(), **self.environment},
             )
 
     def finish(self, process: subprocess.Popen[bytes]) -> Run:
@@ -256,7 +256,7 @@ class EndToEnd:
         with suppress(APIError):
             exec_id = self.client.exec_create(container, list(argv))["Id"]
             self.client.exec_start(exec_id)
-            return self.client.exec_inspect(exec_id)["ExitCode"] == 0
+            return bool(self.client.exec_inspect(exec_id)["ExitCode"] == 0)
         return False
 
     def leftovers(self, run: Run) -> list[str]:
@@ -267,7 +267,9 @@ class EndToEnd:
         return names + [each["Name"] for each in self.client.networks(filters=label)]
 
 
-def _environment() -> dict[str, str]:
-    names = {"PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_CURRENT_TEST"}
+def environment_of_a_run() -> dict[str, str]:
+    """Return the environment of a pytest that is started here, but is none of ours."""
+    names = {"PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"}
+    names.add("PYTEST_CURRENT_TEST")
     environ = {name: value for name, value in os.environ.items() if name not in names}
     return {**environ, "PYTEST_ADDOPTS": PYTEST_ADDOPTS}

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from clnrm_testing.end_to_end import HOLD
-from clnrm_testing.project import PYTEST_ADDOPTS
+from clnrm_testing.end_to_end import HOLD, environment_of_a_run
 
 from pytest_clnrm.admission.folder import open_folder
 from pytest_clnrm.admission.views import snapshots
@@ -143,7 +142,7 @@ class Host:
         argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *args]
         options = ["--clnrm-report", "out", "--clnrm-spans", "off"]
         options += ["-o", f"clnrm_ledger_dir={self.ledger}", "-o", f"clnrm_default_image={IMAGE}"]
-        environment = {**os.environ, "GRANTS": str(self.path / "grants"), "PYTEST_ADDOPTS": PYTEST_ADDOPTS}
+        environment = {**environment_of_a_run(), "GRANTS": str(self.path / "grants")}
         with (project / "printed").open("wb") as printed:
             process = subprocess.Popen(
                 [*argv, *options], cwd=project, stdout=printed, stderr=subprocess.STDOUT, env=environment

@@ -273,10 +273,16 @@ def test_an_image_without_a_shell_waits_otherwise(
     project: EndToEnd, image_without: Callable[[Collection[str]], str]
 ) -> None:
     """Its containers are asked once whether they have one; steps run all the same."""
-    head = f'[service.box]\nimage = "{image_without(["sh"])}"\n'
+    text = f"""
+        [service.box]
+        image = "{image_without(["sh"])}"
+        [[step]]
+        name = "say"
+        run = ["busybox", "echo", "hi"]
+        expect = {{ stdout = {{ equals = "hi" }} }}
+        """
     for name in "ab":
-        step = '[[step]]\nname = "say"\nrun = ["busybox", "echo", "hi"]\nexpect = { stdout = { equals = "hi" } }\n'
-        project.write(f"{name}.clnrm.toml", head + step)
+        project.write(f"{name}.clnrm.toml", text)
     with project.watch() as watch:
         run = project.run(mapped=False)
     assert run.outcomes() == {"a": "passed", "b": "passed"}, run.text
