@@ -125,7 +125,9 @@ class Admissions:
         return self.run_folder() / "demands"
 
     def priority_of(self, item: pytest.Item) -> int:
-        """Return an item's priority; smaller goes first."""
+        """Return an item's priority; smaller goes first. What was found once is not looked for again."""
+        if item in self._found:
+            return self._found[item][0]
         settings = self.runtime.settings
         if not settings.enabled:
             return int(settings.priority)

@@ -204,6 +204,9 @@ class StepRunner:
 
     def _broken(self, step: Step, outcome: ExecOutcome, container: Running) -> Failure | None:
         """Return why the step did not come to an end of its own, None if it did."""
+        ended = not (outcome.oom or outcome.container_lost or outcome.timed_out)
+        if ended:
+            return None
         where = self.where(step.at)
         if outcome.oom:
             limit_mb = (container.limits.memory_bytes or 0) // MEGABYTE
@@ -222,17 +225,13 @@ class StepRunner:
                 where=where,
                 step=step.name,
             )
-        if outcome.timed_out and time.monotonic() < self.deadline_s:
+        if time.monotonic() < self.deadline_s:
             return Failure(
                 message=f"step {step.name!r} timed out after {step.timeout_s:g} s",
                 where=where,
                 step=step.name,
             )
-        if outcome.timed_out:
-            return Failure(
-                message=f"step {step.name!r} was cut off by the scenario's timeout", step=step.name
-            )
-        return None
+        return Failure(message=f"step {step.name!r} was cut off by the scenario's timeout", step=step.name)
 
     def _why_ended(self, container: str) -> str:
         """Return how a container ended, in brackets; "" if the engine does not tell any more."""

@@ -41,39 +41,41 @@ _KINDS = {0: "changed", 1: "added", 2: "removed"}
 
 # Arguments: how many scratch folders, these, how many mounted files, these, and find's own. Builtins where
 # possible, and few looks at /proc: each program, and each line of some of its files, costs a millisecond.
-# Scratch folders are emptied first. Sections begin with NUL and their name.
+# Scratch folders are emptied first. Each line of a mounted file begins with the file's number. All is said at
+# once, as each piece of output costs the engine and us; sections begin with NUL and their name.
 _SCRIPT = r"""
 cd / || exit 91
 for tool in find stat cat rm; do command -v $tool >/dev/null || exit 90; done
-printf '\0scratch\n'
+newline='
+'
+scratch=
 left=$1; shift
 while [ "$left" -gt 0 ]; do
   rm -rf -- "$1"/* "$1"/.[!.]* "$1"/..?* 2>/dev/null
-  stat -c '%n|%u:%g %a' "$1" || exit 91
+  scratch=$scratch$(stat -c '%n|%u:%g %a' "$1")$newline || exit 91
   for file in "$1"/* "$1"/.[!.]* "$1"/..?*; do
-    if [ -e "$file" ] || [ -L "$file" ]; then printf '%s|left\n' "$file"; fi
+    if [ -e "$file" ] || [ -L "$file" ]; then scratch="$scratch$file|left$newline"; fi
   done
   left=$((left - 1)); shift
 done
+content=
 left=$1; shift
 while [ "$left" -gt 0 ]; do
-  printf '\0content %s\n' "$1"
-  while IFS= read -r line || [ -n "$line" ]; do printf '%s\n' "$line"; done <"$1" || exit 91
+  while IFS= read -r line || [ -n "$line" ]; do content="$content$left|$line$newline"; done <"$1" || exit 91
   left=$((left - 1)); shift
 done
-printf '\0seen\n'
-find "$@" -exec stat -c '%n|%F %u:%g %a %t:%T %s %z' {} + || exit 91
-printf '\0processes\n'
+seen=$(find "$@" -exec stat -c '%n|%F %u:%g %a %t:%T %s %z' {} +) || exit 91
 set --
+processes=
 for process in /proc/[0-9]*; do
   read -r line <"$process/stat" || continue
-  printf '%s\n' "$line"
+  processes=$processes$line$newline
   set -- "$@" "$process/status" "$process/limits" "$process/oom_score_adj"
 done 2>/dev/null
-printf '\0self\n%s\n\0kernel\n' $$
 ipc=/proc/sysvipc
-cat "$@" $ipc/msg $ipc/sem $ipc/shm /proc/net/sockstat /proc/net/sockstat6 /proc/mounts 2>/dev/null
-printf '\0end\n'
+kernel=$(cat "$@" $ipc/msg $ipc/sem $ipc/shm /proc/net/sockstat /proc/net/sockstat6 /proc/mounts 2>/dev/null)
+printf '\0%s\n%s\n' scratch "$scratch" content "$content" seen "$seen" processes "$processes" self $$ \
+  kernel "$kernel" end .
 """
 _TCP = ("cat", "/proc/net/tcp", "/proc/net/tcp6", "/proc/sys/net/ipv4/ip_local_port_range")
 _TIME_WAIT = "06"
@@ -114,17 +116,19 @@ def _inside(
 ) -> dict[str, str]:
     script = ("sh", "-c", _SCRIPT, "sh", *_arguments(_mounts(mounts), scratch))
     sections = _sections(command(script, None))
-    if _user(sections) != "0":
+    given = _attributes(sections["kernel"])
+    if _user(sections, given) != "0":
         # Who is not root may not look everywhere.
         sections = _sections(command(script, "0"))
+        given = _attributes(sections["kernel"])
     return {
         "mounts": sections["mounts"],
-        **_processes(sections),
+        "content of mounted files": sections["content"],
+        **_processes(sections, given),
         **dict(_named("scratch folder", sections["scratch"])),
         **_shared_memory(sections["kernel"]),
         **_sockets(sections["kernel"], lambda: command(_TCP, None)),
         **_files(sections["seen"], scratch),
-        **{name: text for name, text in sections.items() if name.startswith("content ")},
     }
 
 
@@ -194,20 +198,18 @@ def _sections(text: str) -> dict[str, str]:
     return {**sections, "mounts": "\n".join(mounts)}
 
 
-def _user(sections: Mapping[str, str]) -> str:
+def _user(sections: Mapping[str, str], given: Mapping[str, Mapping[str, str]]) -> str:
     """Return the user id under which the script ran."""
-    own = _attributes(sections["kernel"]).get(sections["self"].strip(), {})
-    return own.get("Uid", "?").split()[0]
+    return given.get(sections["self"].strip(), {}).get("Uid", "?").split()[0]
 
 
-def _processes(sections: Mapping[str, str]) -> dict[str, str]:
+def _processes(sections: Mapping[str, str], attributes: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Return the processes but for our script, which its ancestors belong to, and what they were given.
 
     Those without a parent in the container, but for the first one, are shells of our exec sessions: what they
     were given is what the next step inherits. So is that of a session which is the main process.
     """
     stats = {fields[0]: fields for fields in map(_stat_fields, sections["processes"].splitlines()) if fields}
-    attributes = _attributes(sections["kernel"])
     script, own = set(), sections["self"].strip()
     pid = own
     # Up to the session's shell, which leads its process session, as our script does.
@@ -234,8 +236,10 @@ def _stat_fields(line: str) -> list[str]:
 
 
 _NOT_HANDED_DOWN = re.compile("Uid|Gid|Groups|Cap|SigCgt|SigPnd|ShdPnd")
-_STATUS = re.compile(
-    r"^(Umask|Uid|Gid|Groups|SigBlk|SigIgn|SigCgt|SigPnd|ShdPnd|Cap\w+|NoNewPrivs|Seccomp):\s*(.*)$"
+_ATTRIBUTE = re.compile(
+    r"^(?:(Name|Pid|Umask|Uid|Gid|Groups|Sig(?:Blk|Ign|Cgt|Pnd)|ShdPnd|Cap\w+|NoNewPrivs|Seccomp):\s*(.*)"
+    r"|(Max .{22})(.*)|(-?\d+))$",
+    re.MULTILINE,
 )
 
 
@@ -243,17 +247,17 @@ def _attributes(text: str) -> dict[str, dict[str, str]]:
     """Return what each process was given and hands down, by its pid: status, limits, oom_score_adj."""
     found: dict[str, dict[str, str]] = {}
     own: dict[str, str] = {}
-    for line in text.splitlines():
-        if line.startswith("Name:"):
+    for name, value, limit, amounts, score in _ATTRIBUTE.findall(text):
+        if name == "Name":
             own = {}
-        elif line.startswith("Pid:"):
-            found[line.split()[1]] = own
-        elif match := _STATUS.match(line):
-            own[match[1]] = match[2].strip()
-        elif line.startswith("Max "):
-            own[line[:26].strip().replace(" ", "-")] = " ".join(line[26:].split())
-        elif re.fullmatch(r"-?\d+", line):
-            own["oom_score_adj"] = line
+        elif name == "Pid":
+            found[value] = own
+        elif name:
+            own[name] = value.rstrip()
+        elif limit:
+            own[limit.rstrip().replace(" ", "-")] = " ".join(amounts.split())
+        else:
+            own["oom_score_adj"] = score
     return found
 
 

@@ -229,7 +229,7 @@ class SessionRun:
 
 
 class _Complaint:
-    """Hands output on, but holds back what may be ``env``'s own message that it cannot run the program.
+    """Hands output on, but holds back what may be ``env``'s or ``setsid``'s message that it cannot run it.
 
     Only seen where the kernel refuses a program that looks sound, such as one whose loader is missing.
     """
@@ -245,7 +245,7 @@ class _Complaint:
         if self._holding and stream == "stderr":
             held = self._held + piece
             short = len(held) <= _COMPLAINT_BYTES and b"\n" not in held[:-1]
-            if short and held.startswith(b"env: "[: len(held)]):
+            if short and any(held.startswith(name[: len(held)]) for name in (b"env: ", b"setsid: ")):
                 self._held = held
                 return
         self.release()

@@ -100,6 +100,8 @@ class Scanner:
 
 def overlap(data: bytes, mark: bytes) -> int:
     """Return how many bytes at the end of *data* may be the first of *mark*."""
+    if mark[:1] not in data[1 - len(mark) :]:
+        return 0
     for size in range(min(len(mark) - 1, len(data)), 0, -1):
         if data.endswith(mark[:size]):
             return size

@@ -150,7 +150,8 @@ clnrm_linger() {
 """
 
 # The first thing said. Some busyboxes prefer their own programs to those in PATH, both in the shell and in
-# env. The environment is that of an exec, before the shell added its own to it.
+# env. The environment is that of an exec, before the shell added its own to it; then come the arguments of
+# the program that tells it, and its own environment, without what shells add.
 _SETUP = r"""
 clnrm_accounts; known_accounts=$accounts; clnrm_rest
 IFS=:; set -f
@@ -166,7 +167,10 @@ prefers=0
 printf '\035%s\n' {begin} >&3
 pwd -P >&3
 printf '\000%s\000%s\000%s\000%s\000%s\000' "$setsid" "$env" "$prefers" "$kills" "$$" >&3
-cat "/proc/{first}/environ" >&3
+(
+unset PWD OLDPWD SHLVL
+exec ${setsid:+"$setsid"} cat "/proc/{first}/environ" /proc/self/cmdline /proc/self/environ >&3
+)
 printf '\036%s 0 0 0\n' {end} >&3
 printf '\035%s\n\036%s\n' {begin} {end} >&4
 """
@@ -183,23 +187,29 @@ clnrm_find() {{
 }}
 clnrm_own() {{ [ "$path" -ef "/proc/$$/exe" ]; }}
 clnrm_run() {{ exec {setsid} {env} -i {environment} "$@"; }}
+clnrm_run_as_it_is() {{ unset PWD OLDPWD SHLVL; exec {setsid} "$@"; }}
 """
 
 _STEP = r"""{{ {feed}(
 clnrm_current || exit {stale}
 {checks} || exit {refused}
-export {mark}; clnrm_begin {begin}
-clnrm_run {environment} {argv}
+export {exported}; clnrm_begin {begin}
+{run} {argv}
 ){input}
 clnrm_after $? {end}
 }}
 """
 
 _VARIABLE = re.compile(r"[^-=\0][^=\0]*")
+# Such as no shell takes for its own.
+_PLAIN_VARIABLE = re.compile(
+    r"(?!BASH|COMP_|EPOCH|HIST|INSIDE_|KSH|LC_|POSIX|PROMPT_|READLINE_)[A-Z]+_[A-Z0-9_]+"
+)
 # What stands for itself in a format of printf. No "-", which could begin an option.
 _PLAIN = frozenset(b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;/_+=@\n{}[]()<>"')
 
 _PERCENT = ord("%")
+_BETWEEN = "/proc/self/cmdline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +223,7 @@ class Facts:
     :param pid: the shell's, in the container.
     :param workdir: where an exec begins.
     :param environment: what an exec has; None if it cannot be told.
+    :param is_exact: that what the shell starts has that environment too.
     """
 
     setsid: str
@@ -222,6 +233,7 @@ class Facts:
     pid: int
     workdir: str
     environment: Mapping[str, str] | None
+    is_exact: bool = False
 
     @property
     def has_programs(self) -> bool:
@@ -262,10 +274,12 @@ def read_facts(printed: bytes) -> Facts | None:
     try:
         workdir, setsid, env, prefers, kills, pid, *entries = fields
         number = int(pid)
+        # The arguments of who tells it are between the two.
+        at = entries.index(_BETWEEN) - 2
     except ValueError:
         return None
-    pairs = [entry.partition("=") for entry in entries[:-1]]
-    sound = all(name and equals for name, equals, _ in pairs) and not entries[-1]
+    pairs = [entry.partition("=") for entry in entries[:at]]
+    sound = at >= 0 and all(name and equals for name, equals, _ in pairs) and not entries[-1]
     return Facts(
         setsid=setsid,
         env=env,
@@ -274,6 +288,7 @@ def read_facts(printed: bytes) -> Facts | None:
         pid=number,
         workdir=workdir.removesuffix("\n"),
         environment={name: value for name, _, value in pairs} if sound else None,
+        is_exact=sorted(entries[:at]) == sorted(entries[at + 4 : -1]),
     )
 
 
@@ -327,16 +342,18 @@ def step_text(
     if program not in known:
         checks.append("clnrm_format")
     mark = dict([variable])
+    own = {**spec.env, **mark}
+    as_it_is = facts.is_exact and all(map(_PLAIN_VARIABLE.fullmatch, own))
     text = _STEP.format(
         feed="" if spec.stdin is None else f"printf {_format(spec.stdin)} | ",
         input=" </dev/null" if spec.stdin is None else "",
         checks=" && ".join(checks),
         refused=_REFUSED,
         stale=STALE,
-        mark=_assignments(mark),
+        exported=_assignments(own if as_it_is else mark),
         begin=marks.begin,
         end=marks.end,
-        environment=_assignments({**spec.env, **mark}),
+        run="clnrm_run_as_it_is" if as_it_is else f"clnrm_run {_assignments(own)}",
         argv=" ".join(map(quote, spec.argv)),
     ).encode("utf-8", "surrogateescape")
     return text if len(text) <= STEP_BYTES else None

@@ -79,7 +79,7 @@ class Container:
         kernel = status + self.ipc + SOCKETS.format(tw=self.tw) + self.mounts
         sections = {
             "scratch": self.scratch,
-            "content /etc/hosts": "127.0.0.1 localhost\n",
+            "content": "1|127.0.0.1 localhost\n",
             "seen": self.seen,
             "processes": "\n".join(self.processes) + "\n",
             "self": "30\n",
@@ -125,7 +125,7 @@ def test_what_is_seen_of_a_clean_container() -> None:
     assert {name for name in seen if name.startswith(("folder", "scratch"))} == {
         "folder /", "folder /tmp", "scratch folder /scratch",
     }  # fmt: skip
-    assert seen["content /etc/hosts"] == "127.0.0.1 localhost\n"
+    assert seen["content of mounted files"] == "1|127.0.0.1 localhost\n"
     assert look(container) == seen
 
 

@@ -32,6 +32,7 @@ FACTS = Facts(
     environment={"PATH": "/bin:/usr/bin", "HOME": "/root"},
 )
 VARIABLE = ("MARK", "1")
+TELLER = b"cat\0/proc/34/environ\0/proc/self/cmdline\0/proc/self/environ\0"
 
 
 def scan(data: bytes, cuts: list[int]) -> tuple[Scanner, bytes]:
@@ -90,9 +91,19 @@ def test_quoting(text: str, quoted: str) -> None:
     assert quote(text) == quoted
 
 
-def test_what_a_shell_tells_of_itself() -> None:
+@pytest.mark.parametrize(
+    ("own", "is_exact"),
+    [
+        (b"B=\0A=1=2\nx\0", True),
+        (b"", False),
+        (b"B=\0", False),
+        (b"B=\0A=1=2\nx\0_=/bin/cat\0", False),
+        (b"B=\0A=other\0", False),
+    ],
+)
+def test_what_a_shell_tells_of_itself(own: bytes, *, is_exact: bool) -> None:
     """Fields end with zeros; the folder comes with the shell's newline."""
-    told = b"/a\nb\n\0/bin/setsid\0/bin/env\x001\x0012\x0034\0A=1=2\nx\0B=\0"
+    told = b"/a\nb\n\0/bin/setsid\0/bin/env\x001\x0012\x0034\0A=1=2\nx\0B=\0" + TELLER + own
     assert read_facts(told) == Facts(
         setsid="/bin/setsid",
         env="/bin/env",
@@ -101,6 +112,7 @@ def test_what_a_shell_tells_of_itself() -> None:
         pid=34,
         workdir="/a\nb",
         environment={"A": "1=2\nx", "B": ""},
+        is_exact=is_exact,
     )
 
 
@@ -112,19 +124,26 @@ def test_what_a_shell_tells_of_itself() -> None:
         (b"/\n\0/bin/setsid\0/bin/env\x000\0\x007\0A=1\0", True),
         (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0", True),
         (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A\0", True),
-        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A=1", True),
         (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0-A=1\0", True),
         (b"\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A=1\0", True),
     ],
 )
 def test_a_shell_that_cannot_serve(told: bytes, *, has_programs: bool) -> None:
     """It lacks a program, or something about the container cannot be seen."""
-    facts = read_facts(told)
+    facts = read_facts(told + TELLER + b"A=1\0")
     assert facts is not None
     assert (facts.usable, facts.has_programs) == (False, has_programs)
 
 
-@pytest.mark.parametrize("told", [b"", b"sh: what?\n", b"/\n\0\0\0\0\0no number\0"])
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"",
+        b"sh: what?\n",
+        b"/\n\0\0\0\0\0no number\0" + TELLER,
+        b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A=1\0",
+    ],
+)
 def test_no_answer_at_all(told: bytes) -> None:
     """Something else has printed it."""
     assert read_facts(told) is None
@@ -177,3 +196,36 @@ def test_a_step() -> None:
     assert b"clnrm_program '/a/ls' '/b/ls'" in elsewhere
     assert b"exec '/bin/setsid' '/bin/env' -i PATH='/bin:/usr/bin' HOME='/root' \"$@\"" in common_text(FACTS)
     assert b"for path in '/bin' '/usr/bin';" in common_text(FACTS)
+
+
+@pytest.mark.parametrize(
+    ("env", "is_exact", "runs"),
+    [
+        ({}, True, "clnrm_run_as_it_is"),
+        ({"OTEL_SERVICE_NAME": "it's"}, True, "clnrm_run_as_it_is"),
+        ({}, False, "clnrm_run MARK_X='1'"),
+        *(
+            ({name: "x"}, True, f"clnrm_run {name}='x' MARK_X='1'")
+            for name in (
+                "PWD",
+                "_",
+                "BASH_ENV",
+                "LC_ALL",
+                "PROMPT_COMMAND",
+                "IFS",
+                "HOME",
+                "lower_case",
+                "A1_B",
+            )
+        ),
+    ],
+)
+def test_only_what_shells_leave_alone_goes_through_their_environment(
+    env: dict[str, str], runs: str, *, is_exact: bool
+) -> None:
+    """The rest is said to ``env``, which starts from nothing."""
+    text = step_text(
+        replace(FACTS, is_exact=is_exact), ExecSpec(argv=("x",), env=env), MARKS, ("MARK_X", "1")
+    )
+    assert text is not None
+    assert f"\n{runs} 'x'\n" in text.decode()

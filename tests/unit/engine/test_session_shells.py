@@ -67,7 +67,7 @@ class Shell:
     def run(self, *argv: str, **spec: object) -> tuple[bytes, bytes, tuple[int, ...], bool]:
         """Run a step; return its output, its numbers, and whether it was started."""
         marks = Marks()
-        text = step_text(self.facts, ExecSpec(argv=argv, **spec), marks, ("MARK", "1"))  # type: ignore[arg-type]
+        text = step_text(self.facts, ExecSpec(argv=argv, **spec), marks, ("CLNRM_MARK", "1"))  # type: ignore[arg-type]
         assert text is not None
         stdout, stderr, scanners = self.talk(text, marks)
         return stdout, stderr, scanners["stdout"].numbers, scanners["stdout"].begun
@@ -87,34 +87,45 @@ ENVIRONMENT = {
     "EMPTY": "",
     "LINES": "one\ntwo ",
 }
+PLAIN = {"PATH": os.environ["PATH"], "HOME": "/", "SOME_URL": "one\ntwo "}
+
+
+@pytest.fixture(params=[ENVIRONMENT, PLAIN], ids=["odd", "plain"])
+def environment(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return what a shell starts with: some of it its own business, or nothing."""
+    return dict(request.param)
 
 
 @pytest.fixture(params=SHELLS)
-def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shell]:
+def shell(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path) -> Iterator[Shell]:
     """Return each shell of this machine, in an empty folder."""
     argv = SHELLS[request.param]
     if shutil.which(argv[0]) is None:
         pytest.skip(f"not installed: {argv[0]}")
     if subprocess.run([*APART, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine lets nobody make a process namespace")
-    shell = Shell(argv, ENVIRONMENT, tmp_path)
+    shell = Shell(argv, environment, tmp_path)
     yield shell
     shell.close()
 
 
-def test_what_it_tells(shell: Shell, tmp_path: Path) -> None:
+def test_what_it_tells(shell: Shell, environment: dict[str, str], tmp_path: Path) -> None:
     """The environment is what it was started with, not what the shell makes of it."""
-    assert shell.facts.environment == ENVIRONMENT
+    assert shell.facts.environment == environment
+    assert shell.facts.is_exact is (environment == PLAIN)
     assert shell.facts.workdir == str(tmp_path.resolve())
     assert shell.facts.pid == 1
     assert shell.facts.has_programs
 
 
-def test_environment_and_arguments(shell: Shell) -> None:
+ODD = {"PWD": "x", "_": "y", "SHLVL": "", "UID": "7", "a-b": "it's", "NEW": '\n$x `y` \\ "z" é\x81=ÿ'}
+
+
+@pytest.mark.parametrize("added", [{}, {"NEW_ONE": ODD["NEW"], "EMPTY_ONE": ""}, ODD])
+def test_environment_and_arguments(shell: Shell, environment: dict[str, str], added: dict[str, str]) -> None:
     """Both arrive byte by byte, whatever a shell would do to them, and nothing else does."""
-    added = {"PWD": "x", "_": "y", "SHLVL": "", "UID": "7", "a-b": "it's", "NEW": '\n$x `y` \\ "z" é\x81=ÿ'}
     stdout, _, numbers, _ = shell.run("cat", "/proc/self/environ", env=added)
-    expected = {**ENVIRONMENT, **added, "MARK": "1"}
+    expected = {**environment, **added, "CLNRM_MARK": "1"}
     assert sorted(stdout.decode().split("\0")[:-1]) == sorted(f"{k}={v}" for k, v in expected.items())
     assert numbers == (0, 0, 0)
     arguments = ("-n", "", "it's", "a\nb\n", "*", "$(id)", "é\x85\x88", "\\")

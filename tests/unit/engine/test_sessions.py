@@ -21,7 +21,10 @@ from pytest_clnrm.engine.sessions import Sessions
 
 MARKS = Marks("b" * 32, "e" * 32)
 BEGIN, END = b"\x1d" + MARKS.begin.encode() + b"\n", b"\x1e" + MARKS.end.encode()
-FACTS = b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0PATH=/bin\0"
+FACTS = (
+    b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0PATH=/bin\0"
+    b"cat\0/proc/7/environ\0/proc/self/cmdline\0/proc/self/environ\0PATH=/bin\0"
+)
 
 
 def frame(stream: int, payload: bytes) -> bytes:
