@@ -79,7 +79,10 @@ printf '\0%s\n%s\n' scratch "$scratch" content "$content" seen "$seen" processes
 """
 _TCP = ("cat", "/proc/net/tcp", "/proc/net/tcp6", "/proc/sys/net/ipv4/ip_local_port_range")
 _TIME_WAIT = "06"
-_MOUNT = re.compile(r"\S+ /\S* \S+ \S+ \d+ \d+$")
+# Rows of /proc/mounts, /proc/sysvipc (a head for each kind, and many numbers for each object) and sockstat.
+_MOUNT = re.compile(r"^\S+ /\S* \S+ \S+ \d+ \d+$", re.MULTILINE)
+_SHARED = re.compile(r"^[ \t]+(?:key\s|-?\d+[ \t]+\d+[ \t]).*$", re.MULTILINE)
+_SOCKETS = re.compile(r"^(sockets|(?:TCP|UDP|UDPLITE|RAW|FRAG)6?): (.*)$", re.MULTILINE)
 _OVERLAY = "overlay / overlay "
 # File systems of the kernel's, in which nothing can be left, or only something that is looked at elsewhere.
 _KERNELS = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "devpts"})
@@ -194,8 +197,7 @@ def _sections(text: str) -> dict[str, str]:
     sections = dict(part.split("\n", 1) for part in text.split("\0")[1:] if "\n" in part)
     if "end" not in sections:
         raise ContainerError("it cannot be looked at as a whole")
-    mounts = [line for line in sections["kernel"].splitlines() if _MOUNT.match(line)]
-    return {**sections, "mounts": "\n".join(mounts)}
+    return {**sections, "mounts": "\n".join(_MOUNT.findall(sections["kernel"]))}
 
 
 def _user(sections: Mapping[str, str], given: Mapping[str, Mapping[str, str]]) -> str:
@@ -268,9 +270,7 @@ def _named(kind: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def _shared_memory(text: str) -> dict[str, str]:
-    """Return the rows of /proc/sysvipc: a head for each kind, and a row of many numbers for each object."""
-    rows = [line for line in text.splitlines() if re.match(r"\s+(key\s|-?\d+\s+\d+\s)", line)]
-    return {"shared memory, semaphores or message queues": "\n".join(rows)}
+    return {"shared memory, semaphores or message queues": "\n".join(_SHARED.findall(text))}
 
 
 def _sockets(text: str, tcp: Callable[[], str]) -> dict[str, str]:
@@ -283,14 +283,12 @@ def _sockets(text: str, tcp: Callable[[], str]) -> dict[str, str]:
     """
     seen: dict[str, str] = {}
     closed = 0
-    for line in text.splitlines():
-        kind, _, told = line.partition(": ")
-        if re.fullmatch("sockets|(TCP|UDP|UDPLITE|RAW|FRAG)6?", kind):
-            pairs = told.split()
-            numbers = dict(zip(pairs[::2], pairs[1::2], strict=True))
-            closed += int(numbers.get("tw", 0))
-            # The other numbers are of the whole host.
-            seen[f"{kind} in use"] = numbers.get("inuse") or numbers.get("used", "")
+    for kind, told in _SOCKETS.findall(text):
+        pairs = told.split()
+        numbers = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        closed += int(numbers.get("tw", 0))
+        # The other numbers are of the whole host.
+        seen[f"{kind} in use"] = numbers.get("inuse") or numbers.get("used", "")
     return {**seen, **(_closed(tcp()) if closed else {})}
 
 

@@ -136,6 +136,9 @@ def _struct(span: ReadableSpan, text: Any) -> OtlpSpan:
     def plain(value: Any) -> Any:
         if isinstance(value, str):
             return text(value)
+        # Before the abstract types, which are asked slowly.
+        if value is None or isinstance(value, int | float):
+            return value
         if isinstance(value, Mapping):
             return {text(key): plain(each) for key, each in value.items()}
         if isinstance(value, Sequence) and not isinstance(value, bytes):
