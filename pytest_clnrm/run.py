@@ -286,7 +286,7 @@ class ScenarioRun:
                 oom_killed=state.oom_killed,
                 exit_code=state.exit_code,
                 # A reused container's is that of all it has served.
-                peak_memory_bytes=engine.peak_memory_bytes(container.id)
+                peak_memory_bytes=engine.peak_memory_bytes(state)
                 if state.running and not container.reused
                 else None,
             )

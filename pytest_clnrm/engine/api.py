@@ -125,6 +125,7 @@ class ContainerState:
     :param exit_code: None while it runs.
     :param ports: container port -> (host to connect to, port) of those that are published.
     :param addresses: network name -> the container's address on it.
+    :param pid: of its first process, on the engine's machine; 0 if it does not run.
     """
 
     id: str
@@ -135,6 +136,7 @@ class ContainerState:
     ports: Mapping[int, tuple[str, int]] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
+    pid: int = 0
 
     def describe_end(self) -> str:
         """Return how it ended: ``exit code 127, command not found: serve``."""
@@ -284,8 +286,11 @@ class Engine(Protocol):
     def wait_log(self, container: str, pattern: str, *, deadline_s: float) -> bool:
         """Return True once *pattern* is found in its output; False at the deadline or when it exits."""
 
-    def peak_memory_bytes(self, container: str) -> int | None:
-        """Return the most memory it has used since its start, None where the engine does not tell."""
+    def peak_memory_bytes(self, state: ContainerState) -> int | None:
+        """Return the most memory that a container has used since its start, None where that cannot be told.
+
+        :param state: of a container that runs.
+        """
 
     def stop(self, container: str, *, grace_s: float) -> None:
         """Ask it to end (SIGTERM), kill it after *grace_s*; one that is gone or has ended is no error."""

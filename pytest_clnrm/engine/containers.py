@@ -128,6 +128,7 @@ def read_state(facts: Mapping[str, Any], *, host: str) -> ContainerState:
         ports=ports,
         addresses=addresses,
         error=container_reason(text) if text else "",
+        pid=int(state.get("Pid") or 0),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,6 @@ from pytest_clnrm.engine.container_config import create_arguments
 from pytest_clnrm.engine.containers import (
     create_container,
     for_each,
-    inspect_container,
     remove_container,
     start_container,
     state_of,
@@ -41,7 +40,7 @@ from pytest_clnrm.engine.problems import plain_errors
 from pytest_clnrm.engine.proxies import proxy_environment
 from pytest_clnrm.engine.services import KEEP_SHELL
 from pytest_clnrm.engine.shell_of_container import new_notice, outside_frames
-from pytest_clnrm.errors import ContainerError, ImageError, NoShellError
+from pytest_clnrm.errors import ImageError, NoShellError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -237,14 +236,12 @@ class DockerEngine:
         """
         return wait_for_log(self._client, container, pattern, deadline_s=deadline_s)
 
-    def peak_memory_bytes(self, container: str) -> int | None:
-        """Return the most memory it has used since its start, None where the engine does not tell."""
-        if self._facts.remote:
-            return None
-        with suppress(ContainerError):
-            facts = inspect_container(self._client, container)
-            return peak_memory_bytes(int(facts["State"].get("Pid") or 0), str(facts["Id"]))
-        return None
+    def peak_memory_bytes(self, state: ContainerState) -> int | None:
+        """Return the most memory that a container has used since its start, None where that cannot be told.
+
+        :param state: of a container that runs.
+        """
+        return None if self._facts.remote or not state.pid else peak_memory_bytes(state.pid, state.id)
 
     def stop(self, container: str, *, grace_s: float) -> None:
         """Ask it to end (SIGTERM), kill it after *grace_s*; one that is gone or has ended is no error."""

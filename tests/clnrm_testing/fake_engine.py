@@ -188,7 +188,7 @@ class FakeEngine:
     def wait_log(self, container: str, pattern: str, *, deadline_s: float) -> bool:
         return True
 
-    def peak_memory_bytes(self, container: str) -> int | None:
+    def peak_memory_bytes(self, state: ContainerState) -> int | None:
         return 1 << 20
 
     def stop(self, container: str, *, grace_s: float) -> None:

@@ -193,14 +193,15 @@ def test_peak_memory(engine: DockerEngine, box: Any) -> None:
     box.run("dd", "if=/dev/zero", "of=/dev/null", "bs=20M", "count=1")
     counts = ("cat", "/sys/fs/cgroup/memory/memory.max_usage_in_bytes", "/sys/fs/cgroup/memory.peak")
     told = box.run(*counts).stdout.split()
-    peak = engine.peak_memory_bytes(box.id)
+    state = engine.state(box.id)
+    peak = engine.peak_memory_bytes(state)
     if told:
         assert peak is not None
         assert 20 << 20 <= peak <= 64 << 20
     else:
         assert peak is None
     engine.remove([box.id])
-    assert engine.peak_memory_bytes(box.id) is None
+    assert engine.peak_memory_bytes(state) is None
 
 
 def test_stopping_asks_first_and_kills_then(engine: DockerEngine, start: Callable[..., Any]) -> None:
