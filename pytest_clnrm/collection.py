@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator
 from fnmatch import fnmatch
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from pytest_clnrm.nodes import ScenarioFile
 
 __all__ = ["Collection", "is_scenario"]
+
+_NEEDED_BY_THE_FIRST = (
+    "pytest_clnrm.engine.connect",
+    "pytest_clnrm.engine.docker_engine",
+    "pytest_clnrm.monitor.board",
+    "pytest_clnrm.telemetry.receive",
+    "pytest_clnrm.telemetry.span_file",
+)
 
 
 def is_scenario(item: pytest.Item) -> bool:
@@ -46,6 +55,16 @@ class Collection:
             return
         if any(is_scenario(item) for item in session.items):
             self.runtime.check_limits()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Import in a worker what its first scenario needs, while the controller connects and chooses it."""
+        of_another = session.config.hook.pytest_clnrm_engine.get_hookimpls()
+        if not hasattr(session.config, "workerinput") or of_another:
+            return
+        if any(is_scenario(item) for item in session.items):
+            for module in _NEEDED_BY_THE_FIRST:
+                import_module(module)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
