@@ -180,7 +180,8 @@ def launch(
     gateway = runtime.gateway() if networks else ""
     spec = _spec(service, image, limits, name=name, labels=labels, networks=networks, gateway=gateway)
     env = trace.environment(service.name, gateway, service.env)
-    if spec.command == KEEP_SHELL and image.id in runtime.without_shell:
+    if spec.command == KEEP_SHELL and (image.id in runtime.without_shell or engine.facts.kind != "docker"):
+        # Podman gives a main process other variables and capabilities than execs.
         spec = replace(spec, command=KEEP_ALIVE)
     if spec.command in WAITING:
         # It may outlive the scenario, whose they are: each command gets them instead.

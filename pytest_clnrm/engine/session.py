@@ -275,7 +275,7 @@ def open_session(client: APIClient, container: str, user: str | None, deadline_s
         connection = start_exec(client, exec_id, None)
     except NotStartedError as error:
         raise NoSessionError("image" if error.exit_code == NOT_FOUND else None) from error
-    return _begin(connection, Demultiplexer(), exec_id, user, deadline_s)
+    return _begin(connection, Demultiplexer(), exec_id, user=user, deadline_s=deadline_s)
 
 
 def session_of(connection: Connection, notice: str) -> Session:
@@ -285,55 +285,68 @@ def session_of(connection: Connection, notice: str) -> Session:
     :param notice: by which it tells that its shell has ended.
     :raises NoSessionError: if there can be none.
     """
-    return _begin(connection, Notices(notice), "", None, None)
+    return _begin(connection, Notices(notice), "")
 
 
 def _begin(
-    connection: Connection, frames: Demultiplexer, exec_id: str, user: str | None, deadline_s: float | None
+    connection: Connection,
+    frames: Demultiplexer,
+    exec_id: str,
+    *,
+    user: str | None = None,
+    deadline_s: float | None = None,
 ) -> Session:
+    facts = None
     try:
-        facts = _ask(connection, frames, user, deadline_s, is_main=not exec_id)
-    except BaseException:
-        connection.close()
-        raise
+        told = _ask(connection, frames, setup_text(marks := Marks(), is_main=not exec_id), marks, deadline_s)
+        facts = read_facts(told)
+    except _EndedError as error:
+        # A user who is missing may be made yet.
+        lacking: Literal["image", "container"] | None = None if user else "container"
+        if says_not_found(error.said) or frames.exit_code == NOT_FOUND:
+            lacking = "image"
+        raise NoSessionError(lacking, ended=frames.exit_code is None) from error
+    finally:
+        if facts is None or not facts.usable:
+            connection.close()
+    if facts is None or not facts.usable:
+        raise NoSessionError("container" if facts is None or facts.has_programs else "image")
     connection.send(common_text(facts))
     return Session(connection, frames, exec_id, facts)
 
 
-def _ask(
-    connection: Connection,
-    frames: Demultiplexer,
-    user: str | None,
-    deadline_s: float | None,
-    *,
-    is_main: bool,
-) -> Facts:
-    """Return what the shell tells of itself.
+class _EndedError(Exception):
+    """The stream has ended instead of an answer.
 
-    :raises NoSessionError: if it cannot serve.
+    :param said: what came on it: a message of the engine, or of a shell.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.said = said
+
+
+def _ask(
+    connection: Connection, frames: Demultiplexer, text: str, marks: Marks, deadline_s: float | None
+) -> bytes:
+    """Say *text* to the shell, and return what it answers on its stdout.
+
+    :raises NoSessionError: if it does not in time.
+    :raises _EndedError: if the stream ends instead.
     """
     patience_s = time.monotonic() + _OPEN_S
     until_s = patience_s if deadline_s is None else min(patience_s, deadline_s)
-    marks = Marks()
     scanners = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
     told, raw = bytearray(), bytearray()
-    connection.send(setup_text(marks, is_main=is_main).encode())
+    connection.send(text.encode())
     while not all(each.ended for each in scanners.values()):
         data = b"" if frames.exit_code is not None else connection.receive(until_s)
         if data is None:
             raise NoSessionError("container" if time.monotonic() >= patience_s else None)
         if not data:
-            # What came instead is the engine's message. A user who is missing may be made yet.
-            text = raw.decode("utf-8", "replace")
-            lacking: Literal["image", "container"] | None = None if user else "container"
-            if says_not_found(text) or frames.exit_code == NOT_FOUND:
-                lacking = "image"
-            raise NoSessionError(lacking, ended=frames.exit_code is None)
+            raise _EndedError(raw.decode("utf-8", "replace"))
         for stream, piece in frames.feed(data):
             raw += piece
             part = scanners[stream].feed(piece)
             told += part if stream == "stdout" else b""
-    facts = read_facts(bytes(told))
-    if facts is None or not facts.usable:
-        raise NoSessionError("container" if facts is None or facts.has_programs else "image")
-    return facts
+    return bytes(told)

@@ -278,7 +278,8 @@ def read_facts(printed: bytes) -> Facts | None:
         at = entries.index(_BETWEEN) - 2
     except ValueError:
         return None
-    pairs = [entry.partition("=") for entry in entries[:at]]
+    theirs = entries[: max(at, 0)]
+    pairs = [entry.partition("=") for entry in theirs]
     sound = at >= 0 and all(name and equals for name, equals, _ in pairs) and not entries[-1]
     return Facts(
         setsid=setsid,
@@ -288,7 +289,7 @@ def read_facts(printed: bytes) -> Facts | None:
         pid=number,
         workdir=workdir.removesuffix("\n"),
         environment={name: value for name, _, value in pairs} if sound else None,
-        is_exact=sorted(entries[:at]) == sorted(entries[at + 4 : -1]),
+        is_exact=sorted(theirs) == sorted(entries[at + 4 : -1]),
     )
 
 

@@ -194,11 +194,13 @@ def test_at_the_deadline_all_processes_of_the_command_end(box: Any, text: str, u
     assert ran.outcome.timed_out
     assert not ran.outcome.still_running
     assert ran.exit_code is None
-    left = box.run("ps", "-o", "args").stdout.decode().splitlines()[1:]
+    # What has been killed is in the list till its parent has taken note.
+    left = box.run("ps", "-o", "stat,args").stdout.decode().splitlines()[1:]
     assert [
         each
-        for each in left
-        if each not in {"ps -o args", "sleep 2147483647", " ".join(SHELL)}
+        for state, each in (line.split(maxsplit=1) for line in left)
+        if not state.startswith("Z")
+        and each not in {"ps -o stat,args", "sleep 2147483647", " ".join(SHELL)}
         and "init" not in each
         and not each.startswith("sh -c setsid sh")
     ] == []
