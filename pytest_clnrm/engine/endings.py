@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import ExecSpec
-from pytest_clnrm.engine.exec_calls import GoneError, run_quietly
+from pytest_clnrm.engine.exec_calls import GoneError, run_quietly, says_not_found
 from pytest_clnrm.engine.problems import plain_errors
 from pytest_clnrm.engine.streams import streaming
 from pytest_clnrm.errors import ContainerError
@@ -27,6 +27,8 @@ MARK = "CLNRM_EXEC_ID"
 
 # Ending processes is a matter of milliseconds, starting the exec that does it of a tenth of a second.
 _END_S = 10.0
+_TRIES = 20
+_PAUSE_S = 0.05
 # How long the engine's events are waited for after an exit code of 137: they come some milliseconds after it.
 _WATCH_S = 0.3
 _ENDED = frozenset({"die", "died", "destroy", "remove"})
@@ -86,7 +88,7 @@ def end_processes(
     for who in (user, "0"):
         spec = ExecSpec(argv=("sh", "-c", _END_SCRIPT, "sh", mark, *found), user=who)
         try:
-            exit_code, printed = run_quietly(client, container, spec, deadline_s=deadline_s)
+            exit_code, printed = _run_though_full(client, container, spec, deadline_s)
         except GoneError:
             return True
         if exit_code == 0:
@@ -95,6 +97,18 @@ def end_processes(
         if exit_code != _LEFT or not all(each.isdigit() for each in found):
             return False
     return False
+
+
+def _run_though_full(
+    client: APIClient, container: str, spec: ExecSpec, deadline_s: float
+) -> tuple[int | None, str]:
+    """Run our script; again where it could not start, as in a container with all processes it may have."""
+    for _ in range(_TRIES):
+        exit_code, printed = run_quietly(client, container, spec, deadline_s=deadline_s)
+        if exit_code in {0, _LEFT, None} or says_not_found(printed):
+            break
+        time.sleep(_PAUSE_S)
+    return exit_code, printed
 
 
 def watch_ending(client: APIClient, container: str, exec_id: str) -> tuple[bool, bool]:

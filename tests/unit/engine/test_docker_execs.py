@@ -253,16 +253,18 @@ def test_without_such_events_the_cgroup_counts() -> None:
         ([Answer(exit_code=0)], False, [""]),
         ([Answer(frame(1, b"12 14\n"), exit_code=3), Answer()], False, ["", "0"]),
         ([Answer(frame(1, b"12\n"), exit_code=3), Answer(frame(1, b"12\n"), exit_code=3)], True, ["", "0"]),
-        ([Answer(frame(1, b"sh: what?\n"), exit_code=2)], True, [""]),
+        ([Answer(frame(1, b"sh: what?\n"), exit_code=2)] * 2, True, ["", ""]),
+        ([Answer(frame(1, b"OCI runtime exec failed\r\n"), exit_code=126), Answer()], False, ["", ""]),
         ([Answer(start=refusal("executable file not found in $PATH"))], True, [""]),
         ([Answer(create=refusal("Container c is not running", 409))], False, [""]),
     ],
-    ids=["ended", "by root", "by nobody", "odd shell", "no shell", "container gone"],
+    ids=["ended", "by root", "by nobody", "odd shell", "full", "no shell", "container gone"],
 )
 def test_ending_processes_at_the_deadline(
     monkeypatch: pytest.MonkeyPatch, *, enders: list[Answer], still_running: bool, users: list[str]
 ) -> None:
     """First as the command's user, then as root in the sessions found; what may be left is told."""
+    monkeypatch.setattr("pytest_clnrm.engine.endings._TRIES", 2)
     monkeypatch.setattr(execs, "_DRAIN_S", 0.01)
     monkeypatch.setattr(execs, "_SLICE_S", 0.01)
     client = Client([Answer(None), *enders])
