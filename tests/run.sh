@@ -17,4 +17,15 @@ runtime=$(mktemp -d /tmp/clnrm-tests.XXXXXX)
 trap 'rm -rf "$runtime"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-"$venv/bin/python" examples/with_engine.py -- env XDG_RUNTIME_DIR="$runtime" "$venv/bin/python" -m tox run "$@"
+tox() {
+    "$venv/bin/python" examples/with_engine.py -- env XDG_RUNTIME_DIR="$runtime" "$venv/bin/python" -m tox "$@"
+}
+if [ $# -gt 0 ]; then
+    tox run "$@"
+    exit
+fi
+# Of the last two one waits for the engine most of the time, and the other uses one core: they go side by side.
+status=0
+tox run --skip-env '^(noxdist|engine)$' || status=$?
+tox run-parallel --parallel 2 --parallel-no-spinner -e noxdist,engine || status=$?
+exit $status
