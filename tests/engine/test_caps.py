@@ -217,7 +217,7 @@ def scenarios(count: int) -> dict[str, str]:
         text = f'[meta]\npriority = "{priority}"\n[limits]\nmemory = "{memory_mb}m"\ncpu = 0.5\n'
         for number in range(kind, count, len(KINDS)):
             text += f'[[scenario]]\nname = "s{number}"\n'
-            text += f'[[scenario.step]]\nname = "work"\nrun = "sleep 0.{number % 4}"\n'
+            text += f'[[scenario.step]]\nname = "work"\nrun = "sleep 0.{5 + number % 4}"\n'
         files[f"{kind}.clnrm.toml"] = text
     return files
 
