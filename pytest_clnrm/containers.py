@@ -286,6 +286,10 @@ class Containers:
             self._warn(f"container {service.name!r}: {warning}")
         with self._reserve(service.limits) as lease:
             created: list[Running] = []
+
+            def note(container: Running) -> None:
+                created[:] = [container]
+
             try:
                 launch(
                     self._runtime,
@@ -294,7 +298,7 @@ class Containers:
                     name=f"{self._runtime.next_name()}-{service.name}",
                     labels=self._runtime.labels(self._label, lease),
                     deadline_s=time.monotonic() + self._runtime.settings.timeout_s,
-                    on_created=created.append,
+                    on_created=note,
                     trace=self._trace,
                 )
                 self._connected = self._connected or service.network != "none"

@@ -166,7 +166,7 @@ def launch(
 
     :param deadline_s: ``time.monotonic()`` moment at which the time is over.
     :param on_created: gets the container as soon as there is one to be removed, and again once it is known
-        how it looks.
+        how it looks; one of an image without a shell is removed here, and another takes its place.
     :param on_started: called once it runs, before the wait.
     :param trace: gets our spans of it, and makes its programs export theirs.
     :param idle: used in place of a new one if it is of the same specification, else removed.
@@ -226,12 +226,12 @@ def launch(
     with runtime.board.starting(service.name):
         if idle is None:
             try:
-                _start(engine, running, trace)
+                _start(engine, running, trace, deadline_s)
             except NoShellError:
                 runtime.without_shell.add(image.id)
                 engine.remove([running.id])
                 running = create(replace(spec, command=KEEP_ALIVE))
-                _start(engine, running, trace)
+                _start(engine, running, trace, deadline_s)
             on_started()
             if not running.alone:
                 on_created(_looked_at(engine, running))
@@ -240,9 +240,9 @@ def launch(
                 wait_ready(engine, running.id, service, env=env, deadline_s=deadline_s, cancelled=cancelled)
 
 
-def _start(engine: Engine, running: Running, trace: ScenarioTrace) -> None:
+def _start(engine: Engine, running: Running, trace: ScenarioTrace, deadline_s: float) -> None:
     with trace.span("clnrm.container.start", running.attributes):
-        engine.start(running.id)
+        engine.start(running.id, deadline_s=deadline_s)
 
 
 def _looked_at(engine: Engine, running: Running) -> Running:

@@ -240,10 +240,12 @@ class Engine(Protocol):
     def create_container(self, spec: ContainerSpec) -> str:
         """Create a container and return its id; it is not started."""
 
-    def start(self, container: str) -> None:
+    def start(self, container: str, *, deadline_s: float | None = None) -> None:
         """Start it.
 
+        :param deadline_s: a ``time.monotonic()`` moment, till which a shell in it is waited for.
         :raises ContainerError: with the engine's reason (command not found, port taken, ...).
+        :raises NoShellError: if it was to wait for commands in a shell, and its image has none.
         """
 
     def state(self, container: str) -> ContainerState:

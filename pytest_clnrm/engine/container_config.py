@@ -20,8 +20,11 @@ __all__ = ["BUILT_IN_NETWORKS", "create_arguments"]
 BUILT_IN_NETWORKS = frozenset({"bridge", "default", "host", "none", "podman"})
 
 _NANO = 1_000_000_000
-# Of output that is passed on as it comes.
-_SHORT_LOG = {"Type": "json-file", "Config": {"max-size": str(LOG_BYTES), "max-file": "1"}}
+# Of output that is passed on as it comes: it is not to wait for its log.
+_SHORT_LOG = {
+    "Type": "json-file",
+    "Config": {"max-size": str(LOG_BYTES), "max-file": "1", "mode": "non-blocking"},
+}
 # As an image's own folder would be: programs may run from it, everybody may write. It counts as memory.
 _TMPFS = "rw,exec,nosuid,nodev,mode=1777"
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "create_container",
+    "ended_without",
     "for_each",
     "inspect_container",
     "read_state",
@@ -41,6 +42,8 @@ _INIT_TAIL_BYTES = 4096
 _AT_ONCE = 4
 _REMOVAL_S = 30.0
 _REMOVAL_POLL_S = 0.05
+_ENDING_S = 1.0
+_ENDING_POLL_S = 0.02
 
 
 def create_container(client: APIClient, spec: ContainerSpec, arguments: Mapping[str, Any]) -> str:
@@ -69,6 +72,17 @@ def start_container(client: APIClient, container: str) -> None:
     """
     with plain_errors("start the container", ContainerError):
         client.start(container)
+
+
+def ended_without(client: APIClient, container: str) -> bool:
+    """Tell whether a container, whose streams have ended, has done so as its image lacks the command."""
+    deadline_s = time.monotonic() + _ENDING_S
+    while (state := inspect_container(client, container)["State"]).get("Running"):
+        if time.monotonic() >= deadline_s:
+            # Only the connection was lost.
+            return False
+        time.sleep(_ENDING_POLL_S)
+    return state.get("ExitCode") in _INIT_FAILED
 
 
 def inspect_container(client: APIClient, container: str) -> dict[str, Any]:

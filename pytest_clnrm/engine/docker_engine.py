@@ -24,6 +24,7 @@ from pytest_clnrm.engine.cgroups import peak_memory_bytes
 from pytest_clnrm.engine.container_config import create_arguments
 from pytest_clnrm.engine.containers import (
     create_container,
+    ended_without,
     for_each,
     remove_container,
     start_container,
@@ -39,7 +40,8 @@ from pytest_clnrm.engine.owned import list_owned, remove_volume
 from pytest_clnrm.engine.problems import plain_errors
 from pytest_clnrm.engine.proxies import proxy_environment
 from pytest_clnrm.engine.services import KEEP_SHELL
-from pytest_clnrm.engine.shell_of_container import new_notice, outside_frames
+from pytest_clnrm.engine.sessions import ENDED
+from pytest_clnrm.engine.shell_of_container import LOG_BYTES, new_notice, outside_frames
 from pytest_clnrm.errors import ImageError, NoShellError
 
 if TYPE_CHECKING:
@@ -168,16 +170,18 @@ class DockerEngine:
         self._execs.know(container, spec.image, notice)
         return container
 
-    def start(self, container: str) -> None:
+    def start(self, container: str, *, deadline_s: float | None = None) -> None:
         """Start it.
 
         A command that the container's init process cannot run is no error here: :meth:`state` tells it.
 
+        :param deadline_s: a ``time.monotonic()`` moment, till which a shell in it is waited for.
         :raises ContainerError: with the engine's reason.
-        :raises NoShellError: if it was to run our shell, and has ended instead.
+        :raises NoShellError: if it was to run our shell, and its image has none.
         """
-        if not self._execs.start(container, partial(start_container, self._client, container)):
-            raise NoShellError(f"the container {container[:12]} has ended instead of waiting for commands")
+        start = partial(start_container, self._client, container)
+        if not self._execs.start(container, start, deadline_s) and ended_without(self._client, container):
+            raise NoShellError(f"the container {container[:12]} has no shell to wait for commands in")
 
     def state(self, container: str) -> ContainerState:
         """Return what the engine says of it now.
@@ -216,6 +220,8 @@ class DockerEngine:
         shell = self._execs.state_of_shell(container)
         if shell is not None:
             seen["shell that runs its commands"] = shell
+            if shell == ENDED:
+                seen["output of the container's main process"] = self.logs(container, tail_bytes=LOG_BYTES)
         elif before and has_printed(self._client, container):
             seen["output of the container's main process"] = "added"
         return seen

@@ -84,9 +84,9 @@ class Execs:
         if notice and self._in_sessions:
             self._sessions.expect(container, notice)
 
-    def start(self, container: str, start: Callable[[], None]) -> bool:
+    def start(self, container: str, start: Callable[[], None], deadline_s: float | None) -> bool:
         """Start a container; see :meth:`pytest_clnrm.engine.sessions.Sessions.start`."""
-        return self._sessions.start(container, start)
+        return self._sessions.start(container, start, deadline_s)
 
     def has_shell(self, container: str) -> bool:
         """Tell whether a container's main process is, or was, a session."""

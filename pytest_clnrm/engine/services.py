@@ -21,11 +21,20 @@ KEEP_ALIVE = ("sleep", "2147483647")
 KEEP_SHELL = (
     "sh",
     "-c",
-    f"setsid {' '.join(SHELL)}; printf '\\034%s %s\\n' \"$0\" $?; exec {' '.join(KEEP_ALIVE)}",
+    "; ".join(
+        (
+            "exec 3>&2 2>/dev/null",
+            f"(exec setsid {' '.join(SHELL)} 2>&3 3>&-)",
+            "printf '\\034%s %s\\n' \"$0\" $?",
+            "exec 2>&3 3>&-",
+            f"exec {' '.join(KEEP_ALIVE)}",
+        )
+    ),
 )
 """Takes commands on its standard input: :mod:`pytest_clnrm.engine.shell_of_container`.
 
-The shell leads a process session of its own, as it does in an exec.
+The shell leads a process session of its own, as it does in an exec. Its parent says nothing of its own on
+the streams ("Killed").
 """
 
 WAITING = frozenset({KEEP_ALIVE, KEEP_SHELL})

@@ -97,6 +97,8 @@ class Session:
         self.worked = False
         self.printed = False
         self.disturbed = False
+        # When the rest of what its shell has said, which has ended, is no longer waited for.
+        self._over_s: float | None = None
 
     @property
     def is_main(self) -> bool:
@@ -126,15 +128,17 @@ class Session:
 
     def receive(self, deadline_s: float | None) -> list[tuple[Stream, bytes]] | None:
         """Return the next pieces of output, [] at the end, None if *deadline_s* passed before."""
-        while True:
-            over = self._frames.exit_code is not None
-            # What was said before that may still be on its way, on the other stream.
-            data = self._connection.receive(time.monotonic() + _REST_S if over else deadline_s)
+        while self._over_s is None or time.monotonic() < self._over_s:
+            data = self._connection.receive(deadline_s if self._over_s is None else self._over_s)
             if data is None:
-                return [] if over else None
+                return None if self._over_s is None else []
             pieces = list(self._frames.feed(data))
+            if self._over_s is None and self.exit_code is not None:
+                # What was said before that may still be on its way, on the other stream.
+                self._over_s = time.monotonic() + _REST_S
             if pieces or not data:
                 return pieces
+        return []
 
     def learn(self, program: str) -> None:
         """Take note that *program* has a format that the kernel runs."""
@@ -143,7 +147,7 @@ class Session:
             self._known.add(program)
 
     def close(self) -> None:
-        """Give it up: the shell of an exec ends once the step in it has ended."""
+        """Give it up: its shell ends once the step in it has ended; the container runs on."""
         self.usable = False
         self._connection.close()
 
@@ -183,6 +187,9 @@ class SessionRun:
                     self._complaint.feed(stream, own)
             if self._ended and not self._left and not self._take_end():
                 break
+            if deadline_s is not None and not self._broken and time.monotonic() >= deadline_s:
+                # More may come faster than it is handed on.
+                return False
         return True
 
     def ending(self) -> Ending:
@@ -190,8 +197,11 @@ class SessionRun:
         out = self._scanners["stdout"]
         self._session.printed |= any(each.early for each in self._scanners.values())
         if not out.begun:
-            if not out.ended or out.numbers[0] == STALE:
+            if not out.ended:
                 self._session.usable = False
+            elif out.numbers[0] == STALE:
+                # It would have worked: another one will.
+                self._session.usable, self._session.worked = False, True
             return Ending(exit_code=None, started=False)
         self._session.worked = True
         if not self._ended:
@@ -278,14 +288,15 @@ def open_session(client: APIClient, container: str, user: str | None, deadline_s
     return _begin(connection, Demultiplexer(), exec_id, user=user, deadline_s=deadline_s)
 
 
-def session_of(connection: Connection, notice: str) -> Session:
+def session_of(connection: Connection, notice: str, deadline_s: float | None) -> Session:
     """Return the session that is a container's main process.
 
     :param connection: to its streams.
     :param notice: by which it tells that its shell has ended.
+    :param deadline_s: there is none if it does not answer before.
     :raises NoSessionError: if there can be none.
     """
-    return _begin(connection, Notices(notice), "")
+    return _begin(connection, Notices(notice), "", deadline_s=deadline_s)
 
 
 def _begin(

@@ -1,6 +1,6 @@
 """What is said to the shell of an exec session, and what it tells of itself.
 
-The shell (any POSIX one: dash, ash, bash) reads its commands from the exec's standard input. Everything of a
+The shell (any POSIX one: dash, ash, bash) reads its commands from its standard input. Everything of a
 step is quoted in them. The shell runs a step in a process session of its own, between two marks.
 """
 
@@ -141,8 +141,9 @@ clnrm_linger() { :; }
 # as an engine does after an exec, for what may still be said.
 _LINGERING = r"""
 clnrm_linger() {
-  for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    sleep 0.1 2>/dev/null || sleep 1
+  tenths=0
+  while [ $tenths -lt 20 ]; do
+    if sleep 0.1; then tenths=$((tenths + 1)); else sleep 1; tenths=$((tenths + 10)); fi
     clnrm_left || { left=0; return; }
   done
   left=2
@@ -164,6 +165,7 @@ done
 unset IFS; set +f
 prefers=0
 "$env" -i PATH=/dev/null/none true && prefers=1
+[ "$setsid" -ef "/proc/$$/exe" ] && prefers=1
 printf '\035%s\n' {begin} >&3
 pwd -P >&3
 printf '\000%s\000%s\000%s\000%s\000%s\000' "$setsid" "$env" "$prefers" "$kills" "$$" >&3
@@ -207,6 +209,9 @@ _PLAIN_VARIABLE = re.compile(
 )
 # What stands for itself in a format of printf. No "-", which could begin an option.
 _PLAIN = frozenset(b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;/_+=@\n{}[]()<>"')
+
+# The functions' own variables: where there are such they would be handed on as those have left them.
+_LIKE_OURS = re.compile(r"(?!\w+_proxy=)[a-z_]+=")
 
 _PERCENT = ord("%")
 _BETWEEN = "/proc/self/cmdline"
@@ -289,7 +294,7 @@ def read_facts(printed: bytes) -> Facts | None:
         pid=number,
         workdir=workdir.removesuffix("\n"),
         environment={name: value for name, _, value in pairs} if sound else None,
-        is_exact=sorted(theirs) == sorted(entries[at + 4 : -1]),
+        is_exact=sorted(theirs) == sorted(entries[at + 4 : -1]) and not any(map(_LIKE_OURS.match, theirs)),
     )
 
 

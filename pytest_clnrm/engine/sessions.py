@@ -13,7 +13,10 @@ from pytest_clnrm.engine.shell_of_container import attach
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["Sessions"]
+__all__ = ["ENDED", "Sessions"]
+
+ENDED = "ended"
+"""What is told of a main process that was to be a session, and is none any more."""
 
 Key = tuple[str, str | None]
 
@@ -39,10 +42,10 @@ class Sessions:
         with self._lock:
             self._notices[container] = notice
 
-    def start(self, container: str, start: Callable[[], None]) -> bool:
+    def start(self, container: str, start: Callable[[], None], deadline_s: float | None) -> bool:
         """Start a container by *start*, and its session if its main process is one.
 
-        :return: False if its main process has ended at once, as without a shell in the image.
+        :return: False if its main process is to be one, but its streams have ended.
         """
         with self._lock:
             notice = self._notices.get(container)
@@ -56,7 +59,7 @@ class Sessions:
         if connection is None or notice is None:
             return True
         try:
-            session = session_of(connection, notice)
+            session = session_of(connection, notice, deadline_s)
         except NoSessionError as error:
             self._note(container, error.lacking)
             return not error.ended
@@ -73,14 +76,14 @@ class Sessions:
     def state_of_shell(self, container: str) -> str | None:
         """Return what the session is like that is the main process of a container at rest; None without one.
 
-        The same twice means that nothing but commands was said in it in between.
+        The same twice means that nothing but commands was said in it in between, unless it is :data:`ENDED`.
         """
         with self._lock:
             if container not in self._notices:
                 return None
             session = self._idle.get((container, None))
         if session is None or not session.is_main:
-            return "ended"
+            return ENDED
         return "has printed" if session.printed else "runs"
 
     def know(self, container: str, image: str) -> None:

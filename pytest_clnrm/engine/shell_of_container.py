@@ -16,7 +16,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import docker.errors
 
@@ -42,9 +42,16 @@ def new_notice() -> str:
 
 def attach(client: APIClient, container: str) -> Connection | None:
     """Return the connection to a container's main process, which need not run yet; None if there is none."""
-    parameters: dict[str, Any] = {"stream": 1, "stdin": 1, "stdout": 1, "stderr": 1, "logs": 0}
+    # docker-py's own call waits for the answer without a limit.
+    url = f"{client.base_url}/v{client.api_version}/containers/{container}/attach"
+    parameters = {"stream": 1, "stdin": 1, "stdout": 1, "stderr": 1}
+    headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
     try:
-        return Connection(client.attach_socket(container, params=parameters))
+        answer = client.post(url, params=parameters, headers=headers, stream=True, timeout=client.timeout)
+        answer.raise_for_status()
+        # Its types leave this out.
+        stream = client._get_raw_response_socket(answer)  # type: ignore[attr-defined]  # noqa: SLF001
+        return Connection(stream)
     except (docker.errors.DockerException, OSError):
         # It has execs, as others have; what is wrong with it they tell.
         return None
@@ -54,7 +61,7 @@ def tell_to_end(connection: Connection) -> None:
     """Let the session's shell end its container, and wait for that, but not for long."""
     deadline_s = time.monotonic() + _END_S
     connection.send(b"kill -9 $PPID\n")
-    while connection.receive(deadline_s):
+    while time.monotonic() < deadline_s and connection.receive(deadline_s):
         pass
 
 

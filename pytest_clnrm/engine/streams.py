@@ -1,4 +1,4 @@
-"""The connection that an exec leaves open: output in frames one way, standard input the other."""
+"""A connection to a process in a container: its output in frames one way, its standard input the other."""
 
 from __future__ import annotations
 

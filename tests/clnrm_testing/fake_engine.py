@@ -32,7 +32,8 @@ from pytest_clnrm.engine.api import (
     OwnedObject,
     PullPolicy,
 )
-from pytest_clnrm.errors import ContainerError, EngineUnavailableError, ImageError
+from pytest_clnrm.engine.services import KEEP_SHELL
+from pytest_clnrm.errors import ContainerError, EngineUnavailableError, ImageError, NoShellError
 
 CHUNK_BYTES = 65536
 
@@ -123,10 +124,12 @@ class FakeEngine:
         )
         return container
 
-    def start(self, container: str) -> None:
+    def start(self, container: str, *, deadline_s: float | None = None) -> None:
         spec, _ = self._containers[container]
         if spec.image.startswith("broken"):
             raise ContainerError(f"container {spec.name} cannot be started: broken")
+        if spec.image.startswith("shellless") and spec.command == KEEP_SHELL:
+            raise NoShellError("no shell")
         self._note("start", container=container)
 
     def state(self, container: str) -> ContainerState:

@@ -208,6 +208,22 @@ def test_a_session_is_given_up_when_in_doubt(box: Any, text: str) -> None:
     assert shell in {0, parent(box)} or "junk" in text or parent(box) > shell
 
 
+@pytest.mark.parametrize("text", ["kill -9 $PPID", "kill $PPID", "sleep 100"])
+def test_nothing_is_said_of_a_shell_that_was_killed(box: Any, text: str) -> None:
+    """Shells tell of their children's ends; a step's stderr is the step's."""
+    for _ in range(2):
+        ran = box.shell(f"echo err >&2; {text}", within_s=0.5 if "sleep" in text else None)
+        assert ran.stderr == b"err\n"
+
+
+def test_a_flood_that_is_left_behind_is_not_waited_for(box: Any) -> None:
+    """Neither by the command whose shell has ended, nor by the next one."""
+    began_s = time.monotonic()
+    assert box.shell("yes & kill -9 $PPID").exit_code == 137
+    assert box.shell("killall yes; echo next").stdout == b"next\n"
+    assert time.monotonic() - began_s < 20
+
+
 def test_a_session_goes_on_where_nothing_can_be_said_any_more(box: Any) -> None:
     """A daemon that has closed its output is nobody's problem; nor are other containers' processes."""
     shell = parent(box)
@@ -306,7 +322,7 @@ def test_an_image_that_lacks_something_is_tried_once(
     asked = int(waiting == KEEP_ALIVE)
     image = image_without(missing.split())
     if not asked and "sh" in missing.split():
-        with pytest.raises(NoShellError, match="has ended instead of waiting for commands"):
+        with pytest.raises(NoShellError, match="has no shell to wait for commands in"):
             start(image=image)
         return
     one, other = start(image=image), start(image=image)

@@ -29,6 +29,15 @@ def test_a_container_in_a_test(each_mode: Project) -> None:
     assert len(each_mode.events("remove")) == 1
 
 
+def test_a_container_without_a_shell(project: Project) -> None:
+    """One that cannot wait for commands in a shell is replaced by one that can do without."""
+    project.write("test_it.py", USES.replace("alpine:latest", "shellless"))
+    project.run().assert_outcomes(passed=1)
+    waits, sleeps = (event["command"] for event in project.events("create"))
+    assert (waits[0], sleeps[0]) == ("sh", "sleep")
+    assert len(project.events("remove")) == 2
+
+
 def test_a_failing_test_leaves_no_container(project: Project) -> None:
     """A container is removed when its test fails."""
     project.write("test_it.py", "def test_it(clnrm):\n    with clnrm.container('a'):\n        assert 0\n")

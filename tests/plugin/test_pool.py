@@ -127,3 +127,12 @@ def test_an_idle_container_serves_the_worker_that_has_it(make_project: Callable[
             write(project, f"{number}{file}", "sleep 0.2", more=f'env = {{ A = "{file}" }}')
     project.run("--clnrm-report", "out").assert_outcomes(passed=8)
     assert len(project.events("create")) <= 4
+
+
+def test_images_without_a_shell_are_known_after_the_first_container(project: Project) -> None:
+    """Their containers wait otherwise from then on, and serve several scenarios too."""
+    write(project, "a", "true", "touch left", "true", image="shellless")
+    project.run("--clnrm-report", "out").assert_outcomes(passed=3)
+    assert [event["command"][0] for event in project.events("create")] == ["sh", "sleep", "sleep"]
+    assert [each["reused"] for each in containers(project).values()] == [False, True, False]
+    assert len(project.events("remove")) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -46,6 +47,9 @@ class Client:
     error: Exception | None = None
     theirs: list[socket.socket] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    base_url: str = "http+docker://localhost"
+    api_version: str = "1.41"
+    timeout: float = 60.0
 
     def exec_create(self, container: str, argv: list[str], **_: Any) -> dict[str, str]:
         self.asked.append(f"{container} {argv[0]}")
@@ -71,8 +75,11 @@ class Client:
         )
         return raw
 
-    def attach_socket(self, container: str, params: dict[str, int]) -> Any:
-        self.asked.append(f"{container} attach")
+    def post(self, url: str, **_: Any) -> Any:
+        self.asked.append(" ".join(url.split("/")[-2:]))
+        return SimpleNamespace(raise_for_status=lambda: None)
+
+    def _get_raw_response_socket(self, answer: Any) -> Any:
         return self.connect()
 
     def exec_inspect(self, exec_id: str) -> dict[str, Any]:
@@ -331,7 +338,7 @@ NOTICE = "d" * 32
 def started(sessions: Sessions, container: str = "c") -> bool:
     """Start a container whose main process is a session."""
     sessions.expect(container, NOTICE)
-    return sessions.start(container, lambda: None)
+    return sessions.start(container, lambda: None, None)
 
 
 def test_a_main_process_is_a_session_for_all_but_other_users(client: Client, sessions: Sessions) -> None:
@@ -389,7 +396,7 @@ def test_a_start_that_fails_leaves_no_connection(client: Client, sessions: Sessi
 
     sessions.expect("c", NOTICE)
     with pytest.raises(OSError, match="port taken"):
-        sessions.start("c", start)
+        sessions.start("c", start, None)
     client.theirs[0].settimeout(5)
     assert client.theirs[0].recv(1) == b""
 
@@ -428,7 +435,7 @@ def test_a_shell_that_is_killed_tells_how(client: Client, monkeypatch: pytest.Mo
     monkeypatch.setattr("pytest_clnrm.engine.execs.watch_ending", lambda *_: (False, False))
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
     execs.know("c", "image", NOTICE)
-    assert execs.start("c", lambda: None)
+    assert execs.start("c", lambda: None, None)
     client.theirs[0].sendall(
         frame(1, BEGIN + b"hi\n")
         + frame(2, BEGIN)
@@ -445,11 +452,69 @@ def test_what_it_says_beside_commands_is_noticed(client: Client) -> None:
     """A container at rest in which something was printed is not what it was."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
     execs.know("c", "image", NOTICE)
-    assert execs.start("c", lambda: None)
+    assert execs.start("c", lambda: None, None)
     client.theirs[0].sendall(between(b"own"))
     assert run(execs)[1] == b"own"
     assert execs.state_of_shell("c") == "runs"
     client.theirs[0].sendall(frame(1, b"late") + between(b"own"))
     assert run(execs)[1] == b"own"
     assert execs.state_of_shell("c") == "has printed"
+    execs.close()
+
+
+def test_an_ended_shells_rest_is_not_waited_for_without_end(
+    client: Client, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left behind may go on printing for ever."""
+    monkeypatch.setattr(session_module, "_REST_S", 0.05)
+    assert started(sessions)
+    session = sessions.take("c", None, None)
+    assert session is not None
+    client.theirs[0].sendall(frame(1, f"\x1c{NOTICE} 137\n".encode()))
+    done = threading.Event()
+
+    def flood() -> None:
+        while not done.is_set():
+            client.theirs[0].sendall(frame(1, b"y\n" * 100))
+            done.wait(0.01)
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    began_s = time.monotonic()
+    while session.receive(None):
+        pass
+    assert time.monotonic() - began_s < 10
+    done.set()
+    thread.join()
+    sessions.give_back("c", None, session)
+
+
+def test_a_deadline_holds_where_output_comes_faster_than_it_is_taken(client: Client) -> None:
+    """As it does in an exec of its own."""
+    execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
+    session = execs._sessions.take("c", None, None)
+    assert session is not None
+    client.theirs[0].sendall(frame(1, BEGIN + b"y" * 10) + frame(1, b"y" * 10) + frame(1, b"y" * 10))
+    taken: list[bytes] = []
+    run = session.begin(ExecSpec(argv=("sh",)), ("M", "1"), lambda _, piece: taken.append(piece))
+    assert run is not None
+    assert not run.pump(time.monotonic() - 1)
+    assert b"".join(taken).strip(b"y") == b""
+    execs._sessions.give_back("c", None, session)
+    execs.close()
+
+
+def test_a_session_that_was_too_old_for_its_first_step_is_followed_by_another(client: Client) -> None:
+    """As users may have been made in between."""
+    execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
+    execs.know("c", "image", NOTICE)
+    assert execs.start("c", lambda: None, None)
+    client.theirs[0].sendall(frame(1, END + b" 2 0 0\n") + frame(2, END + b"\n"))
+    client.says, client.ends = frame(1, b"alone"), True
+    assert run(execs) == (ExecOutcome(exit_code=0), b"alone")
+    client.says, client.ends = between(FACTS), False
+    session = execs._sessions.take("c", None, None)
+    assert session is not None
+    assert not session.is_main
+    execs._sessions.give_back("c", None, session)
     execs.close()

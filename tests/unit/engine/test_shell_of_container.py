@@ -115,7 +115,10 @@ def test_what_cannot_be_attached_has_execs(error: Exception) -> None:
     """Starting it tells what is wrong."""
 
     class Client:
-        def attach_socket(self, container: str, params: dict[str, int]) -> Any:
+        base_url, api_version, timeout = "http+docker://localhost", "1.41", 60
+
+        def post(self, url: str, **options: Any) -> Any:
+            assert (url, options["timeout"]) == ("http+docker://localhost/v1.41/containers/c/attach", 60)
             raise error
 
     assert attach(Client(), "c") is None  # type: ignore[arg-type]
