@@ -57,7 +57,8 @@ def applied(state, given, now_s):
         "run": given.waiter.run,
         "index": given.waiter.index,
         "demand": demand(given.waiter),
-        "held": [demand(each) for each in state.leases],
+        # Idle containers give way.
+        "held": [demand(each) for each in state.leases if each.idle_since_s is None],
         "before": [demand(each) for each in state.waiters if each.priority < given.waiter.priority],
     }
     with open(os.environ["GRANTS"], "a", encoding="utf-8") as file:
