@@ -120,7 +120,7 @@ def measure(place: Place | None, wanted: Sequence[str], *, quick: bool) -> list[
         return [Row(key=key, title=TITLES[key], notes=("no engine answers",)) for key in wanted]
     if not keys:
         return rows
-    rounds, fresh, reused = (1, 8, 16) if quick else (5, 48, 400)
+    rounds, fresh, reused = (1, 8, 16) if quick else (5, 48, 1000)
     has_peer = find_spec("testcontainers") is not None
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
