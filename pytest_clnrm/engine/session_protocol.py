@@ -29,7 +29,7 @@ __all__ = [
 # The last word is for who lists the container's processes.
 SHELL = ("sh", "-s", "pytest-clnrm")
 
-AGAIN = b"clnrm_rest\n"
+AGAIN = b"pids=-; clnrm_rest\n"
 """Said before a step if the container's processes may be others than after the last one."""
 
 # Of commands and input that go through the shell. More goes faster by a plain exec, as some shells read byte
@@ -49,11 +49,13 @@ STALE = 2
 # clnrm_holds: the process $1 has a stream of ours open, or does not let us look; a zombie has nothing open.
 # clnrm_left: such processes came since clnrm_rest. Processes may come and go while we look, and one that has
 # just been made may be about to turn its output elsewhere.
-# clnrm_rest: what is looked at between steps, when nobody waits.
+# clnrm_rest: what is looked at between steps, when nobody waits; where clnrm_left has just seen the same
+# processes as before, not again.
 # clnrm_current: the session's user has the groups and the home that an exec of now would have. Files older
 # than the container's devices are the image's; shells read byte by byte, so others take a millisecond.
 _FUNCTIONS = r"""
 exec 3>&1 4>&2 2>/dev/null
+pids=-
 clnrm_accounts() {
   accounts=
   for file in /etc/passwd /etc/group; do
@@ -113,8 +115,7 @@ clnrm_left() {
   return 0
 }
 clnrm_rest() {
-  set -- /proc/[0-9]*
-  before=" $* "
+  [ "$pids" = "$before" ] || { set -- /proc/[0-9]*; before=" $* "; }
   clnrm_kills; kills_before=$kills
 }
 clnrm_current() {

@@ -18,6 +18,7 @@ from pytest_clnrm.engine import session as session_module
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
 from pytest_clnrm.engine.execs import Execs
 from pytest_clnrm.engine.session_marks import Marks
+from pytest_clnrm.engine.session_protocol import AGAIN
 from pytest_clnrm.engine.sessions import Sessions
 
 MARKS = Marks("b" * 32, "e" * 32)
@@ -382,7 +383,7 @@ def test_commands_of_others_are_no_reason_to_wait(client: Client, sessions: Sess
     client.theirs[0].recv(65536)
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
     execs._sessions = sessions
-    for text in (b"clnrm_rest\n{", b"{"):
+    for text in (AGAIN + b"{", b"{"):
         client.theirs[0].sendall(between(b"own"))
         assert run(execs)[1] == b"own"
         assert client.theirs[0].recv(65536).startswith(text)
