@@ -67,13 +67,7 @@ class Running:
     @property
     def attributes(self) -> dict[str, AttributeValue]:
         """Return those of our spans of it."""
-        return {
-            "container.id": self.id,
-            "container.name": self.name,
-            "container.image.name": self.image.reference,
-            "clnrm.service": self.service.name,
-            "clnrm.container.reused": self.reused,
-        }
+        return {"container.id": self.id, **_about(self.name, self.service, self.image, reused=self.reused)}
 
     def serves(self, other: ContainerSpec) -> bool:
         """Tell whether it is such as *other* describes, whatever it is called."""
@@ -193,13 +187,7 @@ def launch(
         idle = None
 
     def create(spec: ContainerSpec) -> Running:
-        about: dict[str, AttributeValue] = {
-            "container.name": name,
-            "container.image.name": image.reference,
-            "clnrm.service": service.name,
-            "clnrm.container.reused": False,
-        }
-        with trace.span("clnrm.container.create", about) as span:
+        with trace.span("clnrm.container.create", _about(name, service, image, reused=False)) as span:
             container = engine.create_container(spec)
             span.set("container.id", container)
             span.set("container.runtime.name", engine.facts.kind)
@@ -238,6 +226,16 @@ def launch(
         if service.ready is not None:
             with trace.span("clnrm.container.ready", running.attributes):
                 wait_ready(engine, running.id, service, env=env, deadline_s=deadline_s, cancelled=cancelled)
+
+
+def _about(name: str, service: Service, image: ImageFacts, *, reused: bool) -> dict[str, AttributeValue]:
+    """Return the attributes of our spans of a container that need not be there yet."""
+    return {
+        "container.name": name,
+        "container.image.name": image.reference,
+        "clnrm.service": service.name,
+        "clnrm.container.reused": reused,
+    }
 
 
 def _start(engine: Engine, running: Running, trace: ScenarioTrace, deadline_s: float) -> None:

@@ -204,8 +204,7 @@ class StepRunner:
 
     def _broken(self, step: Step, outcome: ExecOutcome, container: Running) -> Failure | None:
         """Return why the step did not come to an end of its own, None if it did."""
-        ended = not (outcome.oom or outcome.container_lost or outcome.timed_out)
-        if ended:
+        if not (outcome.oom or outcome.container_lost or outcome.timed_out):
             return None
         where = self.where(step.at)
         if outcome.oom:

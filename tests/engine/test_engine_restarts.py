@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -70,6 +70,16 @@ class Daemon:
             self._process.send_signal(number)
             self._process.wait(WITHIN_S)
 
+    def clear(self) -> None:
+        """End what outlives an engine that was killed, and unmount what it has mounted."""
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if f"{self.folder}/".encode() in (process / "cmdline").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
+        points = [line.split()[1] for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
+        for point in sorted((each for each in points if each.startswith(f"{self.folder}/")), reverse=True):
+            subprocess.run(["umount", "--lazy", point], check=False)
+
     def _answers(self) -> bool:
         try:
             self.connect()[0].close()
@@ -102,6 +112,7 @@ def daemon() -> Iterator[Daemon]:
     finally:
         daemon.stop(signal.SIGTERM)
         holder.communicate(b"\n")
+        daemon.clear()
         shutil.rmtree(daemon.folder, ignore_errors=True)
 
 
