@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pytest_clnrm import fixtures, markers
+from pytest_clnrm import demands, markers
 from pytest_clnrm.collection import is_scenario
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.runtime import Current, Runtime
-from pytest_clnrm.scheduling.install import install, install_order, is_strict_controller
+from pytest_clnrm.scheduling.install import install, is_strict_controller
 from pytest_clnrm.scheduling.tickets import TICKET, lease_of
 
 if TYPE_CHECKING:
@@ -45,11 +45,8 @@ class Admissions:
                 runs.note_process(Path(folder), runtime.worker)
 
     def install(self, config: pytest.Config, tell: TellQueue | None) -> None:
-        """Register what this process needs to order, schedule and admit."""
+        """Register what this process needs to schedule and admit."""
         self._config = config
-        settings = self.runtime.settings
-        if settings.enabled:
-            install_order(config, self.priority_of)
         install(
             config,
             scheduler=self._scheduler(),
@@ -147,7 +144,7 @@ class Admissions:
     def _demand_of(self, item: pytest.Item) -> dict[str, Any] | None:
         if is_scenario(item):
             return item.demand()  # type: ignore[attr-defined,no-any-return]
-        return fixtures.demand_of(item, self.runtime)
+        return demands.demand_of(item, self.runtime)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:

@@ -1,20 +1,15 @@
-"""Collects scenario files and attaches results to reports, in every process."""
+"""What is done when scenarios are collected, and attaches their results to reports, in every process."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Generator
-from fnmatch import fnmatch
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_clnrm import demands
 from pytest_clnrm.runtime import Runtime
-
-if TYPE_CHECKING:
-    from pytest_clnrm.nodes import ScenarioFile
 
 __all__ = ["Collection", "is_scenario"]
 
@@ -34,19 +29,10 @@ def is_scenario(item: pytest.Item) -> bool:
 
 
 class Collection:
-    """Collects scenario files, in every process that collects."""
+    """Looks at what was collected, and at how it ended, in every process."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-
-    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> ScenarioFile | None:
-        """Collect files that match ``clnrm_files``, and TOML files named on the command line."""
-        named = file_path.suffix == ".toml" and parent.session.isinitpath(file_path)
-        if not named and not any(fnmatch(file_path.name, glob) for glob in self.runtime.settings.files):
-            return None
-        from pytest_clnrm.nodes import ScenarioFile
-
-        return ScenarioFile.from_parent(parent, path=file_path, runtime=self.runtime)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -70,8 +56,10 @@ class Collection:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Attach a scenario's result to its report."""
+        """Attach a scenario's result to its report, and note how a test with containers ended."""
         report = yield
         if is_scenario(item):
             item.attach(report, call)  # type: ignore[attr-defined]
+        else:
+            demands.note_outcome(item, report, call)
         return report

@@ -1,29 +1,18 @@
-"""The pytest plugin: options, hooks, and the parts they are handed to. No logic of its own.
+"""The pytest plugin: options, hooks, and what they are handed to. No logic of its own.
 
-Everything that costs (the loader, the engine's client, the report) is imported when the first scenario
-file is met: a run without scenarios must not feel this plugin.
+The rest of the package is imported when the first scenario file, or Python test with containers, is met.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_clnrm import fixtures, markers
 from pytest_clnrm import settings as settings_
-from pytest_clnrm.admissions import Admissions
-from pytest_clnrm.collection import Collection
-from pytest_clnrm.controller import WORKER_INPUT, Controller
-from pytest_clnrm.fixtures import runtime_key
-from pytest_clnrm.guarding import RunGuard
-from pytest_clnrm.monitoring import ItemNotes, Monitor, WorkerLog
-from pytest_clnrm.runtime import Runtime, new_session_id
-from pytest_clnrm.telemetry.traceparent import new_traceparent
-
-if TYPE_CHECKING:
-    from pytest_clnrm.engine.api import Engine
+from pytest_clnrm.scheduling.order import install_order
+from pytest_clnrm.standby import LIMITS_MARKER, Standby, standby_key
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,66 +37,21 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the settings and register the parts."""
+    """Read the settings, and register what every run has of this plugin."""
     config.addinivalue_line(
         "markers", 'clnrm_priority(level): run this test among those of priority "high", "normal" or "low"'
     )
     config.addinivalue_line(
         "markers",
-        f"{fixtures.LIMITS_MARKER}(containers=1, memory=, cpu=, gpus=0): what each of this test's containers "
+        f"{LIMITS_MARKER}(containers=1, memory=, cpu=, gpus=0): what each of this test's containers "
         "may take, and how many there are at once",
     )
     settings = settings_.load_settings(config)
-    handed_down = getattr(config, "workerinput", {}).get(WORKER_INPUT, {})
-    runtime = Runtime(
-        settings=settings,
-        rootdir=config.rootpath,
-        session_id=handed_down.get("session") or new_session_id(),
-        worker=getattr(config, "workerinput", {}).get("workerid", "master"),
-        connect=lambda: _connect(config, runtime),
-        traceparent=handed_down.get("traceparent") or new_traceparent(os.environ.get("TRACEPARENT")),
-    )
-    config.stash[runtime_key] = runtime
-    config.pluginmanager.register(Collection(runtime), "clnrm-collection")
-    admissions = Admissions(runtime, handed_down.get("folder"))
-    runtime.run_folder = admissions.run_folder
-    if not hasattr(config, "workerinput"):
-        from pytest_clnrm.session import SessionResults
-
-        guard = RunGuard(runtime, admissions.run_folder)
-        results = SessionResults(runtime=runtime, guard=guard)
-        try:
-            results.prepare()
-        except OSError as error:
-            raise pytest.UsageError(
-                f"{settings.origin('report_dir')}: {settings.report_dir} cannot be made: {error.strerror}"
-            ) from error
-        config.pluginmanager.register(results, "clnrm-results")
-        config.pluginmanager.register(guard, "clnrm-guard")
-        config.pluginmanager.register(Controller(runtime, results, guard, admissions), "clnrm-xdist")
-        runtime.before_ledger = guard.begin
     config.pluginmanager.register(fixtures, "clnrm-fixtures")
-    monitor = None if hasattr(config, "workerinput") else Monitor(runtime, config, admissions.run_folder)
-    admissions.install(config, monitor.tell_queue if monitor else None)
-    config.pluginmanager.register(admissions, "clnrm-admissions")
-    if monitor is not None:
-        config.pluginmanager.register(monitor, "clnrm-monitor")
-        config.pluginmanager.register(WorkerLog(runtime, monitor.worker_of), "clnrm-worker-log")
-    # Last, so that it stands around all others' wrappers and sees their waits.
-    notes = ItemNotes(
-        runtime,
-        folder=admissions.run_folder,
-        demands=admissions.demands,
-        priority_of=admissions.priority_of,
-        queue=(lambda: monitor.queue) if monitor else None,
-    )
-    config.pluginmanager.register(notes, "clnrm-notes")
-
-
-def _connect(config: pytest.Config, runtime: Runtime) -> Engine:
-    """Return another plugin's engine, else the one that ``--clnrm-engine`` names."""
-    engine: Engine | None = config.hook.pytest_clnrm_engine(config=config)
-    return engine or runtime.connect_own()
+    if settings.enabled:
+        install_order(config, lambda item: int(markers.priority_of(item, settings, config.rootpath)))
+    standby = config.stash[standby_key] = Standby(config, settings)
+    config.pluginmanager.register(standby, "clnrm-standby")
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
@@ -122,22 +66,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove what is left, then give up what the run held; what fails here the watchdog does."""
-    runtime = config.stash.get(runtime_key, None)
-    if runtime is None:
-        return
-    guard, admissions = map(config.pluginmanager.getplugin, ("clnrm-guard", "clnrm-admissions"))
-    if guard is not None:
-        guard.sweep()
-    if admissions is not None:
-        admissions.leave_queue()
-    runtime.close()
-    if guard is not None:
-        guard.finish()
-    if admissions is not None:
-        admissions.remove_folder()
+    """End what the run has begun."""
+    standby = config.stash.get(standby_key, None)
+    if standby is not None:
+        standby.close()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say under which limits scenarios run."""
-    return settings_.header_lines(config.stash[runtime_key].settings)
+    return settings_.header_lines(config.stash[standby_key].settings)

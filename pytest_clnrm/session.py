@@ -54,7 +54,14 @@ def payload(
 class SessionResults:
     """Gathers what rides on the reports; a pytest plugin of the controller, or of the only process."""
 
-    def __init__(self, *, runtime: Runtime, guard: RunGuard | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        guard: RunGuard | None = None,
+        began_s: float,
+        began_monotonic_s: float,
+    ) -> None:
         self.runtime = runtime
         self.guard = guard
         self.workers = 1
@@ -63,9 +70,9 @@ class SessionResults:
         self.refused: dict[str, list[str]] = {}
         self.kept: list[str] = []
         self.engine = ""
-        self.started = datetime.now(timezone.utc)
+        self.started = datetime.fromtimestamp(began_s, timezone.utc)
         self.merged: Merged | None = None
-        self._started_s = time.monotonic()
+        self._started_s = began_monotonic_s
         self._written: Path | None = None
         self._not_written = ""
 

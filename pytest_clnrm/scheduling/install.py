@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from pytest_clnrm.scheduling.local import Admit, LocalAdmission
-from pytest_clnrm.scheduling.order import NewFirstSorter, PriorityOf, PrioritySorter, item_priority
 from pytest_clnrm.scheduling.tickets import RUN_FOLDER, RefusalReporter
 
 if TYPE_CHECKING:
@@ -18,16 +17,9 @@ if TYPE_CHECKING:
     from pytest_clnrm.scheduling.parking import FactsOf
     from pytest_clnrm.scheduling.strict import TellQueue
 
-__all__ = ["install", "install_order", "is_strict_controller"]
+__all__ = ["install", "is_strict_controller"]
 
 Scheduler = Literal["strict", "xdist"]
-
-
-def install_order(config: pytest.Config, priority_of: PriorityOf = item_priority) -> None:
-    """Register the sorters; to be called in ``pytest_configure(trylast=True)``."""
-    config.pluginmanager.register(PrioritySorter(priority_of), "clnrm-order")
-    if config.getoption("newfirst", default=False):
-        config.pluginmanager.register(NewFirstSorter(priority_of), "clnrm-order-newfirst")
 
 
 def install(

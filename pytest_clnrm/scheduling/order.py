@@ -1,7 +1,7 @@
 """The order of a session's items: priority first, then as collected.
 
-The sorter is a plain ``pytest_collection_modifyitems`` that :mod:`pytest_clnrm.scheduling.install` registers
-in ``pytest_configure(trylast=True)``: it runs after fixtures' reordering and pytest-randomly, and before
+The sorter is a plain ``pytest_collection_modifyitems`` that :func:`install_order` registers in
+``pytest_configure(trylast=True)``: it runs after fixtures' reordering and pytest-randomly, and before
 stepwise selects (a later sort would make ``--sw`` skip tests that never ran). ``--lf`` and ``--ff`` partition
 stably after it, so priority holds within each part. ``--nf`` sorts each part by the files' times, so its
 parts are sorted again.
@@ -22,6 +22,7 @@ __all__ = [
     "NewFirstSorter",
     "PriorityOf",
     "PrioritySorter",
+    "install_order",
     "item_priority",
     "own_priority",
     "refuse",
@@ -117,3 +118,10 @@ class NewFirstSorter:
         known = set(config.cache.get("cache/nodeids", [])) if config.cache else set()
         yield
         items.sort(key=lambda item: (item.nodeid in known, self._priority_of(item)))
+
+
+def install_order(config: pytest.Config, priority_of: PriorityOf = item_priority) -> None:
+    """Register the sorters; to be called in ``pytest_configure(trylast=True)``."""
+    config.pluginmanager.register(PrioritySorter(priority_of), "clnrm-order")
+    if config.getoption("newfirst", default=False):
+        config.pluginmanager.register(NewFirstSorter(priority_of), "clnrm-order-newfirst")

@@ -22,8 +22,8 @@ from pytest_clnrm.errors import DemandTooLargeError
 from pytest_clnrm.scheduling.elastic import Autoscale, parse_autoscale
 from pytest_clnrm.scheduling.facts import ItemFacts
 from pytest_clnrm.scheduling.gate import Admission
-from pytest_clnrm.scheduling.install import install, install_order
-from pytest_clnrm.scheduling.order import item_priority
+from pytest_clnrm.scheduling.install import install
+from pytest_clnrm.scheduling.order import install_order, item_priority
 from pytest_clnrm.scheduling.tickets import TICKET
 
 

@@ -45,6 +45,29 @@ def test_a_failing_test_leaves_no_container(project: Project) -> None:
     assert len(project.events("remove")) == 1
 
 
+def test_a_test_that_asks_for_clnrm_only_while_it_runs(each_mode: Project) -> None:
+    """It has reserved nothing: it fails and is told how to, and works once it does."""
+    text = "def test_it(request):\n    with request.getfixturevalue('clnrm').container('a'):\n        pass\n"
+    each_mode.write("test_it.py", text)
+    result = each_mode.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*this test has reserved no container*or reserve with @pytest.mark.clnrm_limits()"]
+    )
+    assert "fixtures.py" not in result.stdout.str()
+    each_mode.write("test_it.py", "import pytest\n@pytest.mark.clnrm_limits()\n" + text)
+    each_mode.run().assert_outcomes(passed=1)
+
+
+def test_a_test_that_asks_for_clnrm_factory_only_while_it_runs(each_mode: Project) -> None:
+    """It waits for room of its own at that moment, and what comes later in the run is as in any other."""
+    late = "def test_{}(request):\n    factory = request.getfixturevalue('clnrm_factory')\n"
+    late += "    with factory.container('a'):\n        pass\n"
+    each_mode.write("test_it.py", late.format("first") + late.format("second"))
+    each_mode.run().assert_outcomes(passed=2)
+    assert len(each_mode.events("create")) == len(each_mode.events("remove")) == 2
+
+
 def test_more_than_reserved_is_an_error(project: Project) -> None:
     """A second container at the same time has to be reserved; the error names the marker."""
     text = "def test_it(clnrm):\n    with clnrm.container('a'), clnrm.container('b'):\n        pass\n"

@@ -12,6 +12,20 @@ from clnrm_testing.requirements import skip_without_xdist
 
 HEAVY = {"docker", "requests", "opentelemetry", "jinja2", "msgspec", "rich"}
 
+WAITS = {
+    "fixtures",
+    "hookspecs",
+    "markers",
+    "options",
+    "priority",
+    "scheduling",
+    "scheduling.order",
+    "settings",
+    "standby",
+    "units",
+    "values",
+}
+
 # Imported by the first test of a process, this tells what the process has imported so far.
 TELLS = """
 import sys
@@ -33,10 +47,15 @@ def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+def modules(text: str) -> set[str]:
+    """Return the modules in what ``-X importtime`` says."""
+    lines = (line for line in text.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
 def imported(text: str) -> set[str]:
     """Return the packages in what ``-X importtime`` says."""
-    lines = (line.rpartition("|")[2].strip() for line in text.splitlines() if line.startswith("import time:"))
-    return {name.partition(".")[0] for name in lines}
+    return {name.partition(".")[0] for name in modules(text)}
 
 
 @pytest.mark.parametrize("args", [(), ("-p", "xdist", "-n", "2")], ids=["alone", "n2"])
@@ -49,3 +68,12 @@ def test_a_run_without_scenarios_imports_nothing_heavy(tmp_path: Path, args: tup
     names = imported(done.stderr)
     assert "pytest_clnrm" in names
     assert not HEAVY & names
+
+
+def test_a_run_without_scenarios_imports_only_what_waits_for_one(tmp_path: Path) -> None:
+    """The parts that run scenarios are neither imported nor made before something needs them."""
+    done = run(tmp_path, "-p", "pytest_clnrm.plugin")
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    # The module that -p names is not among those that are noted.
+    ours = {name for name in modules(done.stderr) if name.startswith("pytest_clnrm.")}
+    assert ours == {f"pytest_clnrm.{name}" for name in WAITS}

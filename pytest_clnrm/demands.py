@@ -1,0 +1,118 @@
+"""What Python tests with containers demand, the room that they have reserved, and how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_clnrm.errors import AdmissionError
+from pytest_clnrm.standby import LIMITS_MARKER
+from pytest_clnrm.values import container_memory, count, count_or_none, cpus
+
+if TYPE_CHECKING:
+    from pytest_clnrm.runtime import Runtime
+    from pytest_clnrm.scenario.model import Limits
+
+__all__ = ["Room", "demand_of", "note_outcome", "outcome_of"]
+
+_outcome_key: pytest.StashKey[tuple[str, str]] = pytest.StashKey()
+"""Where an item holds how its last phase ended: the status of its span, and why it failed."""
+
+_LIMITS = {"containers": count, "memory": container_memory, "cpu": cpus, "gpus": count_or_none}
+
+
+def demand_of(item: pytest.Item, runtime: Runtime) -> dict[str, Any] | None:
+    """Return what a Python test has to reserve before it may start, None if it demands nothing.
+
+    That is its ``clnrm_limits``, or one container of the usual limits if it uses the fixture ``clnrm``.
+
+    :raises pytest.UsageError: if the marker names something unknown or wrong.
+    """
+    marker = item.get_closest_marker(LIMITS_MARKER)
+    if marker is None and "clnrm" not in getattr(item, "fixturenames", ()):
+        return None
+    given = _limits(item, marker) if marker else {}
+    containers = given.get("containers", 1)
+    return {
+        "containers": containers,
+        "memory_bytes": containers * given.get("memory", runtime.settings.memory_bytes),
+        "cpus": containers * given.get("cpu", runtime.settings.cpus),
+        "gpus": containers * given.get("gpus", 0),
+    }
+
+
+def _limits(item: pytest.Item, marker: pytest.Mark) -> dict[str, Any]:
+    allowed = ", ".join(_LIMITS)
+    if marker.args or not set(marker.kwargs) <= set(_LIMITS):
+        raise pytest.UsageError(
+            f"{item.nodeid}: @pytest.mark.{LIMITS_MARKER} takes the keywords {allowed}, each of one container"
+        )
+    return {name: _parsed(item, name, value) for name, value in marker.kwargs.items()}
+
+
+def _parsed(item: pytest.Item, name: str, value: object) -> Any:
+    try:
+        return _LIMITS[name](value)
+    except ValueError as error:
+        raise pytest.UsageError(
+            f"{item.nodeid}: @pytest.mark.{LIMITS_MARKER}({name}=...): {error}"
+        ) from error
+
+
+class Room:
+    """The room that a test has reserved, and how much of it its containers take."""
+
+    def __init__(self, runtime: Runtime, demand: dict[str, Any]) -> None:
+        self._runtime = runtime
+        self._demand = demand
+        self._taken = {"containers": 0, "memory_bytes": 0, "cpus": 0.0, "gpus": 0}
+
+    @contextmanager
+    def reserve(self, limits: Limits) -> Iterator[str]:
+        """Take room for one more container, under the test's own lease.
+
+        :raises AdmissionError: if the test has not reserved so much.
+        """
+        settings = self._runtime.settings
+        more = {
+            "containers": 1,
+            "memory_bytes": settings.memory_bytes if limits.memory_bytes is None else limits.memory_bytes,
+            "cpus": settings.cpus if limits.cpus is None else limits.cpus,
+            "gpus": limits.gpus or 0,
+        }
+        for name, amount in more.items():
+            if self._taken[name] + amount > self._demand[name] + 1e-6:
+                raise AdmissionError(
+                    f"this test has reserved {_describe(self._demand)}, and one more container would make it "
+                    f"more: reserve it with @pytest.mark.{LIMITS_MARKER}(containers=..., memory=..., "
+                    f"cpu=..., gpus=...), each of one container"
+                )
+        for name, amount in more.items():
+            self._taken[name] += amount
+        try:
+            yield ""
+        finally:
+            for name, amount in more.items():
+                self._taken[name] -= amount
+
+
+def _describe(demand: dict[str, Any]) -> str:
+    containers = f"{demand['containers']} container{'' if demand['containers'] == 1 else 's'}"
+    memory_mb = demand["memory_bytes"] // (1 << 20)
+    return f"{containers}, {memory_mb} MB, {demand['cpus']:g} CPUs, {demand['gpus']} GPUs"
+
+
+def note_outcome(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+    """Note how a phase of a test ended that uses the fixture ``clnrm``: its span ends with the fixture."""
+    if "clnrm" in getattr(item, "fixturenames", ()) and call.when != "teardown":
+        status = {"passed": "pass", "failed": "fail"}.get(report.outcome, "")
+        why = call.excinfo.exconly(tryshort=True) if report.failed and call.excinfo else ""
+        item.stash[_outcome_key] = (status, why)
+
+
+def outcome_of(item: pytest.Item) -> tuple[str, str]:
+    """Return how the last phase of a test ended: the status of its span, and why it failed."""
+    return item.stash.get(_outcome_key, ("", ""))
