@@ -9,6 +9,8 @@ removal, so that no contender's way of starting up counts.
 
 * the engine's limit: threads that only create, start, exec and remove, over docker-py's low-level client,
   with the arguments that ours creates its containers with;
+* the least that fresh containers take: the same threads, which ask for no exec, as ours does not: the
+  container's main process is a shell that gets the commands and ends by itself. No client can be faster;
 * testcontainers-python under ``-n 8``, a container a test, without its reaper, which would have to be pulled:
   once on a network without a way out, one a worker, as our scenarios have it, and once as it comes, on the
   engine's default bridge, which costs the engine less;
@@ -31,7 +33,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from measuring.engine import IMAGE, KEEP_ALIVE, Place, watch_lives
 from measuring.figures import Figure, Row, at_least, at_most, median_of, ratio_of
@@ -125,8 +127,10 @@ def measure(place: Place | None, wanted: Sequence[str], *, quick: bool) -> list[
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         contenders: dict[str, Callable[[], Sample]] = {
-            "engine": partial(timed, place, fresh, partial(use_engine, place, fresh))
+            "engine": partial(timed, place, fresh, partial(use_engine, place, fresh, use_execs))
         }
+        if "a" in keys:
+            contenders["least"] = partial(timed, place, fresh, partial(use_engine, place, fresh, use_shell))
         if has_peer:
             for name in ("isolated", "bridged"):
                 project = peer_project(folder / name, place, fresh, isolated=name == "isolated")
@@ -164,6 +168,7 @@ def figures(key: str, samples: Mapping[str, Sequence[Sample]]) -> list[Figure]:
     }
     names = {
         "engine": "the engine's limit",
+        "least": "the least that fresh containers take",
         "isolated": "testcontainers-python, isolated as ours",
         "bridged": "testcontainers-python, default bridge",
     }
@@ -172,6 +177,12 @@ def figures(key: str, samples: Mapping[str, Sequence[Sample]]) -> list[Figure]:
         for name, words in names.items()
         if name in rates
     ]
+    if key == "a":
+        found += [
+            ratio_of(f"{names['least']} : {names[name]}", rates, "least", name)
+            for name in ("isolated", "bridged")
+            if name in rates
+        ]
     found += [
         median_of(words, rates[name], "/s") for name, words in {key: "ours", **names}.items() if name in rates
     ]
@@ -270,7 +281,11 @@ def peer_project(folder: Path, place: Place, count: int, *, isolated: bool) -> W
     return run
 
 
-def use_engine(place: Place, count: int) -> list[float]:
+Use = Callable[["APIClient", str, str], None]
+"""Creates a container of a name on a network, runs the steps in it, and removes it."""
+
+
+def use_engine(place: Place, count: int, use: Use) -> list[float]:
     """Run as many containers through the engine as threads can that do nothing else."""
     numbers = iter(range(count))
 
@@ -280,15 +295,47 @@ def use_engine(place: Place, count: int) -> list[float]:
             network = client.create_network(name, internal=True)["Id"]
             cleanup.callback(client.remove_network, network)
             for number in numbers:
-                use_container(client, f"{name}-{number}", network)
+                use(client, f"{name}-{number}", network)
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
         list(threads.map(work, range(AT_ONCE)))
     return []
 
 
-def use_container(client: APIClient, name: str, network: str) -> None:
-    """Create a container as ours are, start it, run the steps, remove it."""
+def use_execs(client: APIClient, name: str, network: str) -> None:
+    """Have an exec for each step, in a container that sleeps."""
+    container = create(client, name, network, KEEP_ALIVE)
+    try:
+        client.start(container)
+        for number in range(STEPS):
+            run_plain(client, container, ("sh", "-c", f"echo {number}"))
+    finally:
+        client.remove_container(container, v=True, force=True)
+
+
+def use_shell(client: APIClient, name: str, network: str) -> None:
+    """Give the steps to a shell that is the container's main process."""
+    container = create(client, name, network, ("sh", "-s"), stdin_open=True)
+    try:
+        stream = client.attach_socket(container, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+        with stream._sock as connection:  # noqa: SLF001 (the stream itself only reads)
+            client.start(container)
+            for number in range(STEPS):
+                connection.sendall(f"setsid sh -c 'echo {number}'; echo $?\n".encode())
+                said = b""
+                while said.count(b"\n") < 2:  # noqa: PLR2004 (the step's line and its exit code)
+                    said += connection.recv(1 << 16) or b"ended\n\n"
+                if f"{number}\n".encode() not in said or b"0\n" not in said:
+                    raise RuntimeError(f"a step's shell said {said!r}")
+            connection.sendall(b"exit\n")
+            while connection.recv(1 << 16):
+                pass
+    finally:
+        client.remove_container(container, v=True, force=True)
+
+
+def create(client: APIClient, name: str, network: str, command: Sequence[str], **more: Any) -> str:
+    """Create a container as ours are, and return its id."""
     from pytest_clnrm.engine.api import ContainerSpec
     from pytest_clnrm.engine.container_config import create_arguments
 
@@ -298,16 +345,10 @@ def use_container(client: APIClient, name: str, network: str) -> None:
         memory_bytes=MEMORY_MB << 20,
         cpus=CPUS,
         pids=PIDS,
-        command=KEEP_ALIVE,
+        command=tuple(command),
         replace_entrypoint=True,
         networks=(network,),
         aliases=("box",),
     )
     arguments = create_arguments(client, spec, labels={}, proxies={}, published_on="127.0.0.1", relabel=False)
-    container = client.create_container(**arguments)["Id"]
-    try:
-        client.start(container)
-        for number in range(STEPS):
-            run_plain(client, container, ("sh", "-c", f"echo {number}"))
-    finally:
-        client.remove_container(container, v=True, force=True)
+    return str(client.create_container(**arguments, **more)["Id"])
