@@ -66,7 +66,7 @@ def create_arguments(
     if notice:
         arguments["command"].append(notice)
         arguments["stdin_open"] = True
-        arguments["host_config"]["LogConfig"] = _SHORT_LOG
+        arguments["host_config"] |= {"LogConfig": _SHORT_LOG, "Init": False}
     if spec.workdir is not None:
         arguments["working_dir"] = spec.workdir
     if spec.user is not None:

@@ -42,7 +42,7 @@ from pytest_clnrm.engine.proxies import proxy_environment
 from pytest_clnrm.engine.services import KEEP_SHELL
 from pytest_clnrm.engine.sessions import ENDED
 from pytest_clnrm.engine.shell_of_container import LOG_BYTES, new_notice, outside_frames
-from pytest_clnrm.errors import ImageError, NoShellError
+from pytest_clnrm.errors import ContainerError, ImageError, NoShellError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -179,9 +179,18 @@ class DockerEngine:
         :raises ContainerError: with the engine's reason.
         :raises NoShellError: if it was to run our shell, and its image has none.
         """
+        no_shell = NoShellError(f"the container {container[:12]} has no shell to wait for commands in")
         start = partial(start_container, self._client, container)
-        if not self._execs.start(container, start, deadline_s) and ended_without(self._client, container):
-            raise NoShellError(f"the container {container[:12]} has no shell to wait for commands in")
+        try:
+            streams = self._execs.start(container, start, deadline_s)
+        except ContainerError as error:
+            if self._execs.has_shell(container) and str(error).endswith(
+                f"command not found: {KEEP_SHELL[0]}"
+            ):
+                raise no_shell from error
+            raise
+        if not streams and ended_without(self._client, container):
+            raise no_shell
 
     def state(self, container: str) -> ContainerState:
         """Return what the engine says of it now.

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.scenario.model import Service
 
-__all__ = ["KEEP_ALIVE", "KEEP_SHELL", "WAITING", "effective_command", "start_in_order"]
+__all__ = ["END", "KEEP_ALIVE", "KEEP_SHELL", "WAITING", "effective_command", "start_in_order"]
 
 KEEP_ALIVE = ("sleep", "2147483647")
 """Sleeps for 68 years; `sleep infinity` is not understood by every busybox."""
+
+END = 33
+"""The exit code of the shell by which its container ends too."""
 
 KEEP_SHELL = (
     "sh",
@@ -25,16 +28,20 @@ KEEP_SHELL = (
         (
             "exec 3>&2 2>/dev/null",
             f"(exec setsid {' '.join(SHELL)} 2>&3 3>&-)",
-            "printf '\\034%s %s\\n' \"$0\" $?",
+            "code=$?",
+            f"[ $code = {END} ] && exit",
+            "printf '\\034%s %s\\n' \"$0\" $code",
             "exec 2>&3 3>&-",
-            f"exec {' '.join(KEEP_ALIVE)}",
+            # Not its last command, to which it would leave its place: it takes in orphans that have ended.
+            " ".join(KEEP_ALIVE),
+            "exit",
         )
     ),
 )
 """Takes commands on its standard input: :mod:`pytest_clnrm.engine.shell_of_container`.
 
 The shell leads a process session of its own, as it does in an exec. Its parent says nothing of its own on
-the streams ("Killed").
+the streams ("Killed"), and is what an init process would be.
 """
 
 WAITING = frozenset({KEEP_ALIVE, KEEP_SHELL})

@@ -3,9 +3,10 @@ r"""A container whose main process is the shell of an exec session: its commands
 An exec costs a tenth of what a new container does, and so does killing its main process; a shell that is
 there anyway takes commands from the container's standard input, and ends when it is told to.
 
-The shell has a parent (:data:`pytest_clnrm.engine.services.KEEP_SHELL`), which tells that it has ended, and
-how, and then only keeps the container running: commands then have execs, as in any other container. On the
-container's standard output that is::
+The shell has a parent (:data:`pytest_clnrm.engine.services.KEEP_SHELL`), which is the container's first
+process in place of the engine's init: to mount and start that takes a twentieth of a new container's time. It
+tells that the shell has ended, and how, and then only keeps the container running: commands then have execs,
+as in any other container. On the container's standard output that is::
 
     \x1c<mark> <exit code>\n
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 import docker.errors
 
+from pytest_clnrm.engine.services import END
 from pytest_clnrm.engine.session_marks import overlap
 from pytest_clnrm.engine.streams import Connection, Demultiplexer
 
@@ -60,7 +62,7 @@ def attach(client: APIClient, container: str) -> Connection | None:
 def tell_to_end(connection: Connection) -> None:
     """Let the session's shell end its container, and wait for that, but not for long."""
     deadline_s = time.monotonic() + _END_S
-    connection.send(b"kill -9 $PPID\n")
+    connection.send(f"exit {END}\n".encode())
     while time.monotonic() < deadline_s and connection.receive(deadline_s):
         pass
 

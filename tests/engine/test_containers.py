@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_clnrm.engine.api import ContainerSpec, Mount
-from pytest_clnrm.engine.services import KEEP_ALIVE
+from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL
 from pytest_clnrm.errors import ContainerError, EngineUnavailableError
 
 if TYPE_CHECKING:
@@ -29,18 +29,31 @@ pytestmark = pytest.mark.engine
 def test_the_limits_asked_for_are_those_of_the_container(
     start: Callable[..., Any], client: APIClient
 ) -> None:
-    """`docker inspect` shows memory, swap, CPU, processes, no new privileges, init, labels."""
+    """`docker inspect` shows memory, swap, CPU, processes, no new privileges, labels."""
     box = start(memory_bytes=48 << 20, cpus=0.5, pids=33, labels={"own": "yes"})
     facts = client.inspect_container(box.id)
     host = facts["HostConfig"]
     assert (host["Memory"], host["MemorySwap"]) == (48 << 20, 48 << 20)
     assert (host["NanoCpus"], host["PidsLimit"]) == (500_000_000, 33)
     assert host["SecurityOpt"] == ["no-new-privileges"]
-    assert host["Init"] is True
     assert not host["Privileged"]
     assert host["NetworkMode"] == "none"
     assert facts["Config"]["Labels"]["own"] == "yes"
     assert "clnrm-test" in facts["Config"]["Labels"]
+
+
+@pytest.mark.parametrize(
+    "waiting", [KEEP_SHELL, KEEP_ALIVE, ("sleep", "1000")], ids=["shell", "sleep", "own"]
+)
+def test_orphans_that_have_ended_are_taken_in(start: Callable[..., Any], waiting: tuple[str, ...]) -> None:
+    """A process whose parent is gone leaves no zombie, whatever the first process is."""
+    box = start(command=waiting)
+    for before in ("true", "kill -9 $PPID"):
+        # The second ends the shell of the session; in an exec of its own it finds nothing to end.
+        box.run("sh", "-c", before)
+        pid = box.run("sh", "-c", "(sleep 0.3 >/dev/null 2>&1 & echo $!)").stdout.decode().strip()
+        gone = f"for i in 1 2 3 4 5 6 7 8 9; do [ -e /proc/{pid} ] || exit 0; sleep 0.2; done; exit 1"
+        assert box.run("sh", "-c", gone).exit_code == 0
 
 
 def test_a_container_runs_its_own_command_and_tells_how_it_ended(

@@ -91,11 +91,6 @@ SOMETHING = {
         "! netstat -ltn | grep 8080",
         "left behind: process",
     ),
-    "stopped main process": Way(
-        "kill -STOP $(cut -d ' ' -f 4 /proc/$PPID/stat)",
-        "true",
-        "changed: process sh",
-    ),
     "priority of what starts steps": Way(
         "renice -n 5 -p $PPID",
         "test $(cut -d ' ' -f 19 /proc/self/stat) = 0",

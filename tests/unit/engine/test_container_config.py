@@ -16,7 +16,9 @@ from pytest_clnrm.engine.proxies import proxy_environment
 CLIENT = docker.APIClient("unix:///nowhere", version="1.41")
 
 
-def arguments(*, relabel: bool = False, published_on: str = "127.0.0.1", **changes: Any) -> dict[str, Any]:
+def arguments(
+    *, relabel: bool = False, published_on: str = "127.0.0.1", notice: str = "", **changes: Any
+) -> dict[str, Any]:
     """Return the arguments for a small container with *changes*."""
     small: dict[str, Any] = {"name": "n", "image": "i", "memory_bytes": 1 << 26, "cpus": 0.5, "pids": 7}
     spec = ContainerSpec(**{**small, **changes})
@@ -27,6 +29,7 @@ def arguments(*, relabel: bool = False, published_on: str = "127.0.0.1", **chang
         proxies={"http_proxy": "p", "A": "p"},
         published_on=published_on,
         relabel=relabel,
+        notice=notice,
     )
 
 
@@ -44,6 +47,15 @@ def test_the_least_container() -> None:
     }
     assert found["labels"] == {"ours": "1", "both": "ours"}
     assert not {"command", "entrypoint", "working_dir", "user", "ports", "networking_config"} & set(found)
+
+
+def test_a_container_that_waits_in_our_shell() -> None:
+    """The shell takes the place of the engine's init, its input stays open, its log is short."""
+    found = arguments(notice="mark", command=("sh", "-c", "x"), replace_entrypoint=True)
+    assert (found["entrypoint"], found["command"]) == (["sh"], ["-c", "x", "mark"])
+    assert found["stdin_open"] is True
+    assert found["host_config"]["Init"] is False
+    assert found["host_config"]["LogConfig"]["Config"]["max-size"] == str(1 << 20)
 
 
 def test_variables_and_labels_of_the_container_win() -> None:
