@@ -52,6 +52,8 @@ PROOF_SPAN = "clnrm.container.prove"
 NO_POOL = "no pool in this version"
 NO_PEER = "testcontainers is not installed: pip install 'pytest-clnrm[benchmark]'"
 AT_ONCE = 8
+# What hypothesis's plugin imports takes each worker a tenth of a second, at its end.
+COMMON = ("-n", str(AT_ONCE), "-p", "no:hypothesispytest")
 STEPS = 2
 MEMORY_MB = 64
 CPUS = 1.0
@@ -240,7 +242,7 @@ def our_project(folder: Path, place: Place, count: int, pool: str) -> Work:
     text = CONTAINER + "".join(STEP.format(number=number) for number in range(STEPS))
     for number in range(count):
         (folder / f"s{number}.clnrm.toml").write_text(text, encoding="utf-8")
-    arguments = ["-n", str(AT_ONCE), "--clnrm-max-containers", str(AT_ONCE), "--clnrm-pull", "never"]
+    arguments = [*COMMON, "--clnrm-max-containers", str(AT_ONCE), "--clnrm-pull", "never"]
     arguments += ["--clnrm-memory", str(MEMORY_MB), "--clnrm-cpu", str(CPUS)]
     if pool:
         arguments += [POOL_OPTION, pool]
@@ -275,7 +277,7 @@ def peer_project(folder: Path, place: Place, count: int, *, isolated: bool) -> W
     environ = {"DOCKER_HOST": place.url, "TESTCONTAINERS_RYUK_DISABLED": "true"}
 
     def run() -> list[float]:
-        run_pytest(folder, ["-n", str(AT_ONCE), "-p", "no:clnrm", "-p", "no:hypothesispytest"], environ)
+        run_pytest(folder, [*COMMON, "-p", "no:clnrm"], environ)
         return []
 
     return run

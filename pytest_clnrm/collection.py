@@ -14,9 +14,12 @@ from pytest_clnrm.runtime import Runtime
 __all__ = ["Collection", "is_scenario"]
 
 _NEEDED_BY_THE_FIRST = (
+    "pytest_clnrm.admission.ledger",
+    "pytest_clnrm.cleaning",
     "pytest_clnrm.engine.connect",
     "pytest_clnrm.engine.docker_engine",
     "pytest_clnrm.monitor.board",
+    "pytest_clnrm.telemetry.otlp_http",
     "pytest_clnrm.telemetry.receive",
     "pytest_clnrm.telemetry.span_file",
 )
