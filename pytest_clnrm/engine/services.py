@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.scenario.model import Service
 
-__all__ = ["END", "KEEP_ALIVE", "KEEP_SHELL", "WAITING", "effective_command", "start_in_order"]
+__all__ = ["ENDS_CONTAINER", "KEEP_ALIVE", "KEEP_SHELL", "WAITING", "effective_command", "start_in_order"]
 
 KEEP_ALIVE = ("sleep", "2147483647")
 """Sleeps for 68 years; `sleep infinity` is not understood by every busybox."""
 
-END = 33
+ENDS_CONTAINER = 33
 """The exit code of the shell by which its container ends too."""
 
 KEEP_SHELL = (
@@ -29,7 +29,7 @@ KEEP_SHELL = (
             "exec 3>&2 2>/dev/null",
             f"(exec setsid {' '.join(SHELL)} 2>&3 3>&-)",
             "code=$?",
-            f"[ $code = {END} ] && exit",
+            f"[ $code = {ENDS_CONTAINER} ] && exit",
             "printf '\\034%s %s\\n' \"$0\" $code",
             "exec 2>&3 3>&-",
             # Not its last command, to which it would leave its place: it takes in orphans that have ended.

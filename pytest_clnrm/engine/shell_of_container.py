@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 import docker.errors
 
-from pytest_clnrm.engine.services import END
+from pytest_clnrm.engine.services import ENDS_CONTAINER
 from pytest_clnrm.engine.session_marks import overlap
 from pytest_clnrm.engine.streams import Connection, Demultiplexer
 
@@ -62,7 +62,7 @@ def attach(client: APIClient, container: str) -> Connection | None:
 def tell_to_end(connection: Connection) -> None:
     """Let the session's shell end its container, and wait for that, but not for long."""
     deadline_s = time.monotonic() + _END_S
-    connection.send(f"exit {END}\n".encode())
+    connection.send(f"exit {ENDS_CONTAINER}\n".encode())
     while time.monotonic() < deadline_s and connection.receive(deadline_s):
         pass
 

@@ -17,6 +17,7 @@ import pytest
 from pytest_clnrm.engine import session as session_module
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
 from pytest_clnrm.engine.execs import Execs
+from pytest_clnrm.engine.services import ENDS_CONTAINER
 from pytest_clnrm.engine.session_marks import Marks
 from pytest_clnrm.engine.session_protocol import AGAIN
 from pytest_clnrm.engine.sessions import Sessions
@@ -361,7 +362,7 @@ def test_a_main_process_is_a_session_for_all_but_other_users(client: Client, ses
     said = b""
     while data := client.theirs[0].recv(65536):
         said += data
-    assert said.endswith(b"kill -9 $PPID\n")
+    assert said.endswith(f"exit {ENDS_CONTAINER}\n".encode())
     assert sessions.state_of_shell("c") is None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import docker.errors
 import pytest
 
+from pytest_clnrm.engine.services import ENDS_CONTAINER
 from pytest_clnrm.engine.shell_of_container import Notices, attach, new_notice, outside_frames, tell_to_end
 from pytest_clnrm.engine.streams import Connection
 
@@ -95,7 +96,7 @@ def test_it_is_told_to_end() -> None:
     tell_to_end(connection)
     assert connection.receive(0) == b""
     thread.join()
-    assert told == [b"kill -9 $PPID\n"]
+    assert told == [f"exit {ENDS_CONTAINER}\n".encode()]
     connection.close()
 
 
