@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL, WAITING
+from pytest_clnrm.engine.services import WAITING
 from pytest_clnrm.errors import ClnrmError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ __all__ = ["MAX_AGE_S", "difference", "why_never", "why_unclean"]
 MAX_AGE_S = 900.0
 """A container older than this is not kept: what cannot be seen (its kernel's counters and caches) adds up."""
 
-_PROCESSES: Mapping[tuple[str, ...] | None, int] = {KEEP_ALIVE: 2, KEEP_SHELL: 3}
-"""The engine's init process and our own, by the container's command."""
+_PROCESSES = 2
+"""The engine's init process, or our shell's parent in its place, and our own."""
 
 
 def why_never(service: Service, image: ImageFacts, spec: ContainerSpec) -> str:
@@ -41,10 +41,11 @@ def why_never(service: Service, image: ImageFacts, spec: ContainerSpec) -> str:
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def difference(before: Mapping[str, str], after: Mapping[str, str], *, processes: int) -> str:
+def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     """Return what a scenario has left behind, what tells most of it, in words; "" if there is nothing.
 
-    :param processes: how many may run; an entrypoint may have started more, whose memory cannot be seen.
+    More processes than there should be are left behind too, as those that an entrypoint has started: their
+    memory cannot be seen.
     """
     found = [
         *(f"left behind: {name}{_how(value)}" for name, value in after.items() if name not in before),
@@ -52,7 +53,7 @@ def difference(before: Mapping[str, str], after: Mapping[str, str], *, processes
         *(f"gone: {name}" for name in before if name not in after),
     ]
     running = [name for name in after if name.startswith("process ")]
-    if len(running) > processes:
+    if len(running) > _PROCESSES:
         found.append(f"left behind: {running[-1]}")
     # Where a file differs, so do its folder and often that one's: the deepest says where to look.
     return min(found, key=lambda each: ("folder /" in each, -each.rstrip("/").count("/")), default="")
@@ -72,4 +73,4 @@ def why_unclean(engine: Engine, container: Running) -> str:
         )
     except ClnrmError as error:
         return str(error)
-    return difference(container.seen, after, processes=_PROCESSES[container.spec.command])
+    return difference(container.seen, after)

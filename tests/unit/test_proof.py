@@ -66,13 +66,13 @@ NEW = {"process init, pid 1": "S", "process sleep, pid 7": "S", "folder /data": 
 )
 def test_what_was_left_is_named(after: dict[str, str], expected: str) -> None:
     """Each difference is one, and the first is told."""
-    assert proof.difference(NEW, after, processes=2) == expected
+    assert proof.difference(NEW, after) == expected
 
 
 def test_a_process_that_was_there_from_the_start_is_one_too_many() -> None:
     """A container that never had only ours running is not used again, even if nothing has changed."""
     busy = {**NEW, "process daemon, pid 9": "S"}
-    assert proof.difference(busy, busy, processes=2) == "left behind: process daemon, pid 9"
+    assert proof.difference(busy, busy) == "left behind: process daemon, pid 9"
 
 
 class Engine:
