@@ -70,7 +70,11 @@ class Run:
 
     def workers(self) -> list[int]:
         """Return the workers that have noted themselves."""
-        files = self.project.temporary.glob("clnrm-*/process-*.json")
+        return self.worker("*")
+
+    def worker(self, name: str) -> list[int]:
+        """Return the worker of that name, as a list of at most one."""
+        files = self.project.temporary.glob(f"clnrm-*/process-{name}.json")
         return [int(json.loads(file.read_text("utf-8"))["pid"]) for file in sorted(files)]
 
     def watchdog(self) -> list[int]:
