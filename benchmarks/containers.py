@@ -74,7 +74,7 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
 LIMITS = dict(mem_limit={MEMORY_MB << 20}, memswap_limit={MEMORY_MB << 20}, nano_cpus={round(CPUS * 1e9)},
-              pids_limit={PIDS}, init=True, security_opt=["no-new-privileges"])
+              pids_limit={PIDS}, security_opt=["no-new-privileges"])
 
 @pytest.fixture(scope="session")
 def network():
@@ -353,4 +353,6 @@ def create(client: APIClient, name: str, network: str, command: Sequence[str], *
         aliases=("box",),
     )
     arguments = create_arguments(client, spec, labels={}, proxies={}, published_on="127.0.0.1", relabel=False)
+    # As ours, which waits in a shell; who sleeps instead is not to pay for what it could do without.
+    arguments["host_config"]["Init"] = False
     return str(client.create_container(**arguments, **more)["Id"])
