@@ -10,7 +10,8 @@ removal, so that no contender's way of starting up counts.
 * the engine's limit: threads that only create, start, exec and remove, over docker-py's low-level client,
   with the arguments that ours creates its containers with;
 * the least that fresh containers take: the same threads, which ask for no exec, as ours does not: the
-  container's main process is a shell that gets the commands and ends by itself. No client can be faster;
+  container's main process is a shell that gets the commands and ends by itself. What ours takes beyond that
+  is the work of pytest, its workers and this plugin;
 * testcontainers-python under ``-n 8``, a container a test, without its reaper, which would have to be pulled:
   once on a network without a way out, one a worker, as our scenarios have it, and once as it comes, on the
   engine's default bridge, which costs the engine less;
@@ -33,7 +34,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from measuring.engine import IMAGE, KEEP_ALIVE, Place, watch_lives
 from measuring.figures import Figure, Row, at_least, at_most, median_of, ratio_of
@@ -317,17 +318,17 @@ def use_execs(client: APIClient, name: str, network: str) -> None:
 
 def use_shell(client: APIClient, name: str, network: str) -> None:
     """Give the steps to a shell that is the container's main process."""
-    container = create(client, name, network, ("sh", "-s"), stdin_open=True)
+    container = create(client, name, network, ("sh", "-s"), notice="benchmark")
     try:
         stream = client.attach_socket(container, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
         with stream._sock as connection:  # noqa: SLF001 (the stream itself only reads)
             client.start(container)
             for number in range(STEPS):
-                connection.sendall(f"setsid sh -c 'echo {number}'; echo $?\n".encode())
+                connection.sendall(f"setsid sh -c 'echo step {number}'; echo exit $?\n".encode())
                 said = b""
                 while said.count(b"\n") < 2:  # noqa: PLR2004 (the step's line and its exit code)
                     said += connection.recv(1 << 16) or b"ended\n\n"
-                if f"{number}\n".encode() not in said or b"0\n" not in said:
+                if f"step {number}\n".encode() not in said or b"exit 0\n" not in said:
                     raise RuntimeError(f"a step's shell said {said!r}")
             connection.sendall(b"exit\n")
             while connection.recv(1 << 16):
@@ -336,8 +337,11 @@ def use_shell(client: APIClient, name: str, network: str) -> None:
         client.remove_container(container, v=True, force=True)
 
 
-def create(client: APIClient, name: str, network: str, command: Sequence[str], **more: Any) -> str:
-    """Create a container as ours are, and return its id."""
+def create(client: APIClient, name: str, network: str, command: Sequence[str], *, notice: str = "") -> str:
+    """Create a container as ours are, and return its id.
+
+    :param notice: of one that takes its commands on its standard input.
+    """
     from pytest_clnrm.engine.api import ContainerSpec
     from pytest_clnrm.engine.container_config import create_arguments
 
@@ -352,7 +356,9 @@ def create(client: APIClient, name: str, network: str, command: Sequence[str], *
         networks=(network,),
         aliases=("box",),
     )
-    arguments = create_arguments(client, spec, labels={}, proxies={}, published_on="127.0.0.1", relabel=False)
+    arguments = create_arguments(
+        client, spec, labels={}, proxies={}, published_on="127.0.0.1", relabel=False, notice=notice
+    )
     # As ours, which waits in a shell; who sleeps instead is not to pay for what it could do without.
     arguments["host_config"]["Init"] = False
-    return str(client.create_container(**arguments, **more)["Id"])
+    return str(client.create_container(**arguments)["Id"])

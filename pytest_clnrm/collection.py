@@ -1,4 +1,4 @@
-"""What is done when scenarios are collected, and attaches their results to reports, in every process."""
+"""What is done with items once they are collected, and attached to their reports, in every process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from pytest_clnrm import demands
 from pytest_clnrm.runtime import Runtime
 
-__all__ = ["Collection", "is_scenario"]
+__all__ = ["Collected", "is_scenario"]
 
 _NEEDED_BY_THE_FIRST = (
     "pytest_clnrm.admission.ledger",
@@ -31,7 +31,7 @@ def is_scenario(item: pytest.Item) -> bool:
     return nodes is not None and isinstance(item, nodes.ScenarioItem)
 
 
-class Collection:
+class Collected:
     """Looks at what was collected, and at how it ended, in every process."""
 
     def __init__(self, runtime: Runtime) -> None:

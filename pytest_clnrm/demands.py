@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_clnrm.errors import AdmissionError
-from pytest_clnrm.standby import LIMITS_MARKER
+from pytest_clnrm.markers import LIMITS_MARKER
+from pytest_clnrm.scheduling.tickets import TICKET
 from pytest_clnrm.values import container_memory, count, count_or_none, cpus
 
 if TYPE_CHECKING:
@@ -106,8 +107,8 @@ def _describe(demand: dict[str, Any]) -> str:
 
 
 def note_outcome(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
-    """Note how a phase of a test ended that uses the fixture ``clnrm``: its span ends with the fixture."""
-    if "clnrm" in getattr(item, "fixturenames", ()) and call.when != "teardown":
+    """Note how a phase of a test with containers ended: its span ends with the fixture ``clnrm``."""
+    if TICKET in item.stash and call.when != "teardown":
         status = {"passed": "pass", "failed": "fail"}.get(report.outcome, "")
         why = call.excinfo.exconly(tryshort=True) if report.failed and call.excinfo else ""
         item.stash[_outcome_key] = (status, why)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_clnrm.standby import LIMITS_MARKER, standby_key
+from pytest_clnrm.markers import LIMITS_MARKER
+from pytest_clnrm.standby import standby_key
 
 if TYPE_CHECKING:
     from pytest_clnrm.containers import Containers
@@ -33,16 +34,15 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
     from pytest_clnrm.tracing import slot_attributes
 
     runtime, item = request.config.stash[standby_key].parts().runtime, request.node
-    demand = demands.demand_of(item, runtime)
-    if demand is None:
+    demand, ticket = demands.demand_of(item, runtime), item.stash.get(TICKET, None)
+    if demand is None or ticket is None:
         pytest.fail(
-            "this test has reserved no container, as it asks for the fixture clnrm only while it runs: name "
-            "clnrm among its arguments or in @pytest.mark.usefixtures, "
+            "this test has reserved no container, as it was not known when it was collected that it uses the "
+            "fixture clnrm: name clnrm among its arguments or in @pytest.mark.usefixtures, "
             f"or reserve with @pytest.mark.{LIMITS_MARKER}()",
             pytrace=False,
         )
     file, line, _ = item.location
-    ticket = item.stash.get(TICKET, None)
     containers = Containers(
         runtime,
         item.nodeid,
@@ -53,8 +53,8 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
             "clnrm.priority": priority_of(item, runtime.settings, runtime.rootdir).label,
             "clnrm.scenario.name": item.name,
         },
-        slot_wait_s=ticket.waited_s if ticket else 0.0,
-        slot_attributes=slot_attributes(demand, ticket.position if ticket else 0),
+        slot_wait_s=ticket.waited_s,
+        slot_attributes=slot_attributes(demand, ticket.position),
     )
     try:
         yield containers

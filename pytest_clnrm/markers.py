@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pytest_clnrm.priority import Priority
     from pytest_clnrm.settings import Settings
 
-__all__ = ["ScenarioWarning", "add_tag", "marker_name", "priority_of", "project_markers_key"]
+__all__ = ["LIMITS_MARKER", "ScenarioWarning", "add_tag", "marker_name", "priority_of", "project_markers_key"]
+
+LIMITS_MARKER = "clnrm_limits"
+"""The marker by which a Python test reserves containers."""
 
 project_markers_key = pytest.StashKey[frozenset[str]]()
 """Names of markers that the project's own configuration registers: a tag may be one of them."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_clnrm.admissions import Admissions
-from pytest_clnrm.collection import Collection
+from pytest_clnrm.collection import Collected
 from pytest_clnrm.controller import WORKER_INPUT, Controller
 from pytest_clnrm.guarding import RunGuard
 from pytest_clnrm.monitoring import ItemNotes, Monitor, WorkerLog
@@ -44,8 +44,8 @@ class Parts:
         self.runtime = runtime
         self._guard: RunGuard | None = None
         register = config.pluginmanager.register
-        register(Collection(runtime), "clnrm-collection")
-        admissions = self._admissions = Admissions(runtime, handed_down.get("folder"))
+        register(Collected(runtime), "clnrm-collection")
+        admissions = self.admissions = Admissions(runtime, handed_down.get("folder"))
         runtime.run_folder = admissions.run_folder
         monitor = None
         if not hasattr(config, "workerinput"):
@@ -85,11 +85,11 @@ class Parts:
         """Remove what is left, then give up what the run held; what fails here the watchdog does."""
         if self._guard is not None:
             self._guard.sweep()
-        self._admissions.leave_queue()
+        self.admissions.leave_queue()
         self.runtime.close()
         if self._guard is not None:
             self._guard.finish()
-        self._admissions.remove_folder()
+        self.admissions.remove_folder()
 
 
 def _connect(config: pytest.Config, runtime: Runtime) -> Engine:

@@ -12,7 +12,7 @@ import pytest
 from pytest_clnrm import fixtures, markers
 from pytest_clnrm import settings as settings_
 from pytest_clnrm.scheduling.order import install_order
-from pytest_clnrm.standby import LIMITS_MARKER, Standby, standby_key
+from pytest_clnrm.standby import Standby, standby_key
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers",
-        f"{LIMITS_MARKER}(containers=1, memory=, cpu=, gpus=0): what each of this test's containers "
+        f"{markers.LIMITS_MARKER}(containers=1, memory=, cpu=, gpus=0): what each of this test's containers "
         "may take, and how many there are at once",
     )
     settings = settings_.load_settings(config)

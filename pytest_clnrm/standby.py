@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_clnrm.scheduling.order import MARKER
+from pytest_clnrm.markers import LIMITS_MARKER
+from pytest_clnrm.scheduling.order import own_priority
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,18 +18,16 @@ if TYPE_CHECKING:
     from pytest_clnrm.parts import Parts
     from pytest_clnrm.settings import Settings
 
-__all__ = ["LIMITS_MARKER", "Standby", "standby_key"]
+__all__ = ["Standby", "standby_key"]
 
-LIMITS_MARKER = "clnrm_limits"
-_MARKERS = {LIMITS_MARKER, MARKER}
 _FIXTURES = {"clnrm", "clnrm_factory"}
 
 
 class Standby:
     """Waits in every process that collects for what needs the other parts, and makes them then.
 
-    That is a scenario file, or a Python test with containers or a priority. Under xdist, and where something
-    is to be shown or written in any case, it does not wait.
+    That is a scenario file, or a Python test with containers. Under xdist, and where something is to be shown
+    or written in any case, it does not wait.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
@@ -72,12 +70,20 @@ class Standby:
 
         return ScenarioFile.from_parent(parent, path=file_path, runtime=self.parts().runtime)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:
-        """Look for tests that concern us once all others have had their say."""
-        yield
-        if self._parts is None and any(_concerns_us(item) for item in items):
-            self.parts()
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Look for tests with containers, and for wrong priorities, once nobody changes the items any more.
+
+        :raises pytest.UsageError: for a wrong marker.
+        """
+        if self._parts is not None:
+            return
+        if any(_has_containers(item) for item in session.items):
+            # Who is registered now is not called for this any more.
+            self.parts().admissions.pytest_collection_finish(session)
+        elif self.settings.enabled:
+            for item in session.items:
+                own_priority(item)
 
     def close(self) -> None:
         """End what was begun."""
@@ -89,6 +95,7 @@ standby_key: pytest.StashKey[Standby] = pytest.StashKey()
 """Where the configuration holds what leads to this process's parts."""
 
 
-def _concerns_us(item: pytest.Item) -> bool:
-    fixtures = getattr(item, "fixturenames", ())
-    return not _FIXTURES.isdisjoint(fixtures) or any(mark.name in _MARKERS for mark in item.iter_markers())
+def _has_containers(item: pytest.Item) -> bool:
+    return item.get_closest_marker(LIMITS_MARKER) is not None or not _FIXTURES.isdisjoint(
+        getattr(item, "fixturenames", ())
+    )

@@ -67,6 +67,8 @@ def create_arguments(
         arguments["command"].append(notice)
         arguments["stdin_open"] = True
         arguments["host_config"] |= {"LogConfig": _SHORT_LOG, "Init": False}
+        # It is process 1, to which other signals mean nothing: an engine that stops it would wait in vain.
+        arguments["stop_signal"] = "SIGKILL"
     if spec.workdir is not None:
         arguments["working_dir"] = spec.workdir
     if spec.user is not None:

@@ -34,8 +34,9 @@ __all__ = [
 
 _CONFLICT = 409
 # Init processes say on the container's output why its command could not be run, and exit with one of these:
-# tini (Docker) with 126 or 127, catatonit (Podman) with 1, without the command's name.
-_INIT_FAILED = frozenset({1, 126, 127})
+# tini (Docker) with 126 or 127, catatonit (Podman) with 1, without the command's name. Where there is none,
+# runtimes end with one of these, or with 255.
+_INIT_FAILED = frozenset({1, 126, 127, 255})
 _INIT_SAYS = ("[FATAL tini", "(catatonit:")
 _INIT_TAIL_BYTES = 4096
 

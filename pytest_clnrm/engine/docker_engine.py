@@ -173,7 +173,8 @@ class DockerEngine:
     def start(self, container: str, *, deadline_s: float | None = None) -> None:
         """Start it.
 
-        A command that the container's init process cannot run is no error here: :meth:`state` tells it.
+        A command that the container's init process cannot run is no error here: :meth:`state` tells it. Our
+        shell has none before it.
 
         :param deadline_s: a ``time.monotonic()`` moment, till which a shell in it is waited for.
         :raises ContainerError: with the engine's reason.
@@ -184,9 +185,7 @@ class DockerEngine:
         try:
             streams = self._execs.start(container, start, deadline_s)
         except ContainerError as error:
-            if self._execs.has_shell(container) and str(error).endswith(
-                f"command not found: {KEEP_SHELL[0]}"
-            ):
+            if self._execs.has_shell(container) and ended_without(self._client, container):
                 raise no_shell from error
             raise
         if not streams and ended_without(self._client, container):

@@ -31,17 +31,16 @@ KEEP_SHELL = (
             "code=$?",
             f"[ $code = {ENDS_CONTAINER} ] && exit",
             "printf '\\034%s %s\\n' \"$0\" $code",
-            "exec 2>&3 3>&-",
-            # Not its last command, to which it would leave its place: it takes in orphans that have ended.
+            # It takes in orphans that have ended, and where it cannot start the program, it becomes that.
+            f"trap 'exec {' '.join(KEEP_ALIVE)}' EXIT",
             " ".join(KEEP_ALIVE),
-            "exit",
         )
     ),
 )
 """Takes commands on its standard input: :mod:`pytest_clnrm.engine.shell_of_container`.
 
 The shell leads a process session of its own, as it does in an exec. Its parent says nothing of its own on
-the streams ("Killed"), and is what an init process would be.
+the streams ("Killed"), and takes in orphans as an init process would.
 """
 
 WAITING = frozenset({KEEP_ALIVE, KEEP_SHELL})

@@ -6,7 +6,7 @@ import io
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,11 @@ import pytest
 __all__ = ["busybox_tree"]
 
 
-def busybox_tree(leave_out: Collection[str] = ()) -> bytes:
+def busybox_tree(leave_out: Collection[str] = (), copies: Mapping[str, int] | None = None) -> bytes:
     """Return a tar file of a root file system: busybox, a name for each of its programs, two users.
 
     :param leave_out: programs without a name.
+    :param copies: path -> mode of copies of it.
     """
     busybox = shutil.which("busybox")
     if busybox is None:
@@ -33,7 +34,8 @@ def busybox_tree(leave_out: Collection[str] = ()) -> bytes:
 
         for folder, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("root", 0o700)):
             add(folder, mode, tarfile.DIRTYPE)
-        add("bin/busybox", 0o755, tarfile.REGTYPE, Path(busybox).read_bytes())
+        for name, mode in {"bin/busybox": 0o755, **(copies or {})}.items():
+            add(name, mode, tarfile.REGTYPE, Path(busybox).read_bytes())
         for name in names:
             if name != "busybox" and name not in leave_out:
                 add(f"bin/{name}", 0o777, tarfile.SYMTYPE, target="busybox")

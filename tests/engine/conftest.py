@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,13 +63,13 @@ def import_tree(client: APIClient, image: str, tree: bytes) -> None:
 
 
 @pytest.fixture
-def image_without(client: APIClient) -> Iterator[Callable[[Collection[str]], str]]:
-    """Return a function that makes an image without some of busybox's programs."""
+def image_without(client: APIClient) -> Iterator[Callable[..., str]]:
+    """Return a function that makes an image without some of busybox's programs, or of other modes."""
     made: list[str] = []
 
-    def make(missing: Collection[str]) -> str:
+    def make(missing: Collection[str], copies: Mapping[str, int] | None = None) -> str:
         made.append(f"clnrm-without-{secrets.token_hex(4)}:1")
-        import_tree(client, made[-1], busybox_tree(missing))
+        import_tree(client, made[-1], busybox_tree(missing, copies))
         return made[-1]
 
     yield make

@@ -56,6 +56,35 @@ def test_orphans_that_have_ended_are_taken_in(start: Callable[..., Any], waiting
         assert box.run("sh", "-c", gone).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ("kill -9 -1",),
+        ("kill 1; kill -9 1; kill -STOP 1",),
+        ("kill -9 $PPID", "killall sleep"),
+    ],
+    ids=["all others", "the first", "what the first waits for"],
+)
+def test_steps_do_not_end_a_container_that_waits(
+    start: Callable[..., Any], engine: DockerEngine, steps: tuple[str, ...]
+) -> None:
+    """Its first process outlives the signals of all others, and the end of the shell that it waits for."""
+    box = start(command=KEEP_SHELL, pids=16)
+    for step in steps:
+        box.run("sh", "-c", step)
+    time.sleep(0.3)
+    assert engine.state(box.id).running
+
+
+def test_a_container_that_waits_is_stopped_at_once(start: Callable[..., Any], client: APIClient) -> None:
+    """The signal with which an engine stops it, as when that is stopped itself, is one that it heeds."""
+    box = start(command=KEEP_SHELL)
+    client.stop(box.id, timeout=60)
+    facts = client.inspect_container(box.id)
+    assert (facts["State"]["Running"], facts["State"]["ExitCode"]) == (False, 137)
+    assert facts["Config"]["StopSignal"] == "SIGKILL"
+
+
 def test_a_container_runs_its_own_command_and_tells_how_it_ended(
     engine: DockerEngine, start: Callable[..., Any]
 ) -> None:

@@ -333,6 +333,19 @@ def test_an_image_that_lacks_something_is_tried_once(
         assert len(created) == execs
 
 
+def test_a_shell_that_the_user_may_not_run_is_none(
+    start: Callable[..., Any], image_without: Callable[..., str], waiting: tuple[str, ...]
+) -> None:
+    """A container of such an image waits without it."""
+    image = image_without(["sh"], {"bin/sh": 0o700})
+    if waiting == KEEP_SHELL:
+        with pytest.raises(NoShellError, match="has no shell to wait for commands in"):
+            start(image=image, user="65534")
+        return
+    ran = start(image=image, user="65534").run("echo", "hi")
+    assert (ran.exit_code, ran.stdout) == (0, b"hi\n")
+
+
 def test_a_command_in_a_session_costs_the_engine_nothing(
     box: Any, client: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

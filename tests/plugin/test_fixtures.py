@@ -59,6 +59,22 @@ def test_a_test_that_asks_for_clnrm_only_while_it_runs(each_mode: Project) -> No
     each_mode.run().assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("hook", ["pytest_collection_finish(session)", "pytest_runtest_setup(item)"])
+def test_limits_that_are_set_after_the_collection(project: Project, hook: str) -> None:
+    """They reserve nothing, and so give no container."""
+    item = "item" if "(item)" in hook else "session.items[0]"
+    project.write(
+        "conftest.py",
+        f"import pytest\ndef {hook}:\n    {item}.add_marker(pytest.mark.clnrm_limits(containers=50))\n",
+    )
+    project.write(
+        "test_it.py", "def test_it(request):\n    request.getfixturevalue('clnrm').container('a')\n"
+    )
+    result = project.run("--clnrm-max-containers", "4")
+    assert {"failed", "errors"} & result.parseoutcomes().keys()
+    assert project.events("create") == []
+
+
 def test_a_test_that_asks_for_clnrm_factory_only_while_it_runs(each_mode: Project) -> None:
     """It waits for room of its own at that moment, and what comes later in the run is as in any other."""
     late = "def test_{}(request):\n    factory = request.getfixturevalue('clnrm_factory')\n"
@@ -131,18 +147,26 @@ def test_wrong_markers_under_xdist(
     assert "crashed" not in text
 
 
+LATE = """
+import pytest
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items):
+    yield
+    for item in items:
+        item.add_marker(pytest.mark.{marker})
+"""
+
+
+@pytest.mark.parametrize("folder", ["", "sub/"])
 @pytest.mark.parametrize("marker", ["clnrm_limits(containers=0)", "clnrm_priority('urgent')"])
-def test_wrong_markers_that_a_conftest_adds(each_mode: Project, marker: str) -> None:
+def test_wrong_markers_that_a_conftest_adds(each_mode: Project, marker: str, folder: str) -> None:
     """A wrong marker that a conftest adds late is refused as one in the source is."""
-    each_mode.write(
-        "conftest.py",
-        "import pytest\ndef pytest_collection_modifyitems(items):\n"
-        f"    items[0].add_marker(pytest.mark.{marker})\n",
-    )
-    each_mode.write("test_it.py", "def test_it(): pass\n")
+    each_mode.write(f"{folder}conftest.py", LATE.format(marker=marker))
+    each_mode.write(f"{folder}test_it.py", "def test_it(): pass\n")
     result = each_mode.run()
     text = result.stdout.str() + result.stderr.str()
-    assert "test_it.py::test_it: @pytest.mark.clnrm_" in text
+    assert f"{folder}test_it.py::test_it: @pytest.mark.clnrm_" in text
     assert "INTERNALERROR" not in text
     assert "1 passed" not in text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 import pytest
 from clnrm_testing.project import Project
@@ -490,6 +491,17 @@ def test_the_report_is_written_only_where_asked_for(project: Project) -> None:
     after = {path.name for path in project.pytester.path.iterdir()}
     # The last three are pytester's own.
     assert after - before <= {"engine.jsonl", "__pycache__", "stdout", "stderr", "runpytest-0"}
+
+
+def test_the_report_of_a_run_without_scenarios(each_mode: Project) -> None:
+    """It is written where it is asked for, and tells when the run began."""
+    each_mode.write("test_it.py", "import time\ndef test_it(): time.sleep(0.2)\n")
+    began = datetime.now(timezone.utc)
+    each_mode.run("--clnrm-report", "out").assert_outcomes(passed=1)
+    document = each_mode.report()
+    assert document["scenarios"] == []
+    assert datetime.fromisoformat(document["session"]["started"]) >= began
+    assert document["session"]["duration_s"] >= 0.2
 
 
 def test_the_report_document(each_mode: Project) -> None:

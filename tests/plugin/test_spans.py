@@ -256,6 +256,11 @@ def test_b(clnrm):
         assert box.run("echo $TRACEPARENT").stdout == "ours\\n"
     raise ValueError("it broke")
 
+@pytest.mark.clnrm_limits()
+def test_late(request):
+    request.getfixturevalue("clnrm")
+    raise ValueError("late")
+
 def test_c(clnrm):
     pytest.skip("not today")
 """
@@ -265,7 +270,7 @@ def test_spans_of_tests_with_the_fixture_are_merged(each_mode: Project) -> None:
     """A Python test with the fixture ``clnrm`` leaves what a scenario leaves, a step for each command."""
     post = each_mode.write("post.py", POST)
     each_mode.write("test_a.py", FIXTURE.replace("POST", str(post)))
-    each_mode.run("--clnrm-report", "out").assert_outcomes(passed=1, failed=1, skipped=1)
+    each_mode.run("--clnrm-report", "out").assert_outcomes(passed=1, failed=2, skipped=1)
     everything = trace(each_mode)
     spans = [span for span in everything if span["name"] != "work"]
     assert len(spans) == len(everything) - 1
@@ -286,6 +291,7 @@ def test_spans_of_tests_with_the_fixture_are_merged(each_mode: Project) -> None:
     second = tests["test_a.py::test_b"]
     assert attributes(second)["test.case.result.status"] == "fail"
     assert second["status"] == {"code": 2, "message": "ValueError: it broke"}
+    assert tests["test_a.py::test_late"]["status"] == {"code": 2, "message": "ValueError: late"}
     assert "test.case.result.status" not in attributes(tests["test_a.py::test_c"])
     ours = [span for span in spans if span.get("parentSpanId") == first["spanId"]]
     assert {span["name"] for span in ours} >= {"clnrm.image.pull", "clnrm.container.create"}

@@ -54,6 +54,7 @@ def test_a_container_that_waits_in_our_shell() -> None:
     found = arguments(notice="mark", command=("sh", "-c", "x"), replace_entrypoint=True)
     assert (found["entrypoint"], found["command"]) == (["sh"], ["-c", "x", "mark"])
     assert found["stdin_open"] is True
+    assert found["stop_signal"] == "SIGKILL"
     assert found["host_config"]["Init"] is False
     assert found["host_config"]["LogConfig"]["Config"]["max-size"] == str(1 << 20)
 
