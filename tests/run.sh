@@ -24,8 +24,9 @@ if [ $# -gt 0 ]; then
     tox run "$@"
     exit
 fi
-# Of the last two one waits for the engine most of the time, and the other uses one core: they go side by side.
+# The first of the last ones waits for the engine most of the time, the others use one core: they go beside it.
+beside=engine,noxdist,browser,type
 status=0
-tox run --skip-env '^(noxdist|engine)$' || status=$?
-tox run-parallel --parallel 2 --parallel-no-spinner -e noxdist,engine || status=$?
+tox run --skip-env "^($(echo $beside | tr , '|'))\$" || status=$?
+tox run-parallel --parallel 2 --parallel-no-spinner -e $beside || status=$?
 exit $status
