@@ -8,7 +8,7 @@ What is timed is what the engine tells by its events: from the first container's
 removal, so that no contender's way of starting up counts.
 
 * the engine's limit: threads that only create, start, exec and remove, over docker-py's low-level client,
-  with the arguments that ours creates its containers with;
+  with the limits and the network of ours, and no init process;
 * the least that fresh containers take: the same threads, which ask for no exec, as ours does not: the
   container's main process is a shell that gets the commands and ends by itself. What ours takes beyond that
   is the work of pytest, its workers and this plugin;

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_clnrm.markers import LIMITS_MARKER
+from pytest_clnrm.markers import LIMITS_MARKER, priority_of
 from pytest_clnrm.standby import standby_key
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
     """
     from pytest_clnrm import demands
     from pytest_clnrm.containers import Containers
-    from pytest_clnrm.markers import priority_of
     from pytest_clnrm.scheduling.tickets import TICKET
     from pytest_clnrm.tracing import slot_attributes
 

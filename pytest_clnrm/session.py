@@ -52,7 +52,10 @@ def payload(
 
 
 class SessionResults:
-    """Gathers what rides on the reports; a pytest plugin of the controller, or of the only process."""
+    """Gathers what rides on the reports; a pytest plugin of the controller, or of the only process.
+
+    :param began_s: when the run began, in seconds since 1970; *began_monotonic_s* by ``time.monotonic()``.
+    """
 
     def __init__(
         self,

@@ -4,9 +4,9 @@ An exec costs a tenth of what a new container does, and so does killing its main
 there anyway takes commands from the container's standard input, and ends when it is told to.
 
 The shell has a parent (:data:`pytest_clnrm.engine.services.KEEP_SHELL`), which is the container's first
-process in place of the engine's init: to mount and start that takes a twentieth of a new container's time. It
-tells that the shell has ended, and how, and then only keeps the container running: commands then have execs,
-as in any other container. On the container's standard output that is::
+process: the engine's init, which is mounted and started for each container, is not needed then. It tells that
+the shell has ended, and how, and then only keeps the container running: commands then have execs, as in any
+other container. On the container's standard output that is::
 
     \x1c<mark> <exit code>\n
 """
