@@ -1,0 +1,233 @@
+"""Fixtures of the tests on a real engine, for the conftest.py of their folders."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import secrets
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clnrm_testing.busybox import busybox_tree
+from clnrm_testing.end_to_end import EndToEnd
+from clnrm_testing.relay import Relay, relaying
+from pytest_clnrm.engine.api import ContainerSpec, ExecOutcome, ExecSpec
+from pytest_clnrm.engine.connect import reach
+from pytest_clnrm.engine.discover import Endpoint, usual_endpoints
+from pytest_clnrm.engine.probe import ProbeError, open_client
+from pytest_clnrm.engine.services import KEEP_SHELL
+from pytest_clnrm.errors import EngineUnavailableError
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from pytest_clnrm.engine.api import EngineFacts, OnOutput
+    from pytest_clnrm.engine.docker_engine import DockerEngine
+
+IMAGE = "clnrm-busybox:1"
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="session")
+def reached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[APIClient, EngineFacts]]:
+    """Return a client of the engine that answers; skip where none does, but fail in CI."""
+    try:
+        client, facts = reach("auto", environ=os.environ, runtime_dir=tmp_path_factory.mktemp("runtime"))
+    except EngineUnavailableError as error:
+        reason = "; ".join((error.summary, *error.details))
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    client.timeout = 60
+    if not client.images(name=IMAGE):
+        import_tree(client, IMAGE, busybox_tree())
+    yield client, facts
+    client.close()
+
+
+def import_tree(client: APIClient, image: str, tree: bytes) -> None:
+    """Make an image of a root file system."""
+    said = client.import_image_from_data(tree, changes=["ENV PATH=/bin", 'CMD ["sh"]'])
+    # Podman 4.3 calls what it imports "latest" whatever it is told.
+    name, tag = image.split(":")
+    client.tag(json.loads(said.splitlines()[-1])["status"], name, tag)
+
+
+@pytest.fixture
+def image_without(client: APIClient) -> Iterator[Callable[..., str]]:
+    """Return a function that makes an image without some of busybox's programs, or of other modes."""
+    made: list[str] = []
+
+    def make(missing: Collection[str], copies: Mapping[str, int] | None = None) -> str:
+        made.append(f"clnrm-without-{secrets.token_hex(4)}:1")
+        import_tree(client, made[-1], busybox_tree(missing, copies))
+        return made[-1]
+
+    yield make
+    for image in made:
+        client.remove_image(image, force=True)
+
+
+@dataclass
+class CountingLocks:
+    """Locks by name, for the threads of one process; says which were taken."""
+
+    taken: list[str] = field(default_factory=list)
+    _locks: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
+
+    def __call__(self, name: str) -> AbstractContextManager[None]:
+        """Return the lock called *name*."""
+        self.taken.append(name)
+        return self._locks[name]  # type: ignore[return-value]  # what it yields is not used
+
+
+@pytest.fixture
+def locks() -> CountingLocks:
+    """Return locks of this test alone."""
+    return CountingLocks()
+
+
+@pytest.fixture
+def client(reached: tuple[APIClient, EngineFacts]) -> APIClient:
+    """Return the client of the engine, to see what is really there."""
+    return reached[0]
+
+
+@pytest.fixture
+def in_sessions() -> bool:
+    """Return whether commands run in sessions, as they do for users."""
+    return True
+
+
+@pytest.fixture
+def engine(
+    reached: tuple[APIClient, EngineFacts], locks: CountingLocks, *, in_sessions: bool
+) -> Iterator[DockerEngine]:
+    """Return the engine; all that the test leaves on it is removed, and has to carry its label."""
+    from pytest_clnrm.engine.docker_engine import DockerEngine
+
+    label = {"clnrm-test": secrets.token_hex(6)}
+    engine = DockerEngine(*reached, locks=locks, labels=label, in_sessions=in_sessions)
+    yield engine
+    engine.remove_owned(engine.list_owned(label))
+
+
+@dataclass
+class Ran:
+    """What a command did."""
+
+    outcome: ExecOutcome
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return how it ended."""
+        return self.outcome.exit_code
+
+
+@dataclass(frozen=True)
+class Box:
+    """A running container."""
+
+    engine: DockerEngine
+    id: str
+
+    def run(
+        self, *argv: str, within_s: float | None = 60, on_output: OnOutput | None = None, **spec: object
+    ) -> Ran:
+        """Run a command in it.
+
+        :param within_s: time for it; None for no limit.
+        """
+        pieces: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
+        outcome = self.engine.exec(
+            self.id,
+            ExecSpec(argv=argv, **spec),  # type: ignore[arg-type]
+            on_output=on_output or (lambda stream, piece: pieces[stream].append(piece)),
+            deadline_s=None if within_s is None else time.monotonic() + within_s,
+        )
+        return Ran(outcome, b"".join(pieces["stdout"]), b"".join(pieces["stderr"]))
+
+    def shell(self, text: str, **options: object) -> Ran:
+        """Run *text* in a shell in it."""
+        return self.run("sh", "-c", text, **options)  # type: ignore[arg-type]
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def waiting() -> tuple[str, ...]:
+    """Return the command of containers that wait, as users have it."""
+    return KEEP_SHELL
+
+
+@pytest.fixture
+def spec(waiting: tuple[str, ...]) -> ContainerSpec:
+    """Return the specification of a small container that is kept alive."""
+    return ContainerSpec(
+        name=f"clnrm-test-{os.getpid()}-{next(_numbers)}",
+        image=IMAGE,
+        memory_bytes=64 * MIB,
+        cpus=1.0,
+        pids=64,
+        command=waiting,
+        replace_entrypoint=True,
+    )
+
+
+@pytest.fixture
+def start(engine: DockerEngine, spec: ContainerSpec) -> Callable[..., Box]:
+    """Return a function that starts a container like ``spec``, with changes."""
+
+    def start(**changes: object) -> Box:
+        name = f"clnrm-test-{os.getpid()}-{next(_numbers)}"
+        container = engine.create_container(replace(spec, **{"name": name, **changes}))  # type: ignore[arg-type]
+        engine.start(container)
+        return Box(engine, container)
+
+    return start
+
+
+@pytest.fixture
+def box(start: Callable[..., Box]) -> Box:
+    """Return a running container."""
+    return start()
+
+
+@pytest.fixture
+def project(client: APIClient, tmp_path: Path) -> Iterator[EndToEnd]:
+    """Return an empty project, to be run with the real engine; images built of it are removed."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    project = EndToEnd(tmp_path, client, IMAGE)
+    yield project
+    project.remove_built()
+
+
+@pytest.fixture(scope="session")
+def usual() -> Endpoint:
+    """Return the first usual socket at which an engine answers."""
+    for endpoint in usual_endpoints(os.environ):
+        try:
+            open_client(endpoint)[0].close()
+        except ProbeError:
+            continue
+        return endpoint
+    pytest.skip("no engine answers at a usual socket")
+
+
+@pytest.fixture
+def relay(usual: Endpoint) -> Iterator[Relay]:
+    """Return a function that offers the engine's socket on a TCP port, over TLS if given a context."""
+    with relaying(usual.path) as start:
+        yield start
