@@ -19,6 +19,7 @@ VOCABULARY = {
     f"{PACKAGE}.units",
     f"{PACKAGE}.scenario.model",
     f"{PACKAGE}.scenario.expectations",
+    f"{PACKAGE}.util",
 }
 HOMES = {
     "docker": {"engine"},
@@ -96,6 +97,12 @@ def test_rooms_import_only_the_vocabulary_of_others(path: Path) -> None:
         allowed = name in VOCABULARY or any(name.startswith(f"{module}.") for module in VOCABULARY)
         package_itself = name in {f"{PACKAGE}.{part}" for part in ("scenario",)}
         assert allowed or package_itself or name == f"{PACKAGE}.__version__", f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", [each for each in MODULES if room_of(each) == "util"], ids=str)
+def test_util_knows_nothing_of_us(path: Path) -> None:
+    """What is of use anywhere imports nothing of this package."""
+    assert {name for name in imports_of(path) if name.startswith(PACKAGE) and ".util" not in name} == set()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
