@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Union
 
-__all__ = ["AttributeValue", "Span", "SpanEvent", "SpanLink"]
+__all__ = ["AttributeValue", "Loss", "Span", "SpanEvent", "SpanLink"]
 
 AttributeValue = Union[
     None, bool, int, float, str, bytes, "list[AttributeValue]", "dict[str, AttributeValue]"
@@ -69,3 +69,21 @@ class Span:
     origin: Literal["workload", "runner"] = "workload"
     step: str = ""
     incomplete: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """Something that programs sent and that is not among their spans: what is missing is not known.
+
+    :param what: of what there are *count*.
+    :param why: in words for a user.
+    """
+
+    what: Literal["span", "request", "connection"]
+    why: str
+    count: int = 1
+
+    def __str__(self) -> str:
+        """Return it as a sentence: ``2 spans were refused: a span's id is not 8 bytes``."""
+        number = f"1 {self.what} was" if self.count == 1 else f"{self.count} {self.what}s were"
+        return f"{number} refused: {self.why}"

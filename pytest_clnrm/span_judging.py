@@ -61,7 +61,9 @@ class SpanJudge:
             left_s = max(0.0, ends_s - time.monotonic())
             ended = inbox.wait(early, timeout_s=left_s, settle_s=expect.settle_s)
             arrived = inbox.spans()
-            failures = judge_spans(expect, [*self.trace.ours, *arrived], where=self.where, services=services)
+            failures = judge_spans(
+                expect, [*self.trace.ours, *arrived], where=self.where, services=services, lost=inbox.losses()
+            )
             if not failures or ended != "settled" or not self._still_running():
                 break
             inbox.wait(partial(_more_than, len(arrived)), timeout_s=max(0.0, ends_s - time.monotonic()))

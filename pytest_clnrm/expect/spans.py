@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pytest_clnrm.expect.absence import absence_forms, unproven
 from pytest_clnrm.expect.faults import Fault
 from pytest_clnrm.expect.forest import Forest
 from pytest_clnrm.expect.hermeticity import judge_hermeticity
@@ -12,8 +13,8 @@ from pytest_clnrm.expect.shape import judge_graph, judge_order, judge_window
 from pytest_clnrm.expect.totals import judge_counts, judge_status
 from pytest_clnrm.expect.tree import tree_text
 from pytest_clnrm.result import Failure
-from pytest_clnrm.scenario.expectations import Condition, Expectations, KeyPath, Origin, SpanExpect
-from pytest_clnrm.span import Span
+from pytest_clnrm.scenario.expectations import Expectations, KeyPath, Origin
+from pytest_clnrm.span import Loss, Span
 
 __all__ = ["judge_spans", "lower_bound_only", "satisfied_early"]
 
@@ -24,17 +25,21 @@ def judge_spans(
     *,
     where: Callable[[KeyPath], str],
     services: frozenset[str] = frozenset(),
+    lost: Sequence[Loss] = (),
 ) -> tuple[Failure, ...]:
     """Return which expectations do not hold, in the order in which they are judged.
 
     :param spans: the workload's and the runner's own; which of them count is for each expectation to say.
     :param where: gives ``file:line`` of a key path.
     :param services: names (and other addresses) under which the scenario's services reach one another.
+    :param lost: what programs sent and is not among *spans*.
     """
     forest = Forest(spans)
+    faults = _faults(expect, forest, services)
+    faults += unproven(expect, lost, [fault.message for _, fault in faults])
     failures: list[Failure] = []
     told: set[Origin] = set()
-    for at, fault in _faults(expect, forest, services):
+    for at, fault in faults:
         details = list(fault.details)
         # One tree is enough: it would bury the reasons of the next failures.
         if fault.origin not in told:
@@ -72,43 +77,7 @@ def lower_bound_only(expect: Expectations) -> bool:
 
     This is so for "at least one such span", and not for "no error" or "each such span".
     """
-    graph, counts = expect.graph, expect.counts
-    if expect.windows or expect.status or expect.hermeticity:
-        return False
-    if graph and (
-        graph.must_not_cross or graph.acyclic or graph.single_root or graph.no_orphans or graph.max_depth
-    ):
-        return False
-    bounds: list[tuple[Condition, ...]] = []
-    if counts:
-        bounds += [counts.spans_total, counts.events_total, counts.errors_total]
-        bounds += [*counts.by_name.values(), *counts.by_service.values()]
-    return (
-        all(_only_from_below(each) for each in bounds)
-        and all(_may_only_gain(span) for span in expect.spans)
-        and not any(edge.every for edge in expect.edges)
-        and not (expect.order and expect.order.every)
-    )
-
-
-def _only_from_below(bounds: tuple[Condition, ...]) -> bool:
-    """Tell whether a number that grows cannot leave *bounds*."""
-    return all(bound.op in ("gte", "gt") for bound in bounds)
-
-
-def _may_only_gain(expect: SpanExpect) -> bool:
-    """Tell whether further spans cannot break an expectation: no upper bound, nothing asked of each span."""
-    asked = (
-        expect.kind
-        or expect.status
-        or expect.parent
-        or expect.attrs
-        or expect.attrs_any
-        or expect.events_any
-        or expect.events_all
-        or expect.duration_s
-    )
-    return _only_from_below(expect.count) and (expect.match == "any" or not asked)
+    return not absence_forms(expect)
 
 
 def satisfied_early(

@@ -43,6 +43,10 @@ class RefusedError(Exception):
         self.message = message
         self.close = close
 
+    def __str__(self) -> str:
+        """Return ``413, the body is over the limit of 20 MiB``."""
+        return f"{self.status:d}, {self.message}"
+
 
 class Stream(Protocol):
     """What a body is read from."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_clnrm.span import Loss
 from pytest_clnrm.telemetry.batch import Placed, encode_batch, places_of
 from pytest_clnrm.telemetry.otlp_spans import Accepted, accept, to_request
 from pytest_clnrm.telemetry.placing import Steps
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Inbox", "InboxClosedError"]
 
 Waited = Literal["held", "settled", "deadline"]
+Lost = Literal["span", "request", "connection"]
+
+MAX_REASONS = 20
+"""How many reasons for losses are told apart: a program may make up as many as it likes."""
 
 
 class InboxClosedError(Exception):
@@ -68,8 +73,7 @@ class Inbox:
         self._open = 0
         self._last_s = time.monotonic()
         self._closed = False
-        self._rejected = 0
-        self._why = ""
+        self._losses: dict[tuple[Lost, str], int] = {}
         self._late = 0
         self._redact = redact
         self._held: list[tuple[dict[str, Any], list[Placed]]] | None = [] if held else None
@@ -89,11 +93,31 @@ class Inbox:
         """Return what is missing among the spans, and why, in sentences for a user."""
         with self._changed:
             found = [self._store.problem] if self._store.problem else []
-            if self._rejected:
-                found.append(f"{self._rejected} spans were rejected: {self._why}")
+            found += map(str, self._lost())
             if self._late:
                 found.append(f"{self._late} requests came after the scenario's end and were refused")
             return tuple(found)
+
+    def losses(self) -> tuple[Loss, ...]:
+        """Return what was sent, or meant to be, and is not among the spans."""
+        with self._changed:
+            return self._lost()
+
+    def _lost(self) -> tuple[Loss, ...]:
+        return tuple(Loss(what=what, why=why, count=count) for (what, why), count in self._losses.items())
+
+    def lose(self, what: Lost, why: str, count: int = 1) -> None:
+        """Note that so many spans, requests or connections were refused, or broke off.
+
+        :param why: in words for a user.
+        """
+        with self._changed:
+            key = (what, why)
+            if key not in self._losses and len(self._losses) >= MAX_REASONS:
+                key = (what, "more reasons than are told apart")
+            self._losses[key] = self._losses.get(key, 0) + count
+            self._last_s = time.monotonic()
+            self._changed.notify_all()
 
     def count_late(self) -> None:
         """Count a request that came after the end."""
@@ -144,8 +168,7 @@ class Inbox:
                 self._keep(accepted)
                 self._bytes += size_bytes
             if rejected:
-                self._rejected += rejected
-                self._why = self._why or why
+                self.lose("span", why, rejected)
             self._last_s = time.monotonic()
             self._changed.notify_all()
         return rejected, why

@@ -24,14 +24,18 @@ from pytest_clnrm.telemetry.http_body import (
 )
 
 if TYPE_CHECKING:
-    from pytest_clnrm.telemetry.inbox import Inbox
+    from pytest_clnrm.telemetry.inbox import Inbox, Lost
 
-__all__ = ["TOKEN_HEADER", "OtlpServer", "Take"]
+__all__ = ["TOKEN_HEADER", "Find", "Lose", "OtlpServer", "Take"]
 
 TOKEN_HEADER = "x-clnrm-token"  # noqa: S105 # a header's name
 
 Take = Callable[["Inbox", str, bytes], bytes]
 """Decode a body of a content type, give it to an inbox and return the answer's body."""
+Find = Callable[[tuple[str, ...], bool], "Inbox | None"]
+"""Return the inbox of one of these tokens, None if none is known; the flag: spans are lost then."""
+Lose = Callable[["Lost", str], None]
+"""Note that a request or a connection was refused, and why, where nobody knows of which scenario it was."""
 
 IDLE_S = 60.0
 """How long a connection may take to send the head of its next request."""
@@ -41,28 +45,38 @@ LINGER_S = 2.0
 LARGE_BYTES = 1 << 20
 LARGE_AT_ONCE = 4
 MAX_CONNECTIONS = 64
+FULL_S = 5.0
+"""How long new connections wait while there are too many; exporters give up after ten seconds."""
+IDLE_ENOUGH_S = 0.5
+RETRY_AFTER_S = 1
 _PATH = re.compile(r"\A(?:/t/([\w-]{1,64}))?/v1/(traces|metrics|logs)\Z", re.ASCII)
 _HANG_UP = (OSError, ValueError)
 """What reading and writing raise when the peer, or the reaper, has closed the connection."""
+_TLS, _HTTP2 = b"\x16\x03", b"PRI * HTTP/2.0"
 
 
 class OtlpServer(ThreadingHTTPServer):
     """One listener on all addresses that serves only those which are allowed now.
 
-    :param find: the inbox of one of these tokens, None if none is known.
+    :param lose: notes what was refused, or broke off, before its token was known.
     """
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, find: Callable[[tuple[str, ...]], Inbox | None], take: Take) -> None:
+    def __init__(self, find: Find, take: Take, lose: Lose) -> None:
         self.find = find
         self.take = take
+        self.lose = lose
         self.addresses: frozenset[str] = frozenset()
         self.problem = ""
         self.decoding = threading.Lock()
         self.large = threading.BoundedSemaphore(LARGE_AT_ONCE)
         self.deadlines_s: dict[socket.socket, float] = {}
+        self.idle_s: dict[socket.socket, float] = {}
+        self._busy: dict[socket.socket, float] = {}
+        self._full_since_s = 0.0
+        self._ending = False
         self._idle = threading.Condition()
         super().__init__(("0.0.0.0", 0), OtlpHandler)  # noqa: S104 # see verify_request
         close_in_child(self)
@@ -75,28 +89,74 @@ class OtlpServer(ThreadingHTTPServer):
             return False
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread, or close it if there are too many."""
-        with self._idle:
-            full = len(self.deadlines_s) >= MAX_CONNECTIONS
-            if not full:
+        """Serve a connection in a thread; while there are too many it waits, and is refused after a while."""
+        if self._has_room():
+            with self._idle:
                 self.deadlines_s[request] = time.monotonic() + IDLE_S
-        if full:
-            self.shutdown_request(request)
-        else:
             super().process_request(request, client_address)
+        else:
+            self._refuse_busy(request)
+
+    def _has_room(self) -> bool:
+        """Wait until there are not too many connections any more; return False if that takes too long."""
+        while True:
+            with self._idle:
+                now_s = time.monotonic()
+                if len(self.deadlines_s) < MAX_CONNECTIONS:
+                    self._full_since_s = 0.0
+                    return True
+                self._full_since_s = self._full_since_s or now_s
+                if self._ending or now_s > self._full_since_s + FULL_S:
+                    return False
+                # Who is between two requests is told that there will be no next one. What it may have sent at
+                # this very moment is still read.
+                idle = [each for each, since_s in self.idle_s.items() if now_s > since_s + IDLE_ENOUGH_S]
+                if idle:
+                    longest = min(idle, key=self.idle_s.__getitem__)
+                    del self.idle_s[longest]
+                    hang_up(longest, socket.SHUT_WR)
+                self._idle.wait(0.05)
+            self.service_actions()
+
+    def _refuse_busy(self, request: Any) -> None:
+        """Answer 503 without a look at the request, and leave the client a moment to read that."""
+        self.lose("connection", f"{HTTPStatus.SERVICE_UNAVAILABLE:d}, more than {MAX_CONNECTIONS} at once")
+        head = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
+        try:
+            request.settimeout(0)
+            request.sendall(f"{head}Content-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        except OSError:
+            super().shutdown_request(request)
+            return
+        hang_up(request, socket.SHUT_WR)
+        self._busy[request] = time.monotonic() + LINGER_S
+        if len(self._busy) > MAX_CONNECTIONS:
+            self._end_busy(next(iter(self._busy)))
+
+    def _end_busy(self, connection: socket.socket) -> None:
+        del self._busy[connection]
+        connection.close()
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""
         super().shutdown_request(request)
         with self._idle:
             self.deadlines_s.pop(request, None)
+            self.idle_s.pop(request, None)
             self._idle.notify_all()
 
     def allow_s(self, connection: socket.socket, allowed_s: float) -> None:
         """Give *connection* so many seconds from now on."""
         with self._idle:
+            self.idle_s.pop(connection, None)
             if connection in self.deadlines_s:
                 self.deadlines_s[connection] = time.monotonic() + allowed_s
+
+    def rest(self, connection: socket.socket) -> None:
+        """Note that *connection* waits for its next request."""
+        self.allow_s(connection, IDLE_S)
+        with self._idle:
+            self.idle_s[connection] = time.monotonic()
 
     def service_actions(self) -> None:
         """Hang up on connections that took too long; their threads then see the end of the stream."""
@@ -105,6 +165,8 @@ class OtlpServer(ThreadingHTTPServer):
             overdue = [each for each, deadline_s in self.deadlines_s.items() if deadline_s < now_s]
         for connection in overdue:
             hang_up(connection)
+        for connection in [each for each, until_s in self._busy.items() if until_s < now_s]:
+            self._end_busy(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """Keep what went wrong within us; it is no client's fault."""
@@ -114,18 +176,21 @@ class OtlpServer(ThreadingHTTPServer):
 
     def end(self) -> None:
         """Stop listening, hang up on everybody, and wait for the threads."""
+        self._ending = True
         self.shutdown()
         self.server_close()
+        for connection in list(self._busy):
+            self._end_busy(connection)
         with self._idle:
             for connection in self.deadlines_s:
                 hang_up(connection)
             self._idle.wait_for(lambda: not self.deadlines_s, timeout=LINGER_S)
 
 
-def hang_up(connection: socket.socket) -> None:
-    """End *connection* in both directions; who reads from it sees its end."""
+def hang_up(connection: socket.socket, directions: int = socket.SHUT_RDWR) -> None:
+    """End *connection* in both directions, or one; who reads from it sees its end."""
     try:
-        connection.shutdown(socket.SHUT_RDWR)
+        connection.shutdown(directions)
     except OSError:
         return
 
@@ -142,6 +207,12 @@ def close_in_child(server: OtlpServer) -> None:
     os.register_at_fork(after_in_child=close)
 
 
+GRPC_AT_HTTP = (
+    "it speaks gRPC, and spans are received over HTTP here: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, "
+    "or take an exporter of OTLP over HTTP"
+)
+
+
 class OtlpHandler(BaseHTTPRequestHandler):
     """Answers the requests of one connection."""
 
@@ -150,6 +221,7 @@ class OtlpHandler(BaseHTTPRequestHandler):
     wbufsize = 65536
     disable_nagle_algorithm = True
     answer_type: ClassVar[str] = PROTOBUF
+    raw_requestline = b""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # the base class's name
         """Say nothing on the terminal."""
@@ -160,11 +232,20 @@ class OtlpHandler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Answer the next request; a connection that breaks is nobody's problem."""
-        self.server.allow_s(self.connection, IDLE_S)
+        self.server.rest(self.connection)
         try:
             super().handle_one_request()
         except _HANG_UP:
             self.close_connection = True
+
+    def parse_request(self) -> bool:
+        """Read the head of a request whose first line is there."""
+        self.server.allow_s(self.connection, IDLE_S)
+        try:
+            return super().parse_request()
+        except _HANG_UP:
+            self.server.lose("request", "the connection broke off within its head")
+            raise
 
     def finish(self) -> None:
         """Close the streams, which may be broken."""
@@ -183,7 +264,17 @@ class OtlpHandler(BaseHTTPRequestHandler):
         # To the base class a method without a function of its own is not implemented.
         if status is HTTPStatus.NOT_IMPLEMENTED:
             status = HTTPStatus.METHOD_NOT_ALLOWED
+        if status is not HTTPStatus.METHOD_NOT_ALLOWED:
+            self.server.lose(*self._why_no_request(status, message or status.phrase))
         self._refuse(RefusedError(status, message or status.phrase, close=True))
+
+    def _why_no_request(self, status: HTTPStatus, message: str) -> tuple[Lost, str]:
+        """Return what was lost with what is no request, and why."""
+        if self.raw_requestline.startswith(_HTTP2):
+            return "connection", GRPC_AT_HTTP
+        if self.raw_requestline.startswith(_TLS):
+            return "connection", "it speaks TLS, and spans are received over plain HTTP: begin with http://"
+        return "request", f"{status:d}, {message}"
 
     def do_POST(self) -> None:
         """Take spans; accept and drop metrics and logs."""
@@ -206,20 +297,31 @@ class OtlpHandler(BaseHTTPRequestHandler):
 
         match = _PATH.match(self.path.partition("?")[0])
         if match is None:
-            raise RefusedError(HTTPStatus.NOT_FOUND, "no such path; /v1/traces is there", close=True)
-        inbox = self.server.find(
-            tuple(token for token in (self.headers.get(TOKEN_HEADER), match[1]) if token)
-        )
+            missing = RefusedError(HTTPStatus.NOT_FOUND, "no such path; /v1/traces is there", close=True)
+            self.server.lose("request", str(missing))
+            raise missing
+        spans = match[2] == "traces"
+        tokens = tuple(token for token in (self.headers.get(TOKEN_HEADER), match[1]) if token)
+        inbox = self.server.find(tokens, spans)
         unknown = RefusedError(HTTPStatus.UNAUTHORIZED, "no token of a running scenario", close=True)
         if inbox is None:
             raise unknown
         try:
             with inbox.request():
-                return self._read(inbox, content_type, match[2])
+                try:
+                    return self._read(inbox, content_type, spans=spans)
+                except RefusedError as refused:
+                    if spans:
+                        inbox.lose("request", str(refused))
+                    raise
+                except _HANG_UP:
+                    if spans:
+                        inbox.lose("request", "the connection broke off within its body")
+                    raise
         except InboxClosedError:
             raise unknown from None
 
-    def _read(self, inbox: Inbox, content_type: str, signal: str) -> bytes:
+    def _read(self, inbox: Inbox, content_type: str, *, spans: bool) -> bytes:
         unsupported = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
         if content_type not in {PROTOBUF, JSON}:
             raise RefusedError(unsupported, f"Content-Type must be {PROTOBUF} or {JSON}", close=True)
@@ -238,7 +340,7 @@ class OtlpHandler(BaseHTTPRequestHandler):
                 self.end_headers()
                 self.wfile.flush()
             body = read_body(length, self.rfile)
-            if signal != "traces":
+            if not spans:
                 return b"{}" if content_type == JSON else b""
             with self.server.decoding:
                 return self.server.take(inbox, content_type, gunzip(body) if encoding == "gzip" else body)
@@ -258,6 +360,8 @@ class OtlpHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", "POST")
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            self.send_header("Retry-After", str(RETRY_AFTER_S))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()

@@ -18,7 +18,7 @@ from pytest_clnrm.telemetry.clock import Clock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_clnrm.telemetry.inbox import Inbox
+    from pytest_clnrm.telemetry.inbox import Inbox, Lost
 
 __all__ = ["MAX_BYTES", "MAX_SPANS", "Receiver"]
 
@@ -60,7 +60,7 @@ class Receiver:
         self._max_spans, self._max_bytes = max_spans, max_bytes
         self.refused = 0
         self.late = 0
-        self._server = OtlpServer(self._find, _take)
+        self._server = OtlpServer(self._find, _take, self._lose)
         self._server.addresses = frozenset(addresses)
         try:
             self._store = SpanStore(path_dir / f"{file_stem(worker_id)}{STORE_SUFFIX}")
@@ -124,7 +124,18 @@ class Receiver:
             self._inboxes[inbox.token] = inbox
             return inbox
 
-    def _find(self, tokens: tuple[str, ...]) -> Inbox | None:
+    def _lose(self, what: Lost, why: str) -> None:
+        """Note a loss of which nobody knows whose it is: that of every scenario that runs here."""
+        with self._lock:
+            inboxes = list(self._inboxes.values())
+        for inbox in inboxes:
+            inbox.lose(what, why)
+
+    def _find(self, tokens: tuple[str, ...], spans: bool) -> Inbox | None:  # noqa: FBT001 # a callback
+        """Return the inbox of one of *tokens*, None if it is nobody's or its scenario is over.
+
+        :param spans: it was sent with spans, which are lost then.
+        """
         with self._lock:
             for token in tokens:
                 if token in self._inboxes:
@@ -132,8 +143,12 @@ class Receiver:
             gone = next((self._closed[token] for token in tokens if token in self._closed), None)
             if gone is None:
                 self.refused += 1
-                return None
-            self.late += 1
+            else:
+                self.late += 1
+        if gone is None:
+            if spans:
+                self._lose("request", f"{HTTPStatus.UNAUTHORIZED:d}, no token of a running scenario")
+            return None
         inbox = gone()
         if inbox is not None:
             inbox.count_late()

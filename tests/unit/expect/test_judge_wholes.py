@@ -14,7 +14,7 @@ from pytest_clnrm.scenario.expect_building import build_expectations
 from pytest_clnrm.scenario.expect_checking import check_expectations
 from pytest_clnrm.scenario.expect_document import ExpectDoc
 from pytest_clnrm.scenario.expectations import Expectations
-from pytest_clnrm.span import Span, SpanEvent
+from pytest_clnrm.span import Loss, Span, SpanEvent
 
 MS = 1_000_000
 
@@ -32,10 +32,18 @@ def build(expect: dict[str, Any]) -> Expectations:
     return build_expectations(doc, ("expect",))
 
 
-def judge(expect: dict[str, Any], *spans: Span, services: frozenset[str] = frozenset()) -> list[Failure]:
+def judge(
+    expect: dict[str, Any], *spans: Span, services: frozenset[str] = frozenset(), lost: tuple[Loss, ...] = ()
+) -> list[Failure]:
     """Judge what a scenario file expects."""
     return list(
-        judge_spans(build(expect), spans, where=lambda at: "f:" + ".".join(map(str, at)), services=services)
+        judge_spans(
+            build(expect),
+            spans,
+            where=lambda at: "f:" + ".".join(map(str, at)),
+            services=services,
+            lost=lost,
+        )
     )
 
 
@@ -606,6 +614,57 @@ def test_what_must_be_waited_for(expect: dict[str, Any]) -> None:
     assert not lower_bound_only(build(expect))
     spans = (make("a", attributes={"a": 1}), make("b", "a"))
     assert not satisfied_early(build(expect), spans)
+
+
+LOST = (Loss(what="span", why="bad id"), Loss(what="request", why="400, no JSON", count=2))
+PARTS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"span": [{"select": "a", "count": 1}]}, "expect.span[a]"),
+    ({"span": [{"select": "a", "attrs": {"a": 1}}]}, "expect.span[a]"),
+    ({"edge": [{"parent": "a", "child": "b", "every": True}]}, "expect.edge[a -> b]"),
+    *(
+        ({"graph": {check: True}}, f"expect.graph.{check}")
+        for check in ("acyclic", "single_root", "no_orphans")
+    ),
+    ({"graph": {"max_depth": 9}}, "expect.graph.max_depth"),
+    ({"graph": {"must_not_cross": [["b", "a"]]}}, "expect.graph.must_not_cross"),
+    (
+        {"counts": {"errors_total": 0, "spans_total": {"gte": 1}, "by_name": {"a": {"lte": 5}}}},
+        "expect.counts.errors_total, expect.counts.by_name[a]",
+    ),
+    ({"counts": {"by_service": {"shop": {"lte": 5}}}}, "expect.counts.by_service[shop]"),
+    ({"window": [{"outer": "a", "contains": ["b"]}]}, "expect.window[a]"),
+    ({"order": {"must_precede": [["a", "c"]], "every": True}}, "expect.order.must_precede[a, c]"),
+    ({"order": {"must_follow": [["c", "a"]], "every": True}}, "expect.order.must_follow[c, a]"),
+    ({"status": {"all": "unset", "by_name": {"a": "unset"}}}, "expect.status.all, expect.status.by_name[a]"),
+    ({"hermeticity": {"no_external_services": True}}, "expect.hermeticity.no_external_services"),
+    ({"hermeticity": {"resource_attrs": {"must_match": {"r": 1}}}}, "expect.hermeticity.resource_attrs"),
+    ({"hermeticity": {"span_attrs": {"forbid_keys": ["x"]}}}, "expect.hermeticity.span_attrs.forbid_keys"),
+)
+
+
+@pytest.mark.parametrize(("expect", "titles"), PARTS)
+def test_what_was_lost_is_not_shown_to_be_absent(expect: dict[str, Any], titles: str) -> None:
+    """What holds only as long as no other span arrives fails where something did not, and says what."""
+    spans = (
+        make("a", at=(0, 10), attributes={"a": 1}, resource={"r": 1}),
+        make("b", "a", at=(1, 2), resource={"r": 1}),
+        make("c", "a", at=(20, 21), resource={"r": 1}),
+    )
+    assert messages(expect, *spans) == []
+    why = "cannot be judged, as not all spans arrived: 1 span was refused: bad id; 2 requests were refused: "
+    assert messages(expect, *spans, lost=LOST) == [f"{titles}: {why}400, no JSON"]
+
+
+def test_what_is_there_is_shown_whatever_was_lost() -> None:
+    """A lower bound that holds needs nothing else, what fails already is told once, ours are never lost."""
+    spans = (make("a"), make("b", "a", status="error"))
+    assert (
+        messages({"span": [{"select": "a"}], "counts": {"spans_total": {"gte": 2}}}, *spans, lost=LOST) == []
+    )
+    (told,) = messages({"counts": {"errors_total": 0}}, *spans, lost=LOST)
+    assert told == "expect.counts.errors_total: got 1, expected exactly 0"
+    ours = {"counts": {"errors_total": 0, "from": "runner"}}
+    assert messages(ours, make("clnrm.step", origin="runner"), lost=LOST) == []
 
 
 def test_complete_span_replaces_its_open_record() -> None:

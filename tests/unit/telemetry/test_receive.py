@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -200,7 +201,7 @@ def test_some_invalid_spans(post: Post, inbox: Inbox) -> None:
     response = ExportTraceServiceResponse.FromString(answer)
     assert (response.partial_success.rejected_spans, response.partial_success.error_message) == (1, why)
     assert names(inbox) == ["good"]
-    assert inbox.problems() == (f"6 spans were rejected: {why}",)
+    assert inbox.problems() == (f"6 spans were refused: {why}",)
 
 
 DEEP = 5000
@@ -483,19 +484,155 @@ def test_slow_clients_are_hung_up_on(
     assert inbox.wait(timeout_s=10, settle_s=0.0) == "settled"
 
 
-def test_too_many_connections(receiver: Receiver, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the limit of connections a new one is closed; when others end there is room again."""
+def test_too_many_connections(
+    receiver: Receiver, inbox: Inbox, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit of connections a new one gets 503 after a while, and is lost to the scenarios."""
     monkeypatch.setattr(otlp_http, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(otlp_http, "FULL_S", 0.05)
     with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as first:
         first.sendall(b"GET / HTTP/1.1\r\n")
-        with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as second:
-            assert second.recv(100) == b""
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as second:
+                second.sendall(head(inbox, "Content-Length: 0"))
+                answer = second.recv(1000)
+                assert answer.startswith(b"HTTP/1.1 503 ")
+                assert b"\r\nRetry-After: 1\r\n" in answer
+                assert second.recv(1000) == b""
         first.sendall(b"\r\n")
         first.shutdown(socket.SHUT_WR)
         while first.recv(65536):
             pass
-    monkeypatch.undo()
     assert post(b"")[0] == 200
+    assert list(map(str, inbox.losses())) == ["3 connections were refused: 503, more than 1 at once"]
+
+
+def test_a_connection_waits_for_room(
+    receiver: Receiver, inbox: Inbox, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While there are too many connections, those that only wait for a next request make room."""
+    monkeypatch.setattr(otlp_http, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(otlp_http, "IDLE_ENOUGH_S", 0.05)
+    monkeypatch.setattr(otlp_http, "FULL_S", 60.0)
+    kept = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
+    kept.request("POST", f"{inbox.endpoint_path}/v1/traces", json_body("a"), {"Content-Type": JSON})
+    assert kept.getresponse().read() == b"{}"
+    answered: list[int] = []
+    waiting = threading.Thread(target=lambda: answered.append(post(json_body("b", spanId=SPAN_ID), JSON)[0]))
+    waiting.start()
+    assert kept.sock is not None
+    assert kept.sock.recv(1) == b""
+    kept.close()
+    waiting.join()
+    assert answered == [200]
+    assert (names(inbox), inbox.losses()) == (["a", "b"], ())
+
+
+def lost(inbox: Inbox) -> list[str]:
+    """Return what an inbox has lost, in words."""
+    return list(map(str, inbox.losses()))
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "1 connection was refused: it speaks gRPC"),
+        (b"\x16\x03\x01 \x00 x\r\n\r\n", "1 connection was refused: it speaks TLS"),
+        (b"hello\r\n\r\n", "1 request was refused: 400, Bad request syntax"),
+        (b"POST /t/HALF", "1 request was refused: 400, Bad "),
+        (b"POST /v1/traces HTTP/1.1\r\nContent-Length: 0\r\n\r\n", "1 request was refused: 401, no token"),
+        (b"POST /v1/trace HTTP/1.1\r\nContent-Length: 0\r\n\r\n", "1 request was refused: 404, no such path"),
+    ],
+)
+def test_what_is_refused_before_its_token_is_known_is_told(
+    receiver: Receiver, inbox: Inbox, sent: bytes, why: str
+) -> None:
+    """What came from somebody here may be any running scenario's loss; one that is over has none of it."""
+    over = receiver.open("s0")
+    over.close()
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    (told,) = lost(inbox)
+    assert told.startswith(why)
+    assert inbox.problems() == (told,)
+    assert over.losses() == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "body", "why"),
+    [
+        (("Content-Length: 10",), b"abc", "1 request was refused: 400, the body is shorter than declared"),
+        (("Transfer-Encoding: chunked",), b"5\r\nab", "400, the body is shorter than declared"),
+        (("Content-Length: 1",), b"x", "400, cannot decode protobuf"),
+        ((f"Content-Length: {2**40}",), b"", "413, the body is over the limit of 20 MiB"),
+        (("Content-Encoding: br", "Content-Length: 1"), b"x", "415, Content-Encoding must be"),
+        ((), b"", "411, Content-Length is required"),
+    ],
+)
+def test_what_is_refused_is_the_scenarios_loss(
+    receiver: Receiver, inbox: Inbox, lines: tuple[str, ...], body: bytes, why: str
+) -> None:
+    """A request with a token is lost to its scenario alone; metrics and logs are no loss."""
+    other = receiver.open("s2")
+    start = head(inbox, *lines)
+    for each in (start, start.replace(b"/v1/traces", b"/v1/metrics")):
+        with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+            connection.sendall(each + body)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+    (told,) = lost(inbox)
+    assert why in told
+    assert told.startswith("1 request was refused: ")
+    assert other.losses() == ()
+
+
+def test_a_connection_that_is_reset_is_told(receiver: Receiver, inbox: Inbox) -> None:
+    """A program that is killed while it sends leaves a request that nobody knows."""
+    linger = struct.pack("ii", 1, 0)
+    for sent in (head(inbox, "Content-Length: 10") + b"abc", b"POST / HTTP/1.1\r\nHost: "):
+        with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            assert wait_until(lambda: bool(receiver._server.idle_s))
+            connection.sendall(sent)
+            # Its thread waits for the rest.
+            assert wait_until(lambda: not receiver._server.idle_s)
+    assert wait_until(lambda: len(inbox.losses()) == 2)
+    assert sorted(lost(inbox)) == [
+        "1 request was refused: the connection broke off within its body",
+        "1 request was refused: the connection broke off within its head",
+    ]
+
+
+def wait_until(holds: Callable[[], bool]) -> bool:
+    """Return True once something holds; False if it does not within ten seconds."""
+    end_s = time.monotonic() + 10
+    while not holds():
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def test_what_is_no_loss(receiver: Receiver, inbox: Inbox, post: Post) -> None:
+    """Who only looks whether somebody is there, and who asks for something, has sent nothing."""
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10):
+        pass
+    assert post(b"", method="GET")[0] == 405
+    assert post(b"", path="/v1/metrics")[0] == 401
+    assert inbox.losses() == ()
+
+
+def test_reasons_are_bounded(inbox: Inbox) -> None:
+    """A program that makes up reasons fills no memory."""
+    for number in range(100):
+        inbox.lose("request", f"400, {number}")
+    assert len(inbox.losses()) == 21
+    assert sum(each.count for each in inbox.losses()) == 100
+    assert "80 requests were refused: more reasons than are told apart" in lost(inbox)
 
 
 def test_many_large_bodies_at_once(
@@ -531,7 +668,10 @@ def test_limits_of_an_inbox(tmp_path: Path) -> None:
         assert rejected(large) == {"rejectedSpans": "1", "errorMessage": message}
         connection.close()
         assert names(inbox) == ["a", "b"]
-        assert inbox.problems() == ("3 spans were rejected: the limit of 3 spans a scenario is reached",)
+        assert inbox.problems() == (
+            "2 spans were refused: the limit of 3 spans a scenario is reached",
+            f"1 span was refused: {message}",
+        )
     finally:
         receiver.close()
 

@@ -1,0 +1,153 @@
+"""What is shown only by what is not there: upper bounds, exact numbers, "all" and "none".
+
+The one place that knows which expectations these are. They hold of no span at all, so each of them needs to
+be sure that all spans have arrived: they are judged last, and not at all where something was lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pytest_clnrm.expect.faults import Fault
+from pytest_clnrm.scenario.expectations import (
+    Condition,
+    CountsExpect,
+    Expectations,
+    GraphExpect,
+    HermeticityExpect,
+    KeyPath,
+    OrderExpect,
+    Origin,
+    SpanExpect,
+    StatusExpect,
+)
+from pytest_clnrm.span import Loss
+
+__all__ = ["AbsenceForm", "absence_forms", "unproven"]
+
+
+@dataclass(frozen=True, slots=True)
+class AbsenceForm:
+    """One expectation that a span which has not arrived could undo.
+
+    :param title: as the failures of it begin.
+    :param origin: whose spans it is about.
+    """
+
+    at: KeyPath
+    title: str
+    origin: Origin
+
+
+def absence_forms(expect: Expectations) -> tuple[AbsenceForm, ...]:
+    """Return them, in the order in which they are judged; none for "at least one such span"."""
+    return tuple(_forms(expect))
+
+
+def _forms(expect: Expectations) -> Iterator[AbsenceForm]:
+    for span in expect.spans:
+        if not _may_only_gain(span):
+            yield AbsenceForm(span.at, f"expect.span[{span.select.name}]", span.select.origin)
+    for edge in expect.edges:
+        if edge.every:
+            title = f"expect.edge[{edge.parent.name} -> {edge.child.name}]"
+            yield AbsenceForm(edge.at, title, edge.child.origin)
+    graph, counts, order = expect.graph, expect.counts, expect.order
+    if graph:
+        yield from (AbsenceForm(graph.at, title, graph.origin) for title in _graph(graph))
+    if counts:
+        yield from (AbsenceForm(counts.at, title, counts.origin) for title in _counts(counts))
+    for window in expect.windows:
+        yield AbsenceForm(window.at, f"expect.window[{window.outer}]", window.origin)
+    if order and order.every:
+        yield from (AbsenceForm(order.at, title, order.origin) for title in _order(order))
+    status, hermeticity = expect.status, expect.hermeticity
+    if status:
+        yield from (AbsenceForm(status.at, title, status.origin) for title in _status(status))
+    if hermeticity:
+        for title in _hermeticity(hermeticity):
+            yield AbsenceForm(hermeticity.at, title, hermeticity.origin)
+
+
+def _may_only_gain(expect: SpanExpect) -> bool:
+    """Tell whether further spans cannot break an expectation: no upper bound, nothing asked of each span."""
+    asked = (
+        expect.kind
+        or expect.status
+        or expect.parent
+        or expect.attrs
+        or expect.attrs_any
+        or expect.events_any
+        or expect.events_all
+        or expect.duration_s
+    )
+    return _only_from_below(expect.count) and (expect.match == "any" or not asked)
+
+
+def _only_from_below(bounds: tuple[Condition, ...]) -> bool:
+    """Tell whether a number that grows cannot leave *bounds*."""
+    return all(bound.op in ("gte", "gt") for bound in bounds)
+
+
+def _graph(graph: GraphExpect) -> Iterator[str]:
+    asked = {
+        "must_not_cross": graph.must_not_cross,
+        "acyclic": graph.acyclic,
+        "single_root": graph.single_root,
+        "no_orphans": graph.no_orphans,
+        "max_depth": graph.max_depth is not None,
+    }
+    return (f"expect.graph.{name}" for name, wanted in asked.items() if wanted)
+
+
+def _counts(counts: CountsExpect) -> Iterator[str]:
+    bounds = {
+        "spans_total": counts.spans_total,
+        "events_total": counts.events_total,
+        "errors_total": counts.errors_total,
+        **{f"by_name[{glob}]": each for glob, each in counts.by_name.items()},
+        **{f"by_service[{glob}]": each for glob, each in counts.by_service.items()},
+    }
+    return (f"expect.counts.{name}" for name, each in bounds.items() if not _only_from_below(each))
+
+
+def _order(order: OrderExpect) -> Iterator[str]:
+    yield from (f"expect.order.must_precede[{a}, {b}]" for a, b in order.must_precede)
+    yield from (f"expect.order.must_follow[{a}, {b}]" for a, b in order.must_follow)
+
+
+def _status(status: StatusExpect) -> Iterator[str]:
+    if status.all is not None:
+        yield "expect.status.all"
+    yield from (f"expect.status.by_name[{glob}]" for glob in status.by_name)
+
+
+def _hermeticity(hermeticity: HermeticityExpect) -> Iterator[str]:
+    asked = {
+        "no_external_services": hermeticity.no_external_services,
+        "resource_attrs": hermeticity.resource_attrs,
+        "span_attrs.forbid_keys": hermeticity.forbid_keys,
+    }
+    return (f"expect.hermeticity.{name}" for name, wanted in asked.items() if wanted)
+
+
+def unproven(
+    expect: Expectations, lost: Sequence[Loss], failed: Iterable[str]
+) -> Iterator[tuple[KeyPath, Fault]]:
+    """Yield a fault for each place of the file whose expectations *lost* leaves open.
+
+    Our own spans are never lost.
+
+    :param failed: messages of the faults that were found, which need no second one.
+    """
+    if not lost:
+        return
+    open_titles: dict[tuple[KeyPath, Origin], list[str]] = {}
+    told = tuple(failed)
+    for form in absence_forms(expect):
+        if form.origin != "runner" and not any(each.startswith(form.title) for each in told):
+            open_titles.setdefault((form.at, form.origin), []).append(form.title)
+    why = "; ".join(map(str, lost))
+    for (at, origin), titles in open_titles.items():
+        yield at, Fault(f"{', '.join(titles)}: cannot be judged, as not all spans arrived: {why}", origin)
