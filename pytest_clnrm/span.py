@@ -47,6 +47,7 @@ class Span:
     :param end_ns: the same; the last that is known if it is incomplete.
     :param status: as its program set it in the span itself; attributes do not count.
     :param resource: the attributes of its resource.
+    :param scope: name of the instrumentation scope that made it, "" if that is not known.
     :param origin: "runner" for our own spans, "workload" for those of programs in containers.
     :param step: name of the step during which it was received, "" if that is not known.
     :param incomplete: it was still running when its recording ended.
@@ -64,11 +65,19 @@ class Span:
     status_message: str = ""
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     resource: Mapping[str, AttributeValue] = field(default_factory=dict)
+    scope: str = ""
     events: tuple[SpanEvent, ...] = ()
     links: tuple[SpanLink, ...] = ()
     origin: Literal["workload", "runner"] = "workload"
     step: str = ""
     incomplete: bool = False
+
+    @property
+    def duration_s(self) -> float | None:
+        """Return how long it took, in seconds; None if its times are missing or in the wrong order."""
+        if self.incomplete or self.start_ns <= 0 or self.end_ns < self.start_ns:
+            return None
+        return (self.end_ns - self.start_ns) / 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ class SpanJudge:
         is when all is as expected and it is quiet, or after ``wait``.
         """
         expect, inbox = self.scenario.expect, self.trace.inbox
-        services = frozenset(service.name for service in self.scenario.services)
+        services = self._own_hosts() if expect.hermeticity else frozenset()
         why_not = self._cannot_receive()
         if inbox is None or why_not:
             message = f"spans are expected, but {why_not or 'they are off (--clnrm-spans on)'}"
@@ -71,6 +71,15 @@ class SpanJudge:
         if failures and problems:
             failures = (replace(failures[0], details=f"{problems}\n{failures[0].details}"), *failures[1:])
         return failures
+
+    def _own_hosts(self) -> frozenset[str]:
+        """Return the names and addresses under which the scenario's containers reach one another, and us."""
+        hosts = {self.runtime.gateway()}
+        for name, container in self.containers.items():
+            # Asked while it still runs: who has ended has no address.
+            state = self.runtime.engine().state(container.id)
+            hosts |= {name, container.id[:12], *state.addresses.values()}
+        return frozenset(hosts - {""})
 
     def _cannot_receive(self) -> str:
         """Return why no span can reach us, "" if some can."""

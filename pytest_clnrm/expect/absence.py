@@ -133,21 +133,41 @@ def _hermeticity(hermeticity: HermeticityExpect) -> Iterator[str]:
 
 
 def unproven(
-    expect: Expectations, lost: Sequence[Loss], failed: Iterable[str]
+    expect: Expectations, lost: Sequence[Loss], failed: Iterable[str], *, silent: bool
 ) -> Iterator[tuple[KeyPath, Fault]]:
-    """Yield a fault for each place of the file whose expectations *lost* leaves open.
+    """Yield a fault for each place of the file whose expectations silence, or what was lost, leaves open.
 
     Our own spans are never lost.
 
     :param failed: messages of the faults that were found, which need no second one.
+    :param silent: no span of the workload arrived.
     """
-    if not lost:
+    if lost:
+        why = f"cannot be judged, as not all spans arrived: {'; '.join(map(str, lost))}"
+    elif silent and not _says_none(expect):
+        why = (
+            "no span of the workload arrived, so nothing is shown; a scenario that sends none says so: "
+            "expect.counts.spans_total = { eq = 0 }"
+        )
+    else:
         return
     open_titles: dict[tuple[KeyPath, Origin], list[str]] = {}
     told = tuple(failed)
     for form in absence_forms(expect):
-        if form.origin != "runner" and not any(each.startswith(form.title) for each in told):
+        failed_already = any(
+            each.startswith(form.title) or form.title.startswith(each.partition(": ")[0]) for each in told
+        )
+        if form.origin != "runner" and not failed_already:
             open_titles.setdefault((form.at, form.origin), []).append(form.title)
-    why = "; ".join(map(str, lost))
     for (at, origin), titles in open_titles.items():
-        yield at, Fault(f"{', '.join(titles)}: cannot be judged, as not all spans arrived: {why}", origin)
+        yield at, Fault(f"{', '.join(titles)}: {why}", origin)
+
+
+def _says_none(expect: Expectations) -> bool:
+    """Tell whether the file says that the workload sends no span."""
+    counts = expect.counts
+    return (
+        counts is not None
+        and counts.origin == "workload"
+        and any(bound.op in ("eq", "lte") and bound.value == 0 for bound in counts.spans_total)
+    )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from pytest_clnrm.expect.json_match import NotJsonError, json_differences, parse_json
 from pytest_clnrm.expect.texts import quote
 from pytest_clnrm.scenario.expectations import Condition
 
@@ -59,6 +60,16 @@ def _contains(value: Any, part: Any) -> bool:
     return isinstance(value, str) and isinstance(part, str) and part in value
 
 
+def _json_fault(value: Any, expected: Any) -> str:
+    """Return how a text, read as JSON, differs from what is expected; "" if it does not."""
+    if not isinstance(value, str):
+        return "it is no text"
+    try:
+        return "; ".join(json_differences(expected, parse_json(value)))
+    except NotJsonError as error:
+        return f"it is no JSON: {error}"
+
+
 _TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
     "eq": _same,
     "ne": lambda value, other: not _same(value, other),
@@ -69,6 +80,7 @@ _TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
     "regex": lambda value, pattern: isinstance(value, str) and re.search(pattern, value) is not None,
     "contains": _contains,
     "one_of": lambda value, choices: any(_same(value, each) for each in choices),
+    "json": lambda value, expected: not _json_fault(value, expected),
     "exists": lambda _, wanted: bool(wanted),
 }
 _WORDS = {
@@ -80,6 +92,7 @@ _WORDS = {
     "gte": ">= ",
     "regex": "a match of ",
     "contains": "something with ",
+    "json": "JSON with ",
 }
 
 
@@ -110,6 +123,8 @@ def attribute_faults(
 
 def _got(value: Any, condition: Condition) -> str:
     """Return ``value, expected ...``, with the types where they are what differs."""
+    if condition.op == "json":
+        return f"{quote(value)}, expected {_text(condition)}: {_json_fault(value, condition.value)}"
     got = _type(value)
     wanted = _type(condition.value)
     typed = condition.op in ("eq", "lt", "lte", "gt", "gte") and got != wanted

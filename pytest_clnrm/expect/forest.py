@@ -17,7 +17,11 @@ __all__ = ["Forest"]
 class Forest:
     """Spans by their ids, each once, in the order of their start.
 
-    :ivar spans: without those that arrived a second time.
+    What a failed attempt of a step did does not count for the one that followed it. Which step a span belongs
+    to is told by its parents; by the time of its arrival only where they are missing, and one step alone ran.
+
+    :ivar spans: without those that arrived a second time, and those of failed attempts.
+    :ivar of_failed_attempts: how many these are.
     """
 
     def __init__(self, spans: Iterable[Span]) -> None:
@@ -28,11 +32,22 @@ class Forest:
                 once[key] = span
         self.spans = sorted(once.values(), key=lambda span: span.start_ns)
         self._by_id: dict[tuple[str, str], Span] = {}
-        self._steps: dict[str, Span] = {}
+        attempts: dict[str, list[Span]] = {}
         for span in self.spans:
             self._by_id.setdefault((span.trace_id, span.span_id), span)
             if span.origin == "runner" and span.name == "clnrm.step":
-                self._steps[str(span.attributes.get("clnrm.step.name", ""))] = span
+                attempts.setdefault(str(span.attributes.get("clnrm.step.name", "")), []).append(span)
+        # Of the only step that ran, its attempts in their order.
+        self._only_step = next(iter(attempts.values())) if len(attempts) == 1 else []
+        failed = {id(each) for step in attempts.values() for each in step[:-1]}
+        before = len(self.spans)
+        if failed:
+            self.spans = [
+                span
+                for span in self.spans
+                if span.origin == "runner" or failed.isdisjoint(map(id, self.ancestors(span)))
+            ]
+        self.of_failed_attempts = before - len(self.spans)
 
     def of(self, origin: Origin) -> list[Span]:
         """Return the spans of the workload, of the runner, or all."""
@@ -53,19 +68,29 @@ class Forest:
     def ancestors(self, span: Span) -> Iterator[Span]:
         """Yield the parent, its parent, and so on; each once.
 
-        A program that starts a trace of its own is still part of the step that ran it: above its root come
-        the runner's spans of that step.
+        A program that starts a trace of its own is still part of the step that ran it, if that was the only
+        one: above its root come the runner's spans of that step.
         """
         seen = {id(span)}
         while True:
             above = self.parent(span)
-            if above is None and span.origin == "workload":
-                above = self._steps.get(span.step) if span.step else None
+            if above is None and span.origin == "workload" and span.step:
+                above = self._attempt_at(span.start_ns)
             if above is None or id(above) in seen:
                 return
             seen.add(id(above))
             yield above
             span = above
+
+    def _attempt_at(self, time_ns: int) -> Span | None:
+        """Return the attempt of the only step that had started last then, None if several steps ran."""
+        started = [each for each in self._only_step if each.start_ns <= time_ns]
+        return started[-1] if started else next(iter(self._only_step), None)
+
+    def linked(self, span: Span) -> list[Span]:
+        """Return the spans that arrived and that *span* has a link to."""
+        found = (self._by_id.get((link.trace_id, link.span_id)) for link in span.links)
+        return [each for each in found if each is not None]
 
     def roots(self, origin: Origin) -> list[Span]:
         """Return the spans of *origin* that have no parent of that origin."""

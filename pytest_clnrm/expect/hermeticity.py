@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from pytest_clnrm.expect.conditions import attribute_faults, matches_any
@@ -11,12 +11,11 @@ from pytest_clnrm.expect.faults import Fault, number_of_spans
 from pytest_clnrm.expect.forest import Forest
 from pytest_clnrm.expect.texts import bounded_lines
 from pytest_clnrm.scenario.expectations import HermeticityExpect
-from pytest_clnrm.span import Span
+from pytest_clnrm.span import AttributeValue, Span
 
 __all__ = ["judge_hermeticity", "peers"]
 
 SHOWN = 10
-_CALLING = ("client", "producer", "consumer")
 # In the order in which they are believed: a host beats a service's logical name, and that an address, which
 # may be any container's. Semantic conventions, present and former.
 _PEER_KEYS = (
@@ -73,7 +72,12 @@ def judge_hermeticity(expect: HermeticityExpect, forest: Forest, services: froze
             f"expect.hermeticity.resource_attrs: {len(wrong)} of {number_of_spans(len(spans))}; {wrong[0]}"
         )
         yield Fault(message, origin, tuple(bounded_lines(wrong, SHOWN, "spans")))
-    keys = [(span, key) for span in spans for key in span.attributes if matches_any(key, expect.forbid_keys)]
+    keys = [
+        (span, key)
+        for span in spans
+        for key in dict.fromkeys(key for keys, _ in _told(span) for key in keys)
+        if matches_any(key, expect.forbid_keys)
+    ]
     if keys:
         names = ", ".join(bounded_lines(list(dict.fromkeys(key for _, key in keys)), SHOWN, "keys"))
         lines = [f"{span.name}: has {key}" for span, key in keys]
@@ -82,15 +86,34 @@ def judge_hermeticity(expect: HermeticityExpect, forest: Forest, services: froze
 
 
 def peers(span: Span) -> list[tuple[str, str]]:
-    """Return (attribute key, host in lower case) of whom *span* says that it called; empty if nobody."""
-    if span.kind not in _CALLING:
-        return []
-    for keys in _PEER_KEYS:
-        found = [(key, _host(value)) for key in keys if isinstance(value := span.attributes.get(key), str)]
+    """Return (attribute key, host in lower case) of whom *span* says that it talked to; empty if to nobody.
+
+    Whatever its kind, and also in its events, and inside of lists and maps.
+    """
+    told = [(key, value) for keys, value in _told(span) if isinstance(value, str) for key in keys]
+    for peer_keys in _PEER_KEYS:
+        found = [(key, _host(value)) for peer_key in peer_keys for key, value in told if key == peer_key]
         found = [(key, host) for key, host in found if host]
         if found:
             return found
     return []
+
+
+def _told(span: Span) -> Iterator[tuple[tuple[str, ...], AttributeValue]]:
+    """Yield all that the attributes of *span* and its events hold, each with its keys.
+
+    What is in a map has its own key there, and that with the keys before it, with dots between them.
+    """
+    pending: list[tuple[tuple[str, ...], AttributeValue]] = []
+    for attributes in (span.attributes, *(event.attributes for event in span.events)):
+        pending += [((key,), value) for key, value in attributes.items()]
+    for keys, value in pending:  # it grows on the way
+        if isinstance(value, Mapping):
+            for inner, each in value.items():
+                pending.append(((*(f"{key}.{inner}" for key in keys), inner), each))
+        elif isinstance(value, (list, tuple)):
+            pending += [(keys, each) for each in value]
+        yield keys, value
 
 
 def _host(value: str) -> str:

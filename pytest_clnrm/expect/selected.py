@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pytest_clnrm.expect.conditions import attribute_faults, bounds_hold, bounds_text, matches_any
 from pytest_clnrm.expect.faults import Fault, number_of_spans
 from pytest_clnrm.expect.forest import Forest
-from pytest_clnrm.expect.selecting import near_misses, parent_faults, select_spans, select_text
+from pytest_clnrm.expect.selecting import near_misses, parent_faults, select_spans, select_text, unknown_names
 from pytest_clnrm.expect.texts import bounded_lines
 from pytest_clnrm.expect.tree import duration_text
 from pytest_clnrm.scenario.expectations import EdgeExpect, SpanExpect
@@ -28,6 +28,10 @@ def judge_span(expect: SpanExpect, forest: Forest) -> Iterator[Fault]:
         details = [f"selected by: {select_text(expect.select)}"]
         details += bounded_lines([f"selected: {each.name}" for each in selected], SHOWN)
         yield Fault(message, origin, (*details, *near_misses(expect.select, forest)))
+    elif not selected:
+        # A misspelt name never has anything under it.
+        for unknown in unknown_names(expect.select, forest):
+            yield Fault(f"{title}: none selected, but {unknown}", origin)
     judged = [(span, _faults(expect, span, forest)) for span in selected]
     wrong = [(span, faults) for span, faults in judged if faults]
     if not wrong or (expect.match == "any" and len(wrong) < len(judged)):
@@ -57,9 +61,10 @@ def _faults(expect: SpanExpect, span: Span, forest: Forest) -> list[str]:
     faults.extend(_events(expect, span))
     if expect.duration_s:
         wanted = bounds_text(expect.duration_s, duration_text)
-        took_s = (span.end_ns - span.start_ns) / 1e9
-        if span.incomplete:
-            faults.append(f"it has not ended, expected a duration of {wanted}")
+        took_s = span.duration_s
+        if took_s is None:
+            why = "it has not ended" if span.incomplete else "its times are missing or in the wrong order"
+            faults.append(f"{why}, expected a duration of {wanted}")
         elif not bounds_hold(expect.duration_s, took_s):
             faults.append(f"it took {duration_text(took_s)}, expected {wanted}")
     return faults

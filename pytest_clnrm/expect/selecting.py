@@ -11,7 +11,7 @@ from pytest_clnrm.expect.texts import quote
 from pytest_clnrm.scenario.expectations import SpanSelect
 from pytest_clnrm.span import Span
 
-__all__ = ["near_misses", "parent_faults", "select_faults", "select_spans", "select_text"]
+__all__ = ["near_misses", "parent_faults", "select_faults", "select_spans", "select_text", "unknown_names"]
 
 MISSES = 5
 NAMES = 1000
@@ -29,14 +29,39 @@ def select_faults(select: SpanSelect, span: Span, forest: Forest) -> list[str]:
         return [f"its name is {quote(span.name)}, expected {quote(select.name)}"]
     if select.origin not in ("any", span.origin):
         return [f'it is a span of the {span.origin}, which counts only with from = "{span.origin}"']
+    return [*_own_faults(select, span), *_faults_around(select, span, forest)]
+
+
+def _own_faults(select: SpanSelect, span: Span) -> list[str]:
+    """Return why *span* is not selected, looking at itself alone."""
     faults = []
     if select.kind not in (None, span.kind):
         faults.append(f"kind is {span.kind}, expected {select.kind}")
-    if select.service is not None and not fnmatchcase(span.service, select.service):
-        faults.append(f"service is {quote(span.service)}, expected {quote(select.service)}")
+    for what, name, glob in (
+        ("service", span.service, select.service),
+        ("scope", span.scope, select.scope),
+    ):
+        if glob is not None and not fnmatchcase(name, glob):
+            faults.append(f"{what} is {quote(name)}, expected {quote(glob)}")
     if select.status not in (None, span.status):
         faults.append(f"status is {span.status}, expected {select.status}")
     faults.extend(attribute_faults(select.attrs, span.attributes))
+    faults.extend(attribute_faults(select.resource, span.resource, "resource attribute"))
+    if select.event is not None and not any(fnmatchcase(each.name, select.event) for each in span.events):
+        faults.append(f"it has no event {quote(select.event)}")
+    said = {"message": span.status_message}
+    faults.extend(attribute_faults({"message": select.status_message}, said, "status"))
+    return faults
+
+
+def _faults_around(select: SpanSelect, span: Span, forest: Forest) -> list[str]:
+    """Return why *span* is not selected, looking at the spans above it and those that it is linked to."""
+    faults = []
+    if select.link is not None:
+        linked = forest.linked(span)
+        if all(select_faults(select.link, each, forest) for each in linked):
+            names = ", ".join(quote(each.name) for each in linked) or "nothing that arrived"
+            faults.append(f"it is linked to {names}, expected {select_text(select.link)}")
     if select.parent is not None:
         faults.extend(parent_faults(select.parent, span, forest))
     if select.under is not None:
@@ -56,6 +81,19 @@ def parent_faults(select: SpanSelect, span: Span, forest: Forest) -> list[str]:
     return [f"of its parent: {each}" for each in select_faults(select, parent, forest)]
 
 
+def unknown_names(select: SpanSelect, forest: Forest) -> list[str]:
+    """Return which of the other things that *select* names are nothing's name: its service, what is above."""
+    unknown = []
+    if select.service is not None and not any(
+        fnmatchcase(span.service, select.service) for span in forest.spans
+    ):
+        unknown.append(f"no span is of service {select.service}")
+    for key, above in (("parent", select.parent), ("under", select.under), ("link", select.link)):
+        if above is not None and not select_spans(above, forest):
+            unknown.append(f"no span is selected by {key} = {select_text(above)}")
+    return unknown
+
+
 def select_text(select: SpanSelect) -> str:
     """Return what *select* means in a few words: its name, and what else it looks at."""
     more = {
@@ -65,6 +103,11 @@ def select_text(select: SpanSelect) -> str:
         "attrs": ", ".join(select.attrs),
         "under": select_text(select.under) if select.under else None,
         "parent": select_text(select.parent) if select.parent else None,
+        "event": select.event,
+        "link": select_text(select.link) if select.link else None,
+        "scope": select.scope,
+        "resource": ", ".join(select.resource),
+        "status_message": "as asked" if select.status_message else None,
     }
     told = ", ".join(f"{key} {value}" for key, value in more.items() if value)
     return f"{select.name} ({told})" if told else select.name
@@ -81,5 +124,11 @@ def near_misses(select: SpanSelect, forest: Forest) -> list[str]:
     if not named:
         names = list(dict.fromkeys(span.name for span in forest.of(select.origin)))[:NAMES]
         close = difflib.get_close_matches(select.name, names, n=3, cutoff=SIMILAR)
-        lines.extend(f"nearest: {quote(name)} has a similar name" for name in close)
+        lines.extend(
+            f"nearest: {quote(name)} has a similar name"
+            if name != select.name
+            else f"nearest: {quote(name)} is this to the letter, but *, ? and [ are wildcards: "
+            "take { equals = ... } for a name as it is"
+            for name in close
+        )
     return lines

@@ -21,10 +21,7 @@ from pytest_clnrm.scenario.expectations import (
 )
 from pytest_clnrm.span import Span
 
-__all__ = ["TOLERANCE_NS", "judge_graph", "judge_order", "judge_window"]
-
-TOLERANCE_NS = 5_000_000
-"""How far the clocks of two processes may be apart."""
+__all__ = ["judge_graph", "judge_order", "judge_window"]
 
 SHOWN = 10
 
@@ -52,9 +49,9 @@ def judge_graph(expect: GraphExpect, forest: Forest) -> Iterator[Fault]:
             message = f"{title}: {number} {pair[0]} -> {pair[1]}"
             lines = [f"{parent.name} -> {child.name}" for parent, child in crossings]
             yield Fault(message, origin, tuple(bounded_lines(lines, SHOWN, "edges")))
-        elif not any(forest.named(name, origin) for name in pair):
-            # A misspelt pair would never cross.
-            yield Fault(f"{title}: no span is named {pair[0]} or {pair[1]}", origin)
+            continue
+        # A misspelt pair would never cross.
+        yield from (_missing(title, name, origin, forest) for name in pair if not forest.named(name, origin))
     if spans:
         yield from _form(expect, forest)
     elif expect.acyclic or expect.single_root or expect.no_orphans or expect.max_depth is not None:
@@ -116,11 +113,6 @@ def _process(span: Span) -> str:
     return repr(sorted(span.resource.items()))
 
 
-def _slack_ns(one: str, other: str) -> int:
-    """Return the tolerance between the clocks of two processes; one clock needs none."""
-    return 0 if one == other else TOLERANCE_NS
-
-
 def judge_window(expect: WindowExpect, forest: Forest) -> Iterator[Fault]:
     """Yield what is wrong: names that select nothing, spans outside, windows that are too long."""
     title = f"expect.window[{expect.outer}]"
@@ -132,7 +124,8 @@ def judge_window(expect: WindowExpect, forest: Forest) -> Iterator[Fault]:
         inner = forest.named(name, expect.origin)
         if not inner:
             yield _missing(title, name, expect.origin, forest)
-        outside = [span for span in inner if not any(_within(span, outer) for outer in outers)]
+        tolerance_ns = int(expect.tolerance_s * 1e9)
+        outside = [span for span in inner if not any(_within(span, outer, tolerance_ns) for outer in outers)]
         if outside:
             message = f"{title}: {len(outside)} of {number_of_spans(len(inner))} named {name} outside"
             # Only what is shown is compared with each window.
@@ -149,9 +142,10 @@ def _too_long(expect: WindowExpect, title: str, outers: list[Span]) -> Iterator[
     wanted = f"expected at most {duration_text(expect.max_duration_s)}"
     lines = []
     for outer in outers:
-        took_s = (outer.end_ns - outer.start_ns) / 1e9
-        if outer.incomplete:
-            lines.append(f"{outer.name} has not ended")
+        took_s = outer.duration_s
+        if took_s is None:
+            why = "has not ended" if outer.incomplete else "has times that are missing or in the wrong order"
+            lines.append(f"{outer.name} {why}")
         elif took_s > expect.max_duration_s:
             lines.append(f"{outer.name} took {duration_text(took_s)}")
     if lines:
@@ -159,15 +153,18 @@ def _too_long(expect: WindowExpect, title: str, outers: list[Span]) -> Iterator[
         yield Fault(f"{title}: {lines[0]}, {wanted}", expect.origin, details)
 
 
-def _within(inner: Span, outer: Span) -> bool:
-    """Tell whether *inner* lies within *outer*, ends included; a span is no window for itself."""
+def _within(inner: Span, outer: Span, tolerance_ns: int) -> bool:
+    """Tell whether *inner* lies within *outer*, ends included; a span is no window for itself.
+
+    :param tolerance_ns: how far the clocks of two processes may be apart; one clock needs none.
+    """
     if inner is outer or (inner.incomplete and not outer.incomplete):
         return False
     early_ns = outer.start_ns - inner.start_ns
     late_ns = early_ns if outer.incomplete else inner.end_ns - outer.end_ns
     out_ns = max(early_ns, late_ns)
     # Times decide nearly always; whose clocks they are is dear to compare.
-    return out_ns <= 0 or (out_ns <= TOLERANCE_NS and _process(inner) != _process(outer))
+    return out_ns <= 0 or (out_ns <= tolerance_ns and _process(inner) != _process(outer))
 
 
 def _outside_text(span: Span, outers: list[Span]) -> str:
@@ -209,8 +206,9 @@ def _ordered(expect: OrderExpect, pair: tuple[str, str], title: str, forest: For
     else:
         ends = _outermost(earlier, lambda span: (span.incomplete, span.end_ns))
         starts = _outermost(later, lambda span: (False, -span.start_ns))
+    tolerance_ns = int(expect.tolerance_s * 1e9)
     pairs = [
-        (one, other, _precedes(one, other, _slack_ns(process, another)))
+        (one, other, _precedes(one, other, 0 if process == another else tolerance_ns))
         for (process, one), (another, other) in product(ends, starts)
         if one is not other
     ]

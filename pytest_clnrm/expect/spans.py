@@ -29,6 +29,9 @@ def judge_spans(
 ) -> tuple[Failure, ...]:
     """Return which expectations do not hold, in the order in which they are judged.
 
+    Silence proves nothing: what holds only because something is not there needs a span of the workload,
+    unless the file says that none is sent.
+
     :param spans: the workload's and the runner's own; which of them count is for each expectation to say.
     :param where: gives ``file:line`` of a key path.
     :param services: names (and other addresses) under which the scenario's services reach one another.
@@ -36,7 +39,12 @@ def judge_spans(
     """
     forest = Forest(spans)
     faults = _faults(expect, forest, services)
-    faults += unproven(expect, lost, [fault.message for _, fault in faults])
+    faults += unproven(
+        expect,
+        lost,
+        [fault.message for _, fault in faults],
+        silent=not forest.of("workload"),
+    )
     failures: list[Failure] = []
     told: set[Origin] = set()
     for at, fault in faults:

@@ -41,6 +41,8 @@ def tree_text(forest: Forest, origin: Origin) -> str:
             show(span)
     if len(spans) > len(shown):
         lines.append(f"... {len(spans) - len(shown)} more")
+    if forest.of_failed_attempts:
+        lines.append(f"and {forest.of_failed_attempts} of attempts of steps that failed, which do not count")
     return f"{len(spans)} {'span' if len(spans) == 1 else 'spans'} of {whose} arrived:\n" + indent(
         "\n".join(lines)
     )

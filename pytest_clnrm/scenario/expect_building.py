@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+
+from msgspec import UNSET
 
 from pytest_clnrm.scenario.expect_document import (
     AttrAnyDoc,
@@ -15,6 +18,8 @@ from pytest_clnrm.scenario.expect_document import (
     ExpectDoc,
     GraphDoc,
     HermeticityDoc,
+    LiteralDoc,
+    Name,
     OrderDoc,
     Scalar,
     Select,
@@ -42,6 +47,8 @@ from pytest_clnrm.units import parse_duration_s
 
 __all__ = ["build_expectations"]
 
+_WILDCARD = re.compile(r"[*?[]")
+
 
 def build_expectations(doc: ExpectDoc, at: KeyPath) -> Expectations:
     """Return what *doc* expects.
@@ -50,13 +57,16 @@ def build_expectations(doc: ExpectDoc, at: KeyPath) -> Expectations:
     :param at: the path of the table.
     """
     defaults = Expectations()
+    tolerance_s = 0.0 if doc.tolerance is None else parse_duration_s(doc.tolerance)
     return Expectations(
         spans=tuple(_span(each, (*at, "span", index)) for index, each in enumerate(doc.span)),
         edges=tuple(_edge(each, (*at, "edge", index)) for index, each in enumerate(doc.edge)),
         graph=_graph(doc.graph, (*at, "graph")) if doc.graph else None,
         counts=_counts(doc.counts, (*at, "counts")) if doc.counts else None,
-        windows=tuple(_window(each, (*at, "window", index)) for index, each in enumerate(doc.window)),
-        order=_order(doc.order, (*at, "order")) if doc.order else None,
+        windows=tuple(
+            _window(each, (*at, "window", index), tolerance_s) for index, each in enumerate(doc.window)
+        ),
+        order=_order(doc.order, (*at, "order"), tolerance_s) if doc.order else None,
         status=_status(doc.status, (*at, "status")) if doc.status else None,
         hermeticity=_hermeticity(doc.hermeticity, (*at, "hermeticity")) if doc.hermeticity else None,
         wait_s=defaults.wait_s if doc.wait is None else parse_duration_s(doc.wait),
@@ -75,8 +85,8 @@ def _span(doc: SpanDoc, at: KeyPath) -> SpanExpect:
         parent=None if doc.parent is None else _select(doc.parent, "any"),
         attrs=_attrs(doc.attrs),
         attrs_any=tuple((each.key, _comparisons(each)) for each in doc.attrs_any),
-        events_any=tuple(doc.events.any) if doc.events else (),
-        events_all=tuple(doc.events.all) if doc.events else (),
+        events_any=_names(doc.events.any) if doc.events else (),
+        events_all=_names(doc.events.all) if doc.events else (),
         duration_s=_duration(doc.duration) if doc.duration else (),
         at=at,
     )
@@ -90,15 +100,30 @@ def _select(doc: Select, origin: Origin = "workload") -> SpanSelect:
     if isinstance(doc, str):
         return SpanSelect(name=doc, origin=origin)
     return SpanSelect(
-        name=doc.name,
+        name=_name(doc.name),
         kind=doc.kind,
-        service=doc.service,
+        service=None if doc.service is None else _name(doc.service),
         status=doc.status,
         attrs=_attrs(doc.attrs),
         under=None if doc.under is None else _select(doc.under, "any"),
         parent=None if doc.parent is None else _select(doc.parent, "any"),
+        event=None if doc.event is None else _name(doc.event),
+        link=None if doc.link is None else _select(doc.link, "any"),
+        scope=None if doc.scope is None else _name(doc.scope),
+        resource=_attrs(doc.resource),
+        status_message=() if doc.status_message is None else _attrs({"": doc.status_message})[""],
         origin=doc.origin or origin,
     )
+
+
+def _name(doc: Name) -> str:
+    """Return a name as a glob."""
+    return _WILDCARD.sub(r"[\g<0>]", doc.equals) if isinstance(doc, LiteralDoc) else doc
+
+
+def _names(doc: Iterable[Name]) -> tuple[str, ...]:
+    """Return names as globs."""
+    return tuple(map(_name, doc))
 
 
 def _attrs(
@@ -115,8 +140,11 @@ def _attrs(
 
 def _comparisons(doc: ConditionDoc | AttrAnyDoc | CountDoc) -> tuple[Condition, ...]:
     """Build a condition for each operator that is set."""
-    given = ((op, getattr(doc, op, None)) for op in OPERATORS)
-    return tuple(Condition(op=op, value=_frozen(value)) for op, value in given if value is not None)
+    given = ((op, getattr(doc, op, None)) for op in OPERATORS if op != "json")
+    found = [Condition(op=op, value=_frozen(value)) for op, value in given if value is not None]
+    if not isinstance(doc, CountDoc) and doc.json is not UNSET:
+        found.append(Condition(op="json", value=doc.json))
+    return tuple(found)
 
 
 def _frozen(value: Scalar | list[Scalar]) -> Scalar | tuple[Scalar, ...]:
@@ -151,9 +179,9 @@ def _edge(doc: EdgeDoc, at: KeyPath) -> EdgeExpect:
     )
 
 
-def _pairs(doc: list[list[str]]) -> tuple[tuple[str, str], ...]:
+def _pairs(doc: list[list[Name]]) -> tuple[tuple[str, str], ...]:
     """Build pairs of names."""
-    return tuple((first, second) for first, second in doc)
+    return tuple((_name(first), _name(second)) for first, second in doc)
 
 
 def _graph(doc: GraphDoc, at: KeyPath) -> GraphExpect:
@@ -183,23 +211,25 @@ def _counts(doc: CountsDoc, at: KeyPath) -> CountsExpect:
     )
 
 
-def _window(doc: WindowDoc, at: KeyPath) -> WindowExpect:
+def _window(doc: WindowDoc, at: KeyPath, tolerance_s: float) -> WindowExpect:
     """Build ``[[expect.window]]``."""
     return WindowExpect(
-        outer=doc.outer,
-        contains=tuple(doc.contains),
+        outer=_name(doc.outer),
+        contains=_names(doc.contains),
+        tolerance_s=tolerance_s,
         max_duration_s=None if doc.max_duration is None else parse_duration_s(doc.max_duration),
         origin=doc.origin,
         at=at,
     )
 
 
-def _order(doc: OrderDoc, at: KeyPath) -> OrderExpect:
+def _order(doc: OrderDoc, at: KeyPath, tolerance_s: float) -> OrderExpect:
     """Build ``[expect.order]``."""
     return OrderExpect(
         must_precede=_pairs(doc.must_precede),
         must_follow=_pairs(doc.must_follow),
         every=doc.every,
+        tolerance_s=tolerance_s,
         origin=doc.origin,
         at=at,
     )
@@ -214,9 +244,9 @@ def _hermeticity(doc: HermeticityDoc, at: KeyPath) -> HermeticityExpect:
     """Build ``[expect.hermeticity]``."""
     return HermeticityExpect(
         no_external_services=doc.no_external_services,
-        allowed_peers=tuple(doc.allowed_peers),
+        allowed_peers=_names(doc.allowed_peers),
         resource_attrs=_attrs(doc.resource_attrs.must_match) if doc.resource_attrs else {},
-        forbid_keys=tuple(doc.span_attrs.forbid_keys) if doc.span_attrs else (),
+        forbid_keys=_names(doc.span_attrs.forbid_keys) if doc.span_attrs else (),
         origin=doc.origin,
         at=at,
     )

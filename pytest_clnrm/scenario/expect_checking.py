@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec import UNSET
+
 from pytest_clnrm.scenario.expect_document import (
     AttrAnyDoc,
     ConditionDoc,
@@ -18,6 +20,7 @@ from pytest_clnrm.scenario.expect_document import (
     ExpectDoc,
     GraphDoc,
     HermeticityDoc,
+    Name,
     SelectDoc,
     SpanDoc,
 )
@@ -39,7 +42,7 @@ def check_expectations(doc: ExpectDoc, at: KeyPath) -> list[tuple[KeyPath, str]]
 
 def _expect(doc: ExpectDoc, at: KeyPath) -> Mistakes:
     """Yield the mistakes of the whole table."""
-    for key in ("wait", "settle"):
+    for key in ("wait", "settle", "tolerance"):
         yield from _duration_value(getattr(doc, key), (*at, key))
     for index, span in enumerate(doc.span):
         yield from _span(span, (*at, "span", index))
@@ -100,7 +103,10 @@ def _select(doc: SelectDoc | str, at: KeyPath) -> Mistakes:
     if isinstance(doc, str):
         return
     yield from _attrs(doc.attrs, (*at, "attrs"))
-    for key in ("under", "parent"):
+    yield from _attrs(doc.resource, (*at, "resource"))
+    if isinstance(doc.status_message, ConditionDoc):
+        yield from _condition(doc.status_message, (*at, "status_message"))
+    for key in ("under", "parent", "link"):
         nested = getattr(doc, key)
         if nested is not None:
             yield from _select(nested, (*at, key))
@@ -140,7 +146,7 @@ def _is_number(value: Any) -> bool:
 def _given(doc: ConditionDoc | AttrAnyDoc | CountDoc | DurationDoc) -> dict[str, Any]:
     """Return the operators that are set, with their values."""
     given = {op: getattr(doc, op, None) for op in OPERATORS}
-    return {op: value for op, value in given.items() if value is not None}
+    return {op: value for op, value in given.items() if value is not None and value is not UNSET}
 
 
 def _bounds(bounds: Mapping[str, float], at: KeyPath, written: Mapping[str, Any] | None = None) -> Mistakes:
@@ -185,7 +191,7 @@ def _duration_value(value: object, at: KeyPath) -> Mistakes:
             yield at, str(error)
 
 
-def _pairs(pairs: list[list[str]], at: KeyPath, form: str) -> Mistakes:
+def _pairs(pairs: list[list[Name]], at: KeyPath, form: str) -> Mistakes:
     """Yield a mistake for each of *pairs* that is none."""
     for index, pair in enumerate(pairs):
         if len(pair) != 2:  # noqa: PLR2004 - a pair is two

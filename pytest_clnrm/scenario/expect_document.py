@@ -6,10 +6,10 @@ by :mod:`pytest_clnrm.scenario.expect_checking`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from pytest_clnrm.scenario.expectations import Origin, SpanKind, SpanStatus
 from pytest_clnrm.units import DURATION_PATTERN
@@ -25,6 +25,8 @@ __all__ = [
     "ExpectDoc",
     "GraphDoc",
     "HermeticityDoc",
+    "LiteralDoc",
+    "Name",
     "OrderDoc",
     "ResourceAttrsDoc",
     "SelectDoc",
@@ -34,7 +36,9 @@ __all__ = [
     "WindowDoc",
 ]
 
-Glob = Annotated[str, Meta(min_length=1, description="A name; *, ? and [...] are wildcards.")]
+Glob = Annotated[
+    str, Meta(min_length=1, description="A name; *, ? and [...] are wildcards, [*], [?] and [[] are not.")
+]
 Key = Annotated[str, Meta(min_length=1, description="The key of an attribute.")]
 Scalar = str | int | float | bool
 Number = int | float
@@ -42,14 +46,23 @@ Amount = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0, description="Seconds.")]
 DurationText = Annotated[str, Meta(pattern=DURATION_PATTERN, description='Such as "500ms", "90s", "1.5m".')]
 Duration = Seconds | DurationText
-# Lengths are for the schema only: `check_expectations` says in words what a pair is.
-Pair = Annotated[list[Glob], Meta(extra_json_schema={"minItems": 2, "maxItems": 2})]
-Pairs = list[Pair]
-From = Annotated[Origin, Meta(description="Whose spans: the workload's, the runner's own, or any.")]
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file."""
+
+
+class LiteralDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A name as it is, without wildcards."""
+
+    equals: Annotated[str, Meta(min_length=1)]
+
+
+Name = Glob | LiteralDoc
+# Lengths are for the schema only: `check_expectations` says in words what a pair is.
+Pair = Annotated[list[Name], Meta(extra_json_schema={"minItems": 2, "maxItems": 2})]
+Pairs = list[Pair]
+From = Annotated[Origin, Meta(description="Whose spans: the workload's, the runner's own, or any.")]
 
 
 class _Comparisons(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +77,10 @@ class _Comparisons(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     regex: Annotated[str, Meta(description="Searched anywhere in the text; Python's syntax.")] | None = None
     contains: Annotated[Scalar, Meta(description="A part of a text, or an element of a list.")] | None = None
     one_of: Annotated[list[Scalar], Meta(min_length=1)] | None = None
+    json: (
+        Annotated[Any, Meta(description="The text, read as JSON, has these members; lists must be the same.")]
+        | UnsetType
+    ) = UNSET
     exists: bool | None = None
 
 
@@ -103,20 +120,25 @@ class DurationDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class EventsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Names of events that a span must have."""
 
-    any: list[Glob] = []
-    all: list[Glob] = []
+    any: list[Name] = []
+    all: list[Name] = []
 
 
 class SelectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which spans are meant; everything that is set must hold."""
 
-    name: Glob = "*"
+    name: Name = "*"
     kind: SpanKind | None = None
-    service: Glob | None = None
+    service: Name | None = None
     status: SpanStatus | None = None
     attrs: AttrTests = {}
     under: SelectDoc | Glob | None = None
     parent: SelectDoc | Glob | None = None
+    event: Annotated[Name, Meta(description="One of its events has this name.")] | None = None
+    link: SelectDoc | Glob | None = None
+    scope: Annotated[Name, Meta(description="The instrumentation scope (tracer) that made it.")] | None = None
+    resource: AttrTests = {}
+    status_message: ConditionDoc | str | None = None
     origin: From | None = msgspec.field(default=None, name="from")
 
 
@@ -173,8 +195,8 @@ class CountsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class WindowDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Each span named by contains lies within a span named by outer."""
 
-    outer: Glob
-    contains: Annotated[list[Glob], Meta(min_length=1)]
+    outer: Name
+    contains: Annotated[list[Name], Meta(min_length=1)]
     max_duration: Duration | None = None
     origin: From = msgspec.field(default="workload", name="from")
 
@@ -205,14 +227,14 @@ class ResourceAttrsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=
 class SpanAttrsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What no span's attributes may say."""
 
-    forbid_keys: list[Glob] = []
+    forbid_keys: list[Name] = []
 
 
 class HermeticityDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who was talked to, and what spans and resources must and must not say."""
 
     no_external_services: bool = False
-    allowed_peers: list[Glob] = []
+    allowed_peers: list[Name] = []
     resource_attrs: ResourceAttrsDoc | None = None
     span_attrs: SpanAttrsDoc | None = None
     origin: From = msgspec.field(default="workload", name="from")
@@ -231,3 +253,6 @@ class ExpectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hermeticity: HermeticityDoc | None = None
     wait: Annotated[Duration, Meta(description="How long spans are waited for; 5 s.")] | None = None
     settle: Annotated[Duration, Meta(description="No span for so long means complete; 200 ms.")] | None = None
+    tolerance: (
+        Annotated[Duration, Meta(description="How far the clocks of two processes may be apart; 0.")] | None
+    ) = None

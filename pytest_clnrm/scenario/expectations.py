@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 KeyPath = tuple["str | int", ...]
-Operator = Literal["eq", "ne", "lt", "lte", "gt", "gte", "regex", "contains", "one_of", "exists"]
+Operator = Literal["eq", "ne", "lt", "lte", "gt", "gte", "regex", "contains", "one_of", "json", "exists"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
 SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
 SpanStatus = Literal["unset", "ok", "error"]
@@ -36,7 +36,8 @@ Origin = Literal["workload", "runner", "any"]
 class Condition:
     """One test of one value; typed: ``1`` is not ``"1"``, ``True`` is no number, ``1`` is ``1.0``.
 
-    Only ``exists = false`` holds for an attribute that is not there. A list is a tuple here.
+    Only ``exists = false`` holds for an attribute that is not there. A list is a tuple here, except in the
+    plain JSON of ``json``.
     """
 
     op: Operator
@@ -50,6 +51,11 @@ class SpanSelect:
     :param under: an ancestor, at any distance, must match it.
     :param parent: the direct parent must match it. In ``under`` and ``parent`` the default of ``origin``
         is "any", so that a step of the runner can be named there.
+    :param event: one of its events has such a name.
+    :param link: one of its links leads to such a span.
+    :param scope: name of the instrumentation scope that made it.
+    :param resource: what its resource says.
+    :param status_message: what its status says.
     :param origin: whose spans: the workload's unless the file says ``from = "runner"`` or ``"any"``.
     """
 
@@ -60,6 +66,11 @@ class SpanSelect:
     attrs: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
     under: SpanSelect | None = None
     parent: SpanSelect | None = None
+    event: str | None = None
+    link: SpanSelect | None = None
+    scope: str | None = None
+    resource: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    status_message: tuple[Condition, ...] = ()
     origin: Origin = "workload"
 
 
@@ -132,11 +143,15 @@ class CountsExpect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowExpect:
-    """``[[expect.window]]``: each span of ``contains`` lies within a span of ``outer``, ends included."""
+    """``[[expect.window]]``: each span of ``contains`` lies within a span of ``outer``, ends included.
+
+    :param tolerance_s: how far the clocks of two processes may be apart.
+    """
 
     outer: str
     contains: tuple[str, ...]
     max_duration_s: float | None = None
+    tolerance_s: float = 0.0
     origin: Origin = "workload"
     at: KeyPath = ()
 
@@ -148,11 +163,13 @@ class OrderExpect:
     :param must_precede: (a, b): some a ends before some b starts.
     :param must_follow: (a, b): some a starts after some b has ended.
     :param every: this holds for each a and each b.
+    :param tolerance_s: how far the clocks of two processes may be apart.
     """
 
     must_precede: tuple[tuple[str, str], ...] = ()
     must_follow: tuple[tuple[str, str], ...] = ()
     every: bool = False
+    tolerance_s: float = 0.0
     origin: Origin = "workload"
     at: KeyPath = ()
 

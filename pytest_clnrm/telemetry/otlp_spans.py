@@ -85,9 +85,10 @@ def accept(request: TraceRequest, origin: Literal["workload", "runner"] = "workl
     for resource_spans in request.resource_spans or ():
         resource = to_attributes(resource_spans.resource.attributes if resource_spans.resource else None)
         for scope_spans in resource_spans.scope_spans or ():
+            scope = (scope_spans.scope.name or "") if scope_spans.scope else ""
             for struct in scope_spans.spans or ():
                 try:
-                    spans.append(to_span(struct, resource, origin))
+                    spans.append(to_span(struct, resource, origin, scope))
                 except InvalidSpanError as error:  # noqa: PERF203 # the others go on
                     rejected += 1
                     why = why or str(error)
@@ -100,12 +101,14 @@ def to_span(
     struct: OtlpSpan,
     resource: Mapping[str, AttributeValue],
     origin: Literal["workload", "runner"] = "workload",
+    scope: str = "",
 ) -> Span:
     """Return *struct* as a plain span.
 
     Its ids become lower case, its times digits, its enums numbers, in place.
 
     :param resource: the attributes of its resource.
+    :param scope: name of its instrumentation scope.
     """
     _normalise(struct)
     service = resource.get("service.name", "")
@@ -123,6 +126,7 @@ def to_span(
         status_message=(status.message or "") if status else "",
         attributes=to_attributes(struct.attributes),
         resource=resource,
+        scope=scope,
         events=tuple(
             SpanEvent(
                 name=event.name or "",

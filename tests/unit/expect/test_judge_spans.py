@@ -27,7 +27,9 @@ def where(at: KeyPath) -> str:
 def make(name: str, parent: str | None = None, at: tuple[int, int] = (0, 10), **more: Any) -> Span:
     """Return a span whose id is its name, from and to milliseconds."""
     fields: dict[str, Any] = {"trace_id": "t", "span_id": name, "service": "api", **more}
-    return Span(name=name, parent_id=parent, start_ns=at[0] * MS, end_ns=at[1] * MS, **fields)
+    return Span(
+        name=name, parent_id=parent, start_ns=(1000 + at[0]) * MS, end_ns=(1000 + at[1]) * MS, **fields
+    )
 
 
 def judge(expect: dict[str, Any], *spans: Span, services: frozenset[str] = frozenset()) -> list[Failure]:

@@ -242,8 +242,8 @@ def test_a_span_without_a_count_means_at_least_one() -> None:
             {"hermeticity": {"resource_attrs": {"must_match": {"a": {}}}}},
             "hermeticity.resource_attrs.must_match.a",
             (
-                "this checks nothing; set at least one of eq, ne, lt, lte, gt, gte, regex, contains, one_of, "
-                "exists"
+                "this checks nothing; set at least one of eq, ne, lt, lte, gt, gte, regex, contains, "
+                "one_of, json, exists"
             ),
         ),
         ({"span": [{"events": {}}]}, "span.0.events", "this checks nothing; set at least one of any, all"),

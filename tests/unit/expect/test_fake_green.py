@@ -1,0 +1,278 @@
+"""Attempts to have expectations about spans pass although nothing shows that they hold: none does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pytest_clnrm.expect.spans import judge_spans
+from pytest_clnrm.result import Failure
+from pytest_clnrm.scenario.expect_building import build_expectations
+from pytest_clnrm.scenario.expect_checking import check_expectations
+from pytest_clnrm.scenario.expect_document import ExpectDoc
+from pytest_clnrm.span import Loss, Span, SpanEvent, SpanLink
+
+MS = 1_000_000
+REFUSED = (Loss(what="span", why="bad id", count=3),)
+SILENCE = "no span of the workload arrived"
+
+
+def make(name: str, parent: str | None = None, at: tuple[int, int] = (0, 10), **more: Any) -> Span:
+    """Return a span whose id is its name unless said otherwise, from and to milliseconds."""
+    fields: dict[str, Any] = {"trace_id": "t", "span_id": name, "service": "api", **more}
+    return Span(name=name, parent_id=parent, start_ns=(at[0] + 1) * MS, end_ns=(at[1] + 1) * MS, **fields)
+
+
+def attempt(name: str, step: str = "one", at: tuple[int, int] = (0, 10)) -> Span:
+    """Return the runner's span of an attempt of a step."""
+    return make(
+        "clnrm.step", at=at, span_id=name, origin="runner", attributes={"clnrm.step.name": step}, service=""
+    )
+
+
+def judge(expect: dict[str, Any], *spans: Span, lost: tuple[Loss, ...] = ()) -> list[Failure]:
+    """Judge what a scenario file expects."""
+    doc = msgspec.convert(expect, ExpectDoc)
+    assert check_expectations(doc, ("expect",)) == []
+    found = judge_spans(build_expectations(doc, ("expect",)), spans, where=str, lost=lost)
+    return list(found)
+
+
+BY_ABSENCE: list[dict[str, Any]] = [
+    {"counts": {"errors_total": 0}},
+    {"counts": {"errors_total": {"lte": 3}}},
+    {"counts": {"events_total": {"eq": 0}}},
+    {"counts": {"spans_total": {"lte": 5}}},
+    {"counts": {"by_name": {"retry": 0}}},
+    {"counts": {"by_name": {"retry": {"lte": 2}}}},
+    {"counts": {"by_service": {"api": {"lte": 0}}}},
+    {"counts": {"errors_total": 0, "from": "any"}},
+    {"span": [{"select": "payment faild", "count": 0}]},
+    {"span": [{"select": {"status": "error"}, "count": {"eq": 0}}]},
+    {"span": [{"select": "GET *", "count": {"lte": 5}, "attrs": {"http.response.status_code": 200}}]},
+    {"span": [{"select": "GET *", "count": {"gte": 0}, "status": "ok"}]},
+    {"span": [{"select": {"name": "x", "from": "any"}, "count": 0}]},
+    {"span": [{"select": {"name": "x", "event": "exception"}, "count": 0}]},
+    {"graph": {"must_not_cross": [["a", "b"]]}},
+    {"graph": {"acyclic": True}},
+    {"graph": {"single_root": True}},
+    {"graph": {"no_orphans": True}},
+    {"graph": {"max_depth": 3}},
+    {"status": {"all": "ok"}},
+    {"status": {"by_name": {"*": "ok"}}},
+    {"hermeticity": {"no_external_services": True}},
+    {"hermeticity": {"span_attrs": {"forbid_keys": ["db.password"]}}},
+    {"hermeticity": {"resource_attrs": {"must_match": {"env": "test"}}}},
+    {"window": [{"outer": "a", "contains": ["b"]}]},
+    {"order": {"must_precede": [["a", "b"]], "every": True}},
+    {"order": {"must_follow": [["a", "b"]]}},
+    {"edge": [{"parent": "a", "child": "b", "every": True}]},
+    {"edge": [{"parent": "a", "child": "b"}]},
+]
+
+
+@pytest.mark.parametrize("expect", BY_ABSENCE, ids=str)
+def test_silence_proves_nothing(expect: dict[str, Any]) -> None:
+    """A workload that sends nothing satisfies nothing, though the runner has spans of its own."""
+    (failure, *_) = judge(expect, attempt("s"))
+    assert SILENCE in f"{failure.message} {failure.details}" or "no span" in failure.message
+
+
+@pytest.mark.parametrize("expect", BY_ABSENCE[:14], ids=str)
+def test_the_file_may_say_that_nothing_is_sent(expect: dict[str, Any]) -> None:
+    """``spans_total = { eq = 0 }`` makes of silence what was asked for, and of a span a failure."""
+    counts = {**expect.get("counts", {}), "spans_total": {"eq": 0}}
+    said = {**expect, "counts": {key: value for key, value in counts.items() if key != "from"}}
+    assert judge(said, attempt("s")) == []
+    assert "expect.counts.spans_total: got 1" in judge(said, attempt("s"), make("y"))[0].message
+
+
+HARMLESS: list[tuple[dict[str, Any], tuple[Span, ...]]] = [
+    (expect, (make("a"), make("b", parent="a", at=(2, 5))))
+    for expect in (
+        {"counts": {"errors_total": 0}},
+        {"counts": {"spans_total": 2}},
+        {"counts": {"by_name": {"retry": 0}}},
+        {"counts": {"by_service": {"api": {"lte": 2}}}},
+        {"span": [{"select": "a", "count": 1}]},
+        {"span": [{"select": "b", "status": "unset"}]},
+        {"graph": {"must_not_cross": [["b", "a"]]}},
+        {"graph": {"single_root": True}},
+        {"status": {"all": "unset"}},
+        {"hermeticity": {"no_external_services": True}},
+        {"hermeticity": {"span_attrs": {"forbid_keys": ["x"]}}},
+        {"window": [{"outer": "a", "contains": ["b"]}]},
+        {"edge": [{"parent": "a", "child": "b", "every": True}]},
+    )
+]
+
+
+@pytest.mark.parametrize(("expect", "spans"), HARMLESS, ids=lambda each: str(each)[:60])
+def test_what_was_lost_is_not_shown_to_be_absent(expect: dict[str, Any], spans: tuple[Span, ...]) -> None:
+    """What holds for the spans that arrived is not shown where others were refused or cut."""
+    assert judge(expect, *spans) == []
+    (failure,) = judge(expect, *spans, lost=REFUSED)
+    assert "cannot be judged, as not all spans arrived: 3 spans were refused: bad id" in failure.message
+    assert failure.message.startswith("expect.")
+
+
+def test_what_is_there_needs_no_more() -> None:
+    """A lower bound that holds, and what is asked of the runner's own spans, does not mind a loss."""
+    at_least = {"span": [{"select": "a", "count": {"gte": 1}}], "graph": {"must_include": [["a", "b"]]}}
+    assert judge(at_least, make("a"), make("b", "a"), lost=REFUSED) == []
+    runner = {"counts": {"errors_total": 0, "from": "runner"}}
+    assert judge(runner, attempt("s"), lost=REFUSED) == []
+    assert judge(runner, attempt("s")) == []
+
+
+MISSPELT: list[tuple[dict[str, Any], str]] = [
+    ({"graph": {"must_not_cross": [["a", "bb"]]}}, "no span is named bb"),
+    ({"graph": {"must_not_cross": [["aa", "b"]]}}, "no span is named aa"),
+    ({"span": [{"select": {"name": "x", "under": "aa"}, "count": 0}]}, "selected by under = aa"),
+    ({"span": [{"select": {"name": "x", "parent": "aa"}, "count": 0}]}, "selected by parent = aa"),
+    ({"span": [{"select": {"name": "x", "link": "aa"}, "count": 0}]}, "selected by link = aa"),
+    ({"span": [{"select": {"service": "apii"}, "count": 0}]}, "no span is of service apii"),
+    ({"status": {"by_name": {"aa": "ok"}}}, "no span is named so"),
+    ({"order": {"must_precede": [["a", "bb"]]}}, "no span is named bb"),
+    ({"window": [{"outer": "a", "contains": ["bb"]}]}, "no span is named bb"),
+]
+
+
+@pytest.mark.parametrize(("expect", "words"), MISSPELT, ids=str)
+def test_a_name_that_nothing_has_proves_nothing(expect: dict[str, Any], words: str) -> None:
+    """Where the truth depends on a name, one that no span has is named."""
+    found = judge(expect, make("a"), make("b", "a"), make("c"))
+    assert any(words in each.message for each in found), found
+
+
+def test_spans_without_a_step_are_under_the_only_one() -> None:
+    """A program's own trace is under the step that ran it only if no other step ran."""
+    under = {"span": [{"select": {"name": "work", "under": "clnrm.step"}}]}
+    work = make("work", trace_id="own", step="one")
+    assert judge(under, attempt("s"), work) == []
+    (failure,) = judge(under, attempt("s"), attempt("s2", "two"), work)
+    assert "no span selected" in failure.message
+    linked = make("work", parent="s", step="one")
+    assert judge(under, attempt("s"), attempt("s2", "two"), linked) == []
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["by its parent", "by its time"])
+def test_spans_of_a_failed_attempt_do_not_count(*, linked: bool) -> None:
+    """What an attempt did that failed is no deed of the one that passed; the tree says so."""
+    attempts = (attempt("one", at=(0, 10)), attempt("two", at=(20, 30)))
+    first = make("pay", at=(1, 2), step="one", **({"parent": "one"} if linked else {"trace_id": "own"}))
+    (failure,) = judge({"span": [{"select": "pay"}]}, *attempts, first)
+    assert "no span selected" in failure.message
+    second = make(
+        "pay", at=(21, 22), span_id="p2", step="one", **({"parent": "two"} if linked else {"trace_id": "o2"})
+    )
+    assert judge({"span": [{"select": "pay", "count": 1}]}, *attempts, first, second) == []
+    (failure,) = judge({"span": [{"select": "pay", "count": 2}]}, *attempts, first, second)
+    assert "and 1 of attempts of steps that failed, which do not count" in failure.details
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        make("a", at=(10, 0)),
+        Span(trace_id="t", span_id="a", name="a", start_ns=0, end_ns=5 * MS),
+        Span(trace_id="t", span_id="a", name="a", start_ns=5 * MS, end_ns=0),
+    ],
+    ids=["ends before it starts", "no start", "no end"],
+)
+def test_wrong_times_are_no_short_duration(span: Span) -> None:
+    """A duration that cannot be told satisfies no bound."""
+    (failure,) = judge({"span": [{"select": "a", "duration": {"lt": "1s"}}]}, span)
+    assert (
+        "its times are missing or in the wrong order, expected a duration of less than 1 s" in failure.message
+    )
+    (failure,) = judge(
+        {"window": [{"outer": "a", "contains": ["b"], "max_duration": "1s"}]}, span, make("b")
+    )[-1:]
+    assert "times that are missing or in the wrong order" in failure.message
+
+
+LINKED = make(
+    "use",
+    scope="http.client",
+    resource={"host.name": "h1"},
+    status="error",
+    status_message="out of stock",
+    events=(SpanEvent(name="exception"),),
+    links=(SpanLink(trace_id="t", span_id="job"),),
+    attributes={"params": '{"sku": 7, "tags": ["a"]}', "text": "no json"},
+)
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        {"scope": "http.*"},
+        {"resource": {"host.name": "h1"}},
+        {"status_message": "out of stock"},
+        {"status_message": {"contains": "stock"}},
+        {"event": "exc*"},
+        {"link": "job"},
+        {"link": {"name": {"equals": "job"}}},
+        {"attrs": {"params": {"json": {"sku": 7}}}},
+    ],
+    ids=str,
+)
+def test_what_else_selects(select: dict[str, Any]) -> None:
+    """Scope, resource, status message, events, links and JSON in attributes select a span."""
+    job = make("job")
+    assert judge({"span": [{"select": {"name": "use", **select}}]}, LINKED, job) == []
+    wrong = {
+        "scope": "grpc",
+        "resource": {"host.name": "h2"},
+        "status_message": "sold",
+        "event": "ended",
+        "link": "use",
+        "attrs": {"params": {"json": {"sku": 8}}},
+    }
+    ((key, _),) = select.items()
+    (failure,) = judge({"span": [{"select": {"name": "use", key: wrong[key]}}]}, LINKED, job)
+    assert "no span selected" in failure.message
+    assert "nearest: use: " in failure.details
+
+
+def test_json_in_an_attribute() -> None:
+    """A value that differs is told by its place, one that is no JSON as such."""
+    (failure,) = judge({"span": [{"attrs": {"params": {"json": {"sku": 8}}}}]}, LINKED)
+    assert "expected JSON with {'sku': 8}: $.sku: expected 8, got 7" in failure.message
+    (failure,) = judge({"span": [{"attrs": {"text": {"json": {}}}}]}, LINKED)
+    assert "it is no JSON" in failure.message
+
+
+def test_literal_names() -> None:
+    """A name can be said as it is, where * ? and [ mean themselves; a glob that looks like it says how."""
+    item = make("GET /items[1]")
+    for name in ({"equals": "GET /items[1]"}, "GET /items[[]1]"):
+        assert judge({"span": [{"select": {"name": name}}]}, item) == []
+    assert (
+        judge({"graph": {"must_include": [[{"equals": "GET /items[1]"}, "b"]]}}, item, make("b", item.name))
+        == []
+    )
+    (failure,) = judge({"span": [{"select": "GET /items[1]"}]}, item)
+    assert "'GET /items[1]' is this to the letter, but *, ? and [ are wildcards" in failure.details
+    (failure,) = judge({"span": [{"select": "GET /item"}]}, make("GET /items"))
+    assert "'GET /items' has a similar name" in failure.details
+
+
+def test_forbidden_keys_and_peers_within_values() -> None:
+    """What a map, a list or an event holds is looked at too."""
+    forbid = {"hermeticity": {"span_attrs": {"forbid_keys": ["*password"]}}}
+    hidden = ({"db": {"password": "x"}}, {"list": [{"a": {"password": 1}}]}, {"db.password": "x"})
+    for attributes in hidden:
+        assert "forbid_keys" in judge(forbid, make("a", attributes=attributes))[0].message
+    event = SpanEvent(name="e", attributes={"password": "x"})
+    assert "forbid_keys" in judge(forbid, make("a", events=(event,)))[0].message
+    peers = {"hermeticity": {"no_external_services": True}}
+    called = SpanEvent(name="e", attributes={"server.address": "evil.example"})
+    for span in (
+        make("a", kind="server", attributes={"url.full": ["http://evil.example"]}),
+        make("a", events=(called,)),
+    ):
+        assert "external peers evil.example" in judge(peers, span)[0].message
