@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm import runs
 from pytest_clnrm.errors import EngineError
-from pytest_clnrm.labels import LEDGER, OWNER, SESSION, WORKER, load_of
+from pytest_clnrm.labels import LEDGER, OWNER, SESSION, WORKER, is_made_here, load_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -91,7 +91,6 @@ class Cleaner:
         self._folder = folder
         self._engine = engine
         self._kept = folder.kept(engine.facts.identity)
-        # Each object of ours has an owner: one without was made by somebody else, perhaps of our image.
         self._ours = {LEDGER: folder.ledger_id, OWNER: ""}
         self.foreign = Foreign()
         self.swept = Swept()
@@ -125,9 +124,7 @@ class Cleaner:
 
         :raises EngineError: if it does not tell.
         """
-        listed = [
-            each for each in self._engine.list_owned({LEDGER: "", OWNER: ""}) if each.kind == "container"
-        ]
+        listed = [each for each in self._listed({LEDGER: "", OWNER: ""}) if each.kind == "container"]
         others = [each for each in listed if _ledger(each) != self._folder.ledger_id and not each.ended]
         self.foreign = Foreign(containers=len(others), ledgers=len({_ledger(each) for each in others}))
         return found_in(listed, self._folder.ledger_id, {each.id for each in listed if self._is_kept(each)})
@@ -199,7 +196,7 @@ class Cleaner:
         return [each for each in self._listed({**self._ours, **labels}) if not self._is_kept(each)]
 
     def _listed(self, labels: Mapping[str, str]) -> Sequence[OwnedObject]:
-        return self._engine.list_owned(labels)
+        return [each for each in self._engine.list_owned(labels) if is_made_here(each)]
 
     def _remove(self, look: Callable[[], Sequence[OwnedObject]]) -> None:
         """Remove what *look* returns until it returns nothing."""

@@ -3,13 +3,19 @@
 Who may remove an object is decided by its ledger and owner: nothing of another ledger is ever touched, and
 of ours only what a dead owner left. The limits are on the labels too, so that a list of containers tells
 what they hold.
+
+A container has the labels of its image, too, whoever starts it, and a Dockerfile may hold any. So labels
+alone make no container ours: its name, which no image sets, has to be the one that its labels say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_clnrm.engine.api import OwnedObject
 
 __all__ = [
     "LEDGER",
@@ -18,8 +24,10 @@ __all__ = [
     "SESSION",
     "WORKER",
     "image_labels",
+    "is_made_here",
     "limit_labels",
     "load_of",
+    "name_stem",
     "object_labels",
     "owner_of",
 ]
@@ -69,6 +77,21 @@ def image_labels(ledger: str) -> dict[str, str]:
     It is none of an object's: containers have their image's labels, whoever creates them.
     """
     return {_BUILT_BY: ledger}
+
+
+def name_stem(session: str, worker: str) -> str:
+    """Return what the names of the containers and networks of a worker begin with."""
+    return f"clnrm-{session}-{worker}-"
+
+
+def is_made_here(subject: OwnedObject) -> bool:
+    """Tell whether a container, network or volume was made by a run of this package, of any ledger."""
+    labels = subject.labels
+    if not labels.get(LEDGER) or not labels.get(OWNER) or not labels.get(SESSION):
+        return False
+    # Networks and volumes are made of no image.
+    stem = name_stem(labels[SESSION], labels.get(WORKER, ""))
+    return subject.kind != "container" or subject.name.startswith(stem)
 
 
 def load_of(labels: Mapping[str, str]) -> Load:

@@ -11,13 +11,13 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from pytest_clnrm.engine.api import ContainerSpec, ImageFacts, Mount
+from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, ImageFacts, Mount
 from pytest_clnrm.engine.ready import wait_ready
 from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL, WAITING, effective_command
 from pytest_clnrm.errors import ContainerError, NoShellError
 from pytest_clnrm.labels import image_labels, limit_labels
 from pytest_clnrm.proof import why_never
-from pytest_clnrm.scenario.model import Limits, Service
+from pytest_clnrm.scenario.model import Build, Limits, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,36 +106,52 @@ def effective_limits(settings: Settings, service: Service) -> Limits:
     return service.limits.over(defaults)
 
 
-def find_image(runtime: Runtime, service: Service) -> ImageFacts:
+def find_image(runtime: Runtime, service: Service, timeout_s: float) -> ImageFacts:
     """Return the image of *service*, built or pulled where it is missing; ``--clnrm-image-map`` applies.
 
+    :param timeout_s: for a build.
     :raises ImageError: if it cannot be had.
     """
     engine, settings = runtime.engine(), runtime.settings
     if service.build is not None:
-        build = service.build
-        with runtime.board.during("image", f"building {build.context}"):
-            return engine.build_image(
-                build.context,
-                dockerfile=build.dockerfile,
-                target=build.target,
-                args=build.args,
-                labels=image_labels(runtime.folder().ledger_id),
-            )
+        with runtime.board.during("image", f"building {service.build.context}"):
+            return engine.build_image(_build_spec(runtime, service, service.build, timeout_s))
     reference = service.image or settings.default_image
     mapped = (new for pattern, new in settings.image_map if fnmatchcase(reference, pattern))
     with runtime.board.during("image"):
         return engine.ensure_image(next(mapped, reference), settings.pull, partial(runtime.board.at, "image"))
 
 
-def get_image(runtime: Runtime, service: Service, trace: ScenarioTrace) -> ImageFacts:
+def _build_spec(runtime: Runtime, service: Service, build: Build, timeout_s: float) -> BuildSpec:
+    """Return what is built for *service*, under the limits that its container has."""
+    limits = effective_limits(runtime.settings, service)
+    return BuildSpec(
+        context=build.context,
+        dockerfile=build.dockerfile,
+        target=build.target,
+        args=build.args,
+        network=build.network,
+        memory_bytes=limits.memory_bytes or 0,
+        cpus=limits.cpus or 0.0,
+        pids=limits.pids or 0,
+        timeout_s=timeout_s,
+        max_context_bytes=runtime.settings.max_context_bytes,
+        labels=image_labels(runtime.folder().ledger_id),
+        buildkit=runtime.settings.builder == "buildkit",
+    )
+
+
+def get_image(
+    runtime: Runtime, service: Service, trace: ScenarioTrace, timeout_s: float | None = None
+) -> ImageFacts:
     """Return the image of *service* as :func:`find_image` does, within a span of its own.
 
+    :param timeout_s: for a build, the scenario's own; None is ``--clnrm-timeout``.
     :raises ImageError: if it cannot be had.
     """
     asked = "" if service.build else service.image or runtime.settings.default_image
     with trace.span("clnrm.image.pull", {"container.image.name": asked or None}) as span:
-        image = find_image(runtime, service)
+        image = find_image(runtime, service, runtime.settings.timeout_s if timeout_s is None else timeout_s)
         # Where the image is mapped, or built, it is not the one that the file names.
         span.set("container.image.name", image.reference)
     return image

@@ -256,6 +256,21 @@ SETTINGS: tuple[Setting, ...] = (
         default="false",
     ),
     Setting(
+        name="builder",
+        field="builder",
+        parse=values.choice("a builder", "engine", "buildkit"),
+        help="What builds images: engine (the engine's own builder, under the service's limits) or buildkit "
+        "(by the command docker buildx, which limits neither memory, CPUs nor processes)",
+        default="engine",
+    ),
+    Setting(
+        name="max_context",
+        field="max_context_bytes",
+        parse=values.size,
+        help="The largest context of a build, as it is sent to the engine: 512 means MB, 1g works too",
+        default="1g",
+    ),
+    Setting(
         name="allow_mounts",
         field="allow_mounts",
         parse=values.path,

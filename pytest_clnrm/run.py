@@ -104,7 +104,9 @@ class ScenarioRun:
         if self.slot_wait_s:
             self._trace.add("clnrm.slot.wait", self.slot_wait_s, self.slot_attributes)
         for service in self.scenario.services:
-            self._images[service.name] = get_image(self.runtime, service, self._trace)
+            self._images[service.name] = get_image(
+                self.runtime, service, self._trace, self.scenario.timeout_s
+            )
         self._check_mounts()
 
     def _check_mounts(self) -> None:

@@ -315,8 +315,10 @@ class Runtime:
 
     def next_name(self) -> str:
         """Return a name stem for the containers of one more scenario."""
+        from pytest_clnrm.labels import name_stem
+
         self._scenarios += 1
-        return f"clnrm-{self.session_id}-{self.worker}-{self._scenarios}"
+        return f"{name_stem(self.session_id, self.worker)}{self._scenarios}"
 
     def labels(self, scenario: str, lease: str = "") -> dict[str, str]:
         """Return the labels of what is created for *scenario* (a node id).
@@ -341,12 +343,14 @@ class Runtime:
         A process runs one scenario at a time, so one network serves them all in turn; creating and
         removing one each time would take longer than most steps.
         """
+        from pytest_clnrm.labels import name_stem
+
         engine, labelled = self.engine(), self.labels("")
         with self._lock:
             if self._network is not None:
                 return self._network
             self._networks_used += 1
-            name = f"clnrm-{self.session_id}-{self.worker}-n{self._networks_used}"
+            name = f"{name_stem(self.session_id, self.worker)}n{self._networks_used}"
             self._network = engine.create_network(name, internal=True, labels=labelled)
             self._gateway = engine.gateway(self._network)
         if self._gateway:

@@ -63,6 +63,8 @@ class Settings(NamedTuple):
     :param pool: whether containers that are proven to be unchanged serve further scenarios.
     :param pool_size: how many scenarios' containers each process keeps for that.
     :param ledger_dir: absolute; None for the user's runtime folder.
+    :param builder: what builds images.
+    :param max_context_bytes: of a build, as it is sent.
     :param slow_after_s: when a log is told of what waits or runs, where workers are shown.
     :param origins: field -> what set it (``--clnrm-memory``, ``pytest.ini:3: clnrm_memory``); a field
         that is not named has its default.
@@ -101,6 +103,8 @@ class Settings(NamedTuple):
     ledger_dir: Path | None = None
     show_workers: bool = False
     slow_after_s: float = 30.0
+    builder: Literal["engine", "buildkit"] = "engine"
+    max_context_bytes: int = 1024**3
     origins: Mapping[str, str] = _NOTHING
 
     def origin(self, name: str) -> str:

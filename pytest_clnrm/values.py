@@ -32,6 +32,7 @@ __all__ = [
     "path",
     "positive_duration",
     "priority",
+    "size",
     "switch",
     "text",
     "worker_range",
@@ -59,6 +60,14 @@ def container_memory(value: object) -> int:
     if size < MIN_MEMORY_BYTES:
         raise ValueError(f"{value!r} is too little for a container: at least 6m")
     return size
+
+
+def size(value: object) -> int:
+    """Return bytes, at least 1."""
+    number = parse_size_bytes(value)
+    if number < 1:
+        raise ValueError(f"{value!r} is too little: more than 0")
+    return number
 
 
 def cpus(value: object) -> float:

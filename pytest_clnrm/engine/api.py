@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 __all__ = [
+    "BuildSpec",
     "ContainerSpec",
     "ContainerState",
     "Engine",
@@ -69,6 +70,36 @@ class ImageFacts:
     entrypoint: tuple[str, ...] = ()
     has_healthcheck: bool = False
     volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSpec:
+    """An image to be built.
+
+    :param context: absolute path of a folder, without a link on the way.
+    :param dockerfile: below the context; None for its ``Dockerfile``.
+    :param target: the stage to be built; None for the last.
+    :param args: build arguments.
+    :param network: what its commands reach.
+    :param memory_bytes: limit of each of its commands, as are ``cpus`` and ``pids``.
+    :param timeout_s: for the whole build, the reading of its context included.
+    :param max_context_bytes: of the context as it is sent.
+    :param labels: put on it. What differs from run to run would make another image each time.
+    :param buildkit: True to build with Docker's command, whose BuildKit limits only network and time.
+    """
+
+    context: str
+    dockerfile: str | None = None
+    target: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    network: Literal["none", "bridge"] = "none"
+    memory_bytes: int
+    cpus: float
+    pids: int
+    timeout_s: float
+    max_context_bytes: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    buildkit: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,18 +243,8 @@ class Engine(Protocol):
         :raises ImageError: with the engine's reason in words a user can act on.
         """
 
-    def build_image(
-        self,
-        context: str,
-        *,
-        dockerfile: str | None,
-        target: str | None,
-        args: Mapping[str, str],
-        labels: Mapping[str, str] | None = None,
-    ) -> ImageFacts:
-        """Return the image built from the folder *context*.
-
-        :param labels: put on it. What differs from run to run would make another image each time.
+    def build_image(self, spec: BuildSpec) -> ImageFacts:
+        """Return the image, built.
 
         :raises ImageError: with the end of the build's output.
         """

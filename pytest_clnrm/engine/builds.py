@@ -1,75 +1,215 @@
-"""Building an image from a folder."""
+"""Building an image from a folder, under limits.
+
+The engine's own builder is asked, as it holds to a limit of memory and CPUs; BuildKit, whose command is used
+only where the project's configuration says so, limits neither.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
+import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import docker.errors
+from docker.types.daemon import CancellableStream
 
+from pytest_clnrm.engine.context import DOCKERFILE, write_context
+from pytest_clnrm.engine.fetching import fetched_by_engine
 from pytest_clnrm.engine.problems import CREDENTIAL_PROBLEMS, plain_errors
 from pytest_clnrm.errors import ImageError
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["BuildRequest", "build_by_api", "build_by_command", "command_with_buildkit"]
+    from pytest_clnrm.engine.api import BuildSpec, EngineFacts
+
+__all__ = ["build_by_api", "build_by_command", "command_with_buildkit", "tag_of"]
 
 # What is shown of a build that failed.
 _END_LINES = 30
+_CPU_PERIOD_US = 100_000
+_RUNNING_IN = re.compile(r" ---> Running in ([0-9a-f]{12})\n?")
+_NEEDS_BUILDKIT = re.compile(r"BuildKit|unknown flag: ", re.IGNORECASE)
 
 
-class BuildRequest:
-    """What is to be built.
+def tag_of(spec: BuildSpec) -> str:
+    """Return the name that the image gets: the same for the same request, so a new build replaces it."""
+    about = [spec.context, spec.dockerfile, spec.target, sorted(spec.args.items()), spec.network]
+    return f"clnrm-build/{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}:latest"
 
-    :param context: absolute path of a folder.
-    :param dockerfile: below the context; None for its ``Dockerfile``.
-    :param target: the stage to be built; None for the last.
-    :param args: build arguments.
-    :param labels: put on the image; others make another image.
+
+# By the engine's own builder.
+
+
+def build_by_api(client: APIClient, spec: BuildSpec, tag: str, *, watched: bool) -> None:
+    """Build with the engine's own builder.
+
+    :param watched: True where the containers of its commands are seen on the engine, and can be limited.
+    :raises ImageError: with the end of the build's output.
     """
+    deadline_s = time.monotonic() + spec.timeout_s
+    with (
+        _archive(spec, deadline_s) as archive,
+        plain_errors(f"build the image of {spec.context}", ImageError),
+    ):
+        _Build(client, spec, tag, watched=watched).run(archive, deadline_s)
 
-    def __init__(
-        self,
-        context: str,
-        *,
-        dockerfile: str | None,
-        target: str | None,
-        args: Mapping[str, str],
-        labels: Mapping[str, str] | None = None,
-    ) -> None:
-        self.context = context
-        self.dockerfile = dockerfile
-        self.target = target
-        self.args = dict(args)
-        self.labels = dict(labels or {})
 
-    @property
-    def tag(self) -> str:
-        """Return the name that the image gets: the same for the same request, so a new build replaces it."""
-        text = json.dumps([self.context, self.dockerfile, self.target, sorted(self.args.items())])
-        return f"clnrm-build/{hashlib.sha256(text.encode()).hexdigest()[:16]}:latest"
+class _Build:
+    """One build by the engine's own builder."""
 
-    def check(self) -> None:
-        """Refuse what cannot be built.
+    def __init__(self, client: APIClient, spec: BuildSpec, tag: str, *, watched: bool) -> None:
+        self._client = client
+        self._spec = spec
+        self._tag = tag
+        # In the list of hosts of each of its containers, by which they are known: nothing that the build
+        # prints, or that an image says, can make another one look like them.
+        self._own_host = f"clnrm-build-{secrets.token_hex(8)}:127.0.0.1" if watched else ""
+        self._lines: deque[str] = deque(maxlen=_END_LINES)
 
-        :raises ImageError: if the folder or its Dockerfile is not there.
+    def run(self, archive: IO[bytes], deadline_s: float) -> None:
+        """Build; at the deadline, and if anything goes wrong, the engine is told to stop.
+
+        :raises ImageError: if it fails.
         """
-        file = Path(self.context, self.dockerfile or "Dockerfile")
-        if not Path(self.context).is_dir():
-            raise ImageError(f"cannot build an image: there is no folder {self.context}")
-        if not file.is_file():
-            raise ImageError(f"cannot build the image of {self.context}: there is no file {file}")
+        over = threading.Event()
+        try:
+            with closing(self._begin(archive)) as response:
+
+                def stop() -> None:
+                    over.set()
+                    # The engine ends a build, with its containers, when nobody listens any more. Over SSH
+                    # nothing interrupts who listens: the answer's own timeout does.
+                    with suppress(docker.errors.DockerException):
+                        CancellableStream(iter(()), response).close()
+
+                timer = threading.Timer(max(deadline_s - time.monotonic(), 0), stop)
+                timer.daemon = True
+                timer.start()
+                try:
+                    for line in response.iter_lines():
+                        self._event(json.loads(line))
+                finally:
+                    timer.cancel()
+        except ImageError:
+            raise
+        except Exception as error:
+            if over.is_set() or time.monotonic() >= deadline_s:
+                raise _too_long(self._spec, self._lines) from error
+            raise
+
+    def _begin(self, archive: IO[bytes]) -> Any:
+        client, spec = self._client, self._spec
+        parameters: dict[str, Any] = {
+            "t": self._tag,
+            "dockerfile": spec.dockerfile or DOCKERFILE,
+            "rm": True,
+            "forcerm": True,
+            "networkmode": spec.network,
+            "buildargs": json.dumps(self._arguments()),
+            "labels": json.dumps(dict(spec.labels)),
+            **_limits(spec),
+        }
+        if spec.target is not None:
+            parameters["target"] = spec.target
+        if self._own_host:
+            parameters["extrahosts"] = self._own_host
+        # docker-py's own call knows no limit of CPUs.
+        response = client.post(
+            f"{client.base_url}/v{client.api_version}/build",
+            data=archive,
+            params=parameters,
+            headers={"Content-Type": "application/x-tar", **_credentials(client)},
+            stream=True,
+            timeout=(client.timeout, spec.timeout_s),
+        )
+        try:
+            client._raise_for_status(response)  # type: ignore[attr-defined]  # noqa: SLF001
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def _arguments(self) -> dict[str, str]:
+        """Return the build arguments, with the user's proxies for commands that can reach one."""
+        reachable = self._spec.network != "none"
+        proxies = self._client._proxy_configs.get_environment() if reachable else {}  # type: ignore[attr-defined]  # noqa: SLF001
+        return {**proxies, **self._spec.args}
+
+    def _event(self, event: dict[str, Any]) -> None:
+        text = str(event.get("stream") or event.get("error") or "")
+        self._lines.extend(text.splitlines())
+        if "error" in event:
+            raise _failure(self._spec, self._lines)
+        if fetched := fetched_by_engine(text):
+            raise ImageError(
+                f"cannot build the image of {self._spec.context}: {fetched} would make the engine fetch it, "
+                "from where the engine is: COPY it from the context, or fetch it in a RUN of a build with "
+                'network = "bridge"; a path that begins with a variable is written ./$NAME'
+            )
+        running = _RUNNING_IN.fullmatch(text)
+        if running and self._own_host:
+            limit_processes(self._client, running[1], self._spec.pids, self._own_host)
+
+
+def _limits(spec: BuildSpec) -> dict[str, int]:
+    """Return the parameters of a build by which the engine limits each of its commands."""
+    return {
+        "memory": spec.memory_bytes,
+        # The sum of memory and swap: equal means no swap.
+        "memswap": spec.memory_bytes,
+        "cpuperiod": _CPU_PERIOD_US,
+        "cpuquota": max(round(spec.cpus * _CPU_PERIOD_US), 1000),
+    }
+
+
+def limit_processes(client: APIClient, container: str, pids: int, own_host: str) -> None:
+    """Limit the processes of a container of a build, which the build itself cannot.
+
+    The engine tells of a container after it has been created, and before it is started.
+
+    :param own_host: what the container has in its list of hosts if it is of the build.
+    """
+    try:
+        hosts = client.inspect_container(container)["HostConfig"].get("ExtraHosts") or ()
+        if own_host not in hosts:
+            # A command of the build has printed what the engine would.
+            return
+        url = f"{client.base_url}/v{client.api_version}/containers/{container}/update"
+        answer = client.post(url, json={"PidsLimit": pids}, timeout=client.timeout)
+        with suppress(docker.errors.NotFound):
+            if answer.status_code >= 400 and client.inspect_container(container)["State"]["Running"]:  # noqa: PLR2004
+                client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
+    except docker.errors.NotFound:
+        # It has ended.
+        return
+
+
+def _credentials(client: APIClient) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    try:
+        client._set_auth_headers(headers)  # type: ignore[attr-defined]  # noqa: SLF001
+    except CREDENTIAL_PROBLEMS:
+        # docker-py asks each credential helper there is; one that is broken must not stop the build of an
+        # image that needs no credentials.
+        return {}
+    return headers
+
+
+# By Docker's command.
 
 
 @lru_cache(maxsize=1)
@@ -82,86 +222,86 @@ def command_with_buildkit() -> str:
     return command if asked.returncode == 0 else ""
 
 
-def build_by_command(request: BuildRequest, *, command: str, url: str) -> None:
+def build_by_command(spec: BuildSpec, tag: str, facts: EngineFacts) -> None:
     """Build with Docker's own command, whose BuildKit the API of the client library lacks.
 
-    :param url: the engine's address.
+    Network and time are limited; memory, CPUs and processes are not.
+
     :raises ImageError: with the end of the build's output.
     """
-    argv = [command, "build", "--progress=plain", "--load", "--tag", request.tag]
-    if request.dockerfile is not None:
-        argv += ["--file", str(Path(request.context, request.dockerfile))]
-    if request.target is not None:
-        argv += ["--target", request.target]
-    for name, value in request.args.items():
+    command = command_with_buildkit() if facts.kind == "docker" and not facts.remote else ""
+    if not command:
+        raise ImageError(
+            f"cannot build the image of {spec.context}: clnrm_builder = buildkit needs Docker on this host, "
+            "and the command docker with its plugin buildx; clnrm_builder = engine needs neither"
+        )
+    argv = [command, "build", "--progress=plain", "--load", "--tag", tag]
+    argv += ["--network", "none" if spec.network == "none" else "default"]
+    argv += ["--file", spec.dockerfile or DOCKERFILE]
+    if spec.target is not None:
+        argv += ["--target", spec.target]
+    for name, value in spec.args.items():
         argv += ["--build-arg", f"{name}={value}"]
-    for name, value in request.labels.items():
+    for name, value in spec.labels.items():
         argv += ["--label", f"{name}={value}"]
     env = {name: value for name, value in os.environ.items() if name != "DOCKER_CONTEXT"}
-    with tempfile.TemporaryFile() as output:
-        done = subprocess.run(
-            [*argv, request.context],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**env, "DOCKER_HOST": url, "DOCKER_BUILDKIT": "1"},
-            check=False,
-        )
-        if done.returncode == 0:
+    env |= {"DOCKER_HOST": facts.url, "DOCKER_BUILDKIT": "1"}
+    deadline_s = time.monotonic() + spec.timeout_s
+    with tempfile.TemporaryFile() as output, _archive(spec, deadline_s) as archive:
+        code = _run([*argv, "-"], env, archive, output, deadline_s)
+        if code == 0:
             return
         output.seek(0)
         lines = deque((line.decode("utf-8", "replace").rstrip() for line in output), _END_LINES)
-    raise _failure(request, lines)
+    raise _too_long(spec, lines) if code is None else _failure(spec, lines)
 
 
-def build_by_api(client: APIClient, request: BuildRequest) -> None:
-    """Build with the engine's own builder.
+def _run(
+    argv: list[str], env: dict[str, str], stdin: IO[bytes], output: IO[bytes], deadline_s: float
+) -> int | None:
+    """Return the exit code of a command, None if it was ended at the deadline."""
+    process = subprocess.Popen(
+        argv, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, env=env, start_new_session=True
+    )
+    try:
+        return process.wait(max(deadline_s - time.monotonic(), 0))
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        # The command has its plugin do the work.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
-    :raises ImageError: with the end of the build's output.
-    """
-    with plain_errors(f"build the image of {request.context}", ImageError):
-        try:
-            _follow(client, request)
-        except docker.errors.APIError:
-            raise
-        except CREDENTIAL_PROBLEMS:
-            # docker-py asks each credential helper there is before a build; one that is broken must not stop
-            # the build of an image that needs no credentials.
-            with _no_credentials(client):
-                _follow(client, request)
+
+# Both.
 
 
 @contextmanager
-def _no_credentials(client: APIClient) -> Iterator[None]:
-    with tempfile.NamedTemporaryFile("w", prefix="clnrm-", suffix=".json") as settings:
-        # Not empty: then docker-py would read the user's settings again.
-        settings.write('{"auths": {"registry.invalid": {}}}')
-        settings.flush()
-        client.reload_config(settings.name)
-    try:
-        yield
-    finally:
-        client.reload_config()
+def _archive(spec: BuildSpec, deadline_s: float) -> Iterator[IO[bytes]]:
+    archive = write_context(
+        spec.context, dockerfile=spec.dockerfile, max_bytes=spec.max_context_bytes, deadline_s=deadline_s
+    )
+    with archive:
+        yield archive
 
 
-def _follow(client: APIClient, request: BuildRequest) -> None:
-    lines: deque[str] = deque(maxlen=_END_LINES)
-    for event in client.build(
-        path=request.context,
-        dockerfile=request.dockerfile,
-        tag=request.tag,
-        buildargs=request.args,
-        target=request.target,
-        labels=request.labels,
-        rm=True,
-        forcerm=True,
-        decode=True,
-    ):
-        lines.extend(str(event.get("stream") or event.get("error") or "").splitlines())
-        if "error" in event:
-            raise _failure(request, lines)
+def _failure(spec: BuildSpec, lines: deque[str]) -> ImageError:
+    text = f"cannot build the image of {spec.context}; the end of its output:\n{_indented(lines)}"
+    if any(map(_NEEDS_BUILDKIT.search, lines)):
+        text += (
+            "\nIt may need BuildKit: clnrm_builder = buildkit builds with it, without limits of memory, CPUs "
+            "and processes."
+        )
+    return ImageError(text)
 
 
-def _failure(request: BuildRequest, lines: Sequence[str] | deque[str]) -> ImageError:
-    end = "\n".join(f"    {line}" for line in lines if line.strip())
-    return ImageError(f"cannot build the image of {request.context}; the end of its output:\n{end}")
+def _too_long(spec: BuildSpec, lines: deque[str]) -> ImageError:
+    return ImageError(
+        f"cannot build the image of {spec.context}: it took longer than {spec.timeout_s:g} s and was "
+        f"stopped; the end of its output:\n{_indented(lines)}"
+    )
+
+
+def _indented(lines: deque[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines if line.strip())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from docker.utils.config import load_general_config
 
 from pytest_clnrm.engine.api import (
+    BuildSpec,
     ContainerSpec,
     ContainerState,
     EngineFacts,
@@ -19,7 +20,7 @@ from pytest_clnrm.engine.api import (
     ImageFacts,
     OwnedObject,
 )
-from pytest_clnrm.engine.builds import BuildRequest, build_by_api, build_by_command, command_with_buildkit
+from pytest_clnrm.engine.builds import build_by_api, build_by_command, tag_of
 from pytest_clnrm.engine.cgroups import peak_memory_bytes
 from pytest_clnrm.engine.container_config import create_arguments
 from pytest_clnrm.engine.containers import (
@@ -100,34 +101,24 @@ class DockerEngine:
         """
         return self._images.ensure(reference, pull, progress)
 
-    def build_image(
-        self,
-        context: str,
-        *,
-        dockerfile: str | None,
-        target: str | None,
-        args: Mapping[str, str],
-        labels: Mapping[str, str] | None = None,
-    ) -> ImageFacts:
-        """Return the image built from the folder *context*: by BuildKit where the ``docker`` command has it.
+    def build_image(self, spec: BuildSpec) -> ImageFacts:
+        """Return the image, built.
 
         Processes that ask for the same at the same time build one after the other: the later ones find the
         layers.
 
         :raises ImageError: with the end of the build's output.
         """
-        request = BuildRequest(context, dockerfile=dockerfile, target=target, args=args, labels=labels)
-        request.check()
-        command = "" if self._facts.remote or self._facts.kind != "docker" else command_with_buildkit()
-        with self._locks(lock_name("build", request.tag)):
-            if command:
-                build_by_command(request, command=command, url=self._facts.url)
+        tag = tag_of(spec)
+        with self._locks(lock_name("build", tag)):
+            if spec.buildkit:
+                build_by_command(spec, tag, self._facts)
             else:
-                build_by_api(self._client, request)
-            image = self._images.look(request.tag)
+                build_by_api(self._client, spec, tag, watched=self._facts.kind == "docker")
+            image = self._images.look(tag)
         if image is None:
             raise ImageError(
-                f"cannot build the image of {context}: it is not on the engine although it was built"
+                f"cannot build the image of {spec.context}: it is not on the engine although it was built"
             )
         return image
 

@@ -172,6 +172,7 @@ class Builder:
             dockerfile=doc.build.dockerfile,
             target=doc.build.target,
             args=_env(doc.build.args),
+            network=doc.build.network,
             at=at,
         )
 

@@ -120,6 +120,7 @@ class BuildDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dockerfile: Text | None = None
     target: Text | None = None
     args: Env = {}
+    network: Annotated[Literal["none", "bridge"], Meta(description="Of the build's commands.")] = "none"
 
 
 class VolumeDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

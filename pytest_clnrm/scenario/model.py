@@ -61,12 +61,14 @@ class Build:
 
     :param context: the folder, absolute.
     :param dockerfile: path below the context; None means the engine's default.
+    :param network: what the commands of the build reach.
     """
 
     context: str
     dockerfile: str | None = None
     target: str | None = None
     args: Mapping[str, str] = field(default_factory=dict)
+    network: Literal["none", "bridge"] = "none"
     at: KeyPath = ()
 
 

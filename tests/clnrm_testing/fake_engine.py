@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.engine.api import (
+    BuildSpec,
     ContainerSpec,
     ContainerState,
     EngineFacts,
@@ -83,16 +84,8 @@ class FakeEngine:
         command = ("serve",) if reference.startswith("service") else ("sh",)
         return ImageFacts(id=reference, reference=reference, command=command)
 
-    def build_image(
-        self,
-        context: str,
-        *,
-        dockerfile: str | None,
-        target: str | None,
-        args: Mapping[str, str],
-        labels: Mapping[str, str] | None = None,
-    ) -> ImageFacts:
-        self._note("build", context=context, labels=dict(labels or {}))
+    def build_image(self, spec: BuildSpec) -> ImageFacts:
+        self._note("build", context=spec.context, labels=dict(spec.labels))
         return ImageFacts(id="built", reference="built", command=("sh",))
 
     def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 import pytest
+from clnrm_testing.builds import build_of
 from clnrm_testing.registry import Registry, serve_registry
 
 from pytest_clnrm.errors import ImageError
@@ -202,10 +203,10 @@ def test_an_image_is_built_from_a_folder(
         _dot_dockerignore="left_out\n",
     )
     options: dict[str, Any] = {"dockerfile": "own", "target": "first", "args": {"WORD": "yes"}}
-    image = engine.build_image(context, **options)
+    image = engine.build_image(build_of(context, **options))
     assert image.command == ("cat", "/word")
     assert image.reference.startswith("clnrm-build/")
-    assert engine.build_image(context, **options) == image
+    assert engine.build_image(build_of(context, **options)) == image
     box = start(image=image.id)
     assert box.shell("cat /word; ls /here").stdout == b"yes\nDockerfile\nown\n"
     engine.remove([box.id])
@@ -216,10 +217,9 @@ def test_builds_of_the_same_folder_wait_for_each_other(
 ) -> None:
     """One lock for one request; a different request has another."""
     context = folder("FROM scratch\nADD Dockerfile /\n")
-    plain: dict[str, Any] = {"dockerfile": None, "target": None, "args": {}}
     found: list[str] = []
     threads = [
-        threading.Thread(target=lambda: found.append(engine.build_image(context, **plain).id))
+        threading.Thread(target=lambda: found.append(engine.build_image(build_of(context)).id))
         for _ in range(3)
     ]
     for each in threads:
@@ -227,7 +227,7 @@ def test_builds_of_the_same_folder_wait_for_each_other(
     for each in threads:
         each.join()
     assert len(set(found)) == 1
-    engine.build_image(context, dockerfile=None, target=None, args={"A": "b"})
+    engine.build_image(build_of(context, args={"A": "b"}))
     assert len(set(locks.taken)) == 2
 
 
@@ -237,7 +237,7 @@ def test_a_failed_build_shows_the_end_of_its_output(engine: DockerEngine, folder
     with pytest.raises(
         ImageError, match=r"(?s)^cannot build the image of .*/context; the end.*because of this.*7"
     ):
-        engine.build_image(context, dockerfile=None, target=None, args={})
+        engine.build_image(build_of(context))
 
 
 def test_a_dockerfile_that_is_no_dockerfile(engine: DockerEngine, folder: Folder) -> None:
@@ -246,7 +246,7 @@ def test_a_dockerfile_that_is_no_dockerfile(engine: DockerEngine, folder: Folder
         ImageError,
         match=r"(?s)^cannot build the image of .*(unknown instruction: NONSENSE|no FROM statement found)",
     ):
-        engine.build_image(folder("NONSENSE\n"), dockerfile=None, target=None, args={})
+        engine.build_image(build_of(folder("NONSENSE\n")))
 
 
 # docker-py leaves the file of a context that it could not send to the garbage collector.
@@ -256,5 +256,5 @@ def test_a_broken_credential_helper_does_not_block_a_build(
 ) -> None:
     """An image from nothing needs no credentials."""
     context = folder("FROM scratch\nADD Dockerfile /\n")
-    assert broken_helper.build_image(context, dockerfile=None, target=None, args={}).id
+    assert broken_helper.build_image(build_of(context)).id
     gc.collect()

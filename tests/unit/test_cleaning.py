@@ -41,7 +41,9 @@ class MemoryEngine:
     def add(self, kind: Any, name: str, *, ended: bool = False, **labels: str) -> None:
         """Create something."""
         full = {f"pytest-clnrm.{key}": value for key, value in labels.items()}
-        self.objects.append(OwnedObject(kind=kind, id=name, name=name, labels=full, ended=ended))
+        shown = f"clnrm-{labels.get('session', 's')}-{labels.get('worker', 'w')}-{name}"
+        full = {SESSION: "s", WORKER: "w", **full}
+        self.objects.append(OwnedObject(kind=kind, id=name, name=shown, labels=full, ended=ended))
 
     def list_owned(self, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]:
         """Return what has these labels."""

@@ -20,7 +20,7 @@ from pytest_clnrm.admission.folder import Folder, open_folder
 from pytest_clnrm.engine import connect, embedded
 from pytest_clnrm.engine.api import OwnedObject
 from pytest_clnrm.errors import EngineUnavailableError
-from pytest_clnrm.labels import LEDGER, SESSION
+from pytest_clnrm.labels import LEDGER, OWNER, SESSION, WORKER
 from pytest_clnrm.processes import Process
 from pytest_clnrm.runs import RunRecord
 
@@ -34,8 +34,8 @@ class OneContainer:
         self.facts = SimpleNamespace(identity="i", url="u")
         self.looks = looks
         self.closed = False
-        labels = {LEDGER: ledger, SESSION: "s"}
-        self.container = OwnedObject(kind="container", id="c", name="c", labels=labels)
+        labels = {LEDGER: ledger, SESSION: "s", OWNER: "o", WORKER: "w"}
+        self.container = OwnedObject(kind="container", id="c", name="clnrm-s-w-c", labels=labels)
         self.removed = False
 
     def list_owned(self, labels: object) -> Sequence[OwnedObject]:

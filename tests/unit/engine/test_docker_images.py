@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import docker.errors
 import pytest
 
-from pytest_clnrm.engine import builds
-from pytest_clnrm.engine.builds import BuildRequest, build_by_api, build_by_command, command_with_buildkit
 from pytest_clnrm.engine.containers import remove_container
 from pytest_clnrm.engine.images import Images, lock_name, read_image
 from pytest_clnrm.engine.logs import LineSearch
@@ -100,143 +96,6 @@ def test_names_of_locks_are_names_of_files() -> None:
     """Whatever stands in a reference; different ones for different subjects."""
     assert lock_name("pull", "a/b:c@d").replace("-", "").isalnum()
     assert len({lock_name("pull", "a"), lock_name("pull", "b"), lock_name("build", "a")}) == 3
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Path:
-    """Return a folder with a Dockerfile."""
-    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    return tmp_path
-
-
-def request_for(context: Path, **options: Any) -> BuildRequest:
-    """Return a request with *options*."""
-    return BuildRequest(str(context), **{"dockerfile": None, "target": None, "args": {}, **options})
-
-
-def test_what_cannot_be_built_is_refused_at_once(context: Path) -> None:
-    """The message names what is missing."""
-    request_for(context).check()
-    with pytest.raises(ImageError, match=r"^cannot build an image: there is no folder .*/nosuch$"):
-        request_for(context / "nosuch").check()
-    with pytest.raises(ImageError, match=r"there is no file .*/other$"):
-        request_for(context, dockerfile="other").check()
-
-
-def test_the_same_request_has_the_same_tag(context: Path) -> None:
-    """And any other another one."""
-    tags = [
-        request_for(context).tag,
-        request_for(context, args={"a": "b"}).tag,
-        request_for(context, target="t").tag,
-        request_for(context, dockerfile="d").tag,
-        request_for(context / "x").tag,
-    ]
-    assert len(set(tags)) == 5
-    assert (
-        request_for(context, args={"a": "1", "b": "2"}).tag
-        == request_for(context, args={"b": "2", "a": "1"}).tag
-    )
-
-
-@pytest.fixture
-def docker_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return a ``docker`` that notes how it is called; a file ``fail`` beside it makes it fail."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    command = folder / "docker"
-    command.write_text(
-        "#!/usr/bin/env python3\nimport json, os, sys\nfrom pathlib import Path\n"
-        "here = Path(__file__).parent\n"
-        "names = ('DOCKER_HOST', 'DOCKER_CONTEXT', 'DOCKER_BUILDKIT')\n"
-        "call = [sys.argv[1:], {each: os.environ.get(each) for each in names}]\n"
-        "(here / 'call.json').write_text(json.dumps(call))\n"
-        "for number in range(100): print('line', number)\n"
-        "sys.exit((here / 'fail').exists())\n"
-    )
-    command.chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder), prepend=":")
-    monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
-    command_with_buildkit.cache_clear()
-    yield command
-    command_with_buildkit.cache_clear()
-
-
-def test_a_build_by_the_command_goes_to_our_engine(docker_command: Path, context: Path) -> None:
-    """Whatever context the user has chosen for the command itself."""
-    request = request_for(context, dockerfile="Dockerfile", target="t", args={"A": "b c"}, labels={"l": "v"})
-    build_by_command(request, command=str(docker_command), url="unix:///our.sock")
-    argv, env = json.loads((docker_command.parent / "call.json").read_text())
-    assert argv == [
-        *("build", "--progress=plain", "--load", "--tag", request.tag, "--file", f"{context}/Dockerfile"),
-        *("--target", "t", "--build-arg", "A=b c", "--label", "l=v", str(context)),
-    ]
-    assert env == {"DOCKER_HOST": "unix:///our.sock", "DOCKER_CONTEXT": None, "DOCKER_BUILDKIT": "1"}
-    build_by_command(request_for(context), command=str(docker_command), url="u")
-    argv, _ = json.loads((docker_command.parent / "call.json").read_text())
-    assert argv[3:] == ["--tag", request_for(context).tag, str(context)]
-
-
-def test_a_build_by_the_command_that_fails(docker_command: Path, context: Path) -> None:
-    """The end of its output, not all of it."""
-    (docker_command.parent / "fail").touch()
-    with pytest.raises(ImageError, match=r"(?s)the end of its output:\n    line 70\n.*line 99$"):
-        build_by_command(request_for(context), command=str(docker_command), url="u")
-
-
-def test_the_command_is_used_where_it_has_buildkit(
-    docker_command: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Asked once."""
-    assert command_with_buildkit() == str(docker_command)
-    (docker_command.parent / "fail").touch()
-    assert command_with_buildkit() == str(docker_command)
-    command_with_buildkit.cache_clear()
-    assert command_with_buildkit() == ""
-    command_with_buildkit.cache_clear()
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert command_with_buildkit() == ""
-
-
-class Builder:
-    """Answers builds; credentials are broken until the settings are replaced."""
-
-    def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers)
-        self.settings: list[Any] = []
-
-    def build(self, **_: Any) -> Iterator[dict[str, Any]]:
-        """Give the next answer."""
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return iter(answer)
-
-    def reload_config(self, path: str | None = None) -> None:
-        """Remember what the settings were."""
-        self.settings.append(path and json.loads(Path(path).read_text()))
-
-
-def build(client: Builder, context: Path) -> None:
-    """Build *context* with *client*."""
-    build_by_api(client, request_for(context))  # type: ignore[arg-type]
-
-
-def test_a_build_by_the_api(context: Path) -> None:
-    """An error of the engine ends it, with what was said before."""
-    build(Builder([{"stream": "Step 1\n"}, {"aux": {"ID": "i"}}]), context)
-    with pytest.raises(ImageError, match=r"its output:\n    Step 1\n    it broke$"):
-        build(Builder([{"stream": "Step 1\n"}, {"error": "it broke"}, {"stream": "never"}]), context)
-    with pytest.raises(ImageError, match=r"^cannot build the image of .*: refused$"):
-        build(Builder(docker.errors.APIError("x", explanation="refused")), context)
-
-
-def test_a_build_without_credentials(context: Path) -> None:
-    """The user's settings are back afterwards."""
-    client = Builder(docker.errors.DockerException("helper"), [{"stream": "ok"}])
-    build(client, context)
-    assert client.settings == [{"auths": {"registry.invalid": {}}}, None]
-    assert builds.build_by_api is build_by_api
 
 
 class Networks:
