@@ -74,6 +74,7 @@ class Inbox:
         self._last_s = time.monotonic()
         self._closed = False
         self._losses: dict[tuple[Lost, str], int] = {}
+        self._mended = 0
         self._late = 0
         self._redact = redact
         self._held: list[tuple[dict[str, Any], list[Placed]]] | None = [] if held else None
@@ -94,6 +95,9 @@ class Inbox:
         with self._changed:
             found = [self._store.problem] if self._store.problem else []
             found += map(str, self._lost())
+            if self._mended:
+                texts = "1 text in spans was" if self._mended == 1 else f"{self._mended} texts in spans were"
+                found.append(f"{texts} no valid UTF-8: U+FFFD stands for what was wrong")
             if self._late:
                 found.append(f"{self._late} requests came after the scenario's end and were refused")
             return tuple(found)
@@ -143,10 +147,11 @@ class Inbox:
                 self._last_s = time.monotonic()
                 self._changed.notify_all()
 
-    def take(self, request: TraceRequest, size_bytes: int) -> tuple[int, str]:
+    def take(self, request: TraceRequest, size_bytes: int, mended: int = 0) -> tuple[int, str]:
         """Take the spans of a decoded body.
 
         :param size_bytes: of the body, without its compression.
+        :param mended: how many texts in it had something replaced.
         :return: how many spans were rejected, and why.
         :raises DecodeBodyError: if a value is not of the type that it says.
         :raises InboxClosedError: if the scenario ended meanwhile.
@@ -156,6 +161,7 @@ class Inbox:
             if self._closed:
                 self._late += 1
                 raise InboxClosedError
+            self._mended += mended
             rejected, why = accepted.rejected, accepted.why
             # A batch is taken whole or not at all: half of one would look like a program's mistake.
             if len(self._spans) + len(accepted.spans) > self._max_spans:

@@ -1,11 +1,13 @@
 """OTLP's trace messages as typed structs, in the shape of OTLP/JSON (opentelemetry-proto 1.x, trace.proto).
 
-Both encodings are decoded into these and both are encoded from these. A 64-bit integer is an int or its
-decimal digits, an enum is a number or a name: JSON has both. None means that JSON said ``null``: as if it
-were not there.
+Both encodings are decoded into these and both are encoded from these. A number is a number or a text of it,
+an enum is a number, a text of it, or a name: JSON has all of them. None means that JSON said ``null``: as if
+it were not there.
 """
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import msgspec
 
@@ -25,7 +27,9 @@ __all__ = [
     "TraceRequest",
 ]
 
-Int64 = int | str
+Int64 = int | float | str
+"""Whole, whatever its type: JSON does not tell ``1`` from ``1.0``."""
+Uint32 = Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,10}\Z")]
 
 
 class _Message(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -67,7 +71,7 @@ class Status(_Message):
     """How a span ended: code 0 unset, 1 ok, 2 error."""
 
     message: str | None = None
-    code: int | str | None = None
+    code: Int64 | None = None
 
 
 class Event(_Message):
@@ -76,7 +80,7 @@ class Event(_Message):
     time_unix_nano: Int64 | None = None
     name: str | None = None
     attributes: list[KeyValue] | None = None
-    dropped_attributes_count: int | None = None
+    dropped_attributes_count: Uint32 | None = None
 
 
 class Link(_Message):
@@ -86,8 +90,8 @@ class Link(_Message):
     span_id: str | None = None
     trace_state: str | None = None
     attributes: list[KeyValue] | None = None
-    dropped_attributes_count: int | None = None
-    flags: int | None = None
+    dropped_attributes_count: Uint32 | None = None
+    flags: Uint32 | None = None
 
 
 class OtlpSpan(_Message):
@@ -97,17 +101,17 @@ class OtlpSpan(_Message):
     span_id: str | None = None
     trace_state: str | None = None
     parent_span_id: str | None = None
-    flags: int | None = None
+    flags: Uint32 | None = None
     name: str | None = None
-    kind: int | str | None = None
+    kind: Int64 | None = None
     start_time_unix_nano: Int64 | None = None
     end_time_unix_nano: Int64 | None = None
     attributes: list[KeyValue] | None = None
-    dropped_attributes_count: int | None = None
+    dropped_attributes_count: Uint32 | None = None
     events: list[Event] | None = None
-    dropped_events_count: int | None = None
+    dropped_events_count: Uint32 | None = None
     links: list[Link] | None = None
-    dropped_links_count: int | None = None
+    dropped_links_count: Uint32 | None = None
     status: Status | None = None
 
 
@@ -117,7 +121,7 @@ class Scope(_Message):
     name: str | None = None
     version: str | None = None
     attributes: list[KeyValue] | None = None
-    dropped_attributes_count: int | None = None
+    dropped_attributes_count: Uint32 | None = None
 
 
 class ScopeSpans(_Message):
@@ -132,7 +136,7 @@ class Resource(_Message):
     """The program that recorded spans."""
 
     attributes: list[KeyValue] | None = None
-    dropped_attributes_count: int | None = None
+    dropped_attributes_count: Uint32 | None = None
 
 
 class ResourceSpans(_Message):

@@ -19,6 +19,7 @@ from pytest_clnrm.telemetry.otlp import (
     AnyValue,
     ArrayValue,
     Event,
+    Int64,
     KeyValue,
     KeyValueList,
     Link,
@@ -30,13 +31,31 @@ from pytest_clnrm.telemetry.otlp import (
     Status,
     TraceRequest,
 )
-from pytest_clnrm.telemetry.otlp_json import DecodeBodyError
+from pytest_clnrm.telemetry.otlp_json import DecodeBodyError, decode_base64
+from pytest_clnrm.telemetry.repair import UnrepairableError, repair_protobuf
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1 import common_pb2
     from opentelemetry.proto.trace.v1 import trace_pb2
 
-__all__ = ["decode_protobuf", "encode_protobuf", "encode_response"]
+__all__ = ["decode_protobuf", "decode_sent_protobuf", "encode_protobuf", "encode_response"]
+
+
+def decode_sent_protobuf(body: bytes) -> tuple[TraceRequest, int]:
+    """Return the export request that a program's *body* holds, and how many texts in it had to be mended.
+
+    :raises DecodeBodyError: as :func:`decode_protobuf`.
+    """
+    try:
+        return decode_protobuf(body), 0
+    except DecodeBodyError:
+        try:
+            mended, replaced = repair_protobuf(body, ExportTraceServiceRequest.DESCRIPTOR)
+        except UnrepairableError:
+            replaced = 0
+        if not replaced:
+            raise
+        return decode_protobuf(mended), replaced
 
 
 def decode_protobuf(body: bytes) -> TraceRequest:
@@ -172,13 +191,13 @@ def _fill_span(target: trace_pb2.Span, span: OtlpSpan) -> None:
     target.span_id = bytes.fromhex(span.span_id or "")
     target.trace_state = span.trace_state or ""
     target.parent_span_id = bytes.fromhex(span.parent_span_id or "")
-    target.flags = span.flags or 0
+    target.flags = int(span.flags or 0)
     target.name = span.name or ""
     target.kind = _number(span.kind)
     target.start_time_unix_nano = int(span.start_time_unix_nano or 0)
     target.end_time_unix_nano = int(span.end_time_unix_nano or 0)
     _fill_pairs(target.attributes, span.attributes)
-    target.dropped_attributes_count = span.dropped_attributes_count or 0
+    target.dropped_attributes_count = int(span.dropped_attributes_count or 0)
     for event in span.events or ():
         added = target.events.add(time_unix_nano=int(event.time_unix_nano or 0), name=event.name or "")
         _fill_pairs(added.attributes, event.attributes)
@@ -192,7 +211,7 @@ def _fill_span(target: trace_pb2.Span, span: OtlpSpan) -> None:
         target.status.message = span.status.message or ""
 
 
-def _number(value: int | str | None) -> Any:
+def _number(value: Int64 | None) -> Any:
     """Return an enum's number; names are not kept by anything that is encoded here."""
     return int(value or 0)
 
@@ -219,4 +238,4 @@ def _fill_value(target: common_pb2.AnyValue, value: AnyValue) -> None:
         target.kvlist_value.SetInParent()
         _fill_pairs(target.kvlist_value.values, value.kvlist_value.values)
     elif value.bytes_value is not None:
-        target.bytes_value = base64.b64decode(value.bytes_value)
+        target.bytes_value = decode_base64(value.bytes_value)

@@ -14,6 +14,7 @@ from pytest_clnrm.telemetry.otlp import (
     AnyValue,
     ArrayValue,
     Event,
+    Int64,
     KeyValue,
     KeyValueList,
     Link,
@@ -24,7 +25,7 @@ from pytest_clnrm.telemetry.otlp import (
     Status,
     TraceRequest,
 )
-from pytest_clnrm.telemetry.otlp_json import DecodeBodyError
+from pytest_clnrm.telemetry.otlp_json import DecodeBodyError, decode_base64
 
 __all__ = [
     "Accepted",
@@ -48,10 +49,11 @@ _STATUS_NAMES = ("UNSET", "OK", "ERROR")
 _TRACE_ID = re.compile(r"\A[0-9a-fA-F]{32}\Z")
 _SPAN_ID = re.compile(r"\A[0-9a-fA-F]{16}\Z")
 _DIGITS = re.compile(r"\A-?[0-9]+\Z")
+_REAL = re.compile(r"\A-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?\Z")
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 _MAX_DEPTH = 64
 _MAX_DIGITS = len("18446744073709551615")
-_MAX_UINT64, _MAX_INT64 = 2**64 - 1, 2**63 - 1
+_MAX_UINT64, _MAX_INT64, _MAX_INT32 = 2**64 - 1, 2**63 - 1, 2**31 - 1
 
 
 class InvalidSpanError(Exception):
@@ -167,23 +169,34 @@ def _normalise(struct: OtlpSpan) -> None:
     struct.end_time_unix_nano = _uint64(struct.end_time_unix_nano)
 
 
-def _uint64(value: int | str | None) -> str:
+def _uint64(value: Int64 | None) -> str:
     """Return an unsigned integer as OTLP/JSON writes it: decimal digits."""
     return str(_integer(value, 0, _MAX_UINT64)) if value is not None else "0"
 
 
-def _integer(value: int | str, lowest: int, highest: int) -> int:
+def _integer(value: Int64, lowest: int, highest: int) -> int:
     # int() also takes spaces, underscores, and digits without end: none of which JSON's int64 has.
     if isinstance(value, str) and not (len(value) <= _MAX_DIGITS and _DIGITS.match(value)):
-        raise DecodeBodyError(f"not an integer: {value[:40]!r}")
+        value = _whole(value)
     number = int(value)
+    if number != value and isinstance(value, float):
+        raise DecodeBodyError(f"not an integer: {value}")
     if not lowest <= number <= highest:
         raise DecodeBodyError(f"an integer is out of its range: {number}")
     return number
 
 
-def _enum(value: int | str | None, prefix: str, names: tuple[str, ...]) -> int:
+def _whole(text: str) -> float:
+    """Return the number in *text*, which may have a fraction of 0 or an exponent, as proto3's JSON has it."""
+    if not (len(text) <= _MAX_DIGITS and _REAL.match(text)):
+        raise DecodeBodyError(f"not an integer: {text[:40]!r}")
+    return float(text)
+
+
+def _enum(value: Int64 | None, prefix: str, names: tuple[str, ...]) -> int:
     """Return the number of an enum's *value*; one that is not known counts as 0, as in protobuf."""
+    if isinstance(value, float) or (isinstance(value, str) and _DIGITS.match(value)):
+        value = _integer(value, -_MAX_INT32 - 1, _MAX_INT32)
     if isinstance(value, str):
         name = value.removeprefix(prefix)
         if name not in names:
@@ -233,7 +246,7 @@ def _double(value: float | str) -> float:
 
 def _bytes(value: str) -> bytes:
     try:
-        return base64.b64decode(value, validate=True)
+        return decode_base64(value)
     except (binascii.Error, ValueError):
         raise DecodeBodyError(f"not base64: {value[:40]!r}") from None
 

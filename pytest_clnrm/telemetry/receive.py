@@ -172,16 +172,18 @@ class Receiver:
 def _take(inbox: Inbox, content_type: str, body: bytes) -> bytes:
     """Decode *body*, give it to *inbox* and return the body of the answer."""
     from pytest_clnrm.telemetry.http_body import JSON, RefusedError
-    from pytest_clnrm.telemetry.otlp_json import DecodeBodyError, decode_json, encode_json
+    from pytest_clnrm.telemetry.otlp_json import DecodeBodyError, decode_sent_json, encode_json
 
     try:
         if content_type == JSON:
-            rejected, why = inbox.take(decode_json(body), len(body))
+            request, mended = decode_sent_json(body)
+            rejected, why = inbox.take(request, len(body), mended)
             partial = {"rejectedSpans": str(rejected), "errorMessage": why}
             return encode_json({"partialSuccess": partial} if rejected else {})
-        from pytest_clnrm.telemetry.otlp_proto import decode_protobuf, encode_response
+        from pytest_clnrm.telemetry.otlp_proto import decode_sent_protobuf, encode_response
 
-        rejected, why = inbox.take(decode_protobuf(body), len(body))
+        request, mended = decode_sent_protobuf(body)
+        rejected, why = inbox.take(request, len(body), mended)
         return encode_response(rejected, why)
     except DecodeBodyError as error:
         raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None

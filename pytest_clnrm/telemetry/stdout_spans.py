@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_clnrm.telemetry.otlp import Event, Link, OtlpSpan, Status
 from pytest_clnrm.telemetry.otlp_json import DecodeBodyError, decode_json, encode_json
 from pytest_clnrm.telemetry.otlp_spans import InvalidSpanError, accept, to_key_values, to_span
+from pytest_clnrm.telemetry.repair import repair_json
 
 if TYPE_CHECKING:
     from pytest_clnrm.span import AttributeValue, Span
@@ -50,6 +51,8 @@ def printed_spans(text: str) -> PrintedSpans:
     """Return the spans in *text*; text between them is skipped unless it looks like a span."""
     spans: list[Span] = []
     problems: list[str] = []
+    # Half a pair of surrogates is no text that could be written anywhere.
+    text = repair_json(text.encode("utf-8", "replace"))[0].decode()
     for line, found in _objects(text):
         why = found if isinstance(found, str) else _add(spans, found)
         if why:

@@ -231,7 +231,6 @@ def with_value(value: bytes) -> bytes:
         (JSON, b'{"resourceSpans"', "identity", "cannot decode JSON"),
         (JSON, b"", "identity", "cannot decode JSON"),
         (JSON, b"[]", "identity", "cannot decode JSON"),
-        (JSON, b'{"resourceSpans":[{"schemaUrl":"\xff"}]}', "identity", "cannot decode JSON"),
         (JSON, b'{"a":' + b"[" * 100_000, "identity", "cannot decode JSON"),
         (
             JSON,
@@ -886,3 +885,14 @@ def test_a_real_exporter(receiver: Receiver, inbox: Inbox) -> None:
     assert root.attributes == {"s": "x", "i": 2**53 + 1, "f": 0.5, "b": True, "l": [1, 2]}
     assert [(event.name, event.attributes) for event in root.events] == [("retry", {"n": 1})]
     assert root.start_ns <= inner.start_ns <= inner.end_ns <= root.end_ns
+
+
+def test_a_text_that_was_mended_is_told(post: Post, inbox: Inbox) -> None:
+    """A note says that texts had something replaced; nothing was lost but that."""
+    cut = json_body("NAME").replace(b"NAME", rb"x\ud800")
+    assert post(cut, JSON)[0] == 200
+    assert (names(inbox), inbox.losses()) == (["x\ufffd"], ())
+    assert inbox.problems() == ("1 text in spans was no valid UTF-8: U+FFFD stands for what was wrong",)
+    assert post(protobuf_body("b", "NAME").replace(b"NAME", b"\xff\xff\xff\xff"))[0] == 200
+    assert names(inbox)[1:] == ["b", "\ufffd" * 4]
+    assert inbox.problems()[0].startswith("2 texts in spans were no valid UTF-8")

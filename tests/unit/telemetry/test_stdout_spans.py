@@ -208,3 +208,13 @@ def test_many_spans_keep_their_order() -> None:
     ]
     found = printed_spans("\r\nnoise\r\n".join(lines))
     assert [span.name for span in found.spans] == [str(number) for number in range(50)]
+
+
+def test_half_a_pair_of_surrogates() -> None:
+    """A printed text that was cut in the middle of a character is mended."""
+    printed = printed_spans(
+        r'{"traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "name": "x\ud83d",'
+        r' "startTimeUnixNano": "1"}'
+    )
+    assert [span.name for span in printed.spans] == ["x\ufffd"]
+    assert printed.problems == ()
