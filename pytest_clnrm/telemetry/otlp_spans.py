@@ -21,6 +21,7 @@ from pytest_clnrm.telemetry.otlp import (
     OtlpSpan,
     Resource,
     ResourceSpans,
+    Scope,
     ScopeSpans,
     Status,
     TraceRequest,
@@ -316,17 +317,18 @@ def from_span(span: Span) -> OtlpSpan:
 
 
 def to_request(spans: Iterable[Span]) -> TraceRequest:
-    """Return *spans* as one request, those of the same resource together."""
-    groups: list[tuple[Mapping[str, AttributeValue], list[OtlpSpan]]] = []
+    """Return *spans* as one request, those of the same resource and scope together."""
+    groups: list[tuple[Mapping[str, AttributeValue], str, list[OtlpSpan]]] = []
     for span in spans:
-        if not groups or groups[-1][0] != span.resource:
-            groups.append((span.resource, []))
-        groups[-1][1].append(from_span(span))
+        if not groups or groups[-1][:2] != (span.resource, span.scope):
+            groups.append((span.resource, span.scope, []))
+        groups[-1][2].append(from_span(span))
     return TraceRequest(
         resource_spans=[
             ResourceSpans(
-                resource=Resource(attributes=to_key_values(resource)), scope_spans=[ScopeSpans(spans=structs)]
+                resource=Resource(attributes=to_key_values(resource)),
+                scope_spans=[ScopeSpans(scope=Scope(name=scope) if scope else None, spans=structs)],
             )
-            for resource, structs in groups
+            for resource, scope, structs in groups
         ]
     )

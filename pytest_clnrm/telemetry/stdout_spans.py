@@ -1,7 +1,8 @@
 """Spans that a program prints: JSON objects in its output, one a line or over several lines.
 
 Read are OTLP/JSON (a request, the spans of one resource, or one span), what the console exporters of
-OpenTelemetry's Python and JavaScript SDKs hold, and flat objects with ``trace_id``, ``span_id`` and ``name``.
+OpenTelemetry's Python, Go and JavaScript SDKs hold, and flat objects with ``trace_id``, ``span_id``, ``name``.
+JavaScript's own console exporter prints no JSON, but what a debugger shows: that is refused, and said so.
 """
 
 from __future__ import annotations
@@ -79,7 +80,10 @@ def _objects(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
             at = position + sign.start()
             line += text.count("\n", counted, at)
             counted = at
-            yield line, "it is no JSON object at the start of a line"
+            why = "it is no JSON object at the start of a line"
+            if re.match(r"trace_?id\s*:", sign[0], re.IGNORECASE):
+                why = "it is no JSON: a console exporter for debugging wrote it; let the program export OTLP"
+            yield line, why
             break
         if start is None:
             return
@@ -120,13 +124,18 @@ def _read(found: dict[str, Any]) -> tuple[Span, ...]:
 
 def _plain(found: dict[str, Any]) -> Span:
     """Return the span of a console exporter, or of a flat object."""
+    if "SpanContext" in found:
+        found = _of_go(found)
     context = _table(found, "context", "spanContext", "span_context")
     javascript = "id" in found and "traceId" in found
     trace_id = _first(found, "trace_id", "traceId") or _first(context, "trace_id", "traceId")
     span_id = _first(found, "span_id", "spanId", "id" if javascript else "span_id")
     span_id = span_id or _first(context, "span_id", "spanId")
     if not isinstance(trace_id, str) or not isinstance(span_id, str):
-        raise _NoSpanError("" if trace_id is None or span_id is None else "its ids are no text")
+        if trace_id is not None and span_id is not None:
+            raise _NoSpanError("its ids are no text")
+        has_times = any(name.casefold().replace("_", "").startswith("starttime") for name in found)
+        raise _NoSpanError("its form is not known" if has_times and _SIGN.search(json.dumps(found)) else "")
     if not isinstance(found.get("name"), str):
         # Logs carry the ids of the span that they were written in.
         raise _NoSpanError("" if _LOG_KEYS & found.keys() else "it has no name")
@@ -159,9 +168,45 @@ def _plain(found: dict[str, Any]) -> Span:
             )
             for link in (_table(each, "context") or each for each in _tables(found.get("links")))
         ],
-        status=_status(found.get("status")),
+        status=_status(found.get("status"), found.get("status_message")),
     )
-    return to_span(struct, _resource(found))
+    return to_span(struct, _resource(found), scope=_scope(found))
+
+
+def _of_go(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a span of Go's ``stdouttrace`` with the names that Python's console exporter has."""
+    parent, scope = _table(found, "Parent"), _table(found, "InstrumentationScope", "InstrumentationLibrary")
+    return {
+        "name": found.get("Name"),
+        "context": _go_context(_table(found, "SpanContext")),
+        # An id of zeros stands for none.
+        "parent_id": parent.get("SpanID") if str(parent.get("SpanID", "")).strip("0") else None,
+        "kind": found.get("SpanKind"),
+        "start_time": found.get("StartTime"),
+        "end_time": found.get("EndTime"),
+        "attributes": _go_pairs(found.get("Attributes")),
+        "events": [
+            {
+                "name": each.get("Name"),
+                "time": each.get("Time"),
+                "attributes": _go_pairs(each.get("Attributes")),
+            }
+            for each in _tables(found.get("Events"))
+        ],
+        "links": [_go_context(_table(each, "SpanContext")) for each in _tables(found.get("Links"))],
+        "status": _table(found, "Status").get("Code"),
+        "status_message": _table(found, "Status").get("Description"),
+        "resource": _go_pairs(found.get("Resource")),
+        "scope": scope.get("Name"),
+    }
+
+
+def _go_context(context: Mapping[str, Any]) -> dict[str, Any]:
+    return {"trace_id": context.get("TraceID"), "span_id": context.get("SpanID")}
+
+
+def _go_pairs(pairs: Any) -> dict[str, Any]:
+    return {str(pair.get("Key")): _table(pair, "Value").get("Value") for pair in _tables(pairs)}
 
 
 def _first(table: Mapping[str, Any], *names: str) -> Any:
@@ -212,8 +257,15 @@ def _kind(kind: Any, *, javascript: bool) -> int:
     return int(kind) + javascript if isinstance(kind, int) else 0
 
 
-def _status(status: Any) -> Status | None:
-    message = ""
+def _scope(found: Mapping[str, Any]) -> str:
+    """Return the name of the instrumentation scope, "" if it is not told."""
+    scope = _first(found, "scope", "instrumentationScope", "instrumentation_scope")
+    name = scope.get("name") if isinstance(scope, dict) else scope
+    return name if isinstance(name, str) else ""
+
+
+def _status(status: Any, message: Any = None) -> Status | None:
+    message = str(message or "")
     if isinstance(status, dict):
         message = str(_first(status, "message", "description") or "")
         status = _first(status, "code", "status_code")

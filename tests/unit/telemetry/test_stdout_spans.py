@@ -76,6 +76,63 @@ def test_the_console_exporter_of_python() -> None:
     assert second.start_ns <= first.start_ns <= first.events[0].time_ns <= first.end_ns <= second.end_ns
 
 
+def test_the_console_exporter_of_go() -> None:
+    """What Go's stdouttrace prints: its own names, lists of typed values, a parent of zeros for a root."""
+    found = one(
+        {
+            "Name": "GET /x",
+            "SpanContext": {"TraceID": T, "SpanID": S, "TraceFlags": "01", "TraceState": "", "Remote": False},
+            "Parent": {"TraceID": T, "SpanID": P, "TraceFlags": "01", "TraceState": "", "Remote": True},
+            "SpanKind": 2,
+            "StartTime": "2026-05-01T10:00:00.000000001Z",
+            "EndTime": "2026-05-01T10:00:00.5Z",
+            "Attributes": [
+                {"Key": "code", "Value": {"Type": "INT64", "Value": 200}},
+                {"Key": "tags", "Value": {"Type": "STRINGSLICE", "Value": ["a"]}},
+            ],
+            "Events": [
+                {
+                    "Name": "retry",
+                    "Attributes": [{"Key": "k", "Value": {"Type": "STRING", "Value": "v"}}],
+                    "DroppedAttributeCount": 0,
+                    "Time": "2026-05-01T10:00:00Z",
+                }
+            ],
+            "Links": [{"SpanContext": {"TraceID": T, "SpanID": P}, "Attributes": None}],
+            "Status": {"Code": "Error", "Description": "sold out"},
+            "ChildSpanCount": 0,
+            "Resource": [{"Key": "service.name", "Value": {"Type": "STRING", "Value": "shop"}}],
+            "InstrumentationScope": {"Name": "http.server", "Version": "", "SchemaURL": ""},
+        }
+    )
+    assert (found.trace_id, found.span_id, found.parent_id, found.name) == (T, S, P, "GET /x")
+    assert (found.kind, found.service, found.scope) == ("server", "shop", "http.server")
+    assert (found.status, found.status_message) == ("error", "sold out")
+    assert found.end_ns - found.start_ns == 499_999_999
+    assert found.attributes == {"code": 200, "tags": ["a"]}
+    assert [(each.name, each.attributes) for each in found.events] == [("retry", {"k": "v"})]
+    assert [each.span_id for each in found.links] == [P]
+    root = one(
+        {
+            "Name": "a",
+            "SpanContext": {"TraceID": T, "SpanID": S},
+            "Parent": {"TraceID": "0" * 32, "SpanID": "0" * 16},
+            "StartTime": "2026-05-01T10:00:00+02:00",
+            "EndTime": "2026-05-01T10:00:01+02:00",
+        }
+    )
+    assert (root.parent_id, root.kind, root.status) == (None, "internal", "unset")
+
+
+def test_forms_that_are_not_known() -> None:
+    """What has the ids and times of a span under other names is said to be not read, never passed over."""
+    foreign = {"Operation": "a", "Ids": {"TraceID": T, "SpanID": S}, "StartTime": "2026-05-01T10:00:00Z"}
+    assert problem(json.dumps(foreign)).endswith("looks like a span but is not read: its form is not known")
+    debug = "{\n  traceId: '" + T + "',\n  name: 'a',\n}"
+    assert "a console exporter for debugging wrote it; let the program export OTLP" in problem(debug)
+    assert printed_spans(json.dumps({"msg": "hi", "trace_id": T, "time": 1})).problems == ()
+
+
 def test_the_console_exporter_of_javascript() -> None:
     """What JavaScript's console exporter holds: microseconds, kinds from 0, an id named id."""
     found = one(
