@@ -73,6 +73,7 @@ class ScenarioRun:
     _steps: list[StepResult] = field(default_factory=list)
     _failures: list[Failure] = field(default_factory=list)
     _facts: list[ContainerFacts] = field(default_factory=list)
+    _captured: dict[str, str] = field(default_factory=dict)
     _failed: bool = False
     _proven: dict[str, Running] = field(default_factory=dict)
     _trace: ScenarioTrace = field(init=False)
@@ -199,6 +200,7 @@ class ScenarioRun:
             on_output=self.on_output,
             trace=self._trace,
             redactor=self.redactor,
+            captured=self._captured,
         )
         last_secret = max(
             (i for i, each in enumerate(self.scenario.steps) if _captures_secrets(each)), default=-1
@@ -235,6 +237,7 @@ class ScenarioRun:
             runtime=self.runtime,
             scenario=self.scenario,
             trace=self._trace,
+            captured=self._captured,
             containers=self._containers,
             where=self._where,
         )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.expect.spans import judge_spans, satisfied_early
 from pytest_clnrm.result import Failure
+from pytest_clnrm.scenario.binding import bind_expectations
+from pytest_clnrm.scenario.templating import TemplateError
 from pytest_clnrm.tracing import out_of_reach
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.launch import Running
     from pytest_clnrm.runtime import Runtime
+    from pytest_clnrm.scenario.expectations import Expectations
     from pytest_clnrm.scenario.model import KeyPath, Scenario
     from pytest_clnrm.span import Span
     from pytest_clnrm.tracing import ScenarioTrace
@@ -29,6 +32,7 @@ STOP_GRACE_S = 5.0
 class SpanJudge:
     """Judges the spans of one scenario whose steps have ended.
 
+    :param captured: what its steps have captured, by name.
     :param containers: by the names of their services.
     :param where: names file and line of a key path.
     """
@@ -36,6 +40,7 @@ class SpanJudge:
     runtime: Runtime
     scenario: Scenario
     trace: ScenarioTrace
+    captured: Mapping[str, str]
     containers: Mapping[str, Running]
     where: Callable[[KeyPath], str]
 
@@ -45,7 +50,11 @@ class SpanJudge:
         That is when all containers have ended and what they sent has been read. Where some go on running, it
         is when all is as expected and it is quiet, or after ``wait``.
         """
-        expect, inbox = self.scenario.expect, self.trace.inbox
+        try:
+            expect = self._bound()
+        except TemplateError as error:
+            return (Failure(kind="error", message=str(error), where=self.where(("expect",))),)
+        inbox = self.trace.inbox
         services = self._own_hosts() if expect.hermeticity else frozenset()
         why_not = self._cannot_receive()
         if inbox is None or why_not:
@@ -71,6 +80,14 @@ class SpanJudge:
         if failures and problems:
             failures = (replace(failures[0], details=f"{problems}\n{failures[0].details}"), *failures[1:])
         return failures
+
+    def _bound(self) -> Expectations:
+        """Return what is expected, with what the steps have captured.
+
+        :raises TemplateError: if something of it was never captured.
+        """
+        names = frozenset(each.name for step in self.scenario.steps for each in step.captures)
+        return bind_expectations(self.scenario.expect, {**self.scenario.variables, **self.captured}, names)
 
     def _own_hosts(self) -> frozenset[str]:
         """Return the names and addresses under which the scenario's containers reach one another, and us."""

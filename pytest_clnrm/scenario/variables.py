@@ -120,16 +120,32 @@ def check_captures(document: Mapping[str, Any], deferred: frozenset[str]) -> Ite
     """
     if not deferred:
         return
+    captured = _captured(document.get("step", ()))
+    for table in document.get("scenario", ()):
+        captured |= _captured(table.get("step", ()))
     for key, value in document.items():
         if key == "step":
             yield from _steps(value, (key,), deferred)
         elif key == "scenario":
             for index, table in enumerate(value):
-                yield from _steps(table.get("step", []), (key, index, "step"), deferred)
-                rest = {name: each for name, each in table.items() if name != "step"}
+                steps = table.get("step", [])
+                yield from _steps(steps, (key, index, "step"), deferred)
+                rest = {name: each for name, each in table.items() if name not in {"step", "expect"}}
                 yield from _unknown(rest, (key, index), deferred)
+                missing = deferred - _captured(steps)
+                yield from _unknown(
+                    table.get("expect", {}), (key, index, "expect"), missing, "which no step captures"
+                )
+        elif key == "expect":
+            # What spans are like is judged when the steps are over.
+            yield from _unknown(value, (key,), deferred - captured, "which no step captures")
         elif key != "vars":
             yield from _unknown(value, (key,), deferred)
+
+
+def _captured(steps: Any) -> set[str]:
+    """Return the names under which steps capture something."""
+    return {name for step in steps for name in step.get("capture", ())}
 
 
 def _steps(steps: Any, path: KeyPath, deferred: frozenset[str]) -> Iterator[tuple[KeyPath, str]]:

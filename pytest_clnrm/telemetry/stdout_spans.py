@@ -1,7 +1,8 @@
 """Spans that a program prints: JSON objects in its output, one a line or over several lines.
 
 Read are OTLP/JSON (a request, the spans of one resource, or one span), what the console exporters of
-OpenTelemetry's Python, Go and JavaScript SDKs hold, and flat objects with ``trace_id``, ``span_id``, ``name``.
+OpenTelemetry's Python, Go and JavaScript SDKs hold, and flat objects with ``trace_id``, ``span_id`` and
+``name``.
 JavaScript's own console exporter prints no JSON, but what a debugger shows: that is refused, and said so.
 """
 

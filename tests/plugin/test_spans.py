@@ -554,3 +554,18 @@ def test_collectors_and_their_parser_take_the_trace(
     for body in bodies:
         forwarded.MergeFromString(gzip.decompress(body))
     assert names(forwarded) == in_file
+
+
+def test_expectations_name_what_steps_have_captured(project: Project) -> None:
+    """A captured value is filled in when the spans are judged; another value does not pass."""
+    project.write("post.py", POST)
+    for name, said in (("right", "work"), ("wrong", "play")):
+        project.write(
+            f"{name}.clnrm.toml",
+            f'[[step]]\nrun = "echo name {said}; {sys.executable} {project.pytester.path}/post.py"\n'
+            'capture = { name = { regex = "name (.*)" } }\n'
+            '[[expect.span]]\nselect = "{{ name }}"\n[expect]\nwait = "0s"\n',
+        )
+    result = project.run("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*expect.span?play?: no span selected, expected at least 1"])
