@@ -12,6 +12,7 @@ from pytest_clnrm.result import Failure
 from pytest_clnrm.scenario.binding import bind_expectations
 from pytest_clnrm.scenario.templating import TemplateError
 from pytest_clnrm.tracing import out_of_reach
+from pytest_clnrm.util.patterns import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,16 +64,17 @@ class SpanJudge:
         self._stop_services()
 
         def early(spans: Sequence[Span]) -> bool:
-            return satisfied_early(expect, [*self.trace.ours, *spans], services=services)
+            with within(deadline_s):
+                return satisfied_early(expect, [*self.trace.ours, *spans], services=services)
 
         ends_s = min(time.monotonic() + expect.wait_s, deadline_s)
         while True:
             left_s = max(0.0, ends_s - time.monotonic())
             ended = inbox.wait(early, timeout_s=left_s, settle_s=expect.settle_s)
             arrived = inbox.spans()
-            failures = judge_spans(
-                expect, [*self.trace.ours, *arrived], where=self.where, services=services, lost=inbox.losses()
-            )
+            seen, lost = [*self.trace.ours, *arrived], inbox.losses()
+            with within(deadline_s):
+                failures = judge_spans(expect, seen, where=self.where, services=services, lost=lost)
             if not failures or ended != "settled" or not self._still_running():
                 break
             inbox.wait(partial(_more_than, len(arrived)), timeout_s=max(0.0, ends_s - time.monotonic()))

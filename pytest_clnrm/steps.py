@@ -18,6 +18,7 @@ from pytest_clnrm.output import BoundedOutput
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import Failure, StepResult, clean_text, tail
 from pytest_clnrm.scenario.templating import TemplateError, bind_step
+from pytest_clnrm.util.patterns import within
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine
@@ -150,12 +151,21 @@ class StepRunner:
             # Without a shell nothing in the container can end them: they end with it.
             self.engine.remove([container.id])
         stdout, stderr = outputs["stdout"], outputs["stderr"]
-        self._learn_secrets(step, stdout, stderr)
+        with within(own_deadline_s):
+            self._learn_secrets(step, stdout, stderr)
         if live is not None:
             live.close()
         broken = self._broken(step, outcome, container)
         if broken is not None:
             return _Attempt(outcome=outcome, stdout=stdout, stderr=stderr, failures=(broken,), captured={})
+        with within(own_deadline_s):
+            failures, captured = self._judge(step, outcome, stdout, stderr)
+        return _Attempt(outcome=outcome, stdout=stdout, stderr=stderr, failures=failures, captured=captured)
+
+    def _judge(
+        self, step: Step, outcome: ExecOutcome, stdout: BoundedOutput, stderr: BoundedOutput
+    ) -> tuple[tuple[Failure, ...], dict[str, str]]:
+        """Return why *step* failed, and what it captured if it did not."""
         failures = judge_step(
             step,
             exit_code=outcome.exit_code,
@@ -182,7 +192,7 @@ class StepRunner:
                 stdout_omitted_bytes=stdout.omitted_bytes,
                 stderr_omitted_bytes=stderr.omitted_bytes,
             )
-        return _Attempt(outcome=outcome, stdout=stdout, stderr=stderr, failures=failures, captured=captured)
+        return failures, captured
 
     def _learn_secrets(self, step: Step, stdout: BoundedOutput, stderr: BoundedOutput) -> None:
         """Hide what *step* captures as a secret, also where it fails: its output is shown then."""

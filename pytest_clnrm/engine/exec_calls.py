@@ -110,9 +110,9 @@ class Output:
 
 def says_not_found(text: str) -> bool:
     """Tell whether the engine's message means that there is no such command."""
-    return "chdir to cwd" not in text and bool(
-        re.search(r"executable file .*not found|: no such file or directory", text, re.IGNORECASE)
-    )
+    lower = text.lower()
+    _, _, behind = lower.partition("executable file ")
+    return "chdir to cwd" not in text and ("not found" in behind or ": no such file or directory" in lower)
 
 
 def create_exec(

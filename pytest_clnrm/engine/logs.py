@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_clnrm.engine.problems import plain_errors
 from pytest_clnrm.engine.streams import streaming
 from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.util.patterns import search
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -27,13 +28,17 @@ class LineSearch:
     """
 
     def __init__(self, pattern: str) -> None:
-        self._pattern = re.compile(pattern, re.MULTILINE)
+        self._pattern = pattern
         self._rest = b""
 
     def feed(self, data: bytes) -> bool:
-        """Return True if the pattern is found once *data* is there."""
+        """Return True if the pattern is found once *data* is there.
+
+        :raises PatternTimeoutError: if it takes too long.
+        """
         text = self._rest + data
-        if self._pattern.search(text.decode("utf-8", "replace").replace("\r\n", "\n")):
+        shown = text.decode("utf-8", "replace").replace("\r\n", "\n")
+        if search(self._pattern, shown, flags=re.MULTILINE):
             return True
         self._rest = text[text.rfind(b"\n") + 1 :][-_LINE_BYTES:]
         return False
@@ -76,8 +81,9 @@ def wait_for_log(client: APIClient, container: str, pattern: str, *, deadline_s:
     :param pattern: a regular expression, searched in each line.
     :param deadline_s: a ``time.monotonic()`` moment.
     :raises ContainerError: if it is gone.
+    :raises PatternTimeoutError: if *pattern* takes too long.
     """
-    search = LineSearch(pattern)
+    lines = LineSearch(pattern)
     with (
         plain_errors("follow the container's output", ContainerError),
         streaming(client.logs(container, stream=True, follow=True)) as stream,
@@ -86,6 +92,6 @@ def wait_for_log(client: APIClient, container: str, pattern: str, *, deadline_s:
         timer.daemon = True
         timer.start()
         try:
-            return any(search.feed(piece) for piece in stream)
+            return any(lines.feed(piece) for piece in stream)
         finally:
             timer.cancel()

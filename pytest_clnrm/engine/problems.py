@@ -21,6 +21,8 @@ CREDENTIAL_PROBLEMS = (docker.errors.DockerException, docker.credentials.errors.
 # An engine that does not answer shows as one of these, whatever the transport.
 _GONE = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError)
 
+MAX_CHARS = 8192
+
 # Runtimes wrap the reason in the chain of those who passed it on.
 _CHAIN = re.compile(
     r"failed to create (?:shim )?task(?: for container)?: |OCI runtime (?:create|exec|start) failed: |"
@@ -115,6 +117,9 @@ def container_reason(text: str) -> str:
 
     :param text: what the engine, its runtime or the container's init process said.
     """
+    if len(text) > MAX_CHARS:
+        # It may hold a whole command of a file, on which these patterns would take long.
+        text = f"{text[: MAX_CHARS // 2]} ... {text[-MAX_CHARS // 2 :]}"
     for pattern, words in _CONTAINER_REASONS:
         if match := pattern.search(text):
             return words.format(*(group for group in match.groups() if group is not None))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import ContainerState, Engine, ExecSpec
 from pytest_clnrm.errors import NotReadyError, ScenarioTimeoutError
+from pytest_clnrm.util.patterns import PatternTimeoutError, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -110,10 +111,7 @@ def _probe(wait: _Wait) -> tuple[str, Callable[[], bool]]:
         return f"command {' '.join(argv)}", lambda: _command(wait, argv)
     if ready.log is not None:
         pattern = ready.log
-        # In slices, so that a wait in vain is given up.
-        return f"log {pattern!r}", lambda: wait.engine.wait_log(
-            wait.container, pattern, deadline_s=min(wait.ends_s, time.monotonic() + LOG_SLICE_S)
-        )
+        return f"log {pattern!r}", lambda: _log(wait, pattern)
     if ready.port is not None:
         port = ready.port
         return f"port {port}", lambda: _port(wait, port)
@@ -121,6 +119,17 @@ def _probe(wait: _Wait) -> tuple[str, Callable[[], bool]]:
         port, path = _http_target(wait.service, ready.http)
         return f"http {path} on port {port}", lambda: _http(wait, port, path)
     return "the image's health check", lambda: _healthy(wait)
+
+
+def _log(wait: _Wait, pattern: str) -> bool:
+    try:
+        with within(wait.ends_s):
+            # In slices, so that a wait in vain is given up.
+            return wait.engine.wait_log(
+                wait.container, pattern, deadline_s=min(wait.ends_s, time.monotonic() + LOG_SLICE_S)
+            )
+    except PatternTimeoutError as error:
+        raise _not_ready(wait, f"cannot be waited for: {error}") from None
 
 
 def _command(wait: _Wait, argv: tuple[str, ...]) -> bool:

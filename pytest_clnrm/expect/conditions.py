@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pytest_clnrm.expect.json_match import NotJsonError, json_differences, parse_json
 from pytest_clnrm.expect.texts import quote
 from pytest_clnrm.scenario.expectations import Condition
+from pytest_clnrm.util.patterns import matches_glob, search
 
 __all__ = ["attribute_faults", "bounds_hold", "bounds_text", "holds", "matches_any", "number_fault"]
 
@@ -25,7 +24,7 @@ _TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
 
 def matches_any(name: str, globs: Iterable[str]) -> bool:
     """Tell whether *name* matches one of *globs*; case matters."""
-    return any(fnmatchcase(name, glob) for glob in globs)
+    return any(matches_glob(name, glob) for glob in globs)
 
 
 def holds(condition: Condition, value: Any) -> bool:
@@ -77,7 +76,7 @@ _TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
     "lte": _numbers(lambda value, bound: value <= bound),
     "gt": _numbers(lambda value, bound: value > bound),
     "gte": _numbers(lambda value, bound: value >= bound),
-    "regex": lambda value, pattern: isinstance(value, str) and re.search(pattern, value) is not None,
+    "regex": lambda value, pattern: isinstance(value, str) and search(pattern, value) is not None,
     "contains": _contains,
     "one_of": lambda value, choices: any(_same(value, each) for each in choices),
     "json": lambda value, expected: not _json_fault(value, expected),

@@ -6,10 +6,10 @@ Programs send spans twice, name parents that never arrive, and may send circles.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 
 from pytest_clnrm.scenario.expectations import Origin
 from pytest_clnrm.span import Span
+from pytest_clnrm.util.patterns import matches_glob
 
 __all__ = ["Forest"]
 
@@ -55,7 +55,7 @@ class Forest:
 
     def named(self, glob: str, origin: Origin) -> list[Span]:
         """Return the spans of *origin* whose name matches *glob*."""
-        return [span for span in self.of(origin) if fnmatchcase(span.name, glob)]
+        return [span for span in self.of(origin) if matches_glob(span.name, glob)]
 
     def parent(self, span: Span) -> Span | None:
         """Return the span that *span* names as its parent, None if it names none or it never arrived."""

@@ -1,7 +1,8 @@
 """One stream of a step as it was kept: searching it without being misled by what is missing.
 
-Regular expressions are Python's :mod:`re`, searched anywhere in the output: ``.`` stops at newlines, ``^``
-and ``$`` stand for the start and the end of the whole output; ``(?s)`` and ``(?m)`` change that.
+Regular expressions have the syntax of Python's :mod:`re`. They are searched anywhere in the output: ``.``
+stops at newlines, ``^`` and ``$`` stand for the start and the end of the whole output; ``(?s)`` and ``(?m)``
+change that.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from pytest_clnrm.expect.texts import excerpt, quote
+from pytest_clnrm.util.patterns import Found, PatternTimeoutError, search
 
 __all__ = ["Output", "case_hint", "line_of", "regex_hint"]
 
@@ -30,13 +32,14 @@ class Output:
     text: str
     omitted_bytes: int
 
-    def search(self, pattern: str) -> re.Match[str] | None:
+    def search(self, pattern: str) -> Found | None:
         """Return the first match of a regular expression.
 
         :raises re.error: if *pattern* is none, which a captured value within it may cause.
+        :raises PatternTimeoutError: if it takes too long.
         """
         # From position 1 on, `^` cannot take the place of the cut for the start of the output.
-        return re.compile(pattern).search(self.text, 1 if self.omitted_bytes else 0)
+        return search(pattern, self.text, start=1 if self.omitted_bytes else 0)
 
     @property
     def unproven(self) -> str:
@@ -52,8 +55,11 @@ class Output:
 
 def case_hint(part: str, text: str) -> str:
     """Say that *part* is there in another case, "" if it is not."""
-    found = re.search(re.escape(part), text[:HINT_LIMIT], re.IGNORECASE)
-    return f"hint: it is there in another case, {line_of(text, found.start())}" if found else ""
+    near, other = text[:HINT_LIMIT].lower(), part.lower()
+    found = near.find(other)
+    # A text in lower case may be longer, and then the position in it is another.
+    same = len(near) == len(text[:HINT_LIMIT])
+    return f"hint: it is there in another case, {line_of(text, found)}" if found >= 0 and same else ""
 
 
 def regex_hint(pattern: str, text: str) -> str:
@@ -68,7 +74,10 @@ def regex_hint(pattern: str, text: str) -> str:
         (re.IGNORECASE, "it matches in another case; use (?i)"),
     )
     near = text[-HINT_LIMIT:]
-    return next((f"hint: {hint}" for flag, hint in flags if re.search(pattern, near, flag)), "")
+    try:
+        return next((f"hint: {hint}" for flag, hint in flags if search(pattern, near, flags=flag)), "")
+    except PatternTimeoutError:
+        return ""
 
 
 def line_of(text: str, position: int) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from fnmatch import fnmatchcase
 
 from pytest_clnrm.expect.conditions import attribute_faults
 from pytest_clnrm.expect.forest import Forest
 from pytest_clnrm.expect.texts import quote
 from pytest_clnrm.scenario.expectations import SpanSelect
 from pytest_clnrm.span import Span
+from pytest_clnrm.util.patterns import matches_glob
 
 __all__ = ["near_misses", "parent_faults", "select_faults", "select_spans", "select_text", "unknown_names"]
 
@@ -25,7 +25,7 @@ def select_spans(select: SpanSelect, forest: Forest) -> list[Span]:
 
 def select_faults(select: SpanSelect, span: Span, forest: Forest) -> list[str]:
     """Return why *span* is not selected: its name, or whose it is, alone; else all other reasons."""
-    if not fnmatchcase(span.name, select.name):
+    if not matches_glob(span.name, select.name):
         return [f"its name is {quote(span.name)}, expected {quote(select.name)}"]
     if select.origin not in ("any", span.origin):
         return [f'it is a span of the {span.origin}, which counts only with from = "{span.origin}"']
@@ -41,13 +41,13 @@ def _own_faults(select: SpanSelect, span: Span) -> list[str]:
         ("service", span.service, select.service),
         ("scope", span.scope, select.scope),
     ):
-        if glob is not None and not fnmatchcase(name, glob):
+        if glob is not None and not matches_glob(name, glob):
             faults.append(f"{what} is {quote(name)}, expected {quote(glob)}")
     if select.status not in (None, span.status):
         faults.append(f"status is {span.status}, expected {select.status}")
     faults.extend(attribute_faults(select.attrs, span.attributes))
     faults.extend(attribute_faults(select.resource, span.resource, "resource attribute"))
-    if select.event is not None and not any(fnmatchcase(each.name, select.event) for each in span.events):
+    if select.event is not None and not any(matches_glob(each.name, select.event) for each in span.events):
         faults.append(f"it has no event {quote(select.event)}")
     said = {"message": span.status_message}
     faults.extend(attribute_faults({"message": select.status_message}, said, "status"))
@@ -85,7 +85,7 @@ def unknown_names(select: SpanSelect, forest: Forest) -> list[str]:
     """Return which of the other things that *select* names are nothing's name: its service, what is above."""
     unknown = []
     if select.service is not None and not any(
-        fnmatchcase(span.service, select.service) for span in forest.spans
+        matches_glob(span.service, select.service) for span in forest.spans
     ):
         unknown.append(f"no span is of service {select.service}")
     for key, above in (("parent", select.parent), ("under", select.under), ("link", select.link)):
@@ -115,7 +115,7 @@ def select_text(select: SpanSelect) -> str:
 
 def near_misses(select: SpanSelect, forest: Forest) -> list[str]:
     """Return lines about the spans that came nearest to being selected, and why they were not."""
-    named = [span for span in forest.spans if fnmatchcase(span.name, select.name)]
+    named = [span for span in forest.spans if matches_glob(span.name, select.name)]
     faults = ((span, select_faults(select, span, forest)) for span in named)
     missed = sorted(((span, why) for span, why in faults if why), key=lambda each: len(each[1]))
     lines = [f"nearest: {span.name}: {'; '.join(why)}" for span, why in missed[:MISSES]]

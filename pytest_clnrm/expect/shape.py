@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
 from itertools import product
 
 from pytest_clnrm.expect.faults import Fault, number_of_spans
@@ -20,6 +19,7 @@ from pytest_clnrm.scenario.expectations import (
     WindowExpect,
 )
 from pytest_clnrm.span import Span
+from pytest_clnrm.util.patterns import matches_glob
 
 __all__ = ["judge_graph", "judge_order", "judge_window"]
 
@@ -64,7 +64,7 @@ def _crossings(pair: tuple[str, str], edges: list[tuple[Span, Span]]) -> list[tu
     return [
         (parent, child)
         for parent, child in edges
-        if fnmatchcase(parent.name, first) and fnmatchcase(child.name, second)
+        if matches_glob(parent.name, first) and matches_glob(child.name, second)
     ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from pytest_clnrm.expect.absence import absence_forms, unproven
 from pytest_clnrm.expect.faults import Fault
@@ -15,6 +16,7 @@ from pytest_clnrm.expect.tree import tree_text
 from pytest_clnrm.result import Failure
 from pytest_clnrm.scenario.expectations import Expectations, KeyPath, Origin
 from pytest_clnrm.span import Loss, Span
+from pytest_clnrm.util.patterns import PatternTimeoutError
 
 __all__ = ["judge_spans", "lower_bound_only", "satisfied_early"]
 
@@ -61,23 +63,31 @@ def _faults(expect: Expectations, forest: Forest, services: frozenset[str]) -> l
     """Return what is wrong, with the key path of each expectation."""
     found: list[tuple[KeyPath, Fault]] = []
     for span in expect.spans:
-        found.extend((span.at, fault) for fault in judge_span(span, forest))
+        found.extend(_judged(span.at, partial(judge_span, span, forest)))
     for edge in expect.edges:
-        found.extend((edge.at, fault) for fault in judge_edge(edge, forest))
+        found.extend(_judged(edge.at, partial(judge_edge, edge, forest)))
     if expect.graph:
-        found.extend((expect.graph.at, fault) for fault in judge_graph(expect.graph, forest))
+        found.extend(_judged(expect.graph.at, partial(judge_graph, expect.graph, forest)))
     if expect.counts:
-        found.extend((expect.counts.at, fault) for fault in judge_counts(expect.counts, forest))
+        found.extend(_judged(expect.counts.at, partial(judge_counts, expect.counts, forest)))
     for window in expect.windows:
-        found.extend((window.at, fault) for fault in judge_window(window, forest))
+        found.extend(_judged(window.at, partial(judge_window, window, forest)))
     if expect.order:
-        found.extend((expect.order.at, fault) for fault in judge_order(expect.order, forest))
+        found.extend(_judged(expect.order.at, partial(judge_order, expect.order, forest)))
     if expect.status:
-        found.extend((expect.status.at, fault) for fault in judge_status(expect.status, forest))
+        found.extend(_judged(expect.status.at, partial(judge_status, expect.status, forest)))
     if expect.hermeticity:
-        faults = judge_hermeticity(expect.hermeticity, forest, services)
-        found.extend((expect.hermeticity.at, fault) for fault in faults)
+        judge = partial(judge_hermeticity, expect.hermeticity, forest, services)
+        found.extend(_judged(expect.hermeticity.at, judge))
     return found
+
+
+def _judged(at: KeyPath, judge: Callable[[], Iterable[Fault]]) -> Iterator[tuple[KeyPath, Fault]]:
+    """Yield what *judge* finds; that a pattern took too long is a fault too."""
+    try:
+        yield from ((at, fault) for fault in judge())
+    except PatternTimeoutError as error:
+        yield at, Fault(f"cannot be judged: {error}", "any")
 
 
 def lower_bound_only(expect: Expectations) -> bool:

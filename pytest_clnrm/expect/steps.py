@@ -17,6 +17,7 @@ from pytest_clnrm.expect.outputs import Output, case_hint, line_of, regex_hint
 from pytest_clnrm.expect.texts import quote, text_difference
 from pytest_clnrm.result import Failure
 from pytest_clnrm.scenario.model import Capture, KeyPath, Step, StepExpect, TextExpect
+from pytest_clnrm.util.patterns import PatternTimeoutError
 
 __all__ = ["capture", "judge_step"]
 
@@ -120,10 +121,13 @@ def _judge_patterns(expect: TextExpect, output: Output) -> Iterator[tuple[str, s
             # Patterns were checked when their file was read; a captured value can still break one.
             yield f"{quote(pattern)} is no regular expression: {error}", ""
             continue
+        except PatternTimeoutError as error:
+            yield f"{name} could not be searched: {error}", ""
+            continue
         if wanted and not found:
             yield f"{name} does not match {quote(pattern)}{unproven}", regex_hint(pattern, output.text)
         elif found and not wanted:
-            yield f"{name} matches {quote(pattern)}, which it must not", f"it matched {quote(found.group())}"
+            yield f"{name} matches {quote(pattern)}, which it must not", f"it matched {quote(found.text)}"
         elif unproven and not wanted:
             yield f"{name} must not match {quote(pattern)}{unproven}", ""
 
@@ -178,7 +182,7 @@ def capture(
         output = outputs[each.stream]
         try:
             values[each.name] = _captured(each, output)
-        except (LookupError, re.error) as error:
+        except (LookupError, re.error, PatternTimeoutError) as error:
             why, place = f"cannot capture {each.name!r}: {error}", where(each.at or step.at)
             failures.append(Failure(message=why, where=place, step=step.name, details=output.excerpt()))
     return values, tuple(failures)
@@ -189,15 +193,16 @@ def _captured(what: Capture, output: Output) -> str:
 
     :raises LookupError: with the reason why it is not there.
     :raises re.error: if its regular expression is none.
+    :raises PatternTimeoutError: if it takes too long.
     """
     if what.regex is not None:
         found = output.search(what.regex)
         if not found:
             raise LookupError(f"{output.name} does not match {quote(what.regex)}{output.unproven}")
-        value = found.group(1) if found.re.groups else found.group()
+        value = found.first if found.groups else found.text
         if value is None:
             raise LookupError(f"the first group of {quote(what.regex)} took no part in the match")
-        return str(value)
+        return value
     if output.unproven:
         raise LookupError(f"{output.name} must be JSON{output.unproven}")
     try:

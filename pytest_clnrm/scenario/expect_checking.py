@@ -5,7 +5,6 @@ A check that could never fail, or never pass, is a mistake of the file, not an o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,6 +25,7 @@ from pytest_clnrm.scenario.expect_document import (
 )
 from pytest_clnrm.scenario.expectations import OPERATORS, KeyPath
 from pytest_clnrm.units import parse_duration_s
+from pytest_clnrm.util.patterns import problem_of
 
 __all__ = ["check_expectations"]
 
@@ -128,10 +128,9 @@ def _condition(doc: ConditionDoc | AttrAnyDoc, at: KeyPath) -> Mistakes:
         others = ", ".join(op for op in given if op != "exists")
         yield (*at, "exists"), f"an attribute that must not be there cannot also be tested by {others}"
     if doc.regex is not None:
-        try:
-            re.compile(doc.regex)
-        except re.error as error:
-            yield (*at, "regex"), f"{doc.regex!r} is no regular expression: {error}"
+        problem = problem_of(doc.regex)
+        if problem:
+            yield (*at, "regex"), f"not a regular expression: {problem}"
     yield from _bounds({op: value for op, value in given.items() if op in _BOUNDS and _is_number(value)}, at)
 
 

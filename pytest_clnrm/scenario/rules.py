@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from pytest_clnrm.scenario.model import KeyPath
 from pytest_clnrm.scenario.names import has_control, item_name_problem
 from pytest_clnrm.scenario.templating import names_deferred
 from pytest_clnrm.units import parse_duration_s, parse_size_bytes
+from pytest_clnrm.util.patterns import problem_of
 
 __all__ = ["IMPLICIT", "Problem", "check_file"]
 
@@ -124,10 +124,9 @@ def _limits(doc: LimitsDoc, path: KeyPath) -> Iterator[Problem]:
 def _regex(pattern: str, path: KeyPath, deferred: frozenset[str] = frozenset()) -> Iterator[Problem]:
     if names_deferred(pattern, deferred):
         return
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError) as error:
-        yield Problem(path, f"not a regular expression: {error}")
+    problem = problem_of(pattern)
+    if problem:
+        yield Problem(path, f"not a regular expression: {problem}")
 
 
 def _texts(texts: Iterable[tuple[str | int, Any]], path: KeyPath) -> Iterator[Problem]:

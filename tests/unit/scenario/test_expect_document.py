@@ -275,7 +275,7 @@ def test_a_span_without_a_count_means_at_least_one() -> None:
         (
             {"span": [{"attrs": {"a": {"regex": "("}}}]},
             "span.0.attrs.a.regex",
-            "'(' is no regular expression: missing ), unterminated subpattern at position 0",
+            "not a regular expression: missing ), unterminated subpattern at position 0",
         ),
         (
             {"span": [{"attrs": {"a": {"exists": False, "eq": 1}}}]},

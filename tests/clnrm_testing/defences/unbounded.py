@@ -1,0 +1,15 @@
+"""Work without an end: regular expressions."""
+
+from __future__ import annotations
+
+from clnrm_testing.defences import Defence
+
+DEFENCES = (
+    Defence(
+        name="regular expressions are matched in a process that can be ended",
+        target="pytest_clnrm.util.patterns:is_tame",
+        without=lambda _: lambda *_: True,
+        attack="test_unbounded.py::test_regular_expression",
+        shows="IT RAN TO ITS END",
+    ),
+)
