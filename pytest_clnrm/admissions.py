@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pytest_clnrm import demands, markers
+from pytest_clnrm import demands, markers, run_folder
 from pytest_clnrm.collection import is_scenario
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.runtime import Current, Runtime
@@ -87,13 +85,13 @@ class Admissions:
     def run_folder(self) -> Path:
         """Return the run's own folder, made at the controller's first call."""
         if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix=f"clnrm-{self.runtime.session_id}-")
+            self._folder = str(run_folder.make(self.runtime.session_id))
         return Path(self._folder)
 
     def remove_folder(self) -> None:
         """Remove the run's own folder, if this is not a worker."""
         if self._folder is not None and not self._is_worker:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            run_folder.remove(self._folder, self.runtime.session_id)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:

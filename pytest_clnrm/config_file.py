@@ -49,6 +49,13 @@ def _milliseconds(value: object) -> float:
     raise ValueError(f"{value!r} is not a time: a whole number of milliseconds, from 1 to a year of them")
 
 
+def _folders(value: object) -> tuple[Path, ...]:
+    """Return paths as they are written: those that are relative are so to rootdir."""
+    if isinstance(value, list):
+        return tuple(values.path(each) for each in value)
+    raise ValueError(f'{value!r} is not a list of folders: ["out"]')
+
+
 CONFIG_KEYS: dict[Key, tuple[str, Callable[[object], Any]]] = {
     ("executor", "enabled"): ("enabled", _native(values.switch)),
     ("executor", "worker_count"): ("worker_count", _native(values.count)),
@@ -57,6 +64,7 @@ CONFIG_KEYS: dict[Key, tuple[str, Callable[[object], Any]]] = {
     ("executor", "scenario_timeout_ms"): ("timeout_s", _milliseconds),
     ("executor", "container_memory_limit_mb"): ("memory_bytes", _native(values.container_memory)),
     ("executor", "container_cpu_limit"): ("cpus", _native(values.cpus)),
+    ("executor", "allow_writable"): ("allow_writable", _folders),
     ("executor", "limits", "container_memory_mb"): ("memory_bytes", _native(values.container_memory)),
     ("executor", "limits", "container_cpu_limit"): ("cpus", _native(values.cpus)),
 }

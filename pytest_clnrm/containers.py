@@ -305,6 +305,8 @@ class Containers:
                 yield Container(self._runtime, created[0], self._trace)
             finally:
                 self._runtime.engine().remove([each.id for each in created])
+                for each in created:
+                    each.sources.close()
                 memory_bytes = sum(each.limits.memory_bytes or 0 for each in created)
                 self._runtime.board.count(-len(created), -memory_bytes)
 

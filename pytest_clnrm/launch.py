@@ -18,6 +18,7 @@ from pytest_clnrm.errors import ContainerError, NoShellError
 from pytest_clnrm.labels import image_labels, limit_labels
 from pytest_clnrm.proof import why_never
 from pytest_clnrm.scenario.model import Build, Limits, Service
+from pytest_clnrm.volumes import Sources, open_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +46,7 @@ class Running:
     :param reused: it has served another scenario before.
     :param seen: how it looked when it was new, if it may be reused.
     :param alone: why it is never reused, "" if it may be.
+    :param sources: of its volumes, as far as they are held open; whoever removes it closes them.
     """
 
     id: str
@@ -58,6 +60,7 @@ class Running:
     reused: bool = False
     seen: Mapping[str, str] = field(default_factory=dict)
     alone: str = ""
+    sources: Sources = field(default_factory=Sources)
 
     @property
     def keeps_alive(self) -> bool:
@@ -198,13 +201,16 @@ def launch(
         env = {key: value for key, value in env.items() if key not in service.env}
     else:
         spec, env = replace(spec, env=env), {}
-    if idle is not None and not idle.serves(spec):
-        engine.remove([idle.id])
-        idle = None
+    sources = open_sources(service)
+    idle = _still_fits(engine, idle, spec, sources)
 
     def create(spec: ContainerSpec) -> Running:
         with trace.span("clnrm.container.create", _about(name, service, image, reused=False)) as span:
-            container = engine.create_container(spec)
+            try:
+                container = engine.create_container(spec)
+            except BaseException:
+                sources.close()
+                raise
             span.set("container.id", container)
             span.set("container.runtime.name", engine.facts.kind)
         running = Running(
@@ -217,11 +223,13 @@ def launch(
             env=env,
             created_s=time.monotonic(),
             alone=why_never(service, image, spec) if may_be_reused else "pool off",
+            sources=sources,
         )
         on_created(running)
         return running
 
     if idle is not None:
+        sources.close()
         running = replace(idle, service=service, image=image, env=env, reused=True)
         on_created(running)
     else:
@@ -236,12 +244,23 @@ def launch(
                 engine.remove([running.id])
                 running = create(replace(spec, command=KEEP_ALIVE))
                 _start(engine, running, trace, deadline_s)
+            sources.check(engine, running.id)
             on_started()
             if not running.alone:
                 on_created(_looked_at(engine, running))
         if service.ready is not None:
             with trace.span("clnrm.container.ready", running.attributes):
                 wait_ready(engine, running.id, service, env=env, deadline_s=deadline_s, cancelled=cancelled)
+
+
+def _still_fits(
+    engine: Engine, idle: Running | None, spec: ContainerSpec, sources: Sources
+) -> Running | None:
+    """Return an idle container if it is such as *spec* and shows these sources; else it is removed."""
+    if idle is None or (idle.serves(spec) and sources.are_mounted(engine, idle.id)):
+        return idle
+    engine.remove([idle.id])
+    return None
 
 
 def _about(name: str, service: Service, image: ImageFacts, *, reused: bool) -> dict[str, AttributeValue]:

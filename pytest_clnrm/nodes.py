@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,9 @@ from _pytest._code.code import (
     ReprTraceback,
 )
 
-from pytest_clnrm.errors import ClnrmError, EngineUnavailableError, ScenarioFileError
+from pytest_clnrm import run_folder
+from pytest_clnrm.admission.folder import ID_FILE, default_path
+from pytest_clnrm.errors import ClnrmError, ContainerError, EngineUnavailableError, ScenarioFileError
 from pytest_clnrm.explaining import explain, render_failure, title
 from pytest_clnrm.launch import effective_limits
 from pytest_clnrm.markers import ScenarioWarning, add_tag, priority_of
@@ -28,10 +31,12 @@ from pytest_clnrm.result import Failure, Result, clean_text
 from pytest_clnrm.run import ScenarioRun
 from pytest_clnrm.scenario.loading import LoadOptions, load, locate
 from pytest_clnrm.scenario.loading import source_of as source_of_step
+from pytest_clnrm.scenario.mounts import VolumeRules
 from pytest_clnrm.scheduling.tickets import TICKET, lease_of
 from pytest_clnrm.session import payload
 from pytest_clnrm.specification import specification_of
 from pytest_clnrm.tracing import slot_attributes
+from pytest_clnrm.volumes import imported, shared_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +48,18 @@ if TYPE_CHECKING:
     from pytest_clnrm.shelf import Leftover
 
 UNIX = "unix://"
+_CONFIGURES = (
+    ".git",
+    ".clnrm",
+    ".pytest.ini",
+    ".pytest.toml",
+    "pyproject.toml",
+    "pytest.ini",
+    "pytest.toml",
+    "setup.cfg",
+    "tox.ini",
+)
+"""Names of what pytest, Git and this plugin read their settings from."""
 
 __all__ = ["ScenarioFailedError", "ScenarioFile", "ScenarioItem"]
 
@@ -64,6 +81,7 @@ class ScenarioFile(pytest.File):
     def __init__(self, *, runtime: Runtime, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.runtime = runtime
+        self.real_path = os.path.realpath(self.path)
         self._warned: set[str] = set()
 
     def collect(self) -> Iterable[ScenarioItem]:
@@ -81,6 +99,7 @@ class ScenarioFile(pytest.File):
             allow_mounts=tuple(str(path) for path in settings.allow_mounts),
             sockets=(settings.engine[len(UNIX) :],) if settings.engine.startswith(UNIX) else (),
             secrets=settings.secrets,
+            volumes=self._volume_rules(),
         )
         try:
             scenarios = load(str(self.path), options)
@@ -91,6 +110,17 @@ class ScenarioFile(pytest.File):
         self._warn_unchecked(scenarios)
         for scenario in scenarios:
             yield ScenarioItem.from_parent(self, name=scenario.name, scenario=scenario)
+
+    def _volume_rules(self) -> VolumeRules:
+        settings = self.runtime.settings
+        ledger = settings.ledger_dir or default_path(os.environ)[0]
+        return VolumeRules(
+            writable=tuple(str(path) for path in settings.allow_writable),
+            private={str(ledger): "the ledger's folder (clnrm_ledger_dir)"},
+            temporary=(tempfile.gettempdir(),),
+            marks=(run_folder.MARK, ID_FILE),
+            loaded=(*self.runtime.loaded, *settings.files, *_CONFIGURES),
+        )
 
     def shown_path(self) -> str:
         """Return the path as it is to be shown: relative to the folder pytest was started in."""
@@ -179,9 +209,23 @@ class ScenarioItem(pytest.Item):
             on_output=_echo if self.config.getoption("capture") == "no" else None,
             redactor=self._redactor,
         )
+        if refusal := self._shared():
+            raise ContainerError(f"{self._file.shown_path()}:{self.scenario.line}: {refusal}")
         self._run.prepare()
         for warning in self._run.warnings():
             self.warn(ScenarioWarning(self._redactor.text(warning)))
+
+    def _shared(self) -> str:
+        """Return which writable volume holds what others use, "" if none does."""
+        if all(each.read_only for service in self.scenario.services for each in service.volumes):
+            return ""
+        items = self.session.items
+        loaded = {**imported(), **{os.path.realpath(each.path): "a file that pytest loads" for each in items}}
+        if self.config.inipath is not None:
+            loaded[os.path.realpath(self.config.inipath)] = "pytest's configuration file"
+        return shared_with(
+            self.scenario, (each.scenario for each in items if isinstance(each, ScenarioItem)), loaded
+        )
 
     def runtest(self) -> None:
         """Run the scenario.
@@ -212,7 +256,7 @@ class ScenarioItem(pytest.Item):
             self._leftover = run.leftover
 
     def _locate(self, at: KeyPath) -> tuple[int, int]:
-        return locate(str(self.path), at)
+        return locate(self._file.real_path, at)
 
     def repr_failure(
         self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None
@@ -241,7 +285,7 @@ class ScenarioItem(pytest.Item):
 
     def _explain(self, result: Result) -> TerminalRepr:
         def source_of(index: int) -> tuple[int, tuple[str, ...]]:
-            return source_of_step(str(self.path), self.scenario.steps[index].at)
+            return source_of_step(self._file.real_path, self.scenario.steps[index].at)
 
         itself = f"{self._file.shown_path()}::{self.name}"
         again = shlex.join(["pytest", *options_to_repeat(self.config), itself])

@@ -279,6 +279,14 @@ SETTINGS: tuple[Setting, ...] = (
         default="none",
     ),
     Setting(
+        name="allow_writable",
+        field="allow_writable",
+        parse=values.path,
+        kind="args",
+        help="Folders below which volumes of scenario files may be writable",
+        default="none",
+    ),
+    Setting(
         name="env",
         field="env_allowed",
         parse=values.text,

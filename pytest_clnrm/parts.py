@@ -12,7 +12,7 @@ from pytest_clnrm.collection import Collected
 from pytest_clnrm.controller import WORKER_INPUT, Controller
 from pytest_clnrm.guarding import RunGuard
 from pytest_clnrm.monitoring import ItemNotes, Monitor, WorkerLog
-from pytest_clnrm.runtime import Runtime, new_session_id
+from pytest_clnrm.runtime import LOADED, Runtime, new_session_id
 from pytest_clnrm.telemetry.traceparent import new_traceparent
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Parts:
             session_id=handed_down.get("session") or new_session_id(),
             worker=getattr(config, "workerinput", {}).get("workerid", "master"),
             connect=lambda: _connect(config, runtime),
+            loaded=(*LOADED, *config.getini("python_files")),
             traceparent=handed_down.get("traceparent") or new_traceparent(os.environ.get("TRACEPARENT")),
         )
         self.runtime = runtime

@@ -24,6 +24,7 @@ from pytest_clnrm.shelf import Leftover
 from pytest_clnrm.span_judging import SpanJudge
 from pytest_clnrm.specification import specification_of
 from pytest_clnrm.steps import StepRunner
+from pytest_clnrm.volumes import problems_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -143,6 +144,8 @@ class ScenarioRun:
         self._failed = bool(self._failures)
         self._look_at_containers()
         self._explain()
+        self._failures += problems_left(self.runtime, self._containers.values(), failed=self._failed)
+        self._failed = bool(self._failures)
         self._trace.finish(
             "fail" if self._failed else "pass", self._failures[0].message if self._failures else ""
         )
@@ -366,6 +369,8 @@ class ScenarioRun:
         """
         self._trace.finish("fail")
         containers, self._containers = list(self._containers.values()), {}
+        for each in containers:
+            each.sources.close()
         board = self.runtime.board
         board.at("cleanup")
         board.count(-len(containers), -sum(each.limits.memory_bytes or 0 for each in containers))

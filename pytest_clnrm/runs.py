@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pytest_clnrm import run_folder
 from pytest_clnrm.processes import Process, end, is_alive, this_process, wait_for_end
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _FORMAT = 1
+_MAX_NOTE_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,14 @@ def write(runs: Path, record: RunRecord) -> Path:
 
 
 def read(path: Path) -> RunRecord | None:
-    """Return the run that is written down there, None if there is none that can be read."""
+    """Return the run that is written down there, None if there is none that can be read and has its name."""
     try:
         data = json.loads(path.read_bytes())
         if data.pop("format") != _FORMAT:
             return None
-        return replace(RunRecord(**data), controller=Process(**data["controller"]))
+        record = replace(RunRecord(**data), controller=Process(**data["controller"]))
+        # What is said in the record decides which file and folder go with it.
+        return record if f"{record.session}.json" == path.name and isinstance(record.folder, str) else None
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
@@ -117,16 +120,22 @@ def end_orphans(record: RunRecord, wait_s: float) -> bool:
 
 
 def forget(runs: Path, record: RunRecord) -> None:
-    """Remove what is written down of a run, and its own folder."""
-    shutil.rmtree(record.folder, ignore_errors=True)
+    """Remove what is written down of a run, and its own folder if it is one."""
+    run_folder.remove(record.folder, record.session)
     (runs / f"{record.session}.json").unlink(missing_ok=True)
 
 
 def _noted(record: RunRecord) -> Iterator[Process]:
-    for path in Path(record.folder).glob("process-*.json"):
-        # A file that cannot be read is of a writer that had not begun to use the engine.
-        with suppress(OSError, ValueError, TypeError):
-            yield Process(**json.loads(path.read_bytes()))
+    own = run_folder.open_own(record.folder, record.session)
+    if own is None:
+        return
+    with own:
+        for name in os.listdir(f"/proc/self/fd/{own.fd}"):  # noqa: PTH208 of a descriptor
+            if not (name.startswith("process-") and name.endswith(".json")):
+                continue
+            # A file that cannot be read is of a writer that had not begun to use the engine.
+            with suppress(OSError, ValueError, TypeError), own.beneath(name) as file:
+                yield Process(**json.loads(file.read(_MAX_NOTE_BYTES)))
 
 
 def _write(path: Path, data: dict[str, object]) -> None:

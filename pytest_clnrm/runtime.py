@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Current", "Runtime", "new_session_id"]
 
 SPANS_FOLDER = "spans"
+LOADED = ("conftest.py", "__init__.py")
 MEMORY_SHARE = 0.8
 """Of the engine's memory, what containers may hold together unless --clnrm-memory-budget says more."""
 
@@ -73,6 +74,7 @@ class Runtime:
     :param without_shell: ids of images whose containers cannot wait in a shell.
     :param run_folder: returns the run's own folder.
     :param traceparent: of the session's span.
+    :param loaded: globs of the names of files that pytest loads, beside scenario files.
     """
 
     settings: Settings
@@ -91,6 +93,7 @@ class Runtime:
     engine_is_own: bool = False
     run_folder: Callable[[], Path] | None = None
     traceparent: str = ""
+    loaded: tuple[str, ...] = LOADED
     _board: Board | None = None
     _engine: Engine | None = None
     _folder: Folder | None = None

@@ -49,6 +49,7 @@ class Settings(NamedTuple):
     :param report_dir: absolute; None if no report is asked for.
     :param files: globs of the names of scenario files.
     :param allow_mounts: absolute, links resolved.
+    :param allow_writable: absolute, links resolved.
     :param env_allowed: environment variables that scenario files may read.
     :param secrets: names of variables whose values are shown nowhere.
     :param enabled: False for stock order and scheduling; limits and cap stay.
@@ -85,6 +86,7 @@ class Settings(NamedTuple):
     default_image: str = "alpine:latest"
     strict: bool = False
     allow_mounts: tuple[Path, ...] = ()
+    allow_writable: tuple[Path, ...] = ()
     env_allowed: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     enabled: bool = True
@@ -123,6 +125,9 @@ def load_settings(config: pytest.Config) -> Settings:
 
         file = read_config_file(config.rootpath / CONFIG_FILE, CONFIG_FILE)
         reading.found, reading.origins = dict(file.settings), dict(file.origins)
+        if "allow_writable" in reading.found:
+            folders = reading.found["allow_writable"]
+            reading.found["allow_writable"] = tuple((config.rootpath / each).resolve() for each in folders)
         reading.mistakes = [mistake.render(CONFIG_FILE) for mistake in file.mistakes]
     with warnings.catch_warnings():
         # pytest warns of a native value for a key that it holds to be text; our own reading judges it.

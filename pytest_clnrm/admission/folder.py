@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pytest_clnrm.errors import LedgerError
 
-__all__ = ["Folder", "default_path", "open_folder", "unusable", "was_opened"]
+__all__ = ["ID_FILE", "Folder", "default_path", "open_folder", "unusable", "was_opened"]
 
-_ID_FILE = "ledger-id"
+ID_FILE = "ledger-id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def open_folder(configured: Path | None, environ: Mapping[str, str]) -> Folder:
 
 def was_opened(path: Path) -> bool:
     """Tell whether *path* has been opened before: opening it again makes nothing."""
-    return (path / _ID_FILE).exists()
+    return (path / ID_FILE).exists()
 
 
 def unusable(path: Path, error: OSError) -> LedgerError:
@@ -110,8 +110,8 @@ def _verify_ours(path: Path) -> None:
 
 
 def _ledger_id(path: Path) -> str:
-    file = path / _ID_FILE
-    draft = path / f"{_ID_FILE}.{secrets.token_hex(4)}"
+    file = path / ID_FILE
+    draft = path / f"{ID_FILE}.{secrets.token_hex(4)}"
     if file.exists():
         return _read_id(file)
     try:

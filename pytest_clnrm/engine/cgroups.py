@@ -8,7 +8,20 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["peak_memory_bytes"]
+__all__ = ["is_process_of", "peak_memory_bytes"]
+
+
+def is_process_of(pid: int, container: str, *, proc: Path = Path("/proc")) -> bool:
+    """Tell whether process *pid* of this host is one of the container.
+
+    It is not where the container runs on another host or in a virtual machine, which has other processes.
+
+    :param container: its id, by which its cgroup is known to be its own.
+    """
+    try:
+        return container.encode() in (proc / str(pid) / "cgroup").read_bytes()
+    except OSError:
+        return False
 
 
 def peak_memory_bytes(

@@ -51,7 +51,7 @@ class Builder:
 
     :param doc: in which no mistake was found.
     :param origin: canonical key path -> the path in the file as its author wrote it.
-    :param source: path in the file -> absolute path on the host.
+    :param source: path in the file (and of a volume, whether it is read-only) -> absolute path on the host.
     :param deferred: names that steps capture.
     """
 
@@ -61,7 +61,7 @@ class Builder:
     default_image: str
     deferred: frozenset[str]
     origin: Callable[[KeyPath], KeyPath]
-    source: Callable[[str], str]
+    source: Callable[..., str]
 
     def build(self) -> Iterator[Scenario]:
         """Yield the scenarios in the order of the file."""
@@ -145,7 +145,7 @@ class Builder:
             ports=tuple(doc.ports),
             volumes=tuple(
                 Volume(
-                    source=self.source(each.source),
+                    source=self.source(each.source, read_only=each.read_only),
                     target=each.target,
                     read_only=each.read_only,
                     at=self.origin((*path, "volumes", index)),

@@ -150,7 +150,8 @@ def _volumes(reader: Reader) -> None:
             if not target or not re.match(r"[./~{]", source):
                 reader.give_up("volumes", index)  # a named volume would outlive the scenario
                 continue
-            entry = {"source": source, "target": target, "read_only": "ro" in mode.split(",")}
+            modes = mode.split(",")
+            entry = {"source": source, "target": target, "read_only": "ro" in modes or "rw" not in modes}
             reader.append("volumes", entry, ("volumes", index))
         elif isinstance(volume, dict):
             names = {"host_path": "source", "container_path": "target", "readonly": "read_only"}

@@ -128,7 +128,9 @@ class VolumeDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     source: Annotated[Text, Meta(description="Relative to the file's folder.")]
     target: AbsolutePath
-    read_only: bool = False
+    read_only: Annotated[
+        bool, Meta(description="false only where the ini option clnrm_allow_writable lists the folder.")
+    ] = True
 
 
 class ReadyDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

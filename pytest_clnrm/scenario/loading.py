@@ -25,6 +25,7 @@ from pytest_clnrm.scenario.variables import Rendering, captured_names, check_cap
 if TYPE_CHECKING:
     from pytest_clnrm.scenario.dialects import Normalised
     from pytest_clnrm.scenario.document import FileDoc
+    from pytest_clnrm.scenario.mounts import VolumeRules
     from pytest_clnrm.scenario.templating import Renderer
 
 __all__ = ["LoadOptions", "load", "locate", "source_of"]
@@ -45,6 +46,7 @@ class LoadOptions:
     :param allow_mounts: absolute folders below which sources of volumes may lie too.
     :param sockets: absolute paths at which an engine may listen: no volume shows them.
     :param secrets: names of variables whose values are secret, whatever the file says.
+    :param volumes: which volumes are refused beside those that lie outside; None: the writable ones.
     """
 
     rootdir: str
@@ -55,6 +57,7 @@ class LoadOptions:
     allow_mounts: tuple[str, ...] = ()
     sockets: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    volumes: VolumeRules | None = None
 
 
 def load(path: str, options: LoadOptions) -> tuple[Scenario, ...]:
@@ -63,8 +66,15 @@ def load(path: str, options: LoadOptions) -> tuple[Scenario, ...]:
     :param path: absolute.
     :raises ScenarioFileError: with all mistakes of the file, in the order of their places.
     """
+    from pytest_clnrm.scenario.mounts import allowed_file
+
     try:
-        return _File(path, read(path), options).load()
+        real = allowed_file(path, rootdir=options.rootdir, allowed=options.allow_mounts)
+    except ValueError as error:
+        mistake = Mistake(line=0, column=0, path="", message=str(error))
+        raise ScenarioFileError(path, (mistake,)) from None
+    try:
+        return _File(path, read(real), options).load()
     except RecursionError:
         mistake = Mistake(line=0, column=0, path="", message="tables and lists are nested too deeply")
         raise ScenarioFileError(path, (mistake,)) from None
@@ -76,6 +86,7 @@ def locate(path: str, at: KeyPath) -> tuple[int, int]:
     What has no place of its own has that of the table around it, and (1, 1) is the whole file. That is also
     the answer for a file that is TOML only when its templates are rendered.
 
+    :param path: absolute, links resolved when it was loaded.
     :param at: as in the model's ``at``: as the file's author wrote it.
     """
     try:
@@ -97,6 +108,7 @@ def source_of(path: str, at: KeyPath) -> tuple[int, tuple[str, ...]]:
 
     (0, ()) where they are not known, as in a file that is TOML only when its templates are rendered.
 
+    :param path: absolute, links resolved when it was loaded: one that leads elsewhere since is not read.
     :param at: as in the model's ``at``: as the file's author wrote it.
     """
     try:
@@ -129,6 +141,7 @@ class _File:
         self._folder = str(Path(path).parent)
         self._mistakes: dict[tuple[str, str], Mistake] = {}
         self._secrets: set[str] = set()
+        self._sources: dict[tuple[str, bool | None], str] = {}
 
     def load(self) -> tuple[Scenario, ...]:
         """Return the scenarios.
@@ -318,11 +331,22 @@ class _File:
         name = Path(self._path).name
         return name.removesuffix(".toml").removesuffix(".clnrm")
 
-    def _source_of(self, source: str) -> str:
-        from pytest_clnrm.scenario.mounts import allowed_source
+    def _source_of(self, source: str, *, read_only: bool | None = None) -> str:
+        """Return the absolute path that a file of the host means.
+
+        :param read_only: of a volume, None for anything else.
+        :raises ValueError: if it may not be reached, or not in that way.
+        """
+        key = source, read_only
+        if key not in self._sources:
+            self._sources[key] = self._judged(source, read_only=read_only)
+        return self._sources[key]
+
+    def _judged(self, source: str, *, read_only: bool | None) -> str:
+        from pytest_clnrm.scenario.mounts import VolumeRules, allowed_source, check_volume
 
         options = self._options
-        return allowed_source(
+        real = allowed_source(
             source,
             folder=self._folder,
             rootdir=options.rootdir,
@@ -330,6 +354,9 @@ class _File:
             environ=options.environ,
             sockets=options.sockets,
         )
+        if read_only is not None:
+            check_volume(real, read_only=read_only, rules=options.volumes or VolumeRules())
+        return real
 
     def _add(self, text: _Text | None, problems: Any) -> int:
         """Note mistakes, each a path in the file, a message and perhaps a hint; return how many.

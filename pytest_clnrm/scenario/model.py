@@ -83,7 +83,7 @@ class Volume:
 
     source: str
     target: str
-    read_only: bool = False
+    read_only: bool = True
     at: KeyPath = ()
 
 

@@ -5,13 +5,116 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-__all__ = ["allowed_source"]
+from pytest_clnrm.util.beneath import open_beneath
+from pytest_clnrm.util.walk import TooMuchError, walk
+
+__all__ = ["NotWritableError", "VolumeRules", "allowed_file", "allowed_source", "check_volume", "is_loaded"]
+
+_REMEDY = "the ini option clnrm_allow_writable lists the folders that may be writable"
+_OF_TOOLS = (".git", ".clnrm")
 
 _ENGINE_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock", "/run/podman/podman.sock")
 _PROC = "/proc"
 _USER_SOCKETS = ("docker.sock", "podman/podman.sock")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeRules:
+    """Which of the files and folders that a scenario may reach are no volumes all the same.
+
+    :param writable: absolute folders below which volumes may be writable.
+    :param private: absolute path -> what it is: no volume shows it, or what lies in it.
+    :param temporary: absolute folders in which runs keep theirs: no volume shows them whole.
+    :param marks: names of files by which our own folders are known.
+    :param loaded: globs of the names of what pytest and others load from the project.
+    """
+
+    writable: tuple[str, ...] = ()
+    private: Mapping[str, str] = field(default_factory=dict)
+    temporary: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    loaded: tuple[str, ...] = ()
+
+
+class NotWritableError(ValueError):
+    """A volume is to be writable, and may be read-only alone."""
+
+
+def check_volume(real: str, *, read_only: bool, rules: VolumeRules) -> None:
+    """Refuse a volume that would open what keeps scenarios apart from the host.
+
+    :param real: its source, absolute, links resolved.
+    :raises NotWritableError: if only its being writable is wrong.
+    :raises ValueError: if no volume may show it; both say why.
+    """
+    for path, what in rules.private.items():
+        private = os.path.realpath(path)
+        if _below(private, real) or _below(real, private):
+            where = "lies below it" if _below(private, real) else "holds it"
+            raise ValueError(f"{what} {private} {where}: no container may see it")
+    for path in map(os.path.realpath, rules.temporary):
+        if _below(path, real):
+            raise ValueError(
+                f"the folder for temporary files, {path}, in which runs keep theirs lies below it"
+            )
+    for folder in (Path(real), *Path(real).parents):
+        if any(Path(folder, mark).is_file() for mark in rules.marks):
+            raise ValueError(f"{folder} is a folder of pytest-clnrm's own")
+    if not read_only:
+        _check_writable(real, rules)
+
+
+def _check_writable(real: str, rules: VolumeRules) -> None:
+    allowed = [os.path.realpath(each) for each in rules.writable]
+    if not any(_below(real, folder) for folder in allowed):
+        listed = f" (now: {', '.join(allowed)})" if allowed else ""
+        raise NotWritableError(f"{real} may be mounted read-only alone: {_REMEDY}{listed}")
+    if own := next((each for each in Path(real).parts if each in _OF_TOOLS), None):
+        raise NotWritableError(f"it lies in {own}: no container may change that")
+    try:
+        with open_beneath("/", real) as opened:
+            found = next((each.shown for each in walk(opened) if is_loaded(each.name, rules.loaded)), None)
+    except TooMuchError as error:
+        raise NotWritableError(f"it holds {error}, which is more than is looked through") from None
+    except OSError as error:
+        raise NotWritableError(f"{error.filename or real}: {error.strerror}") from None
+    name = Path(real).name
+    if found is None and is_loaded(name, rules.loaded):
+        found = name
+    if found is not None:
+        raise NotWritableError(
+            f"it holds {found}, which is loaded on this host: mount a folder without such files, or read-only"
+        )
+
+
+def is_loaded(name: str, globs: tuple[str, ...]) -> bool:
+    """Tell whether a file or folder of that name is one of those that are loaded from the project."""
+    return any(fnmatchcase(name, glob.rpartition("/")[2]) for glob in globs)
+
+
+def allowed_file(path: str, *, rootdir: str, allowed: tuple[str, ...]) -> str:
+    """Return the path of a scenario file, links resolved.
+
+    A file outside of *rootdir* was named on the command line, which is trusted; that it leads elsewhere was
+    said by the file alone.
+
+    :param path: absolute, as it was collected.
+    :param allowed: folders beside *rootdir* below which it may lie.
+    :raises ValueError: if a link leads out of the project.
+    """
+    real = os.path.realpath(path)
+    own = rootdir if _below(os.path.normpath(path), rootdir) else os.path.dirname(path)  # noqa: PTH120
+    roots = [os.path.realpath(each) for each in (own, *allowed)]
+    if not any(_below(real, root) for root in roots):
+        raise ValueError(
+            f"it leads out of the project, to {real}; a scenario file lies below {', '.join(roots)} "
+            "(clnrm_allow_mounts adds to them)"
+        )
+    return real
 
 
 def allowed_source(

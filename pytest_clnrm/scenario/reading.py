@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_clnrm.errors import Mistake, ScenarioFileError
 from pytest_clnrm.scenario.model import KeyPath
 from pytest_clnrm.scenario.positions import place_of, source_line
+from pytest_clnrm.util.beneath import open_beneath
 
 __all__ = ["Source", "huge_numbers", "outline", "parse", "read"]
 
 _STATEMENT = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _EXPRESSION = re.compile(r"""(?<=[=\[,])(\s*)\{\{.*?\}\}(?=\s*(?:[,\]}#]|$))""", re.MULTILINE)
 _LONG_NUMBER = re.compile(r"[0-9A-Fa-f_]{16}")
+_MAX_BYTES = 16 << 20
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _TWICE = re.compile(r"overwrite|twice|mutable|outside of its|already", re.IGNORECASE)
 
@@ -34,12 +35,13 @@ class Source(NamedTuple):
 def read(path: str) -> Source:
     """Return the text of a file.
 
-    :raises ScenarioFileError: if it cannot be read, or is not UTF-8.
+    :param path: absolute, links resolved: what has become a link since is not followed.
+    :raises ScenarioFileError: if it cannot be read, is longer than 16 MB, or is not UTF-8.
     """
-    file = Path(path)
     try:
-        data = file.read_bytes()
-        modified_s = file.stat().st_mtime
+        with open_beneath("/", path) as file:
+            data = file.read(_MAX_BYTES)
+            modified_s = file.status.st_mtime
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise _refused(

@@ -23,6 +23,7 @@ from pytest_clnrm.scenario.document import (
 )
 from pytest_clnrm.scenario.expect_checking import check_expectations
 from pytest_clnrm.scenario.model import KeyPath
+from pytest_clnrm.scenario.mounts import NotWritableError
 from pytest_clnrm.scenario.names import has_control, item_name_problem
 from pytest_clnrm.scenario.templating import names_deferred
 from pytest_clnrm.units import parse_duration_s, parse_size_bytes
@@ -45,7 +46,7 @@ class Problem(NamedTuple):
 
 
 def check_file(
-    doc: FileDoc, *, name: str, deferred: frozenset[str], source: Callable[[str], str]
+    doc: FileDoc, *, name: str, deferred: frozenset[str], source: Callable[..., str]
 ) -> Iterator[Problem]:
     """Yield all mistakes of a file whose types are right.
 
@@ -138,7 +139,7 @@ def _texts(texts: Iterable[tuple[str | int, Any]], path: KeyPath) -> Iterator[Pr
             yield from _texts(value.items() if isinstance(value, dict) else enumerate(value), (*path, key))
 
 
-def _service(doc: ServiceDoc, path: KeyPath, source: Callable[[str], str]) -> Iterator[Problem]:
+def _service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iterator[Problem]:
     yield from _exactly_one(doc, path)
     passed = ("image", "command", "env", "workdir", "user", "scratch")
     yield from _texts(((name, getattr(doc, name)) for name in passed), path)
@@ -147,7 +148,9 @@ def _service(doc: ServiceDoc, path: KeyPath, source: Callable[[str], str]) -> It
     for index, volume in enumerate(doc.volumes):
         below = (*path, "volumes", index)
         try:
-            source(volume.source)
+            source(volume.source, read_only=volume.read_only)
+        except NotWritableError as error:
+            yield Problem((*below, "read_only"), str(error))
         except ValueError as error:
             yield Problem((*below, "source"), str(error))
         target = volume.target.rstrip("/")

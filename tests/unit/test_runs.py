@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm import processes, runs
+from pytest_clnrm import processes, run_folder, runs
 from pytest_clnrm.processes import Process, this_process
 from pytest_clnrm.runs import RunRecord
 
@@ -21,8 +21,7 @@ DEAD = Process(1 << 30, "1")
 @pytest.fixture
 def record(tmp_path: Path) -> RunRecord:
     """Return a run whose controller is this process."""
-    folder = tmp_path / "own"
-    folder.mkdir()
+    folder = run_folder.make("s", tmp_path)
     return RunRecord(
         session="s", controller=this_process(), folder=str(folder), choice="auto", identity="i", url="u"
     )
@@ -85,3 +84,62 @@ def test_forgetting(tmp_path: Path, record: RunRecord) -> None:
     runs.forget(tmp_path / "runs", record)
     assert not path.exists()
     assert not Path(record.folder).exists()
+
+
+def test_a_record_under_another_name_is_none(tmp_path: Path, record: RunRecord) -> None:
+    """What a record calls itself is what its file is called, so that no other file goes with it."""
+    path = runs.write(tmp_path, record)
+    path.rename(tmp_path / "t.json")
+    assert list(runs.records(tmp_path)) == []
+    outside = tmp_path / "outside.json"
+    outside.write_text("{}")
+    (tmp_path / "runs").mkdir()
+    forged = json.loads((tmp_path / "t.json").read_text()) | {"session": "../outside"}
+    (tmp_path / "runs/x.json").write_text(json.dumps(forged))
+    assert list(runs.records(tmp_path / "runs")) == []
+
+
+@pytest.mark.parametrize("lack", ["mark", "name", "link", "link above", "other mark", "owner", "linked mark"])
+def test_a_folder_that_is_not_the_runs_stays(
+    tmp_path: Path, record: RunRecord, lack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record may name any folder: only the run's own is looked into and removed."""
+    folder = Path(record.folder)
+    (folder / "precious").write_text("x")
+    runs.note_process(folder, "gw0")
+    named = folder
+    if lack == "mark":
+        (folder / run_folder.MARK).unlink()
+    elif lack == "other mark":
+        (folder / run_folder.MARK).write_text("t")
+    elif lack == "linked mark":
+        (folder / run_folder.MARK).rename(tmp_path / "mark")
+        (folder / run_folder.MARK).symlink_to(tmp_path / "mark")
+    elif lack == "name":
+        named = folder.rename(tmp_path / "home")
+    elif lack == "link":
+        folder.rename(tmp_path / "home")
+        folder.symlink_to("home")
+    elif lack == "link above":
+        (tmp_path / "link").symlink_to(tmp_path)
+        named = tmp_path / "link" / folder.name
+    elif lack == "owner":
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    forged = replace(record, folder=str(named))
+    assert runs.workers(forged) == []
+    runs.forget(tmp_path, forged)
+    assert (named / "precious").read_text() == "x"
+
+
+def test_removing_follows_no_link(tmp_path: Path) -> None:
+    """What links in a run's folder lead to stays."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/precious").write_text("x")
+    folder = run_folder.make("abc")
+    (folder / "link").symlink_to(tmp_path / "outside")
+    (folder / "sub").mkdir()
+    (folder / "sub/link").symlink_to(tmp_path / "outside")
+    assert run_folder.remove(str(folder), "abc")
+    assert not folder.exists()
+    assert (tmp_path / "outside/precious").exists()
+    assert not run_folder.remove(str(folder), "abc")

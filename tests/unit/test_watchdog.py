@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm import processes, runs, watchdog
+from pytest_clnrm import processes, run_folder, runs, watchdog
 from pytest_clnrm.admission.folder import Folder, open_folder
 from pytest_clnrm.engine import connect, embedded
 from pytest_clnrm.engine.api import OwnedObject
@@ -58,8 +58,7 @@ def folder(tmp_path: Path) -> Folder:
 @pytest.fixture
 def record(tmp_path: Path, folder: Folder) -> RunRecord:
     """Return a run whose controller is dead; it is written down."""
-    (tmp_path / "own").mkdir()
-    record = RunRecord("s", DEAD, str(tmp_path / "own"), "auto", "i", "u")
+    record = RunRecord("s", DEAD, str(run_folder.make("s", tmp_path)), "auto", "i", "u")
     runs.write(folder.runs, record)
     return record
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.engine.cgroups import peak_memory_bytes
+from pytest_clnrm.engine.cgroups import is_process_of, peak_memory_bytes
 
 V1 = "9:cpu,cpuacct:/docker/abc\n8:memory:/docker/abc\n0::/system.slice/abc"
 V2 = "0::/system.slice/docker-abc.scope\n"
@@ -36,3 +36,12 @@ def test_peak_memory(
         (cgroups / name).parent.mkdir(parents=True)
         (cgroups / name).write_text(content)
     assert peak_memory_bytes(7, "abc", proc=proc, cgroups=cgroups) == expected
+
+
+def test_whose_process(tmp_path: Path) -> None:
+    """A process is a container's if its cgroup is."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "cgroup").write_text(V2)
+    assert is_process_of(7, "abc", proc=tmp_path)
+    assert not is_process_of(7, "abd", proc=tmp_path)
+    assert not is_process_of(8, "abc", proc=tmp_path)

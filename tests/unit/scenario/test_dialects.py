@@ -82,7 +82,9 @@ def test_services() -> None:
     assert web["workdir"] == "/srv"
     assert web["volumes"] == [
         {"source": "./site", "target": "/site", "read_only": True},
-        {"source": "/abs", "target": "/abs", "read_only": False},
+        {"source": "/abs", "target": "/abs", "read_only": True},
+        {"source": "./out", "target": "/out", "read_only": False},
+        {"source": "./both", "target": "/both", "read_only": True},
     ]
     assert web["ready"] == {"command": ["true"], "interval": "5s", "timeout": 20.0}
     assert web["limits"] == {"memory": "512m", "cpu": 1.5}

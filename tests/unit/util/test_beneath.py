@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_clnrm.util import beneath
-from pytest_clnrm.util.beneath import open_beneath
+from pytest_clnrm.util.beneath import open_beneath, open_in_root
 
 
 @pytest.fixture
@@ -133,3 +133,37 @@ def test_removed_while_held(root: Path) -> None:
     with open_beneath(str(root), "a/b/file") as opened:
         (root / "a/b/file").unlink()
         assert opened.read(10) == b"text"
+
+
+@pytest.mark.parametrize(
+    ("link", "path"),
+    [
+        ("", "/a/b/file"),
+        ("", "/../../a/./b/../b/file"),
+        ("/a/b", "/link/file"),
+        ("../../../../a/b", "/link/file"),
+        ("a/b/file", "/link"),
+        ("/link2", "/link/b/file"),
+    ],
+)
+def test_as_within_a_root(root: Path, link: str, path: str) -> None:
+    """Links lead where they lead a process whose root that is, and never out of it."""
+    if link:
+        (root / "link").symlink_to(link)
+    (root / "link2").symlink_to("a")
+    before = _open_descriptors()
+    with open_in_root(str(root), path) as opened:
+        assert opened.read(10) == b"text"
+    assert _open_descriptors() == before
+
+
+def test_nothing_outside_of_a_root(root: Path) -> None:
+    """What lies outside is not found, and a circle of links ends."""
+    (root / "out").symlink_to(root.parent / "outside")
+    (root / "loop").symlink_to("/loop")
+    before = _open_descriptors()
+    for path, number in (("/out", errno.ENOENT), ("/../outside", errno.ENOENT), ("/loop", errno.ELOOP)):
+        with pytest.raises(OSError) as caught:  # noqa: PT011 (its number is compared)
+            open_in_root(str(root), path)
+        assert caught.value.errno == number
+    assert _open_descriptors() == before

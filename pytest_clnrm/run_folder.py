@@ -1,0 +1,80 @@
+"""A run's own folder for temporary files, and removing it: nothing but what carries our mark is ever removed.
+
+What is written down of a run may have been written by somebody else. So a folder is looked at through
+descriptors, without following links, and is a run's own only by its name, its owner, and a file in it that
+names the run. Only the standard library: the watchdog lives as long as a run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from pytest_clnrm.util.beneath import Opened, open_beneath
+
+MARK = "clnrm-run"
+"""The file that marks a run's own folder; it holds the run's session."""
+
+_MAX_MARK_BYTES = 256
+
+
+def make(session: str, above: Path | None = None) -> Path:
+    """Return a new folder of the run *session*, links in its path resolved.
+
+    :param above: where it is made, None for the host's folder for temporary files.
+    """
+    folder = Path(os.path.realpath(tempfile.mkdtemp(prefix=_prefix(session), dir=above)))
+    (folder / MARK).write_text(session, encoding="ascii")
+    return folder
+
+
+def open_own(folder: str, session: str) -> Opened | None:
+    """Return the run's own folder, open; None if there is none there that is this run's and this user's."""
+    if not Path(folder).name.startswith(_prefix(session)):
+        return None
+    with suppress(OSError):
+        opened = open_beneath("/", folder)
+        if _is_marked(opened, session):
+            return opened
+        opened.close()
+    return None
+
+
+def remove(folder: str, session: str) -> bool:
+    """Remove the run's own folder; tell whether there was one, and it is gone."""
+    own = open_own(folder, session)
+    if own is None:
+        return False
+    with own:
+        # The mark goes last: what is left half removed can be removed again.
+        reach = f"/proc/self/fd/{own.fd}"
+        with suppress(OSError):
+            for name in sorted(os.listdir(reach), key=lambda each: each == MARK):  # noqa: PTH208 of a descriptor
+                _remove(f"{reach}/{name}")
+            with open_beneath("/", str(Path(folder).parent)) as above:
+                # Empty: were it exchanged meanwhile, what is there now is a link, or not empty, or no loss.
+                os.rmdir(Path(folder).name, dir_fd=above.fd)
+                return True
+    return False
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108 of a descriptor
+    except IsADirectoryError:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _prefix(session: str) -> str:
+    return f"clnrm-{session}-"
+
+
+def _is_marked(opened: Opened, session: str) -> bool:
+    if not opened.is_folder or opened.status.st_uid != os.geteuid():
+        return False
+    with opened.beneath(MARK) as mark:
+        is_ours = mark.status.st_uid == os.geteuid()
+        return is_ours and mark.read(_MAX_MARK_BYTES) == session.encode()
