@@ -132,9 +132,21 @@ class ScenarioRun:
         try:
             self._start_services(deadline_s)
             self._run_steps(deadline_s)
+            judge = SpanJudge(
+                runtime=self.runtime,
+                scenario=self.scenario,
+                trace=self._trace,
+                captured=self._captured,
+                containers=self._containers,
+                where=self._where,
+                began_s=self._granted_s,
+            )
+            if not self._failures:
+                judge.wait(deadline_s)
+            # Before anything is stopped.
             self._look_at_containers()
-            if not self._failures and self.scenario.expect:
-                self._failures += self._judge_spans(deadline_s)
+            if not self._failures:
+                self._failures += judge.judge()
             if not self._failures:
                 self._prove()
         except ScenarioTimeoutError as error:
@@ -233,18 +245,6 @@ class ScenarioRun:
     def _where(self, at: KeyPath) -> str:
         line, _ = self.locate(at)
         return f"{self.file}:{line}"
-
-    def _judge_spans(self, deadline_s: float) -> tuple[Failure, ...]:
-        self.runtime.board.at("spans")
-        judge = SpanJudge(
-            runtime=self.runtime,
-            scenario=self.scenario,
-            trace=self._trace,
-            captured=self._captured,
-            containers=self._containers,
-            where=self._where,
-        )
-        return judge.judge(deadline_s)
 
     def _prove(self) -> None:
         """Find out which containers are as they were when they were new, and note why the others are not."""

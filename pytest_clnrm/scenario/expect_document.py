@@ -251,8 +251,11 @@ class ExpectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     order: OrderDoc | None = None
     status: StatusDoc | None = None
     hermeticity: HermeticityDoc | None = None
-    wait: Annotated[Duration, Meta(description="How long spans are waited for; 5 s.")] | None = None
-    settle: Annotated[Duration, Meta(description="No span for so long means complete; 200 ms.")] | None = None
+    wait: Annotated[Duration, Meta(description="How long spans are waited for at most; 5 s.")] | None = None
+    settle: (
+        Annotated[Duration, Meta(description="How long it must be quiet once enough has arrived; 400 ms.")]
+        | None
+    ) = None
     tolerance: (
         Annotated[Duration, Meta(description="How far the clocks of two processes may be apart; 0.")] | None
     ) = None

@@ -205,8 +205,8 @@ class HermeticityExpect:
 class Expectations:
     """Everything that a scenario expects of spans; in the order in which it is judged.
 
-    :param wait_s: how long spans of containers that keep running are waited for, seconds.
-    :param settle_s: no span for so long counts as complete, seconds.
+    :param wait_s: how long spans are waited for as long as a program runs that could send more, seconds.
+    :param settle_s: how long it must be quiet once what is expected has arrived, seconds.
     """
 
     spans: tuple[SpanExpect, ...] = ()
@@ -218,7 +218,7 @@ class Expectations:
     status: StatusExpect | None = None
     hermeticity: HermeticityExpect | None = None
     wait_s: float = 5.0
-    settle_s: float = 0.2
+    settle_s: float = 0.4
 
     def __bool__(self) -> bool:
         """Tell whether anything is expected of spans."""

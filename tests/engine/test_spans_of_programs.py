@@ -153,6 +153,8 @@ def test_a_service_that_exports_when_it_is_told_to_end(shops: EndToEnd) -> None:
         count = { eq = 1 }
         [expect.counts]
         spans_total = { eq = 5 }
+        [expect]
+        wait = "100ms"
         """,
     )
     run = shops.run()

@@ -89,6 +89,39 @@ def test_a_span_that_comes_late_is_waited_for(project: EndToEnd) -> None:
     assert run.outcomes() == {"late": "passed"}, run.text
 
 
+def test_what_comes_late_is_not_taken_to_be_absent(project: EndToEnd) -> None:
+    """An exact number is judged when nothing is left that could send; services end only after ``wait``."""
+    second = BODY.replace("b7ad6b7169203331", "b7ad6b7169203332")
+    later = POST.replace("$BODY", "$SECOND")
+    step = f"{POST}; (sleep 1; {later}) >/dev/null 2>&1 &"
+    project.write("twice.clnrm.toml", scenario(step=step, env=f", SECOND = '{second}'"))
+    project.write("once.clnrm.toml", scenario())
+    served = f"""
+[service.worker]
+image = "busybox"
+command = ["sh", "-c", '''trap 'exit 0' TERM; {POST} >/dev/null; sleep 0.7; {later}; sleep 99 & wait''']
+env = {{ BODY = '{BODY}', SECOND = '{second}' }}
+
+[[step]]
+name = "nothing"
+service = "worker"
+run = "true"
+
+{ONE}
+[expect]
+wait = "2s"
+"""
+    project.write("worker.clnrm.toml", served)
+    run = project.run()
+    assert run.outcomes() == {"twice": "failed", "once": "passed", "worker": "failed"}, run.text
+    for name in ("twice", "worker"):
+        (failure,) = run.scenarios[name]["failures"]
+        assert failure["message"] == "expect.span[from a shell]: 2 spans selected, expected exactly 1"
+    assert "(nothing that could send more was running any longer)" in run.text
+    assert "spans were waited for, 2.0 s long (wait = 2 s)" in failure["details"]
+    assert "then worker had to end (SIGTERM), " in failure["details"]
+
+
 def test_a_stranger_is_refused(project: EndToEnd) -> None:
     """A token of nobody gets no span in: the step sees 401, and what it sent is not shown to be absent."""
     stranger = POST.replace("$OTEL_EXPORTER_OTLP_ENDPOINT", "${OTEL_EXPORTER_OTLP_ENDPOINT%/t/*}/t/guessed")

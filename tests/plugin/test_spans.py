@@ -370,7 +370,7 @@ def test_spans_of_a_test_that_are_rejected_are_said(project: Project) -> None:
     )
     result = project.run()
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*ScenarioWarning: test_a.py::test_a: 1 spans were rejected: a span's id *"])
+    result.stdout.fnmatch_lines(["*ScenarioWarning: test_a.py::test_a: 1 span was refused: a span's id *"])
 
 
 def test_without_spans_nothing_of_opentelemetry_is_imported(each_mode: Project) -> None:

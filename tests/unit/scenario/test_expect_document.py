@@ -34,7 +34,7 @@ def build(data: dict[str, Any]) -> Expectations:
 
 def test_nothing_expected() -> None:
     """An empty document expects nothing, and has the documented times."""
-    assert build({}) == Expectations(wait_s=5.0, settle_s=0.2)
+    assert build({}) == Expectations(wait_s=5.0, settle_s=0.4)
     assert not build({})
 
 

@@ -1,0 +1,209 @@
+"""When spans are judged: lower bounds early, all else once nobody can send any more; services end last."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from pytest_clnrm import span_judging
+from pytest_clnrm.errors import ContainerError, ScenarioTimeoutError
+from pytest_clnrm.scenario.expect_building import build_expectations
+from pytest_clnrm.scenario.expect_document import ExpectDoc
+from pytest_clnrm.scenario.model import Scenario, Service
+from pytest_clnrm.span import Span
+from pytest_clnrm.span_judging import SpanJudge
+from pytest_clnrm.tracing import Tracing
+
+GATEWAY = "172.18.0.1"
+WAITS = {"process init, pid 1": "S", "process sleep, pid 7": "S", "exec session": ""}
+
+
+class Engine:
+    """An engine whose containers run until they are told to end, and that notes what it was told."""
+
+    def __init__(self) -> None:
+        self.facts = SimpleNamespace(url="unix://x")
+        self.seen: dict[str, str] | None = dict(WAITS)
+        self.running = True
+        self.stopped: list[str] = []
+        self.on_stop: Callable[[], None] = lambda: None
+
+    def state(self, container: str) -> Any:
+        return SimpleNamespace(running=self.running, addresses={"n": "172.18.0.2"})
+
+    def observe(self, container: str) -> dict[str, str]:
+        if self.seen is None:
+            raise ContainerError("no shell")
+        return self.seen
+
+    def stop(self, container: str, *, grace_s: float) -> None:
+        self.stopped.append(container)
+        self.on_stop()
+
+
+@pytest.fixture
+def tracing(tmp_path: Path) -> Iterator[Tracing]:
+    """Return a process's spans."""
+    tracing = Tracing(tmp_path / "spans", "gw0", "")
+    yield tracing
+    tracing.close()
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Return an engine; what is waited for is short."""
+    monkeypatch.setattr(span_judging, "DRAIN_S", 0.02)
+    monkeypatch.setattr(span_judging, "LOOK_S", 0.05)
+    return Engine()
+
+
+def judge_of(
+    tracing: Tracing, engine: Engine, expect: dict[str, Any], *, keeps_alive: bool = False, **env: str
+) -> SpanJudge:
+    """Return what judges a scenario with one service, ``api``."""
+    doc = msgspec.convert({"wait": 60, "settle": 0.05, **expect}, ExpectDoc)
+    service = Service(name="api", image="i", env=env)
+    running = SimpleNamespace(id="c1", name="x-api", keeps_alive=keeps_alive, service=service)
+    runtime = SimpleNamespace(engine=lambda: engine, gateway=lambda: GATEWAY, board=SimpleNamespace(at=print))
+    return SpanJudge(
+        runtime=cast("Any", runtime),
+        scenario=Scenario(
+            name="s", file="/f", services=(service,), expect=build_expectations(doc, ("expect",))
+        ),
+        trace=tracing.scenario("a.toml::a", {}),
+        captured={},
+        containers=cast("Any", {"api": running}),
+        where=lambda at: "f:1",
+        began_s=time.monotonic(),
+    )
+
+
+def arrive(judge: SpanJudge, *names: str, status: Any = "unset") -> None:
+    """Let spans of the workload arrive."""
+    assert judge.trace.inbox is not None
+    judge.trace.inbox.add(
+        [
+            Span(
+                trace_id="1" * 32,
+                span_id=f"{int.from_bytes(name.encode(), 'big'):016x}"[-16:],
+                name=name,
+                start_ns=1,
+                end_ns=2,
+                status=status,
+            )
+            for name in names
+        ]
+    )
+
+
+NO_ERROR = {"counts": {"errors_total": 0, "spans_total": {"gte": 1}}}
+SOME = {"span": [{"select": "a"}]}
+
+
+def test_what_further_spans_cannot_undo_is_not_waited_for(tracing: Tracing, engine: Engine) -> None:
+    """A lower bound that holds ends the wait, and nothing is stopped."""
+    judge = judge_of(tracing, engine, SOME)
+    arrive(judge, "a")
+    judge.wait(time.monotonic() + 60)
+    assert (judge.judge(), engine.stopped) == ((), [])
+
+
+def test_a_lower_bound_is_waited_for(tracing: Tracing, engine: Engine) -> None:
+    """It ends the wait as soon as it holds, long before ``wait`` is over."""
+    judge = judge_of(tracing, engine, SOME)
+    late = threading.Timer(0.2, arrive, (judge, "a"))
+    late.start()
+    judge.wait(time.monotonic() + 60)
+    late.join()
+    assert (judge.judge(), engine.stopped) == ((), [])
+
+
+def test_a_number_that_holds_now_is_not_enough(tracing: Tracing, engine: Engine) -> None:
+    """That there is no error needs the whole of ``wait`` while a service runs, which ends only then."""
+    judge = judge_of(tracing, engine, {**NO_ERROR, "wait": 0.4})
+    arrive(judge, "a")
+    late = threading.Timer(0.2, partial(arrive, judge, "b", status="error"))
+    late.start()
+    judge.wait(time.monotonic() + 60)
+    late.join()
+    assert engine.stopped == []
+    (failure,) = judge.judge()
+    assert engine.stopped == ["c1"]
+    assert failure.message == "expect.counts.errors_total: got 1, expected exactly 0"
+    first, second, *_ = failure.details.splitlines()
+    assert first == "spans were waited for, 0.4 s long (wait = 0.4 s)"
+    assert second.startswith("then api had to end (SIGTERM), 0.")
+    assert " s after the scenario's start, which took 0.0 s" in second
+
+
+def test_the_last_batch_is_read(tracing: Tracing, engine: Engine) -> None:
+    """What a service sends when it is told to end counts."""
+    judge = judge_of(tracing, engine, {**NO_ERROR, "wait": 0.0})
+    arrive(judge, "a")
+    engine.on_stop = lambda: arrive(judge, "b", status="error")
+    judge.wait(time.monotonic() + 60)
+    (failure,) = judge.judge()
+    assert failure.message == "expect.counts.errors_total: got 1, expected exactly 0"
+
+
+@pytest.mark.parametrize("keeps_alive", [True, False])
+def test_where_nothing_runs_nothing_is_waited_for(
+    tracing: Tracing,
+    engine: Engine,
+    keeps_alive: bool,  # noqa: FBT001
+) -> None:
+    """Services that ended, and containers in which only our shell waits, send nothing any more."""
+    engine.running = False
+    judge = judge_of(tracing, engine, NO_ERROR, keeps_alive=keeps_alive)
+    arrive(judge, "a")
+    judge.wait(time.monotonic() + 60)
+    assert (judge.judge(), engine.stopped) == ((), [])
+    judge = judge_of(tracing, engine, NO_ERROR, keeps_alive=keeps_alive)
+    judge.wait(time.monotonic() + 60)
+    (failure, *_) = judge.judge()
+    assert "(nothing that could send more was running any longer)" in failure.details
+
+
+@pytest.mark.parametrize("seen", [None, {**WAITS, "process worker, pid 9": "S"}])
+def test_a_process_in_the_background_is_waited_for(
+    tracing: Tracing, engine: Engine, seen: dict[str, str] | None
+) -> None:
+    """A container with another process, or into which nobody can look, may still send; until that ends."""
+    engine.seen = seen
+    judge = judge_of(tracing, engine, {**NO_ERROR, "wait": 0.3}, keeps_alive=True)
+    arrive(judge, "a")
+    judge.wait(time.monotonic() + 60)
+    assert judge._told == ["spans were waited for, 0.3 s long (wait = 0.3 s)"]
+    assert (judge.judge(), engine.stopped) == ((), [])
+    judge = judge_of(tracing, engine, NO_ERROR, keeps_alive=True)
+    ends = threading.Timer(0.1, lambda: setattr(engine, "seen", WAITS))
+    ends.start()
+    judge.wait(time.monotonic() + 60)
+    ends.join()
+
+
+def test_a_scenario_without_time_to_wait(tracing: Tracing, engine: Engine) -> None:
+    """That there is no error is not shown by a wait that was cut short; that there is one is."""
+    judge = judge_of(tracing, engine, NO_ERROR)
+    arrive(judge, "a")
+    judge.wait(time.monotonic())
+    with pytest.raises(ScenarioTimeoutError, match=r"waiting for spans \(wait = 60 s\)"):
+        judge.judge()
+    arrive(judge, "b", status="error")
+    (failure,) = judge.judge()
+    assert "errors_total: got 1" in failure.message
+
+
+def test_how_long_it_must_be_quiet(tracing: Tracing, engine: Engine) -> None:
+    """Twice the time that exporters hold spans back, which the file may set."""
+    assert judge_of(tracing, engine, SOME)._quiet_s() == 0.05
+    assert judge_of(tracing, engine, SOME, OTEL_BSP_SCHEDULE_DELAY="700")._quiet_s() == 1.4
+    assert judge_of(tracing, engine, SOME, OTEL_BSP_SCHEDULE_DELAY="x")._quiet_s() == 0.05
