@@ -67,6 +67,19 @@ CONFIG_KEYS: dict[Key, tuple[str, Callable[[object], Any]]] = {
     ("executor", "allow_writable"): ("allow_writable", _folders),
     ("executor", "limits", "container_memory_mb"): ("memory_bytes", _native(values.container_memory)),
     ("executor", "limits", "container_cpu_limit"): ("cpus", _native(values.cpus)),
+    ("executor", "policy", "max_memory_mb"): ("max_memory_bytes", _native(values.container_memory)),
+    ("executor", "policy", "max_cpu"): ("max_cpus", _native(values.cpus)),
+    ("executor", "policy", "max_pids"): ("max_pids", _native(values.count)),
+    ("executor", "policy", "max_gpus"): ("max_gpus", _native(values.count_or_none)),
+    ("executor", "policy", "max_timeout_ms"): ("max_timeout_s", _milliseconds),
+    ("executor", "policy", "max_scenario_containers"): ("max_scenario_containers", _native(values.count)),
+    ("executor", "policy", "max_disk_mb"): ("max_disk_bytes", _native(values.size)),
+    ("executor", "policy", "max_log_mb"): ("max_log_bytes", _native(values.size)),
+    ("executor", "policy", "max_context_mb"): ("max_context_bytes", _native(values.size)),
+    ("executor", "policy", "allow_bridge"): ("allow_bridge", _native(values.switch)),
+    ("executor", "policy", "allow_ports"): ("allow_ports", _native(values.switch)),
+    ("executor", "policy", "allow_build"): ("allow_build", _native(values.switch)),
+    ("executor", "policy", "allow_volumes"): ("allow_volumes", _native(values.switch)),
 }
 """Key path -> (field of Settings, what reads its value)."""
 

@@ -20,6 +20,7 @@ from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.launch import Running, get_image, launch
 from pytest_clnrm.markers import ScenarioWarning
 from pytest_clnrm.output import BoundedOutput
+from pytest_clnrm.policy import check_service
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.scenario.model import Limits, Ready, Service
 from pytest_clnrm.tracing import out_of_reach
@@ -262,7 +263,7 @@ class Containers:
         :param ready: one of ``command``, ``log``, ``port``, ``http``, ``healthcheck``, with ``timeout`` and
             ``interval``, as in scenario files.
         :param name: under which other containers of this worker reach it.
-        :raises ValueError: if an argument is not what it must be.
+        :raises ValueError: if an argument is not what it must be, or more than the settings allow.
         :raises ClnrmError: if it cannot be reserved, created or started, or is not ready.
         """
         service = Service(
@@ -279,6 +280,7 @@ class Containers:
             user=user,
             network=network,
         )
+        check_service(self._runtime.settings, service)
         self._redactor.add(
             value for key, value in service.env.items() if key in self._runtime.settings.secrets
         )

@@ -10,12 +10,14 @@ import pytest
 
 from pytest_clnrm.errors import AdmissionError
 from pytest_clnrm.markers import LIMITS_MARKER
+from pytest_clnrm.policy import policy_of
+from pytest_clnrm.scenario.model import Limits
 from pytest_clnrm.scheduling.tickets import TICKET
 from pytest_clnrm.values import container_memory, count, count_or_none, cpus
 
 if TYPE_CHECKING:
     from pytest_clnrm.runtime import Runtime
-    from pytest_clnrm.scenario.model import Limits
+    from pytest_clnrm.scenario.policy import Policy
 
 __all__ = ["Room", "demand_of", "note_outcome", "outcome_of"]
 
@@ -36,6 +38,7 @@ def demand_of(item: pytest.Item, runtime: Runtime) -> dict[str, Any] | None:
     if marker is None and "clnrm" not in getattr(item, "fixturenames", ()):
         return None
     given = _limits(item, marker) if marker else {}
+    _check_caps(item, given, policy_of(runtime.settings))
     containers = given.get("containers", 1)
     return {
         "containers": containers,
@@ -52,6 +55,16 @@ def _limits(item: pytest.Item, marker: pytest.Mark) -> dict[str, Any]:
             f"{item.nodeid}: @pytest.mark.{LIMITS_MARKER} takes the keywords {allowed}, each of one container"
         )
     return {name: _parsed(item, name, value) for name, value in marker.kwargs.items()}
+
+
+def _check_caps(item: pytest.Item, given: dict[str, Any], policy: Policy) -> None:
+    asked = Limits(memory_bytes=given.get("memory"), cpus=given.get("cpu"), gpus=given.get("gpus"))
+    refused = dict(policy.refusals(asked))
+    containers = given.get("containers", 1)
+    if policy.containers is not None and containers > policy.containers:
+        refused["containers"] = policy.too_much("containers", containers, policy.containers, " containers")
+    for name, message in refused.items():
+        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.{LIMITS_MARKER}({name}=...): {message}")
 
 
 def _parsed(item: pytest.Item, name: str, value: object) -> Any:

@@ -192,6 +192,7 @@ def launch(
     networks = _networks(runtime, service)
     gateway = runtime.gateway() if networks else ""
     spec = _spec(service, image, limits, name=name, labels=labels, networks=networks, gateway=gateway)
+    spec = replace(spec, log_bytes=runtime.settings.max_log_bytes)
     env = trace.environment(service.name, gateway, service.env)
     if spec.command == KEEP_SHELL and (image.id in runtime.without_shell or engine.facts.kind != "docker"):
         # Podman gives a main process other variables and capabilities than execs.

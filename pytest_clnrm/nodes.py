@@ -26,6 +26,7 @@ from pytest_clnrm.explaining import explain, render_failure, title
 from pytest_clnrm.launch import effective_limits
 from pytest_clnrm.markers import ScenarioWarning, add_tag, priority_of
 from pytest_clnrm.options import options_to_repeat
+from pytest_clnrm.policy import policy_of
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import Failure, Result, clean_text
 from pytest_clnrm.run import ScenarioRun
@@ -100,6 +101,7 @@ class ScenarioFile(pytest.File):
             sockets=(settings.engine[len(UNIX) :],) if settings.engine.startswith(UNIX) else (),
             secrets=settings.secrets,
             volumes=self._volume_rules(),
+            policy=policy_of(settings),
         )
         try:
             scenarios = load(str(self.path), options)

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pytest_clnrm.disk_watch import DiskWatch
 from pytest_clnrm.engine.services import start_in_order
 from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError
 from pytest_clnrm.launch import Running, Timeline, get_image, launch
@@ -105,10 +106,8 @@ class ScenarioRun:
         self.runtime.board.hide(self.redactor.text)
         if self.slot_wait_s:
             self._trace.add("clnrm.slot.wait", self.slot_wait_s, self.slot_attributes)
-        for service in self.scenario.services:
-            self._images[service.name] = get_image(
-                self.runtime, service, self._trace, self.scenario.timeout_s
-            )
+        for each in self.scenario.services:
+            self._images[each.name] = get_image(self.runtime, each, self._trace, self.scenario.timeout_s)
         self._check_mounts()
 
     def _check_mounts(self) -> None:
@@ -124,35 +123,37 @@ class ScenarioRun:
 
     def execute(self) -> Result:
         """Start the services, run the steps, judge; whatever goes wrong is in the result's failures."""
-        began_s = time.monotonic()
-        timeout_s = self.runtime.settings.timeout_s
-        if self.scenario.timeout_s is not None:
-            timeout_s = self.scenario.timeout_s
-        deadline_s = began_s + timeout_s
+        own_s, usual_s = self.scenario.timeout_s, self.runtime.settings.timeout_s
+        timeout_s = usual_s if own_s is None else own_s
+        deadline_s = time.monotonic() + timeout_s
+        disk = DiskWatch(self.runtime, self._containers)
         try:
-            self._start_services(deadline_s)
-            self._run_steps(deadline_s)
-            judge = SpanJudge(
-                runtime=self.runtime,
-                scenario=self.scenario,
-                trace=self._trace,
-                captured=self._captured,
-                containers=self._containers,
-                where=self._where,
-                began_s=self._granted_s,
-            )
-            if not self._failures:
-                judge.wait(deadline_s)
-            # Before anything is stopped.
-            self._look_at_containers()
-            if not self._failures:
-                self._failures += judge.judge()
-            if not self._failures:
+            with disk:
+                self._start_services(deadline_s)
+                self._run_steps(deadline_s)
+                judge = SpanJudge(
+                    runtime=self.runtime,
+                    scenario=self.scenario,
+                    trace=self._trace,
+                    captured=self._captured,
+                    containers=self._containers,
+                    where=self._where,
+                    began_s=self._granted_s,
+                )
+                if not self._failures:
+                    judge.wait(deadline_s)
+                # Before anything is stopped.
+                self._look_at_containers()
+                if not self._failures:
+                    self._failures += judge.judge()
+            if not (self._failures or disk.problem):
                 self._prove()
         except ScenarioTimeoutError as error:
             self._add_error(self._timeout_message(timeout_s, str(error)))
         except ClnrmError as error:
             self._add_error(str(error), details=self.redactor.end_of_text(getattr(error, "logs", "")))
+        if disk.problem:
+            self._failures.insert(0, Failure(kind="error", message=disk.problem))
         self._failed = bool(self._failures)
         self._look_at_containers()
         self._explain()

@@ -66,6 +66,11 @@ class Settings(NamedTuple):
     :param ledger_dir: absolute; None for the user's runtime folder.
     :param builder: what builds images.
     :param max_context_bytes: of a build, as it is sent.
+    :param max_memory_bytes: what a file may ask for, as are the others; None for no cap.
+    :param max_scenario_containers: of one scenario.
+    :param max_disk_bytes: what each container of a scenario may write into its own layer.
+    :param max_log_bytes: what the engine keeps of each container's output.
+    :param allow_bridge: whether a file may ask for a way out; the others are alike.
     :param slow_after_s: when a log is told of what waits or runs, where workers are shown.
     :param origins: field -> what set it (``--clnrm-memory``, ``pytest.ini:3: clnrm_memory``); a field
         that is not named has its default.
@@ -107,6 +112,18 @@ class Settings(NamedTuple):
     slow_after_s: float = 30.0
     builder: Literal["engine", "buildkit"] = "engine"
     max_context_bytes: int = 1024**3
+    max_memory_bytes: int | None = None
+    max_cpus: float | None = None
+    max_pids: int | None = None
+    max_gpus: int | None = None
+    max_timeout_s: float | None = None
+    max_scenario_containers: int | None = None
+    max_disk_bytes: int = 10 * 1024**3
+    max_log_bytes: int = 30 * 1024**2
+    allow_bridge: bool = True
+    allow_ports: bool = True
+    allow_build: bool = True
+    allow_volumes: bool = True
     origins: Mapping[str, str] = _NOTHING
 
     def origin(self, name: str) -> str:
@@ -136,7 +153,39 @@ def load_settings(config: pytest.Config) -> Settings:
             reading.read(setting, [*_command_line(config, setting), *_ini(config, setting)])
     if reading.mistakes:
         raise pytest.UsageError("\n".join(reading.mistakes))
-    return Settings(**reading.found, origins=reading.origins)
+    return _capped(Settings(**reading.found, origins=reading.origins))
+
+
+_CAPPED = {
+    "memory_bytes": "max_memory_bytes",
+    "cpus": "max_cpus",
+    "pids": "max_pids",
+    "timeout_s": "max_timeout_s",
+}
+"""What files get that ask for nothing -> what they may ask for."""
+
+
+def _capped(settings: Settings) -> Settings:
+    """Lower defaults to the caps on what files may ask for.
+
+    :raises pytest.UsageError: if what was set is more than its cap.
+    """
+    mistakes, lowered = [], {}
+    for name, cap in _CAPPED.items():
+        value, most = getattr(settings, name), getattr(settings, cap)
+        if most is not None and value > most:
+            lowered[name] = most
+            if name in settings.origins:
+                shown = [
+                    _megabytes(each) if name == "memory_bytes" else f"{each:g}" for each in (value, most)
+                ]
+                mistakes.append(
+                    f"{settings.origin(name)}: {shown[0]} is more than its cap: at most {shown[1]} "
+                    f"({settings.origin(cap)})"
+                )
+    if mistakes:
+        raise pytest.UsageError("\n".join(mistakes))
+    return settings._replace(**lowered)
 
 
 class _Given(NamedTuple):

@@ -122,6 +122,7 @@ class ContainerSpec:
     :param aliases: its names on these networks (not on the engine's own default bridge, which has none).
     :param ports: container ports (TCP), each published on a free port of the engine's loopback address.
     :param tmpfs: absolute paths.
+    :param log_bytes: what is kept of its output, the end of it; 0 for what the engine keeps by itself.
     :param no_proxy: names that its programs reach without a proxy, where the user's settings for Docker
         inject one; ``aliases`` and ``extra_hosts`` always are.
     :param labels: on top of those that every object of ours carries.
@@ -144,6 +145,7 @@ class ContainerSpec:
     aliases: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    log_bytes: int = 0
     no_proxy: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -313,6 +315,12 @@ class Engine(Protocol):
         """Return the most memory that a container has used since its start, None where that cannot be told.
 
         :param state: of a container that runs.
+        """
+
+    def written_bytes(self, container: str) -> int:
+        """Return how much a container has written into its own layer; mounts do not count.
+
+        :raises ContainerError: if it is gone.
         """
 
     def stop(self, container: str, *, grace_s: float) -> None:

@@ -20,6 +20,7 @@ __all__ = ["BUILT_IN_NETWORKS", "create_arguments"]
 BUILT_IN_NETWORKS = frozenset({"bridge", "default", "host", "none", "podman"})
 
 _NANO = 1_000_000_000
+_LOG_FILES = 3
 # Of output that is passed on as it comes: it is not to wait for its log.
 _SHORT_LOG = {
     "Type": "json-file",
@@ -37,6 +38,7 @@ def create_arguments(
     proxies: Mapping[str, str],
     published_on: str,
     relabel: bool,
+    is_podman: bool = False,
     notice: str = "",
 ) -> dict[str, Any]:
     """Return the keyword arguments of docker-py's ``create_container``.
@@ -45,6 +47,7 @@ def create_arguments(
     :param proxies: variables below ``spec.env``.
     :param published_on: the engine's address on which ports are published.
     :param relabel: True where SELinux has to let containers at bind mounts.
+    :param is_podman: its logs are called otherwise, and are one file.
     :param notice: of a container whose command takes our commands on its standard input.
     """
     arguments: dict[str, Any] = {
@@ -56,6 +59,8 @@ def create_arguments(
         # Ours are in `environment` already, completed by the names that need no proxy.
         "use_config_proxy": False,
     }
+    if spec.log_bytes:
+        arguments["host_config"]["LogConfig"] = _log_config(spec.log_bytes, is_podman=is_podman)
     if spec.command:
         # An entrypoint of our own makes the engine drop the image's command.
         if spec.replace_entrypoint:
@@ -81,6 +86,15 @@ def create_arguments(
         endpoints: Any = {spec.networks[0]: endpoint}
         arguments["networking_config"] = client.create_networking_config(endpoints)
     return arguments
+
+
+def _log_config(size: int, *, is_podman: bool) -> dict[str, Any]:
+    """Return what makes the engine keep the last *size* bytes of a container's output, roughly."""
+    if is_podman:
+        return {"Type": "k8s-file", "Config": {"max-size": str(size)}}
+    # Docker drops a whole file when the last one is full.
+    each = {"max-size": str(max(size // _LOG_FILES, 1)), "max-file": str(_LOG_FILES)}
+    return {"Type": "json-file", "Config": each}
 
 
 def _host_options(spec: ContainerSpec, published_on: str, *, relabel: bool) -> dict[str, Any]:

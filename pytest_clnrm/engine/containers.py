@@ -30,6 +30,7 @@ __all__ = [
     "start_container",
     "state_of",
     "stop_container",
+    "written_bytes",
 ]
 
 _CONFLICT = 409
@@ -96,6 +97,19 @@ def inspect_container(client: APIClient, container: str) -> dict[str, Any]:
             return dict(client.inspect_container(container))
         except docker.errors.NotFound as error:
             raise ContainerError(f"the container {container[:12]} is gone") from error
+
+
+def written_bytes(client: APIClient, container: str) -> int:
+    """Return how much it has written into its own layer.
+
+    :raises ContainerError: if it is gone.
+    """
+    # docker-py's own call cannot ask for sizes.
+    url = f"{client.base_url}/v{client.api_version}/containers/{container}/json"
+    with plain_errors("look at the size of the container", ContainerError):
+        answer = client.get(url, params={"size": 1}, timeout=client.timeout)
+        answer.raise_for_status()
+        return int(answer.json().get("SizeRw") or 0)
 
 
 def state_of(client: APIClient, container: str, *, host: str) -> ContainerState:

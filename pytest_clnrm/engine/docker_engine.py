@@ -31,6 +31,7 @@ from pytest_clnrm.engine.containers import (
     start_container,
     state_of,
     stop_container,
+    written_bytes,
 )
 from pytest_clnrm.engine.execs import Execs
 from pytest_clnrm.engine.images import Images, lock_name
@@ -155,6 +156,7 @@ class DockerEngine:
             proxies=proxy_environment(self._settings, self._facts.url, spec.env, direct),
             published_on=_ANYWHERE if self._facts.remote else _LOOPBACK,
             relabel=bool(spec.mounts) and self._has_selinux(),
+            is_podman=self._facts.kind == "podman",
             notice=(notice := new_notice() if spec.command == KEEP_SHELL else ""),
         )
         container = create_container(self._client, spec, arguments)
@@ -247,6 +249,13 @@ class DockerEngine:
         :param state: of a container that runs.
         """
         return None if self._facts.remote or not state.pid else peak_memory_bytes(state.pid, state.id)
+
+    def written_bytes(self, container: str) -> int:
+        """Return how much a container has written into its own layer; mounts do not count.
+
+        :raises ContainerError: if it is gone.
+        """
+        return written_bytes(self._client, container)
 
     def stop(self, container: str, *, grace_s: float) -> None:
         """Ask it to end (SIGTERM), kill it after *grace_s*; one that is gone or has ended is no error."""

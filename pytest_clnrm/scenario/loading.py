@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.scenario.dialects import Normalised
     from pytest_clnrm.scenario.document import FileDoc
     from pytest_clnrm.scenario.mounts import VolumeRules
+    from pytest_clnrm.scenario.policy import Policy
     from pytest_clnrm.scenario.templating import Renderer
 
 __all__ = ["LoadOptions", "load", "locate", "source_of"]
@@ -47,6 +48,7 @@ class LoadOptions:
     :param sockets: absolute paths at which an engine may listen: no volume shows them.
     :param secrets: names of variables whose values are secret, whatever the file says.
     :param volumes: which volumes are refused beside those that lie outside; None: the writable ones.
+    :param policy: what the file may ask for at most; None for no caps.
     """
 
     rootdir: str
@@ -58,6 +60,7 @@ class LoadOptions:
     sockets: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     volumes: VolumeRules | None = None
+    policy: Policy | None = None
 
 
 def load(path: str, options: LoadOptions) -> tuple[Scenario, ...]:
@@ -278,6 +281,11 @@ class _File:
             source=self._source_of,
         )
         built = list(builder.build())
+        if self._options.policy is not None:
+            from pytest_clnrm.scenario.policy import check_containers
+
+            policy = self._options.policy
+            self._add(text, [each for scenario in built for each in check_containers(scenario, policy)])
         return [
             dataclasses.replace(
                 scenario,
@@ -313,6 +321,10 @@ class _File:
             ]
             if not findings:
                 problems += [(*each, "") for each in check_captures(normal.document, deferred)]
+            if not problems and self._options.policy is not None:
+                from pytest_clnrm.scenario.policy import check_policy
+
+                problems += check_policy(doc, self._options.policy)
         placed = [(normal.origin(path), *rest) for path, *rest in problems]
         self._add(text, [each for each in placed if each[0] not in templates])
         return None if placed else doc

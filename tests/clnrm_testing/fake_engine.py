@@ -187,6 +187,9 @@ class FakeEngine:
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
         return 1 << 20
 
+    def written_bytes(self, container: str) -> int:
+        return 0
+
     def stop(self, container: str, *, grace_s: float) -> None:
         self._note("stop", container=container)
 

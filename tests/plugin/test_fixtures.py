@@ -101,6 +101,9 @@ def test_more_than_reserved_is_an_error(project: Project) -> None:
         ("(2)", "takes the keywords containers, memory, cpu, gpus"),
         ("(containers=0)", "containers=...): 0 is not a count"),
         ("(memory='x')", "memory=...): 'x' is not a size"),
+        ("(memory='4g')", "memory=...): 4096 MB is more than may be asked for: at most 2048 MB"),
+        ("(cpu=3)", "cpu=...): 3 CPUs is more than may be asked for: at most 2 CPUs"),
+        ("(containers=4)", "containers=...): 4 containers is more than may be asked for: at most 3 cont"),
     ],
 )
 def test_wrong_limits_are_usage_errors(project: Project, marker: str, message: str) -> None:
@@ -108,7 +111,8 @@ def test_wrong_limits_are_usage_errors(project: Project, marker: str, message: s
     project.write(
         "test_it.py", f"import pytest\n@pytest.mark.clnrm_limits{marker}\ndef test_it(clnrm): pass\n"
     )
-    result = project.run()
+    caps = ("max_memory=2g", "max_cpu=2", "max_scenario_containers=3")
+    result = project.run(*(f"-oclnrm_{each}" for each in caps))
     text = result.stdout.str() + result.stderr.str()
     assert "test_it.py::test_it: @pytest.mark.clnrm_limits" in text
     assert message in text
@@ -145,6 +149,18 @@ def test_wrong_markers_under_xdist(
     assert message in text
     assert "INTERNALERROR" not in text
     assert "crashed" not in text
+
+
+def test_a_container_beyond_the_caps(project: Project) -> None:
+    """What a test asks for beyond them is refused, with both values."""
+    project.write(
+        "test_it.py",
+        "import pytest\n@pytest.mark.clnrm_limits(memory='2g')\ndef test_it(clnrm):\n"
+        "    with clnrm.container('x', memory='2g', network='bridge'): pass\n",
+    )
+    result = project.run("-oclnrm_max_memory=2g", "-oclnrm_allow_bridge=false")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(['*network=...: network="bridge" is not allowed (-o clnrm_allow_bridge)'])
 
 
 LATE = """

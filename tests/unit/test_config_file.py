@@ -37,6 +37,38 @@ def test_missing_file_says_nothing(tmp_path: Path) -> None:
     assert read_config_file(tmp_path / "config.toml", SHOWN) == ConfigFile()
 
 
+def test_caps_of_the_policy(read: Read) -> None:
+    """Each fills its field, in its unit."""
+    file = read(
+        "[executor.policy]\nmax_memory_mb = 64\nmax_cpu = 1.5\nmax_pids = 9\nmax_gpus = 0\n"
+        "max_timeout_ms = 500\nmax_scenario_containers = 3\nmax_disk_mb = 2\nmax_log_mb = 1\n"
+        "max_context_mb = 5\nallow_bridge = false\nallow_ports = false\nallow_build = false\n"
+        "allow_volumes = false\n"
+    )
+    assert file.mistakes == ()
+    assert file.settings == {
+        "priorities": {},
+        "max_memory_bytes": 64 * MIB,
+        "max_cpus": 1.5,
+        "max_pids": 9,
+        "max_gpus": 0,
+        "max_timeout_s": 0.5,
+        "max_scenario_containers": 3,
+        "max_disk_bytes": 2 * MIB,
+        "max_log_bytes": MIB,
+        "max_context_bytes": 5 * MIB,
+        "allow_bridge": False,
+        "allow_ports": False,
+        "allow_build": False,
+        "allow_volumes": False,
+    }
+    assert file.origins["max_cpus"] == ".clnrm/config.toml:3: executor.policy.max_cpu"
+    wrong = read('[executor.policy]\nmax_memory_mb = "1g"\nmax_disk = 1\nallow_ports = 1\n')
+    assert [each.path for each in wrong.mistakes] == [
+        f"executor.policy.{name}" for name in ("max_memory_mb", "max_disk", "allow_ports")
+    ]
+
+
 def test_every_name_of_the_executor(read: Read) -> None:
     """All names fill their field, in its unit, and tell their place."""
     file = read(
@@ -141,7 +173,7 @@ def test_all_mistakes_at_once(read: Read) -> None:
     )
     known = (
         "enabled, worker_count, max_concurrent_containers, collect_spans, scenario_timeout_ms, "
-        "container_memory_limit_mb, container_cpu_limit, allow_writable, limits, priorities"
+        "container_memory_limit_mb, container_cpu_limit, allow_writable, limits, policy, priorities"
     )
     meant = "executor.limits.container_memory_mb"
     executor = f"is not known; [executor] may hold: {known}"

@@ -139,6 +139,18 @@ def test_every_setting_reaches_its_field(load: Load, tmp_path: Path) -> None:
             "clnrm_slow_after": "2m",
             "clnrm_builder": "buildkit",
             "clnrm_max_context": "2g",
+            "clnrm_max_memory": "2g",
+            "clnrm_max_cpu": 4,
+            "clnrm_max_pids": 1000,
+            "clnrm_max_gpus": 0,
+            "clnrm_max_timeout": "10m",
+            "clnrm_max_scenario_containers": 5,
+            "clnrm_max_disk": "1g",
+            "clnrm_max_log": "3m",
+            "clnrm_allow_bridge": False,
+            "clnrm_allow_ports": "no",
+            "clnrm_allow_build": "off",
+            "clnrm_allow_volumes": "false",
             "clnrm_priority": "low",
             "clnrm_engine": "unix:///x.sock",
             "clnrm_image_map": ["a=b", "c=d"],
@@ -172,6 +184,18 @@ def test_every_setting_reaches_its_field(load: Load, tmp_path: Path) -> None:
         slow_after_s=120.0,
         builder="buildkit",
         max_context_bytes=2 * 1024**3,
+        max_memory_bytes=2 * 1024**3,
+        max_cpus=4.0,
+        max_pids=1000,
+        max_gpus=0,
+        max_timeout_s=600.0,
+        max_scenario_containers=5,
+        max_disk_bytes=1024**3,
+        max_log_bytes=3 * MIB,
+        allow_bridge=False,
+        allow_ports=False,
+        allow_build=False,
+        allow_volumes=False,
         timeout_s=90.0,
         max_containers=3,
         memory_budget_bytes=4096 * MIB,
@@ -195,6 +219,26 @@ def test_every_setting_reaches_its_field(load: Load, tmp_path: Path) -> None:
         ledger_dir=root / "ledger",
         origins=origins,
     )
+
+
+def test_caps_on_what_files_may_ask_for(load: Load) -> None:
+    """They lower defaults."""
+    settings = load(
+        ini={"clnrm_max_memory": "64m", "clnrm_max_cpu": 0.5, "clnrm_max_pids": 9, "clnrm_max_timeout": 7}
+    )
+    assert (settings.memory_bytes, settings.cpus) == (64 * MIB, 0.5)
+    assert (settings.pids, settings.timeout_s) == (9, 7)
+    assert settings.origin("memory_bytes") == "default"
+
+
+def test_a_setting_above_its_cap(load: Load) -> None:
+    """An error with both values, and what has set them."""
+    with pytest.raises(pytest.UsageError) as caught:
+        load({"clnrm_memory": "1g", "clnrm_timeout": "10"}, {"clnrm_max_memory": 64, "clnrm_max_timeout": 7})
+    assert str(caught.value).splitlines() == [
+        "--clnrm-memory: 1024 MB is more than its cap: at most 64 MB (pytest.toml: clnrm_max_memory)",
+        "--clnrm-timeout: 10 is more than its cap: at most 7 (pytest.toml: clnrm_max_timeout)",
+    ]
 
 
 def test_image_maps_of_both_count(load: Load) -> None:

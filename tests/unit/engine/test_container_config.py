@@ -17,7 +17,12 @@ CLIENT = docker.APIClient("unix:///nowhere", version="1.41")
 
 
 def arguments(
-    *, relabel: bool = False, published_on: str = "127.0.0.1", notice: str = "", **changes: Any
+    *,
+    relabel: bool = False,
+    published_on: str = "127.0.0.1",
+    notice: str = "",
+    is_podman: bool = False,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Return the arguments for a small container with *changes*."""
     small: dict[str, Any] = {"name": "n", "image": "i", "memory_bytes": 1 << 26, "cpus": 0.5, "pids": 7}
@@ -29,6 +34,7 @@ def arguments(
         proxies={"http_proxy": "p", "A": "p"},
         published_on=published_on,
         relabel=relabel,
+        is_podman=is_podman,
         notice=notice,
     )
 
@@ -57,6 +63,16 @@ def test_a_container_that_waits_in_our_shell() -> None:
     assert found["stop_signal"] == "SIGKILL"
     assert found["host_config"]["Init"] is False
     assert found["host_config"]["LogConfig"]["Config"]["max-size"] == str(1 << 20)
+
+
+def test_the_log_is_bounded() -> None:
+    """In Docker by three files, in Podman by one; that of our own shell is shorter anyway."""
+    config = arguments(log_bytes=3000)["host_config"]["LogConfig"]
+    assert config == {"Type": "json-file", "Config": {"max-size": "1000", "max-file": "3"}}
+    config = arguments(log_bytes=3000, is_podman=True)["host_config"]["LogConfig"]
+    assert config == {"Type": "k8s-file", "Config": {"max-size": "3000"}}
+    waits = arguments(log_bytes=3000, notice="mark", command=("sh", "-c", "x"), replace_entrypoint=True)
+    assert waits["host_config"]["LogConfig"]["Config"]["max-size"] == str(1 << 20)
 
 
 def test_variables_and_labels_of_the_container_win() -> None:

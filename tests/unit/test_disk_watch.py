@@ -1,0 +1,77 @@
+"""A scenario's containers are stopped once one has written too much."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_clnrm import disk_watch
+from pytest_clnrm.disk_watch import DiskWatch
+from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.settings import Settings
+
+MIB = 1024**2
+
+
+class Engine:
+    """Tells sizes, each time the next one; a container without one is gone."""
+
+    def __init__(self, **sizes: list[int]) -> None:
+        self.sizes = sizes
+        self.stopped: list[str] = []
+        self.seen = threading.Event()
+
+    def written_bytes(self, container: str) -> int:
+        """Return the next size."""
+        if container not in self.sizes:
+            raise ContainerError("gone")
+        sizes = self.sizes[container]
+        if len(sizes) > 1:
+            return sizes.pop(0)
+        if container == "a":
+            self.seen.set()
+        return sizes[0]
+
+    def stop(self, container: str, *, grace_s: float) -> None:
+        """Note it."""
+        self.stopped.append(f"{container} {grace_s:g}")
+        if container == "gone":
+            raise ContainerError("gone")
+
+
+def watch(engine: Engine, *containers: str) -> DiskWatch:
+    """Return what watches *containers*, of which each may write 10 MB."""
+    runtime: Any = SimpleNamespace(
+        engine=lambda: engine, settings=Settings(max_disk_bytes=10 * MIB, origins={"max_disk_bytes": "here"})
+    )
+    running: Any = {f"of {each}": SimpleNamespace(id=each) for each in containers}
+    return DiskWatch(runtime, running)
+
+
+def test_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named with both sizes and what has set the cap; all containers are stopped at once."""
+    monkeypatch.setattr(disk_watch, "EVERY_S", 0.001)
+    engine = Engine(a=[0, 10 * MIB, 11 * MIB], b=[0])
+    looking = watch(engine, "gone", "a", "b")
+    with looking:
+        assert engine.seen.wait(60)
+    assert looking.problem == (
+        "service 'of a' has written 11 MB into its container: at most 10 MB (clnrm_max_disk: here)"
+    )
+    assert engine.stopped == ["gone 0", "a 0", "b 0"]
+
+
+def test_not_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is allowed stops nothing, and a short scenario is not looked at."""
+    engine = Engine(a=[11 * MIB])
+    with watch(engine, "a") as looking:
+        pass
+    assert (looking.problem, engine.seen.is_set()) == ("", False)
+    monkeypatch.setattr(disk_watch, "EVERY_S", 0.001)
+    engine = Engine(a=[0, 10 * MIB])
+    with watch(engine, "a") as looking:
+        assert engine.seen.wait(60)
+    assert (looking.problem, engine.stopped) == ("", [])
