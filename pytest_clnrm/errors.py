@@ -6,7 +6,8 @@
     │   ├── EngineUnavailableError   nothing answers, or it is not usable
     │   ├── ImageError               an image cannot be had: unknown, refused, offline, build failed
     │   ├── ContainerError           a container cannot be created, started or used
-    │   │   └── NoShellError             it has no shell to wait for commands in
+    │   │   ├── NoShellError             it has no shell to wait for commands in
+    │   │   └── UnobservableError        it cannot be looked at from outside
     │   └── NotReadyError            a service exited, or was not ready in time
     ├── ScenarioTimeoutError     the scenario's own time is over
     └── AdmissionError           a reservation cannot be granted
@@ -36,6 +37,7 @@ __all__ = [
     "ScenarioFileError",
     "ScenarioTimeoutError",
     "SlotTimeoutError",
+    "UnobservableError",
 ]
 
 
@@ -128,6 +130,10 @@ class ContainerError(EngineError):
 
 class NoShellError(ContainerError):
     """A container was to run our shell, and has ended instead: its image has none."""
+
+
+class UnobservableError(ContainerError):
+    """This process may not look at a container from outside, or its engine is elsewhere."""
 
 
 class NotReadyError(EngineError):

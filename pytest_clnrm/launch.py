@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal
 from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, ImageFacts, Mount
 from pytest_clnrm.engine.ready import wait_ready
 from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL, WAITING, effective_command
-from pytest_clnrm.errors import ContainerError, NoShellError
+from pytest_clnrm.errors import ContainerError, NoShellError, UnobservableError
 from pytest_clnrm.labels import image_labels, limit_labels
-from pytest_clnrm.proof import why_never
+from pytest_clnrm.proof import UNOBSERVABLE, why_never
 from pytest_clnrm.scenario.model import Build, Limits, Service
 from pytest_clnrm.volumes import Sources, open_sources
 
@@ -248,7 +248,7 @@ def launch(
             sources.check(engine, running.id)
             on_started()
             if not running.alone:
-                on_created(_looked_at(engine, running))
+                on_created(_looked_at(engine, running, inside=runtime.settings.pool == "inside"))
         if service.ready is not None:
             with trace.span("clnrm.container.ready", running.attributes):
                 wait_ready(engine, running.id, service, env=env, deadline_s=deadline_s, cancelled=cancelled)
@@ -279,10 +279,12 @@ def _start(engine: Engine, running: Running, trace: ScenarioTrace, deadline_s: f
         engine.start(running.id, deadline_s=deadline_s)
 
 
-def _looked_at(engine: Engine, running: Running) -> Running:
+def _looked_at(engine: Engine, running: Running, *, inside: bool) -> Running:
     """Return a new container with how it looks, or why that cannot be told."""
     try:
-        return replace(running, seen=engine.observe(running.id, scratch=running.spec.tmpfs))
+        return replace(running, seen=engine.observe(running.id, scratch=running.spec.tmpfs, inside=inside))
+    except UnobservableError as error:
+        return replace(running, alone=f"{UNOBSERVABLE}: {error}")
     except ContainerError as error:
         return replace(running, alone=str(error))
 

@@ -191,10 +191,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="pool",
         field="pool",
-        parse=values.choice("a way to pool containers", "proven", "off"),
-        metavar="proven|off",
+        parse=values.choice("a way to pool containers", "proven", "inside", "off"),
+        metavar="proven|inside|off",
         help="Whether a container serves another scenario of the same specification: proven means only if "
-        "it is shown to be unchanged",
+        "it is shown to be unchanged, from outside; inside also asks programs in it, for trusted scenarios",
         default="proven",
     ),
     Setting(

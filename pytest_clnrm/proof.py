@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from pytest_clnrm.launch import Running
     from pytest_clnrm.scenario.model import Service
 
-__all__ = ["MAX_AGE_S", "difference", "why_never", "why_unclean"]
+__all__ = ["MAX_AGE_S", "UNOBSERVABLE", "difference", "why_never", "why_unclean"]
 
 MAX_AGE_S = 900.0
 """A container older than this is not kept: what cannot be seen (its kernel's counters and caches) adds up."""
+
+UNOBSERVABLE = "it cannot be looked at from outside"
+"""How the reason begins why containers are not used again where this process may not look at them."""
 
 _PROCESSES = 2
 """The engine's init process, or our shell's parent in its place, and our own."""
@@ -48,7 +51,7 @@ def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     memory cannot be seen.
     """
     found = [
-        *(f"left behind: {name}{_how(value)}" for name, value in after.items() if name not in before),
+        *(f"{_how(value)}: {name}" for name, value in after.items() if name not in before),
         *(f"changed: {name}" for name, value in after.items() if before.get(name, value) != value),
         *(f"gone: {name}" for name in before if name not in after),
     ]
@@ -60,7 +63,9 @@ def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 
 
 def _how(value: str) -> str:
-    return f" ({value})" if value in {"added", "changed", "removed"} else ""
+    """Return what became of something that was not told of before; its value may begin with that."""
+    how = value.partition("|")[0]
+    return {"changed": "changed", "removed": "gone"}.get(how, "left behind")
 
 
 def why_unclean(engine: Engine, container: Running) -> str:
@@ -68,9 +73,7 @@ def why_unclean(engine: Engine, container: Running) -> str:
     if time.monotonic() - container.created_s > MAX_AGE_S:
         return f"it is older than {MAX_AGE_S:g} s"
     try:
-        after = engine.observe(
-            container.id, scratch=container.spec.tmpfs, before=container.seen, again=container.reused
-        )
+        after = engine.observe(container.id, scratch=container.spec.tmpfs, before=container.seen)
     except ClnrmError as error:
         return str(error)
     return difference(container.seen, after)

@@ -178,7 +178,7 @@ class ScenarioRun:
         stem = self.runtime.next_name()
         labels = self.runtime.labels(self.nodeid)
 
-        pooled = self.runtime.settings.pool == "proven"
+        pooled = self.runtime.settings.pool != "off"
         idle = self.runtime.shelf().take(self.reuse) if self.reuse else {}
 
         def created(container: Running) -> None:

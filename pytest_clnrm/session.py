@@ -194,6 +194,7 @@ class SessionResults:
         """Say what concerns all scenarios, once."""
         if self.results:
             self._tell_usage(terminalreporter)
+            self._tell_why_not_reused(terminalreporter)
         if self.refused:
             terminalreporter.section("clnrm: no container engine", sep="-")
         for summary, details in self.refused.items():
@@ -214,6 +215,24 @@ class SessionResults:
             terminalreporter.line(f"clnrm: report written to {self._written}")
         if self._not_written:
             terminalreporter.line(f"clnrm: {self._not_written}", red=True)
+
+    def _tell_why_not_reused(self, terminalreporter: pytest.TerminalReporter) -> None:
+        from pytest_clnrm.proof import UNOBSERVABLE
+
+        reasons = [
+            container["reuse"]
+            for result in self.results.values()
+            for container in result["containers"]
+            if container["reuse"].startswith(UNOBSERVABLE)
+        ]
+        # A single one would not have been used again.
+        if len(reasons) > 1:
+            terminalreporter.line(
+                f"clnrm: no container was used again: {reasons[0]}. As root on the engine's host it can; "
+                "where scenario files are trusted, --clnrm-pool inside asks the containers themselves "
+                "(docs/pool.md)",
+                yellow=True,
+            )
 
     def _tell_usage(self, terminalreporter: pytest.TerminalReporter) -> None:
         from pytest_clnrm.report.usage import usage

@@ -61,7 +61,7 @@ class Settings(NamedTuple):
     :param autoscale: the least and the most workers, None for a fixed number.
     :param slot_timeout_s: None to wait as long as it takes.
     :param otlp_endpoint: collector of the run's trace, None for that of the environment.
-    :param pool: whether containers that are proven to be unchanged serve further scenarios.
+    :param pool: whether containers that are proven to be unchanged serve further scenarios, and by whom.
     :param pool_size: how many scenarios' containers each process keeps for that.
     :param ledger_dir: absolute; None for the user's runtime folder.
     :param builder: what builds images.
@@ -105,7 +105,7 @@ class Settings(NamedTuple):
     slot_timeout_s: float | None = None
     otlp_endpoint: str | None = None
     scheduler: Literal["strict", "xdist"] = "strict"
-    pool: Literal["proven", "off"] = "proven"
+    pool: Literal["proven", "inside", "off"] = "proven"
     pool_size: int = 1
     ledger_dir: Path | None = None
     show_workers: bool = False

@@ -292,17 +292,18 @@ class Engine(Protocol):
         *,
         scratch: Sequence[str] = (),
         before: Mapping[str, str] | None = None,
-        again: bool = False,
+        inside: bool = False,
     ) -> dict[str, str]:
         """Return what can be seen of a container at rest: the name of each thing, and what it is like.
 
         If it is the same twice, nothing was left behind in between.
 
         :param scratch: absolute paths of tmpfs mounts, which are emptied first.
-        :param before: what this returned when the container was new. With it, it is also told which files
-            differ from the image's, and whether its main process has printed something: each was left.
-        :param again: the container has been looked at in that way before, and had not changed till then.
-        :raises ContainerError: if it cannot be told, as without a shell in the image.
+        :param before: what this returned when the container was new. With it, the shells that run its
+            commands are ended first, and it is also told whether its main process has printed something.
+        :param inside: ask programs of the container where it cannot be looked at from outside.
+        :raises UnobservableError: if it cannot be looked at from outside, and not *inside*.
+        :raises ContainerError: if it cannot be told, or a process was left.
         """
 
     def logs(self, container: str, *, tail_bytes: int) -> str:

@@ -35,16 +35,17 @@ from pytest_clnrm.engine.containers import (
 )
 from pytest_clnrm.engine.execs import Execs
 from pytest_clnrm.engine.images import Images, lock_name
-from pytest_clnrm.engine.inside import observe
+from pytest_clnrm.engine.inside import ask_inside
 from pytest_clnrm.engine.logs import has_printed, read_logs, wait_for_log
 from pytest_clnrm.engine.networks import create_network, gateway, remove_network
+from pytest_clnrm.engine.observe import check_is_here, kill_shell, observe
 from pytest_clnrm.engine.owned import list_owned, remove_volume
 from pytest_clnrm.engine.problems import plain_errors
 from pytest_clnrm.engine.proxies import proxy_environment
 from pytest_clnrm.engine.services import KEEP_SHELL
 from pytest_clnrm.engine.sessions import ENDED
 from pytest_clnrm.engine.shell_of_container import LOG_BYTES, new_notice, outside_frames
-from pytest_clnrm.errors import ContainerError, ImageError, NoShellError
+from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
 __all__ = ["DockerEngine"]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+# What is seen of a container that is looked at from outside.
+_FIRST = "number of its first process on this host"
 
 _LOOPBACK = "127.0.0.1"
 _ANYWHERE = "0.0.0.0"  # noqa: S104 -- a remote engine's ports have to be reached from here
@@ -207,18 +211,33 @@ class DockerEngine:
         *,
         scratch: Sequence[str] = (),
         before: Mapping[str, str] | None = None,
-        again: bool = False,
+        inside: bool = False,
     ) -> dict[str, str]:
         """Return what can be seen of a container at rest: the name of each thing, and what it is like.
 
-        :raises ContainerError: if it cannot be told, as without a shell in the image.
+        :raises UnobservableError: if it cannot be looked at from outside, and not *inside*.
+        :raises ContainerError: if it cannot be told.
         """
-
-        def run(container: str, spec: ExecSpec, on_output: OnOutput, deadline_s: float) -> ExecOutcome:
-            return self.exec(container, spec, on_output=on_output, deadline_s=deadline_s)
-
-        seen = observe(self._client, container, run, scratch=scratch, before=before, again=again)
         shell = self._execs.state_of_shell(container)
+        # It is another one each time.
+        renewed = shell not in {None, ENDED}
+        if before is None:
+            try:
+                pid = state_of(self._client, container, host=self._facts.host).pid
+                seen = {_FIRST: str(pid), **observe(pid, container, scratch=scratch, renewed=renewed)}
+            except UnobservableError:
+                if not inside:
+                    raise
+                seen = self._ask_inside(container, scratch, None)
+        elif _FIRST in before:
+            pid = int(before[_FIRST])
+            check_is_here(pid, container)
+            if renewed:
+                self._execs.begin_anew(container, partial(kill_shell, pid))
+            seen = {_FIRST: str(pid), **observe(pid, container, scratch=scratch, renewed=renewed)}
+        else:
+            seen = self._ask_inside(container, scratch, before)
+            shell = self._execs.state_of_shell(container)
         if shell is not None:
             seen["shell that runs its commands"] = shell
             if shell == ENDED:
@@ -226,6 +245,16 @@ class DockerEngine:
         elif before and has_printed(self._client, container):
             seen["output of the container's main process"] = "added"
         return seen
+
+    def _ask_inside(
+        self, container: str, scratch: Sequence[str], before: Mapping[str, str] | None
+    ) -> dict[str, str]:
+        """Return what a container tells of itself."""
+
+        def run(container: str, spec: ExecSpec, on_output: OnOutput, deadline_s: float) -> ExecOutcome:
+            return self.exec(container, spec, on_output=on_output, deadline_s=deadline_s)
+
+        return ask_inside(self._client, container, run, scratch=scratch, before=before)
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*.

@@ -1,13 +1,10 @@
-"""What can be seen of a container at rest: if it is the same twice, nothing was left behind in between.
+"""What a container tells of itself at rest, where it cannot be looked at from outside.
 
-A script in the container tells of its processes, mounts, sockets, shared memory and folders, and of the
-content of what is mounted. What differs from the image's files the engine tells. Folders are told with the
-time of their last change, as the engine does not tell of one whose owner alone, or whose content for a
-while, was another.
-
-In an overlay file system each change of a file that is still the image's puts a copy of it into a folder,
-and so changes that. Where the engine has once told that all files are the image's, folders that have not
-changed since tell that they still are. It is asked only once then: it takes it as long as all the rest.
+It is asked by programs of its own, so this is for scenarios that are trusted not to deceive on purpose:
+:mod:`pytest_clnrm.engine.observe` is for all. A script tells of its processes, mounts, sockets, shared memory
+and folders, and of the content of what is mounted. Which files differ from the image's the engine tells, and
+first, as the script's programs are among them. Folders are told with the time of their last change, as the
+engine does not tell of one whose owner alone, or whose content for a while, was another.
 
 What runs on is no state: counters (of processes, of network and memory use), and ports of connections that
 were closed a moment ago.
@@ -22,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.engine.api import ExecSpec
+from pytest_clnrm.engine.observed_sockets import sockets
 from pytest_clnrm.engine.problems import plain_errors
 from pytest_clnrm.errors import ContainerError
 
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import ExecOutcome, OnOutput
 
-__all__ = ["observe"]
+__all__ = ["ask_inside"]
 
 Run = Callable[[str, ExecSpec, "OnOutput", float], "ExecOutcome"]
 
@@ -41,8 +39,9 @@ _KINDS = {0: "changed", 1: "added", 2: "removed"}
 
 # Arguments: how many scratch folders, these, how many mounted files, these, and find's own. Builtins where
 # possible, and few looks at /proc: each program, and each line of some of its files, costs a millisecond.
-# Scratch folders are emptied first. Each line of a mounted file begins with the file's number. All is said at
-# once, as each piece of output costs the engine and us; sections begin with NUL and their name.
+# Scratch folders are emptied first. Each line of a mounted file begins with the file's number, and of a
+# process (whose name may have several) with the process's. All is said at once, as each piece of output costs
+# the engine and us; sections begin with NUL and their name.
 _SCRIPT = r"""
 cd / || exit 91
 for tool in find stat cat rm; do command -v $tool >/dev/null || exit 90; done
@@ -68,8 +67,12 @@ seen=$(find "$@" -exec stat -c '%n|%F %u:%g %a %t:%T %s %z' {} +) || exit 91
 set --
 processes=
 for process in /proc/[0-9]*; do
-  read -r line <"$process/stat" || continue
-  processes=$processes$line$newline
+  told=
+  while IFS= read -r line || [ -n "$line" ]; do
+    told=$told${process#/proc/}'|'$line$newline
+  done <"$process/stat"
+  [ -n "$told" ] || continue
+  processes=$processes$told
   set -- "$@" "$process/status" "$process/limits" "$process/oom_score_adj"
 done 2>/dev/null
 ipc=/proc/sysvipc
@@ -78,40 +81,34 @@ printf '\0%s\n%s\n' scratch "$scratch" content "$content" seen "$seen" processes
   kernel "$kernel" end .
 """
 _TCP = ("cat", "/proc/net/tcp", "/proc/net/tcp6", "/proc/sys/net/ipv4/ip_local_port_range")
-_TIME_WAIT = "06"
 # Rows of /proc/mounts, /proc/sysvipc (a head for each kind, and many numbers for each object) and sockstat.
 _MOUNT = re.compile(r"^\S+ /\S* \S+ \S+ \d+ \d+$", re.MULTILINE)
 _SHARED = re.compile(r"^[ \t]+(?:key\s|-?\d+[ \t]+\d+[ \t]).*$", re.MULTILINE)
-_SOCKETS = re.compile(r"^(sockets|(?:TCP|UDP|UDPLITE|RAW|FRAG)6?): (.*)$", re.MULTILINE)
-_OVERLAY = "overlay / overlay "
 # File systems of the kernel's, in which nothing can be left, or only something that is looked at elsewhere.
 _KERNELS = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "devpts"})
 
 
-def observe(
+def ask_inside(
     client: APIClient,
     container: str,
     run: Run,
     *,
     scratch: Iterable[str] = (),
     before: Mapping[str, str] | None = None,
-    again: bool = False,
 ) -> dict[str, str]:
-    """Return what can be seen of a container at rest: the name of each thing, and what it is like.
+    """Return what a container at rest tells of itself: the name of each thing, and what it is like.
 
     :param run: runs a command in the container, as ``Engine.exec`` does.
     :param scratch: absolute paths of tmpfs mounts, which are emptied first.
     :param before: what this returned when the container was new. With it, it is also told which files differ
-        from the image's: each of these was left.
-    :param again: the container has been looked at before in that way, and has not changed till then.
+        from the image's: each of these was left. If there is one, no more is told.
     :raises ContainerError: if it cannot be told, as in an image without a shell.
     """
     command = partial(_output, run, container)
-    mounts = before["mounts"] if before else command(("cat", "/proc/mounts"), None)
-    seen = _inside(command, tuple(scratch), mounts)
-    if before and not (again and seen["mounts"].startswith(_OVERLAY)):
-        seen |= _files_of_engine(client, container, seen)
-    return seen
+    if before is None:
+        return _inside(command, tuple(scratch), command(("cat", "/proc/mounts"), None))
+    changed = _files_of_engine(client, container, before)
+    return {**before, **changed} if changed else _inside(command, tuple(scratch), before["mounts"])
 
 
 def _inside(
@@ -130,7 +127,7 @@ def _inside(
         **_processes(sections, given),
         **dict(_named("scratch folder", sections["scratch"])),
         **_shared_memory(sections["kernel"]),
-        **_sockets(sections["kernel"], lambda: command(_TCP, None)),
+        **sockets(sections["kernel"], lambda: command(_TCP, None)),
         **_files(sections["seen"], scratch),
     }
 
@@ -155,10 +152,15 @@ def _output(run: Run, container: str, argv: tuple[str, ...], user: str | None) -
     return told.decode("utf-8", "surrogateescape")
 
 
+def _lines(text: str) -> list[str]:
+    """Return the lines that are not empty; a newline alone ends one, as names may hold anything else."""
+    return [line for line in text.split("\n") if line]
+
+
 def _mounts(text: str) -> list[tuple[str, str, set[str]]]:
     """Return mount point, type and options of each mount; see fstab(5)."""
     mounts = []
-    for line in text.splitlines():
+    for line in _lines(text):
         _, point, kind, options, *_ = line.split()
         mounts.append(
             (
@@ -211,7 +213,11 @@ def _processes(sections: Mapping[str, str], attributes: Mapping[str, Mapping[str
     Those without a parent in the container, but for the first one, are shells of our exec sessions: what they
     were given is what the next step inherits. So is that of a session which is the main process.
     """
-    stats = {fields[0]: fields for fields in map(_stat_fields, sections["processes"].splitlines()) if fields}
+    texts: dict[str, str] = {}
+    for line in _lines(sections["processes"]):
+        pid, _, text = line.partition("|")
+        texts[pid] = f"{texts[pid]}\n{text}" if pid in texts else text
+    stats = {fields[0]: fields for fields in map(_stat_fields, texts.values())}
     script, own = set(), sections["self"].strip()
     pid = own
     # Up to the session's shell, which leads its process session, as our script does.
@@ -234,7 +240,7 @@ def _stat_fields(line: str) -> list[str]:
     """Return the fields of /proc/PID/stat; see proc(5). Its name, in brackets, may hold anything."""
     head, _, rest = line.rpartition(") ")
     pid, _, name = head.partition(" (")
-    return [pid, name, *rest.split()] if rest else []
+    return [pid, name, *rest.split()]
 
 
 _NOT_HANDED_DOWN = re.compile("Uid|Gid|Groups|Cap|SigCgt|SigPnd|ShdPnd")
@@ -264,40 +270,15 @@ def _attributes(text: str) -> dict[str, dict[str, str]]:
 
 
 def _named(kind: str, text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
-        name, _, value = line.rpartition("|")
+    for line in _lines(text):
+        name, bar, value = line.rpartition("|")
+        if not (bar and name.startswith("/")):
+            raise ContainerError("it has a file whose name cannot be told")
         yield f"{kind} {name}".strip(), value
 
 
 def _shared_memory(text: str) -> dict[str, str]:
     return {"shared memory, semaphores or message queues": "\n".join(_SHARED.findall(text))}
-
-
-def _sockets(text: str, tcp: Callable[[], str]) -> dict[str, str]:
-    """Return how many sockets of each kind there are, and closed connections that keep a port.
-
-    The engine's own name server has some in each container. A closed connection of a client keeps a port that
-    the kernel chose and does not choose again: that keeps nobody from anything.
-
-    :param tcp: returns the tables of TCP sockets, which take the kernel longer than all the rest.
-    """
-    seen: dict[str, str] = {}
-    closed = 0
-    for kind, told in _SOCKETS.findall(text):
-        pairs = told.split()
-        numbers = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        closed += int(numbers.get("tw", 0))
-        # The other numbers are of the whole host.
-        seen[f"{kind} in use"] = numbers.get("inuse") or numbers.get("used", "")
-    return {**seen, **(_closed(tcp()) if closed else {})}
-
-
-def _closed(text: str) -> dict[str, str]:
-    *rows, ports = text.splitlines() or ["0 0"]
-    low, high = (int(each) for each in ports.split())
-    found = (line.split() for line in rows)
-    local = (int(fields[1].rpartition(":")[2], 16) for fields in found if fields[3] == _TIME_WAIT)
-    return {f"closed connection that keeps port {port}": "" for port in local if not low <= port <= high}
 
 
 def _files(text: str, scratch: tuple[str, ...]) -> dict[str, str]:
@@ -311,14 +292,14 @@ def _files(text: str, scratch: tuple[str, ...]) -> dict[str, str]:
     }
 
 
-def _files_of_engine(client: APIClient, container: str, seen: Mapping[str, str]) -> dict[str, str]:
+def _files_of_engine(client: APIClient, container: str, before: Mapping[str, str]) -> dict[str, str]:
     """Return which files differ from the image's."""
     with plain_errors("look at what a container has changed", ContainerError):
         changes = client.diff(container) or ()
-    points = {point for point, _, _ in _mounts(seen["mounts"])}
+    points = {point for point, _, _ in _mounts(before["mounts"])}
     return {
         f"file {change['Path']}": _KINDS.get(change["Kind"], "changed")
         for change in changes
         # Folders are told with their times.
-        if change["Path"] not in points and f"folder {change['Path']}" not in seen
+        if change["Path"] not in points and f"folder {change['Path']}" not in before
     }

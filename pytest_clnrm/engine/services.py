@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.scenario.model import Service
 
-__all__ = ["ENDS_CONTAINER", "KEEP_ALIVE", "KEEP_SHELL", "WAITING", "effective_command", "start_in_order"]
+__all__ = [
+    "ENDS_CONTAINER",
+    "KEEP_ALIVE",
+    "KEEP_SHELL",
+    "KILLED",
+    "WAITING",
+    "effective_command",
+    "start_in_order",
+]
 
 KEEP_ALIVE = ("sleep", "2147483647")
 """Sleeps for 68 years; `sleep infinity` is not understood by every busybox."""
@@ -21,16 +29,21 @@ KEEP_ALIVE = ("sleep", "2147483647")
 ENDS_CONTAINER = 33
 """The exit code of the shell by which its container ends too."""
 
+KILLED = 137
+"""The exit code of a killed shell: there may be another one, if the next line of input asks for it."""
+
 KEEP_SHELL = (
     "sh",
     "-c",
     "; ".join(
         (
             "exec 3>&2 2>/dev/null",
-            f"(exec setsid {' '.join(SHELL)} 2>&3 3>&-)",
+            f"while :; do (exec setsid {' '.join(SHELL)} 2>&3 3>&-)",
             "code=$?",
             f"[ $code = {ENDS_CONTAINER} ] && exit",
             "printf '\\034%s %s\\n' \"$0\" $code",
+            f'[ $code = {KILLED} ] && read -r line && [ "$line" = "again $0" ] || break',
+            "done",
             # It takes in orphans that have ended, and where it cannot start the program, it becomes that.
             f"trap 'exec {' '.join(KEEP_ALIVE)}' EXIT",
             " ".join(KEEP_ALIVE),
@@ -40,7 +53,8 @@ KEEP_SHELL = (
 """Takes commands on its standard input: :mod:`pytest_clnrm.engine.shell_of_container`.
 
 The shell leads a process session of its own, as it does in an exec. Its parent says nothing of its own on
-the streams ("Killed"), and takes in orphans as an init process would.
+the streams ("Killed"), and takes in orphans as an init process would. It starts another one for the next
+scenario, as nobody can tell what is in the memory of one that has run steps.
 """
 
 WAITING = frozenset({KEEP_ALIVE, KEEP_SHELL})

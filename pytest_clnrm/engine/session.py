@@ -31,7 +31,7 @@ from pytest_clnrm.engine.session_protocol import (
     setup_text,
     step_text,
 )
-from pytest_clnrm.engine.shell_of_container import Notices, tell_to_end
+from pytest_clnrm.engine.shell_of_container import Notices, ask_for_another, tell_to_end
 from pytest_clnrm.engine.streams import Connection, Demultiplexer
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ class Session:
             if self._over_s is None and self.exit_code is not None:
                 # What was said before that may still be on its way, on the other stream.
                 self._over_s = time.monotonic() + _REST_S
+                # It is not to wait for what comes next, but to take in orphans.
+                self._connection.send(b"\n")
             if pieces or not data:
                 return pieces
         return []
@@ -151,10 +153,30 @@ class Session:
         self.usable = False
         self._connection.close()
 
-    def end_container(self) -> None:
-        """Let its shell end the container; it :attr:`is_main`."""
+    def end(self) -> None:
+        """End its shell, in which no step runs, and wait for that."""
         tell_to_end(self._connection)
         self.close()
+
+    def anew(self, notice: str) -> Session:
+        """Return the session of another shell, in place of this one's, which was killed and has said nothing.
+
+        :param notice: by which it told its end, and tells that of the other one.
+        :raises NoSessionError: if there is none; the streams are closed then.
+        """
+        self.usable = False
+        deadline_s = time.monotonic() + _OPEN_S
+        while self.exit_code is None:
+            data = self._connection.receive(deadline_s)
+            if not data or any(self._frames.feed(data)):
+                self._connection.close()
+                raise NoSessionError(None, ended=data == b"")
+        ask_for_another(self._connection, notice)
+        return session_of(self._connection, notice, deadline_s)
+
+    def end_container(self) -> None:
+        """Let its shell end the container; it :attr:`is_main`."""
+        self.end()
 
 
 class SessionRun:

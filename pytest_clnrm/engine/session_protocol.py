@@ -44,6 +44,8 @@ STALE = 2
 # Functions of the session's shell. It has the streams on 3 and 4, for it must not say anything of its own
 # on them ("Killed"). Nothing but builtins, for time: starting a program takes a millisecond.
 #
+# clnrm_begin: the streams are opened anew for each step. What one sets on them, such as O_NONBLOCK, would
+# else be set for the shell and all later steps, as what is inherited is the same open file.
 # clnrm_accounts: users and groups, as an exec of now would find them.
 # clnrm_kills: how many processes of the container were killed for memory.
 # clnrm_holds: the process $1 has a stream of ours open, or does not let us look; a zombie has nothing open.
@@ -123,7 +125,7 @@ clnrm_current() {
   clnrm_accounts; [ "$accounts" = "$known_accounts" ]
 }
 clnrm_begin() {
-  exec >&3 2>&4 3>&- 4>&-
+  exec >/proc/self/fd/3 2>/proc/self/fd/4 3>&- 4>&-
   printf '\035%s\n' "$1"; printf '\035%s\n' "$1" >&2
 }
 clnrm_after() {
@@ -167,9 +169,11 @@ unset IFS; set +f
 prefers=0
 "$env" -i PATH=/dev/null/none true && prefers=1
 [ "$setsid" -ef "/proc/$$/exe" ] && prefers=1
+opens=0
+(: >/proc/self/fd/3 2>/proc/self/fd/4) && opens=1
 printf '\035%s\n' {begin} >&3
 pwd -P >&3
-printf '\000%s\000%s\000%s\000%s\000%s\000' "$setsid" "$env" "$prefers" "$kills" "$$" >&3
+printf '\000%s\000%s\000%s\000%s\000%s\000%s\000' "$setsid" "$env" "$prefers" "$kills" "$opens" "$$" >&3
 (
 unset PWD OLDPWD SHLVL
 exec ${setsid:+"$setsid"} cat "/proc/{first}/environ" /proc/self/cmdline /proc/self/environ >&3
@@ -226,6 +230,7 @@ class Facts:
     :param env: likewise.
     :param prefers_own: that ``env`` is a busybox which runs a program of its own rather than one in PATH.
     :param kills: how many processes of the container were killed for memory; None if it cannot be seen.
+    :param opens: that a step may open the session's streams anew.
     :param pid: the shell's, in the container.
     :param workdir: where an exec begins.
     :param environment: what an exec has; None if it cannot be told.
@@ -236,6 +241,7 @@ class Facts:
     env: str
     prefers_own: bool
     kills: int | None
+    opens: bool
     pid: int
     workdir: str
     environment: Mapping[str, str] | None
@@ -251,6 +257,7 @@ class Facts:
         """Return whether steps may run in the session."""
         return (
             self.has_programs
+            and self.opens
             and self.kills is not None
             and bool(self.environment)
             and all(_VARIABLE.fullmatch(name) for name in self.environment or ())
@@ -278,7 +285,7 @@ def read_facts(printed: bytes) -> Facts | None:
     """Return what a shell said of itself, None if that is no answer."""
     fields = printed.decode("utf-8", "surrogateescape").split("\0")
     try:
-        workdir, setsid, env, prefers, kills, pid, *entries = fields
+        workdir, setsid, env, prefers, kills, opens, pid, *entries = fields
         number = int(pid)
         # The arguments of who tells it are between the two.
         at = entries.index(_BETWEEN) - 2
@@ -292,6 +299,7 @@ def read_facts(printed: bytes) -> Facts | None:
         env=env,
         prefers_own=prefers == "1",
         kills=int(kills) if kills.isdigit() else None,
+        opens=opens == "1",
         pid=number,
         workdir=workdir.removesuffix("\n"),
         environment={name: value for name, _, value in pairs} if sound else None,

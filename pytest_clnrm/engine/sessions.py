@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pytest_clnrm.engine.exec_calls import GoneError
 from pytest_clnrm.engine.session import NoSessionError, Session, open_session, session_of
 from pytest_clnrm.engine.shell_of_container import attach
+from pytest_clnrm.errors import ContainerError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -85,6 +86,31 @@ class Sessions:
         if session is None or not session.is_main:
             return ENDED
         return "has printed" if session.printed else "runs"
+
+    def begin_anew(self, container: str, kill_shell: Callable[[], None]) -> None:
+        """End the shells of a container at rest; its main process starts another one, if it is of that kind.
+
+        :param kill_shell: ends the main process's shell without asking it, as it may not do what it is told.
+        :raises ContainerError: if that cannot be.
+        """
+        with self._lock:
+            notice = self._notices.get(container)
+            ending = [self._idle.pop(key) for key in list(self._idle) if key[0] == container]
+        main = next((each for each in ending if each.is_main), None)
+        for session in ending:
+            if not session.is_main:
+                session.end()
+        if main is None or notice is None:
+            return
+        try:
+            kill_shell()
+            session = main.anew(notice)
+        except (ContainerError, NoSessionError) as error:
+            main.close()
+            text = "its shell cannot be started again" if isinstance(error, NoSessionError) else str(error)
+            raise ContainerError(text) from error
+        with self._lock:
+            self._idle[container, None] = session
 
     def know(self, container: str, image: str) -> None:
         """Take note of a container's image."""

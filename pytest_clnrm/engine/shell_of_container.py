@@ -28,7 +28,7 @@ from pytest_clnrm.engine.streams import Connection, Demultiplexer
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["LOG_BYTES", "Notices", "attach", "new_notice", "outside_frames", "tell_to_end"]
+__all__ = ["LOG_BYTES", "Notices", "ask_for_another", "attach", "new_notice", "outside_frames", "tell_to_end"]
 
 LOG_BYTES = 1 << 20
 """What the engine keeps of such a container's output, which is its commands'."""
@@ -60,11 +60,16 @@ def attach(client: APIClient, container: str) -> Connection | None:
 
 
 def tell_to_end(connection: Connection) -> None:
-    """Let the session's shell end its container, and wait for that, but not for long."""
+    """Let a session's shell end, and its container if it is its own; wait for that, but not for long."""
     deadline_s = time.monotonic() + _END_S
     connection.send(f"exit {ENDS_CONTAINER}\n".encode())
     while time.monotonic() < deadline_s and connection.receive(deadline_s):
         pass
+
+
+def ask_for_another(connection: Connection, notice: str) -> None:
+    """Let the container's first process start another shell; the last one has been killed."""
+    connection.send(f"again {notice}\n".encode())
 
 
 class Notices(Demultiplexer):

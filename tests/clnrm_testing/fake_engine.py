@@ -34,7 +34,13 @@ from pytest_clnrm.engine.api import (
     PullPolicy,
 )
 from pytest_clnrm.engine.services import KEEP_SHELL
-from pytest_clnrm.errors import ContainerError, EngineUnavailableError, ImageError, NoShellError
+from pytest_clnrm.errors import (
+    ContainerError,
+    EngineUnavailableError,
+    ImageError,
+    NoShellError,
+    UnobservableError,
+)
 
 CHUNK_BYTES = 65536
 
@@ -170,12 +176,14 @@ class FakeEngine:
         *,
         scratch: Sequence[str] = (),
         before: Mapping[str, str] | None = None,
-        again: bool = False,
+        inside: bool = False,
     ) -> dict[str, str]:
         spec, folder = self._containers[container]
         if spec.image.startswith("opaque"):
-            raise ContainerError("its image has no shell")
-        self._note("observe", container=container, first=before is None, again=again)
+            raise ContainerError("its message queues cannot be seen")
+        if spec.image.startswith("elsewhere") and before is None and not inside:
+            raise UnobservableError("its processes are not on this host")
+        self._note("observe", container=container, first=before is None)
         return {f"file {path.name}": path.read_text("utf-8") for path in Path(folder).iterdir()}
 
     def logs(self, container: str, *, tail_bytes: int) -> str:

@@ -77,7 +77,43 @@ def test_what_cannot_be_looked_at(project: Project) -> None:
     """The scenario passes, and the report says why its container was not kept."""
     write(project, "a", "true", "true", image="opaque")
     project.run("--clnrm-report", "out").assert_outcomes(passed=2)
-    assert {each["reuse"] for each in containers(project).values()} == {"its image has no shell"}
+    assert {each["reuse"] for each in containers(project).values()} == {"its message queues cannot be seen"}
+
+
+HINT = (
+    "clnrm: no container was used again: it cannot be looked at from outside: its processes are not on this"
+)
+
+
+def test_where_the_engine_is_elsewhere(each_mode: Project) -> None:
+    """Nothing is used again, and the end of the run says why, once, and what would change it."""
+    write(each_mode, "a", "true", "true", image="elsewhere")
+    result = each_mode.run("--clnrm-report", "out")
+    result.assert_outcomes(passed=2)
+    told = containers(each_mode).values()
+    assert [each["reused"] for each in told] == [False, False]
+    assert {each["reuse"] for each in told} == {
+        "it cannot be looked at from outside: its processes are not on this host"
+    }
+    lines = [line for line in result.outlines if line.startswith("clnrm: no container was used again")]
+    assert len(lines) == 1
+    assert lines[0].startswith(HINT)
+    assert "--clnrm-pool inside" in lines[0]
+
+
+def test_scenario_files_that_are_trusted(project: Project) -> None:
+    """With ``inside`` the containers themselves are asked there."""
+    write(project, "a", "true", "touch left", "true", image="elsewhere")
+    result = project.run("--clnrm-report", "out", "--clnrm-pool", "inside")
+    result.assert_outcomes(passed=3)
+    result.stdout.no_fnmatch_line("*no container was used again*")
+    assert [each["reused"] for each in containers(project).values()] == [False, True, False]
+
+
+def test_one_scenario_misses_nothing(project: Project) -> None:
+    """Where there is nobody who could use it again, nothing is said."""
+    write(project, "a", "true", image="elsewhere")
+    project.run().stdout.no_fnmatch_line("*no container was used again*")
 
 
 def test_another_specification_takes_the_room(each_mode: Project) -> None:

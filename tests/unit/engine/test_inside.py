@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
-from pytest_clnrm.engine.inside import observe
+from pytest_clnrm.engine.inside import ask_inside
 from pytest_clnrm.errors import ContainerError
 
 MOUNTS = """overlay / overlay rw,relatime,lowerdir=/a:/b 0 0
@@ -81,7 +81,9 @@ class Container:
             "scratch": self.scratch,
             "content": "1|127.0.0.1 localhost\n",
             "seen": self.seen,
-            "processes": "\n".join(self.processes) + "\n",
+            "processes": "".join(
+                f"{each.split()[0]}|{line}\n" for each in self.processes for line in each.split("\n")
+            ),
             "self": "30\n",
             "kernel": kernel,
             "end": "",
@@ -105,7 +107,7 @@ class Client:
 def look(container: Container, client: Client | None = None, **options: Any) -> dict[str, str]:
     """Return what is seen."""
     parts: Any = client or Client()
-    return observe(parts, "c", container.run, scratch=("/scratch",), **options)
+    return ask_inside(parts, "c", container.run, scratch=("/scratch",), **options)
 
 
 def differences(container: Container, before: dict[str, str]) -> dict[str, str]:
@@ -148,6 +150,8 @@ def test_where_is_looked() -> None:
     ("change", "name"),
     [
         ({"processes": [*OURS, stat(9, "nc) (x", 1)]}, "process nc) (x, pid 9"),
+        ({"processes": [*OURS, stat(9, ") \x0c30 (sh", 1)]}, "process ) \x0c30 (sh, pid 9"),
+        ({"processes": [*OURS, stat(9, "a\n30|30 (sh", 1)]}, "process a\n30|30 (sh, pid 9"),
         ({"processes": [*OURS[:1], stat(7, "sleep", 1, state="T"), *OURS[2:]]}, "process sleep, pid 7"),
         ({"processes": [*OURS[:2], stat(8, "sh", 0, nice=5), *OURS[3:]]}, "exec session with nice 5"),
         ({"ignored": "4000"}, "exec session with nice 0"),
@@ -183,31 +187,40 @@ def test_who_is_not_root_asks_again_as_root() -> None:
     assert [spec.user for spec in container.ran] == [None, None, "0"]
 
 
-def test_what_the_engine_adds() -> None:
-    """Files that differ, but for folders, which tell themselves, and what something is mounted on."""
+def test_the_engine_is_asked_first() -> None:
+    """Where it tells of a changed file, no program of the container is asked: it may be that one."""
     container = Container()
     before = look(container)
-    changes = [("/x", 1), ("/tmp", 0), ("/sbin/docker-init", 1), ("/gone", 2), ("/etc/passwd", 0)]  # noqa: S108
+    changes = [("/x", 1), ("/tmp", 0), ("/sbin/docker-init", 1), ("/gone", 2), ("/bin/find", 0)]  # noqa: S108
     client = Client(*changes)
+    container.ran.clear()
     added = look(container, client, before=before).items() - before.items()
     assert dict(added) == {
         "file /x": "added",
         "file /gone": "removed",
-        "file /etc/passwd": "changed",
+        "file /bin/find": "changed",
     }
-    assert len(container.ran) == 3, "the mounts are known by then"
+    assert container.ran == []
 
 
-def test_an_overlay_is_asked_for_once() -> None:
-    """There folders tell of each later change; elsewhere the engine is asked each time."""
-    container, client = Container(), Client()
+def test_the_engine_is_asked_each_time() -> None:
+    """Folders tell of themselves, and what something is mounted on is no change."""
+    container, client = Container(), Client(("/tmp", 0), ("/sbin/docker-init", 1))  # noqa: S108
     before = look(container)
     assert look(container, client, before=before) == before
-    assert look(container, client, before=before, again=True) == before
-    assert client.asked == 1
-    container.mounts = MOUNTS.replace("overlay / overlay", "/dev/vda / btrfs")
-    look(container, client, before=look(container), again=True)
+    assert look(container, client, before=before) == before
     assert client.asked == 2
+    assert [spec.argv[0] for spec in container.ran] == ["cat", "sh", "sh", "sh"], (
+        "the mounts are known by then"
+    )
+
+
+def test_a_name_of_several_lines() -> None:
+    """What stands on a line of its own is not taken for another file."""
+    container = Container()
+    container.seen += f"/data/a\n/data|{FOLDER}\n"
+    with pytest.raises(ContainerError, match="a file whose name cannot be told"):
+        look(container)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ FACTS = Facts(
     env="/bin/env",
     prefers_own=False,
     kills=0,
+    opens=True,
     pid=7,
     workdir="/",
     environment={"PATH": "/bin:/usr/bin", "HOME": "/root"},
@@ -103,12 +104,13 @@ def test_quoting(text: str, quoted: str) -> None:
 )
 def test_what_a_shell_tells_of_itself(own: bytes, *, is_exact: bool) -> None:
     """Fields end with zeros; the folder comes with the shell's newline."""
-    told = b"/a\nb\n\0/bin/setsid\0/bin/env\x001\x0012\x0034\0A=1=2\nx\0B=\0" + TELLER + own
+    told = b"/a\nb\n\0/bin/setsid\0/bin/env\x001\x0012\x001\x0034\0A=1=2\nx\0B=\0" + TELLER + own
     assert read_facts(told) == Facts(
         setsid="/bin/setsid",
         env="/bin/env",
         prefers_own=True,
         kills=12,
+        opens=True,
         pid=34,
         workdir="/a\nb",
         environment={"A": "1=2\nx", "B": ""},
@@ -119,13 +121,14 @@ def test_what_a_shell_tells_of_itself(own: bytes, *, is_exact: bool) -> None:
 @pytest.mark.parametrize(
     ("told", "has_programs"),
     [
-        (b"/\n\0\0/bin/env\x000\x000\x007\0A=1\0", False),
-        (b"/\n\0/bin/setsid\0env\x000\x000\x007\0A=1\0", False),
-        (b"/\n\0/bin/setsid\0/bin/env\x000\0\x007\0A=1\0", True),
-        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0", True),
-        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A\0", True),
-        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0-A=1\0", True),
-        (b"\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A=1\0", True),
+        (b"/\n\0\0/bin/env\x000\x000\x001\x007\0A=1\0", False),
+        (b"/\n\0/bin/setsid\0env\x000\x000\x001\x007\0A=1\0", False),
+        (b"/\n\0/bin/setsid\0/bin/env\x000\0\x001\x007\0A=1\0", True),
+        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x001\x007\0", True),
+        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x001\x007\0A\0", True),
+        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x001\x007\0-A=1\0", True),
+        (b"\n\0/bin/setsid\0/bin/env\x000\x000\x001\x007\0A=1\0", True),
+        (b"/\n\0/bin/setsid\0/bin/env\x000\x000\x000\x007\0A=1\0", True),
     ],
 )
 def test_a_shell_that_cannot_serve(told: bytes, *, has_programs: bool) -> None:
@@ -140,8 +143,8 @@ def test_a_shell_that_cannot_serve(told: bytes, *, has_programs: bool) -> None:
     [
         b"",
         b"sh: what?\n",
-        b"/\n\0\0\0\0\0no number\0" + TELLER,
-        b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0A=1\0",
+        b"/\n\0\0\0\0\0\0no number\0" + TELLER,
+        b"/\n\0/bin/setsid\0/bin/env\x000\x000\x001\x007\0A=1\0",
     ],
 )
 def test_no_answer_at_all(told: bytes) -> None:

@@ -6,6 +6,7 @@ import os
 import selectors
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -197,3 +198,32 @@ def test_what_is_left_ends_the_session(shell: Shell) -> None:
     stdout, _, numbers, _ = shell.run("sh", "-c", "setsid sleep 1 & echo hi")
     assert (stdout, numbers) == (b"hi\n", (0, 0, 1))
     assert shell.process.wait(20) == 0
+
+
+SET_FLAGS = """
+import fcntl, os, sys
+for file in map(int, sys.argv[1:]):
+    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_NONBLOCK | os.O_APPEND)
+"""
+GET_FLAGS = "import fcntl; print(*[fcntl.fcntl(file, fcntl.F_GETFL) & 0o6000 for file in (0, 1, 2)])"
+
+
+@pytest.mark.parametrize("stdin", [None, b"input"])
+def test_open_files_are_the_steps_own(shell: Shell, stdin: bytes | None) -> None:
+    """What a step sets on its streams is not set for the next one, nor for the shell."""
+
+    def flags() -> list[bytes]:
+        (child,) = Path(f"/proc/{shell.process.pid}/task/{shell.process.pid}/children").read_text().split()
+        told = [Path(f"/proc/{child}/fdinfo/{file}").read_bytes() for file in (3, 4)]
+        return [line for each in told for line in each.split(b"\n") if line.startswith(b"flags:")]
+
+    before = flags()
+    python = sys.executable
+    stdout, _, numbers, _ = shell.run(python, "-c", SET_FLAGS, "0", "1", "2", stdin=stdin)
+    assert (stdout, numbers) == (b"", (0, 0, 0))
+    assert flags() == before
+    stdout, _, numbers, _ = shell.run(python, "-c", GET_FLAGS, stdin=stdin)
+    assert (stdout, numbers) == (b"0 0 0\n", (0, 0, 0))
+    # More than the pipe holds, at once: nothing of it is lost.
+    stdout, _, _, _ = shell.run(python, "-c", "print('x' * 300000)")
+    assert len(stdout) == 300001

@@ -21,11 +21,12 @@ from pytest_clnrm.engine.services import ENDS_CONTAINER
 from pytest_clnrm.engine.session_marks import Marks
 from pytest_clnrm.engine.session_protocol import AGAIN
 from pytest_clnrm.engine.sessions import Sessions
+from pytest_clnrm.errors import ContainerError
 
 MARKS = Marks("b" * 32, "e" * 32)
 BEGIN, END = b"\x1d" + MARKS.begin.encode() + b"\n", b"\x1e" + MARKS.end.encode()
 FACTS = (
-    b"/\n\0/bin/setsid\0/bin/env\x000\x000\x007\0PATH=/bin\0"
+    b"/\n\0/bin/setsid\0/bin/env\x000\x000\x001\x007\0PATH=/bin\0"
     b"cat\0/proc/7/environ\0/proc/self/cmdline\0/proc/self/environ\0PATH=/bin\0"
 )
 
@@ -153,7 +154,8 @@ def test_a_container_that_is_removed_while_its_session_is_lent(client: Client, s
 
 MISSING = frame(1, b'OCI runtime exec failed: exec: "sh": executable file not found in $PATH: unknown\r\n')
 NO_SETSID = between(FACTS.replace(b"/bin/setsid", b""))
-NO_KILLS = between(FACTS.replace(b"0\x007\0P", b"\x007\0P"))
+NO_KILLS = between(FACTS.replace(b"0\x001\x007\0P", b"\x001\x007\0P"))
+NO_STREAMS = between(FACTS.replace(b"1\x007\0P", b"0\x007\0P"))
 
 
 @pytest.mark.parametrize(
@@ -162,10 +164,11 @@ NO_KILLS = between(FACTS.replace(b"0\x007\0P", b"\x007\0P"))
         (MISSING, ["one sh"]),
         (NO_SETSID, ["one sh"]),
         (NO_KILLS, ["one sh", "two sh"]),
+        (NO_STREAMS, ["one sh", "two sh"]),
         (between(b"nonsense"), ["one sh", "two sh"]),
         (b"", ["one sh", "two sh"]),
     ],
-    ids=["no shell", "no setsid", "no counter", "no answer", "nothing"],
+    ids=["no shell", "no setsid", "no counter", "no own streams", "no answer", "nothing"],
 )
 def test_what_cannot_have_a_session_is_asked_once(
     client: Client, sessions: Sessions, says: bytes, asked: list[str]
@@ -520,3 +523,60 @@ def test_a_session_that_was_too_old_for_its_first_step_is_followed_by_another(cl
     assert not session.is_main
     execs._sessions.give_back("c", None, session)
     execs.close()
+
+
+def test_a_shell_that_is_replaced(client: Client, sessions: Sessions) -> None:
+    """Shells of execs end; that of the main process is killed, and another one takes its place."""
+    assert started(sessions)
+    main, other = sessions.take("c", None, None), sessions.take("c", "nobody", None)
+    assert main is not None
+    assert other is not None
+    sessions.give_back("c", None, main)
+    sessions.give_back("c", "nobody", other)
+    # The shell of the exec is asked to end, and has.
+    client.theirs[1].shutdown(socket.SHUT_WR)
+
+    def kill() -> None:
+        client.theirs[0].sendall(frame(1, f"\x1c{NOTICE} 137\n".encode()) + client.says)
+
+    sessions.begin_anew("c", kill)
+    assert sessions.state_of_shell("c") == "runs"
+    assert f"exit {ENDS_CONTAINER}\n".encode() in client.theirs[1].recv(65536)
+    said = client.theirs[0].recv(65536)
+    assert f"again {NOTICE}\n".encode() in said
+    session = sessions.take("c", None, None)
+    assert session is not None
+    assert session is not main
+    assert session.is_main
+    sessions.give_back("c", None, session)
+    assert client.asked == ["c attach", "c sh"]
+
+
+@pytest.mark.parametrize(
+    "says",
+    [b"", frame(1, b"more"), frame(1, f"more\x1c{NOTICE} 137\n".encode()), frame(2, b"more")],
+    ids=["nothing", "no end", "more than its end", "on stderr"],
+)
+def test_a_shell_that_is_not_replaced(client: Client, sessions: Sessions, says: bytes) -> None:
+    """What a killed shell says beside its end is a scenario's: its container is not used again."""
+    assert started(sessions)
+
+    def kill() -> None:
+        client.theirs[0].sendall(says)
+        client.theirs[0].shutdown(socket.SHUT_WR)
+
+    with pytest.raises(ContainerError, match="its shell cannot be started again"):
+        sessions.begin_anew("c", kill)
+    assert sessions.state_of_shell("c") == "ended"
+
+
+def test_a_shell_that_is_not_killed(sessions: Sessions) -> None:
+    """The reason is told."""
+    assert started(sessions)
+
+    def kill() -> None:
+        raise ContainerError("left behind: something")
+
+    with pytest.raises(ContainerError, match="left behind: something"):
+        sessions.begin_anew("c", kill)
+    assert sessions.state_of_shell("c") == "ended"
