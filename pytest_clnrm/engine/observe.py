@@ -198,8 +198,7 @@ class _View:
                 folder = opened.readable()
                 try:
                     empty_folder(folder, self._budget)
-                    # Somebody may have set it; that of a new folder is the moment of its creation.
-                    os.utime(folder)
+                    touch(folder)
                     found = os.fstat(folder)
                     told = [
                         f"{found.st_mode:o} {found.st_uid}:{found.st_gid} {found.st_nlink}",
@@ -304,6 +303,11 @@ class _View:
             return False
         here = os.fstat(self._root)
         return _identity(here) == _identity(there)
+
+
+def touch(folder: int) -> None:
+    """Set the times of an open folder, as somebody may have done; a new one has those of its creation."""
+    os.utime(folder)
 
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:

@@ -536,14 +536,22 @@ def test_a_shell_that_is_replaced(client: Client, sessions: Sessions) -> None:
     # The shell of the exec is asked to end, and has.
     client.theirs[1].shutdown(socket.SHUT_WR)
 
+    def answer() -> None:
+        said = b""
+        while f"again {NOTICE}\n".encode() not in said:
+            said += client.theirs[0].recv(65536)
+        client.theirs[0].sendall(client.says)
+
+    answering = threading.Thread(target=answer)
+
     def kill() -> None:
-        client.theirs[0].sendall(frame(1, f"\x1c{NOTICE} 137\n".encode()) + client.says)
+        client.theirs[0].sendall(frame(1, f"\x1c{NOTICE} 137\n".encode()))
+        answering.start()
 
     sessions.begin_anew("c", kill)
+    answering.join()
     assert sessions.state_of_shell("c") == "runs"
     assert f"exit {ENDS_CONTAINER}\n".encode() in client.theirs[1].recv(65536)
-    said = client.theirs[0].recv(65536)
-    assert f"again {NOTICE}\n".encode() in said
     session = sessions.take("c", None, None)
     assert session is not None
     assert session is not main
