@@ -70,9 +70,9 @@ def test_the_next_scenario_sees_nothing(project: EndToEnd, attack: str) -> None:
     leave, unseen = ATTACKS[attack]
     project.image = image_of(project.client, "busybox")
     text = '[service.box]\nimage = "x"\nscratch = ["/scratch"]\n'
-    for name, run in (("first", leave), ("second", f"{unseen} || {{ echo SEEN; exit 1; }}")):
+    for name, script in (("first", leave), ("second", f"{unseen} || {{ echo SEEN; exit 1; }}")):
         text += f'[[scenario]]\nname = "{name}"\n[[scenario.step]]\nname = "it"\nservice = "box"\n'
-        text += f"run = {json.dumps(run)}\n"
+        text += f"run = {json.dumps(script)}\n"
     project.write("a.clnrm.toml", text)
     run = project.run()
     assert run.outcomes().get("first") == "passed", run.text
@@ -88,8 +88,8 @@ def test_a_steps_open_files_are_its_own(project: EndToEnd) -> None:
     unseen = f"perl -e 'exit(({flags}) & 04000 ? 1 : 0)' || {{ echo SEEN; exit 1; }}"
     text = '[service.box]\nimage = "x"\n'
     for user in ("", 'user = "nobody"\n'):
-        for name, run in ((f"leave {bool(user)}", leave), (f"look {bool(user)}", unseen)):
-            text += step.format(name=name, user=user, run=json.dumps(run))
+        for name, script in ((f"leave {bool(user)}", leave), (f"look {bool(user)}", unseen)):
+            text += step.format(name=name, user=user, run=json.dumps(script))
     project.write("a.clnrm.toml", text)
     run = project.run()
     assert set(run.outcomes().values()) == {"passed"}, run.text
