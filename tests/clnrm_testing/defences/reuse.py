@@ -20,8 +20,9 @@ def _only_ours(original: Callable[..., Any]) -> Callable[..., Any]:
     from pytest_clnrm.engine.observed_processes import _process, read
 
     def processes_of(first: int, proc: int) -> Any:
-        children = read(b"/proc/%d/task/%d/children" % (first, first)).split()
-        return _process(first), _process(int(children[0])) if children else None
+        children = map(int, read(b"/proc/%d/task/%d/children" % (first, first)).split())
+        ours = [each for each in children if read(b"/proc/%d/cmdline" % each).endswith(b"\0pytest-clnrm\0")]
+        return _process(first), _process(ours[0]) if ours else None
 
     return processes_of
 
