@@ -35,9 +35,11 @@ def test_a_build_takes_memory(project: EndToEnd) -> None:
 
 
 def test_a_build_takes_processes(project: EndToEnd) -> None:
-    """A command of a build that starts more processes than its service may have cannot."""
-    forks = "RUN for i in $(busybox seq 60); do busybox sleep 3 & done\n"
-    run = build(project, forks, limits="limits = { pids = 20 }")
+    """A command of a build that starts more processes than its service may have cannot, once it is seen."""
+    limited = "busybox grep -qsv max /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max"
+    wait = f"for i in $(busybox seq 40); do {limited} && break; busybox sleep 0.1; done"
+    forks = "for i in $(busybox seq 60); do busybox sleep 3 & done"
+    run = build(project, f"RUN {wait}; {forks}\n", limits="limits = { pids = 20 }")
     assert FAILS in run.text, f"DID NOT FAIL\n{run.text}"
     assert "fork" in run.text
 
