@@ -11,7 +11,7 @@ import shlex
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +27,7 @@ from pytest_clnrm.tracing import out_of_reach
 from pytest_clnrm.units import parse_duration_s, parse_size_bytes
 
 if TYPE_CHECKING:
+    from pytest_clnrm.network import Network
     from pytest_clnrm.runtime import Runtime
     from pytest_clnrm.span import AttributeValue, Span
     from pytest_clnrm.tracing import ScenarioTrace
@@ -218,9 +219,13 @@ class Containers:
                 'no container here has had a network to export them over: take network="none" away, '
                 "or ask for them once there is a container"
             )
-        if not self._runtime.gateway():
+        if not self._runtime.networks().reach_us:
             return out_of_reach(self._runtime.engine().facts.url)
         return ""
+
+    def _unused_name(self) -> str:
+        names = (f"container{number}" for number in self._numbers)
+        return next(name for name in names if not self._runtime.networks().is_taken(name))
 
     def _warn(self, message: str) -> None:
         text = self._redactor.text(f"{self._label}: {message}")
@@ -262,12 +267,13 @@ class Containers:
         :param cpu: CPUs; None is ``--clnrm-cpu``.
         :param ready: one of ``command``, ``log``, ``port``, ``http``, ``healthcheck``, with ``timeout`` and
             ``interval``, as in scenario files.
-        :param name: under which other containers of this worker reach it.
+        :param name: under which other containers of fixtures and Python tests of this worker reach it; two
+            that are there at once have different ones.
         :raises ValueError: if an argument is not what it must be, or more than the settings allow.
         :raises ClnrmError: if it cannot be reserved, created or started, or is not ready.
         """
         service = Service(
-            name=name or f"container{next(self._numbers)}",
+            name=name or self._unused_name(),
             image=image,
             command=None if command is None else tuple(command),
             env=dict(env or {}),
@@ -286,7 +292,10 @@ class Containers:
         )
         for warning in self._trace.warnings(service.env):
             self._warn(f"container {service.name!r}: {warning}")
-        with self._reserve(service.limits) as lease:
+        alone: AbstractContextManager[Network | None] = nullcontext()
+        if network != "none":
+            alone = self._runtime.networks().of_fixtures(service.name)
+        with self._reserve(service.limits) as lease, alone as joined:
             created: list[Running] = []
 
             def note(container: Running) -> None:
@@ -302,11 +311,12 @@ class Containers:
                     deadline_s=time.monotonic() + self._runtime.settings.timeout_s,
                     on_created=note,
                     trace=self._trace,
+                    network=joined,
                 )
                 self._connected = self._connected or service.network != "none"
                 yield Container(self._runtime, created[0], self._trace)
             finally:
-                self._runtime.engine().remove([each.id for each in created])
+                self._runtime.remove([each.id for each in created])
                 for each in created:
                     each.sources.close()
                 memory_bytes = sum(each.limits.memory_bytes or 0 for each in created)

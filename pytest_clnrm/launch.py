@@ -6,6 +6,7 @@ Scenarios and the ``clnrm`` fixture start their containers here, so both hold to
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_clnrm.engine.api import Engine
+    from pytest_clnrm.network import Network
     from pytest_clnrm.runtime import Runtime
     from pytest_clnrm.settings import Settings
     from pytest_clnrm.span import AttributeValue
     from pytest_clnrm.tracing import ScenarioTrace
 
-__all__ = ["Running", "Timeline", "effective_limits", "find_image", "get_image", "launch"]
+__all__ = ["Running", "Timeline", "effective_limits", "find_image", "fits", "get_image", "launch"]
 
 BRIDGE = "bridge"
 """The engine's own network, which has a way out and publishes ports."""
@@ -170,6 +172,7 @@ def launch(
     deadline_s: float,
     on_created: Callable[[Running], None],
     trace: ScenarioTrace,
+    network: Network | None,
     idle: Running | None = None,
     may_be_reused: bool = False,
     on_started: Callable[[], None] = lambda: None,
@@ -182,28 +185,16 @@ def launch(
         how it looks; one of an image without a shell is removed here, and another takes its place.
     :param on_started: called once it runs, before the wait.
     :param trace: gets our spans of it, and makes its programs export theirs.
-    :param idle: used in place of a new one if it is of the same specification, else removed.
+    :param network: on which its own alone are; None if it has none.
+    :param idle: used in place of a new one: it :func:`fits`.
     :param may_be_reused: look at a new one, so that it can be proven later that it has not changed.
     :param cancelled: tells that the wait is in vain.
     :raises ClnrmError: if it cannot be created or started, or is not ready.
     """
     engine = runtime.engine()
+    spec, env = _planned(runtime, service, image, name=name, labels=labels, network=network, trace=trace)
     limits = effective_limits(runtime.settings, service)
-    networks = _networks(runtime, service)
-    gateway = runtime.gateway() if networks else ""
-    spec = _spec(service, image, limits, name=name, labels=labels, networks=networks, gateway=gateway)
-    spec = replace(spec, log_bytes=runtime.settings.max_log_bytes)
-    env = trace.environment(service.name, gateway, service.env)
-    if spec.command == KEEP_SHELL and (image.id in runtime.without_shell or engine.facts.kind != "docker"):
-        # Podman gives a main process other variables and capabilities than execs.
-        spec = replace(spec, command=KEEP_ALIVE)
-    if spec.command in WAITING:
-        # It may outlive the scenario, whose they are: each command gets them instead.
-        env = {key: value for key, value in env.items() if key not in service.env}
-    else:
-        spec, env = replace(spec, env=env), {}
     sources = open_sources(service)
-    idle = _still_fits(engine, idle, spec, sources)
 
     def create(spec: ContainerSpec) -> Running:
         with trace.span("clnrm.container.create", _about(name, service, image, reused=False)) as span:
@@ -214,6 +205,8 @@ def launch(
                 raise
             span.set("container.id", container)
             span.set("container.runtime.name", engine.facts.kind)
+        if network is not None and spec.networks:
+            runtime.networks().joined(network, container, service.name)
         running = Running(
             id=container,
             name=name,
@@ -242,7 +235,7 @@ def launch(
                 _start(engine, running, trace, deadline_s)
             except NoShellError:
                 runtime.without_shell.add(image.id)
-                engine.remove([running.id])
+                runtime.remove([running.id])
                 running = create(replace(spec, command=KEEP_ALIVE))
                 _start(engine, running, trace, deadline_s)
             sources.check(engine, running.id)
@@ -254,14 +247,65 @@ def launch(
                 wait_ready(engine, running.id, service, env=env, deadline_s=deadline_s, cancelled=cancelled)
 
 
-def _still_fits(
-    engine: Engine, idle: Running | None, spec: ContainerSpec, sources: Sources
-) -> Running | None:
-    """Return an idle container if it is such as *spec* and shows these sources; else it is removed."""
-    if idle is None or (idle.serves(spec) and sources.are_mounted(engine, idle.id)):
-        return idle
-    engine.remove([idle.id])
-    return None
+def fits(
+    runtime: Runtime,
+    idle: Running,
+    service: Service,
+    image: ImageFacts,
+    *,
+    network: Network | None,
+    trace: ScenarioTrace,
+) -> bool:
+    """Tell whether an idle container is such as a new one of *service* would be, whatever it is called.
+
+    It has to show the sources that its volumes name now.
+    """
+    spec, _ = _planned(
+        runtime, service, image, name=idle.name, labels=idle.spec.labels, network=network, trace=trace
+    )
+    with closing(open_sources(service)) as sources:
+        return idle.serves(spec) and sources.are_mounted(runtime.engine(), idle.id)
+
+
+def _planned(
+    runtime: Runtime,
+    service: Service,
+    image: ImageFacts,
+    *,
+    name: str,
+    labels: Mapping[str, str],
+    network: Network | None,
+    trace: ScenarioTrace,
+) -> tuple[ContainerSpec, dict[str, str]]:
+    """Return how a container of *service* is made, and what commands in it get beside its environment."""
+    gateway = network.gateway if network is not None and service.network != "none" else ""
+    spec = _spec(
+        service,
+        image,
+        effective_limits(runtime.settings, service),
+        name=name,
+        labels=labels,
+        networks=_networks(service, network),
+        gateway=gateway,
+    )
+    spec = replace(spec, log_bytes=runtime.settings.max_log_bytes)
+    env = trace.environment(service.name, gateway, service.env)
+    if spec.command == KEEP_SHELL and (
+        image.id in runtime.without_shell or runtime.engine().facts.kind != "docker"
+    ):
+        # Podman gives a main process other variables and capabilities than execs.
+        spec = replace(spec, command=KEEP_ALIVE)
+    if spec.command in WAITING:
+        # It may outlive the scenario, whose they are: each command gets them instead.
+        return spec, {key: value for key, value in env.items() if key not in service.env}
+    return replace(spec, env=env), {}
+
+
+def _networks(service: Service, network: Network | None) -> tuple[str, ...]:
+    if network is None or service.network == "none":
+        return ()
+    # An internal network has no way out and publishes nothing: who needs either joins a bridge too.
+    return (network.id, BRIDGE) if service.network == "bridge" or service.ports else (network.id,)
 
 
 def _about(name: str, service: Service, image: ImageFacts, *, reused: bool) -> dict[str, AttributeValue]:
@@ -287,14 +331,6 @@ def _looked_at(engine: Engine, running: Running, *, inside: bool) -> Running:
         return replace(running, alone=f"{UNOBSERVABLE}: {error}")
     except ContainerError as error:
         return replace(running, alone=str(error))
-
-
-def _networks(runtime: Runtime, service: Service) -> tuple[str, ...]:
-    if service.network == "none":
-        return ()
-    isolated = runtime.isolated_network()
-    # An internal network has no way out and publishes nothing: who needs either joins a bridge too.
-    return (isolated, BRIDGE) if service.network == "bridge" or service.ports else (isolated,)
 
 
 def _spec(

@@ -17,6 +17,7 @@ from pytest_clnrm.disk_watch import DiskWatch
 from pytest_clnrm.engine.services import start_in_order
 from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError
 from pytest_clnrm.launch import Running, Timeline, get_image, launch
+from pytest_clnrm.place import Place
 from pytest_clnrm.proof import why_unclean
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
@@ -79,10 +80,12 @@ class ScenarioRun:
     _failed: bool = False
     _proven: dict[str, Running] = field(default_factory=dict)
     _trace: ScenarioTrace = field(init=False)
+    _place: Place = field(init=False)
     leftover: Leftover | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._timeline = Timeline(self._granted_s)
+        self._place = Place(self.runtime)
         captures_secrets = any(map(_captures_secrets, self.scenario.steps))
         self._trace = self.runtime.tracing().scenario(
             self.nodeid,
@@ -175,14 +178,13 @@ class ScenarioRun:
         return f"Scenario timeout after {timeout_s:g}s ({source}) while {during}"
 
     def _start_services(self, deadline_s: float) -> None:
-        stem = self.runtime.next_name()
-        labels = self.runtime.labels(self.nodeid)
-
+        stem, labels = self.runtime.next_name(), self.runtime.labels(self.nodeid)
         pooled = self.runtime.settings.pool != "off"
-        idle = self.runtime.shelf().take(self.reuse) if self.reuse else {}
+        idle = self._place.enter(self.scenario.services, self._images, reuse=self.reuse, trace=self._trace)
 
         def created(container: Running) -> None:
             self._containers[container.service.name] = container
+            self._place.used(container.id)
             if not container.reused:
                 self._timeline.note(container.service, "created")
 
@@ -196,6 +198,7 @@ class ScenarioRun:
                 deadline_s=deadline_s,
                 on_created=created,
                 trace=self._trace,
+                network=self._place.network,
                 idle=idle.get(service.name),
                 may_be_reused=pooled,
                 on_started=partial(self._timeline.note, service, "started"),
@@ -375,13 +378,16 @@ class ScenarioRun:
         board = self.runtime.board
         board.at("cleanup")
         board.count(-len(containers), -sum(each.limits.memory_bytes or 0 for each in containers))
-        if containers and self._failed and self.runtime.settings.keep == "failed":
-            network = self.runtime.leave_network()
-            ids = [container.id for container in containers]
-            self.runtime.keep(ids if network is None else [*ids, network])
-            return tuple(container.name for container in containers)
-        if containers and not self._leave(containers):
-            self.runtime.engine().remove([container.id for container in containers])
+        try:
+            if containers and self._failed and self.runtime.settings.keep == "failed":
+                self._place.remove(self._place.unused)
+                self.runtime.keep([*(each.id for each in containers), *self._place.keep()])
+                return tuple(each.name for each in containers)
+            ids = [*self._place.unused, *(each.id for each in containers)]
+            if ids and (self._place.unused or not self._leave(containers)):
+                self.runtime.remove(ids)
+        finally:
+            self._place.leave()
         return ()
 
     def _leave(self, containers: Sequence[Running]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.cleaning import Cleaner
     from pytest_clnrm.engine.api import Engine, EngineFacts
     from pytest_clnrm.monitor.board import Board
+    from pytest_clnrm.network import Networks
     from pytest_clnrm.settings import Settings
     from pytest_clnrm.shelf import Leftover, Shelf
     from pytest_clnrm.tracing import Tracing
@@ -102,9 +103,7 @@ class Runtime:
     _refused: EngineUnavailableError | None = None
     _tracing: Tracing | None = None
     _shelf: Shelf | None = None
-    _network: str | None = None
-    _gateway: str = ""
-    _networks_used: int = 0
+    _networks: Networks | None = None
     _scenarios: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -234,7 +233,7 @@ class Runtime:
         from pytest_clnrm.shelf import Shelf
 
         if self._shelf is None:
-            self._shelf = Shelf(self.engine(), self._release, size=self.settings.pool_size)
+            self._shelf = Shelf(self.remove, self._release, size=self.settings.pool_size)
         return self._shelf
 
     def _release(self, lease: str) -> None:
@@ -311,10 +310,34 @@ class Runtime:
             return None
         return self.run_folder() / SPANS_FOLDER
 
-    def gateway(self) -> str:
-        """Return the address under which containers reach this process, "" if they do not."""
-        self.isolated_network()
-        return self._gateway
+    def networks(self) -> Networks:
+        """Return the networks of this process.
+
+        :raises EngineUnavailableError: if no engine can be used.
+        """
+        from pytest_clnrm.labels import name_stem
+        from pytest_clnrm.network import Networks
+
+        engine = self.engine()
+        with self._lock:
+            if self._networks is None:
+                self._networks = Networks(
+                    engine,
+                    stem=name_stem(self.session_id, self.worker),
+                    labels=lambda: self.labels(""),
+                    allow=lambda gateway: self.tracing().allow(gateway),
+                    forbid=lambda gateway: self.tracing().forbid(gateway),
+                )
+            return self._networks
+
+    def remove(self, containers: Sequence[str]) -> None:
+        """Remove containers, and take note that their networks are free of them.
+
+        :raises EngineError: if one stays.
+        """
+        self.engine().remove(containers)
+        if self._networks is not None:
+            self._networks.left(containers)
 
     def next_name(self) -> str:
         """Return a name stem for the containers of one more scenario."""
@@ -340,50 +363,21 @@ class Runtime:
             scenario=scenario,
         )
 
-    def isolated_network(self) -> str:
-        """Return the network of this process's scenarios, without a way out, created at the first call.
-
-        A process runs one scenario at a time, so one network serves them all in turn; creating and
-        removing one each time would take longer than most steps.
-        """
-        from pytest_clnrm.labels import name_stem
-
-        engine, labelled = self.engine(), self.labels("")
-        with self._lock:
-            if self._network is not None:
-                return self._network
-            self._networks_used += 1
-            name = f"{name_stem(self.session_id, self.worker)}n{self._networks_used}"
-            self._network = engine.create_network(name, internal=True, labels=labelled)
-            self._gateway = engine.gateway(self._network)
-        if self._gateway:
-            self.tracing().allow(self._gateway)
-        return self._network
-
-    def leave_network(self) -> str | None:
-        """Leave the network to what is kept on it, and return its id; the next scenario gets another."""
-        network, self._network = self._network, None
-        if self._gateway:
-            self.tracing().forbid(self._gateway)
-            self._gateway = ""
-        return network
-
     def close(self) -> None:
-        """Remove the network, stop owning leases, and give up the engine."""
-        if self._tracing is not None:
-            self._tracing.close()
+        """Remove the networks, stop owning leases, and give up the engine."""
         shelf, self._shelf = self._shelf, None
         if shelf is not None:
             shelf.close()
         self.idle.close()
+        networks, self._networks = self._networks, None
+        if networks is not None:
+            networks.close()
+        if self._tracing is not None:
+            self._tracing.close()
         engine, self._engine = self._engine, None
         if engine is None:
             return
-        network = self.leave_network()
-        # What cannot be removed or given back now is swept by the controller, its watchdog, or the next run.
-        with suppress(ClnrmError):
-            if network is not None:
-                engine.remove_network(network)
+        # What cannot be given back now is swept by the controller, its watchdog, or the next run.
         if self._ledger is not None:
             with suppress(ClnrmError):
                 self._ledger.close()

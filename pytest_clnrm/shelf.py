@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from pytest_clnrm.errors import ClnrmError
 
 if TYPE_CHECKING:
-    from pytest_clnrm.engine.api import Engine
     from pytest_clnrm.launch import Running
 
 __all__ = ["Leftover", "Shelf"]
@@ -67,18 +66,22 @@ class _Left:
     """What is left under one lease."""
 
     shelved: dict[str, Running] = field(default_factory=dict)
-    removal: Future[None] | None = None
+    removed: tuple[str, ...] = ()
+    removal: Future[bool] | None = None
 
 
 class Shelf:
     """The shelf of one process, and the removals that are under way.
 
+    :param remove: removes containers; raises EngineError if one stays.
     :param release: gives a lease back whose containers are gone.
     :param size: how many scenarios' containers are kept at most.
     """
 
-    def __init__(self, engine: Engine, release: Callable[[str], None], *, size: int) -> None:
-        self._engine = engine
+    def __init__(
+        self, remove: Callable[[Sequence[str]], None], release: Callable[[str], None], *, size: int
+    ) -> None:
+        self._remove_all = remove
         self._release = release
         self._size = size
         self._left: OrderedDict[str, _Left] = OrderedDict()
@@ -94,22 +97,27 @@ class Shelf:
         with self._guard:
             self._left[lease] = left = _Left(dict(kept))
             if removed or not kept:
-                left.removal = self._threads.submit(self._remove, lease, tuple(removed))
+                left.removed = tuple(removed)
+                left.removal = self._threads.submit(self._remove, lease, left.removed)
             surplus = [each for each, left in self._left.items() if left.shelved][: -self._size or None]
         for each in surplus:
             self._discard(each)
 
-    def take(self, leases: Iterable[str]) -> dict[str, Running]:
-        """Return what may be used of these leases, by the names of services; the rest has been removed."""
+    def take(self, leases: Iterable[str]) -> tuple[dict[str, Running], tuple[str, ...]]:
+        """Return what may be used of these leases, by the names of services, once the rest has been removed.
+
+        :return: with it the ids of what could not be removed.
+        """
         taken: dict[str, Running] = {}
+        stuck: tuple[str, ...] = ()
         for lease in leases:
             with self._guard:
                 left = self._left.pop(lease, None)
             if left is not None:
                 taken |= left.shelved
-                if left.removal is not None:
-                    left.removal.result()
-        return taken
+                if left.removal is not None and not left.removal.result():
+                    stuck += left.removed
+        return taken, stuck
 
     def remove(self, containers: Sequence[str]) -> None:
         """Remove containers whose room was taken, whoever left them.
@@ -121,7 +129,7 @@ class Shelf:
             for lease, left in list(self._left.items()):
                 if any(each.id in gone for each in left.shelved.values()):
                     del self._left[lease]
-        self._engine.remove(list(containers))
+        self._remove_all(list(containers))
 
     def close(self) -> None:
         """Wait for the removals and remove what is still there; who reserved it gives the leases back."""
@@ -132,7 +140,7 @@ class Shelf:
         if containers:
             # What cannot be removed now is swept by the controller, its watchdog, or the next run.
             with suppress(ClnrmError):
-                self._engine.remove(containers)
+                self._remove_all(containers)
 
     def _discard(self, lease: str) -> None:
         """Remove what is kept under a lease, and give it back."""
@@ -141,20 +149,25 @@ class Shelf:
             if left is None or not left.shelved:
                 return
             containers = tuple(each.id for each in left.shelved.values())
-            left.shelved = {}
+            left.shelved, left.removed = {}, containers
             left.removal = self._threads.submit(self._remove, lease, containers)
 
-    def _remove(self, lease: str, containers: Sequence[str]) -> None:
-        """Remove containers, and give their lease back unless something of it is kept.
+    def _remove(self, lease: str, containers: Sequence[str]) -> bool:
+        """Remove containers and tell whether they are gone; give their lease back unless some of it is kept.
 
-        If that fails the lease goes on counting: they are swept at the end of the run.
+        If that fails the lease goes on counting: whoever takes its room tries again, and the end of the run.
         """
-        with suppress(ClnrmError):
+        try:
             if containers:
-                self._engine.remove(containers)
-            with self._guard:
-                left = self._left.get(lease)
-                if left is None or left.shelved:
-                    return
-                del self._left[lease]
+                self._remove_all(containers)
+        except ClnrmError:
+            return False
+        with self._guard:
+            left = self._left.get(lease)
+            if left is None or left.shelved:
+                return True
+            del self._left[lease]
+        # Somebody may have taken it meanwhile.
+        with suppress(ClnrmError):
             self._release(lease)
+        return True

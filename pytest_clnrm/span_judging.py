@@ -163,12 +163,14 @@ class SpanJudge:
 
     def _own_hosts(self) -> frozenset[str]:
         """Return the names and addresses under which the scenario's containers reach one another, and us."""
-        hosts = {self.runtime.gateway()}
+        hosts: set[str] = set()
         for name, container in self.containers.items():
             # Asked while it still runs: who has ended has no address.
             state = self.runtime.engine().state(container.id)
             hosts |= {name, container.id[:12], *state.addresses.values()}
-        return frozenset(hosts - {""})
+            # Where we receive spans, on the network of this scenario.
+            hosts |= {*container.spec.no_proxy}
+        return frozenset(hosts)
 
     def _cannot_receive(self) -> str:
         """Return why no span can reach us, "" if some can."""
@@ -178,7 +180,7 @@ class SpanJudge:
                 'no service of the scenario has a network to export them over: take network = "none" away, '
                 "or expect no spans"
             )
-        if not self.runtime.gateway():
+        if not self.runtime.networks().reach_us:
             return out_of_reach(self.runtime.engine().facts.url)
         return ""
 

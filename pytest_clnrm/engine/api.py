@@ -254,6 +254,9 @@ class Engine(Protocol):
     def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
         """Create a network of one scenario and return its id."""
 
+    def has_network(self, network: str) -> bool:
+        """Tell whether a network is there: somebody may have removed it."""
+
     def gateway(self, network: str) -> str:
         """Return the address under which containers of *network* reach this host, "" if they do not."""
 

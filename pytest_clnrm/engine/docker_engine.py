@@ -37,7 +37,7 @@ from pytest_clnrm.engine.execs import Execs
 from pytest_clnrm.engine.images import Images, lock_name
 from pytest_clnrm.engine.inside import ask_inside
 from pytest_clnrm.engine.logs import has_printed, read_logs, wait_for_log
-from pytest_clnrm.engine.networks import create_network, gateway, remove_network
+from pytest_clnrm.engine.networks import create_network, gateway, has_network, remove_network
 from pytest_clnrm.engine.observe import check_is_here, kill_shell, observe
 from pytest_clnrm.engine.owned import list_owned, remove_volume
 from pytest_clnrm.engine.problems import plain_errors
@@ -133,6 +133,10 @@ class DockerEngine:
         :raises EngineError: with the engine's reason.
         """
         return create_network(self._client, name, internal=internal, labels={**self._labels, **labels})
+
+    def has_network(self, network: str) -> bool:
+        """Tell whether a network is there: somebody may have removed it."""
+        return has_network(self._client, network)
 
     def gateway(self, network: str) -> str:
         """Return the address under which containers of *network* reach this host, "" if they do not.

@@ -99,6 +99,9 @@ class FakeEngine:
         self._networks[name] = labels
         return name
 
+    def has_network(self, network: str) -> bool:
+        return network in self._networks
+
     def gateway(self, network: str) -> str:
         return "" if self.facts.remote else "127.0.0.1"
 

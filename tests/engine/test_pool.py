@@ -301,3 +301,34 @@ def test_reuse_is_no_wider_than_the_run(project: EndToEnd, tmp_path: Path) -> No
     # report.json is that of the second run, read twice.
     assert len(set(ids)) == 1
     assert project.leftovers(second) == []
+
+
+REMOVES_NETWORKS = """
+from pytest_clnrm.standby import standby_key
+
+def pytest_configure(config):
+    global removing
+    removing = lambda: config.stash[standby_key].parts().runtime
+
+def pytest_runtest_logfinish():
+    client = removing().engine()._client
+    label = f"pytest-clnrm.session={removing().session_id}"
+    for network in client.networks(filters={"label": label}):
+        for container in client.inspect_network(network["Id"])["Containers"]:
+            client.disconnect_container_from_network(container, network["Id"], force=True)
+        client.remove_network(network["Id"])
+        print("NETWORK REMOVED")
+"""
+
+
+def test_a_network_that_somebody_removed_is_made_anew(project: EndToEnd) -> None:
+    """In the middle of a run, with idle containers on it: nothing fails, and names are found."""
+    (project.path / "conftest.py").write_text(REMOVES_NETWORKS)
+    step = '[[scenario.step]]\nname = "it"\nservice = "box"\nrun = "ping -c 1 other"\n'
+    services = '[service.other]\nimage = "x"\n[service.box]\nimage = "x"\n'
+    scenarios = "".join(f'[[scenario]]\nname = "{name}"\n{step}' for name in "abc")
+    project.write("a.clnrm.toml", services + scenarios)
+    run = project.run("-s")
+    assert run.text.count("NETWORK REMOVED") == 3, run.text
+    assert run.outcomes() == dict.fromkeys("abc", "passed"), run.text
+    assert project.leftovers(run) == []

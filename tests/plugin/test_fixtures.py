@@ -29,6 +29,38 @@ def test_a_container_in_a_test(each_mode: Project) -> None:
     assert len(each_mode.events("remove")) == 1
 
 
+NAMES = """
+import pytest
+
+@pytest.fixture(scope="session")
+def db(clnrm_factory):
+    with clnrm_factory.container("a", name="db"), clnrm_factory.container("a") as box:
+        yield box
+
+@pytest.mark.clnrm_limits(containers=3)
+def test_other_names(db, clnrm):
+    with clnrm.container("a") as one, clnrm.container("a", name="web") as two:
+        assert len({db.name, one.name, two.name}) == 3
+    with clnrm.container("a", name="web"), clnrm.container("a", name="db", network="none"):
+        pass
+
+@pytest.mark.parametrize("name", ["db", "DB"])
+def test_same_name(db, clnrm, name):
+    with clnrm.container("a", name=name):
+        pass
+"""
+
+
+def test_a_name_is_one_containers(project: Project) -> None:
+    """Containers of fixtures and tests reach one another by name; the same name twice is an error."""
+    project.write("test_it.py", NAMES)
+    result = project.run()
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        ["*another container of a fixture, or of this test, is called 'DB' and is still there: *(name=...)"]
+    )
+
+
 def test_a_container_without_a_shell(project: Project) -> None:
     """One that cannot wait for commands in a shell is replaced by one that can do without."""
     project.write("test_it.py", USES.replace("alpine:latest", "shellless"))

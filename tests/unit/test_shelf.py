@@ -46,8 +46,7 @@ def make(engine: Engine, released: list[str]) -> Iterator[Callable[[int], Shelf]
     shelves: list[Shelf] = []
 
     def make(size: int) -> Shelf:
-        parts: Any = engine
-        shelves.append(Shelf(parts, released.append, size=size))
+        shelves.append(Shelf(engine.remove, released.append, size=size))
         return shelves[-1]
 
     yield make
@@ -65,8 +64,8 @@ def test_what_is_kept_is_used_once(make: Callable[[int], Shelf], released: list[
     """A set is taken by its lease, and then no longer there."""
     shelf = make(1)
     shelf.put("l1", {"web": box("c1")}, [])
-    assert shelf.take(["l1"]) == {"web": box("c1")}
-    assert shelf.take(["l1"]) == {}
+    assert shelf.take(["l1"]) == ({"web": box("c1")}, ())
+    assert shelf.take(["l1"]) == ({}, ())
     assert released == []
 
 
@@ -103,7 +102,7 @@ def test_who_takes_waits_for_the_rest_to_go(
     engine.may.clear()
     shelf.put("l1", {"box": box("c1")}, ["db"])
     threading.Timer(0.05, engine.may.set).start()
-    assert shelf.take(["l1"]) == {"box": box("c1")}
+    assert shelf.take(["l1"]) == ({"box": box("c1")}, ())
     assert engine.removed == ["db"]
     shelf.close()
     assert released == []
@@ -116,7 +115,7 @@ def test_room_that_was_taken(make: Callable[[int], Shelf], engine: Engine, relea
     shelf.put("l2", {"box": box("c2")}, [])
     shelf.remove(["c1", "of another process"])
     assert engine.removed == ["c1", "of another process"]
-    assert shelf.take(["l1", "l2"]) == {"box": box("c2")}
+    assert shelf.take(["l1", "l2"]) == ({"box": box("c2")}, ())
     assert released == []
 
 
@@ -133,6 +132,13 @@ def test_what_cannot_be_removed_goes_on_counting(make: Callable[[int], Shelf], r
     shelf.put("l2", {"box": box("stuck")}, [])
     shelf.close()
     assert released == []
+
+
+def test_who_takes_is_told_what_could_not_be_removed(make: Callable[[int], Shelf]) -> None:
+    """What is still there of a set that is kept in part is not passed over in silence."""
+    shelf = make(1)
+    shelf.put("l1", {"box": box("c1")}, ["stuck"])
+    assert shelf.take(["l1"]) == ({"box": box("c1")}, ("stuck",))
 
 
 def test_a_leftover_crosses_processes() -> None:
