@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Admissions"]
 
 
+_cleared_key: pytest.StashKey[bool] = pytest.StashKey()
+"""Set once the containers are gone whose room an item's reservation took."""
+
+
 class Admissions:
     """Hands the rooms of scheduling and admission to each other."""
 
@@ -165,9 +169,29 @@ class Admissions:
             self.runtime.shelf().remove(ticket.remove)
         except ClnrmError as error:
             pytest.fail(f"the room that was reserved is not free: {error}", pytrace=False)
+        item.stash[_cleared_key] = True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Tell who has reserved for an item that its room was cleared, or that something is left there."""
+        report = yield
+        lease = lease_of(item)
+        if call.when == "setup" and item.stash.get(_cleared_key, False):
+            report.clnrm_cleared = lease  # type: ignore[attr-defined]
+            del item.stash[_cleared_key]
+        if call.when == "teardown" and lease in self.runtime.leftovers:
+            report.clnrm_leftover = self.runtime.leftovers.pop(lease).to_data()  # type: ignore[attr-defined]
+        return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note what is left under an item's reservation, before that is given back."""
+        """Note what became of an item's reservation, before that is given back."""
+        cleared = getattr(report, "clnrm_cleared", "")
+        if cleared and self._reserves():
+            # What cannot be noted goes on counting.
+            with suppress(ClnrmError):
+                self.runtime.idle.cleared(cleared)
         data = getattr(report, "clnrm_leftover", None)
         if data is not None and self._reserves():
             from pytest_clnrm.shelf import Leftover
@@ -178,6 +202,11 @@ class Admissions:
     def _reserves(self) -> bool:
         """Tell whether this process, and no controller, has reserved for its items."""
         return self._config.pluginmanager.hasplugin("clnrm-local") or self._gate is not None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Remove what this process keeps, before a controller hears that it has ended and gives it back."""
+        self.runtime.close_shelf()
 
     def worker_ended(self, worker: str) -> None:
         """Give back what a worker had: its containers are gone."""

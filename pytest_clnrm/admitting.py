@@ -172,7 +172,11 @@ def give_back(lease: Lease, runtime: Runtime) -> None:
 
     If the ledger cannot take it, it is owed: else whoever reserves next would wait for it for ever.
     """
-    give: Callable[[], None] = lease.release
+
+    def give() -> None:
+        if not runtime.idle.leave(lease):
+            lease.release()
+
     if lease.id in runtime.kept:
         give = partial(lease.ledger.keep, lease)
     elif (leftover := runtime.leftovers.pop(lease.id, None)) is not None:
@@ -220,6 +224,7 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
         taken = runtime.idle.taken_by(lease, ())
         if taken.remove:
             runtime.shelf().remove(taken.remove)
+            runtime.idle.cleared(lease.id)
         yield lease.id
     finally:
         runtime.held.remove(demand)

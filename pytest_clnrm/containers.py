@@ -316,9 +316,9 @@ class Containers:
                 self._connected = self._connected or service.network != "none"
                 yield Container(self._runtime, created[0], self._trace)
             finally:
-                self._runtime.remove([each.id for each in created])
                 for each in created:
                     each.sources.close()
+                self._runtime.remove_all([each.id for each in created], lease)
                 memory_bytes = sum(each.limits.memory_bytes or 0 for each in created)
                 self._runtime.board.count(-len(created), -memory_bytes)
 

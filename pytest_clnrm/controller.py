@@ -65,6 +65,6 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """Remove what a worker that died left, before xdist lets go of its item and its reservations."""
-        if error:
-            self.guard.worker_died(node.gateway.id)
-        self.admissions.worker_ended(node.gateway.id)
+        # What could not be removed goes on counting, until somebody who needs the room has removed it.
+        if not error or self.guard.worker_died(node.gateway.id):
+            self.admissions.worker_ended(node.gateway.id)

@@ -68,14 +68,18 @@ class RunGuard:
             cleaner.sweep_dead(self._runtime.ledger())
             self.foreign = cleaner.foreign.describe()
 
-    def worker_died(self, worker: str) -> None:
-        """Remove what a dead worker left; its own reservations too, where it made them itself."""
+    def worker_died(self, worker: str) -> bool:
+        """Remove what a dead worker left, and tell whether it is gone; its own reservations too."""
         self._note_abrupt()
         if self._record is None:
-            return
-        with suppress(ClnrmError):
+            return True
+        try:
             self._runtime.cleaner().sweep_session(self._runtime.session_id, worker)
+        except ClnrmError:
+            return False
+        with suppress(ClnrmError):
             self._runtime.ledger().purge()
+        return True
 
     def pytest_keyboard_interrupt(self) -> None:
         """Note that items may have been left in the middle."""

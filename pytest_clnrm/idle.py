@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_clnrm.admission.demand import NOTHING, total
 from pytest_clnrm.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class IdleLeases:
 
     def __init__(self) -> None:
         self._leases: dict[str, tuple[Lease, Leftover]] = {}
+        self._uncleared: dict[str, Lease] = {}
 
     def add(self, lease: Lease, leftover: Leftover) -> None:
         """Offer a lease's room; it was this process's to give back.
@@ -61,15 +63,32 @@ class IdleLeases:
         reuse = tuple(each for each in wanted if each in evicted)
         for each in (*evicted, *wanted):
             self._leases.pop(each, None)
-        return Taken(
-            reuse=reuse,
-            remove=tuple(
-                container
-                for each in evicted.values()
-                if each.lease not in reuse
-                for container in each.containers
-            ),
+        remove = tuple(
+            container for each in evicted.values() if each.lease not in reuse for container in each.containers
         )
+        if remove:
+            self._uncleared[lease.id] = lease
+        return Taken(reuse=reuse, remove=remove)
+
+    def cleared(self, lease_id: str) -> None:
+        """Take note that what a lease had to remove first is gone.
+
+        :raises LedgerError: if the ledger cannot take it: it counts until the lease is given back.
+        """
+        lease = self._uncleared.pop(lease_id, None)
+        if lease is not None and total(each.demand for each in lease.evicted).minus(lease.demand) != NOTHING:
+            lease.ledger.settle(lease_id)
+
+    def leave(self, lease: Lease) -> bool:
+        """Leave a lease whose room was never cleared to whoever needs it; return False if it was.
+
+        :raises LedgerError: if the ledger cannot take it.
+        """
+        if lease.id not in self._uncleared:
+            return False
+        lease.ledger.leave_evicted(lease.id)
+        del self._uncleared[lease.id]
+        return True
 
     def forget_worker(self, worker: str) -> None:
         """Give back what a worker had: it has ended, and its containers are gone."""

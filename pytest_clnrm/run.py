@@ -380,12 +380,12 @@ class ScenarioRun:
         board.count(-len(containers), -sum(each.limits.memory_bytes or 0 for each in containers))
         try:
             if containers and self._failed and self.runtime.settings.keep == "failed":
-                self._place.remove(self._place.unused)
                 self.runtime.keep([*(each.id for each in containers), *self._place.keep()])
+                self._place.remove(self._place.unused)
                 return tuple(each.name for each in containers)
             ids = [*self._place.unused, *(each.id for each in containers)]
             if ids and (self._place.unused or not self._leave(containers)):
-                self.runtime.remove(ids)
+                self.runtime.remove_all(ids)
         finally:
             self._place.leave()
         return ()

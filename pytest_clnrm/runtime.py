@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from pytest_clnrm.errors import ClnrmError, EngineUnavailableError, LedgerError
+from pytest_clnrm.errors import ClnrmError, EngineError, EngineUnavailableError, LedgerError
 from pytest_clnrm.idle import IdleLeases
 from pytest_clnrm.settings import check_against_engine
 
@@ -330,6 +330,23 @@ class Runtime:
                 )
             return self._networks
 
+    def remove_all(self, containers: Sequence[str], lease: str = "") -> None:
+        """Remove what there is under a lease, or else let the lease count until somebody else has.
+
+        :param lease: "" for that of the item that runs.
+        :raises EngineError: if one stays.
+        """
+        try:
+            self.remove(containers)
+        except EngineError:
+            from pytest_clnrm.shelf import Leftover
+
+            lease = lease or (self.current().lease if self.current else "")
+            self.leftovers[lease] = Leftover(
+                lease=lease, worker=self.worker, specification="", containers=tuple(containers)
+            )
+            raise
+
     def remove(self, containers: Sequence[str]) -> None:
         """Remove containers, and take note that their networks are free of them.
 
@@ -363,11 +380,15 @@ class Runtime:
             scenario=scenario,
         )
 
-    def close(self) -> None:
-        """Remove the networks, stop owning leases, and give up the engine."""
+    def close_shelf(self) -> None:
+        """Remove the containers that have outlived their scenarios."""
         shelf, self._shelf = self._shelf, None
         if shelf is not None:
             shelf.close()
+
+    def close(self) -> None:
+        """Remove the networks, stop owning leases, and give up the engine."""
+        self.close_shelf()
         self.idle.close()
         networks, self._networks = self._networks, None
         if networks is not None:

@@ -54,6 +54,16 @@ class Demand:
             networks=max(self.networks - other.networks, 0),
         )
 
+    def larger(self, other: Demand) -> Demand:
+        """Return the larger of both, for each resource by itself."""
+        return Demand(
+            containers=max(self.containers, other.containers),
+            memory_bytes=max(self.memory_bytes, other.memory_bytes),
+            cpus=max(self.cpus, other.cpus),
+            gpus=max(self.gpus, other.gpus),
+            networks=max(self.networks, other.networks),
+        )
+
     def shares(self, names: Iterable[str]) -> bool:
         """Return True if giving this back would free some of the resources *names*."""
         return any(getattr(self, name) > 0 for name in names)

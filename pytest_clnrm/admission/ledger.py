@@ -247,6 +247,25 @@ class Ledger:
             self._put(draft, replace(entry, idle_since_s=since_s, containers=tuple(containers), evicted=()))
         self._me.ring(draft.state)
 
+    def settle(self, lease_id: str) -> None:
+        """Take note that the containers of the idle leases which a lease took over are gone."""
+        with self._me.change() as draft:
+            entry = self._me.lease(draft.state, lease_id)
+            if entry is None or not entry.evicted:
+                return
+            self._put(draft, replace(entry, evicted=()))
+        self._me.ring(draft.state)
+
+    def leave_evicted(self, lease_id: str) -> None:
+        """Offer a lease's room, whose containers of the idle leases that it took over may still be there."""
+        with self._me.change() as draft:
+            entry = self._me.lease(draft.state, lease_id)
+            if entry is None:
+                return
+            containers = tuple(name for each in entry.evicted for name in each.containers)
+            self._put(draft, replace(entry, idle_since_s=0.0, containers=containers))
+        self._me.ring(draft.state)
+
     def keep(self, lease: Lease) -> None:
         """Let a lease count beyond this process's end, until :meth:`reconcile` misses its containers."""
         with self._me.change() as draft:

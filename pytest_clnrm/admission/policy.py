@@ -5,6 +5,8 @@ fixtures of tests that have started come before all items that have not, since o
 first one that the host has no room for is the head, and nobody behind it is granted anything. A waiter that
 the host has room for, but its own run's budget has not, is passed over: it is not the head for others.
 
+What a lease has taken over from idle ones counts until it is gone.
+
 The host's budget is, for each resource, the largest budget among the runs that live.
 
 A waiter that would wait for ever is told so: what was kept on purpose leaves no room for it, or everybody who
@@ -85,7 +87,20 @@ def host_budget(state: State) -> Budget | None:
 
 def used(state: State) -> Demand:
     """Return what is held, by leases (idle and dead owners' ones too) and by other ledgers."""
-    return total(lease.demand for lease in state.leases) + state.foreign
+    return total(held(lease) for lease in state.leases) + state.foreign
+
+
+def held(lease: LeaseEntry) -> Demand:
+    """Return what *lease* counts as: its containers come into being when those that it took over are gone."""
+    return (
+        lease.demand.larger(total(each.demand for each in lease.evicted)) if lease.evicted else lease.demand
+    )
+
+
+def held_of(lease: LeaseEntry, run: str) -> Demand:
+    """Return what *lease* counts as within the budget of *run*."""
+    own = lease.demand if lease.run == run else NOTHING
+    return own.larger(total(each.demand for each in lease.evicted if each.run == run))
 
 
 def grants(state: State) -> tuple[Grant, ...]:
@@ -114,7 +129,13 @@ def applied(state: State, given: Grant, now_s: float) -> State:
         granted_s=now_s,
         label=waiter.label,
         evicted=tuple(
-            Evicted(lease=each.lease, owner=each.owner, containers=each.containers)
+            Evicted(
+                lease=each.lease,
+                owner=each.owner,
+                run=each.run,
+                demand=held(each),
+                containers=each.containers,
+            )
             for each in state.leases
             if each.lease in given.evict
         ),
@@ -137,10 +158,10 @@ def check_hope(state: State, ticket: str) -> None:
     kept = [lease for lease in state.leases if lease.kept]
     names = _no_room_beside(state, waiter, kept)
     if names:
-        held = total(lease.demand for lease in kept)
+        left = total(held(lease) for lease in kept)
         raise DemandTooLargeError(
             f"{_only(waiter.demand, names)} demanded, {_limit(state, waiter, names)} allowed, and "
-            f"{_only(held, names)} held by what --clnrm-keep left: remove that with "
+            f"{_only(left, names)} held by what --clnrm-keep left: remove that with "
             "`python -m pytest_clnrm sweep --kept`"
         )
     blocked = [each for each in in_order(state) if _blocks(each)]
@@ -162,9 +183,9 @@ def _no_room_beside(state: State, waiter: WaiterEntry, leases: Sequence[LeaseEnt
     run, host = next((each for each in state.runs if each.run == waiter.run), None), host_budget(state)
     if run is None or host is None:
         return ()
-    own = total(lease.demand for lease in leases if lease.run == waiter.run)
-    held = total(lease.demand for lease in leases)
-    return run.budget.exceeded_by(own + waiter.demand) or host.exceeded_by(held + waiter.demand)
+    own = total(held_of(lease, waiter.run) for lease in leases)
+    everything = total(held(lease) for lease in leases)
+    return run.budget.exceeded_by(own + waiter.demand) or host.exceeded_by(everything + waiter.demand)
 
 
 def _only(demand: Demand, names: tuple[str, ...]) -> str:
@@ -200,12 +221,11 @@ class _Room:
 
     def __init__(self, state: State, host: Budget) -> None:
         self._host = host
-        self._held = self._held_now = used(state)
+        self._held = used(state)
         self._held_by: dict[str, Demand] = {}
         for lease in state.leases:
-            self._held_by[lease.run] = self._held_by.get(lease.run, NOTHING) + lease.demand
-        self._held_by_now = dict(self._held_by)
-        self._spent: list[LeaseEntry] = []
+            for run in {lease.run, *(each.run for each in lease.evicted)}:
+                self._held_by[run] = self._held_by.get(run, NOTHING) + held_of(lease, run)
         self._idle = sorted(
             (lease for lease in state.leases if lease.idle_since_s is not None),
             key=lambda lease: (lease.idle_since_s, lease.lease),
@@ -234,39 +254,23 @@ class _Room:
         return False
 
     def take(self, run: RunEntry, demand: Demand, evict: list[LeaseEntry]) -> None:
-        """Count *demand* as held by *run*, and *evict* as gone."""
-        self._spent += evict
+        """Count *demand* as held by *run* in place of *evict*, whose containers are still there at first."""
         for lease in evict:
             self._idle.remove(lease)
-            self._held_by[lease.run] = self._held_by[lease.run].minus(lease.demand)
-        self._held = self._left(self._held, evict) + demand
-        self._held_by[run.run] = self._held_by.get(run.run, NOTHING) + demand
-
-    def not_yet_free(self, run: RunEntry, demand: Demand, evict: list[LeaseEntry]) -> list[LeaseEntry]:
-        """Return which leases, given to others before, *demand* has to evict if it is claimed first."""
-        earlier: list[LeaseEntry] = []
-        for lease in self._spent:
-            gone = [*evict, *earlier]
-            own = [each for each in gone if each.run == run.run]
-            over = {
-                *self._host.exceeded_by(self._left(self._held_now, gone) + demand),
-                *run.budget.exceeded_by(self._left(self._held_by_now.get(run.run, NOTHING), own) + demand),
-            }
-            if not over:
-                break
-            if lease.demand.shares(over):
-                earlier.append(lease)
-        return earlier
+        own = [lease for lease in evict if lease.run == run.run]
+        held_by = self._held_by.get(run.run, NOTHING)
+        self._held_by[run.run] = self._left(held_by, own) + demand.larger(total(map(held, own)))
+        self._held = self._left(self._held, evict) + demand.larger(total(map(held, evict)))
 
     def _oldest(self, over: tuple[str, ...], taken: list[LeaseEntry], run: str | None) -> LeaseEntry | None:
         for lease in self._idle:
-            if lease not in taken and run in {None, lease.run} and lease.demand.shares(over):
+            if lease not in taken and run in {None, lease.run} and held(lease).shares(over):
                 return lease
         return None
 
     @staticmethod
-    def _left(held: Demand, evict: list[LeaseEntry]) -> Demand:
-        return held.minus(total(lease.demand for lease in evict))
+    def _left(before: Demand, evict: list[LeaseEntry]) -> Demand:
+        return before.minus(total(map(held, evict)))
 
 
 def _decide(state: State) -> tuple[tuple[Grant, ...], dict[str, Holdup]]:
@@ -291,8 +295,6 @@ def _decide(state: State) -> tuple[tuple[Grant, ...], dict[str, Holdup]]:
             why[waiter.ticket] = "own run's budget"
             continue
         why[waiter.ticket] = ""
-        # It may be claimed before those that come first, whose idle leases are then still there.
-        everything = [*evict, *room.not_yet_free(run, waiter.demand, evict)]
         room.take(run, waiter.demand, evict)
-        given.append(Grant(waiter=waiter, evict=tuple(lease.lease for lease in everything)))
+        given.append(Grant(waiter=waiter, evict=tuple(lease.lease for lease in evict)))
     return tuple(given), why

@@ -31,7 +31,7 @@ __all__ = [
     "encode",
 ]
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 _KIND = "pytest-clnrm ledger"
 
 
@@ -63,10 +63,15 @@ class OwnerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evicted:
-    """An idle lease whose room was given away; its containers are the new lease's to use or to remove."""
+    """An idle lease whose room was given away; its containers are the new lease's to use or to remove.
+
+    :param demand: what it counted as, and does until its containers are known to be gone, or used.
+    """
 
     lease: str
     owner: str
+    run: str
+    demand: Demand
     containers: tuple[str, ...] = ()
 
 
@@ -77,7 +82,7 @@ class LeaseEntry:
     :param label: what it is for, as status views show it.
     :param idle_since_s: None while in use; else others may take its room.
     :param containers: ids of its containers, while it is idle.
-    :param evicted: what this lease took over.
+    :param evicted: what this lease took over, until that is gone.
     :param kept: its containers were left on purpose: it counts, and no purge removes it.
     """
 

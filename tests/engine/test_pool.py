@@ -332,3 +332,38 @@ def test_a_network_that_somebody_removed_is_made_anew(project: EndToEnd) -> None
     assert run.text.count("NETWORK REMOVED") == 3, run.text
     assert run.outcomes() == dict.fromkeys("abc", "passed"), run.text
     assert project.leftovers(run) == []
+
+
+SLOW_REMOVAL = """
+import time
+from pytest_clnrm.engine import docker_engine
+
+remove_at_once = docker_engine.remove_container
+
+def remove_container(client, container):
+    time.sleep(1)
+    remove_at_once(client, container)
+
+docker_engine.remove_container = remove_container
+"""
+
+
+def test_what_exists_never_exceeds_the_cap(project: EndToEnd) -> None:
+    """One takes over the room of three idle containers: the rest of it is free when they are gone."""
+    (project.path / "conftest.py").write_text(SLOW_REMOVAL)
+    services = "".join(f'[service.s{number}]\nimage = "x"\n' for number in range(3))
+    step = '[[step]]\nname = "it"\nservice = "s0"\nrun = "sleep 0.5"\n'
+    project.write("0.clnrm.toml", services + step)
+    for number in (1, 2, 3):
+        one = f'[service.s0]\nimage = "x"\nenv = {{ KIND = "{number}" }}\n'
+        project.write(f"{number}.clnrm.toml", one + step)
+    with project.watch() as watch:
+        run = project.run("--clnrm-max-containers", "3", mode=("-n", "3"))
+        events = sorted(watch.events, key=lambda each: each.at_s)
+    assert run.outcomes() == dict.fromkeys("0123", "passed"), run.text
+    alive = most = 0
+    for event in events:
+        alive += {"create": 1, "destroy": -1}.get(event.name, 0)
+        most = max(most, alive)
+    assert most == 3, [(event.name, event.nodeid) for event in events]
+    assert project.leftovers(run) == []

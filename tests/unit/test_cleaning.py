@@ -193,7 +193,7 @@ def test_what_a_dead_owner_had_taken_over_is_removed(
 ) -> None:
     """It may have died before it removed containers whose room it took, and whose owner lives."""
     engine.add("container", "a", ledger=folder.ledger_id, owner="alive")
-    taken = Evicted(lease="m", owner="alive", containers=("a", "b"))
+    taken = Evicted(lease="m", owner="alive", run="r", demand=Demand(containers=2), containers=("a", "b"))
     assert cleaner.remove(dead_lease(evicted=(taken,)))
     assert engine.removed == ["a", "b"]
 

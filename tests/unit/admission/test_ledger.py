@@ -353,12 +353,43 @@ def test_idle_lease_is_taken_by_a_waiter(ledger: Open) -> None:
     assert readable(other.wakeup_fd)
     granted = other.claim(ticket)
     assert granted is not None
-    assert granted.evicted == (Evicted(lease=lease.id, owner=one.owner_id, containers=("c1", "c2")),)
+    assert granted.evicted == (
+        Evicted(lease=lease.id, owner=one.owner_id, run="a", demand=TWO, containers=("c1", "c2")),
+    )
     lease.release()
     assert held(one) == [granted.id]
     one.mark_idle(lease.id, [])
     one.keep(lease)
     assert held(one) == [granted.id]
+
+
+def test_room_that_was_cleared_is_for_others(ledger: Open) -> None:
+    """What a lease took over and does not need wakes the next waiter once it is gone, not before."""
+    one = ledger("a")
+    lease = one.reserve(TWO, priority=1, index=0)
+    one.mark_idle(lease.id, ["c1", "c2"])
+    granted = one.reserve(ONE, priority=1, index=1)
+    ticket = enqueue(one, ONE, priority=1, index=2)
+    assert one.claim(ticket) is None
+    one.settle(granted.id)
+    assert readable(one.wakeup_fd)
+    assert one.claim(ticket) is not None
+    one.settle(granted.id)
+    one.settle("of nobody")
+
+
+def test_room_that_was_never_cleared(ledger: Open) -> None:
+    """The next one takes it over with the containers that are still there."""
+    one = ledger("a")
+    lease = one.reserve(TWO, priority=1, index=0)
+    one.mark_idle(lease.id, ["c1", "c2"])
+    failed = one.reserve(ONE, priority=1, index=1)
+    one.leave_evicted(failed.id)
+    one.leave_evicted("of nobody")
+    granted = one.reserve(ONE, priority=1, index=2)
+    assert [(each.lease, each.demand, each.containers) for each in granted.evicted] == [
+        (failed.id, TWO, ("c1", "c2"))
+    ]
 
 
 def test_wanted_idle_lease_is_taken_first(ledger: Open) -> None:

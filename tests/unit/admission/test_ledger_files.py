@@ -20,6 +20,7 @@ from pytest_clnrm.admission.folder import Folder, default_path, open_folder
 from pytest_clnrm.admission.guard import host_lock
 from pytest_clnrm.admission.lease import Found
 from pytest_clnrm.admission.ledger import Ledger
+from pytest_clnrm.admission.state import STATE_FORMAT
 from pytest_clnrm.admission.views import snapshots
 from pytest_clnrm.errors import LedgerError
 
@@ -270,13 +271,14 @@ def test_foreign_file_is_left_alone(folder: Folder, ledger: Open, content: str) 
     assert list(folder.owners("engine-1").iterdir()) == []
 
 
-@pytest.mark.parametrize("version", [2, None])
+@pytest.mark.parametrize("version", [STATE_FORMAT + 1, None])
 def test_newer_format_is_left_alone(folder: Folder, ledger: Open, version: int | None) -> None:
     """A state of a newer version is an error that says so, not overwritten."""
     content = json.dumps({"kind": "pytest-clnrm ledger", "format": version, "leases": {}})
     state_file(folder).write_text(content)
     match = (
-        rf"has format {version}, written by a newer pytest-clnrm; this one reads 1: upgrade it, or set clnrm"
+        rf"has format {version}, written by a newer pytest-clnrm; this one reads {STATE_FORMAT}: "
+        "upgrade it, or set clnrm"
     )
     with pytest.raises(LedgerError, match=match):
         ledger("a")

@@ -191,22 +191,42 @@ def test_no_idle_lease_is_taken_twice() -> None:
     ]
 
 
-def test_grant_does_not_count_on_what_others_have_yet_to_evict() -> None:
-    """Who may go thanks to room that one before it takes over takes it over itself if it is first."""
-    leases = (lease("a1", 2, idle=1.0), lease("b2", 3))
+def test_what_was_taken_over_counts_until_it_is_gone() -> None:
+    """Who takes over more than it needs leaves the rest to others when the containers are gone."""
+    leases = (lease("a1", 3, idle=1.0), lease("b2", 2))
     waiters = (waiter("a8"), waiter("a9", index=1))
     state = replace(EMPTY, runs=A5_B5, leases=leases, waiters=waiters)
-    assert [(each.waiter.ticket, each.evict) for each in policy.grants(state)] == [
-        ("a8", ("a1",)),
-        ("a9", ("a1",)),
-    ]
-    second = policy.grant(state, "a9")
-    assert second is not None
-    after = policy.applied(state, second, 7.0)
-    assert policy.used(after).containers == 4
-    first = policy.grant(after, "a8")
-    assert first is not None
-    assert first.evict == ()
+    assert [(each.waiter.ticket, each.evict) for each in policy.grants(state)] == [("a8", ("a1",))]
+    (given,) = policy.grants(state)
+    after = policy.applied(state, given, 7.0)
+    assert policy.used(after).containers == 5
+    assert policy.grants(after) == ()
+    gone = tuple(replace(each, evicted=()) for each in after.leases)
+    assert [each.waiter.ticket for each in policy.grants(replace(after, leases=gone))] == ["a9"]
+
+
+def test_what_another_run_took_over_counts_for_its_own() -> None:
+    """A run does not hold more than its own budget while others remove its idle containers."""
+    leases = (lease("a1", 2, idle=1.0), lease("b2", 3))
+    state = replace(EMPTY, runs=A2_B5, leases=leases, waiters=(waiter("b8", priority=0), waiter("a9")))
+    assert [each.waiter.ticket for each in policy.grants(state)] == ["b8"]
+    after = policy.applied(state, policy.grants(state)[0], 7.0)
+    assert policy.holdup(after, "a9") == "host's budget"
+    emptier = replace(after, leases=after.leases[1:])
+    assert policy.holdup(emptier, "a9") == "own run's budget"
+
+
+def test_what_was_not_removed_is_taken_over_in_turn() -> None:
+    """A lease whose room was never cleared counts as what is still there, and is given away as that."""
+    left = Evicted(
+        lease="b1", owner="owner-b", run="b", demand=Demand(containers=3), containers=("c1", "c2", "c3")
+    )
+    idle = replace(lease("a1", idle=0.0), evicted=(left,), containers=left.containers)
+    state = replace(EMPTY, runs=A5_B5, leases=(idle, lease("b2", 2)), waiters=(waiter("a9"),))
+    after = policy.applied(state, policy.grants(state)[0], 7.0)
+    (taken,) = after.leases[1].evicted
+    assert (taken.lease, taken.demand.containers, taken.containers) == ("a1", 3, left.containers)
+    assert policy.used(after).containers == 5
 
 
 def test_applied_turns_a_waiter_into_a_lease() -> None:
@@ -218,7 +238,9 @@ def test_applied_turns_a_waiter_into_a_lease() -> None:
     assert after.waiters == ()
     (entry,) = after.leases
     assert (entry.lease, entry.demand.containers, entry.granted_s) == ("a9", 5, 7.0)
-    assert entry.evicted == (Evicted(lease="a1", owner="owner-a", containers=("a1",)),)
+    assert entry.evicted == (
+        Evicted(lease="a1", owner="owner-a", run="a", demand=Demand(containers=5), containers=("a1",)),
+    )
 
 
 def test_holdup_says_why() -> None:
