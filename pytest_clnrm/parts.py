@@ -17,6 +17,7 @@ from pytest_clnrm.telemetry.traceparent import new_traceparent
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine
+    from pytest_clnrm.heir import Heir
     from pytest_clnrm.settings import Settings
 
 __all__ = ["Parts"]
@@ -38,12 +39,13 @@ class Parts:
             rootdir=config.rootpath,
             session_id=handed_down.get("session") or new_session_id(),
             worker=getattr(config, "workerinput", {}).get("workerid", "master"),
-            connect=lambda: _connect(config, runtime),
+            connect=lambda: self._connect(config),
             loaded=(*LOADED, *config.getini("python_files")),
             traceparent=handed_down.get("traceparent") or new_traceparent(os.environ.get("TRACEPARENT")),
         )
         self.runtime = runtime
         self._guard: RunGuard | None = None
+        self._heir: Heir | None = None
         register = config.pluginmanager.register
         register(Collected(runtime), "clnrm-collection")
         admissions = self.admissions = Admissions(runtime, handed_down.get("folder"))
@@ -88,12 +90,20 @@ class Parts:
             self._guard.sweep()
         self.admissions.leave_queue()
         self.runtime.close()
+        if self._heir is not None:
+            self._heir.close()
         if self._guard is not None:
             self._guard.finish()
         self.admissions.remove_folder()
 
+    def _connect(self, config: pytest.Config) -> Engine:
+        """Return another plugin's engine, else the one that ``--clnrm-engine`` names."""
+        engine: Engine | None = config.hook.pytest_clnrm_engine(config=config)
+        if engine is not None:
+            return engine
+        if hasattr(config, "workerinput"):
+            from pytest_clnrm.heir import Heir
 
-def _connect(config: pytest.Config, runtime: Runtime) -> Engine:
-    """Return another plugin's engine, else the one that ``--clnrm-engine`` names."""
-    engine: Engine | None = config.hook.pytest_clnrm_engine(config=config)
-    return engine or runtime.connect_own()
+            # Before there is anything to be left behind.
+            self._heir = Heir(self.runtime.folder().runs / f"{self.runtime.session_id}.json")
+        return self.runtime.connect_own()

@@ -11,7 +11,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-__all__ = ["Process", "end", "is_alive", "is_running", "this_process", "wait_for_end"]
+__all__ = ["Process", "end", "is_alive", "is_running", "parent_process", "this_process", "wait_for_end"]
 
 _POLL_S = 0.25
 _GONE = ("Z", "X")
@@ -32,6 +32,11 @@ class Process:
 def this_process() -> Process:
     """Return the process that asks."""
     return Process(os.getpid(), _started(os.getpid()))
+
+
+def parent_process() -> Process:
+    """Return the process that has started the one that asks, or who has taken its place since it ended."""
+    return Process(os.getppid(), _started(os.getppid()))
 
 
 def is_alive(process: Process) -> bool:

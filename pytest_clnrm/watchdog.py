@@ -9,6 +9,7 @@ sweep.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -42,7 +43,7 @@ _CODE = (
 
 
 def start(record: Path) -> subprocess.Popen[bytes]:
-    """Start it for the run that is written down in *record*, whose controller is this process.
+    """Start it for the run that is written down in *record*; if that has one, the new one ends at once.
 
     :raises OSError: if it cannot be started.
     """
@@ -65,7 +66,7 @@ def main(record: str) -> None:
     asked = _asked_to_end()
     path = Path(record)
     run = runs.read(path)
-    if run is None:
+    if run is None or not _is_the_only_one(path):
         return
     _join_embedded(path, run)
     # When all processes are asked to end, the controller may be about to.
@@ -137,6 +138,16 @@ def _join_embedded(path: Path, run: runs.RunRecord) -> None:
         except EngineUnavailableError:
             # It is gone, and with it all that ran there.
             return
+
+
+def _is_the_only_one(path: Path) -> bool:
+    """Tell whether no other process is this run's watchdog; this one is as long as it lives, if so."""
+    try:
+        # Never closed: the lock is this process's until its end.
+        fcntl.flock(os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _asked_to_end() -> int:

@@ -123,13 +123,18 @@ def test_watchdog_and_all_others_are_killed(project: Project) -> None:
     project.expect_works()
 
 
-def test_next_run_ends_orphaned_workers(project: Project) -> None:
-    """Workers that lost controller and watchdog are ended by the next run, before it sweeps."""
+@pytest.mark.parametrize("dist", ["load", "loadfile"])
+def test_watchdog_and_controller_are_killed(project: Project, dist: str) -> None:
+    """A worker starts another watchdog, which ends the workers and sweeps, before any other run."""
     project.add("work0", "sleep 60")
-    run = project.start("-n", "2", "-k", "work0 or work1")
+    run = project.start("-n", "2", "--dist", dist, "-k", "work0 or work1")
     run.wait_for_containers()
     run.signal([*run.watchdog(), run.process.pid], signal.SIGKILL)
     run.process.wait(WITHIN_S)
+    wait_until(lambda: set(run.pids()) <= set(run.watchdog()), WITHIN_S, "the end of the workers")
+    project.expect_nothing_left()
+    wait_until(lambda: not run.pids(), WITHIN_S, "the end of the watchdog")
+    assert not list((project.ledger / "runs").glob("*.json"))
     project.expect_works()
 
 
@@ -294,8 +299,7 @@ def test_killed_at_a_random_moment(project: Project, kill: int) -> None:
     }[kind]
     run.signal(victims, signal.SIGKILL)
     run.process.wait(WITHIN_S)
-    if kind != "controller and watchdog":
-        # The watchdog, where it had something to do, is the last to end.
-        wait_until(lambda: set(run.pids()) <= set(run.watchdog()), WITHIN_S, "the end of the workers")
-        project.expect_nothing_left()
+    # The watchdog, where it had something to do, is the last to end.
+    wait_until(lambda: set(run.pids()) <= set(run.watchdog()), WITHIN_S, "the end of the workers")
+    project.expect_nothing_left()
     project.expect_works()
