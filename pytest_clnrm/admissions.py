@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -87,9 +88,18 @@ class Admissions:
             self._gate.close()
 
     def run_folder(self) -> Path:
-        """Return the run's own folder, made at the controller's first call."""
+        """Return the run's own folder, made at the controller's first call.
+
+        :raises pytest.UsageError: if it cannot be made.
+        """
         if self._folder is None:
-            self._folder = str(run_folder.make(self.runtime.session_id))
+            try:
+                self._folder = str(run_folder.make(self.runtime.session_id))
+            except OSError as error:
+                raise pytest.UsageError(
+                    f"the run's folder cannot be made in {tempfile.gettempdir()}: {error.strerror}; where the "
+                    "disk is full, make room or set TMPDIR to another folder"
+                ) from error
         return Path(self._folder)
 
     def remove_folder(self) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "ScenarioFileError",
     "ScenarioTimeoutError",
     "SlotTimeoutError",
+    "SpansError",
     "UnobservableError",
 ]
 
@@ -154,6 +155,10 @@ class NotReadyError(EngineError):
 
 class ScenarioTimeoutError(ClnrmError):
     """The scenario's own time is over."""
+
+
+class SpansError(ClnrmError):
+    """Spans cannot be stored."""
 
 
 class AdmissionError(ClnrmError):

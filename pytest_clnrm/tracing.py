@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pytest_clnrm.errors import SpansError
 from pytest_clnrm.span import Span
 from pytest_clnrm.telemetry.inject import environment, merged, warnings
 from pytest_clnrm.telemetry.record import NullRecorder
@@ -67,11 +68,24 @@ class OurSpan:
         self.error, self.error_type = message, error_type
 
 
+@contextmanager
+def _stored_in(folder: Path) -> Iterator[None]:
+    """Say of an error of the disk where it is, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise SpansError(
+            f"spans cannot be stored in {folder}: {error.strerror or error}; where the disk is full, make "
+            "room, set TMPDIR to another folder, or do without (--clnrm-spans off)"
+        ) from error
+
+
 class Tracing:
     """The recorder and the receiver of one process; the receiver starts with the first scenario.
 
     :param folder: where spans are stored until they are merged; None switches everything off.
     :param parent: ``traceparent`` of the session's span.
+    :raises SpansError: if nothing can be stored there.
     """
 
     def __init__(self, folder: Path | None, worker: str, parent: str) -> None:
@@ -86,8 +100,9 @@ class Tracing:
             from pytest_clnrm.telemetry.record import Recorder
             from pytest_clnrm.telemetry.resource import resource_attributes
 
-            folder.mkdir(parents=True, exist_ok=True)
-            self.recorder = Recorder(folder, worker, resource_attributes(worker, os.environ), parent)
+            with _stored_in(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                self.recorder = Recorder(folder, worker, resource_attributes(worker, os.environ), parent)
 
     def scenario(
         self,
@@ -114,7 +129,8 @@ class Tracing:
         if self._receiver is None:
             from pytest_clnrm.telemetry.receive import Receiver
 
-            self._receiver = Receiver(self._folder, self._worker, addresses=self._gateways)
+            with _stored_in(self._folder):
+                self._receiver = Receiver(self._folder, self._worker, addresses=self._gateways)
         return self._receiver.open(nodeid, parent or None, redact=redact, held=held)
 
     def allow(self, gateway: str) -> None:

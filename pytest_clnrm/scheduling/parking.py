@@ -15,7 +15,7 @@ import pytest
 
 from pytest_clnrm.scheduling.facts import ItemFacts, write_facts
 from pytest_clnrm.scheduling.hidden import FlushItem, tear_down
-from pytest_clnrm.scheduling.tickets import TICKET, Ticket, take_ticket
+from pytest_clnrm.scheduling.tickets import TICKET, Ticket, take_ticket, why_missing
 
 __all__ = ["FactsOf", "KeepItem", "ParkingWorker"]
 
@@ -79,6 +79,6 @@ class ParkingWorker:
         index = self._demands.get(item)
         if index is not None:
             item.stash[TICKET] = take_ticket(self._folder, index) or Ticket(
-                lease=None, refusal=f"its reservation did not arrive: no ticket {index} in {self._folder}"
+                lease=None, refusal=why_missing(self._folder, index)
             )
         return None

@@ -25,6 +25,7 @@ __all__ = [
     "lease_of",
     "put_ticket",
     "take_ticket",
+    "why_missing",
 ]
 
 
@@ -98,6 +99,20 @@ def take_ticket(folder: Path, index: int) -> Ticket | None:
     path.unlink()
     lease, waited_s, refusal, reuse, remove, position = json.loads(text)
     return Ticket(lease, waited_s, refusal, reuse=tuple(reuse), remove=tuple(remove), position=position)
+
+
+def why_missing(folder: Path, index: int) -> str:
+    """Return why the item at *index* has no ticket, for a user: the controller could not write it."""
+    path = _path(folder, index)
+    try:
+        path.write_bytes(bytes(4096))
+        path.unlink()
+    except OSError as error:
+        return (
+            f"its reservation did not arrive: {path} cannot be written: {error.strerror}; where the disk is "
+            "full, make room or set TMPDIR to another folder"
+        )
+    return f"its reservation did not arrive: no ticket {index} in {folder}"
 
 
 def _path(folder: Path, index: int) -> Path:

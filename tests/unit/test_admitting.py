@@ -296,6 +296,27 @@ def test_idle_containers_give_way(
     assert (second.reuse, second.remove) == ((), ("c1",))
 
 
+def test_room_that_was_never_cleared_counts_on(parts: Any, gate: LedgerGate) -> None:
+    """An item whose reservation took idle containers' room, and that died before it removed them."""
+    first = gate.try_admit(0, 1, ONE)
+    assert first is not None
+    parts.leftovers[first.lease] = Leftover(
+        lease=first.lease, worker="gw0", specification="s", containers=("c1",)
+    )
+    gate.release(first)
+    second = gate.try_admit(1, 1, ONE)
+    assert second is not None
+    gate.release(second)
+    third = gate.try_admit(2, 1, ONE)
+    assert third is not None
+    assert (second.remove, third.remove) == (("c1",), ("c1",))
+    parts.idle.cleared(third.lease)
+    gate.release(third)
+    fourth = gate.try_admit(3, 1, ONE)
+    assert fourth is not None
+    assert fourth.remove == ()
+
+
 def test_containers_that_are_being_removed_serve_nobody(parts: Any, gate: LedgerGate) -> None:
     """Their room can be taken before they are gone, by one who sees to that."""
     first = gate.try_admit(0, 1, ONE, worker="gw0", specification="spec")

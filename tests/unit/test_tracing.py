@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -10,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from pytest_clnrm.errors import SpansError
 from pytest_clnrm.telemetry.merge import MergedTrace
 from pytest_clnrm.telemetry.traceparent import new_traceparent
 from pytest_clnrm.tracing import Tracing
 
+RECORD, RECEIVE = "pytest_clnrm.telemetry.record", "pytest_clnrm.telemetry.receive"
 SPAN = {"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": "work"}
 
 
@@ -33,6 +37,21 @@ def post(env: dict[str, str]) -> None:
     url = f"{env['OTEL_EXPORTER_OTLP_ENDPOINT']}/v1/traces"
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 (our own)
     urllib.request.urlopen(request)  # noqa: S310
+
+
+@pytest.mark.parametrize("what", ["folder", "recorder", "receiver"])
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """Where spans cannot be stored the error says where, why, and what to do."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fail(*_: object, **__: object) -> None:
+        raise full
+
+    targets = {"folder": "pathlib.Path.mkdir", "recorder": f"{RECORD}.Recorder"}
+    monkeypatch.setattr(targets.get(what, f"{RECEIVE}.Receiver"), fail)
+    said = r"spans cannot be stored in .*/spans: No space left on device; .*make room.*--clnrm-spans off"
+    with pytest.raises(SpansError, match=said):
+        Tracing(tmp_path / "spans", "gw0", new_traceparent(None)).scenario("a.toml::a", {})
 
 
 def test_ours_and_the_programs(tracing: Tracing, tmp_path: Path) -> None:

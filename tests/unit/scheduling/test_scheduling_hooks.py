@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from clnrm_testing.requirements import needs_xdist
@@ -112,7 +115,7 @@ def facts_of(item: Any) -> ItemFacts:
     return ItemFacts(demand=item.demand)
 
 
-def test_worker_takes_tickets_of_items_with_a_demand(tmp_path: Path) -> None:
+def test_worker_takes_tickets_of_items_with_a_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An item with a demand gets its ticket, or a refusal where it is missing; others get none."""
     items = [make_item(demand={}), make_item(demand=None), make_item(demand={})]
     session: Any = SimpleNamespace(items=items)
@@ -126,6 +129,12 @@ def test_worker_takes_tickets_of_items_with_a_demand(tmp_path: Path) -> None:
     assert items[0].stash[TICKET] == Ticket("lease")
     assert TICKET not in items[1].stash
     assert "its reservation did not arrive: no ticket 2 in" in items[2].stash[TICKET].refusal
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(Path, "write_bytes", Mock(side_effect=full))
+    worker.pytest_runtest_protocol(items[2], None)
+    assert "cannot be written: No space left on device; where the disk is full, make room" in str(
+        items[2].stash[TICKET].refusal
+    )
 
 
 def test_worker_whose_folder_is_lost(tmp_path: Path) -> None:
