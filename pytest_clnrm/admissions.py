@@ -97,8 +97,8 @@ class Admissions:
                 self._folder = str(run_folder.make(self.runtime.session_id))
             except OSError as error:
                 raise pytest.UsageError(
-                    f"the run's folder cannot be made in {tempfile.gettempdir()}: {error.strerror}; where the "
-                    "disk is full, make room or set TMPDIR to another folder"
+                    f"the run's folder cannot be made in {tempfile.gettempdir()}: {error.strerror}; where "
+                    "the disk is full, make room or set TMPDIR to another folder"
                 ) from error
         return Path(self._folder)
 

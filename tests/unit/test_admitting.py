@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -11,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm import admitting
+from pytest_clnrm import admitting, run_folder
 from pytest_clnrm.admission.demand import Budget, Demand
 from pytest_clnrm.admission.folder import open_folder
 from pytest_clnrm.admission.ledger import Ledger
+from pytest_clnrm.admissions import Admissions
 from pytest_clnrm.admitting import WITHOUT_LEASE, reserving
 from pytest_clnrm.errors import (
     AdmissionError,
@@ -372,3 +375,15 @@ def test_a_process_uses_its_own_idle_containers(parts: Any) -> None:
     parts.idle.close()
     with reserving(parts, ONE, priority=1, index=2, label="c", specification="spec") as third:
         assert (third.reuse, third.remove) == ((), ())
+
+
+def test_a_full_disk_under_the_runs_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder for temporary files is named, with the reason and what to do."""
+
+    def full(_: str) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(run_folder, "make", full)
+    runtime: Any = SimpleNamespace(session_id="s", worker="master")
+    with pytest.raises(pytest.UsageError, match=r"made in /.*: No space left on device; .* set TMPDIR"):
+        Admissions(runtime, None).run_folder()
