@@ -25,6 +25,7 @@ from pytest_clnrm.telemetry.http_body import (
 
 if TYPE_CHECKING:
     from pytest_clnrm.telemetry.inbox import Inbox, Lost
+    from pytest_clnrm.telemetry.otlp_grpc import GrpcServer
 
 __all__ = ["TOKEN_HEADER", "Find", "Lose", "OtlpServer", "Take"]
 
@@ -71,12 +72,14 @@ class OtlpServer(ThreadingHTTPServer):
         self.addresses: frozenset[str] = frozenset()
         self.problem = ""
         self.decoding = threading.Lock()
+        self._starting = threading.Lock()
         self.large = threading.BoundedSemaphore(LARGE_AT_ONCE)
         self.deadlines_s: dict[socket.socket, float] = {}
         self.idle_s: dict[socket.socket, float] = {}
         self._busy: dict[socket.socket, float] = {}
         self._full_since_s = 0.0
         self._ending = False
+        self._grpc: GrpcServer | None = None
         self._idle = threading.Condition()
         super().__init__(("0.0.0.0", 0), OtlpHandler)  # noqa: S104 # see verify_request
         close_in_child(self)
@@ -152,6 +155,18 @@ class OtlpServer(ThreadingHTTPServer):
             if connection in self.deadlines_s:
                 self.deadlines_s[connection] = time.monotonic() + allowed_s
 
+    def grpc(self) -> GrpcServer:
+        """Return the server of OTLP over gRPC, started when it is first asked for.
+
+        :raises ImportError: if grpcio is not installed.
+        """
+        from pytest_clnrm.telemetry.otlp_grpc import GrpcServer
+
+        with self._starting:
+            if self._grpc is None:
+                self._grpc = GrpcServer(self, TOKEN_HEADER)
+            return self._grpc
+
     def rest(self, connection: socket.socket) -> None:
         """Note that *connection* waits for its next request."""
         self.allow_s(connection, IDLE_S)
@@ -181,6 +196,9 @@ class OtlpServer(ThreadingHTTPServer):
         self.server_close()
         for connection in list(self._busy):
             self._end_busy(connection)
+        with self._starting:
+            if self._grpc is not None:
+                self._grpc.close()
         with self._idle:
             for connection in self.deadlines_s:
                 hang_up(connection)
@@ -205,12 +223,6 @@ def close_in_child(server: OtlpServer) -> None:
             living.socket.close()
 
     os.register_at_fork(after_in_child=close)
-
-
-GRPC_AT_HTTP = (
-    "it speaks gRPC, and spans are received over HTTP here: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, "
-    "or take an exporter of OTLP over HTTP"
-)
 
 
 class OtlpHandler(BaseHTTPRequestHandler):
@@ -241,6 +253,9 @@ class OtlpHandler(BaseHTTPRequestHandler):
     def parse_request(self) -> bool:
         """Read the head of a request whose first line is there."""
         self.server.allow_s(self.connection, IDLE_S)
+        if self.raw_requestline.startswith(_HTTP2) and self._hand_over():
+            self.close_connection = True
+            return False
         try:
             return super().parse_request()
         except _HANG_UP:
@@ -268,10 +283,45 @@ class OtlpHandler(BaseHTTPRequestHandler):
             self.server.lose(*self._why_no_request(status, message or status.phrase))
         self._refuse(RefusedError(status, message or status.phrase, close=True))
 
+    def _hand_over(self) -> bool:
+        """Let the gRPC server answer all that comes over this connection; return False if there is none."""
+        try:
+            other = self.server.grpc().connect()
+        except ImportError:
+            return False
+        with other:
+            other.sendall(self.raw_requestline)
+            back = threading.Thread(target=self._hand_back, args=(other,), daemon=True)
+            back.start()
+            try:
+                while piece := self.rfile.read1(65536):
+                    self.server.allow_s(self.connection, IDLE_S)
+                    other.sendall(piece)
+            except _HANG_UP:
+                pass
+            finally:
+                hang_up(other, socket.SHUT_WR)
+                back.join(LINGER_S)
+                hang_up(other)
+                back.join()
+        return True
+
+    def _hand_back(self, other: socket.socket) -> None:
+        try:
+            while piece := other.recv(65536):
+                self.server.allow_s(self.connection, IDLE_S)
+                self.connection.sendall(piece)
+        except _HANG_UP:
+            pass
+        finally:
+            hang_up(self.connection)
+
     def _why_no_request(self, status: HTTPStatus, message: str) -> tuple[Lost, str]:
         """Return what was lost with what is no request, and why."""
         if self.raw_requestline.startswith(_HTTP2):
-            return "connection", GRPC_AT_HTTP
+            from pytest_clnrm.telemetry.otlp_grpc import REMEDY
+
+            return "connection", f"it speaks gRPC, for which grpcio is missing here: {REMEDY}"
         if self.raw_requestline.startswith(_TLS):
             return "connection", "it speaks TLS, and spans are received over plain HTTP: begin with http://"
         return "request", f"{status:d}, {message}"

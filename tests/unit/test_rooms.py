@@ -28,6 +28,7 @@ HOMES = {
     "filelock": {"admission"},
     "opentelemetry": {"telemetry"},
     "google": {"telemetry"},
+    "grpc": {"telemetry"},
     "xdist": {"scheduling"},
     "execnet": {"scheduling"},
     "jinja2": {"scenario", "report"},
