@@ -98,7 +98,11 @@ class Container:
         about = {"clnrm.step.name": name, "clnrm.service": service.name}
         with self._trace.span("clnrm.step", about, kind="client") as span:
             variables = self._trace.enter_step(
-                name, span.traceparent, given=self._running.env, made_with=service.env, own=spec.env
+                name,
+                span.traceparent,
+                given=self._running.env,
+                made_with=self._running.spec.env,
+                own=spec.env,
             )
             result = self._exec(replace(spec, env=variables), timeout_s)
             span.set("process.exit.code", result.exit_code)

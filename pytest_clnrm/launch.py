@@ -244,7 +244,14 @@ def launch(
                 on_created(_looked_at(engine, running, inside=runtime.settings.pool == "inside"))
         if service.ready is not None:
             with trace.span("clnrm.container.ready", running.attributes):
-                wait_ready(engine, running.id, service, env=env, deadline_s=deadline_s, cancelled=cancelled)
+                wait_ready(
+                    engine,
+                    running.id,
+                    service,
+                    env=trace.probe_environment(running.spec.env, env),
+                    deadline_s=deadline_s,
+                    cancelled=cancelled,
+                )
 
 
 def fits(
@@ -298,7 +305,8 @@ def _planned(
     if spec.command in WAITING:
         # It may outlive the scenario, whose they are: each command gets them instead.
         return spec, {key: value for key, value in env.items() if key not in service.env}
-    return replace(spec, env=env), {}
+    # What a step sends is no traffic of the service in whose container it runs.
+    return replace(spec, env=env), {"OTEL_SERVICE_NAME": f"{env['OTEL_SERVICE_NAME']} (step)"}
 
 
 def _networks(service: Service, network: Network | None) -> tuple[str, ...]:

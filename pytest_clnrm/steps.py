@@ -113,7 +113,7 @@ class StepRunner:
                 step.name,
                 span.traceparent,
                 given=container.env,
-                made_with=container.service.env,
+                made_with=container.spec.env,
                 own=step.env,
             )
             attempt = self._try(replace(step, env=env), container)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.errors import SpansError
 from pytest_clnrm.span import Span
-from pytest_clnrm.telemetry.inject import environment, merged, warnings
+from pytest_clnrm.telemetry.inject import environment, merged, probe_environment, warnings
 from pytest_clnrm.telemetry.record import NullRecorder
-from pytest_clnrm.telemetry.traceparent import parse_traceparent
+from pytest_clnrm.telemetry.traceparent import new_traceparent, parse_traceparent
 
 if TYPE_CHECKING:
     from pytest_clnrm.span import AttributeValue
@@ -184,6 +184,11 @@ class ScenarioTrace:
             "clnrm.scenario", attributes={"test.case.name": nodeid, **attributes}
         )
         self.inbox = tracing.open_inbox(nodeid, self._span.traceparent, redact=redact, held=held)
+        # A trace of their own, so that all that continues it is known not to be the workload's.
+        self._probe_traceparent = new_traceparent(None)
+        probe = parse_traceparent(self._probe_traceparent)
+        if self.inbox is not None and probe is not None:
+            self.inbox.leave_out(probe.trace_id)
 
     def _shown(self, value: AttributeValue) -> AttributeValue:
         return self._redact(value) if self._redact is not None and isinstance(value, str) else value
@@ -271,6 +276,14 @@ class ScenarioTrace:
         endpoint = f"http://{host}:{self._tracing.port}"
         return merged(environment(endpoint, self.inbox.token, self._nodeid, service), own)
 
+    def probe_environment(self, made_with: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of what asks whether a service is ready: what it causes is no workload.
+
+        :param made_with: what the container was made with.
+        :param given: what each command in it gets besides.
+        """
+        return {**given, **probe_environment({**made_with, **given}, self._probe_traceparent)}
+
     def enter_step(
         self,
         name: str,
@@ -283,13 +296,17 @@ class ScenarioTrace:
         """Note that a step starts, and return its variables.
 
         :param given: what all commands in its container get.
-        :param made_with: what the user sets for the container, which wins over ours.
+        :param made_with: what the container was made with, and so what they inherit; it wins over ours.
         :param own: what the step sets itself, which wins over all.
         """
         if self.inbox is not None:
             self.inbox.enter_step(str(self._shown(name)), traceparent)
         ours = {"TRACEPARENT": traceparent} if traceparent and "TRACEPARENT" not in made_with else {}
-        return merged({**given, **ours}, own)
+        variables = merged({**made_with, **given, **ours}, own)
+        # What is not there any more cannot be taken away from what is inherited.
+        gone = dict.fromkeys(made_with.keys() - variables.keys(), "")
+        inherited = made_with.items() - own.items()
+        return {**{key: each for key, each in variables.items() if (key, each) not in inherited}, **gone}
 
     def add_printed(self, text: str) -> tuple[str, ...]:
         """Take the spans that a program printed as JSON lines, and return what is wrong with them."""

@@ -60,7 +60,7 @@ def wait_ready(
 ) -> None:
     """Return when *service* is ready.
 
-    :param env: what a command that asks whether it is ready gets.
+    :param env: what a command that asks whether it is ready gets; a request carries its TRACEPARENT.
     :param deadline_s: ``time.monotonic()`` moment at which the scenario's time is over.
     :param cancelled: tells that the wait is in vain, because another service has failed.
     :raises NotReadyError: if the container ends, turns unhealthy, or the service's own time is over.
@@ -221,13 +221,14 @@ def _http(wait: _Wait, port: int, path: str) -> bool:
             f"cannot be asked over http from here: the engine is remote or rootless, and port {port} is not "
             f"published; add it to `ports`, or use command, log or port",
         )
-    return any(_answers(place, path, wait.probe_s()) for place in places)
+    trace = {"traceparent": wait.env["TRACEPARENT"]} if "TRACEPARENT" in wait.env else {}
+    return any(_answers(place, path, wait.probe_s(), trace) for place in places)
 
 
-def _answers(place: tuple[str, int], path: str, timeout_s: float) -> bool:
+def _answers(place: tuple[str, int], path: str, timeout_s: float, headers: Mapping[str, str]) -> bool:
     connection = http.client.HTTPConnection(*place, timeout=timeout_s)
     try:
-        connection.request("GET", path, headers={"Connection": "close"})
+        connection.request("GET", path, headers={"Connection": "close", **headers})
         return connection.getresponse().status < http.HTTPStatus.BAD_REQUEST
     except (OSError, http.client.HTTPException):
         return False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_clnrm.span import Loss
 from pytest_clnrm.telemetry.batch import Placed, encode_batch, places_of
+from pytest_clnrm.telemetry.inject import PROBE
 from pytest_clnrm.telemetry.otlp_spans import Accepted, accept, to_request
 from pytest_clnrm.telemetry.placing import Steps
 
@@ -75,9 +76,17 @@ class Inbox:
         self._closed = False
         self._losses: dict[tuple[Lost, str], int] = {}
         self._mended = 0
+        self._left_out: set[str] = set()
         self._late = 0
         self._redact = redact
         self._held: list[tuple[dict[str, Any], list[Placed]]] | None = [] if held else None
+
+    def leave_out(self, trace_id: str) -> None:
+        """Take no span of this trace for one of the workload; it is stored all the same."""
+        self._left_out.add(trace_id)
+
+    def _is_workload(self, span: Span) -> bool:
+        return span.trace_id not in self._left_out and span.resource.get(PROBE) != "true"
 
     def enter_step(self, name: str, traceparent: str = "") -> None:
         """Note that the step *name* starts now: later spans are shown under it."""
@@ -188,7 +197,9 @@ class Inbox:
                 self._seen.add(key)
                 batch.append(Placed(span, struct, self._steps.place(span)))
         if batch:
-            self._spans += (replace(each.span, step=each.place[0]) for each in batch)
+            self._spans += (
+                replace(each.span, step=each.place[0]) for each in batch if self._is_workload(each.span)
+            )
             header = {
                 "scenario": self.scenario_id,
                 "received_ns": self._now_ns(),

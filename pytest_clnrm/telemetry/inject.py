@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from urllib.parse import quote
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from urllib.parse import quote, urlsplit
 
-__all__ = ["environment", "merged", "warnings"]
+__all__ = ["PROBE", "environment", "merged", "probe_environment", "warnings"]
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-_PROTOCOLS = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+PROBE = "clnrm.probe"
+"""The attribute of a resource that is one of our own readiness probes."""
+
+_KINDS = ("ENDPOINT", "PROTOCOL", "HEADERS")
+_GENERIC = {kind: f"OTEL_EXPORTER_OTLP_{kind}" for kind in _KINDS}
+_TRACES = {kind: f"OTEL_EXPORTER_OTLP_TRACES_{kind}" for kind in _KINDS}
+_ENDPOINTS = (_GENERIC["ENDPOINT"], _TRACES["ENDPOINT"])
+_PATH = "/v1/traces"
+_TOKEN = "x-clnrm-token"  # noqa: S105 # a header's name
+_SAMPLING_ALL = ("always_on", "parentbased_always_on")
 
 
 def environment(
     endpoint: str, token: str, scenario_id: str, service_name: str, traceparent: str | None = None
 ) -> dict[str, str]:
     """Return the variables for a container, or for one exec in it.
+
+    Those of traces alone are there too, and what else an image could set to keep its spans from us.
 
     :param endpoint: ``http://HOST:PORT`` of the receiver as the container reaches it.
     :param token: of the scenario's inbox.
@@ -23,11 +34,15 @@ def environment(
     """
     # The protocol because Python's SDK falls back to gRPC; no OTEL_EXPORTER_OTLP_TIMEOUT, which is seconds to
     # one SDK and milliseconds to another.
+    base = f"{endpoint.rstrip('/')}/t/{token}"
     variables = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"{endpoint.rstrip('/')}/t/{token}",
-        "OTEL_EXPORTER_OTLP_HEADERS": f"x-clnrm-token={token}",
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        _GENERIC["ENDPOINT"]: base,
+        _TRACES["ENDPOINT"]: f"{base}{_PATH}",
+        **{names["HEADERS"]: f"{_TOKEN}={token}" for names in (_GENERIC, _TRACES)},
+        **{names["PROTOCOL"]: "http/protobuf" for names in (_GENERIC, _TRACES)},
         "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_TRACES_SAMPLER": "always_on",
+        "OTEL_SDK_DISABLED": "false",
         "OTEL_SERVICE_NAME": service_name,
         "OTEL_RESOURCE_ATTRIBUTES": f"clnrm.scenario.id={quote(scenario_id, safe='')}",
         "OTEL_BSP_SCHEDULE_DELAY": "200",
@@ -37,28 +52,76 @@ def environment(
     return variables
 
 
+def probe_environment(given: Mapping[str, str], traceparent: str) -> dict[str, str]:
+    """Return the variables of a command that asks whether a service is ready: its spans are known by them.
+
+    :param given: what it gets besides, or inherits.
+    """
+    attributes = given.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    ours = f"{attributes},{PROBE}=true".lstrip(",")
+    return {"TRACEPARENT": traceparent, "OTEL_RESOURCE_ATTRIBUTES": ours}
+
+
 def merged(injected: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
     """Return *injected* and *own* together; what the scenario's file sets wins.
 
-    A program that the file sends elsewhere does not get our token.
+    A variable for all signals that the file sets is that of traces too: an image's own, or ours, would win
+    over it. A program that the file sends elsewhere gets neither our token nor our protocol.
     """
     variables = {**injected, **own}
     elsewhere = any(name in own for name in _ENDPOINTS)
-    if elsewhere and "OTEL_EXPORTER_OTLP_HEADERS" not in own:
-        variables.pop("OTEL_EXPORTER_OTLP_HEADERS", None)
+    if elsewhere:
+        for kind in ("HEADERS", "PROTOCOL"):
+            for names in (_GENERIC, _TRACES):
+                if names[kind] not in own:
+                    variables.pop(names[kind], None)
+    for kind in _KINDS:
+        if _GENERIC[kind] in own and _TRACES[kind] not in own:
+            variables[_TRACES[kind]] = own[_GENERIC[kind]]
+    grpc = variables.get(_TRACES["PROTOCOL"], "").strip().lower() == "grpc"
+    if elsewhere and _GENERIC["ENDPOINT"] in own and _TRACES["ENDPOINT"] not in own and not grpc:
+        variables[_TRACES["ENDPOINT"]] = f"{own[_GENERIC['ENDPOINT']].rstrip('/')}{_PATH}"
+    if grpc and not elsewhere and _TRACES["ENDPOINT"] in injected:
+        _for_grpc(variables, injected[_TRACES["ENDPOINT"]])
     return variables
 
 
+def _for_grpc(variables: dict[str, str], endpoint: str) -> None:
+    """Change variables so that gRPC finds us: it has no paths, so the token is in the headers alone."""
+    url = urlsplit(endpoint)
+    for name in _ENDPOINTS:
+        variables[name] = f"{url.scheme}://{url.netloc}"
+    token = f"{_TOKEN}={url.path.split('/')[2]}"
+    headers = variables.get(_TRACES["HEADERS"], "")
+    if token not in headers:
+        variables[_TRACES["HEADERS"]] = f"{headers},{token}".lstrip(",")
+
+
 def warnings(own: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what a user should know of the variables that a file sets itself.
+    """Return what a user should know of the variables that a file sets itself, and that win over ours.
 
     An endpoint among them is not ours, and any protocol may be right for it.
     """
-    if any(name in own for name in _ENDPOINTS):
-        return ()
-    return tuple(
-        f"{name}={own[name]}: spans are received over OTLP/HTTP only, none will arrive this way; "
-        f"remove {name}, or set it to http/protobuf or http/json"
-        for name in _PROTOCOLS
-        if own.get(name, "").strip().lower() == "grpc"
-    )
+    return tuple(_warnings(own))
+
+
+def _warnings(own: Mapping[str, str]) -> Iterator[str]:
+    for name in _ENDPOINTS:
+        if name in own:
+            yield f"{name}={own[name]}: spans go there, none arrives here; remove {name} to have them judged"
+    if not any(name in own for name in _ENDPOINTS) and find_spec("grpc") is None:
+        for name in (_GENERIC["PROTOCOL"], _TRACES["PROTOCOL"]):
+            if own.get(name, "").strip().lower() == "grpc":
+                yield (
+                    f"{name}=grpc: spans are received over gRPC only where grpcio is installed, none will "
+                    f"arrive this way; install pytest-clnrm[grpc], remove {name}, or set it to http/protobuf "
+                    f"or http/json"
+                )
+    sampler = own.get("OTEL_TRACES_SAMPLER", "always_on").strip()
+    if sampler not in _SAMPLING_ALL:
+        yield f"OTEL_TRACES_SAMPLER={sampler}: spans that it does not sample never arrive; remove it for all"
+    exporter = own.get("OTEL_TRACES_EXPORTER", "otlp")
+    if "otlp" not in exporter:
+        yield f"OTEL_TRACES_EXPORTER={exporter}: spans are not exported to us; remove it, or add otlp"
+    if own.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        yield "OTEL_SDK_DISABLED=true: no span is recorded; remove it"

@@ -67,15 +67,15 @@ def test_the_runners_spans_count_only_where_asked_for(project: EndToEnd) -> None
     assert 'it is a span of the runner, which counts only with from = "runner"' in failure["details"]
 
 
-def test_an_sdk_that_is_set_to_grpc_is_told_so(project: EndToEnd) -> None:
+def test_a_variable_that_keeps_spans_from_us_is_told(project: EndToEnd) -> None:
     """A variable of the file that keeps spans from us is named: in a warning, and with the failure."""
-    grpc = ", OTEL_EXPORTER_OTLP_PROTOCOL = 'grpc'"
+    off = ", OTEL_TRACES_SAMPLER = 'always_off'"
     expect = '[[expect.span]]\nselect = { name = "never" }\n[expect]\nwait = 0.0\n'
-    project.write("grpc.clnrm.toml", scenario(env=grpc, expect=expect))
+    project.write("off.clnrm.toml", scenario(env=off, expect=expect))
     run = project.run("-rw")
-    said = "step 'post': OTEL_EXPORTER_OTLP_PROTOCOL=grpc: spans are received over OTLP/HTTP only"
+    said = "step 'post': OTEL_TRACES_SAMPLER=always_off: spans that it does not sample never arrive"
     assert said in run.text
-    assert any(note.startswith(said) for note in run.scenarios["grpc"]["notes"])
+    assert any(note.startswith(said) for note in run.scenarios["off"]["notes"])
     assert f"note: {said}" in run.text
     assert f"ScenarioWarning: {said}" in run.text
 

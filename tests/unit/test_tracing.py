@@ -113,14 +113,53 @@ def test_what_a_container_is_told(tracing: Tracing) -> None:
     assert trace.environment("box", "", {"A": "b"}) == {"OTEL_SERVICE_NAME": "box", "A": "b"}
 
 
-def test_a_protocol_that_is_not_received_is_warned_of(tracing: Tracing) -> None:
-    """A program set to gRPC is named, unless it is sent elsewhere or spans are off."""
-    grpc = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
-    (warning,) = tracing.scenario("a", {}).warnings(grpc)
-    assert "OTEL_EXPORTER_OTLP_PROTOCOL=grpc: spans are received over OTLP/HTTP only" in warning
-    elsewhere = {**grpc, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://own:4317"}
-    assert tracing.scenario("a", {}).warnings(elsewhere) == ()
-    assert Tracing(None, "gw0", "").scenario("a", {}).warnings(grpc) == ()
+def test_a_variable_that_keeps_spans_from_us_is_warned_of(tracing: Tracing) -> None:
+    """What the file sets itself is told, unless spans are off."""
+    off = {"OTEL_TRACES_SAMPLER": "always_off"}
+    (warning,) = tracing.scenario("a", {}).warnings(off)
+    assert "OTEL_TRACES_SAMPLER=always_off" in warning
+    assert Tracing(None, "gw0", "").scenario("a", {}).warnings(off) == ()
+
+
+def test_what_our_probes_cause_is_no_workload(tracing: Tracing) -> None:
+    """A span that continues a probe's trace, or whose program is one, is counted nowhere."""
+    trace = tracing.scenario("a", {})
+    env = trace.environment("box", "127.0.0.1", {})
+    probe = trace.probe_environment({}, env)
+    now = {"startTimeUnixNano": time.time_ns(), "endTimeUnixNano": time.time_ns()}
+    _, trace_id, parent, _ = probe["TRACEPARENT"].split("-")
+    marked = [{"key": "clnrm.probe", "value": {"stringValue": "true"}}]
+    body = {
+        "resourceSpans": [
+            {"scopeSpans": [{"spans": [{**SPAN, **now, "traceId": trace_id, "parentSpanId": parent}]}]},
+            {
+                "resource": {"attributes": marked},
+                "scopeSpans": [{"spans": [{**SPAN, **now, "spanId": "2" * 16}]}],
+            },
+            {"scopeSpans": [{"spans": [{**SPAN, **now, "name": "traffic"}]}]},
+        ]
+    }
+    url = env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
+    urllib.request.urlopen(request)  # noqa: S310
+    assert [each.name for each in trace.workload()] == ["traffic"]
+    assert trace.problems() == ()
+
+
+def test_what_a_step_inherits(tracing: Tracing) -> None:
+    """A step gets what differs from its container's own variables; what it sets itself wins."""
+    trace = tracing.scenario("a", {})
+    made_with = trace.environment("box", "127.0.0.1", {"A": "a"})
+    named = {"OTEL_SERVICE_NAME": "box (step)"}
+    assert trace.enter_step("one", "", given=named, made_with=made_with, own={"A": "a"}) == {
+        **named,
+        "A": "a",
+    }
+    env = trace.enter_step(
+        "one", "", given={}, made_with=made_with, own={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}
+    )
+    assert env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] == "http://x/v1/traces"
+    assert env["OTEL_EXPORTER_OTLP_TRACES_HEADERS"] == ""
 
 
 def test_printed_spans_are_taken(tracing: Tracing) -> None:
