@@ -81,7 +81,7 @@ def clean_up(path: Path, run: runs.RunRecord) -> None:
     runs.end_orphans(run, _END_ORPHANS_S)
     from pytest_clnrm.admission.folder import open_folder
     from pytest_clnrm.cleaning import Cleaner, caretaker
-    from pytest_clnrm.errors import ClnrmError
+    from pytest_clnrm.errors import ClnrmError, LedgerError
 
     folder = open_folder(path.parents[1], os.environ)
     engine: Engine | None = None
@@ -99,6 +99,9 @@ def clean_up(path: Path, run: runs.RunRecord) -> None:
                     cleaner.sweep_dead(ledger)
                 runs.forget(path.parent, run)
                 return
+        except LedgerError:
+            # The engine is swept; a ledger that is not ours, damaged or full is not mended by waiting.
+            return
         except ClnrmError:
             # The engine may be starting again.
             engine = None

@@ -123,6 +123,18 @@ def test_an_engine_that_starts_again_is_waited_for(
     assert not path.exists()
 
 
+def test_a_ledger_that_cannot_be_used_is_not_waited_for(
+    folder: Folder, record: RunRecord, path: Path, engines: list[Any], quick: SimpleNamespace
+) -> None:
+    """The engine is swept all the same; the next run finds the record, and says what is wrong."""
+    engines.append(OneContainer(folder.ledger_id, looks=0))
+    folder.state_file("i").write_text('{"kind": "something else"}')
+    watchdog.clean_up(path, record)
+    assert engines[0].removed
+    assert quick.now < 1000 + 2 * watchdog.QUIET_S
+    assert path.exists()
+
+
 def test_it_gives_up_at_last(
     record: RunRecord, path: Path, engines: list[Any], quick: SimpleNamespace
 ) -> None:
