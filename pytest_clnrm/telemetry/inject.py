@@ -89,6 +89,8 @@ def merged(injected: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str
 def _for_grpc(variables: dict[str, str], endpoint: str) -> None:
     """Change variables so that gRPC finds us: it has no paths, so the token is in the headers alone."""
     url = urlsplit(endpoint)
+    if not url.path:
+        return  # they were changed for the container already
     for name in _ENDPOINTS:
         variables[name] = f"{url.scheme}://{url.netloc}"
     token = f"{_TOKEN}={url.path.split('/')[2]}"

@@ -36,11 +36,13 @@ def write_context(folder: Path, program: Path) -> None:
     """
     root = folder / "root"
     _copy_python(root)
-    for package in _with_requirements("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"):
+    exporters = (f"opentelemetry-exporter-otlp-proto-{protocol}" for protocol in ("http", "grpc"))
+    for package in _with_requirements("opentelemetry-sdk", *exporters):
         for file in package.files or ():
             source = Path(str(package.locate_file(file)))
             if "__pycache__" not in file.parts and ".." not in file.parts and source.is_file():
                 _copy(source, root / SITE[1:] / file)
+    _copy_libraries(root, [*(root / SITE[1:]).rglob("*.so")])
     # A container starts in a second instead of five.
     compileall = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     subprocess.run([*compileall, str(root / SITE[1:])], check=True)
@@ -59,14 +61,18 @@ def _copy_python(root: Path) -> None:
     real = Path(sys.base_prefix, "bin", f"python{sysconfig.get_python_version()}").resolve()
     stdlib = Path(sysconfig.get_path("stdlib"))
     shutil.copytree(stdlib, root / str(stdlib)[1:], ignore=NOT_NEEDED, symlinks=True)
-    binaries = [real, *(stdlib / "lib-dynload").glob("*.so")]
+    _copy_libraries(root, [real, *(stdlib / "lib-dynload").glob("*.so")])
+    _copy(real, root / str(real)[1:])
+    (root / "bin").mkdir(exist_ok=True)
+    (root / "bin/python").symlink_to(real)
+
+
+def _copy_libraries(root: Path, binaries: list[Path]) -> None:
+    """Copy the shared libraries that *binaries* need to where they are here."""
     listed = subprocess.run(["ldd", *map(str, binaries)], capture_output=True, text=True, check=False).stdout
     for library in set(re.findall(r"(?:=> |^\s*)(/\S+) \(0x", listed, re.MULTILINE)):
         if "tk" not in library and "tcl" not in library and "X11" not in library:
             _copy(Path(library), root / library[1:])
-    _copy(real, root / str(real)[1:])
-    (root / "bin").mkdir(exist_ok=True)
-    (root / "bin/python").symlink_to(real)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -47,6 +47,11 @@ EXPECTED = {
     "hermeticity": "[expect.hermeticity]\nno_external_services = true\n"
     'resource_attrs = { must_match = { "service.name" = "box" } }',
 }
+OWN_ENV = (
+    "ENV OTEL_SDK_DISABLED=true OTEL_TRACES_SAMPLER=always_off OTEL_EXPORTER_OTLP_PROTOCOL=grpc "
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:9\n"
+)
+"""An image that would keep its spans to itself, in all tests here."""
 FOUND = {
     "span": "expect.span[cache.*]: no span selected, expected at least 1",
     "attrs": "expect.span[POST *]: attribute 'http.response.status_code' is 500, expected < 400",
@@ -83,7 +88,7 @@ def shops(
     text = dockerfile.read_text()
     # In place of the link, which leads to the shared folder.
     dockerfile.unlink()
-    dockerfile.write_text(f"{text}LABEL clnrm-test={project.token}\n")
+    dockerfile.write_text(f"{text}LABEL clnrm-test={project.token}\n{OWN_ENV}")
     yield project
     project.remove_built()
 
@@ -160,6 +165,56 @@ def test_a_service_that_exports_when_it_is_told_to_end(shops: EndToEnd) -> None:
     run = shops.run()
     assert run.outcomes() == {"service": "passed"}, run.text
     assert run.scenarios["service"]["spans"]["workload"] == 5
+
+
+def test_grpc_and_what_is_no_traffic(shops: EndToEnd) -> None:
+    """Over gRPC spans arrive where the file sets it; readiness checks count nowhere, steps by themselves.
+
+    The server exports nothing when it is told to end, and has nevertheless lost nothing.
+    """
+    for path in shops.folder.glob("*.toml"):
+        path.unlink()
+    shops.write(
+        "grpc.clnrm.toml",
+        """
+        [service.box]
+        build = "./box"
+        env = { OTEL_EXPORTER_OTLP_PROTOCOL = "grpc" }
+
+        [[step]]
+        name = "order"
+        service = "box"
+        run = ["python", "/program.py"]
+
+        [expect.counts]
+        spans_total = { eq = 5 }
+        errors_total = { eq = 0 }
+        """,
+    )
+    shops.write(
+        "server.clnrm.toml",
+        """
+        [service.box]
+        build = "./box"
+        command = ["python", "/program.py", "answer"]
+        ready = { http = ":8000/ready" }
+
+        [[step]]
+        name = "ask"
+        service = "box"
+        run = "wget -q -O - http://127.0.0.1:8000/asked && python /program.py"
+
+        [[expect.span]]
+        select = { name = "GET *" }
+        count = { eq = 1 }
+        [expect.counts]
+        by_service = { box = { eq = 1 }, "box (step)" = { eq = 5 } }
+        [expect]
+        wait = "2s"
+        """,
+    )
+    run = shops.run()
+    assert run.outcomes() == {"grpc": "passed", "server": "passed"}, run.text
 
 
 def test_spans_on_stdout(shops: EndToEnd) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -21,6 +22,10 @@ def exporter() -> SpanExporter:
     """Return what OTEL_TRACES_EXPORTER names."""
     if os.environ.get("SHOP_EXPORTER") == "console":
         return ConsoleSpanExporter(formatter=lambda span: f"{span.to_json(indent=None)}\n")
+    if os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+
+        return GrpcExporter()
     return OTLPSpanExporter()
 
 
@@ -79,7 +84,25 @@ def serve() -> None:
     signal.sigwait({signal.SIGTERM})
 
 
-if "serve" in sys.argv:
+def answer() -> None:
+    """Answer requests within spans that continue what they carry; told to end, export nothing more."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """Answer a request."""
+            context = TraceContextTextMapPropagator().extract(
+                {"traceparent": self.headers.get("traceparent", "")}
+            )
+            with tracer.start_as_current_span(f"GET {self.path}", context, kind=SpanKind.SERVER):
+                self.send_response(200)
+                self.end_headers()
+
+    HTTPServer(("", 8000), Handler).serve_forever()
+
+
+if "answer" in sys.argv:
+    answer()
+elif "serve" in sys.argv:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     serve()
 else:

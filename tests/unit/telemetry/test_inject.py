@@ -65,6 +65,8 @@ def test_grpc_has_no_paths(name: str) -> None:
     found = merged(INJECTED, {name: "grpc"})
     assert (found[ENDPOINT], found[TRACES_ENDPOINT]) == ("http://h:1", "http://h:1")
     assert found[TRACES_HEADERS] == "x-clnrm-token=TOK"
+    assert merged(found, {"A": "b"}) == {**found, "A": "b"}
+    assert merged(found, {name: "grpc"}) == found
     assert merged(INJECTED, {name: "grpc", HEADERS: "a=b"})[TRACES_HEADERS] == "a=b,x-clnrm-token=TOK"
 
 
