@@ -38,7 +38,7 @@ from pytest_clnrm.engine.images import Images, lock_name
 from pytest_clnrm.engine.inside import ask_inside
 from pytest_clnrm.engine.logs import has_printed, read_logs, wait_for_log
 from pytest_clnrm.engine.networks import create_network, gateway, has_network, remove_network
-from pytest_clnrm.engine.observe import check_is_here, kill_shell, observe
+from pytest_clnrm.engine.observe import kill_shell, observe
 from pytest_clnrm.engine.owned import list_owned, remove_volume
 from pytest_clnrm.engine.problems import plain_errors
 from pytest_clnrm.engine.proxies import proxy_environment
@@ -235,10 +235,11 @@ class DockerEngine:
                 seen = self._ask_inside(container, scratch, None)
         elif _FIRST in before:
             pid = int(before[_FIRST])
-            check_is_here(pid, container)
-            if renewed:
-                self._execs.begin_anew(container, partial(kill_shell, pid))
-            seen = {_FIRST: str(pid), **observe(pid, container, scratch=scratch, renewed=renewed)}
+            renew = partial(self._execs.begin_anew, container, partial(kill_shell, pid))
+            seen = {
+                _FIRST: str(pid),
+                **observe(pid, container, scratch=scratch, renewed=renewed, renew=renew),
+            }
         else:
             seen = self._ask_inside(container, scratch, before)
             shell = self._execs.state_of_shell(container)

@@ -96,9 +96,11 @@ class Execs:
         """Tell what :meth:`pytest_clnrm.engine.sessions.Sessions.state_of_shell` does."""
         return self._sessions.state_of_shell(container)
 
-    def begin_anew(self, container: str, kill_shell: Callable[[], None]) -> None:
+    def begin_anew(
+        self, container: str, kill_shell: Callable[[], None], meanwhile: Callable[[], None]
+    ) -> None:
         """Do what :meth:`pytest_clnrm.engine.sessions.Sessions.begin_anew` does."""
-        self._sessions.begin_anew(container, kill_shell)
+        self._sessions.begin_anew(container, kill_shell, meanwhile)
 
     def forget(self, container: str) -> None:
         """Forget what is known of a container that is removed, and close its sessions."""

@@ -12,10 +12,11 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from pytest_clnrm.engine.cgroups import is_process_of
 from pytest_clnrm.engine.observed_files import (
     Budget,
     attributes,
@@ -91,12 +92,20 @@ def _unescaped(text: bytes) -> bytes:
     return _OCTAL.sub(lambda octal: bytes([int(octal[1], 8) & 0xFF]), text)
 
 
-def observe(pid: int, container: str, *, scratch: Sequence[str], renewed: bool) -> dict[str, str]:
+def observe(
+    pid: int,
+    container: str,
+    *,
+    scratch: Sequence[str],
+    renewed: bool,
+    renew: Callable[[Callable[[], None]], None] = lambda look: look(),
+) -> dict[str, str]:
     """Return what can be seen of a container at rest: the name of each thing, and what it is like.
 
     :param pid: of its first process, as its engine says.
     :param scratch: absolute paths of tmpfs mounts, which are emptied first.
     :param renewed: what waits in it, beside its first process, is another one each time.
+    :param renew: ends what has run steps, calls what it is given, and returns when what waits is there again.
     :raises UnobservableError: if this process may not look at it.
     :raises ContainerError: if it cannot be told whether something is left, or a process is.
     """
@@ -104,15 +113,21 @@ def observe(pid: int, container: str, *, scratch: Sequence[str], renewed: bool) 
     try:
         with ExitStack() as opened:
             view = _View(pid, opened)
-            return {
-                "mounts": shown(view.mountinfo),
-                **view.processes(renewed=renewed),
-                **dict(view.scratch_folders(scratch)),
-                **dict(view.memory()),
-                **view.sockets(),
-                **dict(view.kernel_files()),
-                **dict(view.files(scratch)),
-            }
+            seen = {"mounts": view.mountinfo.decode("latin-1")}
+
+            def look() -> None:
+                if not renewed:
+                    # Who ends a shell has seen that nothing else runs: what is looked at stays as it is.
+                    view.check_alone()
+                seen.update(view.scratch_folders(scratch))
+                seen.update(view.memory())
+                seen.update(view.sockets())
+                seen.update(view.kernel_files())
+                seen.update(view.files(scratch))
+
+            renew(look)
+            # Last, so that none is left behind, or is at work while the rest is looked at.
+            return seen | view.processes(renewed=renewed)
     except PermissionError as error:
         raise UnobservableError("this process may not look at its processes, as it is not root") from error
     except (OSError, ValueError, KeyError, IndexError) as error:
@@ -142,11 +157,7 @@ def check_is_here(pid: int, container: str) -> None:
 
     :raises UnobservableError: if not: the engine is on another host, or in a virtual machine.
     """
-    try:
-        here = container.encode() in read(b"/proc/%d/cgroup" % pid)
-    except OSError:
-        here = False
-    if not here:
+    if not is_process_of(pid, container):
         raise UnobservableError("its processes are not on this host, or cannot be seen from here")
 
 
@@ -165,6 +176,13 @@ class _View:
         self.proc = os.open(b"proc", _FOLDER | os.O_NOFOLLOW, dir_fd=self._root)
         opened.callback(os.close, self.proc)
         self._budget = Budget()
+
+    def check_alone(self) -> None:
+        """Check that nothing runs but the first process, and what waits beside it.
+
+        :raises ContainerError: if something does.
+        """
+        processes_of(self._pid, self.proc)
 
     def processes(self, *, renewed: bool) -> dict[str, str]:
         """Return all that is told of the first process, and of what waits beside it."""
@@ -224,7 +242,7 @@ class _View:
             raise ContainerError("its message queues cannot be seen")
 
         def look() -> str:
-            return shown(b"".join(read(b"/proc/sysvipc/" + each) for each in (b"msg", b"sem", b"shm")))
+            return b"".join(read(b"/proc/sysvipc/" + each) for each in (b"msg", b"sem", b"shm")).decode()
 
         yield SHARED_MEMORY, in_ipc_namespace(self._pid, look)
 

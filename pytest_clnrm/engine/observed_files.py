@@ -51,7 +51,11 @@ class Budget:
 def shown(name: bytes) -> str:
     """Return a name as text without control characters, another one for each name."""
     text = name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
+    return (
+        text
+        if text.isprintable()
+        else "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
+    )
 
 
 def entries_below(

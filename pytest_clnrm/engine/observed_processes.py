@@ -167,11 +167,11 @@ def facts_of(process: Process, *, is_new: bool) -> Iterator[tuple[str, str]]:
     status = status_fields(read(folder + b"status"))
     for key, value in status.items():
         if key not in _STATUS_MAY_DIFFER and not key.startswith(_MEMORY):
-            yield key.decode(), shown(value)
+            yield key.decode(), _text(value)
     fields = stat_fields(read(folder + b"stat"))
     for key, at in _STAT.items():
         value = fields[at]
-        yield key.decode(), shown(b"S" if key == b"state" and value in _WAITS else value)
+        yield key.decode(), _text(b"S" if key == b"state" and value in _WAITS else value)
     if not is_new:
         yield "pid", f"{process.pid} {fields[_START].decode()}"
     for each in sorted(os.listdir(folder)):
@@ -181,11 +181,11 @@ def facts_of(process: Process, *, is_new: bool) -> Iterator[tuple[str, str]]:
                 yield shown(each), _content(path)
             else:
                 yield from _tree(path, shown(each))
-    yield "autogroup", shown(_autogroup(folder))
+    yield "autogroup", _text(_autogroup(folder))
     for each in _LINKS:
-        yield shown(each), shown(_link(folder + each))
+        yield shown(each), _text(_link(folder + each))
     for each in sorted(os.listdir(folder + b"ns")):
-        yield f"namespace {shown(each)}", shown(_link(folder + b"ns/" + each))
+        yield f"namespace {shown(each)}", _text(_link(folder + b"ns/" + each))
     yield from _open_files(folder)
     yield from _mappings(read(folder + b"smaps"))
     yield "processors", str(sorted(os.sched_getaffinity(process.pid)))
@@ -193,9 +193,14 @@ def facts_of(process: Process, *, is_new: bool) -> Iterator[tuple[str, str]]:
     yield "priority of input and output", str(_call(_IOPRIO_GET, _WHO_PROCESS, process.pid))
 
 
+def _text(value: bytes) -> str:
+    """Return a value, which is compared and not shown, as a text of its own."""
+    return value.decode("latin-1")
+
+
 def _content(path: bytes) -> str:
     try:
-        return shown(read(path))
+        return _text(read(path))
     except OSError as error:
         # Of what the kernel was built without, it says so.
         return f"cannot be read: {os.strerror(error.errno or 0)}"
@@ -211,7 +216,7 @@ def _tree(path: bytes, name: str) -> Iterator[tuple[str, str]]:
             else:
                 yield from _tree(below, f"{name}/{shown(each)}")
     else:
-        yield name, shown(_link(path))
+        yield name, _text(_link(path))
 
 
 def _link(path: bytes) -> bytes:
@@ -234,7 +239,7 @@ def _open_files(folder: bytes) -> Iterator[tuple[str, str]]:
     for each in sorted(os.listdir(folder + b"fd"), key=int):
         path = folder + b"fd/" + each
         target, found = os.readlink(path), os.stat(path)
-        told = [shown(target), shown(read(folder + b"fdinfo/" + each))]
+        told = [_text(target), _text(read(folder + b"fdinfo/" + each))]
         told.append(f"{found.st_mode:o} {found.st_uid}:{found.st_gid}")
         if stat.S_ISFIFO(found.st_mode):
             with _opened(path) as pipe:
@@ -267,7 +272,7 @@ def _mappings(smaps: bytes) -> Iterator[tuple[str, str]]:
         if not fields[0].endswith(b":"):
             name = b" ".join((fields[1], *fields[5:])) if b"x" in fields[1] else b""
         elif name and fields[0] == b"Anonymous:":
-            mapped.add(f"{shown(name)} {shown(fields[1])} kB written")
+            mapped.add(f"{_text(name)} {_text(fields[1])} kB written")
     yield "code", "\n".join(sorted(mapped))
 
 

@@ -8,7 +8,8 @@ exec has none.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.engine.api import ExecSpec
@@ -28,6 +29,7 @@ from pytest_clnrm.engine.session_protocol import (
     Facts,
     common_text,
     read_facts,
+    setup_again_text,
     setup_text,
     step_text,
 )
@@ -158,21 +160,28 @@ class Session:
         tell_to_end(self._connection)
         self.close()
 
-    def anew(self, notice: str) -> Session:
+    def anew(self, notice: str, meanwhile: Callable[[], None]) -> Session:
         """Return the session of another shell, in place of this one's, which was killed and has said nothing.
 
         :param notice: by which it told its end, and tells that of the other one.
-        :raises NoSessionError: if there is none; the streams are closed then.
+        :param meanwhile: called while that one starts.
+        :raises NoSessionError: if there is none; the streams are then to be closed.
         """
         self.usable = False
         deadline_s = time.monotonic() + _OPEN_S
         while self.exit_code is None:
             data = self._connection.receive(deadline_s)
             if not data or any(self._frames.feed(data)):
-                self._connection.close()
-                raise NoSessionError(None, ended=data == b"")
+                raise NoSessionError(None)
         ask_for_another(self._connection, notice)
-        return session_of(self._connection, notice, deadline_s)
+        marks, frames = Marks(), Notices(notice)
+        try:
+            self._connection.send(setup_again_text(marks).encode() + common_text(self.facts))
+            meanwhile()
+            pid = int(_answer(self._connection, frames, marks, deadline_s))
+        except (_EndedError, ValueError) as error:
+            raise NoSessionError(None) from error
+        return Session(self._connection, frames, "", replace(self.facts, pid=pid))
 
     def end_container(self) -> None:
         """Let its shell end the container; it :attr:`is_main`."""
@@ -331,7 +340,8 @@ def _begin(
 ) -> Session:
     facts = None
     try:
-        told = _ask(connection, frames, setup_text(marks := Marks(), is_main=not exec_id), marks, deadline_s)
+        connection.send(setup_text(marks := Marks(), is_main=not exec_id).encode())
+        told = _answer(connection, frames, marks, deadline_s)
         facts = read_facts(told)
     except _EndedError as error:
         # A user who is missing may be made yet.
@@ -359,10 +369,8 @@ class _EndedError(Exception):
         self.said = said
 
 
-def _ask(
-    connection: Connection, frames: Demultiplexer, text: str, marks: Marks, deadline_s: float | None
-) -> bytes:
-    """Say *text* to the shell, and return what it answers on its stdout.
+def _answer(connection: Connection, frames: Demultiplexer, marks: Marks, deadline_s: float | None) -> bytes:
+    """Return what the shell answers on its stdout.
 
     :raises NoSessionError: if it does not in time.
     :raises _EndedError: if the stream ends instead.
@@ -371,7 +379,6 @@ def _ask(
     until_s = patience_s if deadline_s is None else min(patience_s, deadline_s)
     scanners = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
     told, raw = bytearray(), bytearray()
-    connection.send(text.encode())
     while not all(each.ended for each in scanners.values()):
         data = b"" if frames.exit_code is not None else connection.receive(until_s)
         if data is None:

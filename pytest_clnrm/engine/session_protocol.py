@@ -22,6 +22,7 @@ __all__ = [
     "common_text",
     "quote",
     "read_facts",
+    "setup_again_text",
     "setup_text",
     "step_text",
 ]
@@ -182,6 +183,13 @@ printf '\036%s 0 0 0\n' {end} >&3
 printf '\035%s\n\036%s\n' {begin} {end} >&4
 """
 
+# Said to another shell in the same container, of which all but its number is known.
+_SETUP_AGAIN = r"""
+clnrm_accounts; known_accounts=$accounts; clnrm_rest
+printf '\035%s\n%s\036%s 0 0 0\n' {begin} "$$" {end} >&3
+printf '\035%s\n\036%s\n' {begin} {end} >&4
+"""
+
 # What is the same for each step is said once, as shells read their commands byte by byte too.
 _COMMON = r"""
 clnrm_tools() {{ clnrm_program {setsid} && clnrm_program {env}; }}
@@ -305,6 +313,11 @@ def read_facts(printed: bytes) -> Facts | None:
         environment={name: value for name, _, value in pairs} if sound else None,
         is_exact=sorted(theirs) == sorted(entries[at + 4 : -1]) and not any(map(_LIKE_OURS.match, theirs)),
     )
+
+
+def setup_again_text(marks: Marks) -> str:
+    """Return the first commands of another session of a main process; it prints its number."""
+    return _FUNCTIONS + _LINGERING + _SETUP_AGAIN.format(begin=marks.begin, end=marks.end)
 
 
 def common_text(facts: Facts) -> bytes:

@@ -87,10 +87,13 @@ class Sessions:
             return ENDED
         return "has printed" if session.printed else "runs"
 
-    def begin_anew(self, container: str, kill_shell: Callable[[], None]) -> None:
+    def begin_anew(
+        self, container: str, kill_shell: Callable[[], None], meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
         """End the shells of a container at rest; its main process starts another one, if it is of that kind.
 
         :param kill_shell: ends the main process's shell without asking it, as it may not do what it is told.
+        :param meanwhile: called once no shell that has run steps is left, while another one starts.
         :raises ContainerError: if that cannot be.
         """
         with self._lock:
@@ -101,14 +104,16 @@ class Sessions:
             if not session.is_main:
                 session.end()
         if main is None or notice is None:
+            meanwhile()
             return
         try:
             kill_shell()
-            session = main.anew(notice)
-        except (ContainerError, NoSessionError) as error:
+            session = main.anew(notice, meanwhile)
+        except BaseException as error:
             main.close()
-            text = "its shell cannot be started again" if isinstance(error, NoSessionError) else str(error)
-            raise ContainerError(text) from error
+            if isinstance(error, NoSessionError):
+                raise ContainerError("its shell cannot be started again") from error
+            raise
         with self._lock:
             self._idle[container, None] = session
 

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -540,7 +540,7 @@ def test_a_shell_that_is_replaced(client: Client, sessions: Sessions) -> None:
         said = b""
         while f"again {NOTICE}\n".encode() not in said:
             said += client.theirs[0].recv(65536)
-        client.theirs[0].sendall(client.says)
+        client.theirs[0].sendall(between(b"31"))
 
     answering = threading.Thread(target=answer)
 
@@ -556,6 +556,7 @@ def test_a_shell_that_is_replaced(client: Client, sessions: Sessions) -> None:
     assert session is not None
     assert session is not main
     assert session.is_main
+    assert session.facts == replace(main.facts, pid=31)
     sessions.give_back("c", None, session)
     assert client.asked == ["c attach", "c sh"]
 
