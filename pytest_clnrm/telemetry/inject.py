@@ -81,22 +81,30 @@ def merged(injected: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str
     grpc = variables.get(_TRACES["PROTOCOL"], "").strip().lower() == "grpc"
     if elsewhere and _GENERIC["ENDPOINT"] in own and _TRACES["ENDPOINT"] not in own and not grpc:
         variables[_TRACES["ENDPOINT"]] = f"{own[_GENERIC['ENDPOINT']].rstrip('/')}{_PATH}"
-    if grpc and not elsewhere and _TRACES["ENDPOINT"] in injected:
-        _for_grpc(variables, injected[_TRACES["ENDPOINT"]])
+    if not elsewhere and _TRACES["ENDPOINT"] in injected:
+        _as_protocol_wants(variables, injected, grpc=grpc)
     return variables
 
 
-def _for_grpc(variables: dict[str, str], endpoint: str) -> None:
-    """Change variables so that gRPC finds us: it has no paths, so the token is in the headers alone."""
-    url = urlsplit(endpoint)
-    if not url.path:
-        return  # they were changed for the container already
-    for name in _ENDPOINTS:
-        variables[name] = f"{url.scheme}://{url.netloc}"
-    token = f"{_TOKEN}={url.path.split('/')[2]}"
-    headers = variables.get(_TRACES["HEADERS"], "")
-    if token not in headers:
-        variables[_TRACES["HEADERS"]] = f"{headers},{token}".lstrip(",")
+def _as_protocol_wants(variables: dict[str, str], injected: Mapping[str, str], *, grpc: bool) -> None:
+    """Change endpoints so that the program's protocol finds us; *injected* may be for either.
+
+    gRPC has no paths, so the token is in the headers alone.
+    """
+    url = urlsplit(injected[_TRACES["ENDPOINT"]])
+    base, headers = f"{url.scheme}://{url.netloc}", variables.get(_TRACES["HEADERS"], "")
+    token = next((each for each in _headers(injected) if each.startswith(f"{_TOKEN}=")), "")
+    if grpc:
+        variables.update(dict.fromkeys(_ENDPOINTS, base))
+        if token not in headers:
+            variables[_TRACES["HEADERS"]] = f"{headers},{token}".lstrip(",")
+    elif not url.path:
+        base = f"{base}/t/{token.partition('=')[2]}"
+        variables.update(zip(_ENDPOINTS, (base, f"{base}{_PATH}"), strict=True))
+
+
+def _headers(variables: Mapping[str, str]) -> list[str]:
+    return variables.get(_TRACES["HEADERS"], "").split(",")
 
 
 def warnings(own: Mapping[str, str]) -> tuple[str, ...]:

@@ -67,6 +67,8 @@ def test_grpc_has_no_paths(name: str) -> None:
     assert found[TRACES_HEADERS] == "x-clnrm-token=TOK"
     assert merged(found, {"A": "b"}) == {**found, "A": "b"}
     assert merged(found, {name: "grpc"}) == found
+    back = merged(found, {PROTOCOL: "http/json", TRACES_PROTOCOL: "http/json"})
+    assert (back[ENDPOINT], back[TRACES_ENDPOINT]) == (INJECTED[ENDPOINT], INJECTED[TRACES_ENDPOINT])
     assert merged(INJECTED, {name: "grpc", HEADERS: "a=b"})[TRACES_HEADERS] == "a=b,x-clnrm-token=TOK"
 
 
