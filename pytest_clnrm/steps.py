@@ -178,7 +178,7 @@ class StepRunner:
         if not outcome.started and (failures or isinstance(step.run, str)):
             failures = (self._not_started(step, stderr.text().strip()),)
         if self.scenario.stdout_spans:
-            problems = self.trace.add_printed(stdout.text())
+            problems = self.trace.add_printed(stdout.text(), stdout.omitted_bytes)
             failures += tuple(
                 Failure(message=problem, where=self.where(step.at), step=step.name) for problem in problems
             )

@@ -308,13 +308,19 @@ class ScenarioTrace:
         inherited = made_with.items() - own.items()
         return {**{key: each for key, each in variables.items() if (key, each) not in inherited}, **gone}
 
-    def add_printed(self, text: str) -> tuple[str, ...]:
-        """Take the spans that a program printed as JSON lines, and return what is wrong with them."""
+    def add_printed(self, text: str, omitted_bytes: int = 0) -> tuple[str, ...]:
+        """Take the spans that a program printed as JSON lines, and return what is wrong with them.
+
+        :param omitted_bytes: how many stood before *text* and were not kept.
+        """
         from pytest_clnrm.telemetry.stdout_spans import printed_spans
 
         printed = printed_spans(text)
         if self.inbox is not None:
             self.inbox.add(printed.spans)
+            if omitted_bytes:
+                why = f"its first {omitted_bytes} bytes were left out, in which spans may have been"
+                self.inbox.lose("output", why)
         return printed.problems
 
     def release(self) -> None:

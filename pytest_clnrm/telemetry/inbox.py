@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Inbox", "InboxClosedError"]
 
 Waited = Literal["held", "settled", "deadline"]
-Lost = Literal["span", "request", "connection"]
+Lost = Literal["span", "request", "connection", "output"]
 
 MAX_REASONS = 20
 """How many reasons for losses are told apart: a program may make up as many as it likes."""
