@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -194,3 +195,13 @@ def test_a_real_exporter(receiver: Receiver, inbox: Inbox) -> None:
     provider.get_tracer("t").start_span("GET /").end()
     provider.shutdown()
     assert [span.name for span in inbox.spans()] == ["GET /"]
+
+
+def test_grpcio_waits_until_it_is_needed(tmp_path: Path) -> None:
+    """A run to which nobody speaks gRPC does not import it."""
+    script = (
+        "import pathlib, sys; from pytest_clnrm.telemetry.receive import Receiver; "
+        f"Receiver(pathlib.Path({str(tmp_path)!r}), 'gw0').close(); print('grpc' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout == "False\n"
