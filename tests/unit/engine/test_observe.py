@@ -35,7 +35,7 @@ def test_what_cannot_be_written(line: bytes) -> None:
     assert not mount.writable
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 1 << 30, 0])
+@pytest.mark.parametrize("pid", [os.getpid(), 1 << 30, 0], ids=["our own", "none", "no process"])
 def test_a_process_that_is_not_the_containers(pid: int) -> None:
     """With an engine elsewhere the number is another process's here, or nobody's."""
     with pytest.raises(UnobservableError, match="its processes are not on this host, or cannot be seen"):
