@@ -120,7 +120,7 @@ DEFENCES = (
     Defence(
         name="each scenario has a shell of its own",
         target="pytest_clnrm.engine.sessions:Sessions.begin_anew",
-        without=_nothing,
+        without=lambda _: lambda self, container, kill_shell, meanwhile: meanwhile(),
         attack=_attack("commands-for-the-shell"),
         shows="SEEN",
     ),
