@@ -166,6 +166,7 @@ class Admissions:
             index=item.session.items.index(item),
             demand=self._demand_of(item) or {},
             lease=lease_of(item),
+            room=demands.room_of(item, self.runtime),
         )
         return (yield)
 

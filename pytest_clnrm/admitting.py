@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import (
     AdmissionError,
+    DemandTooLargeError,
     EngineError,
     EngineUnavailableError,
     LedgerError,
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
     from pytest_clnrm.admission.lease import Lease
     from pytest_clnrm.admission.ledger import Ledger
     from pytest_clnrm.admission.views import Waiting
-    from pytest_clnrm.runtime import Runtime
+    from pytest_clnrm.runtime import Current, Runtime
     from pytest_clnrm.scenario.model import Limits
 
 __all__ = [
     "WITHOUT_LEASE",
     "as_admission_errors",
+    "demand_of_one",
     "give_back",
     "reserving",
     "reserving_more",
@@ -187,38 +189,47 @@ def give_back(lease: Lease, runtime: Runtime) -> None:
         runtime.owed.append(give)
 
 
+def demand_of_one(runtime: Runtime, limits: Limits) -> Demand:
+    """Return what one container of a Python test demands."""
+    from pytest_clnrm.admission.demand import Demand
+
+    settings = runtime.settings
+    return Demand(
+        containers=1,
+        memory_bytes=settings.memory_bytes if limits.memory_bytes is None else limits.memory_bytes,
+        cpus=settings.cpus if limits.cpus is None else limits.cpus,
+        gpus=limits.gpus or 0,
+    )
+
+
 @contextmanager
 def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
     """Wait for room for one container beside what the item that runs has reserved, and give it back.
 
     Yields the lease's id.
 
-    What this process holds already is not given back while it waits, so it must fit beside it.
+    What this process uses already is not given back while it waits, so it must fit beside it. What the item
+    has reserved and does not use is lent: two of those who wait never hold what neither of them uses.
 
     :raises AdmissionError: if it will never be granted.
     :raises EngineError: if no engine can be used, or it does not tell what runs on it.
     """
-    from pytest_clnrm.admission.demand import Demand, check_possible, total
-    from pytest_clnrm.admission.policy import OF_FIXTURE
+    from pytest_clnrm.admission.demand import NOTHING, check_possible, total
 
-    ledger, settings = usable_ledger(runtime) or runtime.ledger(), runtime.settings
+    ledger = usable_ledger(runtime) or runtime.ledger()
     current = runtime.current() if runtime.current else None
-    demand = Demand(
-        containers=1,
-        memory_bytes=settings.memory_bytes if limits.memory_bytes is None else limits.memory_bytes,
-        cpus=settings.cpus if limits.cpus is None else limits.cpus,
-        gpus=limits.gpus or 0,
-    )
-    own = [Demand(**current.demand)] if current else []
-    check_possible(total([*runtime.held, *own, demand]), runtime.budget())
-    lease, _ = _reserve(
-        runtime,
-        ledger,
-        demand,
-        priority=current.priority if current else settings.priority,
-        index=current.index if current else 0,
-        label=OF_FIXTURE,
-    )
+    room = current.room if current else None
+    demand = demand_of_one(runtime, limits)
+    used = total([*runtime.held, room.used() if room else NOTHING])
+    try:
+        check_possible(used + demand, runtime.budget())
+    except DemandTooLargeError as error:
+        if used == NOTHING:
+            raise
+        raise DemandTooLargeError(
+            f"{error}; {used.describe()} of it is held by this test and by fixtures until they end"
+        ) from None
+    lease = _reserve_more(runtime, ledger, demand, current)
     runtime.held.append(demand)
     try:
         taken = runtime.idle.taken_by(lease, ())
@@ -229,3 +240,21 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
     finally:
         runtime.held.remove(demand)
         give_back(lease, runtime)
+
+
+def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Current | None) -> Lease:
+    """Return a lease: at once where there is room, or the item that runs has more than it uses; else wait."""
+    from pytest_clnrm.admission.demand import NOTHING
+    from pytest_clnrm.admission.policy import OF_FIXTURE
+
+    priority = current.priority if current else runtime.settings.priority
+    index = current.index if current else 0
+    lease = ledger.try_reserve(demand, priority=priority, index=index, label=OF_FIXTURE)
+    if lease is None and current is not None and current.lease and current.room is not None:
+        unused = current.room.unused()
+        if unused != NOTHING:
+            lease = ledger.lend(current.lease, unused, demand, label=OF_FIXTURE)
+            current.room.lent(unused if lease is None else demand)
+    if lease is None:
+        lease, _ = _reserve(runtime, ledger, demand, priority=priority, index=index, label=OF_FIXTURE)
+    return lease

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_clnrm.admission.demand import NOTHING, Demand
 from pytest_clnrm.errors import AdmissionError
 from pytest_clnrm.markers import LIMITS_MARKER
 from pytest_clnrm.policy import policy_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime import Runtime
     from pytest_clnrm.scenario.policy import Policy
 
-__all__ = ["Room", "demand_of", "note_outcome", "outcome_of"]
+__all__ = ["Room", "demand_of", "note_outcome", "outcome_of", "room_of"]
 
 _outcome_key: pytest.StashKey[tuple[str, str]] = pytest.StashKey()
 """Where an item holds how its last phase ended: the status of its span, and why it failed."""
@@ -77,46 +78,85 @@ def _parsed(item: pytest.Item, name: str, value: object) -> Any:
 
 
 class Room:
-    """The room that a test has reserved, and how much of it its containers take."""
+    """The room that a test has reserved, and how much of it its containers take.
 
-    def __init__(self, runtime: Runtime, demand: dict[str, Any]) -> None:
+    What they do not take is lent to a fixture that would have to wait otherwise, see
+    :func:`pytest_clnrm.admitting.reserving_more`: a container for which too little is left then waits for
+    room of its own.
+
+    :param uses_clnrm: the test uses the fixture ``clnrm``. What another one does with its room is not known,
+        and nothing of it is lent.
+    """
+
+    def __init__(self, runtime: Runtime, demand: dict[str, Any], *, uses_clnrm: bool) -> None:
         self._runtime = runtime
-        self._demand = demand
-        self._taken = {"containers": 0, "memory_bytes": 0, "cpus": 0.0, "gpus": 0}
+        self._demand = self._left = Demand(**demand)
+        self._all = self._own = NOTHING
+        self.uses_clnrm = uses_clnrm
+
+    def unused(self) -> Demand:
+        """Return what may be lent."""
+        return self._left.minus(self._own) if self.uses_clnrm else NOTHING
+
+    def used(self) -> Demand:
+        """Return what is held for good while this test runs."""
+        return self._left.minus(self.unused())
+
+    def lent(self, demand: Demand) -> None:
+        """Take note that so much of it is no longer the test's."""
+        self._left = self._left.minus(demand)
 
     @contextmanager
     def reserve(self, limits: Limits) -> Iterator[str]:
-        """Take room for one more container, under the test's own lease.
+        """Take room for one more container, under the test's own lease or, where it was lent, a new one.
 
-        :raises AdmissionError: if the test has not reserved so much.
+        :raises AdmissionError: if the test has not reserved so much, or will never get back what it has lent.
         """
-        settings = self._runtime.settings
-        more = {
-            "containers": 1,
-            "memory_bytes": settings.memory_bytes if limits.memory_bytes is None else limits.memory_bytes,
-            "cpus": settings.cpus if limits.cpus is None else limits.cpus,
-            "gpus": limits.gpus or 0,
-        }
-        for name, amount in more.items():
-            if self._taken[name] + amount > self._demand[name] + 1e-6:
-                raise AdmissionError(
-                    f"this test has reserved {_describe(self._demand)}, and one more container would make it "
-                    f"more: reserve it with @pytest.mark.{LIMITS_MARKER}(containers=..., memory=..., "
-                    f"cpu=..., gpus=...), each of one container"
-                )
-        for name, amount in more.items():
-            self._taken[name] += amount
+        from pytest_clnrm.admitting import demand_of_one, reserving_more
+
+        more = demand_of_one(self._runtime, limits)
+        if not self._demand.covers(self._all + more):
+            raise AdmissionError(
+                f"this test has reserved {_describe(self._demand)}, and one more container would make it "
+                f"more: reserve it with @pytest.mark.{LIMITS_MARKER}(containers=..., memory=..., "
+                f"cpu=..., gpus=...), each of one container"
+            )
+        self._all += more
         try:
-            yield ""
+            if self._left.covers(self._own + more):
+                self._own += more
+                try:
+                    yield ""
+                finally:
+                    self._own = self._own.minus(more)
+            else:
+                with reserving_more(self._runtime, limits) as lease:
+                    yield lease
         finally:
-            for name, amount in more.items():
-                self._taken[name] -= amount
+            self._all = self._all.minus(more)
 
 
-def _describe(demand: dict[str, Any]) -> str:
-    containers = f"{demand['containers']} container{'' if demand['containers'] == 1 else 's'}"
-    memory_mb = demand["memory_bytes"] // (1 << 20)
-    return f"{containers}, {memory_mb} MB, {demand['cpus']:g} CPUs, {demand['gpus']} GPUs"
+def _describe(demand: Demand) -> str:
+    containers = f"{demand.containers} container{'' if demand.containers == 1 else 's'}"
+    return f"{containers}, {demand.memory_bytes // (1 << 20)} MB, {demand.cpus:g} CPUs, {demand.gpus} GPUs"
+
+
+_room_key: pytest.StashKey[tuple[str, Room]] = pytest.StashKey()
+"""Where an item holds its room, and the id of the lease that it is of."""
+
+
+def room_of(item: pytest.Item, runtime: Runtime) -> Room | None:
+    """Return the room of a Python test, None if it has reserved nothing."""
+    ticket = item.stash.get(TICKET, None)
+    demand = demand_of(item, runtime)
+    if ticket is None or demand is None:
+        return None
+    lease = ticket.lease or ""
+    known, room = item.stash.get(_room_key, ("", None))
+    if room is None or known != lease:
+        room = Room(runtime, demand, uses_clnrm="clnrm" in getattr(item, "fixturenames", ()))
+        item.stash[_room_key] = (lease, room)
+    return room
 
 
 def note_outcome(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:

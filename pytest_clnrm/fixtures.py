@@ -34,18 +34,20 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
 
     runtime, item = request.config.stash[standby_key].parts().runtime, request.node
     demand, ticket = demands.demand_of(item, runtime), item.stash.get(TICKET, None)
-    if demand is None or ticket is None:
+    room = demands.room_of(item, runtime)
+    if demand is None or ticket is None or room is None:
         pytest.fail(
             "this test has reserved no container, as it was not known when it was collected that it uses the "
             "fixture clnrm: name clnrm among its arguments or in @pytest.mark.usefixtures, "
             f"or reserve with @pytest.mark.{LIMITS_MARKER}()",
             pytrace=False,
         )
+    room.uses_clnrm = True
     file, line, _ = item.location
     containers = Containers(
         runtime,
         item.nodeid,
-        demands.Room(runtime, demand).reserve,
+        room.reserve,
         attributes={
             "code.file.path": file,
             "code.line.number": None if line is None else line + 1,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.admission.folder import Folder
     from pytest_clnrm.admission.ledger import Ledger
     from pytest_clnrm.cleaning import Cleaner
+    from pytest_clnrm.demands import Room
     from pytest_clnrm.engine.api import Engine, EngineFacts
     from pytest_clnrm.monitor.board import Board
     from pytest_clnrm.network import Networks
@@ -50,12 +51,14 @@ class Current:
 
     :param demand: what was reserved for it, as plain builtins.
     :param lease: id of that reservation, "" if it has none.
+    :param room: how much of it a Python test uses, None for any other item.
     """
 
     priority: int
     index: int
     demand: Mapping[str, Any]
     lease: str = ""
+    room: Room | None = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

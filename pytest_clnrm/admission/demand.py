@@ -64,6 +64,18 @@ class Demand:
             networks=max(self.networks, other.networks),
         )
 
+    def smaller(self, other: Demand) -> Demand:
+        """Return the smaller of both, for each resource by itself."""
+        return self.minus(self.minus(other))
+
+    def covers(self, other: Demand) -> bool:
+        """Tell whether it is, of each resource, at least as much as *other*."""
+        return not any(
+            getattr(other, each.name)
+            > getattr(self, each.name) + (_CPU_TOLERANCE if each.name == "cpus" else 0)
+            for each in fields(self)
+        )
+
     def shares(self, names: Iterable[str]) -> bool:
         """Return True if giving this back would free some of the resources *names*."""
         return any(getattr(self, name) > 0 for name in names)

@@ -231,6 +231,30 @@ class Ledger:
             )
         self._me.ring(draft.state)
 
+    def lend(self, lease_id: str, unused: Demand, demand: Demand, *, label: str = "") -> Lease | None:
+        """Take a lease of *demand* out of what another lease of this run does not use, whoever holds that.
+
+        :param unused: of the lease *lease_id*.
+        :return: None if it is not enough. All of *unused* is given back then: wait for *demand* as for any.
+        :raises DemandTooLargeError: if the run's budget can never hold *demand*.
+        """
+        ticket = self.ticket(demand, priority=0, index=0, label=label)
+        entry = LeaseEntry(
+            lease=ticket.id,
+            owner=self.owner_id,
+            run=self._me.run,
+            demand=demand,
+            granted_s=self._clock.monotonic(),
+            label=label,
+        )
+        with self._me.change() as draft:
+            if any(each.lease == lease_id and each.run == self._me.run for each in draft.state.leases):
+                draft.state = policy.lent(draft.state, lease_id, unused, entry)
+        self._me.ring(draft.state)
+        if self._me.lease(draft.state, ticket.id) is None:
+            return None
+        return Lease(id=ticket.id, demand=demand, ledger=self)
+
     # -- leases that others may take
 
     def mark_idle(self, lease_id: str, containers: Sequence[str], *, first: bool = False) -> None:

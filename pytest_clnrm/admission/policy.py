@@ -37,6 +37,7 @@ __all__ = [
     "host_budget",
     "in_order",
     "item_label",
+    "lent",
     "used",
 ]
 
@@ -145,6 +146,21 @@ def applied(state: State, given: Grant, now_s: float) -> State:
         waiters=tuple(each for each in state.waiters if each.ticket != waiter.ticket),
         leases=(*(each for each in state.leases if each.lease not in given.evict), lease),
     )
+
+
+def lent(state: State, lease: str, unused: Demand, to: LeaseEntry) -> State:
+    """Return *state* with what a lease does not use lent to the new lease *to*, which is there if it is enough.
+
+    If it is not enough, all of it is given back: nothing that is not used is held while more is waited for.
+    Either way all leases together hold no more than before. What *lease* took over is gone: its process is
+    about to use it.
+    """
+    (entry,) = (each for each in state.leases if each.lease == lease)
+    free = unused.smaller(entry.demand)
+    enough = free.covers(to.demand)
+    rest = replace(entry, demand=entry.demand.minus(to.demand if enough else free), evicted=())
+    leases = tuple(rest if each == entry else each for each in state.leases)
+    return replace(state, leases=(*leases, to) if enough else leases)
 
 
 def check_hope(state: State, ticket: str) -> None:

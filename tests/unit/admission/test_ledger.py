@@ -344,6 +344,39 @@ def test_second_open_is_refused(ledger: Open) -> None:
         one.open_run("b")
 
 
+def test_what_a_lease_does_not_use_is_lent(ledger: Open) -> None:
+    """A process of the run gets it as a lease of its own, past all who wait, and nothing more is held."""
+    controller, worker, other = ledger("a"), ledger("a"), ledger("b")
+    lease = controller.reserve(TWO, priority=1, index=0)
+    enqueue(other, ONE, priority=0, index=0)
+    lent = worker.lend(lease.id, TWO, ONE, label="clnrm_factory")
+    assert lent is not None
+    taken = worker.snapshot()
+    assert taken is not None
+    assert taken.used == TWO
+    assert {each.lease: (each.owner, each.demand) for each in taken.leases} == {
+        lease.id: (controller.owner_id, ONE),
+        lent.id: (worker.owner_id, ONE),
+    }
+    lease.release()
+    assert held(controller) == [lent.id]
+    lent.release()
+    assert held(controller) == []
+
+
+def test_what_is_not_enough_to_be_lent_is_given_back(ledger: Open) -> None:
+    """Nobody holds what is not used while more is waited for; others are woken by it."""
+    controller, worker, other = ledger("a"), ledger("a"), ledger("b")
+    lease = controller.reserve(TWO, priority=1, index=0)
+    ticket = enqueue(other, ONE, priority=0, index=0)
+    assert worker.lend(lease.id, ONE, TWO) is None
+    assert readable(other.wakeup_fd)
+    assert other.claim(ticket) is not None
+    assert worker.lend("unknown", TWO, ONE) is None
+    stranger = other.reserve(Demand(), priority=1, index=0)
+    assert worker.lend(stranger.id, TWO, ONE) is None
+
+
 def test_idle_lease_is_taken_by_a_waiter(ledger: Open) -> None:
     """Marking idle wakes the waiter, who learns what it has to remove; the owner's lease is gone."""
     one, other = ledger("a"), ledger("b")

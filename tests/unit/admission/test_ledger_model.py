@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ from pytest_clnrm.admission.demand import Budget, Demand, total
 from pytest_clnrm.admission.folder import open_folder
 from pytest_clnrm.admission.lease import DeadLease, Lease, Ticket
 from pytest_clnrm.admission.ledger import Ledger
+from pytest_clnrm.errors import DemandTooLargeError
 
 HOST = Budget(containers=4, memory_bytes=400, gpus=1)
 CAPS = {"a": 4, "b": 2, "c": 2}
@@ -272,6 +273,24 @@ class LedgerMachine(RuleBasedStateMachine):
             giver.busy.remove(lease)
             new_owner = pick(takers, taker)
             new_owner.busy.append(new_owner.ledger.adopt(lease.id))
+
+    @precondition(lambda self: self.busy())
+    @rule(which=NUMBERS, taker=NUMBERS, unused=DEMANDS, demand=DEMANDS)
+    def lend(self, which: int, taker: int, unused: Demand, demand: Demand) -> None:
+        """Lend what a lease of the run does not use, whoever of the living holds it."""
+        giver, lease = pick(self.busy(), which)
+        owner = pick([each for each in self.living() if each.run == giver.run], taker)
+        free = unused.smaller(lease.demand)
+        try:
+            given = owner.ledger.lend(lease.id, unused, demand)
+        except DemandTooLargeError:
+            assert self.budget_of(owner.run).exceeded_by(demand)
+            return
+        assert (given is not None) == free.covers(demand)
+        rest = lease.demand.minus(free if given is None else demand)
+        giver.busy[giver.busy.index(lease)] = replace(lease, demand=rest, evicted=())
+        if given is not None:
+            owner.busy.append(given)
 
     @precondition(lambda self: len(self.living()) > 1)
     @rule(which=NUMBERS)
