@@ -70,11 +70,11 @@ class Demand:
 
     def covers(self, other: Demand) -> bool:
         """Tell whether it is, of each resource, at least as much as *other*."""
-        return not any(
-            getattr(other, each.name)
-            > getattr(self, each.name) + (_CPU_TOLERANCE if each.name == "cpus" else 0)
-            for each in fields(self)
-        )
+        for each in fields(self):
+            tolerance = _CPU_TOLERANCE if each.name == "cpus" else 0
+            if getattr(other, each.name) > getattr(self, each.name) + tolerance:
+                return False
+        return True
 
     def shares(self, names: Iterable[str]) -> bool:
         """Return True if giving this back would free some of the resources *names*."""

@@ -149,7 +149,7 @@ def applied(state: State, given: Grant, now_s: float) -> State:
 
 
 def lent(state: State, lease: str, unused: Demand, to: LeaseEntry) -> State:
-    """Return *state* with what a lease does not use lent to the new lease *to*, which is there if it is enough.
+    """Return *state* with what a lease does not use lent to *to*, a new one that is there if it is enough.
 
     If it is not enough, all of it is given back: nothing that is not used is held while more is waited for.
     Either way all leases together hold no more than before. What *lease* took over is gone: its process is
