@@ -16,13 +16,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.engine.api import ContainerState, ExecSpec
-from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.errors import ClnrmError, ContainerError, ServiceEndedError
 from pytest_clnrm.launch import Running, get_image, launch
 from pytest_clnrm.markers import ScenarioWarning
 from pytest_clnrm.output import BoundedOutput
 from pytest_clnrm.policy import check_service
 from pytest_clnrm.redaction import Redactor
-from pytest_clnrm.scenario.model import Limits, Ready, Service
+from pytest_clnrm.result import tail
+from pytest_clnrm.scenario.model import Limits, Service
+from pytest_clnrm.scenario.readiness import parse_ready
+from pytest_clnrm.service_ends import ServiceEnds, describe_end, last_logs, state_once_ended
 from pytest_clnrm.tracing import out_of_reach
 from pytest_clnrm.units import parse_duration_s, parse_size_bytes
 
@@ -36,7 +39,8 @@ __all__ = ["CommandResult", "Container", "Containers"]
 
 LOG_TAIL_BYTES = 1 << 20
 STEP_NAME_CHARS = 80
-READY_KEYS = ("command", "log", "port", "http", "healthcheck")
+SHOWN_LOG_CHARS = 4096
+_END_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +62,21 @@ class Container:
 
     :ivar id: the engine's id.
     :ivar name: its name in the engine.
+    :ivar may_have_ended: it was told to end, or its end was waited for.
     """
 
-    def __init__(self, runtime: Runtime, running: Running, trace: ScenarioTrace) -> None:
+    def __init__(
+        self, runtime: Runtime, running: Running, trace: ScenarioTrace, check: Callable[[], None]
+    ) -> None:
+        """Take over a container.
+
+        :param check: raises if a container beside it, or itself, has ended that should run.
+        """
         self._runtime = runtime
         self._running = running
         self._trace = trace
+        self._check = check
+        self.may_have_ended = False
         self.id = running.id
         self.name = running.name
 
@@ -82,7 +95,9 @@ class Container:
         :param command: text runs under ``sh -c``; a list is an argv, never joined or split.
         :param timeout: seconds, or text such as "1.5m"; None is the time of ``--clnrm-timeout``.
         :raises ContainerError: if the container ended, or ran out of memory.
+        :raises ServiceEndedError: if a container of this test has ended that should run.
         """
+        self._check()
         timeout_s = self._runtime.settings.timeout_s if timeout is None else parse_duration_s(timeout)
         spec = ExecSpec(
             argv=("sh", "-c", command) if isinstance(command, str) else tuple(command),
@@ -123,13 +138,47 @@ class Container:
             limit_mb = (self._running.limits.memory_bytes or 0) // (1 << 20)
             raise ContainerError(f"container {self.name} ran out of memory: it is limited to {limit_mb} MB")
         if outcome.container_lost:
-            raise ContainerError(f"container {self.name} ended before the command did")
+            raise ContainerError(f"container {self.name} ended before the command did{self._why_ended()}")
         return CommandResult(
             exit_code=outcome.exit_code,
             stdout=outputs["stdout"].text(),
             stderr=outputs["stderr"].text(),
             timed_out=outcome.timed_out,
         )
+
+    def _why_ended(self) -> str:
+        """Return how it ended, with its last output; "" if the engine does not tell any more."""
+        engine = self._runtime.engine()
+        try:
+            state = state_once_ended(engine, self.id)
+        except ClnrmError:
+            return ""
+        return with_logs(f": {describe_end(self._running, state, '')}", last_logs(engine, self.id))
+
+    def stop(self, *, timeout: str | float = 10) -> None:
+        """Let its main process end (SIGTERM), kill it after *timeout*; that it has ended is no error then.
+
+        :param timeout: seconds, or text such as "1.5m".
+        :raises ServiceEndedError: if it had ended before, and should not have.
+        """
+        self._check()
+        self.may_have_ended = True
+        self._runtime.engine().stop(self.id, grace_s=parse_duration_s(timeout))
+
+    def wait(self, *, timeout: str | float | None = None) -> int:
+        """Wait until its main process has ended by itself, and return its exit code, which is no error then.
+
+        :param timeout: seconds, or text such as "1.5m"; None is the time of ``--clnrm-timeout``.
+        :raises ContainerError: if it still runs then.
+        """
+        self.may_have_ended = True
+        timeout_s = self._runtime.settings.timeout_s if timeout is None else parse_duration_s(timeout)
+        ends_s = time.monotonic() + timeout_s
+        while (state := self._state()).exit_code is None:
+            if time.monotonic() >= ends_s:
+                raise ContainerError(f"container {self.name} still runs after {timeout_s:g} s")
+            time.sleep(_END_POLL_S)
+        return state.exit_code
 
     def logs(self) -> str:
         """Return the end of what its main process has printed, at most 1 MB."""
@@ -141,6 +190,9 @@ class Container:
         :raises ContainerError: if it is not published; name it in ``ports``.
         """
         state = self._state()
+        if not state.running:
+            ended = describe_end(self._running, state, "")
+            raise ContainerError(with_logs(f"container {self.name} {ended}", self.logs()))
         if port not in state.ports:
             published = ", ".join(map(str, sorted(state.ports))) or "none"
             raise ContainerError(
@@ -197,6 +249,8 @@ class Containers:
         if slot_wait_s:
             self._trace.add("clnrm.slot.wait", slot_wait_s, slot_attributes)
         self._connected = False
+        self._open: list[tuple[Running, Container]] = []
+        self._ends = ServiceEnds(runtime, self._redactor, _since_its_start, noun="container")
 
     def spans(self, *, count: int = 0, timeout: str | float = 5) -> tuple[Span, ...]:
         """Return the spans that programs in these containers have exported.
@@ -256,7 +310,8 @@ class Containers:
         memory: str | int | None = None,
         cpu: float | None = None,
         gpus: int | None = None,
-        ready: Mapping[str, object] | None = None,
+        ready: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
+        may_end: int | Sequence[int] = (),
         name: str | None = None,
         workdir: str | None = None,
         user: str | None = None,
@@ -269,13 +324,15 @@ class Containers:
         :param ports: container ports, published on a free port of 127.0.0.1.
         :param memory: 512 means MB, "1g"; None is ``--clnrm-memory``.
         :param cpu: CPUs; None is ``--clnrm-cpu``.
-        :param ready: one of ``command``, ``log``, ``port``, ``http``, ``healthcheck``, with ``timeout`` and
-            ``interval``, as in scenario files.
+        :param ready: a condition, or a list of conditions that must all hold, as in scenario files.
+        :param may_end: exit codes with which it may end by itself before the block does.
         :param name: under which other containers of fixtures and Python tests of this worker reach it; two
             that are there at once have different ones.
         :raises ValueError: if an argument is not what it must be, or more than the settings allow.
         :raises ClnrmError: if it cannot be reserved, created or started, or is not ready.
+        :raises ServiceEndedError: at the end, if it has ended in a way that was not announced.
         """
+        conditions = () if ready is None else parse_ready(ready)
         service = Service(
             name=name or self._unused_name(),
             image=image,
@@ -285,7 +342,11 @@ class Containers:
             limits=Limits(
                 memory_bytes=None if memory is None else parse_size_bytes(memory), cpus=cpu, gpus=gpus
             ),
-            ready=None if ready is None else parse_ready(ready),
+            ready=conditions,
+            may_end=(
+                *((may_end,) if isinstance(may_end, int) else may_end),
+                *(code for each in conditions for code in each.exit),
+            ),
             workdir=workdir,
             user=user,
             network=network,
@@ -316,39 +377,69 @@ class Containers:
                     on_created=note,
                     trace=self._trace,
                     network=joined,
+                    cancelled=self._in_vain,
                 )
                 self._connected = self._connected or service.network != "none"
-                yield Container(self._runtime, created[0], self._trace)
+                box = Container(self._runtime, created[0], self._trace, self._check)
+                self._open.append((created[0], box))
+                try:
+                    yield box
+                except Exception as error:
+                    self._explain(error)
+                    raise
+                self._judge_end(created[0], box)
             finally:
+                self._open = [each for each in self._open if each[0].id not in {one.id for one in created}]
                 for each in created:
                     each.sources.close()
                 self._runtime.remove_all([each.id for each in created], lease)
                 memory_bytes = sum(each.limits.memory_bytes or 0 for each in created)
                 self._runtime.board.count(-len(created), -memory_bytes)
 
+    def _due(self) -> list[Running]:
+        """Return the containers that should run."""
+        return [running for running, box in self._open if not box.may_have_ended]
 
-def parse_ready(ready: Mapping[str, object]) -> Ready:
-    """Return the condition that *ready* describes.
+    def _check(self) -> None:
+        try:
+            self._ends.check_now(self._due())
+        except ServiceEndedError as error:
+            raise ServiceEndedError(with_logs(str(error), error.logs), error.logs) from None
 
-    :raises ValueError: unless it names exactly one condition, and nothing unknown.
-    """
-    values = dict(ready)
-    timeout_s = parse_duration_s(values.pop("timeout", 30))
-    interval_s = parse_duration_s(values.pop("interval", 0.2))
-    if len(values) != 1 or not set(values) <= set(READY_KEYS):
-        allowed = ", ".join(READY_KEYS)
-        raise ValueError(f"ready={dict(ready)!r}: exactly one of {allowed}, with timeout and interval")
-    (kind, value), *_ = values.items()
-    if kind == "command" and isinstance(value, (list, tuple)):
-        return Ready(command=tuple(map(str, value)), timeout_s=timeout_s, interval_s=interval_s)
-    if kind == "command" and isinstance(value, str):
-        return Ready(command=("sh", "-c", value), timeout_s=timeout_s, interval_s=interval_s)
-    if kind == "log" and isinstance(value, str):
-        return Ready(log=value, timeout_s=timeout_s, interval_s=interval_s)
-    if kind == "http" and isinstance(value, str):
-        return Ready(http=value, timeout_s=timeout_s, interval_s=interval_s)
-    if kind == "port" and isinstance(value, int) and not isinstance(value, bool):
-        return Ready(port=value, timeout_s=timeout_s, interval_s=interval_s)
-    if kind == "healthcheck" and value is True:
-        return Ready(healthcheck=True, timeout_s=timeout_s, interval_s=interval_s)
-    raise ValueError(f"ready={dict(ready)!r}: {kind} cannot be {value!r}")
+    def _in_vain(self) -> bool:
+        self._ends.check(self._due())
+        return False
+
+    def _explain(self, error: Exception) -> None:
+        """Add to *error* that a container has ended, which is often its cause."""
+        if isinstance(error, ServiceEndedError):
+            return
+        try:
+            self._check()
+        except ClnrmError as ended:
+            if hasattr(error, "add_note"):
+                error.add_note(self._redactor.text(str(ended)))
+            else:  # Python 3.10
+                self._warn(str(ended))
+
+    def _judge_end(self, running: Running, box: Container) -> None:
+        if running.keeps_alive or box.may_have_ended:
+            return
+        state = self._runtime.engine().state(running.id)
+        if state.running:
+            return
+        for failure in self._ends.judge(running, state, ()):
+            raise ServiceEndedError(with_logs(failure.message, failure.details), failure.details)
+        for note in self._ends.notes:
+            self._warn(note)
+        self._ends.notes.clear()
+
+
+def _since_its_start(service: Service, lived_s: float | None) -> str:  # noqa: ARG001
+    return "" if lived_s is None else f"{lived_s:.1f} s after its start"
+
+
+def with_logs(message: str, logs: str) -> str:
+    """Return *message* with the end of a container's output below it."""
+    shown = tail(logs.strip("\n"), SHOWN_LOG_CHARS)
+    return f"{message}; its last output:\n{shown}" if shown else message

@@ -8,7 +8,8 @@
     │   ├── ContainerError           a container cannot be created, started or used
     │   │   ├── NoShellError             it has no shell to wait for commands in
     │   │   └── UnobservableError        it cannot be looked at from outside
-    │   └── NotReadyError            a service exited, or was not ready in time
+    │   ├── NotReadyError            a service exited, or was not ready in time
+    │   └── ServiceEndedError        a service has ended that should run
     ├── ScenarioTimeoutError     the scenario's own time is over
     └── AdmissionError           a reservation cannot be granted
         ├── DemandTooLargeError      more than the budget can ever hold
@@ -36,6 +37,7 @@ __all__ = [
     "NotReadyError",
     "ScenarioFileError",
     "ScenarioTimeoutError",
+    "ServiceEndedError",
     "SlotTimeoutError",
     "SpansError",
     "UnobservableError",
@@ -142,6 +144,22 @@ class NotReadyError(EngineError):
 
     :param message: which service, what was waited for and for how long, its state.
     :param logs: the end of the service's logs, decoded.
+    """
+
+    def __init__(self, message: str, logs: str = "") -> None:
+        super().__init__(message, logs)
+        self.message = message
+        self.logs = logs
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ServiceEndedError(EngineError):
+    """A service has ended that should run.
+
+    :param message: which one, how it ended, and when.
+    :param logs: the end of its logs, decoded.
     """
 
     def __init__(self, message: str, logs: str = "") -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pytest_clnrm.result import ContainerFacts, Failure, Result, StepResult, clean_text
+from pytest_clnrm.util.exit_codes import exit_code_in_words
 
 __all__ = ["explain", "render_failure", "title"]
 
@@ -96,7 +97,7 @@ def _service(facts: ContainerFacts) -> str:
     if facts.exit_code is None:
         state = "running"
     else:
-        state = f"ended with exit code {facts.exit_code}"
+        state = f"ended with {exit_code_in_words(facts.exit_code)}"
         if facts.oom_killed:
             state += f", out of memory: its limit is {facts.memory_bytes // MEGABYTE} MB"
     return f"service {facts.service!r}: {state} ({facts.timeline})"

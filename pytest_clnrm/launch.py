@@ -13,12 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, ImageFacts, Mount
-from pytest_clnrm.engine.ready import wait_ready
+from pytest_clnrm.engine.ready import NoSpans, wait_ready
 from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL, WAITING, effective_command
 from pytest_clnrm.errors import ContainerError, NoShellError, UnobservableError
 from pytest_clnrm.labels import image_labels, limit_labels
 from pytest_clnrm.proof import UNOBSERVABLE, why_never
 from pytest_clnrm.scenario.model import Build, Limits, Service
+from pytest_clnrm.tracing import out_of_reach
+from pytest_clnrm.util.patterns import matches_glob
 from pytest_clnrm.volumes import Sources, open_sources
 
 if TYPE_CHECKING:
@@ -87,22 +89,33 @@ class Timeline:
 
     def __init__(self, began_s: float) -> None:
         self._began_s = began_s
-        self._moments: dict[str, list[str]] = {}
+        self._moments: dict[str, dict[str, float]] = {}
 
     def note(self, service: Service, what: Literal["created", "started", "ready"]) -> None:
         """Note that *service* is *what* now, unless it was before."""
-        moments = self._moments.setdefault(service.name, [])
-        if not any(each.startswith(what) for each in moments):
-            moments.append(f"{what} after {time.monotonic() - self._began_s:.1f} s")
+        moments = self._moments.setdefault(service.name, {})
+        moments.setdefault(what, time.monotonic() - self._began_s)
+
+    def note_end(self, service: Service, lived_s: float | None) -> str:
+        """Note that *service* ended, and return when; "" if that is not known.
+
+        :param lived_s: seconds since its start: the engine's clock need not be ours.
+        """
+        moments = self._moments.setdefault(service.name, {})
+        if lived_s is None or not {"started", "created"} & moments.keys():
+            return ""
+        # Where it ended before our call that starts it had returned, or that one failed.
+        moments["ended"] = moments.get("started", moments.get("created", 0.0)) + lived_s
+        return f"{moments['ended']:.1f} s after the scenario's start"
 
     def of(self, container: Running) -> str:
         """Return the moments of a container; "" if it only waits for commands."""
         ready = container.service.ready
-        if container.keeps_alive and ready is None:
+        if container.keeps_alive and not ready:
             return ""
-        moments = self._moments.get(container.service.name, [])
-        never = ready is not None and not any(each.startswith("ready") for each in moments)
-        return ", ".join([*moments, "never ready"] if never else moments)
+        moments = self._moments.get(container.service.name, {})
+        told = [f"{what} after {moment_s:.1f} s" for what, moment_s in moments.items()]
+        return ", ".join([*told, "never ready"] if ready and "ready" not in moments else told)
 
 
 def effective_limits(settings: Settings, service: Service) -> Limits:
@@ -242,7 +255,7 @@ def launch(
             on_started()
             if not running.alone:
                 on_created(_looked_at(engine, running, inside=runtime.settings.pool == "inside"))
-        if service.ready is not None:
+        if service.ready:
             with trace.span("clnrm.container.ready", running.attributes):
                 wait_ready(
                     engine,
@@ -251,6 +264,8 @@ def launch(
                     env=trace.probe_environment(running.spec.env, env),
                     deadline_s=deadline_s,
                     cancelled=cancelled,
+                    healthcheck_s=image.healthcheck_s,
+                    spans=_spans(engine, network, trace),
                 )
 
 
@@ -326,9 +341,30 @@ def _about(name: str, service: Service, image: ImageFacts, *, reused: bool) -> d
     }
 
 
+def _spans(
+    engine: Engine, network: Network | None, trace: ScenarioTrace
+) -> NoSpans | Callable[[str], tuple[bool, list[str]]]:
+    """Return what tells whether a span has arrived, and the names of those that have."""
+    if trace.inbox is None:
+        return NoSpans("spans are off (--clnrm-spans on)")
+
+    def arrived(name: str) -> tuple[bool, list[str]]:
+        names = list(dict.fromkeys(span.name for span in trace.workload()))
+        return any(matches_glob(each, name) for each in names), names
+
+    if network is None:
+        return NoSpans("there is no network to export them over")
+    return arrived if network.gateway else NoSpans(out_of_reach(engine.facts.url))
+
+
 def _start(engine: Engine, running: Running, trace: ScenarioTrace, deadline_s: float) -> None:
     with trace.span("clnrm.container.start", running.attributes):
-        engine.start(running.id, deadline_s=deadline_s)
+        try:
+            engine.start(running.id, deadline_s=deadline_s)
+        except NoShellError:
+            raise
+        except ContainerError as error:
+            raise ContainerError(f"service {running.service.name!r}: {error}") from error
 
 
 def _looked_at(engine: Engine, running: Running, *, inside: bool) -> Running:

@@ -39,7 +39,7 @@ def why_never(service: Service, image: ImageFacts, spec: ContainerSpec) -> str:
         "its image has volumes": bool(image.volumes),
         "it publishes ports": bool(spec.ports),
         "it has a GPU": bool(spec.gpus),
-        "its image has a health check": image.has_healthcheck,
+        "its image has a health check": image.healthcheck_s > 0,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 

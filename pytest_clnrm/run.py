@@ -22,6 +22,7 @@ from pytest_clnrm.proof import why_unclean
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.scenario.model import Scenario, Service, Step
+from pytest_clnrm.service_ends import ServiceEnds
 from pytest_clnrm.shelf import Leftover
 from pytest_clnrm.span_judging import SpanJudge
 from pytest_clnrm.specification import specification_of
@@ -78,6 +79,8 @@ class ScenarioRun:
     _facts: list[ContainerFacts] = field(default_factory=list)
     _captured: dict[str, str] = field(default_factory=dict)
     _failed: bool = False
+    _up: list[str] = field(default_factory=list)
+    _ends: ServiceEnds = field(init=False)
     _proven: dict[str, Running] = field(default_factory=dict)
     _trace: ScenarioTrace = field(init=False)
     _place: Place = field(init=False)
@@ -86,6 +89,7 @@ class ScenarioRun:
     def __post_init__(self) -> None:
         self._timeline = Timeline(self._granted_s)
         self._place = Place(self.runtime)
+        self._ends = ServiceEnds(self.runtime, self.redactor, self._timeline.note_end)
         captures_secrets = any(map(_captures_secrets, self.scenario.steps))
         self._trace = self.runtime.tracing().scenario(
             self.nodeid,
@@ -157,8 +161,8 @@ class ScenarioRun:
             self._add_error(str(error), details=self.redactor.end_of_text(getattr(error, "logs", "")))
         if disk.problem:
             self._failures.insert(0, Failure(kind="error", message=disk.problem))
-        self._failed = bool(self._failures)
         self._look_at_containers()
+        self._failed = bool(self._failures)
         self._explain()
         self._failures += problems_left(self.runtime, self._containers.values(), failed=self._failed)
         self._failed = bool(self._failures)
@@ -189,6 +193,10 @@ class ScenarioRun:
                 self._timeline.note(container.service, "created")
 
         def start(service: Service, cancelled: Callable[[], bool]) -> None:
+            def in_vain() -> bool:
+                self._ends.check([self._containers[name] for name in tuple(self._up)])
+                return cancelled()
+
             launch(
                 self.runtime,
                 service,
@@ -202,9 +210,10 @@ class ScenarioRun:
                 idle=idle.get(service.name),
                 may_be_reused=pooled,
                 on_started=partial(self._timeline.note, service, "started"),
-                cancelled=cancelled,
+                cancelled=in_vain,
             )
-            if service.ready is not None:
+            self._up.append(service.name)
+            if service.ready:
                 self._timeline.note(service, "ready")
 
         start_in_order(self.scenario.services, start)
@@ -269,7 +278,7 @@ class ScenarioRun:
             self._facts[at] = replace(facts, reuse=why_not)
 
     def _look_at_containers(self) -> None:
-        """Note what the engine tells of the containers, once, before services are stopped."""
+        """Note what the engine tells of the containers, once, and judge how services have ended."""
         if not self._facts:
             # In the file's order: which of them is created first is chance.
             names = [service.name for service in self.scenario.services if service.name in self._containers]
@@ -289,23 +298,28 @@ class ScenarioRun:
         if container.reused and not self._failures:
             # It has just run the steps, and its peak of memory is that of all it has served.
             return replace(facts, timeline=self._timeline.of(container))
-        # What the engine cannot tell any more must not hide what went wrong.
-        with contextlib.suppress(ClnrmError):
+        try:
             state = engine.state(container.id)
-            facts = replace(
-                facts,
-                timeline=self._timeline.of(container),
-                oom_killed=state.oom_killed,
-                exit_code=state.exit_code,
-                # A reused container's is that of all it has served.
-                peak_memory_bytes=engine.peak_memory_bytes(state)
-                if state.running and not container.reused
-                else None,
-            )
-        return facts
+        except ClnrmError as error:
+            # It must not hide what went wrong before, but what cannot be told is not known to be well.
+            if not self._failures and not container.keeps_alive:
+                self._failures.append(self._ends.unknown(container, error))
+            return facts
+        if not state.running and not container.keeps_alive:
+            self._failures += self._ends.judge(container, state, self._failures)
+        return replace(
+            facts,
+            timeline=self._timeline.of(container),
+            oom_killed=state.oom_killed,
+            exit_code=state.exit_code,
+            # A reused container's is that of all it has served.
+            peak_memory_bytes=engine.peak_memory_bytes(state)
+            if state.running and not container.reused
+            else None,
+        )
 
     def _explain(self) -> None:
-        """Add logs, and which services had ended: often the cause of a failure."""
+        """Add logs."""
         if not self._failed:
             return
         with contextlib.suppress(ClnrmError):
@@ -316,19 +330,6 @@ class ScenarioRun:
                 )
                 for facts in self._facts
             ]
-        for facts in self._facts:
-            told = any(each.message.startswith(f"service {facts.service!r} ") for each in self._failures)
-            if facts.exit_code is not None and not told:
-                self._explain_end(facts)
-
-    def _explain_end(self, facts: ContainerFacts) -> None:
-        """Add to the failures that a service had ended, which is often their cause."""
-        why = f"exit code {facts.exit_code}"
-        if facts.oom_killed:
-            why += f", out of memory: its limit is {facts.memory_bytes // (1 << 20)} MB"
-        self._failures.append(
-            Failure(kind="error", message=f"service {facts.service!r} had ended ({why})", details=facts.logs)
-        )
 
     def result(self) -> Result:
         """Return what is known of the run so far, without secrets."""
@@ -354,8 +355,8 @@ class ScenarioRun:
         return self.redactor.result(result)
 
     def problems(self) -> tuple[str, ...]:
-        """Return which spans were lost, and why."""
-        return self._trace.problems()
+        """Return what is to be told although it fails nothing: spans that were lost, services that ended."""
+        return (*self._ends.notes, *self._trace.problems())
 
     def warnings(self) -> Iterator[str]:
         """Yield what is wrong with the variables that the file sets itself."""

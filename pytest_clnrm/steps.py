@@ -18,6 +18,7 @@ from pytest_clnrm.output import BoundedOutput
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import Failure, StepResult, clean_text, tail
 from pytest_clnrm.scenario.templating import TemplateError, bind_step
+from pytest_clnrm.service_ends import judge_end, state_once_ended
 from pytest_clnrm.util.patterns import within
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ class StepRunner:
             self._learn_secrets(step, stdout, stderr)
         if live is not None:
             live.close()
+        outcome = self._without_meant_end(step, outcome, container)
         broken = self._broken(step, outcome, container)
         if broken is not None:
             return _Attempt(outcome=outcome, stdout=stdout, stderr=stderr, failures=(broken,), captured={})
@@ -242,10 +244,23 @@ class StepRunner:
             )
         return Failure(message=f"step {step.name!r} was cut off by the scenario's timeout", step=step.name)
 
+    def _without_meant_end(self, step: Step, outcome: ExecOutcome, container: Running) -> ExecOutcome:
+        """Return how a step ended that ended its own service, which may end so: as it should.
+
+        It ends with its container, before or after it could tell how; what it printed is judged all the same.
+        """
+        if not outcome.container_lost or not container.service.may_end or step.expect.exit_in != (0,):
+            return outcome
+        with contextlib.suppress(ClnrmError):
+            code = state_once_ended(self.engine, container.id).exit_code
+            if judge_end(container.service, code) == "meant":
+                return replace(outcome, exit_code=0, container_lost=False)
+        return outcome
+
     def _why_ended(self, container: str) -> str:
         """Return how a container ended, in brackets; "" if the engine does not tell any more."""
         with contextlib.suppress(ClnrmError):
-            return f" ({self.engine.state(container).describe_end()})"
+            return f" ({state_once_ended(self.engine, container).describe_end()})"
         return ""
 
     def _shown(self, output: BoundedOutput) -> str:

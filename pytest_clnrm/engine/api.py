@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from pytest_clnrm.util.exit_codes import exit_code_in_words
+
 __all__ = [
     "BuildSpec",
     "ContainerSpec",
@@ -20,6 +22,7 @@ __all__ = [
     "ExecOutcome",
     "ExecSpec",
     "ImageFacts",
+    "LogStream",
     "Mount",
     "OwnedObject",
     "PullPolicy",
@@ -62,13 +65,14 @@ class ImageFacts:
     """An image that the engine has.
 
     :param command: what a container of it runs: entrypoint and command together.
+    :param healthcheck_s: seconds that its own health check may take to say unhealthy, 0 if it has none.
     """
 
     id: str
     reference: str
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
-    has_healthcheck: bool = False
+    healthcheck_s: float = 0.0
     volumes: tuple[str, ...] = ()
 
 
@@ -159,6 +163,8 @@ class ContainerState:
     :param ports: container port -> (host to connect to, port) of those that are published.
     :param addresses: network name -> the container's address on it.
     :param pid: of its first process, on the engine's machine; 0 if it does not run.
+    :param health_said: what its health check did last, in words; "" if that is not known.
+    :param lived_s: seconds from its start to its end, by the engine's clock; None if it runs or never has.
     """
 
     id: str
@@ -166,19 +172,20 @@ class ContainerState:
     exit_code: int | None
     oom_killed: bool
     health: str = ""
+    health_said: str = ""
     ports: Mapping[int, tuple[str, int]] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
     pid: int = 0
+    lived_s: float | None = None
 
     def describe_end(self) -> str:
-        """Return how it ended: ``exit code 127, command not found: serve``."""
-        parts = ["still running" if self.running else f"exit code {self.exit_code}"]
-        if self.oom_killed:
-            parts.append("out of memory")
-        if self.error:
-            parts.append(self.error)
-        return ", ".join(parts)
+        """Return how it ended: ``exit code 127 (command not found: serve)``."""
+        if self.running:
+            return "still running"
+        if self.exit_code is None:
+            return f"never started ({self.error})" if self.error else "never started"
+        return exit_code_in_words(self.exit_code, self.error) + (", out of memory" if self.oom_killed else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +233,16 @@ class OwnedObject:
     name: str
     labels: Mapping[str, str]
     ended: bool = False
+
+
+class LogStream(Protocol):
+    """The output of a container's main process as it comes, read from one thread."""
+
+    def receive(self, deadline_s: float) -> Sequence[tuple[Literal["stdout", "stderr"], bytes]] | None:
+        """Return what has arrived; nothing at its end, None if *deadline_s* (monotonic) passed before."""
+
+    def close(self) -> None:
+        """Follow it no longer."""
 
 
 class Engine(Protocol):
@@ -312,8 +329,8 @@ class Engine(Protocol):
     def logs(self, container: str, *, tail_bytes: int) -> str:
         """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*."""
 
-    def wait_log(self, container: str, pattern: str, *, deadline_s: float) -> bool:
-        """Return True once *pattern* is found in its output; False at the deadline or when it exits."""
+    def follow_log(self, container: str) -> LogStream:
+        """Return its output from its start on, as it comes; to be closed."""
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
         """Return the most memory that a container has used since its start, None where that cannot be told.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import docker.errors
@@ -16,6 +18,7 @@ from pytest_clnrm.engine.container_config import BUILT_IN_NETWORKS
 from pytest_clnrm.engine.logs import read_logs
 from pytest_clnrm.engine.problems import container_reason, engine_text, plain_errors
 from pytest_clnrm.errors import ContainerError, EngineError
+from pytest_clnrm.util.exit_codes import exit_code_in_words
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -42,6 +45,7 @@ _INIT_SAYS = ("[FATAL tini", "(catatonit:")
 _INIT_TAIL_BYTES = 4096
 
 _AT_ONCE = 4
+_CHECK_CHARS = 300
 _REMOVAL_S = 30.0
 _REMOVAL_POLL_S = 0.05
 _ENDING_S = 1.0
@@ -148,17 +152,38 @@ def read_state(facts: Mapping[str, Any], *, host: str) -> ContainerState:
         if each and each.get("IPAddress")
     }
     text = str(state.get("Error") or "")
+    began_s, ended_s = _moment_s(state.get("StartedAt")), _moment_s(state.get("FinishedAt"))
     return ContainerState(
         id=str(facts["Id"]),
         running=running,
         exit_code=None if running or not started else int(state.get("ExitCode") or 0),
         oom_killed=bool(state.get("OOMKilled")),
         health="" if health == "none" else health,
+        health_said=_last_check((state.get("Health") or {}).get("Log") or ()),
         ports=ports,
         addresses=addresses,
         error=container_reason(text) if text else "",
         pid=int(state.get("Pid") or 0),
+        lived_s=max(0.0, ended_s - began_s) if not running and began_s and ended_s else None,
     )
+
+
+def _last_check(log: Sequence[Mapping[str, Any]]) -> str:
+    """Return what a health check did last, "" if it has not ended once: ``exit code 1: refused``."""
+    if not log:
+        return ""
+    said = " ".join(str(log[-1].get("Output") or "").split())
+    code = exit_code_in_words(int(log[-1].get("ExitCode") or 0))
+    return f"{code}: {said[-_CHECK_CHARS:]}" if said else code
+
+
+def _moment_s(text: str | None) -> float:
+    """Return a moment of the engine (RFC 3339, nanoseconds) as seconds since 1970; 0 if there was none."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", text or "")
+    if match is None or match[1].startswith("0001"):
+        return 0.0
+    whole = datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00")).timestamp()
+    return whole + float(match[2] or 0)
 
 
 def stop_container(client: APIClient, container: str, *, grace_s: float) -> None:

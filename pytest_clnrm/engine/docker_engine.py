@@ -36,7 +36,7 @@ from pytest_clnrm.engine.containers import (
 from pytest_clnrm.engine.execs import Execs
 from pytest_clnrm.engine.images import Images, lock_name
 from pytest_clnrm.engine.inside import ask_inside
-from pytest_clnrm.engine.logs import has_printed, read_logs, wait_for_log
+from pytest_clnrm.engine.logs import FollowedLog, follow_log, has_printed, read_logs
 from pytest_clnrm.engine.networks import create_network, gateway, has_network, remove_network
 from pytest_clnrm.engine.observe import kill_shell, observe
 from pytest_clnrm.engine.owned import list_owned, remove_volume
@@ -269,13 +269,12 @@ class DockerEngine:
         said = read_logs(self._client, container, tail_bytes=tail_bytes)
         return outside_frames(said) if self._execs.has_shell(container) else said
 
-    def wait_log(self, container: str, pattern: str, *, deadline_s: float) -> bool:
-        """Return True once *pattern* is found in its output; False at the deadline or when it exits.
+    def follow_log(self, container: str) -> FollowedLog:
+        """Return its output from its start on, as it comes; to be closed.
 
-        :param pattern: a regular expression, searched in each line.
         :raises ContainerError: if it is gone.
         """
-        return wait_for_log(self._client, container, pattern, deadline_s=deadline_s)
+        return follow_log(self._client, container)
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
         """Return the most memory that a container has used since its start, None where that cannot be told.

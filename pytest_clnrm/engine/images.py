@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Images", "Locks", "lock_name", "read_image"]
 
+_HEALTHCHECK_NS = 30_000_000_000
+_HEALTHCHECK_RETRIES = 3
+
 Locks = Callable[[str], AbstractContextManager[None]]
 
 
@@ -34,15 +37,27 @@ def read_image(reference: str, facts: dict[str, Any]) -> ImageFacts:
     """Return the image that the engine's answer to an inspection describes."""
     config = facts.get("Config") or {}
     entrypoint = tuple(config.get("Entrypoint") or ())
-    check = (config.get("Healthcheck") or {}).get("Test") or []
     return ImageFacts(
         id=str(facts["Id"]),
         reference=reference,
         command=entrypoint + tuple(config.get("Cmd") or ()),
         entrypoint=entrypoint,
-        has_healthcheck=bool(check) and check != ["NONE"],
+        healthcheck_s=_healthcheck_s(config.get("Healthcheck") or {}),
         volumes=tuple(sorted(config.get("Volumes") or ())),
     )
+
+
+def _healthcheck_s(check: dict[str, Any]) -> float:
+    """Return how long a health check may take to call a container unhealthy, 0 if there is none.
+
+    Its times are nanoseconds; where one is not said, the engine's default holds
+    (https://docs.docker.com/reference/dockerfile/#healthcheck).
+    """
+    if not check.get("Test") or check["Test"] == ["NONE"]:
+        return 0.0
+    one_ns = sum(check.get(name) or _HEALTHCHECK_NS for name in ("Interval", "Timeout"))
+    retries = check.get("Retries") or _HEALTHCHECK_RETRIES
+    return float((check.get("StartPeriod") or 0) + one_ns * retries) / 1e9
 
 
 class Images:

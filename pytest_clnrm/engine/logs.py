@@ -1,47 +1,46 @@
-"""A container's output: its end, and waiting for a text in it."""
+"""A container's output: its end, and all of it as it comes."""
 
 from __future__ import annotations
 
-import re
-import threading
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.engine.problems import plain_errors
-from pytest_clnrm.engine.streams import streaming
+from pytest_clnrm.engine.streams import Chunks, Connection, Demultiplexer, streaming
 from pytest_clnrm.errors import ContainerError
-from pytest_clnrm.util.patterns import search
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["LineSearch", "has_printed", "read_logs", "wait_for_log"]
-
-# A line that is longer is searched in parts of this size.
-_LINE_BYTES = 65536
+__all__ = ["FollowedLog", "follow_log", "has_printed", "read_logs"]
 
 
-class LineSearch:
-    """Searches a stream of bytes for a regular expression, line by line, a last unfinished line included.
+class FollowedLog:
+    """Implements :class:`pytest_clnrm.engine.api.LogStream`.
 
-    :param pattern: a regular expression; it is searched anywhere in a line.
+    The client library's own stream asks the socket twice for each line: half a minute for a megabyte of
+    short ones.
+
+    :param chunked: the engine sends in chunks, as HTTP/1.1 has them.
     """
 
-    def __init__(self, pattern: str) -> None:
-        self._pattern = pattern
-        self._rest = b""
+    def __init__(self, connection: Connection, *, chunked: bool) -> None:
+        self._connection = connection
+        self._chunks = Chunks() if chunked else None
+        self._frames = Demultiplexer()
 
-    def feed(self, data: bytes) -> bool:
-        """Return True if the pattern is found once *data* is there.
+    def receive(self, deadline_s: float) -> list[tuple[Literal["stdout", "stderr"], bytes]] | None:
+        """Return what has arrived, at least something; [] at the end, None if *deadline_s* passed before."""
+        while (data := self._connection.receive(deadline_s)) is not None:
+            pieces = list(self._frames.feed(data if self._chunks is None else self._chunks.feed(data)))
+            if pieces or not data:
+                return pieces
+            if self._chunks is not None and self._chunks.ended:
+                return []
+        return None
 
-        :raises PatternTimeoutError: if it takes too long.
-        """
-        text = self._rest + data
-        shown = text.decode("utf-8", "replace").replace("\r\n", "\n")
-        if search(self._pattern, shown, flags=re.MULTILINE):
-            return True
-        self._rest = text[text.rfind(b"\n") + 1 :][-_LINE_BYTES:]
-        return False
+    def close(self) -> None:
+        """Follow it no longer."""
+        self._connection.close()
 
 
 def read_logs(client: APIClient, container: str, *, tail_bytes: int) -> str:
@@ -75,23 +74,17 @@ def has_printed(client: APIClient, container: str) -> bool:
         return bool(answer.content)
 
 
-def wait_for_log(client: APIClient, container: str, pattern: str, *, deadline_s: float) -> bool:
-    """Return True once *pattern* is found in its output; False at the deadline or when it exits.
+def follow_log(client: APIClient, container: str) -> FollowedLog:
+    """Return its output from its start on, as it comes.
 
-    :param pattern: a regular expression, searched in each line.
-    :param deadline_s: a ``time.monotonic()`` moment.
     :raises ContainerError: if it is gone.
-    :raises PatternTimeoutError: if *pattern* takes too long.
     """
-    lines = LineSearch(pattern)
-    with (
-        plain_errors("follow the container's output", ContainerError),
-        streaming(client.logs(container, stream=True, follow=True)) as stream,
-    ):
-        timer = threading.Timer(max(deadline_s - time.monotonic(), 0), stream.close)
-        timer.daemon = True
-        timer.start()
-        try:
-            return any(lines.feed(piece) for piece in stream)
-        finally:
-            timer.cancel()
+    url = f"{client.base_url}/v{client.api_version}/containers/{container}/logs"
+    parameters = {"stdout": 1, "stderr": 1, "follow": 1}
+    with plain_errors("follow the container's output", ContainerError):
+        answer = client.get(url, params=parameters, stream=True, timeout=client.timeout)
+        # Its types leave both out; the first raises what other calls of it raise.
+        client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
+        stream = client._get_raw_response_socket(answer)  # type: ignore[attr-defined]  # noqa: SLF001
+        chunked = answer.headers.get("Transfer-Encoding", "").lower() == "chunked"
+        return FollowedLog(Connection(stream), chunked=chunked)

@@ -73,12 +73,12 @@ def effective_command(
 ) -> tuple[tuple[str, ...] | None, bool]:
     """Return the command that the container of *service* gets, and whether it replaces the entrypoint.
 
-    A command of the file wins. An image without a service of its own (a bare shell or interpreter, or no
-    command at all) is kept alive; any other image runs its own (None).
+    A command of the file wins, and a job runs what its image has. Another image without a service of its own
+    (a bare shell or interpreter, or no command at all) is kept alive; any other runs its own (None).
 
     :param image_command: entrypoint and command of the image together.
     """
-    if service.command is not None:
+    if service.command is not None or service.is_job:
         return service.command, False
     arguments = list(image_command[len(entrypoint) :])
     program = arguments or list(entrypoint)
@@ -89,7 +89,7 @@ def effective_command(
         replaced = service.implicit or not arguments
         # What such a script says is the container's output, which may be waited for.
         own_output = bool(entrypoint) and not replaced
-        awaited = service.ready is not None and service.ready.log is not None
+        awaited = any(each.log is not None for each in service.ready)
         return KEEP_ALIVE if own_output or awaited else KEEP_SHELL, replaced
     return None, False
 

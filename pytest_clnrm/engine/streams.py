@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 if TYPE_CHECKING:
     from docker.types.daemon import CancellableStream
 
-__all__ = ["Connection", "Demultiplexer", "streaming"]
+__all__ = ["Chunks", "Connection", "Demultiplexer", "streaming"]
 
 T = TypeVar("T")
 
 _HEADER = 8
+_LINE_END = 2
 _STDERR = 2
 _PIECE = 65536
 _SEND = 32768
@@ -68,6 +69,43 @@ class Demultiplexer:
             at += len(piece)
             self._left -= len(piece)
             yield self._stream, piece
+
+
+class Chunks:
+    """Takes a body in HTTP/1.1's chunked coding in any pieces, gives back what it holds (RFC 9112, 7.1).
+
+    Its ``ended`` tells that the last chunk has been there.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._left = 0
+        self.ended = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the payload that *data* brings."""
+        data, at = self._rest + data, 0
+        found: list[bytes] = []
+        while not self.ended and at < len(data):
+            if self._left > _LINE_END:
+                piece = data[at : at + self._left - _LINE_END]
+                found.append(piece)
+                self._left -= len(piece)
+                at += len(piece)
+            elif self._left:
+                skipped = min(self._left, len(data) - at)
+                self._left -= skipped
+                at += skipped
+            else:
+                end = data.find(b"\r\n", at)
+                if end < 0:
+                    break
+                size = int(data[at:end].partition(b";")[0], 16)
+                self._left = size + _LINE_END
+                self.ended = size == 0
+                at = end + _LINE_END
+        self._rest = data[at:]
+        return b"".join(found)
 
 
 class Connection:

@@ -13,7 +13,6 @@ from pytest_clnrm.scenario.document import (
     CaptureDoc,
     FileDoc,
     LimitsDoc,
-    ReadyDoc,
     ScenarioDoc,
     ServiceDoc,
     StepDoc,
@@ -29,7 +28,6 @@ from pytest_clnrm.scenario.model import (
     KeyPath,
     Limits,
     Priority,
-    Ready,
     Retry,
     Scenario,
     Service,
@@ -38,6 +36,7 @@ from pytest_clnrm.scenario.model import (
     TextExpect,
     Volume,
 )
+from pytest_clnrm.scenario.readiness import argv, build_ready, exit_codes
 from pytest_clnrm.scenario.rules import IMPLICIT
 from pytest_clnrm.scenario.templating import names_deferred
 from pytest_clnrm.units import parse_duration_s, parse_size_bytes
@@ -134,11 +133,12 @@ class Builder:
     def _service(self, name: str, doc: ServiceDoc) -> Service:
         path: KeyPath = ("service", name)
         own = _limits(doc.limits) if doc.limits else Limits()
+        ready = tuple(build_ready(doc.ready, (*path, "ready"), self.origin))
         return Service(
             name=name,
             image=doc.image,
             build=self._build(doc, (*path, "build")),
-            command=_argv(doc.command),
+            command=argv(doc.command),
             env=_env(doc.env),
             workdir=doc.workdir,
             user=doc.user,
@@ -153,7 +153,8 @@ class Builder:
                 for index, each in enumerate(doc.volumes)
             ),
             depends_on=tuple(doc.depends_on),
-            ready=self._ready(doc.ready, (*path, "ready")) if doc.ready else None,
+            ready=ready,
+            may_end=exit_codes(doc.may_end) + tuple(code for each in ready for code in each.exit),
             limits=own.over(_limits(self.doc.limits)),
             network=doc.network,
             fresh=doc.fresh,
@@ -174,19 +175,6 @@ class Builder:
             args=_env(doc.build.args),
             network=doc.build.network,
             at=at,
-        )
-
-    def _ready(self, doc: ReadyDoc, path: KeyPath) -> Ready:
-        defaults = Ready()
-        return Ready(
-            command=_argv(doc.command),
-            log=doc.log,
-            port=doc.port,
-            http=doc.http,
-            healthcheck=bool(doc.healthcheck),
-            timeout_s=defaults.timeout_s if doc.timeout is None else parse_duration_s(doc.timeout),
-            interval_s=defaults.interval_s if doc.interval is None else parse_duration_s(doc.interval),
-            at=self.origin(path),
         )
 
     def _steps(self, docs: list[StepDoc], path: KeyPath) -> tuple[Step, ...]:
@@ -318,12 +306,6 @@ def _seconds(value: float | str | None) -> float | None:
 def _limits(doc: LimitsDoc) -> Limits:
     memory = None if doc.memory is None else parse_size_bytes(doc.memory)
     return Limits(memory_bytes=memory, cpus=doc.cpu, pids=doc.pids, gpus=doc.gpus)
-
-
-def _argv(command: str | list[str] | None) -> tuple[str, ...] | None:
-    if isinstance(command, str):
-        return ("sh", "-c", command)
-    return None if command is None else tuple(command)
 
 
 def _env(env: Mapping[str, Any]) -> dict[str, str]:

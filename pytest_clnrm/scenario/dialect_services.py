@@ -7,11 +7,10 @@ from typing import Any
 
 from pytest_clnrm.scenario.dialect_commands import argv
 from pytest_clnrm.scenario.dialect_tools import MISSING, Reader
-from pytest_clnrm.units import parse_duration_s
 
 __all__ = ["environment", "limits", "service"]
 
-_CANONICAL = ("build", "depends_on", "fresh", "image", "scratch", "user")
+_CANONICAL = ("build", "depends_on", "fresh", "image", "may_end", "scratch", "user")
 _SHELLS = frozenset({"ash", "bash", "dash", "sh"})
 _NETWORKS = {
     "bridge": "bridge",
@@ -166,12 +165,9 @@ def _volumes(reader: Reader) -> None:
 
 
 def _ready(reader: Reader) -> None:
+    given = "ready" in reader
     reader.move("ready")
-    check = reader.take("healthcheck")
-    if isinstance(check, dict):
-        _healthcheck(reader.child("healthcheck", check, "ready"))
-    elif check is not MISSING:
-        reader.put(("ready",), {"healthcheck": check}, ("healthcheck",))
+    _healthcheck(reader, given=given)
     command = reader.take("health_check")
     if isinstance(command, str):
         if not reader.put(("ready",), {"command": argv(command)}, ("health_check",)):
@@ -190,7 +186,22 @@ def _ready(reader: Reader) -> None:
                 reader.give_up(key)
 
 
-def _healthcheck(reader: Reader) -> None:
+def _healthcheck(reader: Reader, *, given: bool) -> None:
+    """Read a health check, which is what the service is waited for unless the file says that by itself."""
+    check = reader.take("healthcheck")
+    if given and check is not MISSING:
+        reader.give_up("healthcheck")
+    elif isinstance(check, dict) and check.get("test") in ("NONE", ["NONE"]):
+        return  # one of the image is switched off, and none is waited for
+    elif isinstance(check, dict):
+        for to in (("ready",), ("ready", "healthcheck")):
+            reader.notes.came((*reader.to, *to), (*reader.at, "healthcheck"))
+        _healthcheck_table(reader.child("healthcheck", check, "ready", "healthcheck"))
+    elif check is not MISSING:
+        reader.put(("ready",), {"healthcheck": check}, ("healthcheck",))
+
+
+def _healthcheck_table(reader: Reader) -> None:
     key = "command" if "command" in reader else "test"
     command = reader.take(key)
     words = argv(command) if isinstance(command, str) else command
@@ -200,27 +211,7 @@ def _healthcheck(reader: Reader) -> None:
         words = ["sh", "-c", *words[1:]]
     if command is not MISSING:
         reader.put(("command",), words, (key,), alike=words is command)
-    interval, timeout, retries = (reader.take(key) for key in ("interval", "timeout", "retries"))
-    if interval is not MISSING:
-        reader.put(("interval",), interval, ("interval",), alike=True)
-    total = _total_s(interval, timeout, retries)
-    if total is not None:
-        reader.put(("timeout",), total, ("retries",))
-    elif timeout is not MISSING:
-        reader.put(("timeout",), timeout, ("timeout",), alike=True)
-    reader.finish()
-
-
-def _total_s(interval: Any, timeout: Any, retries: Any) -> float | None:
-    """Return how long a service may take to get healthy, seconds; None if that is not said."""
-    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 1:
-        return None
-    try:
-        one = parse_duration_s(30 if interval is MISSING else interval)  # Docker's default
-        last = parse_duration_s(0 if timeout is MISSING else timeout)
-    except ValueError:
-        return None
-    return max(min(retries, 10_000) * one, last)
+    reader.finish("interval", "timeout", "retries", "start_period")
 
 
 def _network(reader: Reader) -> None:

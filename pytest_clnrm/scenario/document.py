@@ -21,6 +21,7 @@ __all__ = [
     "CaptureDoc",
     "ExitDoc",
     "FileDoc",
+    "HealthCheckDoc",
     "LimitsDoc",
     "MatrixDoc",
     "MetaDoc",
@@ -88,6 +89,9 @@ JsonPointer = Annotated[
     Meta(pattern="^(/|$)", extra=_words('a JSON pointer such as "/items/0/id", or "" for the whole')),
 ]
 ExitCode = Annotated[int, Meta(ge=0, le=255)]
+ExitCodes = ExitCode | Annotated[list[ExitCode], Meta(min_length=1)]
+# No text with a pattern: of a union of one with a list msgspec 0.22 frees too much, and the process crashes.
+HttpStatus = Annotated[int, Meta(ge=100, le=599)] | Literal["1xx", "2xx", "3xx", "4xx", "5xx"]
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,14 +137,35 @@ class VolumeDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = True
 
 
+class HealthCheckDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A command that must exit with 0 in the container; it may fail for a while."""
+
+    command: Command
+    interval: Duration | None = None
+    timeout: Annotated[Duration, Meta(description="Of one run.")] | None = None
+    start_period: Annotated[Duration, Meta(description="In which failures do not count.")] | None = None
+    retries: (
+        Annotated[int, Meta(ge=1, le=100_000, description="So many failures in a row are the end.")] | None
+    ) = None
+
+
 class ReadyDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When the service is ready: exactly one condition."""
+    """A condition under which the service is ready: exactly one kind, and what goes with it."""
 
     command: Command | None = None
-    log: Annotated[Text, Meta(description="A regular expression.")] | None = None
+    log: Annotated[Text, Meta(description="A regular expression, searched in each line.")] | None = None
+    times: Annotated[int, Meta(ge=1, le=1_000_000, description="So many lines match `log`.")] | None = None
     port: Port | None = None
     http: HttpPath | None = None
-    healthcheck: Annotated[bool, Meta(description="The image's own; only true has a meaning.")] | None = None
+    https: HttpPath | None = None
+    status: HttpStatus | list[HttpStatus] | None = None
+    headers: Annotated[dict[Text, str], Meta(description="Sent with the request.")] = {}
+    verify: Annotated[bool, Meta(description="Whether the certificate must be trusted.")] | None = None
+    exit: Annotated[ExitCodes, Meta(description="With which it must end: it is a job.")] | None = None
+    span: Annotated[Text, Meta(description="A name, or a glob.")] | None = None
+    healthcheck: (
+        Annotated[bool, Meta(description="The image's own; only true has a meaning.")] | HealthCheckDoc | None
+    ) = None
     timeout: Duration | None = None
     interval: Duration | None = None
 
@@ -157,7 +182,10 @@ class ServiceDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ports: Annotated[list[Port], Meta(description="Each published on a free port of 127.0.0.1.")] = []
     volumes: list[VolumeDoc] = []
     depends_on: list[str] = []
-    ready: ReadyDoc | None = None
+    ready: ReadyDoc | Annotated[list[ReadyDoc], Meta(min_length=1, description="All must hold.")] | None = (
+        None
+    )
+    may_end: Annotated[ExitCodes, Meta(description="With which it may end.")] | None = None
     limits: LimitsDoc | None = None
     network: Literal["isolated", "bridge", "none"] = "isolated"
     fresh: Annotated[bool, Meta(description="true: never a reused container.")] = False
@@ -263,7 +291,7 @@ class FileDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 EXACTLY_ONE: dict[type[msgspec.Struct], tuple[str, ...]] = {
     FileDoc: ("step", "scenario"),
     ServiceDoc: ("image", "build"),
-    ReadyDoc: ("command", "log", "port", "http", "healthcheck"),
+    ReadyDoc: ("command", "log", "port", "http", "https", "exit", "span", "healthcheck"),
     ExitDoc: ("ne", "one_of"),
     CaptureDoc: ("regex", "json"),
 }

@@ -16,8 +16,11 @@ from pytest_clnrm.priority import Priority
 from pytest_clnrm.scenario.expectations import Expectations
 
 __all__ = [
+    "READY_TIMEOUT_S",
     "Build",
     "Capture",
+    "HealthCheck",
+    "HttpProbe",
     "KeyPath",
     "Limits",
     "Priority",
@@ -33,6 +36,9 @@ __all__ = [
 ]
 
 KeyPath = tuple["str | int", ...]
+READY_TIMEOUT_S = 30.0
+"""How long a service is waited for where neither the file nor a health check says."""
+
 NetworkMode = Literal["isolated", "bridge", "none"]
 
 
@@ -88,23 +94,65 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpProbe:
+    """A request that must be answered.
+
+    :param target: path, with an optional port in front: ``:8080/health``.
+    :param tls: over TLS.
+    :param verify: the certificate must be valid for the service's name, and trusted by this host.
+    :param status: which statuses are meant: lowest and highest of each range.
+    :param headers: sent with it.
+    """
+
+    target: str
+    tls: bool = False
+    verify: bool = False
+    status: tuple[tuple[int, int], ...] = ((100, 399),)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """A health check that the file gives: a command that must exit with 0 inside the container.
+
+    :param interval_s: pause between two runs.
+    :param timeout_s: of one run.
+    :param start_period_s: seconds from the start in which failures do not count.
+    :param retries: so many failures in a row are the end of the wait.
+    """
+
+    command: tuple[str, ...]
+    interval_s: float = 1.0
+    timeout_s: float = 30.0
+    start_period_s: float = 0.0
+    retries: int = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """When a service counts as ready: exactly one of the five conditions is set.
+    """A condition under which a service counts as ready: exactly one kind is set.
 
     :param command: argv that must exit with 0 inside the container.
-    :param log: regular expression searched in its output since its start.
+    :param log: regular expression searched in each line of its output since its start.
+    :param times: how many lines must match.
     :param port: TCP port that must accept a connection.
-    :param http: path (with optional ``:port`` in front, ``:8080/health``) that must answer below 400.
-    :param healthcheck: the image's own health check must say healthy.
+    :param exit: codes with one of which it must have ended; () if it is no job.
+    :param span: name of a span, or a glob, that programs of the scenario must have exported.
+    :param healthcheck: True: the image's own must say healthy.
+    :param timeout_s: seconds from the service's start; None: the time that a health check takes by itself,
+        else :data:`READY_TIMEOUT_S`.
     :param interval_s: pause between two tries, seconds.
     """
 
     command: tuple[str, ...] | None = None
     log: str | None = None
+    times: int = 1
     port: int | None = None
-    http: str | None = None
-    healthcheck: bool = False
-    timeout_s: float = 30.0
+    http: HttpProbe | None = None
+    exit: tuple[int, ...] = ()
+    span: str | None = None
+    healthcheck: bool | HealthCheck = False
+    timeout_s: float | None = None
     interval_s: float = 0.2
     at: KeyPath = ()
 
@@ -117,6 +165,8 @@ class Service:
     :param command: replaces the image's command; None keeps the image's own, and a bare shell is kept alive.
     :param ports: container ports published on a free port of the loopback address.
     :param scratch: absolute paths, each a tmpfs.
+    :param ready: all of it must hold at one time; () is ready once it is started.
+    :param may_end: exit codes with which it may end before the steps are over.
     :param implicit: True for the container of the default image that steps without a service share.
     """
 
@@ -130,13 +180,19 @@ class Service:
     ports: tuple[int, ...] = ()
     volumes: tuple[Volume, ...] = ()
     depends_on: tuple[str, ...] = ()
-    ready: Ready | None = None
+    ready: tuple[Ready, ...] = ()
+    may_end: tuple[int, ...] = ()
     limits: Limits = field(default_factory=Limits)
     network: NetworkMode = "isolated"
     fresh: bool = False
     scratch: tuple[str, ...] = ()
     implicit: bool = False
     at: KeyPath = ()
+
+    @property
+    def is_job(self) -> bool:
+        """Tell whether it is waited for until it has ended."""
+        return any(each.exit for each in self.ready)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

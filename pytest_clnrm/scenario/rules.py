@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from pytest_clnrm.scenario.document import (
     CaptureDoc,
     ExitDoc,
     FileDoc,
+    HealthCheckDoc,
     LimitsDoc,
     MetaDoc,
     ReadyDoc,
@@ -29,11 +31,20 @@ from pytest_clnrm.scenario.templating import names_deferred
 from pytest_clnrm.units import parse_duration_s, parse_size_bytes
 from pytest_clnrm.util.patterns import problem_of
 
-__all__ = ["IMPLICIT", "Problem", "check_file"]
+__all__ = ["IMPLICIT", "Problem", "check_file", "check_ready"]
 
 IMPLICIT = "default"
 """The name of the container that steps without a service share."""
 
+_GOES_WITH = {
+    "times": ("log",),
+    "status": ("http", "https"),
+    "headers": ("http", "https"),
+    "verify": ("https",),
+}
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_MAX_PORT = 65535
 _MIN_MEMORY_BYTES = 6 * 1024**2  # what engines accept at least
 
 
@@ -164,8 +175,10 @@ def _service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iter
         yield Problem((*path, "ports"), 'cannot be published with network = "none"')
     if doc.limits:
         yield from _limits(doc.limits, (*path, "limits"))
-    if doc.ready:
-        yield from _ready(doc.ready, (*path, "ready"))
+    yield from check_ready(doc.ready, (*path, "ready"))
+    job = any(each.exit is not None for each in _conditions(doc.ready))
+    if job and doc.may_end is not None:
+        yield Problem((*path, "may_end"), "it is a job: `exit` in its `ready` says with which codes it ends")
 
 
 def _unique(values: list[Any], path: KeyPath) -> Iterator[Problem]:
@@ -196,6 +209,25 @@ def _build(doc: ServiceDoc, path: KeyPath, source: Callable[[str], str]) -> Iter
         yield Problem((*path, "build", "dockerfile"), "must lie below the context")
 
 
+def _conditions(doc: ReadyDoc | list[ReadyDoc] | None) -> list[ReadyDoc]:
+    if isinstance(doc, list):
+        return doc
+    return [] if doc is None else [doc]
+
+
+def check_ready(doc: ReadyDoc | list[ReadyDoc] | None, path: KeyPath) -> Iterator[Problem]:
+    """Yield the mistakes of what a service is waited for."""
+    conditions = _conditions(doc)
+    job = any(each.exit is not None for each in conditions)
+    for index, each in enumerate(conditions):
+        at = (*path, index) if isinstance(doc, list) else path
+        yield from _ready(each, at)
+        if job and each.exit is None and each.log is None and each.span is None:
+            yield Problem(at, "a job has ended by then: beside `exit` only `log` and `span` can hold")
+    if sum(each.exit is not None for each in conditions) > 1:
+        yield Problem(path, "`exit` is there twice: give all codes in one list")
+
+
 def _ready(doc: ReadyDoc, path: KeyPath) -> Iterator[Problem]:
     yield from _exactly_one(doc, path)
     yield from _texts([("command", doc.command)], path)
@@ -205,6 +237,33 @@ def _ready(doc: ReadyDoc, path: KeyPath) -> Iterator[Problem]:
         yield from _regex(doc.log, (*path, "log"))
     if doc.healthcheck is False:
         yield Problem((*path, "healthcheck"), "only true has a meaning here")
+    elif isinstance(doc.healthcheck, HealthCheckDoc):
+        yield from _healthcheck(doc.healthcheck, (*path, "healthcheck"))
+    for key, kinds in _GOES_WITH.items():
+        if getattr(doc, key) not in (None, {}) and all(getattr(doc, kind) is None for kind in kinds):
+            yield Problem((*path, key), f"goes with {listed([f'`{kind}`' for kind in kinds])} only")
+    for key in ("http", "https"):
+        yield from _http_target(getattr(doc, key), (*path, key))
+    for name, value in doc.headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            yield Problem((*path, "headers", name), "is no header that can be sent: one line of Latin text")
+
+
+def _http_target(target: str | None, path: KeyPath) -> Iterator[Problem]:
+    if target is None:
+        return
+    if not re.fullmatch("[!-~]*", target):
+        yield Problem(path, "only ASCII without blanks is sent: write other characters as %20 and the like")
+    port = target[1:].partition("/")[0] if target.startswith(":") else "80"
+    if not 1 <= int(port) <= _MAX_PORT:
+        yield Problem(path, f"there is no port {port}: from 1 to {_MAX_PORT}")
+
+
+def _healthcheck(doc: HealthCheckDoc, path: KeyPath) -> Iterator[Problem]:
+    yield from _texts([("command", doc.command)], path)
+    yield from _duration(doc.interval, (*path, "interval"), zero=False)
+    yield from _duration(doc.timeout, (*path, "timeout"), zero=False)
+    yield from _duration(doc.start_period, (*path, "start_period"))
 
 
 def _depends_on(name: str, services: Mapping[str, ServiceDoc]) -> Iterator[Problem]:
@@ -267,6 +326,7 @@ class _Steps:
             yield Problem((*path, "name"), "the name must not be empty or hold control characters")
         if doc.service is not None and doc.service not in self._services:
             yield Problem((*path, "service"), *_unknown_service(doc.service, self._services))
+        yield from self._in_a_job(doc, path)
         yield from _texts(((name, getattr(doc, name)) for name in ("run", "env", "workdir", "user")), path)
         yield from _duration(doc.timeout, (*path, "timeout"), zero=False)
         if doc.retry:
@@ -278,6 +338,17 @@ class _Steps:
                 yield from self._text(getattr(doc.expect, stream), (*path, "expect", stream))
         for name, capture in doc.capture.items():
             yield from self._capture(capture, (*path, "capture", name))
+
+    def _in_a_job(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
+        """Yield that a step runs where nothing runs any more."""
+        only = next(iter(self._services)) if len(self._services) == 1 else None
+        name = doc.service or only
+        service = self._services.get(name or "")
+        if service and any(each.exit is not None for each in _conditions(service.ready)):
+            yield Problem(
+                (*path, "service") if doc.service else path,
+                f'"{name}" is a job (ready = {{ exit = ... }}), which has ended by then: name another one',
+            )
 
     def _text(self, doc: TextDoc | None, path: KeyPath) -> Iterator[Problem]:
         if doc is None:

@@ -27,10 +27,11 @@ def json_schema() -> dict[str, Any]:
     definitions = {name: _tidy(each) for name, each in made["$defs"].items()}
     for model, keys in EXACTLY_ONE.items():
         definitions[model.__name__]["oneOf"] = [{"required": [key]} for key in keys]
-    definitions["ReadyDoc"]["properties"]["healthcheck"] = {
-        **definitions["ReadyDoc"]["properties"]["healthcheck"],
-        "const": True,
-    }
+    ready = definitions["ReadyDoc"]
+    for choice in ready["properties"]["healthcheck"]["anyOf"]:
+        if choice.get("type") == "boolean":
+            choice["const"] = True
+    ready["dependentRequired"] = {"times": ["log"], "verify": ["https"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A scenario file of pytest-clnrm",

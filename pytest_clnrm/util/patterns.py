@@ -15,14 +15,23 @@ import pickle
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pytest_clnrm.util.confined import Confined
 
-__all__ = ["Found", "PatternTimeoutError", "close", "matches_glob", "problem_of", "search", "within"]
+__all__ = [
+    "Found",
+    "PatternTimeoutError",
+    "close",
+    "matches_glob",
+    "matching",
+    "problem_of",
+    "search",
+    "within",
+]
 
 LIMIT_S = 10.0
 """Greatest time of one search."""
@@ -91,7 +100,23 @@ def search(pattern: str, text: str, *, start: int = 0, flags: int = 0) -> Found 
         return _found(re.compile(pattern, flags), text, start)
     until_s = _until_s.get()
     allowed_s = LIMIT_S if until_s is None else min(LIMIT_S, until_s - time.monotonic())
-    return _ask((pattern, text, start, flags), text, allowed_s)
+    found = _ask((pattern, text, start, flags), len(text), allowed_s)
+    return None if found is None else Found(*found)
+
+
+def matching(pattern: str, texts: Sequence[str]) -> list[bool]:
+    """Tell of each text whether *pattern* matches anywhere in it; all of them have the time of one search.
+
+    :raises re.error: if *pattern* is none.
+    :raises PatternTimeoutError: if it takes too long.
+    """
+    if is_tame(pattern, max(texts, key=len, default="")):
+        found = re.compile(pattern).search
+        return [found(text) is not None for text in texts]
+    until_s = _until_s.get()
+    allowed_s = LIMIT_S if until_s is None else min(LIMIT_S, until_s - time.monotonic())
+    matched: list[bool] = _ask((pattern, list(texts), 0, 0), sum(map(len, texts)), allowed_s)
+    return matched
 
 
 def is_tame(pattern: str, text: str) -> bool:
@@ -121,7 +146,7 @@ def problem_of(pattern: str) -> str:
         if len(pattern) <= _PLAIN_CHARS and not _FLAGS.search(pattern):
             re.compile(pattern)
         else:
-            _ask((pattern, None, 0, 0), "", COMPILE_S)
+            _ask((pattern, None, 0, 0), 0, COMPILE_S)
     except PatternTimeoutError:
         return f"it takes longer than {COMPILE_S:g} s, or too much memory, to be read; write a shorter one"
     except RecursionError:
@@ -150,14 +175,15 @@ _idle: list[Confined] = []
 _lock = threading.Lock()
 
 
-def _ask(request: tuple[str, str | None, int, int], text: str, allowed_s: float) -> Found | None:
+def _ask(request: tuple[str, str | list[str] | None, int, int], text_chars: int, allowed_s: float) -> Any:
     """Return what :func:`answer` finds, in a process that is idle or a new one.
 
+    :param text_chars: how much text is searched, for the message.
     :raises re.error: if the pattern is none.
     :raises PatternTimeoutError: if it takes too long.
     """
     if allowed_s <= 0:
-        raise PatternTimeoutError(request[0], len(text), 0)
+        raise PatternTimeoutError(request[0], text_chars, 0)
     from pytest_clnrm.util.confined import Confined, ConfinedError
 
     with _lock:
@@ -168,14 +194,14 @@ def _ask(request: tuple[str, str | None, int, int], text: str, allowed_s: float)
     try:
         reply = confined.call(data, cpu_s=allowed_s + LEAST_S, wall_s=allowed_s)
     except ConfinedError:
-        raise PatternTimeoutError(request[0], len(text), allowed_s) from None
+        raise PatternTimeoutError(request[0], text_chars, allowed_s) from None
     finally:
         with _lock:
             _idle.append(confined)
     found, problem = pickle.loads(reply)  # noqa: S301 (our own words, only the texts in it are another's)
     if problem is not None:
         raise re.error(problem)
-    return None if found is None else Found(*found)
+    return found
 
 
 def close() -> None:
@@ -190,10 +216,12 @@ atexit.register(close)
 
 
 def answer(request: bytes) -> bytes:
-    """Return the match that a request asks for; runs in a process of its own."""
+    """Return the match that a request asks for, of a list whether each matches; in a process of its own."""
     pattern, text, start, flags = pickle.loads(request)  # noqa: S301 (of the process that started this one)
     try:
         compiled = re.compile(pattern, flags)
+        if isinstance(text, list):
+            return pickle.dumps(([compiled.search(each) is not None for each in text], None))
         found = None if text is None else _found(compiled, text, start)
     except RecursionError:
         return pickle.dumps((None, "it is nested too deeply"))

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from pytest_clnrm.engine.discover import Endpoint, usual_endpoints
 from pytest_clnrm.engine.probe import ProbeError, open_client
 from pytest_clnrm.engine.services import KEEP_SHELL
 from pytest_clnrm.errors import EngineUnavailableError
+from pytest_clnrm.util.line_count import LineCount
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -60,6 +61,19 @@ def import_tree(client: APIClient, image: str, tree: bytes) -> None:
     # Podman 4.3 calls what it imports "latest" whatever it is told.
     name, tag = image.split(":")
     client.tag(json.loads(said.splitlines()[-1])["status"], name, tag)
+
+
+def wait_log(engine: DockerEngine, container: str, pattern: str, *, deadline_s: float) -> bool:
+    """Return True once a line of a container's output matches; False at the deadline, or at its end."""
+    count = LineCount(pattern)
+    with closing(engine.follow_log(container)) as stream:
+        while not count.matching and time.monotonic() < deadline_s:
+            pieces = stream.receive(time.monotonic() + 0.05)
+            count.feed(pieces or ())
+            count.pause()
+            if pieces is not None and not pieces:
+                break
+    return count.matching > 0
 
 
 @pytest.fixture

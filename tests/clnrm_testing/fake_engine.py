@@ -2,7 +2,9 @@
 
 What it was asked to do stands in ``engine.jsonl`` in the working folder, one event a line. Image names select
 its behaviour: ``missing*`` cannot be pulled, ``pulled*`` is pulled until the file FAKE_PULL_UNTIL is there,
-``broken*`` does not start, ``service*`` runs a service of its own, everything else is a bare shell.
+``broken*`` does not start, ``service*`` runs a service of its own, everything else is a bare shell. A
+container has ended once there is the file ``.ended`` in its folder: its exit code, and "oom". Its variable
+FAKE_AT_START writes such files when it starts: ``.ended=3;.printed=text``.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -43,6 +45,19 @@ from pytest_clnrm.errors import (
 )
 
 CHUNK_BYTES = 65536
+
+
+class FakeLog:
+    """What a container has printed: a line "ready", and what its file holds."""
+
+    def __init__(self, path: Path) -> None:
+        self._pieces = [b"ready\n", path.read_bytes() if path.exists() else b""]
+
+    def receive(self, deadline_s: float) -> list[tuple[Literal["stdout", "stderr"], bytes]] | None:
+        return [("stdout", self._pieces.pop(0))] if self._pieces else None
+
+    def close(self) -> None:
+        pass
 
 
 class FakeEngine:
@@ -132,12 +147,25 @@ class FakeEngine:
             raise ContainerError(f"container {spec.name} cannot be started: broken")
         if spec.image.startswith("shellless") and spec.command == KEEP_SHELL:
             raise NoShellError("no shell")
+        for line in spec.env.get("FAKE_AT_START", "").split(";"):
+            # As a service does that ends on its own.
+            name, _, text = line.partition("=")
+            if name:
+                (self._folder(container) / name).write_text(text, encoding="utf-8")
         self._note("start", container=container)
 
     def state(self, container: str) -> ContainerState:
         if container not in self._containers:
             raise ContainerError(f"container {container} is gone")
-        return ContainerState(id=container, running=True, exit_code=None, oom_killed=False)
+        if (Path(self._containers[container][1]) / ".gone").exists():
+            raise ContainerError(f"container {container} is gone")
+        ended = Path(self._containers[container][1]) / ".ended"
+        if not ended.exists():
+            return ContainerState(id=container, running=True, exit_code=None, oom_killed=False)
+        code, _, oom = ended.read_text("utf-8").strip().partition(" ")
+        return ContainerState(
+            id=container, running=False, exit_code=int(code), oom_killed=bool(oom), lived_s=1.5
+        )
 
     def exec(
         self, container: str, spec: ExecSpec, *, on_output: OnOutput, deadline_s: float | None
@@ -192,8 +220,8 @@ class FakeEngine:
     def logs(self, container: str, *, tail_bytes: int) -> str:
         return f"logs of {self._containers[container][0].name}\n"
 
-    def wait_log(self, container: str, pattern: str, *, deadline_s: float) -> bool:
-        return True
+    def follow_log(self, container: str) -> FakeLog:
+        return FakeLog(Path(self._containers[container][1]) / ".printed")
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
         return 1 << 20
@@ -203,6 +231,9 @@ class FakeEngine:
 
     def stop(self, container: str, *, grace_s: float) -> None:
         self._note("stop", container=container)
+        ended = self._folder(container) / ".ended"
+        if not ended.exists():
+            ended.write_text("143", encoding="utf-8")
 
     def remove(self, containers: Sequence[str]) -> None:
         for container in containers:

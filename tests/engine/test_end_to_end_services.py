@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import socket
@@ -64,7 +65,7 @@ DOCKERFILE = """
 ADD busybox /bin/busybox
 RUN ["/bin/busybox", "--install", "-s", "/bin"]
 ENV PATH=/bin
-HEALTHCHECK --interval=1s --timeout=5s --retries=1 CMD test -e /tmp/well
+HEALTHCHECK --interval=1s --timeout=5s --retries=1 CMD test -e /tmp/well || (echo not well; exit 1)
 CMD ["sh", "-c", "mkdir -p /tmp; sleep 0.3; {then}; sleep 1000"]
 """
 
@@ -128,7 +129,7 @@ def test_a_service_that_ends_is_not_waited_for(project: EndToEnd) -> None:
     for kind in kinds:
         first = run.scenarios[kind]["failures"][0]
         assert first["message"].startswith("service 'box' ended before it was ready ("), first
-        assert first["message"].endswith("): exit code 3")
+        assert re.search(r"\): exit code 3, \d+\.\d s after its start(; |$)", first["message"]), first
         assert "cannot go on: no licence" in first["details"]
         assert len(run.scenarios[kind]["failures"]) == 1, "that it had ended is said once"
     assert run.text.count("    cannot go on: no licence\n") == len(kinds)
@@ -148,10 +149,13 @@ def test_a_service_that_is_never_ready_says_what_was_waited_for(project: EndToEn
         f'[service.box]\nbuild = "./built"\nready = {{ healthcheck = true, timeout = "60s" }}\n{STEP}',
     )
     run = project.run()
-    assert run.failures("late") == ["service 'box' was not ready after 0.7 s (port 8080)"], run.text
+    assert run.failures("late") == [
+        "service 'box' was not ready after 0.7 s (port 8080): connection refused"
+    ], run.text
     assert "thinking" in run.scenarios["late"]["failures"][0]["details"]
     (ill,) = run.scenarios["ill"]["failures"]
-    assert ill["message"] == "service 'box' turned unhealthy, as its image's health check says"
+    said = "(its last run: exit code 1: not well)"
+    assert ill["message"] == f"service 'box' turned unhealthy, as its image's health check says {said}"
     assert "ill" in ill["details"]
 
 

@@ -76,7 +76,10 @@ def test_a_failure_that_is_about_no_step() -> None:
         (replace(DB, exit_code=3), "service 'db': ended with exit code 3 (t)\n"),
         (
             replace(DB, exit_code=137, oom_killed=True),
-            "service 'db': ended with exit code 137, out of memory: its limit is 32 MB (t)\n",
+            (
+                "service 'db': ended with exit code 137 (killed by SIGKILL), out of memory: "
+                "its limit is 32 MB (t)\n"
+            ),
         ),
     ],
 )

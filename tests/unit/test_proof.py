@@ -37,7 +37,7 @@ SPEC: dict[str, Any] = {
         ({}, {"volumes": ("/data",)}, {}, "its image has volumes"),
         ({}, {}, {"ports": (80,)}, "it publishes ports"),
         ({}, {}, {"gpus": 1}, "it has a GPU"),
-        ({}, {"has_healthcheck": True}, {}, "its image has a health check"),
+        ({}, {"healthcheck_s": 90.0}, {}, "its image has a health check"),
     ],
 )
 def test_who_is_never_used_again(

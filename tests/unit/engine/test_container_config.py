@@ -225,6 +225,33 @@ def test_an_exit_code_is_one_of_a_container_that_ended(facts: dict[str, Any], ex
     assert state.exit_code == exit_code
 
 
+@pytest.mark.parametrize(
+    ("began", "ended", "lived_s"),
+    [
+        ("2026-01-01T00:00:00.25Z", "2026-01-01T00:00:02.123456789Z", 1.873456789),
+        ("2026-01-01T02:00:00+02:00", "2026-01-01T00:00:01Z", 1),
+        ("2026-01-01T00:00:02Z", "2026-01-01T00:00:01Z", 0),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z", None),
+        ("2026-01-01T00:00:00Z", "0001-01-01T00:00:00Z", None),
+        (None, "odd", None),
+    ],
+)
+def test_how_long_a_container_has_lived(began: str | None, ended: str, lived_s: float | None) -> None:
+    """By the engine's clock, whose times have nanoseconds; a clock that was set back is no life below 0."""
+    state = read_state({"Id": "1", "State": {"StartedAt": began, "FinishedAt": ended}}, host="h")
+    assert state.lived_s == (None if lived_s is None else pytest.approx(lived_s, abs=1e-6))
+    assert read_state({"Id": "1", "State": {"Running": True, "StartedAt": began}}, host="h").lived_s is None
+
+
+def test_what_a_health_check_said_last() -> None:
+    """Its exit code in words, and its output on one line."""
+    log = [{"ExitCode": 0, "Output": "fine"}, {"ExitCode": 127, "Output": "sh: curl:\n not found\n"}]
+    state = read_state({"Id": "1", "State": {"Running": True, "Health": {"Log": log}}}, host="h")
+    assert state.health_said == "exit code 127 (command not found): sh: curl: not found"
+    quiet = {"Running": True, "Health": {"Log": [{"ExitCode": 1, "Output": ""}]}}
+    assert read_state({"Id": "1", "State": quiet}, host="h").health_said == "exit code 1"
+
+
 def test_an_error_of_the_engine_is_told_in_plain_words() -> None:
     """A health check that is switched off is none."""
     facts = {"Running": False, "ExitCode": 127, "Error": "No such image: x", "Health": {"Status": "none"}}

@@ -13,7 +13,6 @@ import pytest
 
 from pytest_clnrm.engine.containers import remove_container
 from pytest_clnrm.engine.images import Images, lock_name, read_image
-from pytest_clnrm.engine.logs import LineSearch
 from pytest_clnrm.engine.networks import SPACE, create_network, remove_network, subnets
 from pytest_clnrm.engine.pull_progress import PullProgress
 from pytest_clnrm.errors import EngineError, ImageError
@@ -25,10 +24,23 @@ def test_an_image_is_read_from_the_engines_answer() -> None:
         "r", {"Id": "i", "Config": {"Entrypoint": ["e"], "Cmd": ["c"], "Volumes": {"/b": {}, "/a": {}}}}
     )
     assert (image.command, image.entrypoint, image.volumes) == (("e", "c"), ("e",), ("/a", "/b"))
-    assert not image.has_healthcheck
-    assert read_image("r", {"Id": "i", "Config": {"Healthcheck": {"Test": ["CMD", "x"]}}}).has_healthcheck
-    assert not read_image("r", {"Id": "i", "Config": {"Healthcheck": {"Test": ["NONE"]}}}).has_healthcheck
+    assert image.healthcheck_s == 0
     assert read_image("r", {"Id": "i", "Config": None}).command == ()
+
+
+@pytest.mark.parametrize(
+    ("check", "seconds"),
+    [
+        ({"Test": ["CMD", "x"]}, 180),
+        ({"Test": ["NONE"]}, 0),
+        ({"Test": []}, 0),
+        ({"Test": ["CMD", "x"], "Interval": 10**9, "Timeout": 2 * 10**9, "Retries": 4}, 12),
+        ({"Test": ["CMD-SHELL", "x"], "StartPeriod": 5 * 10**9, "Interval": 10**8, "Retries": 1}, 35.1),
+    ],
+)
+def test_how_long_an_images_health_check_may_take(check: dict[str, Any], seconds: float) -> None:
+    """Its start period, and as many runs as may fail; what it leaves out is the engine's default."""
+    assert read_image("r", {"Id": "i", "Config": {"Healthcheck": check}}).healthcheck_s == seconds
 
 
 def test_progress_adds_up_layers() -> None:
@@ -190,15 +202,3 @@ def test_a_removal_is_repeated_until_the_container_is_gone(monkeypatch: pytest.M
     monkeypatch.setattr("pytest_clnrm.engine.containers._REMOVAL_S", -1)
     with pytest.raises(EngineError, match=r"^cannot remove the container: removal of"):
         remove_container(Remover(busy), "c")  # type: ignore[arg-type]
-
-
-def test_a_line_is_found_however_it_arrives() -> None:
-    """In pieces, unfinished, with Windows' line ends; not across lines; a long line costs no memory."""
-    search = LineSearch(r"^ready (\d+)$")
-    assert not search.feed(b"not ready 1\nrea")
-    assert not search.feed(b"dy \n")
-    assert search.feed(b"ready 80\r\n")
-    search = LineSearch("end$")
-    assert not search.feed(b"x" * 200_000)
-    assert not search.feed("ü".encode()[:1])
-    assert search.feed("ü".encode()[1:] + b"end")

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_clnrm.engine.api import ContainerState, EngineFacts, ExecOutcome
-from pytest_clnrm.engine.ready import wait_ready
-from pytest_clnrm.errors import NotReadyError, ScenarioTimeoutError
-from pytest_clnrm.scenario.model import Ready, Service
+from pytest_clnrm.engine.ready import NoSpans, wait_ready
+from pytest_clnrm.errors import ContainerError, NotReadyError, ScenarioTimeoutError
+from pytest_clnrm.scenario.model import HealthCheck, HttpProbe, Ready, Service
 
 RUNNING = ContainerState(id="c", running=True, exit_code=None, oom_killed=False)
-ENDED = replace(RUNNING, running=False, exit_code=7)
+ENDED = replace(RUNNING, running=False, exit_code=7, lived_s=1.25)
 FACTS = EngineFacts(
     identity="x",
     kind="docker",
@@ -30,6 +36,20 @@ FACTS = EngineFacts(
     cpus=1,
     memory_bytes=1,
 )
+
+
+class Stream:
+    """An output of which each piece is given beforehand; None is a time without output."""
+
+    def __init__(self, pieces: list[bytes | None]) -> None:
+        self.pieces = pieces
+
+    def receive(self, deadline_s: float) -> list[tuple[str, bytes]] | None:
+        piece = self.pieces.pop(0) if self.pieces else b""
+        return None if piece is None else [("stdout", piece)] if piece else []
+
+    def close(self) -> None:
+        self.pieces.append(b"closed")
 
 
 class Engine:
@@ -49,25 +69,22 @@ class Engine:
         self.execs.append(spec.argv)
         on_output("stdout", self.answers.get("output", b""))
         codes = self.answers.get("codes", [0])
-        return ExecOutcome(exit_code=codes.pop(0) if len(codes) > 1 else codes[0])
+        code = codes.pop(0) if len(codes) > 1 else codes[0]
+        return code if isinstance(code, ExecOutcome) else ExecOutcome(exit_code=code)
 
-    def wait_log(self, container: str, pattern: str, *, deadline_s: float) -> bool:
-        found: bool = self.answers["found"].pop(0)
-        return found
+    def follow_log(self, container: str) -> Stream:
+        return Stream(self.answers["printed"])
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         return "the last words"
 
 
-def wait(engine: Engine, ready: Ready | None, *, timeout_s: float = 10.0, **service: Any) -> None:
+def wait(
+    engine: Engine, *ready: Ready, timeout_s: float = 10.0, given: dict[str, Any] | None = None, **more: Any
+) -> None:
     """Wait for a service of an engine; the scenario's time is over after *timeout_s*."""
-    given = Service(name="db", image="i", ready=ready, **service)
-    wait_ready(engine, "c", given, deadline_s=time.monotonic() + timeout_s)  # type: ignore[arg-type]
-
-
-def test_nothing_to_wait_for() -> None:
-    """A service without a condition is ready at once, and the engine is not asked."""
-    wait(Engine(states=[]), None)
+    service = Service(name="db", image="i", ready=ready, **given or {})
+    wait_ready(engine, "c", service, deadline_s=time.monotonic() + timeout_s, **more)  # type: ignore[arg-type]
 
 
 def test_command_until_it_succeeds() -> None:
@@ -77,17 +94,152 @@ def test_command_until_it_succeeds() -> None:
     assert engine.execs == [("pg_isready",)] * 3
 
 
+def test_what_a_command_did_last_is_told() -> None:
+    """Its exit code in words and the end of what it printed, on one line."""
+    printed = b"x" * 5000 + b"\nsh: pg_ready: not found\n"
+    with pytest.raises(NotReadyError) as info:
+        wait(Engine(codes=[127], output=printed), Ready(command=("sh", "-c", "pg_ready"), timeout_s=0.03))
+    assert str(info.value).startswith(
+        "service 'db' was not ready after 0.03 s (command pg_ready): "
+        "its last run ended with exit code 127 (command not found) and printed: ...xxx"
+    )
+    assert str(info.value).endswith("x sh: pg_ready: not found")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        (ExecOutcome(exit_code=None, timed_out=True), "its last run had not ended"),
+        (ExecOutcome(exit_code=None, container_lost=True), "was cut off, as the container ended"),
+        (ExecOutcome(exit_code=137, oom=True), "exit code 137 (killed by SIGKILL), out of memory"),
+    ],
+)
+def test_a_command_that_does_not_end_by_itself(outcome: ExecOutcome, told: str) -> None:
+    """How it was ended is told."""
+    with pytest.raises(NotReadyError, match=re.escape(told)):
+        wait(Engine(codes=[outcome]), Ready(command=("x",), timeout_s=0.03))
+
+
+@pytest.mark.parametrize(
+    ("argv", "said", "told"),
+    [
+        (("pg_ready",), "command not found: pg_ready", "command not found: pg_ready"),
+        (
+            ("sh", "-c", "x"),
+            "command not found: sh",
+            "the image has no shell (sh); give the command as a list",
+        ),
+    ],
+)
+def test_a_command_that_cannot_be_run_fails_at_once(argv: tuple[str, ...], said: str, told: str) -> None:
+    """Without its program a service can never be ready: its time is not waited for."""
+    engine = Engine(codes=[ExecOutcome(exit_code=127, started=False)], output=f"{said}\n".encode())
+    with pytest.raises(
+        NotReadyError, match=r"service 'db' can never be ready: command .* cannot be run"
+    ) as info:
+        wait(engine, Ready(command=argv, timeout_s=600), timeout_s=600)
+    assert str(info.value).endswith(told)
+    assert len(engine.execs) == 1
+
+
 def test_log() -> None:
-    """A log line is waited for in slices."""
-    engine = Engine(found=[False, True])
-    wait(engine, Ready(log="ready", interval_s=0.001))
-    assert engine.answers["found"] == []
+    """A line is waited for, in pieces and with silence in between; the log is followed once, and closed."""
+    engine = Engine(printed=[b"on\nrea", None, b"dy 1", None])
+    wait(engine, Ready(log=r"ready \d"))
+    assert engine.answers["printed"] == [b"closed"]
+
+
+def test_log_several_times() -> None:
+    """So many lines must match; how many have is told."""
+    wait(Engine(printed=[b"ready\n", None, b"ready\n"]), Ready(log="ready", times=2))
+    with pytest.raises(
+        NotReadyError,
+        match=r"after 0.05 s \(log 'ready', 2 times\): 1 of 2 matching lines in 3 lines of output",
+    ):
+        wait(Engine(printed=[b"on\nready\non\n"]), Ready(log="ready", times=2, timeout_s=0.05))
+
+
+def test_log_of_a_container_that_has_ended() -> None:
+    """What it printed before its end counts; else its end is the error."""
+    wait(Engine(printed=[b"ready\n"], states=[ENDED]), Ready(log="ready"))
+    with pytest.raises(
+        NotReadyError,
+        match=r"\(log 'ready'\): exit code 7, 1.2 s after its start; 0 of 1 matching lines in 1 lines",
+    ):
+        wait(Engine(printed=[b"no\n"], states=[ENDED]), Ready(log="ready"))
+
+
+def test_all_conditions_hold_in_one_round() -> None:
+    """One that holds no longer is waited for again; the one that was late is told."""
+    engine = Engine(codes=[0, 1, 1, 0, 0])
+    first, second = Ready(command=("a",), interval_s=0.001), Ready(command=("b",), interval_s=0.001)
+    wait(engine, first, second)
+    assert [argv[0] for argv in engine.execs] == ["a", "b", "a", "a", "b"]
+    with pytest.raises(NotReadyError, match=r"was not ready after 0.02 s \(command b\)"):
+        wait(Engine(codes=[0, 1] * 1000), replace(first, timeout_s=5), replace(second, timeout_s=0.02))
+
+
+def test_a_job_is_waited_for_until_it_ends() -> None:
+    """With one of its codes it is ready; what it has printed by then may be asked for too."""
+    states = [RUNNING, RUNNING, replace(ENDED, exit_code=3)]
+    wait(Engine(states=states), Ready(exit=(0, 3), interval_s=0.001))
+    done = Engine(states=[replace(ENDED, exit_code=0)], printed=[b"12 rows\n"])
+    wait(done, Ready(exit=(0,)), Ready(log="rows"))
+
+
+def test_a_job_that_fails() -> None:
+    """Another code is an error at once, with its log."""
+    with pytest.raises(
+        NotReadyError, match=r"^service 'db' ended with exit code 7, 1.2 s after its start, expected 0 or 3$"
+    ) as info:
+        wait(Engine(states=[RUNNING, ENDED]), Ready(exit=(0, 3), interval_s=0.001, timeout_s=600))
+    assert info.value.logs == "the last words"
+
+
+def test_a_job_that_does_not_end() -> None:
+    """Its own time, and that of the scenario, say so."""
+    with pytest.raises(NotReadyError, match=r"was not ready after 0.02 s \(exit 0\): it still runs"):
+        wait(Engine(), Ready(exit=(0,), timeout_s=0.02))
+    with pytest.raises(ScenarioTimeoutError, match=r"waiting for service 'db' \(exit 0\): it still runs"):
+        wait(Engine(), Ready(exit=(0,)), timeout_s=0.02)
+
+
+def test_a_span() -> None:
+    """A span is asked for until it has arrived; what has arrived instead is told; where none can, that is."""
+    arrived: list[str] = []
+
+    def spans(name: str) -> tuple[bool, list[str]]:
+        arrived.append(f"s{len(arrived)}")
+        return name in arrived, arrived
+
+    wait(Engine(), Ready(span="s3", interval_s=0.001), spans=spans)
+    ready = Ready(span="x", timeout_s=0.02)
+    with pytest.raises(NotReadyError, match=r"\(span 'x'\): arrived: 's0', 's1', .*'s9' and 2 more$"):
+        wait(Engine(), ready, spans=lambda _name: (False, [f"s{each}" for each in range(12)]))
+    with pytest.raises(NotReadyError, match=r"\(span 'x'\): no span has arrived$"):
+        wait(Engine(), ready, spans=lambda _name: (False, []))
+    with pytest.raises(NotReadyError, match=r"can never be ready \(span 'x'\): spans are off$"):
+        wait(Engine(), replace(ready, timeout_s=600), spans=NoSpans("spans are off"))
+
+
+def test_a_container_that_is_gone() -> None:
+    """One that somebody has removed is no longer waited for, and named."""
+
+    class Gone(Engine):
+        def state(self, container: str) -> ContainerState:
+            raise ContainerError("the container c is gone")
+
+    with pytest.raises(
+        NotReadyError, match=r"^service 'db' is not to be waited for any more: the container c is"
+    ):
+        wait(Gone(), Ready(port=1))
 
 
 def test_a_container_that_ends_fails_at_once() -> None:
     """A container that ends before it is ready is an error at once, with exit code and logs."""
     with pytest.raises(
-        NotReadyError, match=r"service 'db' ended before it was ready .command x.: exit code 7"
+        NotReadyError,
+        match=r"service 'db' ended before it was ready .command x.: exit code 7, 1.2 s after its start$",
     ) as info:
         wait(Engine(codes=[1], states=[ENDED]), Ready(command=("x",), timeout_s=60))
     assert info.value.logs == "the last words"
@@ -107,7 +259,7 @@ def test_the_scenarios_timeout() -> None:
 
 def test_given_up_when_another_service_failed() -> None:
     """A wait in vain is given up."""
-    service = Service(name="db", image="i", ready=Ready(command=("x",)))
+    service = Service(name="db", image="i", ready=(Ready(command=("x",)),))
     with pytest.raises(NotReadyError, match="was given up, as another service failed"):
         wait_ready(
             Engine(codes=[1]),  # type: ignore[arg-type]
@@ -135,6 +287,46 @@ def test_no_healthcheck_in_the_image() -> None:
     """Waiting for a health check that does not exist is an error that names the alternatives."""
     with pytest.raises(NotReadyError, match="its image has none: use command, log, port or http"):
         wait(Engine(states=[RUNNING]), Ready(healthcheck=True))
+
+
+def test_what_the_images_health_check_did_last() -> None:
+    """It is told at the time limit, and of one that turned unhealthy; the check's own time is the limit."""
+    state = replace(RUNNING, health="starting", health_said="exit code 1: refused")
+    with pytest.raises(
+        NotReadyError,
+        match=r"after 0.02 s \(the image's health check\): starting; its last run: exit code 1: refused",
+    ):
+        wait(Engine(states=[state]), Ready(healthcheck=True, interval_s=0.001), healthcheck_s=0.02)
+    with pytest.raises(NotReadyError, match=r"check says \(its last run: exit code 1: refused\)$"):
+        wait(Engine(states=[replace(state, health="unhealthy")]), Ready(healthcheck=True))
+    with pytest.raises(NotReadyError, match=r"starting; it has not been run yet$"):
+        wait(
+            Engine(states=[replace(state, health_said="")]),
+            Ready(healthcheck=True, timeout_s=0.01),
+            healthcheck_s=600,
+        )
+
+
+def test_a_health_check_of_the_file() -> None:
+    """It may fail, but only so many times in a row, and as often as it likes in its start period."""
+    check = HealthCheck(command=("c",), interval_s=0.001, retries=3)
+    wait(Engine(codes=[1, 1, 1, 0]), Ready(healthcheck=check))
+    engine = Engine(codes=[1], output=b"refused")
+    with pytest.raises(
+        NotReadyError,
+        match=r"is unhealthy: 3 failures in a row \(command c\): its last run ended with exit code 1 and",
+    ):
+        wait(engine, Ready(healthcheck=check))
+    assert len(engine.execs) == 4, "the one at once does not count"
+    wait(Engine(codes=[*[1] * 20, 0]), Ready(healthcheck=replace(check, start_period_s=60)))
+
+
+def test_the_time_limit_of_a_health_check_of_the_file() -> None:
+    """One that is given counts, whatever its own times allow."""
+    check = HealthCheck(command=("c",), interval_s=0.001, start_period_s=60)
+    told = r"was not ready after 0.02 s \(health check: command c\): its last run ended with exit code 1$"
+    with pytest.raises(NotReadyError, match=told):
+        wait(Engine(codes=[1]), Ready(healthcheck=check, timeout_s=0.02))
 
 
 @pytest.fixture
@@ -200,16 +392,30 @@ def test_port_inside(port: int, *, ready: bool) -> None:
 @pytest.fixture
 def http_port() -> Iterator[int]:
     """Return the port of a server that answers /good with 200 and anything else with 503."""
+    with serving() as port:
+        yield port
+
+
+@contextmanager
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Yield the port of a server that answers with the status in the path, 204 to one that is known."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/good" else 503)
+            known = self.headers.get("X-Who") == "me" and self.headers.get_all("Host") == ["api"]
+            self.send_response(204 if known else int(self.path[1:]))
             self.end_headers()
 
         def log_message(self, *args: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(HTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Say nothing of clients that do not like the certificate."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server.server_port
@@ -220,20 +426,95 @@ def http_port() -> Iterator[int]:
 def test_http(http_port: int) -> None:
     """An answer below 400 is ready; the port may be named, or is the only one of the service."""
     engine = Engine(states=[at_loopback(http_port)])
-    wait(engine, Ready(http=f":{http_port}/good"))
-    wait(engine, Ready(http="/good"), ports=(http_port,))
+    wait(engine, Ready(http=HttpProbe(target=f":{http_port}/200")))
+    wait(engine, Ready(http=HttpProbe(target="/302")), given={"ports": (http_port,)})
+    wait(engine, Ready(http=HttpProbe(target=f":{http_port}/503", status=((200, 299), (503, 503)))))
+    known = {"X-Who": "me", "Host": "api"}
+    wait(engine, Ready(http=HttpProbe(target=f":{http_port}/500", status=((204, 204),), headers=known)))
 
 
-def test_http_error_status_is_not_ready(http_port: int) -> None:
-    """An answer of 503 is not ready."""
-    with pytest.raises(NotReadyError, match=rf"http /bad on port {http_port}"):
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("/503", ((100, 399),), "the last answer was 503 Service Unavailable, expected one below 400"),
+        ("/200", ((204, 204),), "the last answer was 200 OK, expected 204"),
+        ("/302", ((200, 299), (404, 404)), "the last answer was 302 Found, expected 2xx or 404"),
+    ],
+)
+def test_http_answers_that_are_not_meant(
+    http_port: int, path: str, status: tuple[tuple[int, int], ...], told: str
+) -> None:
+    """Another status is not ready, and the last one is told."""
+    probe = HttpProbe(target=f":{http_port}{path}", status=status)
+    engine = Engine(states=[at_loopback(http_port)])
+    with pytest.raises(NotReadyError, match=re.escape(f"(http {path} on port {http_port}): {told}")):
+        wait(engine, Ready(http=probe, timeout_s=0.1, interval_s=0.01))
+
+
+def not_ready(port: int, **probe: Any) -> str:
+    """Return why a request is in vain."""
+    with pytest.raises(NotReadyError) as info:
         wait(
-            Engine(states=[at_loopback(http_port)]),
-            Ready(http=f":{http_port}/bad", timeout_s=0.1, interval_s=0.01),
+            Engine(states=[at_loopback(port)]),
+            Ready(http=HttpProbe(target=f":{port}/200", **probe), timeout_s=0.1, interval_s=0.01),
         )
+    return str(info.value).partition("): ")[2]
+
+
+def test_http_without_an_answer(http_port: int, listener: int) -> None:
+    """What stands in the way is told: nobody there, silence, or another protocol."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = server.getsockname()[1]
+    assert not_ready(closed) == "no answer: connection refused"
+    assert re.fullmatch(r"no answer: no answer within 0\.\d+ s", not_ready(listener))
+    assert not_ready(http_port, tls=True).startswith("no answer: TLS: ")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Return a file with a key and a certificate that is valid for the name db, and trusted by nobody."""
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout both -out cert "
+    )
+    command += "-subj /CN=db -addext subjectAltName=DNS:db -days 2"
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    both = tmp_path / "both"
+    both.write_text(both.read_text() + (tmp_path / "cert").read_text())
+    return both
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_https(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate is looked at only if asked for: it is of the service's name then, and trusted."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with serving(context) as port:
+        engine = Engine(states=[at_loopback(port)])
+        target = f":{port}/200"
+        wait(engine, Ready(http=HttpProbe(target=target, tls=True)))
+        assert not_ready(port, tls=True, verify=True).startswith("no answer: TLS: self")
+        assert not_ready(port).startswith("no answer: ")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        wait(engine, Ready(http=HttpProbe(target=target, tls=True, verify=True)))
+        with pytest.raises(NotReadyError, match=r"no answer: TLS: Hostname mismatch.*'web'"):
+            wait_ready(
+                engine,  # type: ignore[arg-type]
+                "c",
+                Service(
+                    name="web",
+                    image="i",
+                    ready=(Ready(http=HttpProbe(target=target, tls=True, verify=True), timeout_s=0.1),),
+                ),
+                deadline_s=time.monotonic() + 10,
+            )
 
 
 def test_http_out_of_reach() -> None:
     """A remote engine's unpublished port cannot be asked: the error says what to do."""
+    probe = HttpProbe(target="/good")
     with pytest.raises(NotReadyError, match="port 80 is not published; add it to `ports`"):
-        wait(Engine(facts=replace(FACTS, remote=True), states=[RUNNING]), Ready(http="/good"))
+        wait(Engine(facts=replace(FACTS, remote=True), states=[RUNNING]), Ready(http=probe))
+    with pytest.raises(NotReadyError, match="port 443 is not published; add it to `ports`"):
+        wait(
+            Engine(facts=replace(FACTS, remote=True), states=[RUNNING]), Ready(http=replace(probe, tls=True))
+        )

@@ -101,8 +101,15 @@ def test_the_default_container_is_always_kept_alive() -> None:
     assert effective_command(given, image_command=["nginx"], entrypoint=[]) == (KEEP_SHELL, True)
 
 
+@pytest.mark.parametrize("entrypoint", [[], ["/entry"]])
+def test_a_job_runs_what_its_image_has(entrypoint: list[str]) -> None:
+    """It is not kept alive, whatever that is: it is waited for until it ends."""
+    given = Service(name="a", image="i", ready=(Ready(exit=(0,)),))
+    assert effective_command(given, image_command=[*entrypoint, "sh"], entrypoint=entrypoint) == (None, False)
+
+
 @pytest.mark.parametrize(("ready", "command"), [({"log": "up"}, KEEP_ALIVE), ({"port": 80}, KEEP_SHELL)])
 def test_output_that_is_waited_for_is_nobody_elses(ready: dict[str, Any], command: tuple[str, ...]) -> None:
     """A container whose log is to say something has no commands' output there."""
-    given = Service(name="a", image="i", ready=Ready(**ready))
+    given = Service(name="a", image="i", ready=(Ready(**ready),))
     assert effective_command(given, image_command=["sh"], entrypoint=[]) == (command, False)

@@ -86,7 +86,9 @@ def test_services() -> None:
         {"source": "./out", "target": "/out", "read_only": False},
         {"source": "./both", "target": "/both", "read_only": True},
     ]
-    assert web["ready"] == {"command": ["true"], "interval": "5s", "timeout": 20.0}
+    assert web["ready"] == {
+        "healthcheck": {"command": ["true"], "interval": "5s", "timeout": "2s", "retries": 4}
+    }
     assert web["limits"] == {"memory": "512m", "cpu": 1.5}
     assert web["network"] == "isolated"
     assert db["env"] == {"PORT": "5432", "DEBUG": "true", "EXTRA": "1"}
@@ -96,7 +98,7 @@ def test_services() -> None:
     assert db["command"] == ["sh", "-c", "(\necho ready\n) && exec tail -f /dev/null"]
     assert cache == {
         "image": "cache:1", "network": "bridge",
-        "ready": {"command": ["sh", "-c", "redis-cli ping | grep PONG"]}
+        "ready": {"healthcheck": {"command": ["sh", "-c", "redis-cli ping | grep PONG"]}}
     }  # fmt: skip
     assert dotted(found) == {
         "services.web.ports.1",
@@ -422,12 +424,17 @@ def test_claims_that_cannot_be_read() -> None:
     ("service", "ready"),
     [
         ({"health_check": "curl x || exit 1"}, {"command": ["sh", "-c", "curl x || exit 1"]}),
-        ({"healthcheck": {"test": ["CMD-SHELL", "a | b"]}}, {"command": ["sh", "-c", "a | b"]}),
-        ({"healthcheck": {"command": ["a"], "timeout": "9s"}}, {"command": ["a"], "timeout": "9s"}),
-        ({"healthcheck": {"command": ["a"], "retries": 2}}, {"command": ["a"], "timeout": 60.0}),
+        (
+            {"healthcheck": {"test": ["CMD-SHELL", "a | b"]}},
+            {"healthcheck": {"command": ["sh", "-c", "a | b"]}},
+        ),
+        (
+            {"healthcheck": {"command": ["a"], "timeout": "9s", "retries": 2, "start_period": 3}},
+            {"healthcheck": {"command": ["a"], "timeout": "9s", "retries": 2, "start_period": 3}},
+        ),
         (
             {"healthcheck": {"command": ["a"], "retries": 2, "interval": "x"}},
-            {"command": ["a"], "interval": "x"},
+            {"healthcheck": {"command": ["a"], "retries": 2, "interval": "x"}},
         ),
         ({"healthcheck": True}, {"healthcheck": True}),
         ({"wait_log_message": "up"}, {"log": "up"}),
@@ -439,6 +446,22 @@ def test_readiness(service: dict[str, Any], ready: dict[str, Any]) -> None:
     found = normalise({"services": {"s": {"image": "i", **service}}})
     assert found.document["service"]["s"]["ready"] == ready
     assert not found.unchecked
+
+
+def test_a_health_check_beside_readiness() -> None:
+    """What the file says of readiness itself counts; a health check beside it is named as unchecked."""
+    ready = [{"port": 80}, {"log": "up"}]
+    raw = {"services": {"s": {"image": "i", "ready": ready, "healthcheck": {"command": ["a"]}}}}
+    found = normalise(raw)
+    assert found.document["service"]["s"]["ready"] == ready
+    assert dotted(found) == {"services.s.healthcheck"}
+
+
+@pytest.mark.parametrize("test", ["NONE", ["NONE"]])
+def test_a_health_check_that_is_switched_off(test: object) -> None:
+    """Nothing is waited for."""
+    found = normalise({"services": {"s": {"image": "i", "healthcheck": {"test": test}}}})
+    assert "ready" not in found.document["service"]["s"]
 
 
 @pytest.mark.parametrize("name", ["", "  "])

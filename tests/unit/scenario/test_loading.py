@@ -14,6 +14,7 @@ from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.scenario.loading import LoadOptions, load, locate
 from pytest_clnrm.scenario.model import (
     Capture,
+    HttpProbe,
     Limits,
     Priority,
     Ready,
@@ -118,7 +119,7 @@ def test_every_key_reaches_the_model(project: Any) -> None:
             ),
         ),
         depends_on=("cache",),
-        ready=Ready(command=("pg_isready",), timeout_s=10, interval_s=1, at=("service", "db", "ready")),
+        ready=(Ready(command=("pg_isready",), timeout_s=10, interval_s=1, at=("service", "db", "ready")),),
         limits=Limits(memory_bytes=1024**3, cpus=0.5, pids=100, gpus=1),
         network="bridge",
         fresh=True,
@@ -129,7 +130,7 @@ def test_every_key_reaches_the_model(project: Any) -> None:
     assert cache.build is not None
     assert (cache.build.context, cache.build.dockerfile) == (str(project.root / "image"), "Dockerfile")
     assert (cache.build.target, cache.build.args) == ("t", {"A": "1"})
-    assert cache.ready == Ready(http=":80/", at=("service", "cache", "ready"))
+    assert cache.ready == (Ready(http=HttpProbe(target=":80/"), at=("service", "cache", "ready")),)
     assert cache.limits == Limits(memory_bytes=64 * 1024**2, cpus=0.5, pids=100)
     insert, second = scenario.steps
     assert (insert.name, insert.service, insert.run) == ("insert", "db", ("psql", "-c", "select 1"))
@@ -358,8 +359,8 @@ expect = { stdout = { regex = "(" } }
 """
     tables = "meta, vars, matrix, limits, service, step, scenario, expect"
     keys = (
-        "image, build, command, env, workdir, user, ports, volumes, depends_on, ready, limits, network, "
-        "fresh, scratch"
+        "image, build, command, env, workdir, user, ports, volumes, depends_on, ready, may_end, limits, "
+        "network, fresh, scratch"
     )
     times = 'a number of seconds such as 90, or text such as "90s", "1.5m", "500ms", "1h"'
     problem = "missing ), unterminated subpattern at position 0"

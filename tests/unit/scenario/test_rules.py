@@ -16,7 +16,8 @@ NOTHING = "this checks nothing; set at least one of"
 NO_COUNTS = f"{NOTHING} spans_total, events_total, errors_total, by_name, by_service"
 UNTERMINATED = "not a regular expression: missing ), unterminated subpattern at position 0"
 ONE_OF = "exactly one of"
-CONDITIONS = "command, log, port, http or healthcheck"
+CONDITIONS = "command, log, port, http, https, exit, span or healthcheck"
+OTHER = '[service.other]\nimage = "x"\n[[step]]\nrun = "true"\n'
 DB = '[service.db]\nimage = "x"\n'
 
 
@@ -124,6 +125,125 @@ CASES = {
     "ready time": (
         f"{DB}ready = {{ port = 1, interval = 0 }}\n{STEP}",
         "FILE:3:21: service.db.ready.interval: must be longer than 0",
+    ),
+    "nothing in the list": (
+        f"{DB}ready = []\n{STEP}",
+        "FILE:3:1: service.db.ready: is empty: at least one entry is needed",
+    ),
+    "one of the list": (
+        f'{DB}ready = [{{ port = 1 }}, {{ log = "*" }}]\n{STEP}',
+        "FILE:3:26: service.db.ready[1].log: not a regular expression: nothing to repeat at position 0",
+    ),
+    "two kinds in one": (
+        f'{DB}ready = [{{ port = 1, log = "x" }}]\n{STEP}',
+        f"FILE:3:10: service.db.ready[0]: {ONE_OF} {CONDITIONS} must be given, found log and port",
+    ),
+    "times": (
+        f"{DB}ready = {{ port = 1, times = 2 }}\n{STEP}",
+        "FILE:3:21: service.db.ready.times: goes with `log` only",
+    ),
+    "no times": (
+        f'{DB}ready = {{ log = "x", times = 0 }}\n{STEP}',
+        "FILE:3:22: service.db.ready.times: 0 is out of range: from 1 to 1e+06",
+    ),
+    "status": (
+        f'{DB}ready = {{ log = "x", status = 200 }}\n{STEP}',
+        "FILE:3:22: service.db.ready.status: goes with `http` or `https` only",
+    ),
+    "status as text": (
+        f'{DB}ready = {{ http = "/", status = "200" }}\n{STEP}',
+        'FILE:3:23: service.db.ready.status: "200" is not "1xx", "2xx", "3xx", "4xx" or "5xx"',
+    ),
+    "no such status": (
+        f'{DB}ready = {{ http = "/", status = [200, 99] }}\n{STEP}',
+        "FILE:3:38: service.db.ready.status[1]: 99 is out of range: from 100 to 599",
+    ),
+    "headers": (
+        f'{DB}ready = {{ port = 1, headers = {{ a = "b" }} }}\n{STEP}',
+        "FILE:3:21: service.db.ready.headers: goes with `http` or `https` only",
+    ),
+    "header": (
+        f'{DB}ready = {{ http = "/", headers = {{ a = "b\\n" }} }}\n{STEP}',
+        "FILE:3:35: service.db.ready.headers.a: is no header that can be sent: one line of Latin text",
+    ),
+    "header's name": (
+        f'{DB}ready = {{ http = "/", headers = {{ "a b" = "c" }} }}\n{STEP}',
+        'FILE:3:35: service.db.ready.headers."a b": is no header that can be sent: one line of Latin text',
+    ),
+    "verify": (
+        f'{DB}ready = {{ http = "/", verify = true }}\n{STEP}',
+        "FILE:3:23: service.db.ready.verify: goes with `https` only",
+    ),
+    "https": (
+        f"{DB}ready = {{ https = true }}\n{STEP}",
+        (
+            'FILE:3:11: service.db.ready.https: expected a path such as "/health", or with a port in front '
+            '":8080/health", found true'
+        ),
+    ),
+    "no such port": (
+        f'{DB}ready = {{ http = ":65536/" }}\n{STEP}',
+        "FILE:3:11: service.db.ready.http: there is no port 65536: from 1 to 65535",
+    ),
+    "path": (
+        f'{DB}ready = {{ https = "/ä b" }}\n{STEP}',
+        (
+            "FILE:3:11: service.db.ready.https: only ASCII without blanks is sent: "
+            "write other characters as %20 and the like"
+        ),
+    ),
+    "health check without a command": (
+        f"{DB}ready = {{ healthcheck = {{ retries = 3 }} }}\n{STEP}",
+        'FILE:3:11: service.db.ready.healthcheck: the key "command" is missing',
+    ),
+    "health check's time": (
+        f'{DB}ready = {{ healthcheck = {{ command = "x", interval = 0 }} }}\n{STEP}',
+        "FILE:3:42: service.db.ready.healthcheck.interval: must be longer than 0",
+    ),
+    "health check's retries": (
+        f'{DB}ready = {{ healthcheck = {{ command = "x", retries = 0 }} }}\n{STEP}',
+        "FILE:3:42: service.db.ready.healthcheck.retries: 0 is out of range: from 1 to 100000",
+    ),
+    "exit code": (
+        f"{DB}ready = {{ exit = 256 }}\n{OTHER}",
+        "FILE:3:11: service.db.ready.exit: 256 is out of range: from 0 to 255",
+    ),
+    "job that listens": (
+        f"{DB}ready = [{{ exit = 0 }}, {{ port = 1 }}]\n{OTHER}",
+        (
+            "FILE:3:24: service.db.ready[1]: a job has ended by then: beside `exit` only `log` and `span` "
+            "can hold"
+        ),
+    ),
+    "job twice": (
+        f"{DB}ready = [{{ exit = 0 }}, {{ exit = 1 }}]\n{OTHER}",
+        "FILE:3:1: service.db.ready: `exit` is there twice: give all codes in one list",
+    ),
+    "job that may end": (
+        f"{DB}ready = {{ exit = 0 }}\nmay_end = 1\n{OTHER}",
+        "FILE:4:1: service.db.may_end: it is a job: `exit` in its `ready` says with which codes it ends",
+    ),
+    "step in a job": (
+        f'{DB}ready = {{ exit = 0 }}\n{OTHER}service = "db"\n',
+        (
+            'FILE:8:1: step[0].service: "db" is a job (ready = { exit = ... }), which has ended by then: '
+            "name another one"
+        ),
+    ),
+    "step in the only service, a job": (
+        f"{DB}ready = {{ exit = [0, 3] }}\n{STEP}",
+        (
+            'FILE:4:1: step[0]: "db" is a job (ready = { exit = ... }), which has ended by then: '
+            "name another one"
+        ),
+    ),
+    "no exit code": (
+        f"{DB}may_end = []\n{STEP}",
+        "FILE:3:1: service.db.may_end: is empty: at least one entry is needed",
+    ),
+    "may end": (
+        f"{DB}may_end = true\n{STEP}",
+        "FILE:3:1: service.db.may_end: expected a whole number or a list, found true",
     ),
     "NUL": (
         f'{DB}env = {{ A = "a\\u0000" }}\n{STEP}',

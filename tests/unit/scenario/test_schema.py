@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import jsonschema
@@ -47,6 +49,19 @@ GOOD: dict[str, dict[str, Any]] = {
     "service apart": service(fresh=True, scratch=["/scratch"], user="0", network="none", workdir="/"),
     "ready http": service(ready={"http": ":80/x", "timeout": "1s"}),
     "ready healthcheck": service(ready={"healthcheck": True}),
+    "ready several": service(ready=[{"port": 80}, {"log": "x", "times": 2}, {"span": "up"}]),
+    "ready https": service(
+        ready={"https": "/x", "verify": True, "status": [200, "3xx"], "headers": {"A": "b"}, "interval": 1}
+    ),
+    "ready health check": service(
+        ready={
+            "healthcheck": {"command": ["x"], "interval": "1s", "timeout": 1, "start_period": 0, "retries": 9}
+        }
+    ),
+    "job": {
+        "service": {"a": {"image": "x", "ready": {"exit": [0, 3]}}, "b": {"image": "x", "may_end": 0}},
+        "step": [{**STEP, "service": "b"}],
+    },
     "step": step(timeout="1m", retry={"times": 1, "delay": 0}, workdir="/", stdin=""),
     "exit": step(expect={"exit": 3}),
     "exit not": step(expect={"exit": {"ne": 0}}),
@@ -96,6 +111,13 @@ BAD: dict[str, dict[str, Any]] = {
     "two conditions": service(ready={"port": 1, "log": "x"}),
     "healthcheck": service(ready={"healthcheck": False}),
     "http": service(ready={"http": "http://x"}),
+    "no conditions": service(ready=[]),
+    "times": service(ready={"port": 1, "times": 2}),
+    "verify": service(ready={"http": "/", "verify": True}),
+    "http status": service(ready={"http": "/", "status": "200"}),
+    "health check": service(ready={"healthcheck": {"interval": 1}}),
+    "exit of a service": service(ready={"exit": -1}),
+    "may end": service(may_end=[]),
     "volume": service(volumes=[{"source": "."}]),
     "exit": step(expect={"exit": "0"}),
     "exit code": step(expect={"exit": 256}),
@@ -141,3 +163,21 @@ def test_both_refuse(document: dict[str, Any], project: Any) -> None:
     assert not VALIDATOR.is_valid(tomli.loads(text))
     with pytest.raises(ScenarioFileError):
         project.load(text)
+
+
+FREES = """
+import gc, sys, msgspec
+gc.set_threshold(50, 2, 2)
+for _ in range(5):
+    for name in [name for name in sys.modules if name.startswith("pytest_clnrm")]:
+        del sys.modules[name]
+    from pytest_clnrm.scenario import document
+    msgspec.convert({"step": [{"run": "true"}]}, document.FileDoc)
+    del document
+    gc.collect()
+"""
+
+
+def test_the_types_can_be_freed() -> None:
+    """As where they are imported anew: not every union of types outlives that in msgspec."""
+    assert subprocess.run([sys.executable, "-c", FREES], check=False).returncode == 0

@@ -1,0 +1,258 @@
+"""Services that end before their scenario, or their test, does; with the fake engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from clnrm_testing.project import Project
+
+AT_START = 'env = {{ FAKE_AT_START = ".ended={ended}" }}'
+SERVICES = """
+[service.db]
+image = "service-db"
+{more}
+[service.app]
+image = "app"
+depends_on = ["db"]
+[[step]]
+name = "first"
+service = "app"
+run = "true"
+[[step]]
+name = "second"
+service = "app"
+run = "{run}"
+"""
+
+
+def write(project: Project, more: str, run: str = "true") -> None:
+    """Write a scenario with a service that is like *more*."""
+    project.write("shop.clnrm.toml", SERVICES.format(more=more, run=run))
+
+
+def notes(project: Project) -> list[str]:
+    """Return the notes of the report's one scenario."""
+    document: dict[str, Any] = json.loads((project.pytester.path / "out" / "report.json").read_text("utf-8"))
+    (scenario,) = document["scenarios"]
+    return list(scenario["notes"])
+
+
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        ("1", "ended with exit code 1, "),
+        ("139", "ended with exit code 139 (killed by SIGSEGV), "),
+        ("137 oom", "ended with exit code 137 (killed by SIGKILL), out of memory: its limit is 512 MB, "),
+        ("127", "ended with exit code 127 (command not found), "),
+    ],
+)
+def test_a_service_that_fails_fails_its_scenario(project: Project, ended: str, told: str) -> None:
+    """Though all its steps pass: it says how the service ended, when, and what it said last."""
+    write(project, AT_START.format(ended=ended))
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines(
+        [
+            rf"service 'db' {re.escape(told)}\d+\.\d s after the scenario's start$",
+            r"    logs of clnrm-.*-db$",
+            r"service 'db': ended with .*, ended after \d+\.\d s\)$",
+        ]
+    )
+
+
+def test_a_service_that_fails_while_another_step_fails_too(project: Project) -> None:
+    """Both are told, the step first."""
+    write(project, AT_START.format(ended=0), run="exit 4")
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines(
+        [
+            r".*step 'second': exit code 4, expected 0",
+            r"service 'db' ended with exit code 0, \d+\.\d s after the scenario's start$",
+        ]
+    )
+
+
+def test_a_service_that_fails_beside_one_that_is_waited_for(project: Project) -> None:
+    """The wait ends at once, and the one that has ended is the failure."""
+    write(project, AT_START.format(ended=2))
+    text = (project.pytester.path / "shop.clnrm.toml").read_text("utf-8")
+    waits = text.replace(
+        'depends_on = ["db"]', 'depends_on = ["db"]\nready = { log = "never", timeout = "5m" }'
+    )
+    project.write("shop.clnrm.toml", waits)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines([r"service 'db' ended with exit code 2, .* s after the scenario's start$"])
+    result.stdout.no_re_match_line(r".*service 'app' was.*")
+
+
+def test_a_service_that_ends_with_0_is_noted(project: Project) -> None:
+    """Nobody said that it may: the scenario passes, with a note on the terminal and in the report."""
+    write(project, AT_START.format(ended=0))
+    result = project.run("--clnrm-report", "out")
+    result.assert_outcomes(passed=1, warnings=1)
+    remedy = "; if it may, say so: may_end = 0, or ready = { exit = 0 } to wait for that"
+    (note,) = notes(project)
+    assert note.startswith("service 'db' ended with exit code 0, ")
+    assert note.endswith(f" s after the scenario's start{remedy}")
+    result.stdout.fnmatch_lines([f"*ScenarioWarning: {note}"])
+
+
+@pytest.mark.parametrize(
+    ("more", "ended"),
+    [("may_end = 0", 0), ("may_end = [0, 143]", 143), ("ready = { exit = [0, 3] }", 3)],
+)
+def test_an_end_that_was_announced_is_nothing(project: Project, more: str, ended: int) -> None:
+    """It passes without a note."""
+    write(project, f"{AT_START.format(ended=ended)}\n{more}")
+    result = project.run("--clnrm-report", "out")
+    result.assert_outcomes(passed=1)
+    assert notes(project) == []
+
+
+@pytest.mark.parametrize("more", ["may_end = 0", "may_end = [1, 143]"])
+def test_another_end_than_the_announced_fails(project: Project, more: str) -> None:
+    """What may be is a matter of the code."""
+    write(project, f"{AT_START.format(ended=2)}\n{more}")
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["service 'db' ended with exit code 2, *"])
+
+
+def test_a_job_that_fails_is_waited_for_no_longer(project: Project) -> None:
+    """What depends on it is not started."""
+    write(project, f"{AT_START.format(ended=3)}\nready = {{ exit = 0 }}")
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["service 'db' ended with exit code 3, 1.5 s after its start, expected 0"])
+    assert [event["image"] for event in project.events("create")] == ["service-db"]
+
+
+def test_a_step_that_ends_a_service_is_seen(project: Project) -> None:
+    """The last step too: services are looked at when it is over."""
+    write(project, "", run="echo 9 > ../.container-$(ls .. -a | grep -m1 container-.*-1$ | cut -c12-)/.ended")
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["service 'db' ended with exit code 9, *"])
+
+
+def test_a_container_that_only_waits_is_not_looked_at(project: Project) -> None:
+    """How it ends is its steps' own affair."""
+    project.write("shop.clnrm.toml", '[[step]]\nrun = "echo 9 > .ended"\n')
+    project.run().assert_outcomes(passed=1)
+
+
+def test_it_cannot_be_told_how_a_service_fares(project: Project) -> None:
+    """A service whose container somebody has removed is not known to be well."""
+    write(project, 'env = { FAKE_AT_START = ".gone=1" }')
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["service 'db': whether it still runs cannot be told: container * is gone"])
+
+
+USES = """
+import pytest
+
+def test_it(clnrm):
+    with clnrm.container("service-db", name="db", env={{"FAKE_AT_START": ".ended={ended}"}}{more}) as db:
+        {body}
+"""
+
+
+def use(project: Project, ended: str, body: str = "pass", more: str = "") -> pytest.RunResult:
+    """Run a test that uses a container."""
+    project.write("test_it.py", USES.format(ended=ended, body=body, more=more))
+    return project.run()
+
+
+def test_a_container_that_fails_fails_its_test(project: Project) -> None:
+    """The block's end says which one, how it ended, and what it said last."""
+    result = use(project, "3")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*container 'db' ended with exit code 3, 1.5 s after its start; its last output:",
+            "*logs of clnrm-*-db",
+        ]
+    )
+
+
+def test_the_next_command_names_the_container_that_has_ended(project: Project) -> None:
+    """In it, or in another one beside it."""
+    other = "with clnrm.container('a') as box:\n            box.run('true')\n            assert 0, 'ran'"
+    marker = "@pytest.mark.clnrm_limits(containers=2)\ndef test_it"
+    for body in ("db.run('true')\n        assert 0, 'ran'", other):
+        project.write("test_it.py", USES.format(ended=3, body=body, more="").replace("def test_it", marker))
+        result = project.run()
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["E*ServiceEndedError: container 'db' ended with exit code 3, 1.5 s *"])
+        result.stdout.no_fnmatch_line("*AssertionError*")
+
+
+def test_a_failing_test_is_told_which_container_has_ended(project: Project) -> None:
+    """Its own failure stays, and the end of the container stands below it."""
+    result = use(project, "3", "assert 0, 'no answer'")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*AssertionError: no answer"])
+    result.stdout.fnmatch_lines(["*container 'db' ended with exit code 3, 1.5 s after its start*"])
+
+
+@pytest.mark.parametrize(
+    ("ended", "body", "more"),
+    [
+        ("3", "assert db.wait() == 3", ""),
+        ("0", "assert db.wait(timeout='1s') == 0", ""),
+        ("3", "pass", ", may_end=[0, 3]"),
+        ("3", "pass", ", may_end=3"),
+        ("0", "pass", ", ready={'exit': 0}"),
+    ],
+)
+def test_an_end_on_purpose(project: Project, ended: str, body: str, more: str) -> None:
+    """One that was waited for, or announced, is no error."""
+    use(project, ended, body, more).assert_outcomes(passed=1)
+
+
+def test_stopping_a_container(project: Project) -> None:
+    """It is no error that it has ended; one that had failed before is one all the same."""
+    project.write(
+        "test_it.py",
+        "def test_it(clnrm):\n    with clnrm.container('service-db') as db:\n        db.stop()\n",
+    )
+    project.run().assert_outcomes(passed=1)
+    assert len(project.events("stop")) == 1
+    result = use(project, "3", "db.stop()")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*ServiceEndedError: container 'db' ended with exit code 3, *"])
+
+
+def test_waiting_for_a_container_that_goes_on(project: Project) -> None:
+    """It is an error once the time is over."""
+    text = (
+        "def test_it(clnrm):\n    with clnrm.container('service-db') as db:\n        db.wait(timeout=0.1)\n"
+    )
+    project.write("test_it.py", text)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*ContainerError: container clnrm-* still runs after 0.1 s"])
+
+
+def test_a_container_that_ends_with_0_is_noted(project: Project) -> None:
+    """Nobody said that it may."""
+    result = use(project, "0")
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(
+        ["*container 'db' ended with exit code 0, 1.5 s after its start; if it may, *"]
+    )
+
+
+def test_the_address_of_a_container_that_has_ended(project: Project) -> None:
+    """It has none: how it ended is told instead."""
+    result = use(project, "3", "db.url(80)")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["E*ContainerError: container clnrm-*-db ended with exit code 3; its last output:"]
+    )
