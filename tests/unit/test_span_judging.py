@@ -72,7 +72,10 @@ def judge_of(
     doc = msgspec.convert({"wait": 60, "settle": 0.05, **expect}, ExpectDoc)
     service = Service(name="api", image="i", env=env)
     running = SimpleNamespace(id="c1", name="x-api", keeps_alive=keeps_alive, service=service)
-    runtime = SimpleNamespace(engine=lambda: engine, gateway=lambda: GATEWAY, board=SimpleNamespace(at=print))
+    networks = SimpleNamespace(reach_us=True, gateway=GATEWAY)
+    runtime = SimpleNamespace(
+        engine=lambda: engine, networks=lambda: networks, board=SimpleNamespace(at=print)
+    )
     return SpanJudge(
         runtime=cast("Any", runtime),
         scenario=Scenario(

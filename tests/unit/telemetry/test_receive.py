@@ -537,7 +537,6 @@ def lost(inbox: Inbox) -> list[str]:
 @pytest.mark.parametrize(
     ("sent", "why"),
     [
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "1 connection was refused: it speaks gRPC"),
         (b"\x16\x03\x01 \x00 x\r\n\r\n", "1 connection was refused: it speaks TLS"),
         (b"hello\r\n\r\n", "1 request was refused: 400, Bad request syntax"),
         (b"POST /t/HALF", "1 request was refused: 400, Bad "),
