@@ -48,6 +48,10 @@ class ClnrmError(Exception):
     """Base of all errors of this package."""
 
 
+_SOURCE_CHARS = 300
+_TEXT_CHARS = 2000
+
+
 class Mistake(NamedTuple):
     """One mistake in a scenario file.
 
@@ -71,16 +75,28 @@ class Mistake(NamedTuple):
         place = file
         if self.line:
             place += f":{self.line}:{self.column}" if self.column else f":{self.line}"
-        text = ": ".join(part for part in (place, self.path, self.message) if part)
+        text = ": ".join(_cut(part) for part in (place, self.path, self.message) if part)
         if self.hint:
             text += f" ({self.hint})"
         if self.source and self.line:
+            # Of a long line, what is around the place.
+            first = max(0, self.column - _SOURCE_CHARS // 2) if len(self.source) > _SOURCE_CHARS else 0
+            source = self.source[first : first + _SOURCE_CHARS]
             # Tabs stay tabs below tabs, so that the caret stands right whatever their width.
-            pad = "".join("\t" if char == "\t" else " " for char in self.source[: max(self.column - 1, 0)])
-            text += f"\n    {self.source}"
+            pad = "".join("\t" if char == "\t" else " " for char in source[: max(self.column - 1 - first, 0)])
+            text += f"\n    {source}"
             if self.column:
                 text += f"\n    {pad}^"
         return text
+
+
+MAX_MISTAKES = 100
+"""More of one file are not looked for: nobody reads them, and each takes time to be put in words."""
+_SHOWN_MISTAKES = 20
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TEXT_CHARS else f"{text[:_TEXT_CHARS]}..."
 
 
 class ScenarioFileError(ClnrmError):
@@ -99,8 +115,20 @@ class ScenarioFileError(ClnrmError):
         self.mistakes = mistakes
         self.secrets = secrets
 
+    def render(self, file: str) -> str:
+        """Return the first mistakes, each with its place and line, and how many more there are.
+
+        :param file: the file's path as it is to be shown.
+        """
+        shown = [mistake.render(file) for mistake in self.mistakes[:_SHOWN_MISTAKES]]
+        more = len(self.mistakes) - len(shown)
+        if more > 0:
+            least = "at least " if len(self.mistakes) >= MAX_MISTAKES else ""
+            shown.append(f"{file}: {least}{more} more mistakes are not shown")
+        return "\n".join(shown)
+
     def __str__(self) -> str:
-        return "\n".join(mistake.render(self.file) for mistake in self.mistakes)
+        return self.render(self.file)
 
 
 class EngineError(ClnrmError):

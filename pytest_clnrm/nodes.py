@@ -30,8 +30,9 @@ from pytest_clnrm.policy import policy_of
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import Failure, Result, clean_text
 from pytest_clnrm.run import ScenarioRun
-from pytest_clnrm.scenario.loading import LoadOptions, load, locate
-from pytest_clnrm.scenario.loading import source_of as source_of_step
+from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.locating import locate
+from pytest_clnrm.scenario.locating import source_of as source_of_step
 from pytest_clnrm.scenario.mounts import VolumeRules
 from pytest_clnrm.scheduling.tickets import TICKET, lease_of
 from pytest_clnrm.session import payload
@@ -61,6 +62,7 @@ _CONFIGURES = (
     "tox.ini",
 )
 """Names of what pytest, Git and this plugin read their settings from."""
+UNCHECKED_SHOWN = 100
 
 __all__ = ["ScenarioFailedError", "ScenarioFile", "ScenarioItem"]
 
@@ -107,7 +109,7 @@ class ScenarioFile(pytest.File):
             scenarios = load(str(self.path), options)
         except ScenarioFileError as error:
             shown = self.shown_path()
-            message = "\n".join(mistake.render(shown) for mistake in error.mistakes)
+            message = error.render(shown)
             raise self.CollectError(clean_text(Redactor(error.secrets).text(message))) from None
         self._warn_unchecked(scenarios)
         for scenario in scenarios:
@@ -131,7 +133,9 @@ class ScenarioFile(pytest.File):
     def _warn_unchecked(self, scenarios: tuple[Scenario, ...]) -> None:
         unchecked = dict.fromkeys(each.path for scenario in scenarios for each in scenario.unchecked)
         if unchecked:
-            self.warn_once(f"not checked: {', '.join(unchecked)} (clnrm_strict = true makes this an error)")
+            shown = ", ".join(list(unchecked)[:UNCHECKED_SHOWN])
+            more = f" and {len(unchecked) - UNCHECKED_SHOWN} more" if len(unchecked) > UNCHECKED_SHOWN else ""
+            self.warn_once(f"not checked: {shown}{more} (clnrm_strict = true makes this an error)")
 
     def warn_once(self, message: str) -> None:
         """Warn of something in this file, once; every worker collects every file, so one of them does."""

@@ -11,6 +11,7 @@ from pytest_clnrm.errors import ClnrmError, ScenarioTimeoutError
 from pytest_clnrm.expect.spans import judge_spans, lower_bound_only, satisfied_early
 from pytest_clnrm.result import Failure
 from pytest_clnrm.scenario.binding import bind_expectations
+from pytest_clnrm.scenario.confined import bind
 from pytest_clnrm.scenario.expectations import Expectations
 from pytest_clnrm.scenario.templating import TemplateError
 from pytest_clnrm.tracing import out_of_reach
@@ -77,7 +78,7 @@ class SpanJudge:
         self.runtime.board.at("spans")
         self._deadline_s = deadline_s
         try:
-            self._expect = self._bound()
+            self._expect = self._bound(deadline_s)
         except TemplateError as error:
             self._unbound = (Failure(kind="error", message=str(error), where=self.where(("expect",))),)
             return
@@ -143,13 +144,15 @@ class SpanJudge:
             failures = (replace(failures[0], details=f"{told}\n{failures[0].details}"), *failures[1:])
         return failures
 
-    def _bound(self) -> Expectations:
+    def _bound(self, deadline_s: float) -> Expectations:
         """Return what is expected, with what the steps have captured.
 
         :raises TemplateError: if something of it was never captured.
         """
         names = frozenset(each.name for step in self.scenario.steps for each in step.captures)
-        return bind_expectations(self.scenario.expect, {**self.scenario.variables, **self.captured}, names)
+        values = {**self.scenario.variables, **self.captured}
+        left_s = max(1.0, deadline_s - time.monotonic())
+        return bind(bind_expectations, self.scenario.expect, values, names, wall_s=left_s)
 
     def _holds(self, spans: Sequence[Span]) -> bool:
         with within(self._deadline_s):

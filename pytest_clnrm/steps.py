@@ -17,6 +17,7 @@ from pytest_clnrm.expect.steps import capture, judge_step
 from pytest_clnrm.output import BoundedOutput
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import Failure, StepResult, clean_text, tail
+from pytest_clnrm.scenario.confined import bind
 from pytest_clnrm.scenario.templating import TemplateError, bind_step
 from pytest_clnrm.service_ends import judge_end, state_once_ended
 from pytest_clnrm.util.patterns import within
@@ -102,7 +103,8 @@ class StepRunner:
         if not step.templated:
             return step
         try:
-            return bind_step(step, {**self.scenario.variables, **self.captured})
+            values = {**self.scenario.variables, **self.captured}
+            return bind(bind_step, step, values, wall_s=max(1.0, self.deadline_s - time.monotonic()))
         except TemplateError as error:
             raise ContainerError(f"{self.where(step.at)}: step {step.name!r}: {error}") from error
 

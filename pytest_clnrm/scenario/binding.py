@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pytest_clnrm.scenario.expectations import Condition, Expectations
 from pytest_clnrm.scenario.templating import Renderer, TemplateError, names_deferred
+from pytest_clnrm.util.patterns import problem_of
 
 __all__ = ["bind_expectations"]
 
@@ -71,8 +72,7 @@ class _Binder:
 
 
 def _check_regex(pattern: str) -> None:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        message = f"with the captured value, {pattern!r} is no regular expression: {error}"
-        raise TemplateError(message, path=("expect",)) from None
+    problem = problem_of(pattern)
+    if problem:
+        message = f"with the captured value, {pattern!r} is no regular expression: {problem}"
+        raise TemplateError(message, path=("expect",))

@@ -9,20 +9,35 @@ from __future__ import annotations
 import copy
 import difflib
 import functools
+import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
 import msgspec.inspect as types
 
+from pytest_clnrm.errors import MAX_MISTAKES
 from pytest_clnrm.scenario.model import KeyPath
 from pytest_clnrm.units import DURATION_ALLOWED, DURATION_PATTERN, SIZE_ALLOWED, SIZE_PATTERN
 
-__all__ = ["Finding", "about", "convert", "find_mistakes", "listed", "suggestion"]
+__all__ = [
+    "Finding",
+    "about",
+    "convert",
+    "find_mistakes",
+    "listed",
+    "shortened",
+    "some",
+    "suggestion",
+]
 
 Model = TypeVar("Model", bound=msgspec.Struct)
+
+_NAMES_SHOWN = 20
+_NAME_CHARS = 64
+_NAMES_COMPARED = 500
 
 _KINDS: dict[type[types.Type], tuple[type, ...]] = {
     types.StructType: (dict,),
@@ -58,8 +73,8 @@ class Finding:
 
 
 def find_mistakes(document: Mapping[str, Any], model: type[msgspec.Struct]) -> list[Finding]:
-    """Return all mistakes of *document* against *model*, in the order of the document."""
-    return list(_walk(document, _types_of(model), ()))
+    """Return the first mistakes of *document* against *model*, in the order of the document."""
+    return list(itertools.islice(_walk(document, _types_of(model), ()), MAX_MISTAKES))
 
 
 @functools.cache
@@ -153,8 +168,23 @@ def _member(value: Any, key: str | int) -> Any:
 
 def suggestion(name: str, known: Iterator[str] | list[str]) -> str:
     """Return ``did you mean "..."?`` for a name near to a known one, else ""."""
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), list(known), n=1, cutoff=0.6)
+    # It takes time by the product of their lengths, and by the number of names.
+    names = [each for each in itertools.islice(known, _NAMES_COMPARED) if len(each) <= _NAME_CHARS]
+    if len(name) > _NAME_CHARS:
+        return ""
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1, cutoff=0.6)
     return f'did you mean "{near[0]}"?' if near else ""
+
+
+def some(names: Collection[str]) -> str:
+    """Return ``a, b, c``, of many names only the first."""
+    shown = ", ".join(map(shortened, itertools.islice(names, _NAMES_SHOWN)))
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > _NAMES_SHOWN else shown
+
+
+def shortened(text: str) -> str:
+    """Return *text*, without its end if it is long."""
+    return text if len(text) <= _NAME_CHARS else f"{text[: _NAME_CHARS - 3]}..."
 
 
 def listed(names: list[str] | tuple[str, ...]) -> str:
@@ -197,7 +227,7 @@ def _walk_struct(value: Mapping[str, Any], struct: types.StructType, path: KeyPa
         else:
             yield Finding(
                 path=(*path, key),
-                message=f'unknown key "{key}"; allowed here: {", ".join(fields)}',
+                message=f'unknown key "{shortened(key)}"; allowed here: {", ".join(fields)}',
                 hint=suggestion(key, list(fields)),
             )
     for name, each in fields.items():

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_clnrm.errors import Mistake, ScenarioFileError
+from pytest_clnrm.errors import MAX_MISTAKES, Mistake, ScenarioFileError
 from pytest_clnrm.scenario.model import KeyPath, Scenario, Unchecked
-from pytest_clnrm.scenario.positions import Place, extent, find, show_path, source_line
-from pytest_clnrm.scenario.reading import Source, huge_numbers, outline, parse, read
+from pytest_clnrm.scenario.positions import Place, Places, place_of, show_path, source_line
+from pytest_clnrm.scenario.reading import Source, excess, huge_numbers, outline, parse, read
+from pytest_clnrm.scenario.templating import Made, is_plain
 from pytest_clnrm.scenario.variables import Rendering, captured_names, check_captures, check_variables
+from pytest_clnrm.util.confined import confined, note
 
 if TYPE_CHECKING:
     from pytest_clnrm.scenario.dialects import Normalised
@@ -29,9 +33,11 @@ if TYPE_CHECKING:
     from pytest_clnrm.scenario.policy import Policy
     from pytest_clnrm.scenario.templating import Renderer
 
-__all__ = ["LoadOptions", "load", "locate", "source_of"]
+__all__ = ["LoadOptions", "is_modest", "load", "load_source"]
 
 _FIRST_LINE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
+MODEST_CHARS = 16 * 1024
+_MODEST_DEPTH = 40
 _RENDERED = "in the text as its templates gave it"
 
 
@@ -76,50 +82,42 @@ def load(path: str, options: LoadOptions) -> tuple[Scenario, ...]:
     except ValueError as error:
         mistake = Mistake(line=0, column=0, path="", message=str(error))
         raise ScenarioFileError(path, (mistake,)) from None
+    source = read(real)
+    if not is_modest(source.text):
+        from pytest_clnrm.scenario.confined import LimitError, run_confined
+
+        # As it is, the environment could not be sent.
+        options = dataclasses.replace(options, environ=dict(options.environ))
+        try:
+            return run_confined(load_source, path, source, options)
+        except LimitError as error:
+            raise ScenarioFileError(path, (error.mistake,)) from None
+    return load_source(path, source, options)
+
+
+def is_modest(text: str) -> bool:
+    """Tell whether a file's text can neither take long nor become much, so that it may be read here."""
+    return (
+        len(text) <= MODEST_CHARS
+        and "matrix" not in text
+        and is_plain(text)
+        # Keys with many parts, or far within one another, take time and memory by the square.
+        and all(
+            line.count(".") + line.count("[") + line.count("{") <= _MODEST_DEPTH for line in text.split("\n")
+        )
+    )
+
+
+def load_source(path: str, source: Source, options: LoadOptions) -> tuple[Scenario, ...]:
+    """Return the scenarios of a file that was read.
+
+    :raises ScenarioFileError: with its mistakes, in the order of their places.
+    """
     try:
-        return _File(path, read(real), options).load()
+        return _File(path, source, options).load()
     except RecursionError:
         mistake = Mistake(line=0, column=0, path="", message="tables and lists are nested too deeply")
         raise ScenarioFileError(path, (mistake,)) from None
-
-
-def locate(path: str, at: KeyPath) -> tuple[int, int]:
-    """Return 1-based line and column of a key path in a file.
-
-    What has no place of its own has that of the table around it, and (1, 1) is the whole file. That is also
-    the answer for a file that is TOML only when its templates are rendered.
-
-    :param path: absolute, links resolved when it was loaded.
-    :param at: as in the model's ``at``: as the file's author wrote it.
-    """
-    try:
-        status = Path(path).stat()
-        return _locate(path, at, (status.st_mtime_ns, status.st_size))
-    except (OSError, ScenarioFileError):
-        return Place(1, 1)
-
-
-@functools.lru_cache(maxsize=256)
-def _locate(path: str, at: KeyPath, version: tuple[int, int]) -> Place:  # noqa: ARG001 a changed file is another
-    text = read(path).text
-    place = find(text, parse(text, path), [at])[0]
-    return place if place.line else Place(1, 1)
-
-
-def source_of(path: str, at: KeyPath) -> tuple[int, tuple[str, ...]]:
-    """Return the 1-based number of the first line of what stands at a key path, and its lines.
-
-    (0, ()) where they are not known, as in a file that is TOML only when its templates are rendered.
-
-    :param path: absolute, links resolved when it was loaded: one that leads elsewhere since is not read.
-    :param at: as in the model's ``at``: as the file's author wrote it.
-    """
-    try:
-        text = read(path).text
-        first, last = extent(text, parse(text, path), at)
-    except ScenarioFileError:
-        return 0, ()
-    return first, tuple(text.split("\n")[first - 1 : last]) if first else ()
 
 
 @dataclass(frozen=True)
@@ -133,6 +131,11 @@ class _Text:
     raw: dict[str, Any]
     rendered: bool
 
+    @functools.cached_property
+    def places(self) -> Places:
+        """Return where everything stands."""
+        return Places(self.text, self.raw)
+
 
 class _File:
     """One file on its way."""
@@ -145,6 +148,7 @@ class _File:
         self._mistakes: dict[tuple[str, str], Mistake] = {}
         self._secrets: set[str] = set()
         self._sources: dict[tuple[str, bool | None], str] = {}
+        self._made = Made()
 
     def load(self) -> tuple[Scenario, ...]:
         """Return the scenarios.
@@ -157,15 +161,37 @@ class _File:
         axes = self._axes(known, plain)
         scenarios: list[Scenario] = []
         for combination in axes:
-            rendering = Rendering(functools.partial(self._renderer, known, combination, deferred))
+            make = functools.partial(self._renderer, known, combination, deferred)
+            rendering = Rendering(make, functools.partial(self._tell, plain))
             text = self._rendered(rendering, known, plain) if whole else plain
             if text is not None:
                 scenarios += self._combination(text, rendering, combination, deferred=deferred, whole=whole)
             self._secrets |= rendering.variables.secrets
+            if len(self._mistakes) >= MAX_MISTAKES or self._too_many(plain, len(axes) * len(scenarios)):
+                break
         if self._mistakes:
             ordered = sorted(self._mistakes.values(), key=lambda each: (each.line, each.column))
             raise ScenarioFileError(self._path, tuple(ordered), frozenset(self._secrets))
         return tuple(scenarios)
+
+    def _too_many(self, plain: _Text | None, items: int) -> bool:
+        """Tell whether the matrix makes too many items, which is a mistake.
+
+        :param items: of all combinations, if each has as many as the first.
+        """
+        from pytest_clnrm.scenario.matrix import MAX_ITEMS
+
+        if items <= MAX_ITEMS:
+            return False
+        if len(self._mistakes) == 0:
+            message = f"makes {items} items of the file's scenarios; at most {MAX_ITEMS} are allowed"
+            self._add(plain, [(("matrix",), message)])
+        return True
+
+    def _tell(self, plain: _Text | None, path: KeyPath) -> None:
+        """Tell who waits for a confined process which string is rendered now."""
+        if confined() and plain is not None:
+            note(json.dumps([plain.places.find(path).line, show_path(path)]).encode())
 
     def _parsed(self) -> tuple[_Text | None, bool]:
         """Return the file's own text if that is TOML, and whether it has to be rendered whole."""
@@ -178,7 +204,7 @@ class _File:
                 raise
             return None, True
         plain = _Text(text, raw, rendered=False)
-        if self._add(plain, huge_numbers(text, raw)):
+        if self._add(plain, excess(raw) or huge_numbers(text, raw)):
             return plain, False
         return plain, "{%" in text
 
@@ -203,7 +229,8 @@ class _File:
         deferred: frozenset[str],
         variables: Mapping[str, Any],
     ) -> Renderer:
-        from pytest_clnrm.scenario.templating import Renderer, moment
+        from pytest_clnrm.scenario.template_environ import moment
+        from pytest_clnrm.scenario.templating import Renderer
 
         options = self._options
         determinism = known.get("determinism")
@@ -217,6 +244,7 @@ class _File:
             seed=f"{told.get('seed', '')}\n{place}\n{combination}",
             deferred=deferred,
             now_s=moment(told.get("freeze_clock"), options.environ, self._source.modified_s),
+            made=self._made,
         )
 
     def _rendered(self, rendering: Rendering, known: dict[str, Any], plain: _Text | None) -> _Text | None:
@@ -224,6 +252,8 @@ class _File:
         from pytest_clnrm.scenario.templating import TemplateError
 
         text = self._source.text
+        first = place_of(text, min(_begins(text))).line
+        note(json.dumps([first, ""]).encode())
         rendering.read_variables(known.get("vars"), self._options.secrets)
         if rendering.mistakes:
             self._add(plain, rendering.mistakes)
@@ -234,9 +264,11 @@ class _File:
             if "{%" not in text:
                 # Not meant as a template, it may be: what TOML says of the text is nearer to the point.
                 parse(text, self._path)
-            self._note(Place(error.line, 0), (), str(error), source=source_line(text, error.line))
+            line = error.line or first
+            self._note(Place(line, 0), (), str(error), source=source_line(text, line))
             return None
-        return _Text(made, parse(made, self._path, _RENDERED), rendered=True)
+        done = _Text(made, parse(made, self._path, _RENDERED), rendered=True)
+        return None if self._add(done, excess(done.raw)) else done
 
     def _combination(
         self,
@@ -316,11 +348,13 @@ class _File:
         if doc is not None:
             rules = check_file(doc, name=self._stem, deferred=deferred, source=self._source_of)
             paths = [each.subject for each in findings]
-            problems += [
-                (each.path, each.message, each.hint) for each in rules if not about(each.path, paths)
-            ]
+            problems += itertools.islice(
+                ((each.path, each.message, each.hint) for each in rules if not about(each.path, paths)),
+                MAX_MISTAKES,
+            )
             if not findings:
-                problems += [(*each, "") for each in check_captures(normal.document, deferred)]
+                captures = check_captures(normal.document, deferred)
+                problems += ((*each, "") for each in itertools.islice(captures, MAX_MISTAKES))
             if not problems and self._options.policy is not None:
                 from pytest_clnrm.scenario.policy import check_policy
 
@@ -336,7 +370,7 @@ class _File:
         paths = [each.at for each in scenarios]
         if text.rendered or not any(paths):
             return [start] * len(paths)
-        return [place.line or start for place in find(text.text, text.raw, paths)]
+        return [text.places.find(path).line or start for path in paths]
 
     @property
     def _stem(self) -> str:
@@ -375,20 +409,26 @@ class _File:
 
         :param text: in which they have places, None if there is none.
         """
-        found = [(path, message, *(hint or ("",))) for path, message, *hint in problems]
-        new = [each for each in found if (show_path(each[0]), each[1]) not in self._mistakes]
-        if text is None or not new:
-            for path, message, hint in new:
-                self._note(Place(0, 0), path, message, hint=hint)
-            return len(found)
-        places = find(text.text, text.raw, [path for path, *_ in new])
-        for (path, message, hint), place in zip(new, places, strict=True):
-            shown = "; ".join(filter(None, (hint, _RENDERED if text.rendered else "")))
+        count = 0
+        for path, message, *hint in itertools.islice(problems, MAX_MISTAKES):
+            count += 1
+            if (show_path(path), message) in self._mistakes:
+                continue
+            if text is None:
+                self._note(Place(0, 0), path, message, hint="".join(hint))
+                continue
+            place = text.places.find(path)
+            shown = "; ".join(filter(None, (*hint, _RENDERED if text.rendered else "")))
             self._note(place, path, message, hint=shown, source=source_line(text.text, place.line))
-        return len(found)
+        return count
 
     def _note(self, place: Place, path: KeyPath, message: str, *, hint: str = "", source: str = "") -> None:
         shown = show_path(path)
         self._mistakes[shown, message] = Mistake(
             line=place.line, column=place.column, path=shown, message=message, source=source, hint=hint
         )
+
+
+def _begins(text: str) -> Iterator[int]:
+    """Yield where the first statement and the first expression of a text begin."""
+    yield from (at for mark in ("{%", "{{") if (at := text.find(mark)) >= 0)

@@ -10,9 +10,12 @@ from typing import Any
 from pytest_clnrm.scenario.model import KeyPath
 from pytest_clnrm.scenario.names import item_name_problem
 
-__all__ = ["MAX_COMBINATIONS", "as_text", "check_axes", "combinations", "suffix"]
+__all__ = ["MAX_COMBINATIONS", "MAX_ITEMS", "as_text", "check_axes", "combinations", "suffix"]
 
 MAX_COMBINATIONS = 1000
+_COUNTED = 10**12
+MAX_ITEMS = 10_000
+"""Items of one file: its scenarios times the combinations."""
 
 
 def as_text(value: Any) -> str:
@@ -35,12 +38,14 @@ def check_axes(axes: Mapping[str, list[Any]]) -> Iterator[tuple[KeyPath, str]]:
     """Yield the mistakes of axes of the right types."""
     count = math.prod(map(len, axes.values()))
     if count > MAX_COMBINATIONS:
-        yield ("matrix",), f"{count} combinations; at most {MAX_COMBINATIONS} are allowed"
+        shown = str(count) if count < _COUNTED else f"more than {_COUNTED}"
+        yield ("matrix",), f"{shown} combinations; at most {MAX_COMBINATIONS} are allowed"
     for axis, values in axes.items():
-        texts = [as_text(value) for value in values]
-        for index, text in enumerate(texts):
+        seen: set[str] = set()
+        for index, text in enumerate(map(as_text, values)):
             problem = item_name_problem(text)
             if problem:
                 yield ("matrix", axis, index), problem
-            if text in texts[:index]:
+            if text in seen:
                 yield ("matrix", axis, index), f'"{text}" is there twice'
+            seen.add(text)

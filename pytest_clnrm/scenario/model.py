@@ -3,7 +3,7 @@
 They come validated out of :mod:`pytest_clnrm.scenario.loading`; nothing here checks input. Templates
 are rendered, units are in the names, and names of services are resolved. ``at`` is the path of keys and
 indices in the file as its author wrote it (``("service", "db", "ports", 0)``), from which
-:func:`pytest_clnrm.scenario.loading.locate` finds line and column when a message needs them.
+:func:`pytest_clnrm.scenario.locating.locate` finds line and column when a message needs them.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ tomli's result where they are used (:func:`find`): a place that may be wrong is 
 from __future__ import annotations
 
 import bisect
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pytest_clnrm.scenario.model import KeyPath
 
-__all__ = ["Place", "extent", "find", "place_of", "scan", "show_path", "source_line"]
+__all__ = ["Place", "Places", "extent", "find", "place_of", "scan", "show_path", "source_line"]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SPACE = re.compile(r"(?:[ \t\n]+|#[^\n]*)*")
@@ -94,18 +95,37 @@ def find(text: str, document: Mapping[str, Any], paths: list[KeyPath]) -> list[P
 
     :param document: what tomli made of *text*.
     """
-    known = _known(text, document)
-    if not known and document:
-        return [Place(0, 0)] * len(paths)
-    starts = [0, *(match.end() for match in re.finditer("\n", text))]
-    found = []
-    for path in paths:
-        while path and path not in known:
-            path = path[:-1]  # noqa: PLW2901 the way up to a parent that has a place
-        offset = known[path] if path else _SPACE.match(text).end()  # type: ignore[union-attr]
-        line = bisect.bisect_right(starts, offset)
-        found.append(Place(line, offset - starts[line - 1] + 1))
-    return found
+    places = Places(text, document)
+    return [places.find(path) for path in paths]
+
+
+class Places:
+    """The places of a text, which is read once, when the first of them is asked for.
+
+    :param document: what tomli made of *text*.
+    """
+
+    def __init__(self, text: str, document: Mapping[str, Any]) -> None:
+        self._text = text
+        self._document = document
+
+    @functools.cached_property
+    def _offsets(self) -> dict[KeyPath, int]:
+        return _known(self._text, self._document)
+
+    @functools.cached_property
+    def _starts(self) -> list[int]:
+        return [0, *(match.end() for match in re.finditer("\n", self._text))]
+
+    def find(self, path: KeyPath) -> Place:
+        """Return the place of *path*; where it has none, that of its nearest parent."""
+        if not self._offsets and self._document:
+            return Place(0, 0)
+        while path and path not in self._offsets:
+            path = path[:-1]
+        offset = self._offsets[path] if path else _SPACE.match(self._text).end()  # type: ignore[union-attr]
+        line = bisect.bisect_right(self._starts, offset)
+        return Place(line, offset - self._starts[line - 1] + 1)
 
 
 def _paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:

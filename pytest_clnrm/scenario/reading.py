@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,12 +12,18 @@ from pytest_clnrm.scenario.model import KeyPath
 from pytest_clnrm.scenario.positions import place_of, source_line
 from pytest_clnrm.util.beneath import open_beneath
 
-__all__ = ["Source", "huge_numbers", "outline", "parse", "read"]
+__all__ = ["Source", "excess", "huge_numbers", "outline", "parse", "read"]
 
-_STATEMENT = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
-_EXPRESSION = re.compile(r"""(?<=[=\[,])(\s*)\{\{.*?\}\}(?=\s*(?:[,\]}#]|$))""", re.MULTILINE)
+_EXPRESSION = re.compile(
+    r"""(?<=[=\[,])([ \t]{,99})\{\{.{,999}?\}\}(?=[ \t]{,99}(?:[,\]}#]|$))""", re.MULTILINE
+)
 _LONG_NUMBER = re.compile(r"[0-9A-Fa-f_]{16}")
-_MAX_BYTES = 16 << 20
+_ENDS = {"{%": "%}", "{#": "#}"}
+_STATEMENT = re.compile(r"\{[%#]")
+MAX_FILE_BYTES = 1 << 20
+MAX_ENTRIES = 10_000
+MAX_VALUES = 200_000
+MAX_DEPTH = 50
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _TWICE = re.compile(r"overwrite|twice|mutable|outside of its|already", re.IGNORECASE)
 
@@ -36,13 +43,17 @@ def read(path: str) -> Source:
     """Return the text of a file.
 
     :param path: absolute, links resolved: what has become a link since is not followed.
-    :raises ScenarioFileError: if it cannot be read, is longer than 16 MB, or is not UTF-8.
+    :raises ScenarioFileError: if it cannot be read, is longer than 1 MiB, or is not UTF-8.
     """
     try:
         with open_beneath("/", path) as file:
-            data = file.read(_MAX_BYTES)
+            data = file.read(MAX_FILE_BYTES)
             modified_s = file.status.st_mtime
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            size = f"{MAX_FILE_BYTES >> 20} MiB"
+            message = f"the file is larger than {size}; spread its scenarios over several files"
+            raise _refused(path, Mistake(line=1, column=0, path="", message=message)) from None
         reason = error.strerror or type(error).__name__
         raise _refused(
             path, Mistake(line=0, column=0, path="", message=f"cannot be read: {reason}")
@@ -88,6 +99,27 @@ def parse(text: str, path: str, note: str = "") -> dict[str, Any]:
     raise _refused(path, mistake)
 
 
+def excess(document: dict[str, Any]) -> list[tuple[KeyPath, str]]:
+    """Return a mistake where a document is larger or deeper than any that a person writes; at most one.
+
+    What is checked later takes time and memory by the number of entries, and some of it by the depth.
+    """
+    values = 0
+    waiting: list[tuple[KeyPath, Any]] = [((), document)]
+    while waiting:
+        path, value = waiting.pop()
+        values += len(value)
+        if len(path) > MAX_DEPTH:
+            return [(path, f"is nested more than {MAX_DEPTH} levels deep")]
+        if len(value) > MAX_ENTRIES:
+            return [(path, f"has {len(value)} entries; at most {MAX_ENTRIES} are allowed")]
+        if values > MAX_VALUES:
+            return [((), f"there are more than {MAX_VALUES} values; spread the scenarios over several files")]
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        waiting += [((*path, key), each) for key, each in items if isinstance(each, (dict, list))]
+    return []
+
+
 def huge_numbers(text: str, document: dict[str, Any]) -> list[tuple[KeyPath, str]]:
     """Return a mistake for each whole number beyond 64 bits, which TOML does not know."""
     if not _LONG_NUMBER.search(text):
@@ -119,7 +151,7 @@ def outline(text: str) -> dict[str, Any]:
     """
     import tomli
 
-    plain = _EXPRESSION.sub(r"\g<1>0", _STATEMENT.sub("", text))
+    plain = _EXPRESSION.sub(r"\g<1>0", _without_statements(text))
     try:
         return tomli.loads(plain)
     except ValueError:
@@ -131,6 +163,19 @@ def outline(text: str) -> dict[str, Any]:
                 except ValueError:
                     continue
         return found
+
+
+def _without_statements(text: str) -> str:
+    """Return *text* without ``{% ... %}`` and ``{# ... #}``, read once from its start to its end."""
+    kept: list[str] = []
+    at = 0
+    while begin := _STATEMENT.search(text, at):
+        end = text.find(_ENDS[begin[0]], begin.end())
+        if end < 0:
+            break
+        kept.append(text[at : begin.start()])
+        at = end + 2
+    return "".join((*kept, text[at:]))
 
 
 def _refused(path: str, mistake: Mistake) -> ScenarioFileError:

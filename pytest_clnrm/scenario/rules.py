@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pytest_clnrm.scenario.checking import listed, suggestion
+from pytest_clnrm.errors import MAX_MISTAKES
+from pytest_clnrm.scenario.checking import listed, some, suggestion
 from pytest_clnrm.scenario.document import (
     EXACTLY_ONE,
     CaptureDoc,
@@ -45,6 +46,7 @@ _GOES_WITH = {
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _MAX_PORT = 65535
+_CIRCLE_SHOWN = 12
 _MIN_MEMORY_BYTES = 6 * 1024**2  # what engines accept at least
 
 
@@ -68,9 +70,10 @@ def check_file(
     yield from _exactly_one(doc, ())
     yield from _meta(doc.meta)
     yield from _limits(doc.limits, ("limits",))
+    circles = _circles(doc.service)
     for service, each in doc.service.items():
         yield from _service(each, ("service", service), source)
-        yield from _depends_on(service, doc.service)
+        yield from _depends_on(service, doc.service, circles.get(service, ()))
     steps = _Steps(doc.service, deferred)
     yield from steps.check(doc.step or (), ("step",))
     if doc.scenario:
@@ -155,7 +158,7 @@ def _service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iter
     passed = ("image", "command", "env", "workdir", "user", "scratch")
     yield from _texts(((name, getattr(doc, name)) for name in passed), path)
     yield from _build(doc, path, source)
-    targets: list[str] = list(doc.scratch)
+    targets = set(doc.scratch)
     for index, volume in enumerate(doc.volumes):
         below = (*path, "volumes", index)
         try:
@@ -169,7 +172,7 @@ def _service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iter
             yield Problem((*below, "target"), "expected a path below / in the container")
         elif target in targets:
             yield Problem((*below, "target"), f"{volume.target} is there twice")
-        targets.append(target)
+        targets.add(target)
     yield from _unique(doc.ports, (*path, "ports"))
     if doc.ports and doc.network == "none":
         yield Problem((*path, "ports"), 'cannot be published with network = "none"')
@@ -182,9 +185,11 @@ def _service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iter
 
 
 def _unique(values: list[Any], path: KeyPath) -> Iterator[Problem]:
+    seen: set[Any] = set()
     for index, value in enumerate(values):
-        if value in values[:index]:
+        if value in seen:
             yield Problem((*path, index), f"{value} is there twice")
+        seen.add(value)
 
 
 def _build(doc: ServiceDoc, path: KeyPath, source: Callable[[str], str]) -> Iterator[Problem]:
@@ -266,37 +271,64 @@ def _healthcheck(doc: HealthCheckDoc, path: KeyPath) -> Iterator[Problem]:
     yield from _duration(doc.start_period, (*path, "start_period"))
 
 
-def _depends_on(name: str, services: Mapping[str, ServiceDoc]) -> Iterator[Problem]:
+def _depends_on(name: str, services: Mapping[str, ServiceDoc], circle: tuple[str, ...]) -> Iterator[Problem]:
     path = ("service", name, "depends_on")
     needed = services[name].depends_on
     yield from _unique(needed, path)
     for index, other in enumerate(needed):
         if other not in services:
             yield Problem((*path, index), *_unknown_service(other, services))
-        else:
-            circle = _way(other, name, services)
-            if circle:
-                yield Problem(
-                    (*path, index), f"services depend on one another: {' -> '.join((name, *circle))}"
-                )
+        elif circle and circle[0] == other:
+            way = [name, *circle]
+            if len(way) > _CIRCLE_SHOWN:
+                way[_CIRCLE_SHOWN // 2 : 1 - _CIRCLE_SHOWN // 2] = ["..."]
+            yield Problem((*path, index), f"services depend on one another: {' -> '.join(way)}")
 
 
-def _way(start: str, goal: str, services: Mapping[str, ServiceDoc]) -> tuple[str, ...]:
-    """Return the services on a way of depends_on from *start* to *goal*, both included; () if none."""
-    ways: list[tuple[str, ...]] = [(start,)]
-    seen = {start}
-    for way in ways:
-        if way[-1] == goal:
-            return way
-        for other in services[way[-1]].depends_on:
-            if other in services and other not in seen:
-                seen.add(other)
-                ways.append((*way, other))
-    return ()
+def _circles(services: Mapping[str, ServiceDoc]) -> dict[str, tuple[str, ...]]:
+    """Return for each service in a circle the rest of it, which ends with the service itself.
+
+    A service that is in several is told with one of them. What depends on a circle is in none.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    left = dict.fromkeys(services)
+    while len(found) < MAX_MISTAKES:
+        _strip(left, services)
+        if not left:
+            break
+        # Each that is left depends on another one that is left: so who follows these comes back.
+        way = [next(iter(left))]
+        at = {way[0]: 0}
+        while (after := next(each for each in services[way[-1]].depends_on if each in left)) not in at:
+            at[after] = len(way)
+            way.append(after)
+        circle = way[at[after] :]
+        for index, name in enumerate(circle):
+            found[name] = (*circle[index + 1 :], *circle[: index + 1])
+            del left[name]
+    return found
+
+
+def _strip(left: dict[str, None], services: Mapping[str, ServiceDoc]) -> None:
+    """Take those away from *left* that depend on none of *left*, and so on."""
+    users: dict[str, list[str]] = {name: [] for name in left}
+    needs = dict.fromkeys(left, 0)
+    for name in left:
+        for other in services[name].depends_on:
+            if other in left:
+                users[other].append(name)
+                needs[name] += 1
+    free = [name for name, count in needs.items() if not count]
+    for name in free:
+        del left[name]
+        for user in users[name]:
+            needs[user] -= 1
+            if not needs[user]:
+                free.append(user)
 
 
 def _unknown_service(name: str, services: Mapping[str, ServiceDoc]) -> tuple[str, str]:
-    known = ", ".join(services) or "none is defined"
+    known = some(services) or "none is defined"
     return f'there is no service "{name}"; known: {known}', suggestion(name, list(services))
 
 

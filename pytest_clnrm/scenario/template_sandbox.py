@@ -27,6 +27,7 @@ __all__ = ["Budget", "ScenarioEnvironment"]
 MAX_WORK = 500_000
 MAX_FILE_WORK = 10 * MAX_WORK
 _MAX_BITS = 4096
+_NAME_CHARS = 100
 _CHARACTERS_A_UNIT = 16
 
 # Only what makes no large text or list out of a small one.
@@ -101,7 +102,7 @@ class _Missing(StrictUndefined):
 
     @property
     def _undefined_message(self) -> str:
-        name, owner = str(self._undefined_name), self._undefined_obj
+        name, owner = str(self._undefined_name)[:_NAME_CHARS], self._undefined_obj
         if self._undefined_hint:
             return self._undefined_hint
         if owner is missing:

@@ -9,20 +9,40 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
+import re
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pytest_clnrm.scenario.matrix import as_text
+from pytest_clnrm.scenario.template_environ import FROZEN_S, Environ, EnvironText
 from pytest_clnrm.scenario.template_functions import MAX_TEXT, Stream, functions
+from pytest_clnrm.util.confined import OutOfTimeError, note
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+
     from pytest_clnrm.scenario.model import KeyPath, Step, TextExpect
     from pytest_clnrm.scenario.template_sandbox import ScenarioEnvironment
 
-__all__ = ["Renderer", "TemplateError", "bind_step", "moment", "names_deferred"]
+__all__ = [
+    "Made",
+    "Renderer",
+    "TemplateError",
+    "bind_step",
+    "is_plain",
+    "names_deferred",
+    "names_in",
+]
 
-_FROZEN_S = 1735689600.0  # 2025-01-01T00:00:00Z, the moment that most wild files freeze
-_UNSET = object()
+_MAX_MADE = 32 * MAX_TEXT
+_NAME = re.compile(r"(?<!\{)\{\{ *([A-Za-z_]\w*(?:\.[A-Za-z_]\w*){,9}) *\}\}", re.ASCII)
+_WORDS = frozenset({
+    "and", "else", "false", "False", "if", "in", "is", "loop", "none", "None", "not", "or", "self", "true",
+    "True",
+})  # fmt: skip
 
 
 class TemplateError(ValueError):
@@ -39,75 +59,32 @@ class TemplateError(ValueError):
         self.line = line
 
 
-def moment(frozen: object, environ: Mapping[str, str], modified_s: float | None = None) -> float:
-    """Return the moment that time functions of templates tell, Unix seconds.
+class Made:
+    """How much text the templates of one file have made, in characters."""
 
-    It must be the same in each process that collects the file, and these share no start time: so it is the
-    file's own ``[determinism] freeze_clock``, else ``SOURCE_DATE_EPOCH``, else when the file was modified.
+    def __init__(self) -> None:
+        self._left = _MAX_MADE
 
-    :param frozen: RFC 3339 text or a datetime; anything else is ignored.
-    :param modified_s: the file's time of modification, Unix seconds.
-    """
-    if isinstance(frozen, str):
-        try:
-            frozen = datetime.fromisoformat(frozen.strip().replace("Z", "+00:00").replace("z", "+00:00"))
-        except ValueError:
-            frozen = None
-    if isinstance(frozen, datetime):
-        return (frozen if frozen.tzinfo else frozen.replace(tzinfo=timezone.utc)).timestamp()
-    epoch = environ.get("SOURCE_DATE_EPOCH", "")
-    if epoch.isascii() and epoch.isdigit():
-        return float(epoch)
-    return _FROZEN_S if modified_s is None else modified_s
+    def add(self, text: str, path: KeyPath) -> str:
+        """Return *text*, which a template has made.
+
+        :raises TemplateError: if it is too much altogether.
+        """
+        self._left -= len(text)
+        if self._left < 0:
+            raise TemplateError(f"the file's templates make more than {_MAX_MADE} characters", path=path)
+        return text
 
 
-class _Environ:
-    """``env`` in templates: ``env.NAME``, ``env["NAME"]``, ``env(name="NAME")``.
-
-    :param allowed: names that may be read; no others, as the environment holds a CI's secrets.
-    """
-
-    def __init__(self, environ: Mapping[str, str], allowed: tuple[str, ...]) -> None:
-        self._environ = environ
-        self._allowed = frozenset(allowed)
-
-    def __getitem__(self, name: str) -> str:
-        if name.startswith("PYTEST_XDIST"):
-            raise ValueError(f"environment variable {name} differs between workers and cannot be used")
-        if name not in self._allowed and name in self._environ:
-            raise ValueError(self.why_missing(name))
-        return self._environ[name]
-
-    def __call__(self, name: str, default: Any = _UNSET) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            if default is _UNSET:
-                raise ValueError(self.why_missing(name)) from None
-            return default
-
-    def why_missing(self, name: str) -> str:
-        """Return why *name* cannot be read."""
-        if name in self._allowed:
-            return f"environment variable {name} is not set"
-        return f"environment variable {name} is not listed in clnrm_env"
-
-
-class _EnvironText(str):
-    """A variable of the file that is called ``env``, which still is the environment where it is asked."""
-
-    __slots__ = ("_environ",)
-    _environ: _Environ
-
-    def __getitem__(self, name: Any) -> str:
-        return self._environ[name] if isinstance(name, str) else super().__getitem__(name)
-
-    def __call__(self, name: str, default: Any = _UNSET) -> Any:
-        return self._environ(name, default)
-
-    def why_missing(self, name: str) -> str:
-        """Return why *name* cannot be read."""
-        return self._environ.why_missing(name)
+def is_plain(value: Any) -> bool:
+    """Tell whether templates in *value*, at any depth, only name things: ``{{ name }}``, ``{{ a.b }}``."""
+    if isinstance(value, str):
+        return not _is_template(value) or not _is_template(_NAME.sub(" ", value))
+    if isinstance(value, Mapping):
+        return all(map(is_plain, value.values()))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return all(is_plain(getattr(value, each.name)) for each in dataclasses.fields(value))
+    return not isinstance(value, (list, tuple)) or all(map(is_plain, value))
 
 
 class Renderer:
@@ -119,6 +96,7 @@ class Renderer:
     :param seed: what looks random is derived from it: the same text in each process.
     :param deferred: captured names, whose values are known when the steps run.
     :param now_s: what :func:`moment` gave.
+    :param made: counts what all templates of the file make.
     """
 
     def __init__(  # noqa: PLR0917 what may be named, then what it is made of
@@ -129,15 +107,20 @@ class Renderer:
         environ: Mapping[str, str],
         seed: str,
         deferred: frozenset[str] = frozenset(),
-        now_s: float = _FROZEN_S,
+        now_s: float = FROZEN_S,
+        made: Made | None = None,
     ) -> None:
-        self._environ = _Environ(environ, env_allowed)
-        self._names = {"vars": variables, "matrix": matrix, "env": self._environ, **variables}
+        self._environ = Environ(environ, env_allowed)
         own = variables.get("env")
+        first: dict[str, Any] = {}
         if isinstance(own, str):
-            self._names["env"] = _EnvironText(own)
-            self._names["env"]._environ = self._environ  # noqa: SLF001 a str takes no more arguments
+            first["env"] = EnvironText(own)
+            first["env"]._environ = self._environ  # noqa: SLF001 a str takes no more arguments
+        others = {"vars": variables, "matrix": matrix, "env": self._environ}
+        # Not a copy: there is a renderer for each variable that has a template.
+        self._names: Mapping[str, Any] = ChainMap(first, variables, others)  # type: ignore[arg-type]
         self._deferred = deferred
+        self._made = made or Made()
         self._globals = functions(Stream(seed), now_s, self._environ)
 
     @functools.cached_property
@@ -158,7 +141,8 @@ class Renderer:
 
         :raises TemplateError: with the line.
         """
-        return _render(self._whole, _kept(self._whole, text, self._deferred), self._names, ())
+        kept = _kept(self._whole, text, self._deferred)
+        return self._made.add(_render(self._whole, kept, self._names, ()), ())
 
     def render_value(self, value: Any, path: KeyPath = ()) -> Any:
         """Return *value* with the strings in it rendered, at any depth of dicts and lists.
@@ -169,7 +153,7 @@ class Renderer:
         :raises TemplateError: with the path.
         """
         if isinstance(value, str):
-            return self._string(value, path) if _is_template(value) else value
+            return self._made.add(self._string(value, path), path) if _is_template(value) else value
         if isinstance(value, dict):
             return {key: self.render_value(each, (*path, key)) for key, each in value.items()}
         if isinstance(value, list):
@@ -177,6 +161,9 @@ class Renderer:
         return value
 
     def _string(self, text: str, path: KeyPath) -> str:
+        plain = self._plain(text)
+        if plain is not None:
+            return plain
         env = self._strings
         if not names_deferred(text, self._deferred):
             return _render(env, text, self._names, path)
@@ -189,11 +176,46 @@ class Renderer:
 
         return "".join(map(filled, _blocks(env, text)))
 
+    def _plain(self, text: str) -> str | None:
+        """Return *text* rendered if it only names what there is, else None: Jinja2 tells what is wrong."""
+        if "\r" in text or not is_plain(text):
+            return None
+        waits = names_deferred(text, self._deferred)
 
-def names_deferred(value: Any, deferred: frozenset[str]) -> bool:
+        def filled(block: re.Match[str]) -> str:
+            first, *more = block[1].split(".")
+            if first in self._deferred:
+                return block[0]
+            value = self._named(first, more)
+            # What waits is rendered once more.
+            return _literal(value) if waits else value
+
+        try:
+            return _NAME.sub(filled, text)
+        except (LookupError, TypeError, ValueError):
+            return None
+
+    def _named(self, first: str, more: list[str]) -> str:
+        """Return the value that a name and the keys behind it mean.
+
+        :raises LookupError: if there is none.
+        :raises TypeError: if it is neither text nor number, or has no keys.
+        :raises ValueError: if it may not be read.
+        """
+        value = None if first in _WORDS else self._names[first]
+        for name in more:
+            if not isinstance(value, (Mapping, Environ)):
+                raise TypeError(name)
+            value = value[name]
+        if not isinstance(value, (str, int, float)):
+            raise TypeError(first)
+        return as_text(value)
+
+
+def names_deferred(value: Any, deferred: AbstractSet[str]) -> bool:
     """Tell whether a string in *value*, at any depth, names one of *deferred* in a template."""
     if isinstance(value, str):
-        return bool(deferred) and _is_template(value) and not deferred.isdisjoint(_names(value))
+        return bool(deferred) and _is_template(value) and not deferred.isdisjoint(names_in(value))
     if isinstance(value, dict):
         return any(names_deferred(each, deferred) for each in value.values())
     return isinstance(value, (list, tuple)) and any(names_deferred(each, deferred) for each in value)
@@ -234,8 +256,10 @@ def _is_template(text: str) -> bool:
     return "{{" in text or "{%" in text
 
 
-def _names(text: str) -> set[str]:
+def names_in(text: str) -> set[str]:
     """Return the names that *text* uses and does not define; none if it is no valid template."""
+    if is_plain(text):
+        return {block[1].partition(".")[0] for block in _NAME.finditer(text)} - _WORDS
     from jinja2 import TemplateError as JinjaError
     from jinja2 import meta
 
@@ -269,7 +293,7 @@ def _blocks(env: ScenarioEnvironment, text: str) -> Iterator[str]:
 
 def _kept(env: ScenarioEnvironment, text: str, deferred: frozenset[str]) -> str:
     """Return *text* in which blocks that name captured values stand for themselves."""
-    kept = deferred & _names(text)
+    kept = deferred & names_in(text)
     if not kept:
         return text
 
@@ -290,13 +314,20 @@ def _render(env: ScenarioEnvironment, text: str, names: Mapping[str, Any], path:
         raise TemplateError(f"the template is longer than {MAX_TEXT} characters", path=path)
     parts: list[str] = []
     size = 0
+    template: Template | None = None
     try:
         env.budget.restart()
-        for part in env.from_string(text).generate(names):
+        template = env.from_string(text)
+        for part in template.generate(names):
             size += len(part)
             if size > MAX_TEXT:
                 break
             parts.append(part)
+    except OutOfTimeError as error:
+        # Jinja2 itself gives other errors the template's lines, not this one.
+        if template is not None and not path and (line := _line(error)):
+            note(json.dumps([template.get_corresponding_lineno(line), ""]).encode())
+        raise
     except Exception as error:  # noqa: BLE001 whatever a template does, the mistake is the template's
         _refuse(error, path, in_string=env.comment_start_string != "{#")
     if size > MAX_TEXT:
@@ -313,15 +344,23 @@ def _refuse(error: Exception, path: KeyPath, *, in_string: bool) -> NoReturn:
         message, line = f"the template is not valid: {error.message}", error.lineno
     elif isinstance(error, RecursionError):
         message = "the template is nested too deeply"
+    elif isinstance(error, MemoryError):
+        message = "the template takes too much memory"
     elif isinstance(error, TypeError) and "no loader" in str(error):
         message = "a template cannot include, import or extend other files"
     elif isinstance(error, (UndefinedError, SecurityError, ValueError)):
         message = str(error)
     else:
         message = f"the template fails: {error or type(error).__name__}"
+    raise TemplateError(message, path=path, line=0 if in_string else line or _line(error)) from None
+
+
+def _line(error: BaseException) -> int:
+    """Return the line of the template in which *error* was raised, 0 if it was in none."""
+    line = 0
     trace = error.__traceback__
-    while trace is not None and not isinstance(error, TemplateSyntaxError):
+    while trace is not None:
         if trace.tb_frame.f_code.co_filename == "<template>":
             line = trace.tb_lineno
         trace = trace.tb_next
-    raise TemplateError(message, path=path, line=0 if in_string else line) from None
+    return line

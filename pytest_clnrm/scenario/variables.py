@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.model import KeyPath
-from pytest_clnrm.scenario.templating import Renderer, TemplateError, names_deferred
+from pytest_clnrm.scenario.templating import Renderer, TemplateError, is_plain, names_deferred, names_in
 
 __all__ = ["Rendering", "Variables", "captured_names", "check_captures", "check_variables"]
 
@@ -31,11 +32,15 @@ class Rendering:
     """Renders one combination of a file; gathers the mistakes of all its templates.
 
     :param make: returns the renderer for these variables.
+    :param tell: is told the path of each string that may take long.
     :ivar mistakes: path in the file and message.
     """
 
-    def __init__(self, make: Callable[[Mapping[str, Any]], Renderer]) -> None:
+    def __init__(
+        self, make: Callable[[Mapping[str, Any]], Renderer], tell: Callable[[KeyPath], None]
+    ) -> None:
         self._make = make
+        self._tell = tell
         self.mistakes: list[tuple[KeyPath, str]] = []
         self.variables = Variables()
 
@@ -64,6 +69,8 @@ class Rendering:
             return [self.render(renderer, each, (*path, index)) for index, each in enumerate(value)]
         if not isinstance(value, str):
             return value
+        if not is_plain(value):
+            self._tell(path)
         try:
             return renderer.render_value(value, path)
         except TemplateError as error:
@@ -149,23 +156,23 @@ def _captured(steps: Any) -> set[str]:
 
 
 def _steps(steps: Any, path: KeyPath, deferred: frozenset[str]) -> Iterator[tuple[KeyPath, str]]:
-    known: set[str] = set()
+    missing = set(deferred)
     for index, step in enumerate(steps):
         for key, value in step.items():
             below = (*path, index, key)
             if key in _BOUND_LATER:
-                yield from _unknown(value, below, deferred - known, "before a step captures it")
+                yield from _unknown(value, below, missing, "before a step captures it")
             elif key == "expect" and isinstance(value, dict):
                 for stream, text in value.items():
-                    missing = deferred - known if stream in {"stdout", "stderr"} else deferred
-                    yield from _unknown(text, (*below, stream), missing, "before a step captures it")
+                    names = missing if stream in {"stdout", "stderr"} else deferred
+                    yield from _unknown(text, (*below, stream), names, "before a step captures it")
             else:
                 yield from _unknown(value, below, deferred)
-        known.update(step.get("capture", ()))
+        missing.difference_update(step.get("capture", ()))
 
 
 def _unknown(
-    value: Any, path: KeyPath, names: frozenset[str], when: str = "where captured values are not known"
+    value: Any, path: KeyPath, names: AbstractSet[str], when: str = "where captured values are not known"
 ) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(value, dict):
         for key, each in value.items():
@@ -174,5 +181,5 @@ def _unknown(
         for index, each in enumerate(value):
             yield from _unknown(each, (*path, index), names, when)
     elif isinstance(value, str) and names_deferred(value, names):
-        named = [name for name in sorted(names) if names_deferred(value, frozenset({name}))]
+        named = sorted(name for name in names_in(value) if name in names)
         yield path, f'names "{named[0]}" {when}'

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Literal, NoReturn
 
-__all__ = ["Confined", "ConfinedError", "OutOfTimeError", "note", "serve"]
+__all__ = ["Confined", "ConfinedError", "OutOfTimeError", "confined", "note", "serve"]
 
 MAX_REPLY_BYTES = 256 << 20
 _GRACE_S = 1.0
@@ -164,6 +164,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 # What follows runs in the process itself.
+
+
+def confined() -> bool:
+    """Tell whether this is such a process."""
+    return _out is not None
 
 
 def note(data: bytes) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import resource
+from pathlib import Path
+
 import pytest
 from clnrm_testing.end_to_end import EndToEnd
+from clnrm_testing.huge_files import HUGE, TEMPLATES
+
+from pytest_clnrm.errors import ScenarioFileError
+from pytest_clnrm.scenario import confined
+from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.model import Scenario
 
 SLOW = "(a+)+$"
 """On 27 a's and another letter: several seconds; on 40: a day."""
-PRINTS = f'"printf {"a" * 27}b"'
+PRINTS = f'"echo {"a" * 27}b"'
 
 
 @pytest.mark.engine
@@ -29,3 +39,97 @@ def test_regular_expression(project: EndToEnd, what: str) -> None:
     run = project.run()
     assert f"the regular expression '{SLOW}' took longer than" in run.text, f"IT RAN TO ITS END\n{run.text}"
     assert run.outcomes() in ({"a": "failed"}, {"a": "error"})
+
+
+def _load(path: Path, text: str) -> tuple[Scenario, ...]:
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    return load(str(path), LoadOptions(rootdir=str(path.parent)))
+
+
+def _check_memory() -> None:
+    """Fail if this process, or one that it started and that has ended, had more memory than is allowed."""
+    confined.close()
+    allowed_kb = (confined.MEMORY_BYTES + (64 << 20)) // 1024
+    used_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert used_kb < allowed_kb, f"IT TOOK {used_kb} KB"
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_template(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a mistake with its line, or turns out to be little work; in little memory."""
+    monkeypatch.setattr(confined, "CPU_S", 0.5)
+    try:
+        _load(tmp_path / "a.clnrm.toml", TEMPLATES[name])
+    except ScenarioFileError as error:
+        shown = error.render("a.clnrm.toml")
+        assert re.match(r"a\.clnrm\.toml:\d+:", shown), shown
+        assert len(shown) < 20_000
+        said = {word for word in LIMITS if word in shown}
+        assert said, shown
+    else:
+        assert name in SMALL
+    _check_memory()
+
+
+SMALL = {
+    "power": "(9 ** 9) ** 9",
+    "int of a text": "0, as it is too long",
+    "float of a text": "infinite",
+    "striptags": "linear",
+    "html comments": "linear",
+    "list of lists times": "one list, many times",
+    "kept slices": "bounded by what a loop may do",
+    "shared nesting in a condition": "told by its first element",
+}
+LIMITS = (
+    "takes more than", "takes too much memory", "too much work", "gets longer than", "more than 4096 bits",
+    "at most", "nested too deeply", "make more than", "is not valid", "is unsafe", "not defined",
+    "not formatted", "Exceeds the limit", "out of range", "not valid TOML", "takes more memory",
+    "longer than",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_large_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a mistake that says so, or is read; in little memory, and within the time of a file."""
+    monkeypatch.setattr(confined, "CPU_S", 1.5)
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        assert _load(tmp_path / "a.clnrm.toml", HUGE[name])
+    except ScenarioFileError as error:
+        shown = error.render("a.clnrm.toml")
+        assert shown.startswith("a.clnrm.toml"), shown
+        assert len(shown) < 60_000
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    # The rest is done where the limits hold.
+    assert used_s < confined.CPU_S
+    _check_memory()
+
+
+def test_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up within one call into C, which no exception ends."""
+    monkeypatch.setattr(confined, "CPU_S", 0.1)
+    text = "[[step]]\nrun = '''{{ ([[1]] * 60000)|sum(start=[])|length }}'''\n"
+    said = "IT RAN TO ITS END"
+    try:
+        _load(tmp_path / "a.clnrm.toml", text)
+    except ScenarioFileError as error:
+        said = str(error)
+    assert re.search(r":2: step\[0\]\.run: this template takes more than 0.1 s", said), said
+
+
+def test_many_mistakes(tmp_path: Path) -> None:
+    """The first are told in full, and how many more there are; of very many not even that is found out."""
+    path = tmp_path / "a.clnrm.toml"
+    keys = "".join(f"key{i} = {i}\n" for i in range(50))
+    with pytest.raises(ScenarioFileError) as raised:
+        _load(path, f'{keys}[[step]]\nrun = "true"\n')
+    shown = str(raised.value)
+    assert shown.count("unknown key") == 20
+    assert shown.endswith("a.clnrm.toml: 30 more mistakes are not shown")
+    with pytest.raises(ScenarioFileError, match="at least 80 more mistakes are not shown"):
+        _load(
+            path,
+            f'{keys * 1}{keys.replace("key", "kez")}{keys.replace("key", "kex")}[[step]]\nrun = "true"\n',
+        )

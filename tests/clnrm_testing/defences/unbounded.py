@@ -1,4 +1,4 @@
-"""Work without an end: regular expressions."""
+"""Work without an end: regular expressions, templates and large files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ DEFENCES = (
         target="pytest_clnrm.util.patterns:is_tame",
         without=lambda _: lambda *_: True,
         attack="test_unbounded.py::test_regular_expression",
+        shows="IT RAN TO ITS END",
+    ),
+    Defence(
+        name="templates that do more than name things are rendered in a process with limits",
+        target="pytest_clnrm.scenario.loading:is_modest",
+        without=lambda _: lambda _text: True,
+        attack="test_unbounded.py::test_one_call",
         shows="IT RAN TO ITS END",
     ),
 )

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
-from pytest_clnrm.scenario.loading import LoadOptions, load, locate
+from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.locating import locate
 from pytest_clnrm.scenario.model import (
     Capture,
     HttpProbe,

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.scenario.model import Step, StepExpect, TextExpect
-from pytest_clnrm.scenario.templating import Renderer, TemplateError, bind_step, moment, names_deferred
+from pytest_clnrm.scenario.template_environ import moment
+from pytest_clnrm.scenario.templating import Renderer, TemplateError, bind_step, names_deferred
 
 VARIABLES = {
     "name": "Orders",
