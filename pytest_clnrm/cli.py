@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from pytest_clnrm import values
 from pytest_clnrm.errors import ClnrmError, EngineUnavailableError, LedgerError
+from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
     from pytest_clnrm.admission.folder import Folder
@@ -34,10 +35,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         command(given)
     except EngineUnavailableError as error:
-        sys.stderr.write("\n".join([f"pytest_clnrm: {error.summary}", *error.details]) + "\n")
+        _say(sys.stderr, "\n".join([f"pytest_clnrm: {error.summary}", *error.details]))
         return FAILED
     except ClnrmError as error:
-        sys.stderr.write(f"pytest_clnrm: {error}\n")
+        _say(sys.stderr, f"pytest_clnrm: {error}")
         return FAILED
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -46,6 +47,12 @@ def main(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     return DONE
+
+
+def _say(stream: TextIO, text: str) -> None:
+    """Write *text*, of which others have written a part, as it may stand on a terminal."""
+    stream.write(f"{shown(text)}\n")
+    stream.flush()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,7 +118,7 @@ def _sweep(given: argparse.Namespace) -> None:
     folder = _folder(given.ledger_dir)
     if folder is None:
         # Without a ledger nothing on any engine can be known to be ours.
-        sys.stdout.write(f"removed: {Swept().describe()}\n")
+        _say(sys.stdout, f"removed: {Swept().describe()}")
         return
     engine = connect(
         given.engine,
@@ -123,7 +130,7 @@ def _sweep(given: argparse.Namespace) -> None:
         swept = sweep_dead(folder, engine, kept=given.kept)
     finally:
         engine.close()
-    sys.stdout.write(f"removed: {swept.describe()}\n")
+    _say(sys.stdout, f"removed: {swept.describe()}")
 
 
 def _status(given: argparse.Namespace) -> None:
@@ -132,8 +139,7 @@ def _status(given: argparse.Namespace) -> None:
         _watch(folder)
         return
     while True:
-        sys.stdout.write(_json(_look(folder)) if given.json else _text(_look(folder)))
-        sys.stdout.flush()
+        _say(sys.stdout, _json(_look(folder)) if given.json else _text(_look(folder)))
         if not given.watch:
             return
         time.sleep(_WATCH_S)
@@ -171,10 +177,10 @@ def _look(folder: Folder | None) -> HostView:
 def _json(view: HostView) -> str:
     from pytest_clnrm.monitor.view import to_data
 
-    return json.dumps(to_data(view)) + "\n"
+    return json.dumps(to_data(view))
 
 
 def _text(view: HostView) -> str:
     from pytest_clnrm.monitor.drawing import host_lines
 
-    return "\n".join(host_lines(view)) + "\n"
+    return "\n".join(host_lines(view))

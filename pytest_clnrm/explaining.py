@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pytest_clnrm.result import ContainerFacts, Failure, Result, StepResult, clean_text
+from pytest_clnrm.result import ContainerFacts, Failure, Result, StepResult
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
 __all__ = ["explain", "render_failure", "title"]
@@ -42,14 +42,15 @@ def explain(result: Result, *, source_of: Callable[[int], Source], reproduce: st
     parts += [f"{_service(each)}\n" for each in result.containers if each.timeline]
     parts += [f"note: {note}\n" for note in result.notes]
     parts.append(f"reproduce with: {reproduce}\n")
-    return [clean_text(part) for part in parts]
+    return parts
 
 
 def render_failure(failure: Failure, about: list[str] | None = None) -> str:
     """Return a failure as text: the place and the message, then *about* and the details, indented."""
     head = f"{failure.where}: {title(failure)}" if failure.where else title(failure)
-    lines = [*(about or ()), *failure.details.rstrip("\n").splitlines()]
-    return clean_text("\n".join([head, *(f"    {line}" if line else line for line in lines)])) + "\n"
+    details = failure.details.rstrip("\n")
+    lines = [*(about or ()), *(details.split("\n") if details else ())]
+    return "\n".join([head, *(f"    {line}" if line else line for line in lines)]) + "\n"
 
 
 def _about_step(result: Result, failure: Failure, source_of: Callable[[int], Source]) -> Iterator[str]:
@@ -87,7 +88,7 @@ def _command(step: StepResult) -> Iterator[str]:
         if len(command) > MAX_COMMAND_CHARS:
             left_out = len(command) - MAX_COMMAND_CHARS
             command = f"{command[:MAX_COMMAND_CHARS]} [... {left_out} characters left out]"
-        first, *more = command.splitlines()
+        first, *more = command.split("\n")
         yield f"ran in service {step.service!r}: {first}"
         yield from (f"    {line}" for line in more)
 

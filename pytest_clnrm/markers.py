@@ -28,7 +28,15 @@ _tag_markers_key = pytest.StashKey[set[str]]()
 
 
 class ScenarioWarning(pytest.PytestWarning):
-    """Something is not what the author of a scenario, or of a test with containers, may believe."""
+    """Something is not what the author of a scenario, or of a test with containers, may believe.
+
+    :param message: as it may come from a file or a workload: it is shown without what a terminal obeys.
+    """
+
+    def __init__(self, message: str) -> None:
+        from pytest_clnrm.util.terminal_text import shown
+
+        super().__init__(shown(message))
 
 
 def marker_name(line: str) -> str:

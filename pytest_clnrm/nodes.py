@@ -7,7 +7,9 @@ import os
 import shlex
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -28,7 +30,7 @@ from pytest_clnrm.markers import ScenarioWarning, add_tag, priority_of
 from pytest_clnrm.options import options_to_repeat
 from pytest_clnrm.policy import policy_of
 from pytest_clnrm.redaction import Redactor
-from pytest_clnrm.result import Failure, Result, clean_text
+from pytest_clnrm.result import Failure, Result
 from pytest_clnrm.run import ScenarioRun
 from pytest_clnrm.scenario.loading import LoadOptions, load
 from pytest_clnrm.scenario.locating import locate
@@ -38,11 +40,10 @@ from pytest_clnrm.scheduling.tickets import TICKET, lease_of
 from pytest_clnrm.session import payload
 from pytest_clnrm.specification import specification_of
 from pytest_clnrm.tracing import slot_attributes
+from pytest_clnrm.util.terminal_text import one_line, shown
 from pytest_clnrm.volumes import imported, shared_with
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from _pytest._code.code import TerminalRepr
 
     from pytest_clnrm.runtime import Runtime
@@ -64,7 +65,33 @@ _CONFIGURES = (
 """Names of what pytest, Git and this plugin read their settings from."""
 UNCHECKED_SHOWN = 100
 
-__all__ = ["ScenarioFailedError", "ScenarioFile", "ScenarioItem"]
+__all__ = ["RefusedFile", "ScenarioFailedError", "ScenarioFile", "ScenarioItem", "can_be_shown"]
+
+
+def can_be_shown(path: str) -> bool:
+    """Tell whether the path of a file can be part of node ids, which are shown everywhere."""
+    return one_line(path) == path and "::" not in path
+
+
+class RefusedFile(pytest.File):
+    """A file of scenarios whose path cannot be part of node ids."""
+
+    @classmethod
+    def of(cls, parent: pytest.Collector, path: Path) -> RefusedFile:
+        """Return what stands for the file at *path*."""
+        named = Path(one_line(str(path)).replace("::", r"\x3a:"))
+        refused: RefusedFile = cls.from_parent(parent, path=named)
+        return refused
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Refuse it.
+
+        :raises pytest.Collector.CollectError: always.
+        """
+        raise self.CollectError(
+            f"{self.nodeid}: the path of a scenario file must not hold '::' or control characters such as "
+            "newlines, as it is part of node ids; rename the file or its folder"
+        )
 
 
 class ScenarioFailedError(Exception):
@@ -108,9 +135,8 @@ class ScenarioFile(pytest.File):
         try:
             scenarios = load(str(self.path), options)
         except ScenarioFileError as error:
-            shown = self.shown_path()
-            message = error.render(shown)
-            raise self.CollectError(clean_text(Redactor(error.secrets).text(message))) from None
+            message = Redactor(error.secrets).text(error.render(self.shown_path()))
+            raise self.CollectError(shown(message)) from None
         self._warn_unchecked(scenarios)
         for scenario in scenarios:
             yield ScenarioItem.from_parent(self, name=scenario.name, scenario=scenario)
@@ -128,7 +154,7 @@ class ScenarioFile(pytest.File):
 
     def shown_path(self) -> str:
         """Return the path as it is to be shown: relative to the folder pytest was started in."""
-        return clean_text(os.path.relpath(self.path, self.config.invocation_params.dir))
+        return one_line(os.path.relpath(self.path, self.config.invocation_params.dir))
 
     def _warn_unchecked(self, scenarios: tuple[Scenario, ...]) -> None:
         unchecked = dict.fromkeys(each.path for scenario in scenarios for each in scenario.unchecked)
@@ -141,7 +167,17 @@ class ScenarioFile(pytest.File):
         """Warn of something in this file, once; every worker collects every file, so one of them does."""
         if self.runtime.worker in {"master", "gw0"} and message not in self._warned:
             self._warned.add(message)
-            self.warn(ScenarioWarning(f"{self.shown_path()}: {message}"))
+            self.warn_at(1, f"{self.shown_path()}: {message}")
+
+    def warn_at(self, line: int, message: str) -> None:
+        """Warn of something in this file.
+
+        Python shows the line that a warning is about, as it stands in a file of that name: in this one, it
+        may hold a secret.
+        """
+        warnings.warn_explicit(
+            ScenarioWarning(message), category=None, filename=f"<{self.shown_path()}>", lineno=line
+        )
 
 
 class ScenarioItem(pytest.Item):
@@ -219,7 +255,7 @@ class ScenarioItem(pytest.Item):
             raise ContainerError(f"{self._file.shown_path()}:{self.scenario.line}: {refusal}")
         self._run.prepare()
         for warning in self._run.warnings():
-            self.warn(ScenarioWarning(self._redactor.text(warning)))
+            self._file.warn_at(self.scenario.line, self._redactor.text(warning))
 
     def _shared(self) -> str:
         """Return which writable volume holds what others use, "" if none does."""
@@ -242,7 +278,7 @@ class ScenarioItem(pytest.Item):
         assert run is not None  # noqa: S101 (pytest calls setup first)
         self.result = run.execute()
         for problem in run.problems():
-            self.warn(ScenarioWarning(self._redactor.text(problem)))
+            self._file.warn_at(self.scenario.line, self._redactor.text(problem))
         for step in self.result.steps:
             for stream, text in (("stdout", step.stdout), ("stderr", step.stderr)):
                 if text:
@@ -278,8 +314,7 @@ class ScenarioItem(pytest.Item):
             failure = self._redactor.result(Failure(kind="error", message=str(error), details=logs))
             self._note_error(failure)
             return self._repr(failure, [render_failure(failure)])
-        shown = super().repr_failure(excinfo, style)
-        return self._redactor.text(str(shown)) if self._redactor else shown
+        return self._clean(str(super().repr_failure(excinfo, style)))
 
     def _note_error(self, failure: Failure) -> None:
         """Keep an error of setup or teardown in the result, for the report."""
@@ -296,14 +331,19 @@ class ScenarioItem(pytest.Item):
         itself = f"{self._file.shown_path()}::{self.name}"
         again = shlex.join(["pytest", *options_to_repeat(self.config), itself])
         parts = explain(result, source_of=source_of, reproduce=again)
-        return self._repr(result.failures[0], [self._redactor.text(part) for part in parts])
+        return self._repr(result.failures[0], parts)
 
     def _repr(self, first: Failure, parts: list[str]) -> TerminalRepr:
-        location = ReprFileLocation(self._file.shown_path(), self.scenario.line, clean_text(title(first)))
+        message = one_line(self._redactor.text(title(first)))
+        location = ReprFileLocation(self._file.shown_path(), self.scenario.line, message)
+        entry = ReprEntryNative([self._clean(part) for part in parts])
         return ReprExceptionInfo(
-            reprcrash=location,
-            reprtraceback=ReprTraceback([ReprEntryNative(parts)], None, style="native"),
+            reprcrash=location, reprtraceback=ReprTraceback([entry], None, style="native")
         )
+
+    def _clean(self, text: str) -> str:
+        """Return *text* as it may be shown: without secrets, and without what a terminal obeys."""
+        return shown(self._redactor.text(text))
 
     def attach(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         """Put the result on *report*: on that of the call, and on any that did not pass.
@@ -313,7 +353,7 @@ class ScenarioItem(pytest.Item):
         if report.failed and call.excinfo is not None and isinstance(call.excinfo.value, ClnrmError):
             # pytest asks an item how to show the failure of its call, but shows those of setup itself.
             report.longrepr = self.repr_failure(call.excinfo)
-        self._hide_secrets(report)
+        self._clean_report(report)
         leftover, self._leftover = self._leftover, None
         if leftover is not None:
             report.clnrm_leftover = leftover.to_data()  # type: ignore[attr-defined]
@@ -344,12 +384,18 @@ class ScenarioItem(pytest.Item):
             lease=lease_of(self),
         )
 
-    def _hide_secrets(self, report: pytest.TestReport) -> None:
-        """Hide secrets in what pytest itself puts on a report: what was captured, tracebacks of its own."""
-        if self._redactor:
-            report.sections = [(title, self._redactor.text(text)) for title, text in report.sections]
-            if isinstance(report.longrepr, ExceptionChainRepr):
-                report.longrepr = self._redactor.text(str(report.longrepr))
+    def _clean_report(self, report: pytest.TestReport) -> None:
+        """Clean all that is shown of *report*: sections, what was captured, tracebacks of pytest's own."""
+        report.sections = [(self._clean(title), self._clean(text)) for title, text in report.sections]
+        if isinstance(report.longrepr, ExceptionChainRepr):
+            text = str(report.longrepr)
+            if self._clean(text) != text:
+                report.longrepr = self._clean(text)
+        elif isinstance(report.longrepr, str):
+            report.longrepr = self._clean(report.longrepr)
+        elif isinstance(report.longrepr, tuple):
+            path, line, reason = report.longrepr
+            report.longrepr = path, line, self._clean(reason)
 
 
 def _echo(step: str, stream: Literal["stdout", "stderr"], text: str) -> None:  # noqa: ARG001

@@ -1,7 +1,8 @@
 """Hiding secret values in text that leaves a run: the terminal, reports, spans, logs.
 
-A secret is hidden as it is, and as programs write it: escaped in JSON and in Python, quoted in URLs, in
-base64 at any place of a longer text, and each line of one that has several. Values shorter than
+A secret is looked for in a text as it is, and in what the text means to those who wrote it: with escapes of
+JSON, Python and shells, percent escapes of URLs, entities of HTML; in base64 at any place of a longer text
+and wrapped at any column, and in hex. Of one that has several lines each line is hidden. Values shorter than
 :data:`MIN_CHARS` are not hidden: they are found everywhere, and a text that is masked everywhere tells
 nothing.
 """
@@ -9,13 +10,14 @@ nothing.
 from __future__ import annotations
 
 import base64
-import json
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar, cast
-from urllib.parse import quote, quote_plus
+
+from pytest_clnrm.util.readings import Forms, begun_escape, readings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -24,7 +26,7 @@ __all__ = ["MASK", "MIN_CHARS", "RedactedStream", "Redactor"]
 
 MASK = "***"
 MIN_CHARS = 3
-MIN_BASE64_CHARS = 8
+MIN_CODED_CHARS = 8
 
 _Data = TypeVar("_Data", bound="DataclassInstance")
 _KEPT = frozenset({"nodeid", "file", "started", "worker", "outcome", "kind", "priority", "id", "line"})
@@ -32,6 +34,7 @@ _KEPT = frozenset({"nodeid", "file", "started", "worker", "outcome", "kind", "pr
 
 _CUT_BEHIND = re.compile(r" ?\[?\.\.\.")
 _CUT_BEFORE = re.compile(r"(?:left out \.\.\.\]\n|first \d+ bytes:\n) *")
+_MAX_HELD = 1 << 16
 
 
 class Redactor:
@@ -41,36 +44,46 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._forms: tuple[str, ...] = ()
+        self._forms = Forms()
         self.add(secrets)
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to hide."""
-        return bool(self._forms)
+        return bool(self._forms.plain)
+
+    @property
+    def longest(self) -> int:
+        """Return how many characters the longest secret has, in whatever way it is written."""
+        return 12 * max(map(len, self._forms.plain), default=0)
 
     def add(self, secrets: Iterable[str]) -> None:
         """Hide these values too from now on."""
-        forms = {form for secret in secrets for form in _forms(secret)}
-        self._forms = tuple(sorted(forms.union(self._forms), key=lambda form: (-len(form), form)))
+        plain = dict.fromkeys(chain(self._forms.plain, *map(_plain_forms, secrets)))
+        if len(plain) > len(self._forms.plain):
+            self._forms = Forms(
+                tuple(plain),
+                tuple(dict.fromkeys(form.replace(" ", "+") for form in plain)),
+                tuple(dict.fromkeys(chain.from_iterable(map(_base64_forms, plain)))),
+                tuple(form for each in plain if len(form := each.encode("utf-8", "replace").hex()) >= 8),  # noqa: PLR2004
+            )
 
     def text(self, text: str) -> str:
         """Return *text* with all secrets masked, those that overlap as one."""
-        return _masked(text, self._found(text)) if self._forms else text
+        return _masked(text, self._found(text)) if self else text
 
     def cut_text(self, text: str) -> str:
         """Return *text* masked, and with it what is left of secrets where *text* was cut and says so."""
-        if not self._forms:
+        if not self:
             return text
-        places = [cut.end() for cut in _CUT_BEFORE.finditer(text)]
-        return _masked(text, chain(self._found(text), self._begun(text), self._ended(text, places)))
+        return _masked(text, chain(self._found(text), self._cut(text)))
 
     def end_of_text(self, text: str) -> str:
         """Return *text* masked, the end of a longer one: it may begin within a secret."""
-        return _masked(text, chain(self._found(text), self._ended(text, [0]))) if self._forms else text
+        return _masked(text, chain(self._found(text), self._cut(text, starts=True))) if self else text
 
     def result(self, result: _Data) -> _Data:
         """Return a dataclass of a result with all secrets in its texts masked, at any depth."""
-        if not self._forms:
+        if not self:
             return result
         changed = {
             each.name: self._value(getattr(result, each.name))
@@ -94,38 +107,61 @@ class Redactor:
 
     def _found(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield start and end of each secret, also of those that overlap."""
-        for form in self._forms:
-            start = text.find(form)
-            while start >= 0:
-                yield start, start + len(form)
-                start = text.find(form, start + 1)
+        for reading, forms in readings(text, self._forms):
+            for form in forms:
+                start = reading.text.find(form)
+                while start >= 0:
+                    yield reading.place(start, start + len(form))
+                    # Of those that overlap it the last one is enough, and keeps the work linear.
+                    behind = start + len(form)
+                    last = reading.text.rfind(form, start + 1, behind + len(form) - 1)
+                    start = last if last >= 0 else reading.text.find(form, behind)
 
-    def _begun(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield the beginnings of secrets in front of a cut."""
-        for cut in _CUT_BEHIND.finditer(text):
-            for form in self._forms:
-                length = next((n for n in _lengths(form) if text.endswith(form[:n], 0, cut.start())), 0)
-                if length:
-                    yield cut.start() - length, cut.start()
+    def _cut(self, text: str, *, starts: bool = False) -> Iterator[tuple[int, int]]:
+        """Yield what is left of secrets in front of a cut and behind one.
 
-    def _ended(self, text: str, places: Iterable[int]) -> Iterator[tuple[int, int]]:
-        """Yield the ends of secrets at *places*, behind a cut."""
-        for place in places:
-            for form in self._forms:
-                length = next((n for n in _lengths(form) if text.startswith(form[-n:], place)), 0)
-                if length:
-                    yield place, place + length
+        :param starts: True if *text* itself begins behind a cut, and says nothing of others.
+        """
+        for reading, forms in readings(text, self._forms):
+            read = reading.text
+            behind = [0] if starts else [cut.end() for cut in _CUT_BEFORE.finditer(read)]
+            before = [] if starts else [cut.start() for cut in _CUT_BEHIND.finditer(read)]
+            for form in forms:
+                for place in before:
+                    start = _begun(read, place, form, MIN_CHARS)
+                    if start < place:
+                        yield reading.place(start, place)
+                for place in behind:
+                    end = _ended(read, place, form)
+                    if end > place:
+                        yield reading.place(place, end)
 
-    def unfinished(self, text: str) -> int:
-        """Return how long *text* is without the beginning of a secret that may follow at its end."""
-        whole = list(self._found(text))
-        begins = (
-            at
-            for form in self._forms
-            for at in range(max(0, len(text) - len(form) + 1), len(text))
-            if form.startswith(text[at:]) and not any(start < at < end for start, end in whole)
-        )
-        return min(begins, default=len(text))
+    def finished(self, text: str) -> tuple[str, str]:
+        """Return the masked *text* but for the beginning of a secret that may follow at its end, and that."""
+        if not self:
+            return text, ""
+        whole = _merged(self._found(text))
+        ends = [end for _, end in whole]
+
+        def within_another(place: int) -> bool:
+            around = bisect_right(ends, place)
+            return around < len(whole) and whole[around][0] < place
+
+        escape = begun_escape(text)
+        held = len(text) if within_another(escape) else escape
+        for reading, forms in readings(text[:held], self._forms):
+            read = reading.text
+            for form in forms:
+                at = _begun(read, len(read), form, 1)
+                while at < len(read):
+                    start, _ = reading.place(at, len(read))
+                    if not within_another(start):
+                        held = min(held, start)
+                        break
+                    at = _begun(read, len(read), form, 1, at + 1)
+        if len(text) - held > max(_MAX_HELD, self.longest):
+            held = len(text)
+        return _masked(text[:held], (each for each in whole if each[1] <= held)), text[held:]
 
 
 class RedactedStream:
@@ -141,11 +177,9 @@ class RedactedStream:
 
     def feed(self, text: str) -> None:
         """Take the next piece."""
-        text = self._held + text
-        ends = self._redactor.unfinished(text)
-        self._held = text[ends:]
-        if ends:
-            self._write(self._redactor.text(text[:ends]))
+        text, self._held = self._redactor.finished(self._held + text)
+        if text:
+            self._write(text)
 
     def close(self) -> None:
         """Write what was held back: nothing follows any more."""
@@ -154,28 +188,44 @@ class RedactedStream:
             self._write(self._redactor.text(held))
 
 
-def _lengths(form: str) -> range:
-    """Return the lengths of a part of a secret that is worth hiding, longest first."""
-    return range(len(form) - 1, MIN_CHARS - 1, -1)
+def _begun(text: str, end: int, form: str, least: int, first: int = 0) -> int:
+    """Return where the longest beginning of *form* in front of *end* starts; *end* if there is none.
+
+    :param least: characters that it has at least.
+    :param first: where it may start at the earliest.
+    """
+    at = text.find(form[:least], max(first, end - len(form) + 1), end)
+    while at >= 0:
+        if text.startswith(form[: end - at], at):
+            return at
+        at = text.find(form[:least], at + 1, end)
+    return end
 
 
-def _forms(secret: str) -> Iterator[str]:
-    """Yield how a secret may be written."""
-    for line in {secret, secret.strip(), *(each.strip() for each in secret.splitlines())}:
-        if len(line) < MIN_CHARS:
-            continue
-        yield line
-        yield repr(line)[1:-1]
-        yield json.dumps(line)[1:-1]
-        yield json.dumps(line, ensure_ascii=False)[1:-1]
-        data = line.encode("utf-8", "replace")
-        yield quote(data)
-        yield quote(data, safe="")
-        yield quote_plus(data)
-        for skipped in range(3):
-            for form in _base64(data, skipped):
-                if len(form) >= MIN_BASE64_CHARS:
-                    yield form
+def _ended(text: str, start: int, form: str) -> int:
+    """Return where the longest end of *form* behind *start* ends; *start* if there is none."""
+    head = text[start : start + MIN_CHARS]
+    at = form.find(head, 1) if len(head) == MIN_CHARS else -1
+    while at >= 0:
+        if text.startswith(form[at:], start):
+            return start + len(form) - at
+        at = form.find(head, at + 1)
+    return start
+
+
+def _plain_forms(secret: str) -> Iterator[str]:
+    """Yield what is hidden of a secret."""
+    for line in dict.fromkeys((secret, secret.strip(), *(each.strip() for each in secret.splitlines()))):
+        if len(line) >= MIN_CHARS:
+            yield line
+            # As escapes of single bytes give it, b'\xc3\xb6'.
+            yield line.encode("utf-8", "replace").decode("latin-1")
+
+
+def _base64_forms(form: str) -> Iterator[str]:
+    data = form.encode("utf-8", "replace")
+    for skipped in range(3):
+        yield from (each for each in _base64(data, skipped) if len(each) >= MIN_CODED_CHARS)
 
 
 def _base64(data: bytes, skipped: int) -> Iterator[str]:
@@ -184,6 +234,17 @@ def _base64(data: bytes, skipped: int) -> Iterator[str]:
     last = (skipped + len(data)) * 8 // 6
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         yield encode(b"\0" * skipped + data)[first:last].decode()
+
+
+def _merged(found: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the places *found* in order, those that overlap as one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if merged and start < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def _masked(text: str, found: Iterable[tuple[int, int]]) -> str:

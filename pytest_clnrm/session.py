@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import HookimplMarker
 
+from pytest_clnrm.util.terminal_text import shown
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -195,26 +197,29 @@ class SessionResults:
         if self.results:
             self._tell_usage(terminalreporter)
             self._tell_why_not_reused(terminalreporter)
+
+        def say(text: str, **markup: bool) -> None:
+            terminalreporter.line(shown(text), **markup)
+
         if self.refused:
             terminalreporter.section("clnrm: no container engine", sep="-")
         for summary, details in self.refused.items():
-            terminalreporter.line(summary)
-            for line in details:
-                terminalreporter.line(line)
+            for line in (summary, *details):
+                say(line)
         command = self.engine.partition(" ")[0]
         for name in self.kept:
-            terminalreporter.line(f"clnrm: container {name} is kept, and counts until it is removed")
-            terminalreporter.line(f"clnrm: enter it with: {command} exec -it {name} sh")
+            say(f"clnrm: container {name} is kept, and counts until it is removed")
+            say(f"clnrm: enter it with: {command} exec -it {name} sh")
         if self.kept:
-            terminalreporter.line("clnrm: remove what is kept with: python -m pytest_clnrm sweep --kept")
+            say("clnrm: remove what is kept with: python -m pytest_clnrm sweep --kept")
         if self.guard is not None and self.guard.foreign:
-            terminalreporter.line(f"clnrm: {self.guard.foreign}", yellow=True)
+            say(f"clnrm: {self.guard.foreign}", yellow=True)
         for line in self.merged.lines if self.merged else ():
-            terminalreporter.line(f"clnrm: {line}", yellow=True)
+            say(f"clnrm: {line}", yellow=True)
         if self._written is not None:
-            terminalreporter.line(f"clnrm: report written to {self._written}")
+            say(f"clnrm: report written to {self._written}")
         if self._not_written:
-            terminalreporter.line(f"clnrm: {self._not_written}", red=True)
+            say(f"clnrm: {self._not_written}", red=True)
 
     def _tell_why_not_reused(self, terminalreporter: pytest.TerminalReporter) -> None:
         from pytest_clnrm.proof import UNOBSERVABLE
@@ -227,12 +232,12 @@ class SessionResults:
         ]
         # A single one would not have been used again.
         if len(reasons) > 1:
-            terminalreporter.line(
+            line = (
                 f"clnrm: no container was used again: {reasons[0]}. As root on the engine's host it can; "
                 "where scenario files are trusted, --clnrm-pool inside asks the containers themselves "
-                "(docs/pool.md)",
-                yellow=True,
+                "(docs/pool.md)"
             )
+            terminalreporter.line(shown(line), yellow=True)
 
     def _tell_usage(self, terminalreporter: pytest.TerminalReporter) -> None:
         from pytest_clnrm.report.usage import usage
@@ -240,4 +245,4 @@ class SessionResults:
         cap = self.runtime.settings.max_containers
         found = usage(self.results.values(), workers=self.workers, max_containers=cap)
         if found is not None:
-            terminalreporter.line(f"clnrm: {found.describe()}")
+            terminalreporter.line(shown(f"clnrm: {found.describe()}"))

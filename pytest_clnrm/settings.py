@@ -152,7 +152,7 @@ def load_settings(config: pytest.Config) -> Settings:
         for setting in SETTINGS:
             reading.read(setting, [*_command_line(config, setting), *_ini(config, setting)])
     if reading.mistakes:
-        raise pytest.UsageError("\n".join(reading.mistakes))
+        raise _refusal(reading.mistakes)
     return _capped(Settings(**reading.found, origins=reading.origins))
 
 
@@ -184,8 +184,14 @@ def _capped(settings: Settings) -> Settings:
                     f"({settings.origin(cap)})"
                 )
     if mistakes:
-        raise pytest.UsageError("\n".join(mistakes))
+        raise _refusal(mistakes)
     return settings._replace(**lowered)
+
+
+def _refusal(mistakes: Sequence[str]) -> pytest.UsageError:
+    from pytest_clnrm.util.terminal_text import shown
+
+    return pytest.UsageError(shown("\n".join(mistakes)))
 
 
 class _Given(NamedTuple):
@@ -278,11 +284,11 @@ def _ini_origin(config: pytest.Config, ini: str) -> str:
     if _override(config, ini) is not None or config.inipath is None:
         return f"-o {ini}"
     file = config.inipath
-    shown = str(file.relative_to(config.rootpath)) if file.is_relative_to(config.rootpath) else str(file)
+    place = str(file.relative_to(config.rootpath)) if file.is_relative_to(config.rootpath) else str(file)
     key = re.compile(rf"\s*[\"']?{re.escape(ini)}[\"']?\s*[=:]")
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     number = next((number for number, line in enumerate(lines, start=1) if key.match(line)), None)
-    return f"{shown}:{number}: {ini}" if number else f"{shown}: {ini}"
+    return f"{place}:{number}: {ini}" if number else f"{place}: {ini}"
 
 
 def check_against_engine(settings: Settings, engine_cpus: int, engine_memory_bytes: int) -> None:
@@ -305,7 +311,7 @@ def check_against_engine(settings: Settings, engine_cpus: int, engine_memory_byt
             f"but the engine has {has}: at most {has}"
         )
     if mistakes:
-        raise pytest.UsageError("\n".join(mistakes))
+        raise _refusal(mistakes)
 
 
 def resolve_priority(
@@ -335,7 +341,9 @@ def header_lines(settings: Settings, engine_text: str | None = None) -> list[str
     cap = f"{settings.max_containers} {'container' if settings.max_containers == 1 else 'containers'}"
     engine = engine_text or settings.engine
     limits = f"each container {_megabytes(settings.memory_bytes)} and {cpus}"
-    return [f"clnrm: engine {engine}, {limits}, at most {cap}, {settings.timeout_s:g} s a scenario"]
+    timeout = f"{settings.timeout_s:g} s a scenario"
+    line = f"clnrm: engine {engine}, {limits}, at most {cap}, {timeout}"
+    return [line if line.isprintable() else repr(line)[1:-1]]
 
 
 def _megabytes(size: int) -> str:

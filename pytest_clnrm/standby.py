@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
@@ -14,7 +15,6 @@ from pytest_clnrm.scheduling.order import own_priority
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_clnrm.nodes import ScenarioFile
     from pytest_clnrm.parts import Parts
     from pytest_clnrm.settings import Settings
 
@@ -61,13 +61,15 @@ class Standby:
             )
         return self._parts
 
-    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> ScenarioFile | None:
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.File | None:
         """Collect files that match ``clnrm_files``, and TOML files named on the command line."""
         named = file_path.suffix == ".toml" and parent.session.isinitpath(file_path)
         if not named and not any(fnmatch(file_path.name, glob) for glob in self.settings.files):
             return None
-        from pytest_clnrm.nodes import ScenarioFile
+        from pytest_clnrm.nodes import RefusedFile, ScenarioFile, can_be_shown
 
+        if not can_be_shown(os.path.relpath(file_path, self._config.rootpath)):
+            return RefusedFile.of(parent, file_path)
         return ScenarioFile.from_parent(parent, path=file_path, runtime=self.parts().runtime)
 
     @pytest.hookimpl(tryfirst=True)

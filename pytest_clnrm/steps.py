@@ -21,6 +21,7 @@ from pytest_clnrm.scenario.confined import bind
 from pytest_clnrm.scenario.templating import TemplateError, bind_step
 from pytest_clnrm.service_ends import judge_end, state_once_ended
 from pytest_clnrm.util.patterns import within
+from pytest_clnrm.util.terminal_text import LiveText
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine
@@ -57,7 +58,7 @@ class StepRunner:
     :param deadline_s: ``time.monotonic()`` at which the scenario's time is over.
     :param where: names file and line of a key path.
     :param trace: gets a span of each attempt.
-    :param on_output: gets (step, stream, text) as it arrives, without secrets.
+    :param on_output: gets (step, stream, text) as it arrives, without secrets, as a terminal may show it.
     :param redactor: hides secrets; gets those that steps capture.
     """
 
@@ -270,8 +271,12 @@ class StepRunner:
         text = clean_text(output.text())
         if output.omitted_bytes:
             text = f"[... {output.omitted_bytes} bytes left out ...]\n{text}"
-        # Before it is cut once more, which could leave a part of a secret.
-        return tail(self.redactor.cut_text(text), RESULT_TEXT_CHARS)
+        # Before it is cut once more, which could leave a part of a secret; but not all of a long output.
+        looked_at = RESULT_TEXT_CHARS + self.redactor.longest
+        if len(text) <= looked_at:
+            return tail(self.redactor.cut_text(text), RESULT_TEXT_CHARS)
+        end = self.redactor.end_of_text(self.redactor.cut_text(text[-looked_at:]))[-RESULT_TEXT_CHARS:]
+        return f"[... {len(text) - RESULT_TEXT_CHARS} characters left out ...]\n{end}"
 
     def _result(
         self,
@@ -312,14 +317,15 @@ class StepRunner:
 
 
 class _Live:
-    """The output of one attempt on its way to who looks on: whole characters, and no secrets.
+    """The output of one attempt on its way to who looks on: whole characters, harmless ones, and no secrets.
 
     What a step prints that captures a secret is shown at its end: before that nobody knows the secret.
     """
 
     def __init__(self, step: Step, show: OnStepOutput, redactor: Redactor) -> None:
         self._decode = {stream: getincrementaldecoder("utf-8")("replace") for stream in STREAMS}
-        self._out = {stream: redactor.stream(partial(show, step.name, stream)) for stream in STREAMS}
+        self._shown = {stream: LiveText(partial(show, step.name, stream)) for stream in STREAMS}
+        self._out = {stream: redactor.stream(self._shown[stream].feed) for stream in STREAMS}
         self._held: list[tuple[Stream, str]] | None = (
             [] if any(each.secret for each in step.captures) else None
         )
@@ -338,5 +344,6 @@ class _Live:
             self.feed(stream, b"", final=True)
         for stream, text in self._held or ():
             self._out[stream].feed(text)
-        for out in self._out.values():
-            out.close()
+        for stream in STREAMS:
+            self._out[stream].close()
+            self._shown[stream].close()

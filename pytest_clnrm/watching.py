@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.monitor.region import Region
 from pytest_clnrm.monitor.slow import SlowLines
+from pytest_clnrm.util.terminal_text import one_line
 
 if TYPE_CHECKING:
     from pytest_clnrm.monitor.view import HostView
@@ -113,7 +114,7 @@ class LogLines(_Attached):
     def show(self, view: HostView) -> None:
         """Write the lines that are due."""
         for line in self._slow.look(view):
-            self._region.say(f"clnrm: {line}")
+            self._region.say(one_line(f"clnrm: {line}"))
 
 
 class Watcher:

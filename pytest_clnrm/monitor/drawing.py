@@ -24,6 +24,7 @@ from pytest_clnrm.monitor.view import (
     megabytes,
     queue_text,
 )
+from pytest_clnrm.util.terminal_text import one_line
 
 __all__ = ["host_lines", "pull_lines", "run_lines", "watch", "width_of"]
 
@@ -41,7 +42,7 @@ class _Tail:
     """A text of which the end is shown where there is no room for all: a node id's end tells most."""
 
     def __init__(self, text: str, style: str = "") -> None:
-        self._text = text
+        self._text = one_line(text)
         self._style = style
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -64,7 +65,7 @@ def run_lines(view: HostView, *, columns: int, rows: int, colour: bool) -> list[
     :param columns: the terminal's; lines are one column shorter.
     :param rows: how many lines there may be.
     """
-    heads: list[RenderableType] = [_line(Text(text, style="bold")) for text in _head_texts(view)]
+    heads: list[RenderableType] = [_line(_text(text, style="bold")) for text in _head_texts(view)]
     workers = [worker for run in view.runs for worker in run.workers]
     room = max(1, rows - len(heads))
     shown, hidden = workers, 0
@@ -76,7 +77,7 @@ def run_lines(view: HostView, *, columns: int, rows: int, colour: bool) -> list[
     if shown:
         parts.append(_table(shown, view.taken_s, columns))
     if hidden:
-        parts.append(_line(Text(f"{_ELLIPSIS} and {hidden} more workers", style="dim")))
+        parts.append(_line(_text(f"{_ELLIPSIS} and {hidden} more workers", style="dim")))
     return _rendered(parts, columns=columns, colour=colour)
 
 
@@ -88,7 +89,7 @@ def pull_lines(view: HostView, *, columns: int, rows: int, colour: bool) -> list
         for worker in run.workers
         if worker.phase == "image" and worker.detail
     )
-    lines: list[RenderableType] = [_line(Text(f"clnrm: {_plain(text)}", style="dim")) for text in pulls]
+    lines: list[RenderableType] = [_line(_text(f"clnrm: {text}", style="dim")) for text in pulls]
     return _rendered(lines[:rows], columns=columns, colour=colour)
 
 
@@ -104,7 +105,7 @@ def host_lines(view: HostView, *, columns: int | None = None, colour: bool = Fal
     for budget in view.budgets:
         parts += _budget_parts(budget, view.taken_s)
     if not parts:
-        parts.append(Text("no run of pytest-clnrm on this host, and nothing reserved"))
+        parts.append(_text("no run of pytest-clnrm on this host, and nothing reserved"))
     return _rendered(parts, columns=width, colour=colour, expand=columns is not None)
 
 
@@ -114,7 +115,7 @@ def _head_texts(view: HostView) -> list[str]:
     texts += [queue_text(queue) for queue in queues]
     heads = [f"clnrm: {'; '.join(texts)}"] if texts else ["clnrm: no scenario has started"]
     heads += [
-        f"next: {_plain(queue.head)} waits for its slot ({clock_text(view.taken_s - queue.head_since_s)})"
+        f"next: {queue.head} waits for its slot ({clock_text(view.taken_s - queue.head_since_s)})"
         for queue in queues
         if queue.head
     ]
@@ -125,12 +126,12 @@ def _run_parts(run: RunView, now_s: float, width: int) -> list[RenderableType]:
     where = f" on {run.engine}" if run.engine else ""
     state = "" if run.alive else " has ended and left something (see: python -m pytest_clnrm sweep)"
     parts: list[RenderableType] = [
-        _line(Text(f"run {run.session}, process {run.pid}{where}{state}", style="bold"))
+        _line(_text(f"run {run.session}, process {run.pid}{where}{state}", style="bold"))
     ]
     if run.queue is not None:
         head = run.queue.head
-        waits = f"; next: {_plain(head)} ({clock_text(now_s - run.queue.head_since_s)})" if head else ""
-        parts.append(_line(Text(f"  {queue_text(run.queue)}{waits}")))
+        waits = f"; next: {head} ({clock_text(now_s - run.queue.head_since_s)})" if head else ""
+        parts.append(_line(_text(f"  {queue_text(run.queue)}{waits}")))
     if run.workers:
         parts.append(_table(run.workers, now_s, width, indent="  "))
     return parts
@@ -138,13 +139,13 @@ def _run_parts(run: RunView, now_s: float, width: int) -> list[RenderableType]:
 
 def _budget_parts(budget: BudgetView, now_s: float) -> list[RenderableType]:
     parts: list[RenderableType] = [
-        _line(Text(f"engine {budget.engine}: {budget_text(budget)}", style="bold"))
+        _line(_text(f"engine {budget.engine}: {budget_text(budget)}", style="bold"))
     ]
     parts += [
         _line(
-            Text(
+            _text(
                 f"  waits {number}. {waiter.priority}, run {waiter.run}, {waiter.demand}, "
-                f"{clock_text(now_s - waiter.since_s)}: {_plain(waiter.label)}"
+                f"{clock_text(now_s - waiter.since_s)}: {waiter.label}"
             )
         )
         for number, waiter in enumerate(budget.waiters, start=1)
@@ -169,18 +170,23 @@ def _table(workers: Sequence[WorkerStatus], now_s: float, width: int, indent: st
 
 def _cells(worker: WorkerStatus, now_s: float, width: int, indent: str) -> Iterable[RenderableType]:
     waits = worker.phase in {"slot", "image", "service", "spans"}
-    yield Text(f"{indent}{worker.worker}", style="cyan")
-    yield _Tail(_plain(worker.item))
+    yield _text(f"{indent}{worker.worker}", style="cyan")
+    yield _Tail(worker.item)
     if width >= _MEDIUM:
-        yield Text(clock_text(now_s - worker.item_since_s) if worker.item else "")
-    yield Text(_plain(activity(worker)), style="yellow" if waits else "dim" if not worker.item else "")
-    yield Text(
+        yield _text(clock_text(now_s - worker.item_since_s) if worker.item else "")
+    yield _text(activity(worker), style="yellow" if waits else "dim" if not worker.item else "")
+    yield _text(
         clock_text(now_s - worker.since_s) if worker.phase not in {"idle", "test"} else "", style="dim"
     )
     if width >= _WIDE:
         noun = "container" if worker.containers == 1 else "containers"
         holds = f"{worker.containers} {noun}, {megabytes(worker.memory_bytes)}"
-        yield Text(holds if worker.containers else "")
+        yield _text(holds if worker.containers else "")
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Return *text*, which others may have written, on one line and without what moves a cursor."""
+    return Text(one_line(text), style=style)
 
 
 def _line(text: Text) -> Text:
@@ -212,11 +218,6 @@ def _rendered(
     for part in parts:
         console.print(part, overflow="ellipsis", no_wrap=True)
     return [line.rstrip() if not colour else line for line in file.getvalue().splitlines()]
-
-
-def _plain(text: str) -> str:
-    """Return *text* without what would move a terminal's cursor."""
-    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def watch(look: Callable[[], HostView], period_s: float) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from pytest_clnrm.util.terminal_text import commands, is_plain
 
 __all__ = ["has_control", "item_name_problem"]
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-
 
 def has_control(text: str) -> bool:
-    """Tell whether *text* holds a control character, newlines among them."""
-    return bool(_CONTROL.search(text))
+    """Tell whether *text* holds a control character, newlines and those of writing directions among them."""
+    return not is_plain(text)
 
 
 def item_name_problem(text: str) -> str:
@@ -20,4 +18,6 @@ def item_name_problem(text: str) -> str:
         return "must not be empty"
     if "::" in text or has_control(text):
         return "must not hold '::' or control characters such as newlines"
+    if commands(text):
+        return "must not hold '##[' and the like, by which the logs of CI services take commands"
     return ""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
+import shlex
+import textwrap
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -28,6 +32,23 @@ VALUE = 'p"a ss/wörd\t+1'
         quote_plus(VALUE),
         base64.b64encode(VALUE.encode()).decode(),
         base64.urlsafe_b64encode(VALUE.encode()).decode().rstrip("="),
+        json.dumps(VALUE).replace("/", "\\/"),
+        json.dumps(json.dumps(VALUE)),
+        "".join(f"\\u{ord(char):04x}" for char in VALUE),
+        "".join(f"\\u{ord(char):04X}" for char in VALUE),
+        repr(VALUE.encode())[1:],
+        "".join(f"\\{byte:03o}" for byte in VALUE.encode()),
+        quote(VALUE, safe="").lower(),
+        "".join(f"%{byte:02x}" for byte in VALUE.encode()),
+        html.escape(VALUE),
+        "".join(f"&#{ord(char)};" for char in VALUE),
+        VALUE.encode().hex(),
+        VALUE.encode().hex().upper(),
+        textwrap.fill(VALUE.encode().hex(), 8),
+        textwrap.fill(base64.b64encode(VALUE.encode()).decode(), 5),
+        json.dumps(textwrap.fill(base64.b64encode(VALUE.encode()).decode(), 5)),
+        json.dumps(base64.b64encode(VALUE.encode()).decode()).replace("/", "\\/"),
+        quote(base64.b64encode(VALUE.encode()).decode(), safe=""),
     ],
 )
 def test_a_secret_is_masked_as_programs_write_it(written: str) -> None:
@@ -37,6 +58,42 @@ def test_a_secret_is_masked_as_programs_write_it(written: str) -> None:
     assert text.endswith("> after")
     assert MASK in text
     assert written.strip("\"'")[2:-2] not in text
+
+
+@pytest.mark.parametrize("written", [shlex.quote("it's so"), r"'it'\''s so'", '"it\'s so"'])
+def test_a_secret_with_a_quote_is_masked_as_shells_write_it(written: str) -> None:
+    """A single quote within single quotes is written in more than one way."""
+    assert Redactor(["it's so"]).text(f"<{written}>") in {"<'***'>", '<"***">'}
+
+
+def test_a_secret_wrapped_at_76_columns_is_masked() -> None:
+    """As programs of mail and openssl write base64."""
+    secret = "-----BEGIN KEY-----\n" + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n" * 9
+    shown = Redactor([secret]).text(f"<{base64.encodebytes(secret.encode()).decode()}>")
+    assert re.fullmatch(r"<\*\*\*(?:o=)?\n>", shown)
+
+
+@pytest.mark.parametrize(
+    "written", ["hunter-2", "hunter%2d2", "hunter\\u002d2", base64.b64encode(b"hunter-2").decode()]
+)
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_pieces_are_masked_however_a_secret_is_written(written: str, size: int) -> None:
+    """Live output is cut anywhere, within an escape too."""
+    shown: list[str] = []
+    stream = Redactor(["hunter-2"]).stream(shown.append)
+    text = f"before {written} after & 100% \\"
+    for at in range(0, len(text), size):
+        stream.feed(text[at : at + size])
+    stream.close()
+    # What the last character shares with others in base64 is not hidden.
+    assert re.sub(r"\*\*\*I=", MASK, "".join(shown)) == "before *** after & 100% \\"
+
+
+def test_the_work_grows_with_the_text_alone() -> None:
+    """Secrets that overlap themselves, many of them, and many cuts: the text is gone through once each."""
+    text = "a" * 300_000 + "".join(f" {number:06} ..." for number in range(3000))
+    redactor = Redactor(["a" * 5000, *(f"{number:06}-x" for number in range(100))])
+    assert redactor.cut_text(text).startswith("*** *** ...")
 
 
 @pytest.mark.parametrize("user", ["a", "ab", "abc", "abcd"])
