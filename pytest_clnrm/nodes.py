@@ -51,18 +51,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.shelf import Leftover
 
 UNIX = "unix://"
-_CONFIGURES = (
-    ".git",
-    ".clnrm",
-    ".pytest.ini",
-    ".pytest.toml",
-    "pyproject.toml",
-    "pytest.ini",
-    "pytest.toml",
-    "setup.cfg",
-    "tox.ini",
-)
-"""Names of what pytest, Git and this plugin read their settings from."""
 UNCHECKED_SHOWN = 100
 
 __all__ = ["RefusedFile", "ScenarioFailedError", "ScenarioFile", "ScenarioItem", "can_be_shown"]
@@ -149,7 +137,7 @@ class ScenarioFile(pytest.File):
             private={str(ledger): "the ledger's folder (clnrm_ledger_dir)"},
             temporary=(tempfile.gettempdir(),),
             marks=(run_folder.MARK, ID_FILE),
-            loaded=(*self.runtime.loaded, *settings.files, *_CONFIGURES),
+            loaded=(*self.runtime.loaded, *settings.files),
         )
 
     def shown_path(self) -> str:

@@ -35,7 +35,20 @@ if TYPE_CHECKING:
 __all__ = ["Current", "Runtime", "new_session_id"]
 
 SPANS_FOLDER = "spans"
-LOADED = ("conftest.py", "__init__.py")
+LOADED = (
+    "conftest.py",
+    "__init__.py",
+    ".git",
+    ".clnrm",
+    ".pytest.ini",
+    ".pytest.toml",
+    "pyproject.toml",
+    "pytest.ini",
+    "pytest.toml",
+    "setup.cfg",
+    "tox.ini",
+)
+"""Names of what pytest loads, and of what it, Git and this plugin read their settings from."""
 MEMORY_SHARE = 0.8
 """Of the engine's memory, what containers may hold together unless --clnrm-memory-budget says more."""
 

@@ -101,7 +101,7 @@ class Sources:
             opened.close()
 
 
-_LOADED = "a file that pytest loads"
+_LOADED = "which is loaded on this host"
 
 
 def open_sources(service: Service) -> Sources:

@@ -42,6 +42,7 @@ MEMORY_BYTES = 1 << 30
 _PLAIN_CHARS = 1000
 _PLAIN_WORK = 1 << 20
 _SHORT_CHARS = 256
+_TOGETHER_CHARS = 64 * _SHORT_CHARS
 # With a flag for case, sets with ranges take long to compile; without it, time grows with the length.
 _FLAGS = re.compile(r"\(\?[a-zA-Z]*i")
 _REPEATED_GROUP = re.compile(r"\)[*+?{]")
@@ -96,10 +97,9 @@ def search(pattern: str, text: str, *, start: int = 0, flags: int = 0) -> Found 
     :raises re.error: if *pattern* is none.
     :raises PatternTimeoutError: if it takes too long.
     """
+    allowed_s = _allowed_s(pattern, len(text))
     if is_tame(pattern, text):
         return _found(re.compile(pattern, flags), text, start)
-    until_s = _until_s.get()
-    allowed_s = LIMIT_S if until_s is None else min(LIMIT_S, until_s - time.monotonic())
     found = _ask((pattern, text, start, flags), len(text), allowed_s)
     return None if found is None else Found(*found)
 
@@ -110,13 +110,27 @@ def matching(pattern: str, texts: Sequence[str]) -> list[bool]:
     :raises re.error: if *pattern* is none.
     :raises PatternTimeoutError: if it takes too long.
     """
-    if is_tame(pattern, max(texts, key=len, default="")):
+    chars = sum(map(len, texts))
+    allowed_s = _allowed_s(pattern, chars)
+    if chars <= _TOGETHER_CHARS and is_tame(pattern, max(texts, key=len, default="")):
         found = re.compile(pattern).search
         return [found(text) is not None for text in texts]
+    matched: list[bool] = _ask((pattern, list(texts), 0, 0), chars, allowed_s)
+    return matched
+
+
+def _allowed_s(pattern: str, text_chars: int) -> float:
+    """Return how long a search may take now.
+
+    What is tame takes little time, but there may be very many such searches.
+
+    :raises PatternTimeoutError: if there is no time left.
+    """
     until_s = _until_s.get()
     allowed_s = LIMIT_S if until_s is None else min(LIMIT_S, until_s - time.monotonic())
-    matched: list[bool] = _ask((pattern, list(texts), 0, 0), sum(map(len, texts)), allowed_s)
-    return matched
+    if allowed_s <= 0:
+        raise PatternTimeoutError(pattern, text_chars, 0)
+    return allowed_s
 
 
 def is_tame(pattern: str, text: str) -> bool:
@@ -162,6 +176,7 @@ def matches_glob(name: str, glob: str) -> bool:
     :raises PatternTimeoutError: if it takes too long.
     """
     if len(name) * len(glob) <= _PLAIN_WORK:
+        _allowed_s(glob, len(name))
         return _compiled(glob).match(name) is not None
     return search(rf"\A{fnmatch.translate(glob)}", name) is not None
 
@@ -182,8 +197,6 @@ def _ask(request: tuple[str, str | list[str] | None, int, int], text_chars: int,
     :raises re.error: if the pattern is none.
     :raises PatternTimeoutError: if it takes too long.
     """
-    if allowed_s <= 0:
-        raise PatternTimeoutError(request[0], text_chars, 0)
     from pytest_clnrm.util.confined import Confined, ConfinedError
 
     with _lock:

@@ -169,7 +169,7 @@ def test_what_was_left_is_looked_for_in_what_was_opened(source: Path) -> None:
     (source / "a.clnrm.toml").touch()
     source.rename(source.parent / "old")
     assert list(sources.left(("*.clnrm.toml",))) == [
-        f"volume /w: the scenario left {source}/a.clnrm.toml (a file that pytest loads)"
+        f"volume /w: the scenario left {source}/a.clnrm.toml (which is loaded on this host)"
     ]
     sources.close()
 

@@ -15,6 +15,7 @@ from pytest_clnrm.util.patterns import (
     PatternTimeoutError,
     is_tame,
     matches_glob,
+    matching,
     problem_of,
     search,
     within,
@@ -123,6 +124,13 @@ def test_only_what_ends_soon_is_matched_here() -> None:
     assert not is_tame("a", "a" * 300)
 
 
+def test_many_short_texts_are_not_matched_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them ends soon, and all of them together do not."""
+    monkeypatch.setattr(patterns, "LIMIT_S", 0.3)
+    with pytest.raises(PatternTimeoutError, match="took longer than"):
+        matching(".*.*x", ["a" * 250] * 10_000)
+
+
 @settings(max_examples=200, deadline=None)
 @given(glob=st.text("ab*?[]!-", max_size=8), name=st.text("ab-]", max_size=8))
 def test_a_glob_is_that_of_python(glob: str, name: str) -> None:
@@ -145,6 +153,13 @@ def test_the_time_of_all_searches_is_bounded() -> None:
             search(*TOO_LONG["a repetition within a repetition"])
         with pytest.raises(PatternTimeoutError, match="had no time left"):
             search("a|b", "b" * 300)
+        for tame in (
+            lambda: search("a", "a"),
+            lambda: matching("a", ["a"]),
+            lambda: matches_glob("a", "a"),
+        ):
+            with pytest.raises(PatternTimeoutError, match="had no time left"):
+                tame()
     assert search("a|b", "b" * 300)
 
 
