@@ -30,13 +30,15 @@ class FollowedLog:
 
     def receive(self, deadline_s: float) -> list[tuple[Literal["stdout", "stderr"], bytes]] | None:
         """Return what has arrived, at least something; [] at the end, None if *deadline_s* passed before."""
-        while (data := self._connection.receive(deadline_s)) is not None:
+        # After its last chunk the engine keeps the connection open for the next request.
+        while self._chunks is None or not self._chunks.ended:
+            data = self._connection.receive(deadline_s)
+            if data is None:
+                return None
             pieces = list(self._frames.feed(data if self._chunks is None else self._chunks.feed(data)))
             if pieces or not data:
                 return pieces
-            if self._chunks is not None and self._chunks.ended:
-                return []
-        return None
+        return []
 
     def close(self) -> None:
         """Follow it no longer."""

@@ -198,6 +198,7 @@ class _Command:
         self._argv = argv
         self._timeout_s = timeout_s
         shell = argv[:2] == ("sh", "-c")
+        self._last = ""
         self.what = f"command {argv[2] if shell and len(argv) == 3 else ' '.join(argv)}"  # noqa: PLR2004
         self.seen = ""
 
@@ -222,13 +223,18 @@ class _Command:
             if self._argv[0] == "sh" and said == "command not found: sh":
                 said = "the image has no shell (sh); give the command as a list"
             raise wait.fails(f"can never be ready: {self.what} cannot be run in it: {said}")
-        if outcome.timed_out or outcome.exit_code is None:
-            how = "had not ended" if outcome.timed_out else "was cut off, as the container ended"
-        else:
+        printed_text = f" and printed: {said}" if said else ""
+        if outcome.timed_out:
+            # What the one before did tells more than that this one was cut off.
+            last = self._last
+            self.seen = f"{last}; one more had not ended" if last else f"it had not ended{printed_text}"
+            return False
+        how = "was cut off, as the container ended"
+        if outcome.exit_code is not None:
             how = f"ended with {exit_code_in_words(outcome.exit_code)}"
         memory = ", out of memory" if outcome.oom else ""
-        self.seen = f"its last run {how}{memory}" + (f" and printed: {said}" if said else "")
-        return outcome.exit_code == 0 and not outcome.timed_out
+        self.seen = self._last = f"its last run {how}{memory}{printed_text}"
+        return outcome.exit_code == 0
 
 
 class _HealthCheck:
@@ -272,8 +278,10 @@ class _ImageHealth:
         self.seen = ""
 
     def holds(self, state: ContainerState, ends_s: float) -> bool:  # noqa: ARG002
-        """Look at what the engine says of it."""
-        if state.running and not state.health:
+        """Look at what the engine says of it; of one that has ended it says that it is unhealthy."""
+        if not state.running:
+            return False
+        if not state.health:
             raise self._wait.fails(
                 "waits for a health check, but its image has none: use command, log, port or http, "
                 "or give one: healthcheck = { command = ... }"

@@ -109,7 +109,7 @@ def test_what_a_command_did_last_is_told() -> None:
 @pytest.mark.parametrize(
     ("outcome", "told"),
     [
-        (ExecOutcome(exit_code=None, timed_out=True), "its last run had not ended"),
+        (ExecOutcome(exit_code=None, timed_out=True), "(command x): it had not ended"),
         (ExecOutcome(exit_code=None, container_lost=True), "was cut off, as the container ended"),
         (ExecOutcome(exit_code=137, oom=True), "exit code 137 (killed by SIGKILL), out of memory"),
     ],
@@ -117,7 +117,14 @@ def test_what_a_command_did_last_is_told() -> None:
 def test_a_command_that_does_not_end_by_itself(outcome: ExecOutcome, told: str) -> None:
     """How it was ended is told."""
     with pytest.raises(NotReadyError, match=re.escape(told)):
-        wait(Engine(codes=[outcome]), Ready(command=("x",), timeout_s=0.03))
+        wait(Engine(codes=[outcome]), Ready(command=("x",), timeout_s=0.03, interval_s=0.1))
+
+
+def test_a_command_that_is_cut_off_by_the_time_limit() -> None:
+    """What the run before it did is told all the same."""
+    cut = ExecOutcome(exit_code=None, timed_out=True)
+    with pytest.raises(NotReadyError, match=r"its last run ended with exit code 1; one more had not ended$"):
+        wait(Engine(codes=[1, cut]), Ready(command=("x",), timeout_s=0.1, interval_s=0.001))
 
 
 @pytest.mark.parametrize(
@@ -281,6 +288,14 @@ def test_unhealthy_fails_at_once() -> None:
     """An unhealthy service does not wait for its timeout."""
     with pytest.raises(NotReadyError, match="turned unhealthy"):
         wait(Engine(states=[replace(RUNNING, health="unhealthy")]), Ready(healthcheck=True, timeout_s=60))
+
+
+def test_a_container_that_ends_is_not_unhealthy() -> None:
+    """The engine calls it that too, but its end is what happened."""
+    with pytest.raises(
+        NotReadyError, match=r"ended before it was ready \(the image's health check\): exit code 7"
+    ):
+        wait(Engine(states=[replace(ENDED, health="unhealthy")]), Ready(healthcheck=True))
 
 
 def test_no_healthcheck_in_the_image() -> None:

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_clnrm.engine.streams import Connection, Demultiplexer
+from pytest_clnrm.engine.logs import FollowedLog
+from pytest_clnrm.engine.streams import Chunks, Connection, Demultiplexer
 
 
 def frame(stream: int, payload: bytes) -> bytes:
@@ -184,3 +185,42 @@ def test_over_ssh_the_stream_is_that_of_a_process() -> None:
     assert process.ended
     assert isinstance(process.stdout, io.BufferedReader)
     assert process.stdout.closed
+
+
+def chunk(payload: bytes) -> bytes:
+    """Return one chunk of HTTP/1.1."""
+    return f"{len(payload):x};a=b\r\n".encode() + payload + b"\r\n"
+
+
+@given(
+    payloads=st.lists(st.binary(min_size=1, max_size=40), max_size=8),
+    cuts=st.lists(st.integers(0, 500), max_size=12),
+)
+def test_any_cut_of_a_chunked_body_gives_the_same(payloads: list[bytes], cuts: list[int]) -> None:
+    """Its end is known, and what comes after it is none of it."""
+    data = b"".join(map(chunk, payloads)) + chunk(b"")
+    places = [0, *sorted(min(each, len(data)) for each in cuts), len(data)]
+    chunks = Chunks()
+    assert not chunks.ended
+    found = b"".join(chunks.feed(data[start:end]) for start, end in itertools.pairwise(places))
+    assert (found, chunks.ended) == (b"".join(payloads), True)
+    assert chunks.feed(b"HTTP/1.1 200 OK") == b""
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_following_a_log(pair: tuple[Any, socket.socket], *, chunked: bool) -> None:
+    """What has arrived is handed on at once, nothing where nothing comes, and its end is told for good."""
+    raw, engine = pair
+    coded = chunk if chunked else bytes
+    log = FollowedLog(Connection(raw), chunked=chunked)
+    engine.sendall(coded(frame(1, b"on\n")) + coded(frame(2, b"oh")))
+    assert log.receive(time.monotonic() + 60) == [("stdout", b"on\n"), ("stderr", b"oh")]
+    assert log.receive(time.monotonic()) is None
+    # Of a chunked body the engine tells the end, and keeps the connection.
+    engine.sendall(coded(frame(1, b"bye")) + (chunk(b"") if chunked else b""))
+    if not chunked:
+        engine.shutdown(socket.SHUT_WR)
+    assert log.receive(time.monotonic() + 60) == [("stdout", b"bye")]
+    assert log.receive(time.monotonic() + 60) == []
+    assert log.receive(time.monotonic() + 60) == []
+    log.close()
