@@ -309,7 +309,9 @@ def _out_of_range(value: float, expected: types.IntType | types.FloatType) -> st
     # Written so that "not a number", which compares with nothing, is outside of every range.
     if (low is None or value >= low) and (high is None or value <= high):
         return ""
-    bounds = f"from {low:g} to {high:g}" if low is not None and high is not None else f"at least {low:g}"
+    bounds = (
+        f"from {low:.10g} to {high:.10g}" if low is not None and high is not None else f"at least {low:.10g}"
+    )
     return f"{_shown(value)} is out of range: {bounds}"
 
 

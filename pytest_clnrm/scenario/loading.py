@@ -160,14 +160,16 @@ class _File:
         deferred = captured_names(known)
         axes = self._axes(known, plain)
         scenarios: list[Scenario] = []
-        for combination in axes:
+        for to_come, combination in zip(range(len(axes) - 1, -1, -1), axes, strict=True):
+            before = len(scenarios)
             make = functools.partial(self._renderer, known, combination, deferred)
             rendering = Rendering(make, functools.partial(self._tell, plain))
             text = self._rendered(rendering, known, plain) if whole else plain
             if text is not None:
                 scenarios += self._combination(text, rendering, combination, deferred=deferred, whole=whole)
             self._secrets |= rendering.variables.secrets
-            if len(self._mistakes) >= MAX_MISTAKES or self._too_many(plain, len(axes) * len(scenarios)):
+            items = len(scenarios) + to_come * (len(scenarios) - before)
+            if len(self._mistakes) >= MAX_MISTAKES or self._too_many(plain, items):
                 break
         if self._mistakes:
             ordered = sorted(self._mistakes.values(), key=lambda each: (each.line, each.column))
@@ -177,7 +179,7 @@ class _File:
     def _too_many(self, plain: _Text | None, items: int) -> bool:
         """Tell whether the matrix makes too many items, which is a mistake.
 
-        :param items: of all combinations, if each has as many as the first.
+        :param items: of all combinations, if those to come have as many as the last one.
         """
         from pytest_clnrm.scenario.matrix import MAX_ITEMS
 

@@ -55,6 +55,18 @@ def test_combinations_are_bounded(project: Any, head: Any) -> None:
     ]
 
 
+def test_items_are_bounded(project: Any, head: Any) -> None:
+    """They are those of all scenarios and combinations, counted once each."""
+    matrix = f"[matrix]\na = {list(range(200))}\n"
+    assert len(project.load(f'{matrix}[[step]]\nrun = "true"\n')) == 200
+    scenarios = "".join(
+        f'[[scenario]]\nname = "s{index}"\n[[scenario.step]]\nrun = "true"\n' for index in range(51)
+    )
+    assert head(project.refuse(matrix + scenarios)) == [
+        "FILE:1:1: matrix: makes 10200 items of the file's scenarios; at most 10000 are allowed"
+    ]
+
+
 def test_names_cannot_break_the_node_id(project: Any, head: Any) -> None:
     """A value goes into the item's name, so it is judged like one."""
     assert head(project.refuse(f'[matrix]\ndatabase = ["a::b", "c\\n"]\n{STEP}')) == [

@@ -144,7 +144,7 @@ CASES = {
     ),
     "no times": (
         f'{DB}ready = {{ log = "x", times = 0 }}\n{STEP}',
-        "FILE:3:22: service.db.ready.times: 0 is out of range: from 1 to 1e+06",
+        "FILE:3:22: service.db.ready.times: 0 is out of range: from 1 to 1000000",
     ),
     "status": (
         f'{DB}ready = {{ log = "x", status = 200 }}\n{STEP}',
