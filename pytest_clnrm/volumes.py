@@ -7,6 +7,8 @@ compared with that; and what a scenario left in a writable volume is looked for 
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from pytest_clnrm.errors import ClnrmError, ContainerError
 from pytest_clnrm.result import Failure
 from pytest_clnrm.scenario.mounts import is_loaded
 from pytest_clnrm.util.beneath import Opened, open_beneath
-from pytest_clnrm.util.walk import TooMuchError, walk
+from pytest_clnrm.util.walk import Entry, TooMuchError, walk
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerState, Engine
@@ -78,7 +80,7 @@ class Sources:
                 found = [
                     f"{volume.source}/{each.shown}".rstrip("/") + f" ({why})"
                     for each in walk(opened)
-                    if (why := each.why_dangerous or (_LOADED if is_loaded(each.name, loaded) else ""))
+                    if (why := each.why_dangerous or _why_followed(each, opened, loaded))
                 ]
             except TooMuchError as error:
                 yield f"{about}: {volume.source} holds {error}: what was left there cannot be looked through"
@@ -102,6 +104,18 @@ class Sources:
 
 
 _LOADED = "which is loaded on this host"
+
+
+def _why_followed(entry: Entry, source: Opened, loaded: tuple[str, ...]) -> str:
+    """Return why an entry of *source* makes this host load what the scenario wants, "" if it does not."""
+    if is_loaded(entry.name, loaded):
+        return _LOADED
+    if not stat.S_ISLNK(entry.status.st_mode):
+        return ""
+    # Pytest goes through linked folders, as through others. Nothing changes what they lead to any more.
+    target, own = os.path.realpath(entry.reach), os.path.realpath(f"/proc/self/fd/{source.fd}")
+    inside = target == own or target.startswith(f"{own}/")
+    return "" if inside or Path(target).is_file() else "a link out of it, which is followed on this host"
 
 
 def open_sources(service: Service) -> Sources:

@@ -145,7 +145,7 @@ def test_volume_exchanged_while_started(project: EndToEnd) -> None:
 def test_left_in_a_writable_volume(project: EndToEnd) -> None:
     """Files that give whoever runs them more, devices, and what pytest would load fail the scenario."""
     leave = "cd /w && cp /bin/busybox sh && chmod 4755 sh && mknod disk b 8 0 && touch conftest.py fine"
-    leave += " && mkdir .git && touch .git/pytest.ini"
+    leave += " && mkdir .git && ln -s / .git/out"
     (project.folder / "out").mkdir(parents=True)
     project.write("a.clnrm.toml", volume("out", leave, ", read_only = false"))
     run = project.run("-o", f"clnrm_allow_writable={project.token}/out")
@@ -153,8 +153,9 @@ def test_left_in_a_writable_volume(project: EndToEnd) -> None:
     out = project.folder / "out"
     (message,) = run.failures("a")
     assert message.startswith("volume /w: the scenario left ")
-    loaded = (f"{each} (which is loaded on this host)" for each in ("conftest.py", ".git", ".git/pytest.ini"))
-    for left in ("sh (a set-uid file)", "disk (a device node)", *loaded):
+    loaded = (f"{each} (which is loaded on this host)" for each in ("conftest.py", ".git"))
+    followed = ".git/out (a link out of it, which is followed on this host)"
+    for left in ("sh (a set-uid file)", "disk (a device node)", followed, *loaded):
         assert f"{out}/{left}" in message
     assert "fine" not in message
 

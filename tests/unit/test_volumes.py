@@ -174,6 +174,21 @@ def test_what_was_left_is_looked_for_in_what_was_opened(source: Path) -> None:
     sources.close()
 
 
+def test_links_to_folders_outside_are_named(source: Path) -> None:
+    """Also by way of others, and where they lead to nothing yet; those to files are only what they are."""
+    (source / "below").mkdir()
+    (source.parent / "file").touch()
+    links = {"in": "..", "fine": "in/below", "out": "in/..", "nothing": "/no/such", "file": "../../file"}
+    for name, target in links.items():
+        (source / "below" / name).symlink_to(target)
+    (source / "below" / "loop").symlink_to("loop")
+    ((found,), _) = _left(source)
+    why = "(a link out of it, which is followed on this host)"
+    assert f"{source}/below/nothing {why}" in found
+    assert f"{source}/below/out {why}" in found
+    assert found.count(why) == 2
+
+
 def test_too_much_was_left(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be looked through is a failure."""
     (source / "a").touch()
