@@ -136,20 +136,20 @@ def _sweep(given: argparse.Namespace) -> None:
 def _status(given: argparse.Namespace) -> None:
     folder = _folder(given.ledger_dir)
     if given.watch and not given.json and sys.stdout.isatty():
-        _watch(folder)
+        _watch(folder, given.ledger_dir)
         return
     while True:
-        _say(sys.stdout, _json(_look(folder)) if given.json else _text(_look(folder)))
+        _say(sys.stdout, _json(_look(folder)) if given.json else _text(_look(folder), given.ledger_dir))
         if not given.watch:
             return
         time.sleep(_WATCH_S)
 
 
-def _watch(folder: Folder | None) -> None:
+def _watch(folder: Folder | None, ledger_dir: Path | None) -> None:
     """Show the status on the terminal until Ctrl-C."""
     from pytest_clnrm.monitor.drawing import watch
 
-    watch(lambda: _look(folder), _WATCH_S)
+    watch(lambda: _look(folder), _WATCH_S, ledger_dir=ledger_dir and ledger_dir.resolve())
 
 
 def _folder(configured: Path | None) -> Folder | None:
@@ -180,7 +180,7 @@ def _json(view: HostView) -> str:
     return json.dumps(to_data(view))
 
 
-def _text(view: HostView) -> str:
+def _text(view: HostView, ledger_dir: Path | None) -> str:
     from pytest_clnrm.monitor.drawing import host_lines
 
-    return "\n".join(host_lines(view))
+    return "\n".join(host_lines(view, ledger_dir=ledger_dir and ledger_dir.resolve()))

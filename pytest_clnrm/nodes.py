@@ -24,6 +24,7 @@ from _pytest._code.code import (
 from pytest_clnrm import run_folder
 from pytest_clnrm.admission.folder import ID_FILE, default_path
 from pytest_clnrm.errors import ClnrmError, ContainerError, EngineUnavailableError, ScenarioFileError
+from pytest_clnrm.expect.texts import indent
 from pytest_clnrm.explaining import explain, render_failure, title
 from pytest_clnrm.launch import effective_limits
 from pytest_clnrm.markers import ScenarioWarning, add_tag, priority_of
@@ -123,7 +124,8 @@ class ScenarioFile(pytest.File):
         try:
             scenarios = load(str(self.path), options)
         except ScenarioFileError as error:
-            message = Redactor(error.secrets).text(error.render(self.shown_path()))
+            named = (os.environ.get(name, "") for name in settings.secrets)
+            message = Redactor({*error.secrets, *named}).text(error.render(self.shown_path()))
             raise self.CollectError(shown(message)) from None
         self._warn_unchecked(scenarios)
         for scenario in scenarios:
@@ -268,8 +270,10 @@ class ScenarioItem(pytest.Item):
         for problem in run.problems():
             self._file.warn_at(self.scenario.line, self._redactor.text(problem))
         for step in self.result.steps:
+            details = "\n".join(failure.details for failure in step.failures)
             for stream, text in (("stdout", step.stdout), ("stderr", step.stderr)):
-                if text:
+                # What stands with a failure, and whole, is not shown twice.
+                if text and indent(text.removesuffix("\n")) not in details:
                     self.add_report_section("call", f"{stream} of step {step.name!r}", text)
         told = {failure.details.strip() for failure in self.result.failures}
         for container in self.result.containers:

@@ -79,6 +79,7 @@ class ScenarioRun:
     _facts: list[ContainerFacts] = field(default_factory=list)
     _captured: dict[str, str] = field(default_factory=dict)
     _failed: bool = False
+    _judged: bool = False
     _up: list[str] = field(default_factory=list)
     _ends: ServiceEnds = field(init=False)
     _proven: dict[str, Running] = field(default_factory=dict)
@@ -152,6 +153,7 @@ class ScenarioRun:
                 # Before anything is stopped.
                 self._look_at_containers()
                 if not self._failures:
+                    self._judged = True
                     self._failures += judge.judge()
             if not (self._failures or disk.problem):
                 self._prove()
@@ -350,9 +352,16 @@ class ScenarioRun:
             failures=tuple(self._failures),
             spans=SpanCounts(runner=self._trace.count_ours(), workload=len(self._trace.workload())),
             unchecked=tuple(each.path for each in self.scenario.unchecked),
-            notes=(*self.warnings(), *self.problems()),
+            notes=(*self.warnings(), *self.problems(), *self._not_judged()),
         )
         return self.redactor.result(result)
+
+    def _not_judged(self) -> Iterator[str]:
+        """Yield that spans were expected, but not looked at."""
+        if self._failed and self.scenario.expect and not self._judged:
+            step = next((each.step for each in self._failures if each.step), "")
+            why = f"step {step!r} failed" if step else "the scenario had failed before"
+            yield f"what [expect] says of spans was not judged, as {why}"
 
     def problems(self) -> tuple[str, ...]:
         """Return what is to be told although it fails nothing: spans that were lost, services that ended."""

@@ -217,6 +217,7 @@ class Runtime:
                     self._budget(facts),
                     remove=cleaner.remove,
                     engine_load=cleaner.load,
+                    url=facts.url,
                 )
                 try:
                     ledger.open_run(self.session_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -206,12 +207,8 @@ class SessionResults:
         for summary, details in self.refused.items():
             for line in (summary, *details):
                 say(line)
-        command = self.engine.partition(" ")[0]
-        for name in self.kept:
-            say(f"clnrm: container {name} is kept, and counts until it is removed")
-            say(f"clnrm: enter it with: {command} exec -it {name} sh")
-        if self.kept:
-            say("clnrm: remove what is kept with: python -m pytest_clnrm sweep --kept")
+        for line in self._kept_lines():
+            say(line)
         if self.guard is not None and self.guard.foreign:
             say(f"clnrm: {self.guard.foreign}", yellow=True)
         for line in self.merged.lines if self.merged else ():
@@ -238,6 +235,30 @@ class SessionResults:
                 "(docs/pool.md)"
             )
             terminalreporter.line(shown(line), yellow=True)
+
+    def _kept_lines(self) -> list[str]:
+        """Return which containers were kept, and the commands for them, as a shell runs them."""
+        if not self.kept:
+            return []
+        from pytest_clnrm.util.own_command import own_command, sweep_arguments
+
+        client, _, words = self.engine.partition(" ")
+        url = words.rpartition(" at ")[2]
+        at = [client, "--url" if client == "podman" else "-H", url]
+        facts = (each for result in self.results.values() for each in result["containers"])
+        ended = {each["name"] for each in facts if each["exit_code"] is not None}
+        lines = []
+        for name in self.kept:
+            entering = shlex.join([*at, "exec", "-it", name, "sh"])
+            reading = shlex.join([*at, "logs", name])
+            lines += [
+                f"clnrm: container {name} is kept, and counts until it is removed",
+                f"clnrm: read its log with: {reading}"
+                if name in ended
+                else f"clnrm: enter it with: {entering}",
+            ]
+        arguments = sweep_arguments(kept=True, ledger_dir=self.runtime.settings.ledger_dir, engine=url)
+        return [*lines, f"clnrm: remove what is kept with: {own_command(arguments)}"]
 
     def _tell_usage(self, terminalreporter: pytest.TerminalReporter) -> None:
         from pytest_clnrm.report.usage import usage

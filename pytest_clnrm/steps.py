@@ -12,13 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
-from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError
+from pytest_clnrm.errors import ClnrmError, ScenarioTimeoutError
 from pytest_clnrm.expect.steps import capture, judge_step
 from pytest_clnrm.output import BoundedOutput
 from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.result import Failure, StepResult, clean_text, tail
 from pytest_clnrm.scenario.confined import bind
-from pytest_clnrm.scenario.templating import TemplateError, bind_step
+from pytest_clnrm.scenario.templating import TemplateError, bind_step, names_in_step
 from pytest_clnrm.service_ends import judge_end, state_once_ended
 from pytest_clnrm.util.patterns import within
 from pytest_clnrm.util.terminal_text import LiveText
@@ -83,7 +83,10 @@ class StepRunner:
         error: ClnrmError | None = None
         bound = step
         try:
-            bound = self._bind(step)
+            try:
+                bound = self._bind(step)
+            except TemplateError as unbound:
+                return self._not_bound(step, unbound, started_s), None
             while True:
                 attempts += 1
                 attempt = self._attempt(bound, container)
@@ -91,7 +94,11 @@ class StepRunner:
                 if not attempt.failures or attempts > step.retry.times or lost:
                     break
                 if time.monotonic() + step.retry.delay_s >= self.deadline_s:
-                    raise ScenarioTimeoutError(f"waiting to run step {step.name!r} again")
+                    runs = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+                    raise ScenarioTimeoutError(
+                        f"waiting to run step {step.name!r} again after {runs}; the last: "
+                        f"{attempt.failures[0].message}"
+                    )
                 time.sleep(step.retry.delay_s)
             self.captured.update(attempt.captured)
             if attempt.outcome.timed_out and time.monotonic() >= self.deadline_s:
@@ -103,11 +110,31 @@ class StepRunner:
     def _bind(self, step: Step) -> Step:
         if not step.templated:
             return step
-        try:
-            values = {**self.scenario.variables, **self.captured}
-            return bind(bind_step, step, values, wall_s=max(1.0, self.deadline_s - time.monotonic()))
-        except TemplateError as error:
-            raise ContainerError(f"{self.where(step.at)}: step {step.name!r}: {error}") from error
+        values = {**self.scenario.variables, **self.captured}
+        return bind(bind_step, step, values, wall_s=max(1.0, self.deadline_s - time.monotonic()))
+
+    def _not_bound(self, step: Step, error: TemplateError, started_s: float) -> StepResult:
+        """Return the result of a step that needs a value which no step before it has captured."""
+        named = names_in_step(step)
+        # Of several that were missing, the first one is enough to look for.
+        why = next(
+            (
+                f"{{{{ {each.name} }}}} has no value: step {before.name!r} has not captured it"
+                for before in self.scenario.steps
+                for each in before.captures
+                if each.name in named and each.name not in self.captured
+            ),
+            str(error),
+        )
+        failure = Failure(kind="error", message=why, where=self.where(step.at), step=step.name)
+        return StepResult(
+            name=step.name,
+            service=step.service,
+            outcome="failed",
+            started_s=started_s - self.began_s,
+            attempts=0,
+            failures=(failure,),
+        )
 
     def _attempt(self, step: Step, container: Running) -> _Attempt:
         """Run *step* once, within a span of its own."""
@@ -312,8 +339,18 @@ class StepRunner:
             stdout=self._shown(attempt.stdout),
             stderr=self._shown(attempt.stderr),
             # At the scenario's timeout the timeout itself is the one failure.
-            failures=() if isinstance(error, ScenarioTimeoutError) else attempt.failures,
+            failures=()
+            if isinstance(error, ScenarioTimeoutError)
+            else _with_attempts(attempt.failures, attempts, now_s - started_s),
         )
+
+
+def _with_attempts(failures: tuple[Failure, ...], attempts: int, duration_s: float) -> tuple[Failure, ...]:
+    """Return *failures*, of which the first one says how often the step was tried, and for how long."""
+    if not failures or attempts == 1:
+        return failures
+    message = f"{failures[0].message} (after {attempts} attempts over {duration_s:.1f} s)"
+    return replace(failures[0], message=message), *failures[1:]
 
 
 class _Live:

@@ -19,6 +19,7 @@ from pytest_clnrm.admission.upkeep import reconciled
 from pytest_clnrm.admission.views import OnWait, Snapshot, Waiting, snapshot_of
 from pytest_clnrm.admission.wake import Clock, SystemClock, Wakeup
 from pytest_clnrm.errors import LedgerError, SlotTimeoutError
+from pytest_clnrm.util.own_command import own_command, sweep_arguments
 
 __all__ = ["Ledger"]
 
@@ -51,9 +52,11 @@ class Ledger:
         report: Callable[[str], None] = _log.warning,
         lock_report_s: float = 5.0,
         lock_limit_s: float = 60.0,
+        url: str = "",
     ) -> None:
         self.id = folder.ledger_id
         self.engine = engine
+        self._sweep = own_command(sweep_arguments(kept=True, ledger_dir=folder.path, engine=url))
         self._budget = budget
         self._remove = remove
         self._engine_load = engine_load
@@ -397,7 +400,7 @@ class Ledger:
                 # Listening begins before the waiter can be seen: no wake-up is missed.
                 wakeup.listen()
                 draft.state = state
-                policy.check_hope(state, ticket.id)
+                policy.check_hope(state, ticket.id, self._sweep)
         if lost:
             # Nothing is granted before the engine has shown what the rebuilt state may lack.
             self.reconcile()

@@ -163,11 +163,12 @@ def lent(state: State, lease: str, unused: Demand, to: LeaseEntry) -> State:
     return replace(state, leases=(*leases, to) if enough else leases)
 
 
-def check_hope(state: State, ticket: str) -> None:
+def check_hope(state: State, ticket: str, sweep: str) -> None:
     """Check that what the waiter *ticket* needs may become free.
 
     Of several that wait for one another the last one in order gives up.
 
+    :param sweep: the command that removes what is kept.
     :raises DemandTooLargeError: if it waits for what is kept, or for those who wait themselves.
     """
     waiter = next(each for each in state.waiters if each.ticket == ticket)
@@ -178,7 +179,7 @@ def check_hope(state: State, ticket: str) -> None:
         raise DemandTooLargeError(
             f"{_only(waiter.demand, names)} demanded, {_limit(state, waiter, names)} allowed, and "
             f"{_only(left, names)} held by what --clnrm-keep left: remove that with "
-            "`python -m pytest_clnrm sweep --kept`"
+            f"`{sweep}`"
         )
     blocked = [each for each in in_order(state) if _blocks(each)]
     stuck = tuple(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from pytest_clnrm.expect.texts import quote
+from pytest_clnrm.expect.texts import QUOTE_LIMIT, quote
 
-__all__ = ["NotJsonError", "json_differences", "parse_json", "resolve_pointer"]
+__all__ = ["NotJsonError", "json_differences", "json_text", "parse_json", "resolve_pointer"]
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -43,35 +45,87 @@ def _refuse_constant(name: str) -> Any:
 
 
 def json_differences(expected: Any, got: Any, limit: int = 5) -> list[str]:
-    """Return the first differences, each ``path: what``; an empty list if *got* matches.
+    """Return the first differences, each ``path: what``, then how many more; empty if *got* matches.
 
-    An object matches if each key of the expected one is there and matches; further keys are allowed. A
-    list matches if it has as many elements and each matches. ``1`` and ``1.0`` are the same number;
+    An object matches if each key of the expected one is there and matches; further keys are allowed. An
+    array matches if it has as many elements and each matches. ``1`` and ``1.0`` are the same number;
     ``true`` is none.
     """
-    found: list[str] = []
-    _compare(expected, got, "$", found, limit)
-    return found
+    found = _Differences(limit)
+    found.compare(expected, got, "$")
+    return found.texts + ([f"and {found.more} more"] if found.more else [])
 
 
-def _compare(expected: Any, got: Any, path: str, found: list[str], limit: int) -> None:
-    """Add the differences below *path* to *found*, until there are *limit*."""
-    if len(found) >= limit:
-        return
-    if isinstance(expected, dict) and isinstance(got, dict):
-        for key, value in expected.items():
-            if key in got:
-                _compare(value, got[key], _member(path, key), found, limit)
-            elif len(found) < limit:
-                found.append(f"{_member(path, key)}: missing, expected {quote(value)}")
-    elif isinstance(expected, list) and isinstance(got, list):
-        if len(expected) != len(got):
-            found.append(f"{path}: expected {len(expected)} elements, got {len(got)}")
-            return
-        for index, (one, other) in enumerate(zip(expected, got, strict=True)):
-            _compare(one, other, f"{path}[{index}]", found, limit)
-    elif not _same(expected, got):
-        found.append(f"{path}: expected {quote(expected)}, got {quote(got)}")
+class _Differences:
+    """The first *limit* differences of two JSON values, and how many more there are."""
+
+    def __init__(self, limit: int) -> None:
+        self.texts: list[str] = []
+        self.more = 0
+        self._limit = limit
+
+    def _add(self, path: str, tell: Callable[[], str]) -> None:
+        if len(self.texts) < self._limit:
+            self.texts.append(f"{path}: {tell()}")
+        else:
+            self.more += 1
+
+    def compare(self, expected: Any, got: Any, path: str) -> None:
+        """Add the differences below *path*."""
+        if isinstance(expected, dict) and isinstance(got, dict):
+            for key, value in expected.items():
+                below = _member(path, key)
+                if key in got:
+                    self.compare(value, got[key], below)
+                else:
+                    self._add(below, partial(_missing, value))
+        elif isinstance(expected, list) and isinstance(got, list):
+            if len(expected) != len(got):
+                self._add(path, lambda: f"expected {len(expected)} elements, got {len(got)}")
+                return
+            for index, (one, other) in enumerate(zip(expected, got, strict=True)):
+                self.compare(one, other, f"{path}[{index}]")
+        elif not _same(expected, got):
+            self._add(path, lambda: _difference(expected, got))
+
+
+def _missing(expected: Any) -> str:
+    return f"missing, expected {json_text(expected)}"
+
+
+def _difference(expected: Any, got: Any) -> str:
+    """Say how two values differ; where they are of two kinds, with these."""
+    if _kind(expected) == _kind(got):
+        return f"expected {json_text(expected)}, got {json_text(got)}"
+    return f"expected {_called(expected)}, got {_called(got)}"
+
+
+def _called(value: Any) -> str:
+    kind = _kind(value)
+    return json_text(value) if kind in {"null", "boolean"} else f"the {kind} {json_text(value)}"
+
+
+def _kind(value: Any) -> str:
+    """Return what JSON calls a value of this kind."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (int, float)):
+        return "number"
+    if isinstance(value, dict):
+        return "object"
+    return "array" if isinstance(value, list) else "string"
+
+
+def json_text(value: Any) -> str:
+    """Return *value* as JSON on one line, at most about ``QUOTE_LIMIT`` characters."""
+    # A huge text is written only to be cut, so cut before it.
+    cut = value[: QUOTE_LIMIT + 1] if isinstance(value, str) else value
+    text = json.dumps(cut, ensure_ascii=False, default=str)
+    if len(text) <= QUOTE_LIMIT + 2:
+        return text
+    return f'{text[:QUOTE_LIMIT]}..."' if isinstance(value, str) else f"{text[:QUOTE_LIMIT]}..."
 
 
 def _same(expected: Any, got: Any) -> bool:
@@ -97,18 +151,18 @@ def resolve_pointer(value: Any, pointer: str) -> Any:
     if not pointer:
         return value
     if not pointer.startswith("/"):
-        raise LookupError(f"{quote(pointer)} is no JSON pointer: it must be empty or start with '/'")
+        raise LookupError(f"{json_text(pointer)} is no JSON pointer: it must be empty or start with '/'")
     done = ""
     for raw in pointer[1:].split("/"):
         part = raw.replace("~1", "/").replace("~0", "~")
-        place = quote(done) if done else "the top"
+        place = json_text(done) if done else "the top"
         if isinstance(value, dict):
             if part not in value:
-                raise LookupError(f"no key {quote(part)} at {place}; keys: {_names(value)}")
+                raise LookupError(f"no key {json_text(part)} at {place}; keys: {_names(value)}")
             value = value[part]
         elif isinstance(value, list):
             if not re.fullmatch(r"0|[1-9][0-9]*", part) or int(part) >= len(value):
-                raise LookupError(f"no index {quote(part)} at {place}: a list of {len(value)} elements")
+                raise LookupError(f"no index {json_text(part)} at {place}: an array of {len(value)} elements")
             value = value[int(part)]
         else:
             raise _no_container(value, part, place)
@@ -118,10 +172,10 @@ def resolve_pointer(value: Any, pointer: str) -> Any:
 
 def _no_container(value: Any, part: str, place: str) -> LookupError:
     """Return the error of a pointer that goes on below a plain value."""
-    return LookupError(f"no {quote(part)} at {place}: {quote(value)} is neither object nor list")
+    return LookupError(f"no {json_text(part)} at {place}: {json_text(value)} is neither object nor array")
 
 
 def _names(value: dict[str, Any], limit: int = 10) -> str:
     """Return the keys of an object, the first *limit*."""
-    names = [quote(key) for key in list(value)[:limit]]
+    names = [json_text(key) for key in list(value)[:limit]]
     return ", ".join(names + ["..."] * (len(value) > limit)) or "none"

@@ -48,18 +48,23 @@ def judge_step(
     expect = step.expect
     failures: list[Failure] = []
 
-    def fail(message: str, at: KeyPath, *details: str) -> None:
-        text = "\n".join(each for each in details if each)
+    told: set[str] = set()
+
+    def fail(message: str, at: KeyPath, detail: str, *outputs: Output) -> None:
+        # An output is shown with the first failure that it explains.
+        excerpts = [each.excerpt() for each in outputs if each.name not in told]
+        told.update(each.name for each in outputs)
+        text = "\n".join(each for each in (detail, *excerpts) if each)
         failures.append(Failure(message=message, where=where(at), step=step.name, details=text))
 
     at = expect.at or step.at
     wrong = _exit_message(expect, exit_code)
     if wrong:
-        fail(wrong, at, _exit_meaning(exit_code), err.excerpt(), out.excerpt())
+        fail(wrong, at, _exit_meaning(exit_code), err, out)
     for text, output in ((expect.stdout, out), (expect.stderr, err)):
         if text is not None:
             for message, details in _judge_text(text, output):
-                fail(message, text.at or at, details, output.excerpt())
+                fail(message, text.at or at, details, output)
     return tuple(failures)
 
 
@@ -178,13 +183,16 @@ def capture(
     }
     values: dict[str, str] = {}
     failures: list[Failure] = []
+    told: set[str] = set()
     for each in step.captures:
         output = outputs[each.stream]
         try:
             values[each.name] = _captured(each, output)
         except (LookupError, re.error, PatternTimeoutError) as error:
             why, place = f"cannot capture {each.name!r}: {error}", where(each.at or step.at)
-            failures.append(Failure(message=why, where=place, step=step.name, details=output.excerpt()))
+            details = "" if output.name in told else output.excerpt()
+            told.add(output.name)
+            failures.append(Failure(message=why, where=place, step=step.name, details=details))
     return values, tuple(failures)
 
 

@@ -24,6 +24,7 @@ from pytest_clnrm.monitor.view import (
     megabytes,
     queue_text,
 )
+from pytest_clnrm.util.own_command import own_command, sweep_arguments
 from pytest_clnrm.util.terminal_text import one_line
 
 __all__ = ["host_lines", "pull_lines", "run_lines", "watch", "width_of"]
@@ -93,15 +94,18 @@ def pull_lines(view: HostView, *, columns: int, rows: int, colour: bool) -> list
     return _rendered(lines[:rows], columns=columns, colour=colour)
 
 
-def host_lines(view: HostView, *, columns: int | None = None, colour: bool = False) -> list[str]:
+def host_lines(
+    view: HostView, *, columns: int | None = None, colour: bool = False, ledger_dir: object = None
+) -> list[str]:
     """Return all that can be seen of a host.
 
     :param columns: the terminal's, None for lines of any length.
+    :param ledger_dir: which was named, None if none was.
     """
     parts: list[RenderableType] = []
     width = columns or _UNLIMITED
     for run in view.runs:
-        parts += _run_parts(run, view.taken_s, width)
+        parts += _run_parts(run, view.taken_s, width, ledger_dir)
     for budget in view.budgets:
         parts += _budget_parts(budget, view.taken_s)
     if not parts:
@@ -122,9 +126,12 @@ def _head_texts(view: HostView) -> list[str]:
     return heads[:_HEAD_ROWS]
 
 
-def _run_parts(run: RunView, now_s: float, width: int) -> list[RenderableType]:
+def _run_parts(run: RunView, now_s: float, width: int, ledger_dir: object) -> list[RenderableType]:
     where = f" on {run.engine}" if run.engine else ""
-    state = "" if run.alive else " has ended and left something (see: python -m pytest_clnrm sweep)"
+    state = ""
+    if not run.alive:
+        sweep = own_command(sweep_arguments(kept=False, ledger_dir=ledger_dir, engine=run.engine))
+        state = f" has ended and left something (see: {sweep})"
     parts: list[RenderableType] = [
         _line(_text(f"run {run.session}, process {run.pid}{where}{state}", style="bold"))
     ]
@@ -220,12 +227,14 @@ def _rendered(
     return [line.rstrip() if not colour else line for line in file.getvalue().splitlines()]
 
 
-def watch(look: Callable[[], HostView], period_s: float) -> None:
+def watch(look: Callable[[], HostView], period_s: float, *, ledger_dir: object = None) -> None:
     """Show on the terminal what *look* returns, again every *period_s* seconds, until KeyboardInterrupt."""
     console = Console(highlight=False, markup=False, emoji=False)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             view = look()
-            lines = host_lines(view, columns=console.width, colour=not console.no_color)
+            lines = host_lines(
+                view, columns=console.width, colour=not console.no_color, ledger_dir=ledger_dir
+            )
             live.update(Text.from_ansi("\n".join(lines)), refresh=True)
             time.sleep(period_s)

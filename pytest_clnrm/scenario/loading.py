@@ -20,13 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import MAX_MISTAKES, Mistake, ScenarioFileError
 from pytest_clnrm.scenario.model import KeyPath, Scenario, Unchecked
-from pytest_clnrm.scenario.positions import Place, Places, place_of, show_path, source_line
-from pytest_clnrm.scenario.reading import Source, excess, huge_numbers, outline, parse, read
+from pytest_clnrm.scenario.positions import Place, Places, extent, place_of, show_path, source_line
+from pytest_clnrm.scenario.reading import Source, excess, huge_numbers, may_show_secret, outline, parse, read
 from pytest_clnrm.scenario.templating import Made, is_plain
-from pytest_clnrm.scenario.variables import Rendering, captured_names, check_captures, check_variables
+from pytest_clnrm.scenario.variables import (
+    Rendering,
+    captured_names,
+    check_captures,
+    check_variables,
+    is_secret,
+)
 from pytest_clnrm.util.confined import confined, note
 
 if TYPE_CHECKING:
+    from pytest_clnrm.scenario.checking import Finding
     from pytest_clnrm.scenario.dialects import Normalised
     from pytest_clnrm.scenario.document import FileDoc
     from pytest_clnrm.scenario.mounts import VolumeRules
@@ -220,7 +227,7 @@ class _File:
         from pytest_clnrm.scenario.matrix import check_axes, combinations
 
         findings = find_mistakes({"matrix": table}, MatrixDoc)
-        if self._add(plain, [(each.path, each.message, each.hint) for each in findings]):
+        if self._add(plain, _with_remedies({"matrix": table}, findings)):
             return []
         return [] if self._add(plain, check_axes(table)) else list(combinations(table))
 
@@ -267,9 +274,15 @@ class _File:
                 # Not meant as a template, it may be: what TOML says of the text is nearer to the point.
                 parse(text, self._path)
             line = error.line or first
-            self._note(Place(line, 0), (), str(error), source=source_line(text, line))
+            source = "" if may_show_secret(text, line) else source_line(text, line)
+            self._note(Place(line, 0), (), str(error), source=source)
             return None
-        done = _Text(made, parse(made, self._path, _RENDERED), rendered=True)
+        try:
+            done = _Text(made, parse(made, self._path, _RENDERED), rendered=True)
+        except ScenarioFileError as error:
+            raise ScenarioFileError(
+                self._path, error.mistakes, frozenset(rendering.variables.secrets)
+            ) from None
         return None if self._add(done, excess(done.raw)) else done
 
     def _combination(
@@ -346,7 +359,7 @@ class _File:
         from pytest_clnrm.scenario.rules import check_file
 
         doc, findings = convert(normal.document, FileDoc)
-        problems: list[tuple[KeyPath, str, str]] = [(each.path, each.message, each.hint) for each in findings]
+        problems = _with_remedies(normal.document, findings)
         if doc is not None:
             rules = check_file(doc, name=self._stem, deferred=deferred, source=self._source_of)
             paths = [each.subject for each in findings]
@@ -421,14 +434,42 @@ class _File:
                 continue
             place = text.places.find(path)
             shown = "; ".join(filter(None, (*hint, _RENDERED if text.rendered else "")))
-            self._note(place, path, message, hint=shown, source=source_line(text.text, place.line))
+            source = "" if place.line in self._secret_lines(text) else source_line(text.text, place.line)
+            self._note(place, path, message, hint=shown, source=source)
         return count
+
+    def _secret_lines(self, text: _Text) -> range:
+        """Return the lines of *text* that hold ``[vars]``, if one of these is secret."""
+        table = text.raw.get("vars")
+        if not isinstance(table, dict):
+            return range(0)
+        if not any(is_secret(name, each, self._options.secrets) for name, each in table.items()):
+            return range(0)
+        first, last = extent(text.text, text.raw, ("vars",))
+        return range(first, last + 1) if first else range(text.text.count("\n") + 2)
 
     def _note(self, place: Place, path: KeyPath, message: str, *, hint: str = "", source: str = "") -> None:
         shown = show_path(path)
         self._mistakes[shown, message] = Mistake(
             line=place.line, column=place.column, path=shown, message=message, source=source, hint=hint
         )
+
+
+def _with_remedies(document: dict[str, Any], findings: list[Finding]) -> list[tuple[KeyPath, str, str]]:
+    """Return path, message and hint of each of *findings*: what to write, where a slip is a usual one."""
+    from pytest_clnrm.scenario.slips import remedy
+
+    found = [
+        (each, remedy(document, each.subject) or each.hint)
+        for each in itertools.islice(findings, MAX_MISTAKES)
+    ]
+    # What a step lacks, it has under another name.
+    renamed = {each.path[:-1] for each, hint in found if hint.startswith("write run =")}
+    return [
+        (each.path, each.message, hint)
+        for each, hint in found
+        if not (each.missing == "run" and each.path in renamed)
+    ]
 
 
 def _begins(text: str) -> Iterator[int]:

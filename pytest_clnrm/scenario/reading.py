@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from pytest_clnrm.errors import Mistake, ScenarioFileError
@@ -12,11 +13,12 @@ from pytest_clnrm.scenario.model import KeyPath
 from pytest_clnrm.scenario.positions import place_of, source_line
 from pytest_clnrm.util.beneath import open_beneath
 
-__all__ = ["Source", "excess", "huge_numbers", "outline", "parse", "read"]
+__all__ = ["Source", "excess", "huge_numbers", "may_show_secret", "outline", "parse", "read"]
 
 _EXPRESSION = re.compile(
     r"""(?<=[=\[,])([ \t]{,99})\{\{.{,999}?\}\}(?=[ \t]{,99}(?:[,\]}#]|$))""", re.MULTILINE
 )
+_HEADER = re.compile(r"[ \t]*\[\[?[ \t]*[\w\"']")
 _LONG_NUMBER = re.compile(r"[0-9A-Fa-f_]{16}")
 _ENDS = {"{%": "%}", "{#": "#}"}
 _STATEMENT = re.compile(r"\{[%#]")
@@ -84,19 +86,49 @@ def parse(text: str, path: str, note: str = "") -> dict[str, Any]:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         line, column = error.lineno, error.colno
+        from pytest_clnrm.scenario.slips import of_syntax
+
         message = f"not valid TOML: {error.msg}"
-        hint = note
+        shown = source_line(text, line)
         if _TWICE.search(error.msg):
-            shown = source_line(text, line)
             column = len(shown) - len(shown.lstrip()) + 1
-            hint = "; ".join(filter(None, ("a key or table can be given only once", note)))
-        mistake = Mistake(
-            line=line, column=column, path="", message=message, source=source_line(text, line), hint=hint
-        )
+            remedy = f"a key or table can be given only once{_first_one(text, line)}"
+        else:
+            remedy = of_syntax(error.msg, shown, column)
+        hint = "; ".join(filter(None, (remedy, note)))
+        source = "" if may_show_secret(text, line) else shown
+        mistake = Mistake(line=line, column=column, path="", message=message, source=source, hint=hint)
     except ValueError as error:
         # tomli passes on what Python says of a number with thousands of digits, without its place.
         mistake = Mistake(line=0, column=0, path="", message=f"not valid TOML: {error}", hint=note)
     raise _refused(path, mistake)
+
+
+def _first_one(text: str, line: int) -> str:
+    """Return where a key or table was given that stands at *line* once more, "" if that is not seen."""
+    lines = text.split("\n")
+    begin = re.match(r"\s*(\[+[^\]]*\]+|[^=]+=)", lines[line - 1])
+    if begin is None:
+        return ""
+    same = (at for at in range(line - 1) if lines[at].lstrip().startswith(begin[1]))
+    # Of keys the nearest one: others of that name stand in other tables.
+    first = next(same, None) if begin[1].startswith("[") else max(same, default=None)
+    return "" if first is None else f": the first stands in line {first + 1}"
+
+
+def may_show_secret(text: str, line: int) -> bool:
+    """Tell whether a line of a text that is no TOML may hold the value of a secret variable."""
+    lines = text.split("\n")[:line]
+    if _speaks_of_secret(lines[-1] if lines else ""):
+        return True
+    headers = [each for each in lines if _HEADER.match(each)]
+    in_variables = "vars" in (headers[-1] if headers else "\n".join(lines))
+    return in_variables and _speaks_of_secret(text)
+
+
+def _speaks_of_secret(text: str) -> bool:
+    words = {word for word in re.findall(r"[a-z]{4,8}", text.lower()) if word[0] == "s"}
+    return bool(get_close_matches("secret", words, n=1, cutoff=0.7))
 
 
 def excess(document: dict[str, Any]) -> list[tuple[KeyPath, str]]:

@@ -84,12 +84,20 @@ def check_file(
         yield from map(Problem._make, ((*each, "") for each in check_expectations(doc.expect, ("expect",))))
 
 
+_REMEDIES: dict[type[msgspec.Struct], str] = {
+    FileDoc: 'write [[step]] with run = "..."',
+    ServiceDoc: 'write image = "name:tag", or build = "./folder"',
+    CaptureDoc: "write regex = '...' or json = \"/pointer\"",
+}
+
+
 def _exactly_one(doc: msgspec.Struct, path: KeyPath) -> Iterator[Problem]:
     names = EXACTLY_ONE[type(doc)]
     given = [name for name in names if getattr(doc, name) is not None]
     if len(given) != 1:
         found = " and ".join(given) or "none"
-        yield Problem(path, f"exactly one of {listed(names)} must be given, found {found}")
+        hint = "" if given else _REMEDIES.get(type(doc), "")
+        yield Problem(path, f"exactly one of {listed(names)} must be given, found {found}", hint)
 
 
 def _item_name(name: str, path: KeyPath, lead: str = "the name ") -> Iterator[Problem]:

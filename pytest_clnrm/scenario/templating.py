@@ -35,6 +35,7 @@ __all__ = [
     "is_plain",
     "names_deferred",
     "names_in",
+    "names_in_step",
 ]
 
 _MAX_MADE = 32 * MAX_TEXT
@@ -250,6 +251,30 @@ def bind_step(step: Step, values: Mapping[str, Any]) -> Step:
         stderr=bound_text(step.expect.stderr, "stderr"),
     )
     return dataclasses.replace(step, **changes, expect=expect, templated=False)
+
+
+def names_in_step(step: Step) -> set[str]:
+    """Return the names that strings of *step* use when it runs."""
+    texts = [text for text in (step.expect.stdout, step.expect.stderr) if text is not None]
+    expected = [
+        part
+        for text in texts
+        for part in (text.contains, text.not_contains, text.regex, text.not_regex, text.equals, text.json)
+    ]
+    found: set[str] = set()
+    for text in _strings([step.run, step.env, step.workdir, step.user, step.stdin, expected]):
+        found |= names_in(text)
+    return found
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _strings(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _strings(each)
 
 
 def _is_template(text: str) -> bool:

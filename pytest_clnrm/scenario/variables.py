@@ -11,7 +11,7 @@ from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.model import KeyPath
 from pytest_clnrm.scenario.templating import Renderer, TemplateError, is_plain, names_deferred, names_in
 
-__all__ = ["Rendering", "Variables", "captured_names", "check_captures", "check_variables"]
+__all__ = ["Rendering", "Variables", "captured_names", "check_captures", "check_variables", "is_secret"]
 
 _RESERVED = ("vars", "matrix")
 _BOUND_LATER = ("run", "env", "workdir", "user", "stdin")
@@ -48,9 +48,12 @@ class Rendering:
         """Take the variables of ``[vars]``; each may name those before it."""
         for name, given in table.items() if isinstance(table, dict) else ():
             path: KeyPath = ("vars", name)
-            value, secret = given, name in secret_names
+            value, secret = given, is_secret(name, given, secret_names)
             if _is_marked(given):
-                value, secret, path = given["value"], secret or given["secret"] is True, (*path, "value")
+                if secret and given.keys() != set(_MARKS):
+                    # Whatever stands under a misspelt key.
+                    self.variables.secrets.update(filter(None, _texts(_without_flags(given))))
+                value, path = given.get("value", ""), (*path, "value")
             if has_template(value):
                 value = self.render(self._make(self.variables.values), value, path)
             self.variables.values[name] = value
@@ -78,9 +81,33 @@ class Rendering:
             return value
 
 
+_MARKS = ("value", "secret")
+
+
 def _is_marked(given: Any) -> bool:
-    """Tell whether a variable says whether it is secret."""
-    return isinstance(given, dict) and given.keys() == {"value", "secret"}
+    """Tell whether a variable says whether it is secret, or is meant to: its keys may be misspelt."""
+    if not isinstance(given, dict):
+        return False
+    if "secret" in given or ("value" in given and len(given) > 1):
+        return True
+    return len(given) == len(_MARKS) and all(_near(key) for key in given)
+
+
+def _near(key: str) -> str:
+    from pytest_clnrm.scenario.checking import suggestion
+
+    return suggestion(key, list(_MARKS))
+
+
+def is_secret(name: str, given: Any, secret_names: tuple[str, ...]) -> bool:
+    """Tell whether the variable *name* is to be shown nowhere; one that is wrongly marked is not shown."""
+    if name in secret_names:
+        return True
+    return _is_marked(given) and not (given.keys() == set(_MARKS) and given["secret"] is False)
+
+
+def _without_flags(given: dict[str, Any]) -> list[Any]:
+    return [value for value in given.values() if not isinstance(value, bool)]
 
 
 def has_template(value: Any) -> bool:
@@ -97,14 +124,24 @@ def _texts(value: Any) -> Iterator[str]:
         yield as_text(value)
 
 
-def check_variables(table: Mapping[str, Any], deferred: frozenset[str]) -> Iterator[tuple[KeyPath, str]]:
+def check_variables(
+    table: Mapping[str, Any], deferred: frozenset[str]
+) -> Iterator[tuple[KeyPath, str] | tuple[KeyPath, str, str]]:
     """Yield the mistakes of ``[vars]``."""
     for name, given in table.items():
         if name in _RESERVED:
             yield ("vars", name), f"a variable cannot be called {' or '.join(_RESERVED)}"
         elif name in deferred:
             yield ("vars", name), "a step captures a value of this name; choose another"
-        if _is_marked(given) and not isinstance(given["secret"], bool):
+        if not _is_marked(given):
+            continue
+        for key in given.keys() - set(_MARKS):
+            allowed = ", ".join(_MARKS)
+            message = f'unknown key "{key}"; a variable that says whether it is secret has: {allowed}'
+            yield ("vars", name, key), message, _near(key)
+        if "value" not in given:
+            yield ("vars", name), 'the key "value" is missing'
+        if not isinstance(given.get("secret", True), bool):
             yield ("vars", name, "secret"), "expected true or false"
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_clnrm.explaining import MAX_COMMAND_CHARS, MAX_SOURCE_LINES, explain, render_failure
+from pytest_clnrm.explaining import MAX_COMMAND_CHARS, MAX_SOURCE_LINES, explain, render_failure, title
 from pytest_clnrm.result import ContainerFacts, Failure, Result, StepResult
 
 WHY = Failure(message="exit code 3, expected 0", where="a.toml:9", step="ask", details="stdout:\n\n    no\n")
@@ -88,3 +88,12 @@ def test_services_with_state_and_time_line(facts: ContainerFacts, line: str) -> 
     shell = replace(DB, service="shell", timeline="")
     result = replace(RESULT, containers=(facts, shell), notes=("spans were lost",))
     assert explained(result)[1:] == [line, "note: spans were lost\n", "reproduce with: pytest a\n"]
+
+
+@pytest.mark.parametrize("name", ["bob", "says 'alice'", 'a "b"', "it's"])
+def test_the_step_is_named_whatever_the_message_says(name: str) -> None:
+    """Also where what is expected or seen reads like its name."""
+    for message in (f"expected {name!r}, got 1", f'stdout does not contain "step {name!r}"'):
+        assert title(replace(WHY, step=name, message=message)) == f"step {name!r}: {message}"
+    timeout = Failure(kind="error", step=name, message=f"too late while step {name!r} was running")
+    assert title(timeout) == timeout.message

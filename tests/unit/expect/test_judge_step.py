@@ -172,18 +172,18 @@ def test_texts_that_are_expected(stdout: str, expect: dict[str, Any]) -> None:
             '{"a": {"b c": 2}, "l": [1]}',
             {"json": {"a": {"b c": 1}, "l": [1, 2], "m": "x"}, "has_json": True},
             'stdout is not the expected JSON: $.a["b c"]: expected 1, got 2',
-            "$.l: expected 2 elements, got 1\n$.m: missing, expected 'x'",
+            '$.l: expected 2 elements, got 1\n$.m: missing, expected "x"',
         ),
         (
             "[true]",
             {"json": [1], "has_json": True},
-            "stdout is not the expected JSON: $[0]: expected 1, got True",
+            "stdout is not the expected JSON: $[0]: expected the number 1, got true",
             "",
         ),
         (
             '"1"',
             {"json": 1, "has_json": True},
-            "stdout is not the expected JSON: $: expected 1, got '1'",
+            'stdout is not the expected JSON: $: expected the number 1, got the string "1"',
             "",
         ),
     ],
@@ -247,10 +247,36 @@ def test_details_are_bounded() -> None:
     assert len(failure.message) < 200
 
 
+@pytest.mark.parametrize(
+    ("expected", "got", "told"),
+    [
+        ("bob", '"alice"', '$: expected "bob", got "alice"'),
+        (True, "false", "$: expected true, got false"),
+        (True, '"true"', '$: expected true, got the string "true"'),
+        ("x", "null", '$: expected the string "x", got null'),
+        ({"a": 1}, "[1]", '$: expected the object {"a": 1}, got the array [1]'),
+        ({"a": {"b": True}}, "{}", '$.a: missing, expected {"b": true}'),
+        ("y" * 1000, "1", f'$: expected the string "{"y" * 119}...", got the number 1'),
+    ],
+)
+def test_differences_in_the_words_of_json(expected: Any, got: str, told: str) -> None:
+    """Values are written as JSON writes them; kinds are named where they differ."""
+    (failure,) = judge_stdout(got, json=expected, has_json=True)
+    assert failure.message == f"stdout is not the expected JSON: {told}"
+
+
+def test_an_output_is_shown_once() -> None:
+    """However many expectations fail on an output, it stands with the first of them."""
+    first, *others = judge_stdout("some text", contains=("a", "b"), regex=("c",))
+    assert first.details == "stdout:\n    some text"
+    assert [each.details for each in others] == ["", ""]
+
+
 def test_bounded_json_differences() -> None:
     """Only the first differences of JSON are told."""
     (failure,) = judge_stdout("{}", json={f"k{number}": 1 for number in range(20)}, has_json=True)
     assert failure.details.count("missing") == 4
+    assert "and 15 more\n" in failure.details
     (failure,) = judge_stdout("[[0, 0, 0], [0, 0, 0]]", json=[[1, 1, 1], [1, 1, 1]], has_json=True)
     assert failure.details.count("expected 1, got 0") == 4
 
@@ -295,12 +321,12 @@ def test_capture_by_pointer(pointer: str, value: str) -> None:
         ({"regex": "a|(x)"}, "a", "the first group of 'a|(x)' took no part in the match"),
         ({"regex": "("}, "a", "missing ), unterminated subpattern at position 0"),
         ({"json": "/a"}, "a", "stdout is no JSON: Expecting value at line 1 column 1, near 'a'"),
-        ({"json": "/b"}, '{"a": 1}', "no key 'b' at the top; keys: 'a'"),
-        ({"json": "/b"}, "{}", "no key 'b' at the top; keys: none"),
-        ({"json": "/a/1"}, '{"a": [1]}', "no index '1' at '/a': a list of 1 elements"),
-        ({"json": "/a/01"}, '{"a": [1, 2]}', "no index '01' at '/a': a list of 2 elements"),
-        ({"json": "/a/b"}, '{"a": 1}', "no 'b' at '/a': 1 is neither object nor list"),
-        ({"json": "a"}, "{}", "'a' is no JSON pointer: it must be empty or start with '/'"),
+        ({"json": "/b"}, '{"a": 1}', 'no key "b" at the top; keys: "a"'),
+        ({"json": "/b"}, "{}", 'no key "b" at the top; keys: none'),
+        ({"json": "/a/1"}, '{"a": [1]}', 'no index "1" at "/a": an array of 1 elements'),
+        ({"json": "/a/01"}, '{"a": [1, 2]}', 'no index "01" at "/a": an array of 2 elements'),
+        ({"json": "/a/b"}, '{"a": 1}', 'no "b" at "/a": 1 is neither object nor array'),
+        ({"json": "a"}, "{}", "\"a\" is no JSON pointer: it must be empty or start with '/'"),
     ],
 )
 def test_capture_that_is_not_there(what: dict[str, str], stdout: str, message: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from dataclasses import replace
 
 import pytest
@@ -88,10 +90,13 @@ def test_a_dead_run(host: HostView) -> None:
     """It says what to do about it."""
     (run,) = host.runs
     dead = replace(run, alive=False, engine="", workers=(), queue=QueueStatus(pid=9))
+    sweep = f"{shlex.quote(sys.executable)} -m pytest_clnrm sweep"
     assert host_lines(replace(host, runs=(dead,), budgets=()))[:2] == [
-        "run 1a2b3c4d, process 9 has ended and left something (see: python -m pytest_clnrm sweep)",
+        f"run 1a2b3c4d, process 9 has ended and left something (see: {sweep})",
         "  queue: empty",
     ]
+    (line, *_) = host_lines(replace(host, runs=(replace(dead, engine="unix:///e"),)), ledger_dir="/a b")
+    assert line.endswith(f"(see: {sweep} --ledger-dir '/a b' --engine unix:///e)")
 
 
 def test_an_empty_host() -> None:

@@ -308,14 +308,18 @@ def test_what_cannot_be_read(project: Any) -> None:
 def test_toml_mistakes_have_places(project: Any) -> None:
     """What is no TOML is shown with line, column and caret."""
     (mistake,) = project.refuse("[meta]\nname = oops\n")
-    assert mistake == "FILE:2:8: not valid TOML: Invalid value\n    name = oops\n           ^"
+    message = 'not valid TOML: Invalid value (a text stands in quotes: "...")'
+    assert mistake == f"FILE:2:8: {message}\n    name = oops\n           ^"
 
 
 def test_a_duplicate_key_says_so(project: Any) -> None:
     """The second of two equal keys is pointed at."""
     (mistake,) = project.refuse('[meta]\nname = "a"\n  name = "b"\n')
     assert mistake.split("\n") == [
-        "FILE:3:3: not valid TOML: Cannot overwrite a value (a key or table can be given only once)",
+        (
+            "FILE:3:3: not valid TOML: Cannot overwrite a value (a key or table can be given only once: the "
+            "first stands in line 2)"
+        ),
         '      name = "b"',
         "      ^",
     ]
@@ -369,7 +373,10 @@ expect = { stdout = { regex = "(" } }
         f'FILE:1:1: met: unknown key "met"; allowed here: {tables} (did you mean "meta"?)',
         'FILE:3:1: meta.priority: "hihg" is not "high", "normal" or "low" (did you mean "high"?)',
         f'FILE:6:1: service.db.imag: unknown key "imag"; allowed here: {keys} (did you mean "image"?)',
-        'FILE:7:10: service.db.ports[0]: expected a whole number, found "80"',
+        (
+            'FILE:7:10: service.db.ports[0]: expected a whole number, found "80" '
+            "(write 80, the container's port: it is published on a free one)"
+        ),
         f'FILE:10:1: step[0].timeout: "1 s" is not allowed: {times}',
         f"FILE:14:23: step[1].expect.stdout.regex: not a regular expression: {problem}",
     ]

@@ -29,7 +29,7 @@ def scenario(name: str, more: str = "") -> str:
 CASES = {
     "nothing to run": (
         '[meta]\nname = "x"\n',
-        f"FILE:1:1: {ONE_OF} step or scenario must be given, found none",
+        f'FILE:1:1: {ONE_OF} step or scenario must be given, found none (write [[step]] with run = "...")',
     ),
     "steps and scenarios": (
         STEP + scenario("a"),
@@ -83,7 +83,10 @@ CASES = {
     ),
     "neither image nor build": (
         f"[service.db]\n{STEP}",
-        "FILE:1:1: service.db: exactly one of image or build must be given, found none",
+        (
+            "FILE:1:1: service.db: exactly one of image or build must be given, found none "
+            '(write image = "name:tag", or build = "./folder")'
+        ),
     ),
     "unknown service": (
         f'{DB}{STEP}service = "dbs"\n',
@@ -271,7 +274,10 @@ CASES = {
     ),
     "capture": (
         f"{STEP}capture = {{ row = {{}} }}\n",
-        "FILE:3:13: step[0].capture.row: exactly one of regex or json must be given, found none",
+        (
+            "FILE:3:13: step[0].capture.row: exactly one of regex or json must be given, found none "
+            "(write regex = '...' or json = \"/pointer\")"
+        ),
     ),
     "capture's regex": (
         f'{STEP}capture = {{ row = {{ regex = "(" }} }}\n',

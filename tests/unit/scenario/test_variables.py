@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
+from pytest_clnrm.errors import ScenarioFileError
+from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.scenario.reading import outline
 
 CAPTURE = 'capture = { row = { json = "" } }\n'
@@ -245,3 +248,29 @@ def test_captured_names_wait_in_whole_files(project: Any) -> None:
 def test_captured_names_where_they_are_not_known(project: Any, head: Any, text: str, message: str) -> None:
     """A value is known in the steps after the one that captures it, and nowhere else."""
     assert head(project.refuse(text)) == [message]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ('{ value = "hunter2", secert = true }', 'unknown key "secert"; * (did you mean "secret"?)'),
+        ('{ vaule = "hunter2", secret = true }', 'unknown key "vaule"; * (did you mean "value"?)'),
+        ('{ vaule = "hunter2", secrte = true }', 'unknown key "vaule"; * (did you mean "value"?)'),
+        ('{ value = "hunter2", secret = "yes" }', "expected true or false"),
+        ('{ value = "hunter2", secret = true, note = "hunter2!" }', 'unknown key "note"; *'),
+        ('{ value = "hunter2", unit = "s" }', 'unknown key "unit"; *'),
+        ('{ value = "{{ nobody }} hunter2", secret = true }', "*nobody*"),
+        ('{ value = "hunter2", secret = true, }\nvars = 1', "a variable cannot be called*"),
+        ('{ value = "hunter2, secret = true }', "not valid TOML*"),
+        ('{ value = "hunter2", secert = true } x', "not valid TOML*"),
+        ('{ value = """\nhunter2\n', "not valid TOML*"),
+    ],
+)
+def test_a_mistake_beside_a_secret_shows_no_value(project: Any, given: str, told: str) -> None:
+    """Whatever is misspelt in a secret variable, and on its lines, its value is in no message and no line."""
+    uses = '[[step]]\nrun = "echo {{ pw }}"\ntimeout = "{{ pw }}"\n'
+    with pytest.raises(ScenarioFileError) as caught:
+        project.load(f"[vars]\npw = {given}\n{uses}")
+    shown = Redactor(caught.value.secrets).text(caught.value.render("FILE"))
+    assert any(fnmatchcase(line, f"FILE:*: {told}") for line in shown.split("\n")), shown
+    assert "hunter2" not in shown
