@@ -10,6 +10,7 @@ import msgspec
 
 from pytest_clnrm.telemetry import otlp
 from pytest_clnrm.telemetry.otlp import OtlpSpan, TraceRequest
+from pytest_clnrm.telemetry.parts import count_json
 from pytest_clnrm.telemetry.repair import repair_json
 
 __all__ = [
@@ -59,7 +60,9 @@ def decode_sent_json(body: bytes) -> tuple[TraceRequest, int]:
     Its keys may be named as in JSON or as in the .proto files.
 
     :raises DecodeBodyError: as :func:`decode_json`.
+    :raises TooManyPartsError: if it would become much.
     """
+    count_json(body)
     decode = _decode_renamed if _SNAKE.search(body) else decode_json
     try:
         return decode(body), 0

@@ -32,6 +32,7 @@ from pytest_clnrm.telemetry.otlp import (
     TraceRequest,
 )
 from pytest_clnrm.telemetry.otlp_json import DecodeBodyError, decode_base64
+from pytest_clnrm.telemetry.parts import MalformedError, count_protobuf
 from pytest_clnrm.telemetry.repair import UnrepairableError, repair_protobuf
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ def decode_sent_protobuf(body: bytes) -> tuple[TraceRequest, int]:
     """Return the export request that a program's *body* holds, and how many texts in it had to be mended.
 
     :raises DecodeBodyError: as :func:`decode_protobuf`.
+    :raises TooManyPartsError: if it would become much.
     """
+    try:
+        count_protobuf(body, ExportTraceServiceRequest.DESCRIPTOR)
+    except MalformedError as error:
+        raise DecodeBodyError(f"cannot decode protobuf: {error}") from None
     try:
         return decode_protobuf(body), 0
     except DecodeBodyError:

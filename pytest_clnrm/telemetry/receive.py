@@ -173,6 +173,7 @@ def _take(inbox: Inbox, content_type: str, body: bytes) -> bytes:
     """Decode *body*, give it to *inbox* and return the body of the answer."""
     from pytest_clnrm.telemetry.http_body import JSON, RefusedError
     from pytest_clnrm.telemetry.otlp_json import DecodeBodyError, decode_sent_json, encode_json
+    from pytest_clnrm.telemetry.parts import TooManyPartsError
 
     try:
         if content_type == JSON:
@@ -187,3 +188,5 @@ def _take(inbox: Inbox, content_type: str, body: bytes) -> bytes:
         return encode_response(rejected, why)
     except DecodeBodyError as error:
         raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None
+    except TooManyPartsError as error:
+        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from None

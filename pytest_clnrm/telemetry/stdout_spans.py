@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_clnrm.telemetry.otlp import Event, Link, OtlpSpan, Status
 from pytest_clnrm.telemetry.otlp_json import DecodeBodyError, decode_json, encode_json
 from pytest_clnrm.telemetry.otlp_spans import InvalidSpanError, accept, to_key_values, to_span
+from pytest_clnrm.telemetry.parts import TooManyPartsError, count_json
 from pytest_clnrm.telemetry.repair import repair_json
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ _SIGN = re.compile(
 )
 _LOG_KEYS = frozenset({"level", "levelname", "severity", "severity_text", "msg", "message", "body"})
 _KINDS = ("INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+_MAX_PROBLEMS = 20
+_PIECE_CHARS = 8192
+_LONGEST_WORD_CHARS = 32
+"""Longer than what the parser reads at once: a word, an escape, a long number's end."""
+_MAX_IN_VAIN_CHARS = 64 << 20
+_MAX_NESTED_CHARS = 50_000
+"""About what Python reads before it finds that an object is nested too deeply."""
 _decode = json.JSONDecoder().raw_decode
 
 
@@ -55,10 +63,15 @@ def printed_spans(text: str) -> PrintedSpans:
     problems: list[str] = []
     # Half a pair of surrogates is no text that could be written anywhere.
     text = repair_json(text.encode("utf-8", "replace"))[0].decode()
+    more = 0
     for line, found in _objects(text):
         why = found if isinstance(found, str) else _add(spans, found)
-        if why:
+        if why and len(problems) >= _MAX_PROBLEMS:
+            more += 1
+        elif why:
             problems.append(f"line {line} of the output looks like a span but is not read: {why}")
+    if more:
+        problems.append(f"{more} more lines of the output look like spans but are not read")
     return PrintedSpans(spans=tuple(spans), problems=tuple(problems))
 
 
@@ -66,7 +79,7 @@ def _add(spans: list[Span], found: dict[str, Any]) -> str:
     """Add the spans of an object to *spans*, or return why not; "" if it does not look like a span."""
     try:
         spans += _read(found)
-    except (_NoSpanError, DecodeBodyError, InvalidSpanError) as error:
+    except (_NoSpanError, DecodeBodyError, InvalidSpanError, TooManyPartsError) as error:
         return str(error)
     return ""
 
@@ -74,6 +87,7 @@ def _add(spans: list[Span], found: dict[str, Any]) -> str:
 def _objects(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Yield line number and each JSON object that starts a line, or why what looks like a span is none."""
     position, line, counted = 0, 1, 0
+    in_vain = 0
     while position < len(text):
         start = _START.search(text, position)
         before = text[position : start.start() if start else len(text)]
@@ -91,12 +105,36 @@ def _objects(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
         line += text.count("\n", counted, start.start(1))
         counted = start.start(1)
         try:
-            found, position = _decode(text, counted)
+            found, position = _decoded(text, counted)
             yield line, found
         except (ValueError, RecursionError) as error:
+            in_vain += error.pos if isinstance(error, json.JSONDecodeError) else _MAX_NESTED_CHARS
+            if in_vain > _MAX_IN_VAIN_CHARS:
+                yield line, "so many objects do not end that it is not looked at any further"
+                return
             position = _end_of_line(text, counted)
             if _SIGN.search(text, counted, position):
                 yield line, f"it is no JSON: {error}"
+
+
+def _decoded(text: str, at: int) -> tuple[dict[str, Any], int]:
+    """Return the JSON object at a position, and the position behind it.
+
+    The parser counts the lines in front of an error from the start of what it is given: so that is a piece,
+    which grows only where the object may go on behind it.
+
+    :raises json.JSONDecodeError: if it is none; its place is from *at* on.
+    """
+    size = _PIECE_CHARS
+    while True:
+        try:
+            found, end = _decode(text[at : at + size])
+            return found, at + end
+        except json.JSONDecodeError as error:
+            near_end = error.pos > size - _LONGEST_WORD_CHARS or error.msg.startswith(("Unterm", "Invalid"))
+            if not near_end or at + size >= len(text):
+                raise
+        size *= 8
 
 
 def _end_of_line(text: str, position: int) -> int:
@@ -117,7 +155,9 @@ def _read(found: dict[str, Any]) -> tuple[Span, ...]:
         request = {"resourceSpans": [{"scopeSpans": [{"spans": [found]}]}]}
     else:
         return (_plain(found),)
-    accepted = accept(decode_json(encode_json(request)))
+    body = encode_json(request)
+    count_json(body)
+    accepted = accept(decode_json(body))
     if accepted.rejected:
         raise _NoSpanError(accepted.why)
     return accepted.spans

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +19,9 @@ from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.scenario import confined
 from pytest_clnrm.scenario.loading import LoadOptions, load
 from pytest_clnrm.scenario.model import Scenario
+from pytest_clnrm.telemetry.http_body import JSON, PROTOBUF, RefusedError
+from pytest_clnrm.telemetry.receive import Receiver, _take
+from pytest_clnrm.telemetry.stdout_spans import printed_spans
 
 SLOW = "(a+)+$"
 """On 27 a's and another letter: several seconds; on 40: a day."""
@@ -133,3 +141,92 @@ def test_many_mistakes(tmp_path: Path) -> None:
             path,
             f'{keys * 1}{keys.replace("key", "kez")}{keys.replace("key", "kex")}[[step]]\nrun = "true"\n',
         )
+
+
+_EMPTY_SPAN = b"\x12\x00"
+_RECEIVE = """
+import pathlib, resource, sys
+from pytest_clnrm.telemetry.http_body import JSON, PROTOBUF, RefusedError
+from pytest_clnrm.telemetry.receive import Receiver, _take
+
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+body = pathlib.Path(sys.argv[1]).read_bytes()
+receiver = Receiver(pathlib.Path(sys.argv[1]).parent, "gw0")
+try:
+    print(_take(receiver.open("s"), sys.argv[2], body))
+except RefusedError as refused:
+    print(refused.status.value, refused.message)
+# What getrusage tells counts what was there before this program began, too.
+status = pathlib.Path("/proc/self/status").read_text()
+print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+receiver.close()
+"""
+
+
+def _message(number: int, content: bytes) -> bytes:
+    size, length = len(content), b""
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+BODIES: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "spans": (PROTOBUF, lambda: _message(1, _message(2, _EMPTY_SPAN * 9_900_000))),
+    "attributes": (PROTOBUF, lambda: _message(1, _message(2, _message(2, b"\x4a\x00" * 9_900_000)))),
+    "links": (PROTOBUF, lambda: _message(1, _message(2, _message(2, b"\x6a\x00" * 9_900_000)))),
+    "names": (PROTOBUF, lambda: _message(1, _message(2, _message(2, b"\x2a\x00" * 9_900_000)))),
+    "resources": (PROTOBUF, lambda: b"\x0a\x00" * 9_900_000),
+    "JSON spans": (
+        JSON,
+        lambda: b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"{}," * 6_600_000 + b"{}]}]}]}",
+    ),
+    "JSON numbers": (JSON, lambda: b'{"resource_spans":[],"a":[' + b"1e5," * 4_900_000 + b"1]}"),
+    "JSON lists": (JSON, lambda: b'{"resource_spans":[],"a":[' + b"[]," * 6_600_000 + b"1]}"),
+    "JSON in lists": (JSON, lambda: b'{"resourceSpans":' + b"[" * 20_000_000),
+    "JSON text": (JSON, lambda: b'{"a":"' + b'\\"{' * 6_600_000),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_body_of_tiny_parts(name: str, tmp_path: Path) -> None:
+    """A body of 20 MB is refused in 300 MB and without making its parts."""
+    kind, make = BODIES[name]
+    (tmp_path / "body").write_bytes(make())
+    done = subprocess.run(
+        [sys.executable, "-c", _RECEIVE, str(tmp_path / "body"), kind],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    answer, measured = done.stdout.splitlines()
+    assert re.match(r"413 the body has more than|400 cannot decode", answer), answer
+    assert int(measured) < 300_000, f"IT TOOK {measured} KB"
+
+
+def test_spans_are_counted_before_they_are_made(tmp_path: Path) -> None:
+    """A body with more of them than a scenario may have is refused as it is."""
+    body = _message(1, _message(2, _EMPTY_SPAN * 400_000))
+    receiver = Receiver(tmp_path, "gw0")
+    said = "IT WAS TAKEN"
+    try:
+        _take(receiver.open("s"), PROTOBUF, body)
+    except RefusedError as refused:
+        said = f"{refused.status.value} {refused.message}"
+    finally:
+        receiver.close()
+    assert said.startswith("413 the body has more than 300000 spans, events, links, attributes and values")
+    assert said.endswith("export smaller batches")
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a":\n' * 600_000, '{"trace_id": 1\n' * 250_000, '{"a":[' + "{}," * 1_300_000], ids=range(3)
+)
+def test_printed_objects(text: str) -> None:
+    """What looks like spans and is none is told some times, and read in time."""
+    before_s = time.process_time()
+    found = printed_spans(text)
+    assert not found.spans
+    assert len(found.problems) <= 22
+    assert time.process_time() - before_s < 10

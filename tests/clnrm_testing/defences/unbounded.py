@@ -1,4 +1,4 @@
-"""Work without an end: regular expressions, templates and large files."""
+"""Work without an end: regular expressions, templates, large files, bodies of spans."""
 
 from __future__ import annotations
 
@@ -18,5 +18,12 @@ DEFENCES = (
         without=lambda _: lambda _text: True,
         attack="test_unbounded.py::test_one_call",
         shows="IT RAN TO ITS END",
+    ),
+    Defence(
+        name="the parts of a body are counted before they are made",
+        target="pytest_clnrm.telemetry.parts:count_protobuf",
+        without=lambda _: lambda _body, _message: None,
+        attack="test_unbounded.py::test_spans_are_counted_before_they_are_made",
+        shows="IT WAS TAKEN",
     ),
 )
