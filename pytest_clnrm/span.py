@@ -49,7 +49,8 @@ class Span:
     :param resource: the attributes of its resource.
     :param scope: name of the instrumentation scope that made it, "" if that is not known.
     :param origin: "runner" for our own spans, "workload" for those of programs in containers.
-    :param step: name of the step during which it was received, "" if that is not known.
+    :param step: name of the step that ran when it started, "" if that is not known.
+    :param attempt: id of the span of that step's attempt.
     :param incomplete: it was still running when its recording ended.
     """
 
@@ -70,6 +71,7 @@ class Span:
     links: tuple[SpanLink, ...] = ()
     origin: Literal["workload", "runner"] = "workload"
     step: str = ""
+    attempt: str = ""
     incomplete: bool = False
 
     @property

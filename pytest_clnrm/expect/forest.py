@@ -18,27 +18,35 @@ class Forest:
     """Spans by their ids, each once, in the order of their start.
 
     What a failed attempt of a step did does not count for the one that followed it. Which step a span belongs
-    to is told by its parents; by the time of its arrival only where they are missing, and one step alone ran.
+    to is told by its parents; by its time only where they are missing, and one step alone ran.
 
     :ivar spans: without those that arrived a second time, and those of failed attempts.
     :ivar of_failed_attempts: how many these are.
     """
 
     def __init__(self, spans: Iterable[Span]) -> None:
-        once: dict[tuple[str, str, str, int], Span] = {}
+        once: dict[tuple[str, str, str, int], dict[tuple[int, str], Span]] = {}
         for span in spans:
-            key = (span.trace_id, span.span_id, span.name, span.start_ns)
-            if key not in once or once[key].incomplete:
-                once[key] = span
-        self.spans = sorted(once.values(), key=lambda span: span.start_ns)
+            same = once.setdefault((span.trace_id, span.span_id, span.name, span.start_ns), {})
+            # Where it was sent while it ran too, only what it has become counts.
+            if span.duration_s is not None:
+                for key in [key for key, each in same.items() if each.duration_s is None]:
+                    del same[key]
+            elif any(each.duration_s is not None for each in same.values()):
+                continue
+            # With another end or status it is not the same: an error stays one, whatever was sent before.
+            same.setdefault((span.end_ns, span.status), span)
+        each_once = (each for same in once.values() for each in same.values())
+        self.spans = sorted(each_once, key=lambda span: span.start_ns)
         self._by_id: dict[tuple[str, str], Span] = {}
         attempts: dict[str, list[Span]] = {}
         for span in self.spans:
             self._by_id.setdefault((span.trace_id, span.span_id), span)
             if span.origin == "runner" and span.name == "clnrm.step":
                 attempts.setdefault(str(span.attributes.get("clnrm.step.name", "")), []).append(span)
-        # Of the only step that ran, its attempts in their order.
-        self._only_step = next(iter(attempts.values())) if len(attempts) == 1 else []
+        # Of the only step that ran, its attempts.
+        only = next(iter(attempts.values())) if len(attempts) == 1 else []
+        self._only_step = {span.span_id: span for span in only}
         failed = {id(each) for step in attempts.values() for each in step[:-1]}
         before = len(self.spans)
         if failed:
@@ -74,18 +82,13 @@ class Forest:
         seen = {id(span)}
         while True:
             above = self.parent(span)
-            if above is None and span.origin == "workload" and span.step:
-                above = self._attempt_at(span.start_ns)
+            if above is None and span.attempt:
+                above = self._only_step.get(span.attempt)
             if above is None or id(above) in seen:
                 return
             seen.add(id(above))
             yield above
             span = above
-
-    def _attempt_at(self, time_ns: int) -> Span | None:
-        """Return the attempt of the only step that had started last then, None if several steps ran."""
-        started = [each for each in self._only_step if each.start_ns <= time_ns]
-        return started[-1] if started else next(iter(self._only_step), None)
 
     def linked(self, span: Span) -> list[Span]:
         """Return the spans that arrived and that *span* has a link to."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
@@ -16,6 +18,7 @@ from pytest_clnrm.span import AttributeValue, Span
 __all__ = ["judge_hermeticity", "peers"]
 
 SHOWN = 10
+_SEVERAL_URLS = re.compile(r",(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 # In the order in which they are believed: a host beats a service's logical name, and that an address, which
 # may be any container's. Semantic conventions, present and former.
 _PEER_KEYS = (
@@ -92,8 +95,8 @@ def peers(span: Span) -> list[tuple[str, str]]:
     """
     told = [(key, value) for keys, value in _told(span) if isinstance(value, str) for key in keys]
     for peer_keys in _PEER_KEYS:
-        found = [(key, _host(value)) for peer_key in peer_keys for key, value in told if key == peer_key]
-        found = [(key, host) for key, host in found if host]
+        values = [(key, value) for peer_key in peer_keys for key, value in told if key == peer_key]
+        found = [(key, host) for key, value in values for host in _hosts(value) if host]
         if found:
             return found
     return []
@@ -116,9 +119,20 @@ def _told(span: Span) -> Iterator[tuple[tuple[str, ...], AttributeValue]]:
         yield keys, value
 
 
+def _hosts(value: str) -> list[str]:
+    """Return the hosts that a text names: clusters have several, ``a:9092,b:9092`` or ``db://a:1,b:2/name``."""
+    hosts: list[str] = []
+    for url in _SEVERAL_URLS.split(value):
+        authority = ""
+        with contextlib.suppress(ValueError):
+            authority = urlsplit(url if "//" in url else f"//{url}").netloc.rpartition("@")[2]
+        hosts += map(_host, authority.split(",") if "," in authority else [url])
+    return hosts
+
+
 def _host(value: str) -> str:
     """Return the host that a URL, an authority or a bare host names, in lower case."""
-    if value.startswith("/"):
+    if value.startswith("/") and not value.startswith("//"):
         return value
     try:
         host = urlsplit(value if "//" in value else f"//{value}").hostname

@@ -82,12 +82,20 @@ def parent_faults(select: SpanSelect, span: Span, forest: Forest) -> list[str]:
 
 
 def unknown_names(select: SpanSelect, forest: Forest) -> list[str]:
-    """Return which of the other things that *select* names are nothing's name: its service, what is above."""
+    """Return what else *select* names that nothing has: service, scope, resource attribute, what is above."""
     unknown = []
     if select.service is not None and not any(
         matches_glob(span.service, select.service) for span in forest.spans
     ):
         unknown.append(f"no span is of service {select.service}")
+    if select.scope is not None and not any(matches_glob(span.scope, select.scope) for span in forest.spans):
+        unknown.append(f"no span is of scope {select.scope}")
+    unknown += [
+        f"no span has the resource attribute {key!r}"
+        for key, tests in select.resource.items()
+        if any(test.op != "exists" or test.value for test in tests)
+        and not any(key in span.resource for span in forest.spans)
+    ]
     for key, above in (("parent", select.parent), ("under", select.under), ("link", select.link)):
         if above is not None and not select_spans(above, forest):
             unknown.append(f"no span is selected by {key} = {select_text(above)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -24,6 +25,7 @@ from pytest_clnrm.util.patterns import matches_glob
 __all__ = ["judge_graph", "judge_order", "judge_window"]
 
 SHOWN = 10
+NO_TIMES = "has times that are missing or in the wrong order"
 
 
 def _missing(title: str, glob: str, origin: Origin, forest: Forest) -> Fault:
@@ -89,16 +91,23 @@ def _form(expect: GraphExpect, forest: Forest) -> Iterator[Fault]:
         yield _listed(f"expect.graph.acyclic: {number_of_spans(len(circle))} in a circle", origin, circle)
     if expect.single_root and len(roots := forest.roots(origin)) != 1:
         yield _listed(f"expect.graph.single_root: {len(roots)} roots, expected 1", origin, roots)
+    elif expect.single_root and (circle := forest.cyclic(origin)):
+        message = f"expect.graph.single_root: {number_of_spans(len(circle))} in a circle, below no root"
+        yield _listed(message, origin, circle)
     if expect.no_orphans and (orphans := [span for span in forest.of(origin) if forest.is_orphan(span)]):
         message = f"expect.graph.no_orphans: {number_of_spans(len(orphans))} without the parent that it names"
         yield _listed(message, origin, orphans)
     if expect.max_depth is not None:
         depths = forest.depths(origin)
-        deep = [span for span in forest.of(origin) if depths.get(id(span), 0) > expect.max_depth]
+        # A circle has no end, and what is in or below one has no depth.
+        deep = [span for span in forest.of(origin) if depths.get(id(span), math.inf) > expect.max_depth]
         if deep:
-            deepest = max(depths.values())
+            deepest = max(depths.get(id(span), math.inf) for span in deep)
+            told = (
+                "depth without end, as spans are in a circle" if deepest == math.inf else f"depth {deepest}"
+            )
             yield _listed(
-                f"expect.graph.max_depth: depth {deepest}, expected at most {expect.max_depth}", origin, deep
+                f"expect.graph.max_depth: {told}, expected at most {expect.max_depth}", origin, deep
             )
 
 
@@ -144,7 +153,7 @@ def _too_long(expect: WindowExpect, title: str, outers: list[Span]) -> Iterator[
     for outer in outers:
         took_s = outer.duration_s
         if took_s is None:
-            why = "has not ended" if outer.incomplete else "has times that are missing or in the wrong order"
+            why = "has not ended" if outer.incomplete else NO_TIMES
             lines.append(f"{outer.name} {why}")
         elif took_s > expect.max_duration_s:
             lines.append(f"{outer.name} took {duration_text(took_s)}")
@@ -159,6 +168,8 @@ def _within(inner: Span, outer: Span, tolerance_ns: int) -> bool:
     :param tolerance_ns: how far the clocks of two processes may be apart; one clock needs none.
     """
     if inner is outer or (inner.incomplete and not outer.incomplete):
+        return False
+    if any(span.duration_s is None and not span.incomplete for span in (inner, outer)):
         return False
     early_ns = outer.start_ns - inner.start_ns
     late_ns = early_ns if outer.incomplete else inner.end_ns - outer.end_ns
@@ -179,6 +190,7 @@ def _outside_text(span: Span, outers: list[Span]) -> str:
         (before, f"starts {duration_text(before / 1e9)} before"),
         (after, f"ends {duration_text(after / 1e9)} after"),
         (span.incomplete, "has not ended"),
+        (not span.incomplete and span.duration_s is None, NO_TIMES),
     )
     told = ", ".join(text for much, text in parts if much)
     return f"{span.name} {told or 'is itself the window'}"
@@ -201,11 +213,11 @@ def _ordered(expect: OrderExpect, pair: tuple[str, str], title: str, forest: For
     if not earlier or not later:
         return
     if expect.every:
-        ends = _outermost(earlier, lambda span: (not span.incomplete, -span.end_ns))
-        starts = _outermost(later, lambda span: (False, span.start_ns))
+        ends = _outermost(earlier, lambda span: (span.duration_s is not None, -span.end_ns))
+        starts = _outermost(later, lambda span: (span.start_ns > 0, span.start_ns))
     else:
-        ends = _outermost(earlier, lambda span: (span.incomplete, span.end_ns))
-        starts = _outermost(later, lambda span: (False, -span.start_ns))
+        ends = _outermost(earlier, lambda span: (span.duration_s is None, span.end_ns))
+        starts = _outermost(later, lambda span: (span.start_ns <= 0, -span.start_ns))
     tolerance_ns = int(expect.tolerance_s * 1e9)
     pairs = [
         (one, other, _precedes(one, other, 0 if process == another else tolerance_ns))
@@ -216,7 +228,7 @@ def _ordered(expect: OrderExpect, pair: tuple[str, str], title: str, forest: For
     if not pairs:
         yield Fault(f"{title}: one span alone has both names", expect.origin)
     elif wrong and (expect.every or len(wrong) == len(pairs)):
-        nearest = min(wrong, key=lambda pair: (pair[0].incomplete, pair[0].end_ns - pair[1].start_ns))
+        nearest = min(wrong, key=lambda pair: (pair[0].duration_s is None, pair[0].end_ns - pair[1].start_ns))
         said = f"not every {pair[0]} ends before every" if expect.every else f"no {pair[0]} ends before any"
         yield Fault(f"{title}: {said} {pair[1]} starts", expect.origin, (_order_text(*nearest),))
 
@@ -233,13 +245,16 @@ def _outermost(spans: list[Span], key: Callable[[Span], tuple[bool, int]]) -> li
 
 
 def _precedes(one: Span, other: Span, slack_ns: int) -> bool:
-    """Tell whether *one* has ended before *other* starts."""
-    return not one.incomplete and one.end_ns <= other.start_ns + slack_ns
+    """Tell whether *one* has ended before *other* starts; times that are missing tell nothing."""
+    return one.duration_s is not None and 0 < other.start_ns >= one.end_ns - slack_ns
 
 
 def _order_text(one: Span, other: Span) -> str:
     """Return by how much two spans are not in order."""
     if one.incomplete:
         return f"{one.name} has not ended"
+    for span in (one, other):
+        if span.start_ns <= 0 or (span is one and span.duration_s is None):
+            return f"{span.name} {NO_TIMES}"
     late = duration_text((one.end_ns - other.start_ns) / 1e9)
     return f"nearest: {one.name} ends {late} after {other.name} starts"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pytest_clnrm.span import Loss
 from pytest_clnrm.telemetry.batch import Placed, encode_batch, places_of
 from pytest_clnrm.telemetry.inject import PROBE
-from pytest_clnrm.telemetry.otlp_spans import Accepted, accept, to_request
+from pytest_clnrm.telemetry.otlp_spans import Accepted, accept, misses_spans, to_request
 from pytest_clnrm.telemetry.placing import Steps
+from pytest_clnrm.telemetry.traceparent import parse_traceparent
 
 if TYPE_CHECKING:
     from pytest_clnrm.span import Span
@@ -25,6 +26,8 @@ __all__ = ["Inbox", "InboxClosedError"]
 Waited = Literal["held", "settled", "deadline"]
 Lost = Literal["span", "request", "connection", "output"]
 
+NOTHING_BYTES = len("{}")
+"""Of a body that says nothing."""
 MAX_REASONS = 20
 """How many reasons for losses are told apart: a program may make up as many as it likes."""
 
@@ -67,9 +70,9 @@ class Inbox:
         self._max_spans = max_spans
         self._max_bytes = max_bytes
         self._changed = threading.Condition()
-        self._steps = Steps(parent)
+        self._steps = Steps(parent, now_ns())
         self._spans: list[Span] = []
-        self._seen: set[tuple[str, str, str, int, int]] = set()
+        self._seen: dict[tuple[str, str, str, int, int, str], int] = {}
         self._bytes = 0
         self._open = 0
         self._last_s = time.monotonic()
@@ -184,6 +187,8 @@ class Inbox:
                 self._bytes += size_bytes
             if rejected:
                 self.lose("span", why, rejected)
+            if size_bytes > NOTHING_BYTES and misses_spans(request):
+                self.lose("request", "no spans were found in it at resourceSpans[].scopeSpans[].spans")
             self._last_s = time.monotonic()
             self._changed.notify_all()
         return rejected, why
@@ -192,14 +197,18 @@ class Inbox:
         batch: list[Placed] = []
         for span, struct in zip(accepted.spans, accepted.structs, strict=True):
             # An exporter that got no answer sends its batch again.
-            key = (span.trace_id, span.span_id, span.name, span.start_ns, span.end_ns)
-            if key not in self._seen:
-                self._seen.add(key)
-                batch.append(Placed(span, struct, self._steps.place(span)))
+            key = (span.trace_id, span.span_id, span.name, span.start_ns, span.end_ns, span.status)
+            placed = Placed(span, struct, self._steps.place(span))
+            at = self._seen.get(key)
+            if at is None:
+                self._seen[key] = len(self._spans) if self._is_workload(span) else -1
+                batch.append(placed)
+                if self._is_workload(span):
+                    self._spans.append(_placed(placed))
+            elif at >= 0 and self._spans[at].step == placed.place[0]:
+                # A step may send the very same in its next attempt, and what counts is that of its last.
+                self._spans[at] = _placed(placed)
         if batch:
-            self._spans += (
-                replace(each.span, step=each.place[0]) for each in batch if self._is_workload(each.span)
-            )
             header = {
                 "scenario": self.scenario_id,
                 "received_ns": self._now_ns(),
@@ -270,3 +279,10 @@ class Inbox:
             self._seen.clear()
             self._changed.notify_all()
         self._forget(self)
+
+
+def _placed(each: Placed) -> Span:
+    """Return the span of *each*, which knows its step."""
+    name, traceparent = each.place
+    step = parse_traceparent(traceparent) if name else None
+    return replace(each.span, step=name, attempt=step.span_id if step else "")

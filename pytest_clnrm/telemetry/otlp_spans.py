@@ -33,6 +33,7 @@ __all__ = [
     "InvalidSpanError",
     "accept",
     "from_span",
+    "misses_spans",
     "to_attributes",
     "to_key_values",
     "to_request",
@@ -98,6 +99,18 @@ def accept(request: TraceRequest, origin: Literal["workload", "runner"] = "workl
                 else:
                     structs.append((resource_spans, scope_spans, struct))
     return Accepted(spans=tuple(spans), structs=tuple(structs), rejected=rejected, why=why)
+
+
+def misses_spans(request: TraceRequest) -> bool:
+    """Tell whether *request*, of a body that says something, has no list of spans where one should be.
+
+    Keys that are not known are ignored, as OTLP demands: those of its form before 2022, and misspelt ones.
+    """
+    resources = request.resource_spans
+    return resources is None or any(
+        each.scope_spans is None or any(scoped.spans is None for scoped in each.scope_spans)
+        for each in resources
+    )
 
 
 def to_span(

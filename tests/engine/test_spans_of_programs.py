@@ -217,6 +217,49 @@ def test_grpc_and_what_is_no_traffic(shops: EndToEnd) -> None:
     assert run.outcomes() == {"grpc": "passed", "server": "passed"}, run.text
 
 
+QUEUED = """
+[service.queue]
+build = "./box"
+command = ["python", "/program.py", "queue"]
+ready = {{ port = 8000 }}
+
+[service.api]
+build = "./box"
+command = ["python", "/program.py", "answer"]
+depends_on = ["queue"]
+ready = {{ http = ":8000/" }}
+
+[service.worker]
+build = "./box"
+depends_on = ["queue"]
+command = ["python", "/program.py", "work"]
+ready = {{ log = "working" }}
+
+[[step]]
+name = "order"
+service = "api"
+run = "wget -q -O - http://127.0.0.1:8000/jobs/{job}"
+
+{expect}
+"""
+WORKED = """
+[[expect.span]]
+select = { name = "work *", service = "worker", under = { name = "GET /jobs/*", service = "api" } }
+"""
+NO_ERROR = "[expect.counts]\nerrors_total = { eq = 0 }"
+
+
+def test_a_worker_behind_its_queue(shops: EndToEnd) -> None:
+    """What a worker does half a second after the step is seen: it is there, and so is its error."""
+    for path in shops.folder.glob("*.toml"):
+        path.unlink()
+    shops.write("done.clnrm.toml", QUEUED.format(job="fine", expect=WORKED))
+    shops.write("broken.clnrm.toml", QUEUED.format(job="broken", expect=NO_ERROR))
+    run = shops.run(mode=("-n", "2"))
+    assert run.outcomes() == {"done": "passed", "broken": "failed"}, run.text
+    assert run.failures("broken") == ["expect.counts.errors_total: got 1, expected exactly 0"]
+
+
 def test_spans_on_stdout(shops: EndToEnd) -> None:
     """A file that says so has the spans read that its programs print: the SDK's console exporter's."""
     for path in shops.folder.glob("*.toml"):

@@ -137,3 +137,15 @@ def test_a_stranger_is_refused(project: EndToEnd) -> None:
         "401, no token of a running scenario"
     )
     assert "401" in run.steps("stranger")["post"]["stderr"]
+
+
+def test_only_the_last_attempt_of_a_step_counts(project: EndToEnd) -> None:
+    """What a step posted and then failed does not count; that its next attempt posts the very same does."""
+    once = "if test -e /tmp/x; then {}; else touch /tmp/x; {}; exit 1; fi"
+    retry = "retry = { times = 1, delay = 0.0 }\n"
+    project.write("again.clnrm.toml", scenario(step=once.format(POST, POST), expect=retry + ONE))
+    project.write("failed.clnrm.toml", scenario(step=once.format("true", POST), expect=retry + ONE))
+    run = project.run()
+    assert run.outcomes() == {"again": "passed", "failed": "failed"}, run.text
+    assert run.failures("failed") == ["expect.span[from a shell]: no span selected, expected exactly 1"]
+    assert "and 1 of attempts of steps that failed, which do not count" in run.text

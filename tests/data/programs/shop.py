@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import sys
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -16,6 +18,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 LIE = os.environ.get("LIE", "")
+QUEUE = "http://queue:8000/"
 
 
 def exporter() -> SpanExporter:
@@ -94,13 +97,60 @@ def answer() -> None:
                 {"traceparent": self.headers.get("traceparent", "")}
             )
             with tracer.start_as_current_span(f"GET {self.path}", context, kind=SpanKind.SERVER):
+                if self.path.startswith("/jobs/"):
+                    put(self.path)
                 self.send_response(200)
                 self.end_headers()
 
     HTTPServer(("", 8000), Handler).serve_forever()
 
 
-if "answer" in sys.argv:
+def put(job: str) -> None:
+    """Put a job into the queue, with where it came from."""
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    urllib.request.urlopen(QUEUE, f"{job} {carrier['traceparent']}".encode()).close()
+
+
+def keep_jobs() -> None:
+    """Be the queue: POST puts a job, GET waits for one and takes it; no span of it."""
+    jobs: queue.Queue[bytes] = queue.Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            """Put a job."""
+            jobs.put(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            """Take a job."""
+            job = jobs.get()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(job)
+
+    ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+
+
+def work() -> None:
+    """Work half a second behind the queue, and fail at what is broken; told to end, export nothing more."""
+    print("working", flush=True)  # noqa: T201 (a program)
+    while True:
+        with urllib.request.urlopen(QUEUE) as answer:
+            job, traceparent = answer.read().decode().split()
+        time.sleep(0.5)
+        context = TraceContextTextMapPropagator().extract({"traceparent": traceparent})
+        with tracer.start_as_current_span(f"work {job}", context, kind=SpanKind.CONSUMER) as span:
+            if job.endswith("broken"):
+                span.set_status(Status(StatusCode.ERROR, "broken"))
+
+
+if "queue" in sys.argv:
+    keep_jobs()
+elif "work" in sys.argv:
+    work()
+elif "answer" in sys.argv:
     answer()
 elif "serve" in sys.argv:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -134,6 +135,11 @@ MISSPELT: list[tuple[dict[str, Any], str]] = [
     ({"span": [{"select": {"name": "x", "parent": "aa"}, "count": 0}]}, "selected by parent = aa"),
     ({"span": [{"select": {"name": "x", "link": "aa"}, "count": 0}]}, "selected by link = aa"),
     ({"span": [{"select": {"service": "apii"}, "count": 0}]}, "no span is of service apii"),
+    ({"span": [{"select": {"scope": "aa"}, "count": 0}]}, "no span is of scope aa"),
+    (
+        {"span": [{"select": {"resource": {"host.nme": "h1"}}, "count": 0}]},
+        "no span has the resource attribute 'host.nme'",
+    ),
     ({"status": {"by_name": {"aa": "ok"}}}, "no span is named so"),
     ({"order": {"must_precede": [["a", "bb"]]}}, "no span is named bb"),
     ({"window": [{"outer": "a", "contains": ["bb"]}]}, "no span is named bb"),
@@ -150,11 +156,11 @@ def test_a_name_that_nothing_has_proves_nothing(expect: dict[str, Any], words: s
 def test_spans_without_a_step_are_under_the_only_one() -> None:
     """A program's own trace is under the step that ran it only if no other step ran."""
     under = {"span": [{"select": {"name": "work", "under": "clnrm.step"}}]}
-    work = make("work", trace_id="own", step="one")
+    work = make("work", trace_id="own", attempt="s")
     assert judge(under, attempt("s"), work) == []
     (failure,) = judge(under, attempt("s"), attempt("s2", "two"), work)
     assert "no span selected" in failure.message
-    linked = make("work", parent="s", step="one")
+    linked = make("work", parent="s", attempt="s")
     assert judge(under, attempt("s"), attempt("s2", "two"), linked) == []
 
 
@@ -162,11 +168,15 @@ def test_spans_without_a_step_are_under_the_only_one() -> None:
 def test_spans_of_a_failed_attempt_do_not_count(*, linked: bool) -> None:
     """What an attempt did that failed is no deed of the one that passed; the tree says so."""
     attempts = (attempt("one", at=(0, 10)), attempt("two", at=(20, 30)))
-    first = make("pay", at=(1, 2), step="one", **({"parent": "one"} if linked else {"trace_id": "own"}))
+    first = make("pay", at=(1, 2), attempt="one", **({"parent": "one"} if linked else {"trace_id": "own"}))
     (failure,) = judge({"span": [{"select": "pay"}]}, *attempts, first)
     assert "no span selected" in failure.message
     second = make(
-        "pay", at=(21, 22), span_id="p2", step="one", **({"parent": "two"} if linked else {"trace_id": "o2"})
+        "pay",
+        at=(21, 22),
+        span_id="p2",
+        attempt="two",
+        **({"parent": "two"} if linked else {"trace_id": "o2"}),
     )
     assert judge({"span": [{"select": "pay", "count": 1}]}, *attempts, first, second) == []
     (failure,) = judge({"span": [{"select": "pay", "count": 2}]}, *attempts, first, second)
@@ -276,3 +286,80 @@ def test_forbidden_keys_and_peers_within_values() -> None:
         make("a", events=(called,)),
     ):
         assert "external peers evil.example" in judge(peers, span)[0].message
+
+
+BROKEN = {"no end": (5 * MS, 0), "end before start": (5 * MS, MS)}
+
+
+@pytest.mark.parametrize("times_ns", BROKEN.values(), ids=BROKEN)
+def test_missing_times_are_no_order_and_no_window(times_ns: tuple[int, int]) -> None:
+    """A span whose times are missing has neither ended before another one nor within another one."""
+    start_ns, end_ns = times_ns
+    broken = Span(trace_id="t", span_id="a", name="a", start_ns=start_ns, end_ns=end_ns)
+    said = "a has times that are missing or in the wrong order"
+    for every in (False, True):
+        order = {"order": {"must_precede": [["a", "b"]], "every": every}}
+        (failure,) = judge(order, broken, make("b", at=(20, 30)))
+        assert said in failure.details
+    (failure,) = judge({"window": [{"outer": "b", "contains": ["a"]}]}, broken, make("b", at=(0, 30)))
+    assert said in failure.details
+    (failure,) = judge({"window": [{"outer": "a", "contains": ["b"]}]}, broken, make("b", at=(6, 6)))
+    assert "1 of 1 span named b outside" in failure.message
+    # Among those that have times, some may well be in order.
+    ended = make("a", span_id="a2", at=(5, 9))
+    order = {"order": {"must_precede": [["a", "b"]]}}
+    assert judge(order, broken, replace(broken, span_id="a3"), ended, make("b", at=(20, 30))) == []
+    (failure,) = judge({"order": {"must_precede": [["b", "a"]]}}, make("b"), replace(ended, start_ns=0))
+    assert said in failure.details
+
+
+def test_a_circle_is_too_deep() -> None:
+    """Spans that are their own ancestors, and what is below them, have no depth that is small enough."""
+    (failure,) = judge({"graph": {"max_depth": 5}}, make("a", "b"), make("b", "a"), make("c", "a"), make("d"))
+    assert failure.message == (
+        "expect.graph.max_depth: depth without end, as spans are in a circle, expected at most 5"
+    )
+    assert failure.details.startswith("a (a)\nb (b)\nc (c)\n")
+
+
+def test_an_error_is_one_whatever_was_sent_before_with_its_id() -> None:
+    """A second span of one id counts if it ended otherwise; one that was sent as it began does not."""
+    fine = make("a", status="ok")
+    for second in (replace(fine, status="error"), replace(fine, status="error", end_ns=fine.end_ns + 1)):
+        for order in ((fine, second), (second, fine)):
+            (failure,) = judge({"counts": {"errors_total": 0}}, *order)
+            assert failure.message == "expect.counts.errors_total: got 1, expected exactly 0"
+    begun = replace(fine, end_ns=0, status="unset")
+    for order in ((begun, fine), (fine, begun), (fine, fine)):
+        assert judge({"counts": {"spans_total": 1}, "status": {"all": "ok"}}, *order) == []
+
+
+def test_what_is_in_a_circle_is_below_no_root() -> None:
+    """One root beside a circle is not the root of all."""
+    (failure,) = judge({"graph": {"single_root": True}}, make("a", "b"), make("b", "a"), make("c"))
+    assert failure.message == "expect.graph.single_root: 2 spans in a circle, below no root"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "api:9092,evil.example:9092",
+        "PLAINTEXT://api:9092,PLAINTEXT://evil.example:9092",
+        "mongodb://user:a,b@api:1,evil.example:2/name?x=1,2",
+        "//api,evil.example",
+    ],
+)
+def test_each_host_of_a_cluster_is_looked_at(value: str) -> None:
+    """A client may be given several hosts at once, one of which is from outside."""
+    hermetic = {"hermeticity": {"no_external_services": True, "allowed_peers": ["api"]}}
+    (failure,) = judge(hermetic, make("a", attributes={"messaging.url": value}))
+    assert failure.message.endswith("external peers evil.example")
+    assert judge(hermetic, make("a", attributes={"url.full": "http://api/x,http//y?z=1,2"})) == []
+
+
+def test_a_url_without_a_scheme_is_no_file() -> None:
+    """``//host/path`` names a host of outside, ``/run/socket`` a file."""
+    hermetic = {"hermeticity": {"no_external_services": True}}
+    (failure,) = judge(hermetic, make("a", attributes={"url.full": "//evil.example/x"}))
+    assert failure.message.endswith("external peers evil.example")
+    assert judge(hermetic, make("a", attributes={"server.address": "/run/socket"})) == []

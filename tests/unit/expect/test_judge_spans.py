@@ -274,8 +274,8 @@ def test_parent_and_under() -> None:
     "root",
     [
         make("root", "clnrm.step", trace_id="r"),
-        make("root", step="one"),
-        make("root", "lost", step="one"),
+        make("root", attempt=STEP.span_id),
+        make("root", "lost", attempt=STEP.span_id),
     ],
     ids=["joined to our trace", "a trace of its own", "below a parent that never arrived"],
 )

@@ -743,20 +743,62 @@ def test_settling_waits_for_open_requests(receiver: Receiver, inbox: Inbox) -> N
     assert names(inbox) == ["a"]
 
 
-def test_spans_are_placed_under_their_steps(post: Post, receiver: Receiver) -> None:
-    """A span belongs to the step that it names as parent, else to the one that ran when it started."""
+def test_spans_are_placed_under_their_steps(
+    post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A span belongs to the step that it names as parent, else to the one that ran when it started.
+
+    If its times cannot be right, to the one that runs as it arrives.
+    """
     inbox = receiver.open("s1", parent=f"00-{TRACE_ID}-{'a' * 16}-01")
     before_ns = time.time_ns()
+    monkeypatch.setattr(inbox, "_now_ns", lambda: before_ns + 10**11)
     inbox.enter_step("one", f"00-{TRACE_ID}-{'1' * 16}-01")
     inbox.enter_step("two", f"00-{TRACE_ID}-{'2' * 16}-01")
     for number, (parent, start_ns) in enumerate(
-        (("1" * 16, before_ns + 10**12), ("", before_ns + 10**12), ("", before_ns - 10**12)), start=1
+        (
+            ("1" * 16, before_ns + 10**12),
+            ("", before_ns + 10**12),
+            ("", before_ns + 10**9),
+            ("", before_ns - 10**12),
+        ),
+        start=1,
     ):
         more = {"spanId": f"{number:016x}", "parentSpanId": parent, "startTimeUnixNano": str(start_ns)}
         body = json.loads(json_body("x"))
         body["resourceSpans"][0]["scopeSpans"][0]["spans"][0].update(more)
         post(json.dumps(body).encode(), JSON, path=f"{inbox.endpoint_path}/v1/traces")
-    assert [span.step for span in inbox.spans()] == ["one", "two", ""]
+    assert [span.step for span in inbox.spans()] == ["one", "two", "", "two"]
+    assert [span.attempt for span in inbox.spans()] == ["1" * 16, "2" * 16, "", "2" * 16]
+
+
+@pytest.mark.parametrize(
+    ("body", "lost"),
+    [
+        ({"resourceSpans": [{"instrumentationLibrarySpans": [{"spans": []}]}]}, True),
+        ({"scopeSpans": [{"spans": []}]}, True),
+        ({"resourceSpans": [{"scopeSpans": [{"span": []}]}]}, True),
+        ({}, False),
+        ({"resourceSpans": []}, False),
+        ({"resourceSpans": [{"scopeSpans": [{"spans": []}]}]}, False),
+    ],
+    ids=json.dumps,
+)
+def test_a_body_that_says_something_but_no_spans(
+    post: Post, inbox: Inbox, body: dict[str, object], *, lost: bool
+) -> None:
+    """Keys that are not known are ignored, but what stands there may be spans: they are not shown absent."""
+    post(json.dumps(body).encode(), JSON)
+    said = "1 request was refused: no spans were found in it at resourceSpans[].scopeSpans[].spans"
+    assert list(map(str, inbox.losses())) == ([said] if lost else [])
+
+
+def test_what_a_step_sends_again_is_of_its_last_attempt(post: Post, inbox: Inbox) -> None:
+    """The very same span of the next attempt counts once, for that; another step's does not change it."""
+    for name, attempt in (("one", "1"), ("one", "2"), ("two", "3")):
+        inbox.enter_step(name, f"00-{TRACE_ID}-{attempt * 16}-01")
+        post(json_body("x"), JSON, path=f"{inbox.endpoint_path}/v1/traces")
+    assert [(span.step, span.attempt) for span in inbox.spans()] == [("one", "2" * 16)]
 
 
 def test_everything_accepted_is_stored_at_once(post: Post, inbox: Inbox, tmp_path: Path) -> None:
@@ -778,7 +820,7 @@ def test_everything_accepted_is_stored_at_once(post: Post, inbox: Inbox, tmp_pat
     (stored,) = json.loads(first[1])["resourceSpans"][0]["scopeSpans"][0]["spans"]
     assert (stored["name"], stored["startTimeUnixNano"]) == ("a", start)
     assert stored["links"][0]["spanId"] == "1" * 16
-    assert (second[0]["spans"], second[0]["places"]) == (2, [["", "", 2]])
+    assert (second[0]["spans"], second[0]["places"]) == (2, [["one", step, 2]])
 
 
 def test_spans_that_come_another_way(inbox: Inbox, post: Post) -> None:
