@@ -10,36 +10,39 @@ import os
 import shlex
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from pytest_clnrm.container_arguments import command_line, service_of, variables
+from pytest_clnrm.container_block import ContainerBlock
 from pytest_clnrm.engine.api import ContainerState, ExecSpec
-from pytest_clnrm.errors import ClnrmError, ContainerError, ServiceEndedError
-from pytest_clnrm.launch import Running, get_image, launch
+from pytest_clnrm.errors import ClnrmError, ContainerError, NotReadyError, ServiceEndedError
 from pytest_clnrm.markers import ScenarioWarning
 from pytest_clnrm.output import BoundedOutput
+from pytest_clnrm.plain_errors import shows_caller
 from pytest_clnrm.policy import check_service
+from pytest_clnrm.python_tests import last_lines
 from pytest_clnrm.redaction import Redactor
-from pytest_clnrm.result import tail
+from pytest_clnrm.result import StepResult, tail
 from pytest_clnrm.scenario.model import Limits, Service
-from pytest_clnrm.scenario.readiness import parse_ready
 from pytest_clnrm.service_ends import ServiceEnds, describe_end, last_logs, state_once_ended
 from pytest_clnrm.tracing import out_of_reach
-from pytest_clnrm.units import parse_duration_s, parse_size_bytes
+from pytest_clnrm.units import parse_duration_s
+from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
-    from pytest_clnrm.network import Network
+    from pytest_clnrm.launch import Running
+    from pytest_clnrm.python_tests import PythonTests
     from pytest_clnrm.runtime import Runtime
     from pytest_clnrm.span import AttributeValue, Span
-    from pytest_clnrm.tracing import ScenarioTrace
 
 __all__ = ["CommandResult", "Container", "Containers"]
 
 LOG_TAIL_BYTES = 1 << 20
 STEP_NAME_CHARS = 80
-SHOWN_LOG_CHARS = 4096
+SHOWN_OUTPUT_CHARS = 4096
 _END_POLL_S = 0.05
 
 
@@ -65,21 +68,21 @@ class Container:
     :ivar may_have_ended: it was told to end, or its end was waited for.
     """
 
-    def __init__(
-        self, runtime: Runtime, running: Running, trace: ScenarioTrace, check: Callable[[], None]
-    ) -> None:
+    def __init__(self, owner: Containers, running: Running) -> None:
         """Take over a container.
 
-        :param check: raises if a container beside it, or itself, has ended that should run.
+        :param owner: who has made it.
         """
-        self._runtime = runtime
+        self._owner = owner
+        self._runtime = owner.runtime
         self._running = running
-        self._trace = trace
-        self._check = check
+        self._trace = owner.trace
+        self._check = owner.check
         self.may_have_ended = False
         self.id = running.id
         self.name = running.name
 
+    @shows_caller
     def run(
         self,
         command: str | Sequence[str],
@@ -94,14 +97,15 @@ class Container:
 
         :param command: text runs under ``sh -c``; a list is an argv, never joined or split.
         :param timeout: seconds, or text such as "1.5m"; None is the time of ``--clnrm-timeout``.
+        :raises ValueError: if an argument is not what it must be.
         :raises ContainerError: if the container ended, or ran out of memory.
         :raises ServiceEndedError: if a container of this test has ended that should run.
         """
         self._check()
         timeout_s = self._runtime.settings.timeout_s if timeout is None else parse_duration_s(timeout)
         spec = ExecSpec(
-            argv=("sh", "-c", command) if isinstance(command, str) else tuple(command),
-            env=dict(env or {}),
+            argv=("sh", "-c", command) if isinstance(command, str) else command_line("command", command),
+            env=variables(env),
             workdir=workdir,
             user=user,
             stdin=stdin.encode() if isinstance(stdin, str) else stdin,
@@ -112,14 +116,19 @@ class Container:
         name = next(iter(text.strip().splitlines()), "")[:STEP_NAME_CHARS]
         about = {"clnrm.step.name": name, "clnrm.service": service.name}
         with self._trace.span("clnrm.step", about, kind="client") as span:
-            variables = self._trace.enter_step(
+            exported = self._trace.enter_step(
                 name,
                 span.traceparent,
                 given=self._running.env,
                 made_with=self._running.spec.env,
                 own=spec.env,
             )
-            result = self._exec(replace(spec, env=variables), timeout_s)
+            began_s = time.monotonic()
+            result: CommandResult | None = None
+            try:
+                result = self._exec(replace(spec, env=exported), timeout_s)
+            finally:
+                self._owner.ran(name, service.name, text, began_s, result)
             span.set("process.exit.code", result.exit_code)
             if result.timed_out:
                 span.fail(f"timed out after {timeout_s:g} s", "timeout")
@@ -153,8 +162,10 @@ class Container:
             state = state_once_ended(engine, self.id)
         except ClnrmError:
             return ""
-        return with_logs(f": {describe_end(self._running, state, '')}", last_logs(engine, self.id))
+        ended = f": {describe_end(self._running, state, '')}"
+        return self._owner.with_logs(ended, last_logs(engine, self.id))
 
+    @shows_caller
     def stop(self, *, timeout: str | float = 10) -> None:
         """Let its main process end (SIGTERM), kill it after *timeout*; that it has ended is no error then.
 
@@ -165,6 +176,7 @@ class Container:
         self.may_have_ended = True
         self._runtime.engine().stop(self.id, grace_s=parse_duration_s(timeout))
 
+    @shows_caller
     def wait(self, *, timeout: str | float | None = None) -> int:
         """Wait until its main process has ended by itself, and return its exit code, which is no error then.
 
@@ -180,10 +192,12 @@ class Container:
             time.sleep(_END_POLL_S)
         return state.exit_code
 
+    @shows_caller
     def logs(self) -> str:
         """Return the end of what its main process has printed, at most 1 MB."""
         return self._runtime.engine().logs(self.id, tail_bytes=LOG_TAIL_BYTES)
 
+    @shows_caller
     def address(self, port: int) -> tuple[str, int]:
         """Return host and port at which container port *port* is reached from here.
 
@@ -192,7 +206,7 @@ class Container:
         state = self._state()
         if not state.running:
             ended = describe_end(self._running, state, "")
-            raise ContainerError(with_logs(f"container {self.name} {ended}", self.logs()))
+            raise ContainerError(self._owner.with_logs(f"container {self.name} {ended}", self.logs()))
         if port not in state.ports:
             published = ", ".join(map(str, sorted(state.ports))) or "none"
             raise ContainerError(
@@ -201,6 +215,7 @@ class Container:
             )
         return state.ports[port]
 
+    @shows_caller
     def url(self, port: int, scheme: str = "http") -> str:
         """Return ``http://127.0.0.1:32768`` for container port *port*.
 
@@ -222,6 +237,7 @@ class Containers:
     :param label: what the containers' labels call it, a node id.
     :param reserve: holds room for one more container of these limits while it is needed; yields the lease's
         id, "" for that of the test.
+    :param tests: follows the tests of this process.
     :param attributes: of the span that all others are part of.
     :param slot_wait_s: seconds that the test's reservation was waited for.
     :param slot_attributes: of the span of that wait.
@@ -233,17 +249,19 @@ class Containers:
         label: str,
         reserve: Reserve,
         *,
+        tests: PythonTests,
         attributes: Mapping[str, AttributeValue],
         slot_wait_s: float = 0.0,
         slot_attributes: Mapping[str, AttributeValue] | None = None,
     ) -> None:
-        self._runtime = runtime
-        self._label = label
-        self._reserve = reserve
+        self.runtime = self._runtime = runtime
+        self.label = self._label = label
+        self.reserve = reserve
+        self.tests = tests
         self._numbers = itertools.count(1)
         secrets = runtime.settings.secrets
-        self._redactor = Redactor(os.environ.get(name, "") for name in secrets)
-        self._trace = runtime.tracing().scenario(
+        self.redactor = self._redactor = Redactor(os.environ.get(name, "") for name in secrets)
+        self.trace = self._trace = runtime.tracing().scenario(
             label, attributes, redact=self._redactor.text if secrets else None
         )
         if slot_wait_s:
@@ -252,6 +270,7 @@ class Containers:
         self._open: list[tuple[Running, Container]] = []
         self._ends = ServiceEnds(runtime, self._redactor, _since_its_start, noun="container")
 
+    @shows_caller
     def spans(self, *, count: int = 0, timeout: str | float = 5) -> tuple[Span, ...]:
         """Return the spans that programs in these containers have exported.
 
@@ -287,7 +306,7 @@ class Containers:
 
     def _warn(self, message: str) -> None:
         text = self._redactor.text(f"{self._label}: {message}")
-        warnings.warn(ScenarioWarning(text), stacklevel=3)
+        warnings.warn(ScenarioWarning(text), stacklevel=4)
 
     def close(self, status: str = "", error: str = "") -> None:
         """End the trace; what programs export from now on is refused, and what was is told.
@@ -299,7 +318,7 @@ class Containers:
         for problem in self._trace.problems():
             self._warn(problem)
 
-    @contextmanager
+    @shows_caller
     def container(
         self,
         image: str,
@@ -316,8 +335,8 @@ class Containers:
         workdir: str | None = None,
         user: str | None = None,
         network: Literal["isolated", "bridge", "none"] = "isolated",
-    ) -> Iterator[Container]:
-        """Start a container, yield it once it is ready, and remove it at the end.
+    ) -> AbstractContextManager[Container]:
+        """Return a block that starts a container, yields it once it is ready, and removes it at its end.
 
         :param image: image reference; ``--clnrm-image-map`` applies.
         :param command: argv in place of the image's command; an image that is a bare shell is kept alive.
@@ -329,24 +348,21 @@ class Containers:
         :param name: under which other containers of fixtures and Python tests of this worker reach it; two
             that are there at once have different ones.
         :raises ValueError: if an argument is not what it must be, or more than the settings allow.
-        :raises ClnrmError: if it cannot be reserved, created or started, or is not ready.
-        :raises ServiceEndedError: at the end, if it has ended in a way that was not announced.
+
+        The block raises ClnrmError if the container cannot be reserved, created or started, or is not ready,
+        and ServiceEndedError at its end if it has ended in a way that was not announced.
         """
-        conditions = () if ready is None else parse_ready(ready)
-        service = Service(
-            name=name or self._unused_name(),
+        service = service_of(
+            name=self._unused_name() if name is None else name,
             image=image,
-            command=None if command is None else tuple(command),
-            env=dict(env or {}),
-            ports=tuple(ports),
-            limits=Limits(
-                memory_bytes=None if memory is None else parse_size_bytes(memory), cpus=cpu, gpus=gpus
-            ),
-            ready=conditions,
-            may_end=(
-                *((may_end,) if isinstance(may_end, int) else may_end),
-                *(code for each in conditions for code in each.exit),
-            ),
+            command=command,
+            env=env,
+            ports=ports,
+            memory=memory,
+            cpu=cpu,
+            gpus=gpus,
+            ready=ready,
+            may_end=may_end,
             workdir=workdir,
             user=user,
             network=network,
@@ -357,79 +373,103 @@ class Containers:
         )
         for warning in self._trace.warnings(service.env):
             self._warn(f"container {service.name!r}: {warning}")
-        alone: AbstractContextManager[Network | None] = nullcontext()
-        if network != "none":
-            alone = self._runtime.networks().of_fixtures(service.name)
-        with self._reserve(service.limits) as lease, alone as joined:
-            created: list[Running] = []
+        return ContainerBlock(self, service)
 
-            def note(container: Running) -> None:
-                created[:] = [container]
+    def ran(
+        self, name: str, service: str, command: str, began_s: float, result: CommandResult | None
+    ) -> None:
+        """Take note of a command that was run.
 
-            try:
-                launch(
-                    self._runtime,
-                    service,
-                    get_image(self._runtime, service, self._trace),
-                    name=f"{self._runtime.next_name()}-{service.name}",
-                    labels=self._runtime.labels(self._label, lease),
-                    deadline_s=time.monotonic() + self._runtime.settings.timeout_s,
-                    on_created=note,
-                    trace=self._trace,
-                    network=joined,
-                    cancelled=self._in_vain,
-                )
-                self._connected = self._connected or service.network != "none"
-                box = Container(self._runtime, created[0], self._trace, self._check)
-                self._open.append((created[0], box))
-                try:
-                    yield box
-                except Exception as error:
-                    self._explain(error)
-                    raise
-                self._judge_end(created[0], box)
-            finally:
-                self._open = [each for each in self._open if each[0].id not in {one.id for one in created}]
-                for each in created:
-                    each.sources.close()
-                self._runtime.remove_all([each.id for each in created], lease)
-                memory_bytes = sum(each.limits.memory_bytes or 0 for each in created)
-                self._runtime.board.count(-len(created), -memory_bytes)
+        :param result: None if it could not be told.
+        """
+        outcome: Literal["passed", "timeout", "error"] = "passed"
+        if result is None or result.timed_out:
+            outcome = "error" if result is None else "timeout"
+        step = StepResult(
+            name=name,
+            service=service,
+            outcome=outcome,
+            command=command,
+            started_s=began_s,
+            duration_s=time.monotonic() - began_s,
+            exit_code=result.exit_code if result else None,
+            stdout=tail(result.stdout, SHOWN_OUTPUT_CHARS) if result else "",
+            stderr=tail(result.stderr, SHOWN_OUTPUT_CHARS) if result else "",
+        )
+        self.tests.ran(self._redactor.result(step))
+
+    def started(self, running: Running) -> Container:
+        """Take over a container that is ready."""
+        self._connected = self._connected or running.service.network != "none"
+        box = Container(self, running)
+        self._open.append((running, box))
+        return box
+
+    def ended(self, running: Running) -> None:
+        """Take note that the block of a container is over."""
+        self._open = [each for each in self._open if each[0].id != running.id]
 
     def _due(self) -> list[Running]:
         """Return the containers that should run."""
         return [running for running, box in self._open if not box.may_have_ended]
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Look after the containers.
+
+        :raises ServiceEndedError: if one has ended that should run.
+        """
         try:
             self._ends.check_now(self._due())
         except ServiceEndedError as error:
-            raise ServiceEndedError(with_logs(str(error), error.logs), error.logs) from None
+            raise self.told(error) from None
 
-    def _in_vain(self) -> bool:
+    def told(self, error: ClnrmError) -> ClnrmError:
+        """Return *error* with the logs that it carries in its message."""
+        if isinstance(error, (NotReadyError, ServiceEndedError)) and error.logs:
+            return type(error)(self.with_logs(str(error), error.logs), error.logs)
+        return error
+
+    def last_logs(self, container: str) -> str:
+        """Return the end of a container's output, without secrets."""
+        return self._redactor.end_of_text(last_logs(self._runtime.engine(), container))
+
+    def with_logs(self, message: str, logs: str) -> str:
+        """Return *message* with the end of a container's output below it, without secrets."""
+        end = last_lines(self._redactor.end_of_text(logs))
+        return shown(self._redactor.text(message)) + (f"; its last output:\n{end}" if end.strip() else "")
+
+    def in_vain(self) -> bool:
+        """Return False while a wait makes sense.
+
+        :raises ServiceEndedError: if a container has ended that should run.
+        """
         self._ends.check(self._due())
         return False
 
-    def _explain(self, error: Exception) -> None:
+    def explain(self, error: Exception) -> None:
         """Add to *error* that a container has ended, which is often its cause."""
         if isinstance(error, ServiceEndedError):
             return
         try:
-            self._check()
+            self.check()
         except ClnrmError as ended:
             if hasattr(error, "add_note"):
                 error.add_note(self._redactor.text(str(ended)))
             else:  # Python 3.10
                 self._warn(str(ended))
 
-    def _judge_end(self, running: Running, box: Container) -> None:
+    def judge_end(self, running: Running, box: Container) -> None:
+        """Judge how a container is at the end of its block.
+
+        :raises ServiceEndedError: if it has ended in a way that was not announced.
+        """
         if running.keeps_alive or box.may_have_ended:
             return
         state = self._runtime.engine().state(running.id)
         if state.running:
             return
         for failure in self._ends.judge(running, state, ()):
-            raise ServiceEndedError(with_logs(failure.message, failure.details), failure.details)
+            raise ServiceEndedError(self.with_logs(failure.message, failure.details), failure.details)
         for note in self._ends.notes:
             self._warn(note)
         self._ends.notes.clear()
@@ -437,9 +477,3 @@ class Containers:
 
 def _since_its_start(service: Service, lived_s: float | None) -> str:  # noqa: ARG001
     return "" if lived_s is None else f"{lived_s:.1f} s after its start"
-
-
-def with_logs(message: str, logs: str) -> str:
-    """Return *message* with the end of a container's output below it."""
-    shown = tail(logs.strip("\n"), SHOWN_LOG_CHARS)
-    return f"{message}; its last output:\n{shown}" if shown else message

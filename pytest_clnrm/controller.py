@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_clnrm.errors import ClnrmError
+from pytest_clnrm.python_tests import KEPT
 from pytest_clnrm.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """Remove what a worker that died left, before xdist lets go of its item and its reservations."""
+        self.results.kept += (getattr(node, "workeroutput", None) or {}).get(KEPT, [])
         # What could not be removed goes on counting, until somebody who needs the room has removed it.
         if not error or self.guard.worker_died(node.gateway.id):
             self.admissions.worker_ended(node.gateway.id)

@@ -32,7 +32,8 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
     from pytest_clnrm.scheduling.tickets import TICKET
     from pytest_clnrm.tracing import slot_attributes
 
-    runtime, item = request.config.stash[standby_key].parts().runtime, request.node
+    parts, item = request.config.stash[standby_key].parts(), request.node
+    runtime = parts.runtime
     demand, ticket = demands.demand_of(item, runtime), item.stash.get(TICKET, None)
     room = demands.room_of(item, runtime)
     if demand is None or ticket is None or room is None:
@@ -48,6 +49,7 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
         runtime,
         item.nodeid,
         room.reserve,
+        tests=parts.python_tests,
         attributes={
             "code.file.path": file,
             "code.line.number": None if line is None else line + 1,
@@ -57,6 +59,7 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
         slot_wait_s=ticket.waited_s,
         slot_attributes=slot_attributes(demand, ticket.position),
     )
+    parts.python_tests.traced(containers.trace)
     try:
         yield containers
     finally:
@@ -71,7 +74,8 @@ def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
     """
     from pytest_clnrm.containers import Containers
 
-    runtime = request.config.stash[standby_key].parts().runtime
+    parts = request.config.stash[standby_key].parts()
+    runtime = parts.runtime
 
     def reserve(limits: Limits) -> AbstractContextManager[str]:
         from pytest_clnrm.admitting import reserving_more
@@ -79,5 +83,8 @@ def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
         return reserving_more(runtime, limits)
 
     attributes = {"clnrm.scenario.name": "clnrm_factory"}
-    with closing(Containers(runtime, "clnrm_factory", reserve, attributes=attributes)) as containers:
+    containers = Containers(
+        runtime, "clnrm_factory", reserve, tests=parts.python_tests, attributes=attributes
+    )
+    with closing(containers):
         yield containers

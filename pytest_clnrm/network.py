@@ -64,6 +64,8 @@ class Networks:
         # The containers on each, those that may still be there included, with their names.
         self._on: dict[Network, dict[str, str]] = {}
         self._lent: set[Network] = set()
+        # Those that were kept on a network which others are still on.
+        self._kept: dict[Network, list[str]] = {}
         self._of_fixtures: Network | None = None
         self._making = threading.Lock()
         self._taken: set[str] = set()
@@ -132,10 +134,25 @@ class Networks:
             with self._making:
                 if self._of_fixtures is None or not self._is_there(self._of_fixtures):
                     self._of_fixtures = self._create()
+                self._take_names(self._of_fixtures)
             yield self._of_fixtures
         finally:
             with self._guard:
                 self._taken.discard(key)
+
+    def keep(self, container: str) -> tuple[str, ...]:
+        """Leave a fixture's container on its network, for good, and return the network's id, if it has one.
+
+        Once nothing else is there, the next fixture's container gets another network.
+        """
+        with self._guard:
+            network = next((network for network, on in self._on.items() if container in on), None)
+            if network is None:
+                return ()
+            del self._on[network][container]
+            self._kept.setdefault(network, []).append(container)
+        self._leave_kept()
+        return (network.id,)
 
     def is_taken(self, name: str) -> bool:
         """Tell whether a fixture's container is called so."""
@@ -155,16 +172,18 @@ class Networks:
             for container in containers:
                 for on in self._on.values():
                     on.pop(container, None)
+        self._leave_kept()
         self._trim()
 
     def close(self) -> None:
         """Remove all networks; what cannot be removed now is swept at the end of the run."""
         with self._guard:
-            networks = list(self._on)
+            networks, kept = list(self._on), set(self._kept)
         for network in networks:
             self._forget(network)
-            with suppress(ClnrmError):
-                self._engine.remove_network(network.id)
+            if network not in kept:
+                with suppress(ClnrmError):
+                    self._engine.remove_network(network.id)
 
     # helpers
 
@@ -172,6 +191,26 @@ class Networks:
         """Tell whether a fixture's container has a name: as one of a host, it is the same in capitals."""
         on = {} if self._of_fixtures is None else self._on.get(self._of_fixtures, {})
         return key in self._taken or key in on.values()
+
+    def _leave_kept(self) -> None:
+        """Leave the networks on which there is nothing but what is kept."""
+        with self._guard:
+            left = [network for network in self._kept if not self._on.get(network)]
+            for network in left:
+                del self._kept[network]
+                if network == self._of_fixtures:
+                    self._of_fixtures = None
+        for network in left:
+            self._forget(network)
+
+    def _take_names(self, network: Network) -> None:
+        """See that what is kept beside others answers for nobody's name any more."""
+        with self._guard:
+            kept = self._kept.get(network, [])
+            if kept:
+                self._kept[network] = []
+        for container in kept:
+            self._engine.take_names(network.id, container)
 
     def _free(self) -> list[Network]:
         return [network for network, on in self._on.items() if not on and network not in self._lent]

@@ -12,6 +12,7 @@ from pytest_clnrm.collection import Collected
 from pytest_clnrm.controller import WORKER_INPUT, Controller
 from pytest_clnrm.guarding import RunGuard
 from pytest_clnrm.monitoring import ItemNotes, Monitor, WorkerLog
+from pytest_clnrm.python_tests import PythonTests
 from pytest_clnrm.runtime import LOADED, Runtime, new_session_id
 from pytest_clnrm.telemetry.traceparent import new_traceparent
 
@@ -48,6 +49,8 @@ class Parts:
         self._heir: Heir | None = None
         register = config.pluginmanager.register
         register(Collected(runtime), "clnrm-collection")
+        self.python_tests = PythonTests(runtime)
+        register(self.python_tests, "clnrm-python-tests")
         admissions = self.admissions = Admissions(runtime, handed_down.get("folder"))
         runtime.run_folder = admissions.run_folder
         monitor = None
@@ -56,7 +59,12 @@ class Parts:
 
             guard = self._guard = RunGuard(runtime, admissions.run_folder)
             results = SessionResults(
-                runtime=runtime, guard=guard, began_s=began_s, began_monotonic_s=began_monotonic_s
+                runtime=runtime,
+                guard=guard,
+                began_s=began_s,
+                began_monotonic_s=began_monotonic_s,
+                category=lambda report: _category(config, report),
+                kept_late=self.python_tests.kept,
             )
             try:
                 results.prepare()
@@ -107,3 +115,9 @@ class Parts:
             # Before there is anything to be left behind.
             self._heir = Heir(self.runtime.folder().runs / f"{self.runtime.session_id}.json")
         return self.runtime.connect_own()
+
+
+def _category(config: pytest.Config, report: pytest.TestReport) -> str:
+    """Return under which outcome pytest counts a report, "" if it does not."""
+    status = config.hook.pytest_report_teststatus(report=report, config=config)
+    return str(status[0]) if status else ""

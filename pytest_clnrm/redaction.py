@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pytest_clnrm.util.readings import Forms, begun_escape, readings
 
@@ -91,6 +91,16 @@ class Redactor:
             if each.name not in _KEPT
         }
         return replace(result, **changed)
+
+    def data(self, value: Any) -> Any:
+        """Return plain data of results with all secrets in its texts masked."""
+        if not self:
+            return value
+        if isinstance(value, dict):
+            return {key: each if key in _KEPT else self.data(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.data(each) for each in value]
+        return self.cut_text(value) if isinstance(value, str) else value
 
     def _value(self, value: object) -> object:
         if isinstance(value, str):

@@ -24,7 +24,7 @@ __all__ = [
 
 RESULT_FORMAT = 1
 StepOutcome = Literal["passed", "failed", "error", "timeout", "not run"]
-Outcome = Literal["passed", "failed", "error", "skipped", "crashed"]
+Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed", "crashed"]
 
 
 def clean_text(text: str) -> str:

@@ -257,9 +257,10 @@ class Runtime:
         """Give back a lease of this run, whichever of its processes has reserved it."""
         self.ledger().adopt(lease).release()
 
-    def keep(self, objects: Iterable[str]) -> None:
-        """Leave objects on the engine beyond the run's end; the item's lease goes on counting them.
+    def keep(self, objects: Iterable[str], lease: str = "") -> None:
+        """Leave objects on the engine beyond the run's end; their lease goes on counting them.
 
+        :param lease: "" for that of the item that runs.
         :raises LedgerError: if that cannot be written down.
         """
         from pytest_clnrm.admission.folder import unusable
@@ -268,7 +269,9 @@ class Runtime:
             self.cleaner().keep(objects)
         except OSError as error:
             raise unusable(self.folder().path, error) from error
-        if self.current is not None:
+        if lease:
+            self.kept.add(lease)
+        elif self.current is not None:
             self.kept.add(self.current().lease)
 
     def budget(self) -> Budget:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from contextlib import suppress
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import HookimplMarker
 
+from pytest_clnrm.redaction import Redactor
+from pytest_clnrm.report.rows import Rows
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
@@ -58,6 +62,8 @@ class SessionResults:
     """Gathers what rides on the reports; a pytest plugin of the controller, or of the only process.
 
     :param began_s: when the run began, in seconds since 1970; *began_monotonic_s* by ``time.monotonic()``.
+    :param kept_late: names of containers that this process has kept, and that no report tells.
+    :param category: returns under which outcome pytest counts a report, "" if it does not.
     """
 
     def __init__(
@@ -67,12 +73,18 @@ class SessionResults:
         guard: RunGuard | None = None,
         began_s: float,
         began_monotonic_s: float,
+        category: Callable[[pytest.TestReport], str] = lambda _report: "",
+        kept_late: list[str] | None = None,
     ) -> None:
         self.runtime = runtime
         self.guard = guard
         self.workers = 1
         self.distributed = False
         self.results: dict[str, dict[str, Any]] = {}
+        self.tests: dict[str, dict[str, Any]] = {}
+        self.rows = Rows() if runtime.settings.report_dir is not None else None
+        self._category = category
+        self._kept_late = [] if kept_late is None else kept_late
         self.refused: dict[str, list[str]] = {}
         self.kept: list[str] = []
         self.engine = ""
@@ -101,22 +113,24 @@ class SessionResults:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a report of a scenario carries."""
+        node = getattr(report, "node", None)
+        worker = node.gateway.id if node is not None else self.runtime.worker
+        if self.rows is not None:
+            self.rows.add(report, self._category(report), worker)
+        of_test = getattr(report, "clnrm_test", None)
+        if of_test is not None:
+            self._take(of_test)
+            if of_test["result"]:
+                self.tests[report.nodeid] = of_test["result"]
         carried = getattr(report, "clnrm", None)
         if carried is not None:
             self.results[report.nodeid] = carried["result"]
-            self.engine = carried["engine"] or self.engine
-            if carried["kept"]:
-                self.kept += carried["kept"]
-                self.runtime.kept.add(carried["lease"])
-            if carried["refused"] is not None:
-                summary, details = carried["refused"]
-                self.refused[summary] = details
+            self._take(carried)
         elif report.when == CRASHED and self.runtime.is_scenario(report.nodeid):
             from pytest_clnrm.result import Failure, Result
 
             file, _, name = report.nodeid.partition("::")
             why = Failure(kind="error", message=f"worker crashed while running {report.nodeid}")
-            node = getattr(report, "node", None)
             crashed = Result(
                 nodeid=report.nodeid,
                 name=name,
@@ -124,9 +138,23 @@ class SessionResults:
                 line=0,
                 outcome="crashed",
                 failures=(why,),
-                worker=node.gateway.id if node is not None else self.runtime.worker,
+                worker=worker,
             )
             self.results[report.nodeid] = crashed.to_data()
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Take what could not be collected, or was skipped as a whole."""
+        if self.rows is not None:
+            self.rows.add_collected(report)
+
+    def _take(self, carried: dict[str, Any]) -> None:
+        self.engine = carried["engine"] or self.engine
+        self.kept += carried["kept"]
+        if carried["kept"] and carried["lease"]:
+            self.runtime.kept.add(carried["lease"])
+        if carried["refused"] is not None:
+            summary, details = carried["refused"]
+            self.refused[summary] = details
 
     @hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
@@ -141,7 +169,7 @@ class SessionResults:
             session.config.hook.pytest_clnrm_spans(config=session.config, collector=self.merged.collector())
         if directory is None:
             return
-        about = {
+        about: dict[str, Any] = {
             "id": self.runtime.session_id,
             "started": self.started.isoformat(timespec="microseconds"),
             "duration_s": time.monotonic() - self._started_s,
@@ -153,7 +181,15 @@ class SessionResults:
         }
         from pytest_clnrm.report.document import report_document, write_json
 
-        document = report_document(about, self.results.values())
+        tests: list[dict[str, Any]] = []
+        if self.rows is not None:
+            about["counts"] = dict(self.rows.counts)
+            tests = self.rows.tests(self.tests, self.results)
+            for nodeid, result in self.results.items():
+                if self.rows.outcome_of(nodeid) in {"xfailed", "xpassed"}:
+                    result["outcome"] = self.rows.outcome_of(nodeid)
+        redactor = Redactor(os.environ.get(name, "") for name in settings.secrets)
+        document = report_document(about, self.results.values(), redactor.data(tests))
         path = directory / "report.json"
         try:
             write_json(path, document)
@@ -195,6 +231,8 @@ class SessionResults:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what concerns all scenarios, once."""
+        # What was kept after the last report.
+        self.kept += self._kept_late
         if self.results:
             self._tell_usage(terminalreporter)
             self._tell_why_not_reused(terminalreporter)
@@ -245,7 +283,8 @@ class SessionResults:
         client, _, words = self.engine.partition(" ")
         url = words.rpartition(" at ")[2]
         at = [client, "--url" if client == "podman" else "-H", url]
-        facts = (each for result in self.results.values() for each in result["containers"])
+        results = (*self.results.values(), *self.tests.values())
+        facts = (each for result in results for each in result["containers"])
         ended = {each["name"] for each in facts if each["exit_code"] is not None}
         lines = []
         for name in self.kept:

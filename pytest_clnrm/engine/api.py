@@ -274,6 +274,9 @@ class Engine(Protocol):
     def has_network(self, network: str) -> bool:
         """Tell whether a network is there: somebody may have removed it."""
 
+    def take_names(self, network: str, container: str) -> None:
+        """Let a container on a network answer for no name there any more."""
+
     def gateway(self, network: str) -> str:
         """Return the address under which containers of *network* reach this host, "" if they do not."""
 

@@ -37,7 +37,7 @@ from pytest_clnrm.engine.execs import Execs
 from pytest_clnrm.engine.images import Images, lock_name
 from pytest_clnrm.engine.inside import ask_inside
 from pytest_clnrm.engine.logs import FollowedLog, follow_log, has_printed, read_logs
-from pytest_clnrm.engine.networks import create_network, gateway, has_network, remove_network
+from pytest_clnrm.engine.networks import create_network, gateway, has_network, remove_network, take_names
 from pytest_clnrm.engine.observe import kill_shell, observe
 from pytest_clnrm.engine.owned import list_owned, remove_volume
 from pytest_clnrm.engine.problems import plain_errors
@@ -137,6 +137,10 @@ class DockerEngine:
     def has_network(self, network: str) -> bool:
         """Tell whether a network is there: somebody may have removed it."""
         return has_network(self._client, network)
+
+    def take_names(self, network: str, container: str) -> None:
+        """Let a container on a network answer for no name there any more."""
+        take_names(self._client, network, container)
 
     def gateway(self, network: str) -> str:
         """Return the address under which containers of *network* reach this host, "" if they do not.

@@ -17,7 +17,7 @@ from pytest_clnrm.errors import EngineError
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["create_network", "gateway", "has_network", "remove_network", "subnets"]
+__all__ = ["create_network", "gateway", "has_network", "remove_network", "subnets", "take_names"]
 
 # Part of 10.0.0.0/8 that neither Docker's nor Podman's own pools use: 1024 networks of 61 containers each.
 SPACE = ipaddress.IPv4Network("10.251.0.0/16")
@@ -95,6 +95,16 @@ def remove_network(client: APIClient, network: str) -> None:
                 for container in client.inspect_network(network)["Containers"] or ():
                     client.disconnect_container_from_network(container, network, force=True)
                 client.remove_network(network)
+        except docker.errors.NotFound:
+            return
+
+
+def take_names(client: APIClient, network: str, container: str) -> None:
+    """Connect a container anew, without aliases; one that is gone is no error."""
+    with plain_errors("connect a container anew"):
+        try:
+            client.disconnect_container_from_network(container, network, force=True)
+            client.connect_container_to_network(container, network)
         except docker.errors.NotFound:
             return
 

@@ -24,7 +24,7 @@ __all__ = ["MAX_SPANS", "html_page", "write_html"]
 
 MAX_SPANS = 10_000
 """How many spans of a run are shown."""
-OUTCOMES = ("failed", "error", "crashed", "passed", "skipped")
+OUTCOMES = ("failed", "error", "crashed", "passed", "xpassed", "xfailed", "skipped")
 SCRIPTS = ("base.js", "data.js", "rows.js", "lanes.js", "timeline.js", "spans.js", "details.js", "main.js")
 EXIT_STATUS = {
     2: "interrupted",
@@ -67,7 +67,8 @@ def html_page(document: Mapping[str, Any], spans: Sequence[PlacedSpan] = ()) -> 
     style = source("style.css")
     script = '"use strict";\n(() => {\n' + "".join(map(source, SCRIPTS)) + "})();\n"
     data = page_data(document, spans)
-    counts = Counter(each["outcome"] for each in document["scenarios"])
+    tests = document.get("tests", ())
+    counts = Counter(each["outcome"] for each in (*document["scenarios"], *tests))
     return environment.get_template("report.html.j2").render(
         title=_title(counts),
         verdict=_verdict(counts),
@@ -76,6 +77,8 @@ def html_page(document: Mapping[str, Any], spans: Sequence[PlacedSpan] = ()) -> 
         duration=_duration(document["session"]["duration_s"]),
         counts=[(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]],
         total=counts.total(),
+        amount=_amount(len(document["scenarios"]), len(tests)),
+        heading="Scenarios and tests" if tests else "Scenarios",
         policy=_policy(style, script),
         style=style,
         script=script,
@@ -99,7 +102,7 @@ def _verdict(counts: Counter[str]) -> str:
     """Return "failed", "passed" or "empty"."""
     if any(counts[outcome] for outcome in ("failed", "error", "crashed")):
         return "failed"
-    return "passed" if counts["passed"] else "empty"
+    return "passed" if counts["passed"] + counts["xpassed"] else "empty"
 
 
 def _title(counts: Counter[str]) -> str:
@@ -109,6 +112,11 @@ def _title(counts: Counter[str]) -> str:
     if not counts["passed"]:
         return "nothing ran"
     return f"{counts['passed']} passed"
+
+
+def _amount(scenarios: int, tests: int) -> str:
+    amount = f"{scenarios} {'scenario' if scenarios == 1 else 'scenarios'}"
+    return f"{amount}, {tests} Python {'test' if tests == 1 else 'tests'}" if tests else amount
 
 
 def _duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.report.span_trees import ShownSpan, shown_spans
-from pytest_clnrm.result import clean_text, tail
+from pytest_clnrm.result import Result, clean_text, tail
 
 if TYPE_CHECKING:
     from pytest_clnrm.report.span_trees import PlacedSpan
@@ -27,6 +27,7 @@ PASSED_TEXT_CHARS = 4096
 NAME_CHARS, VALUE_CHARS = 128, 1024
 FAR_MICROSECONDS, EXACT_NUMBERS = 1 << 51, 1 << 53
 
+_NOTHING = Result(nodeid="", name="", file="", line=0).to_data()
 _UNSAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029\x7f"}
 
 
@@ -44,9 +45,11 @@ def page_data(document: Mapping[str, Any], spans: Iterable[PlacedSpan]) -> dict[
     texts = _Table()
     session = document["session"]
     epoch_s = _seconds(session["started"])
-    scenarios = [_scenario(each, texts, epoch_s) for each in document["scenarios"]]
-    outcomes = {each["nodeid"]: each["outcome"] for each in document["scenarios"]}
-    nodeids = {each["nodeid"]: index for index, each in enumerate(document["scenarios"])}
+    # A Python test without containers has only some of what a scenario has.
+    rows = [*document["scenarios"], *({**_NOTHING, **each} for each in document.get("tests", ()))]
+    scenarios = [_scenario(each, texts, epoch_s) for each in rows]
+    outcomes = {each["nodeid"]: each["outcome"] for each in rows}
+    nodeids = {each["nodeid"]: index for index, each in enumerate(rows)}
     packed = _PackedSpans(texts=texts, nodeids=nodeids, epoch_ns=int(epoch_s * 1e9))
     return {
         "session": _plain(session),
@@ -104,7 +107,7 @@ def _plain(value: Any) -> Any:
 
 def _scenario(result: Mapping[str, Any], texts: _Table, epoch_s: float) -> list[Any]:
     """Return a row of scenarios: times in microseconds, texts as indexes."""
-    full = result["outcome"] not in {"passed", "skipped"}
+    full = result["outcome"] not in {"passed", "skipped", "xfailed", "xpassed"}
 
     def shown(text: str) -> int:
         return texts.index(text if full else tail(clean_text(text), PASSED_TEXT_CHARS))
@@ -214,7 +217,7 @@ class _PackedSpans:
 
         def rank(index: int) -> tuple[bool, bool, bool]:
             span = spans[index].span
-            unharmed = outcomes.get(spans[index].scenario, "passed") == "passed"
+            unharmed = outcomes.get(spans[index].scenario, "passed") in {"passed", "xfailed", "xpassed"}
             return span.status != "error", unharmed, span.origin != "runner"
 
         found: list[list[Any] | None] = [None] * len(spans)

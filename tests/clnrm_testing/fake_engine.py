@@ -117,6 +117,9 @@ class FakeEngine:
     def has_network(self, network: str) -> bool:
         return network in self._networks
 
+    def take_names(self, network: str, container: str) -> None:
+        self._note("names taken", network=network, container=container)
+
     def gateway(self, network: str) -> str:
         return "" if self.facts.remote else "127.0.0.1"
 

@@ -18,6 +18,7 @@ class Engine:
         self.there: list[str] = []
         self.made = 0
         self.fails = False
+        self.nameless: list[str] = []
 
     def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
         assert internal
@@ -30,6 +31,10 @@ class Engine:
         if self.fails:
             raise EngineError("no answer")
         return network in self.there
+
+    def take_names(self, network: str, container: str) -> None:
+        assert network in self.there
+        self.nameless.append(container)
 
     def gateway(self, network: str) -> str:
         return f"10.0.0.{network[-1]}"
@@ -170,3 +175,25 @@ def test_a_name_among_fixtures_is_one_containers(networks: Networks) -> None:
         with pytest.raises(ContainerError, match="another container of a fixture"):
             networks.of_fixtures("db").__enter__()
         networks.left(["c1"])
+
+
+def test_what_fixtures_keep_has_its_network(networks: Networks, engine: Engine, heard: set[str]) -> None:
+    """With nothing else there the next one gets another; else what is kept answers for no name any more."""
+    with networks.of_fixtures("db") as first:
+        networks.joined(first, "c1", "db")
+        assert networks.keep("c1") == (first.id,)
+    assert not heard
+    assert networks.keep("elsewhere") == ()
+    with networks.of_fixtures("db") as second:
+        assert second != first
+        networks.joined(second, "c2", "db")
+        with networks.of_fixtures("web"):
+            networks.joined(second, "c3", "web")
+            networks.keep("c3")
+        assert engine.nameless == []
+        with networks.of_fixtures("web") as again:
+            assert again == second
+        assert engine.nameless == ["c3"]
+        networks.left(["c2"])
+    networks.close()
+    assert engine.there == [first.id, second.id]

@@ -47,6 +47,7 @@ HOMES = {
         "nodes",
         "options",
         "parts",
+        "python_tests",
         "scheduling",
         "settings",
         "standby",

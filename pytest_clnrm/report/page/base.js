@@ -47,7 +47,7 @@ function counted(number, noun) {
 }
 
 const ICONS = {
-  passed: "✓", failed: "✗", error: "!", crashed: "†", skipped: "–", timeout: "✗", "not run": "–",
+  passed: "✓", failed: "✗", error: "!", crashed: "†", skipped: "–", xfailed: "–", xpassed: "✓", timeout: "✗", "not run": "–",
 };
 
 function icon(outcome) {

@@ -5,7 +5,7 @@ const texts = written.texts;
 const allTexts = (indexes) => indexes.map((index) => texts[index]);
 
 const BAD = ["failed", "error", "crashed"];
-const OUTCOME_ORDER = ["failed", "error", "crashed", "passed", "skipped"];
+const OUTCOME_ORDER = ["failed", "error", "crashed", "passed", "xpassed", "xfailed", "skipped"];
 const PRIORITY_ORDER = ["high", "normal", "low"];
 
 function readFailure(row) {

@@ -285,7 +285,7 @@ class Timeline {
     }
     if (labels && width > 34) {
       context.font = height > 12 ? "600 11px system-ui, sans-serif" : "9.5px system-ui, sans-serif";
-      context.fillStyle = this.colour(item.colour === "bar-passed" || item.colour === "bar-skipped" ? "bar-passed-text" : "bar-text");
+      context.fillStyle = this.colour(item.colour.startsWith("bar-") ? "bar-passed-text" : "bar-text");
       context.fillText(shortened(item.label, (width - 8) / (height > 12 ? 7 : 5.8)), left + 4, y + height / 2 + 0.5);
     }
     if (item.scenario && item.scenario === this.selected && !item.span && !item.step && item.colour !== "wait") {

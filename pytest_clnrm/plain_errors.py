@@ -1,0 +1,36 @@
+"""Errors of ours in Python tests: the line of the test that caused them is shown, and no frame of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from pytest_clnrm.errors import ClnrmError
+
+__all__ = ["plain", "shows_caller"]
+
+_Given = ParamSpec("_Given")
+_Returned = TypeVar("_Returned")
+_Error = TypeVar("_Error", bound=Exception)
+
+
+def shows_caller(function: Callable[_Given, _Returned]) -> Callable[_Given, _Returned]:
+    """Return *function*, whose errors on purpose end a traceback at the line that has called it."""
+
+    @wraps(function)
+    def call(*args: _Given.args, **kwargs: _Given.kwargs) -> _Returned:
+        __tracebackhide__ = True
+        try:
+            return function(*args, **kwargs)
+        except (ClnrmError, ValueError) as error:
+            raise plain(error) from None
+
+    return call
+
+
+def plain(error: _Error) -> _Error:
+    """Return *error* without the frames that it went through, and without what has caused it."""
+    error.__cause__ = error.__context__ = None
+    error.__traceback__ = None
+    return error

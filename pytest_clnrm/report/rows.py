@@ -1,0 +1,173 @@
+"""Rows of a report for Python tests: made of pytest's own reports, whose counts they have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from pytest_clnrm.result import Failure, Result, clean_text, tail
+
+if TYPE_CHECKING:
+    import pytest
+
+__all__ = ["Rows", "failure_of"]
+
+DETAILS_CHARS = 16 * 1024
+OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
+BAD = ("failed", "error")
+PLAIN_KEYS = (
+    "nodeid",
+    "name",
+    "file",
+    "line",
+    "outcome",
+    "started",
+    "duration_s",
+    "worker",
+    "attempts",
+    "failures",
+)
+"""What is reported of a test without containers."""
+
+
+def failure_of(report: pytest.TestReport | pytest.CollectReport) -> Failure:
+    """Return why something failed, or was skipped: its first line, its place, and all that pytest shows."""
+    longrepr = report.longrepr
+    if isinstance(longrepr, tuple):
+        # Of what was skipped: path, line, reason.
+        path, line, reason = longrepr
+        return Failure(message=_first_line(str(reason)).removeprefix("Skipped: "), where=f"{path}:{line}")
+    text = clean_text(report.longreprtext)
+    crash = getattr(longrepr, "reprcrash", None)
+    if crash is None:
+        return Failure(message=_first_line(text), details=tail(text, DETAILS_CHARS), kind="error")
+    return Failure(
+        message=_first_line(crash.message),
+        where=f"{crash.path}:{crash.lineno}",
+        details=tail(text, DETAILS_CHARS),
+        kind="expectation" if crash.message.startswith(("AssertionError", "assert ")) else "error",
+    )
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in clean_text(text).splitlines() if line.strip()), "")
+
+
+@dataclass(kw_only=True)
+class _Row:
+    nodeid: str
+    name: str
+    file: str
+    line: int
+    worker: str
+    started_s: float | None = None
+    outcome: str = ""
+    duration_s: float = 0.0
+    attempts: int = 1
+    failures: list[Failure] = field(default_factory=list)
+
+
+class Rows:
+    """Gathers the rows of a run.
+
+    ``counts`` are pytest's own: a test that passes, and whose teardown fails, counts as both.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._rows: dict[str, _Row] = {}
+
+    def add(self, report: pytest.TestReport, category: str, worker: str) -> None:
+        """Take the report of a phase.
+
+        :param category: under which pytest counts it, "" if it does not.
+        """
+        file, line, name = report.location
+        row = self._rows.get(report.nodeid)
+        if row is None:
+            row = self._rows[report.nodeid] = _Row(
+                nodeid=report.nodeid,
+                name=name,
+                file=file,
+                line=0 if line is None else line + 1,
+                worker=worker,
+                started_s=getattr(report, "start", None),
+            )
+        row.duration_s += report.duration
+        self._count(row, category, report)
+
+    def add_collected(self, report: pytest.CollectReport) -> None:
+        """Take what was collected, if that failed or was skipped."""
+        if report.passed:
+            return
+        file, _, name = report.nodeid.partition("::")
+        row = self._rows[report.nodeid] = _Row(
+            nodeid=report.nodeid, name=name or file, file=file, line=0, worker="master"
+        )
+        self._count(row, "error" if report.failed else "skipped", report)
+
+    def _count(self, row: _Row, category: str, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if not category:
+            return
+        self.counts[category] += 1
+        if category == "rerun":
+            row.attempts += 1
+            return
+        # What other plugins count in their own way is not told apart here.
+        outcome = category if category in OUTCOMES else report.outcome
+        if row.outcome not in BAD:
+            row.outcome = outcome
+        if report.failed or report.skipped:
+            row.failures.append(failure_of(report))
+
+    def outcome_of(self, nodeid: str) -> str:
+        """Return how an item ended, as pytest counts it; "" if that is not known."""
+        row = self._rows.get(nodeid)
+        return row.outcome if row is not None else ""
+
+    def tests(
+        self, results: Mapping[str, Mapping[str, Any]], scenarios: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Return the rows of all items but *scenarios*, in the order of their starts.
+
+        :param results: data of :class:`pytest_clnrm.result.Result` of tests with containers, by node id.
+        """
+        return [
+            self._test(row, results.get(row.nodeid))
+            for row in self._rows.values()
+            if row.nodeid not in scenarios and row.outcome
+        ]
+
+    def _test(self, row: _Row, result: Mapping[str, Any] | None) -> dict[str, Any]:
+        if result is not None:
+            data = dict(result)
+            data["outcome"] = row.outcome
+            # Those of the test's own process are without its secrets.
+            if not data["failures"]:
+                data["failures"] = self._plain(row)["failures"]
+            return data
+        return self._plain(row)
+
+    @staticmethod
+    def _plain(row: _Row) -> dict[str, Any]:
+        started = ""
+        if row.started_s is not None:
+            started = datetime.fromtimestamp(row.started_s, timezone.utc).isoformat(timespec="microseconds")
+        data = Result(
+            nodeid=row.nodeid,
+            name=row.name,
+            file=row.file,
+            line=row.line,
+            started=started,
+            duration_s=row.duration_s,
+            worker=row.worker,
+            attempts=row.attempts,
+            failures=tuple(
+                Failure(message=each.message, where=each.where, kind=each.kind) for each in row.failures
+            ),
+        ).to_data()
+        data["outcome"] = row.outcome
+        return {key: data[key] for key in PLAIN_KEYS}

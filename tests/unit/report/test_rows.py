@@ -1,0 +1,77 @@
+"""Rows of Python tests, from pytest's own reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.report.rows import PLAIN_KEYS, Rows
+from pytest_clnrm.result import ContainerFacts, Failure, Result
+
+
+def report(when: Any, outcome: Any = "passed", longrepr: Any = None, nodeid: str = "a.py::b") -> Any:
+    """Return the report of a phase that took half a second."""
+    return pytest.TestReport(nodeid, ("a.py", 3, "b"), {}, outcome, longrepr, when, duration=0.5)
+
+
+def outcome(*phases: tuple[str, str, str]) -> str:
+    """Return the outcome of a test whose phases ended like this, and were counted as such."""
+    rows = Rows()
+    for when, ended, category in phases:
+        rows.add(report(when, ended, "why\nnot" if ended == "failed" else None), category, "gw0")
+    (row,) = rows.tests({}, {})
+    return str(row["outcome"])
+
+
+def test_a_row_without_containers() -> None:
+    """It has the sum of the times, the first line of each failure, and nothing that only containers have."""
+    rows = Rows()
+    for each, category in ((report("setup"), ""), (report("call", "failed", "why\nnot"), "failed")):
+        rows.add(each, category, "gw1")
+    (row,) = rows.tests({}, {})
+    assert tuple(row) == PLAIN_KEYS
+    assert (row["line"], row["duration_s"], row["worker"]) == (4, 1.0, "gw1")
+    assert row["failures"] == [
+        {"message": "why", "where": "", "step": "", "details": "", "kind": "error"},
+    ]
+    assert rows.counts == {"failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("phases", "expected"),
+    [
+        ([("setup", "passed", ""), ("call", "passed", "passed"), ("teardown", "failed", "error")], "error"),
+        ([("call", "failed", "failed"), ("teardown", "failed", "error")], "failed"),
+        ([("call", "rerun", "rerun"), ("call", "passed", "passed")], "passed"),
+        ([("call", "skipped", "xfailed")], "xfailed"),
+        ([("call", "passed", "xpassed")], "xpassed"),
+        ([("call", "failed", "of another plugin")], "failed"),
+        ([("call", "failed", "failed"), ("call", "passed", "passed")], "failed"),
+    ],
+)
+def test_the_outcome_is_the_worst(phases: list[tuple[str, str, str]], expected: str) -> None:
+    """What pytest counts, and of several the one that fails the run."""
+    assert outcome(*phases) == expected
+
+
+def test_a_row_with_containers_is_whole() -> None:
+    """It is the result of the test's own process, with the outcome that pytest counts."""
+    rows = Rows()
+    rows.add(report("call", "failed", "secret"), "failed", "gw0")
+    facts = ContainerFacts(id="1", name="n", service="s", image="i", memory_bytes=1, cpus=1.0)
+    why = Failure(message="***")
+    result = Result(nodeid="a.py::b", name="b", file="a.py", line=4, containers=(facts,), failures=(why,))
+    (row,) = rows.tests({"a.py::b": result.to_data()}, {})
+    assert (row["outcome"], row["failures"][0]["message"]) == ("failed", "***")
+    assert row["containers"][0]["service"] == "s"
+
+
+def test_scenarios_and_what_never_ended_are_no_rows() -> None:
+    """They are reported elsewhere, or not at all."""
+    rows = Rows()
+    rows.add(report("call", nodeid="a.toml::a"), "passed", "gw0")
+    rows.add(report("setup", nodeid="a.py::c"), "", "gw0")
+    assert rows.tests({}, {"a.toml::a": {}}) == []
+    assert rows.outcome_of("a.toml::a") == "passed"
+    assert rows.outcome_of("other") == ""
