@@ -35,6 +35,9 @@ _KEPT = frozenset({"nodeid", "file", "started", "worker", "outcome", "kind", "pr
 _CUT_BEHIND = re.compile(r" ?\[?\.\.\.")
 _CUT_BEFORE = re.compile(r"(?:left out \.\.\.\]\n|first \d+ bytes:\n) *")
 _MAX_HELD = 1 << 16
+_MAX_CUTS = 1000
+_MAX_FORMS = 4000
+"""More secrets, or lines of secrets, than that take too long to be looked for: then nothing is shown."""
 
 
 class Redactor:
@@ -45,11 +48,12 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._forms = Forms()
+        self._too_many = False
         self.add(secrets)
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to hide."""
-        return bool(self._forms.plain)
+        return bool(self._forms.plain) or self._too_many
 
     @property
     def longest(self) -> int:
@@ -58,7 +62,12 @@ class Redactor:
 
     def add(self, secrets: Iterable[str]) -> None:
         """Hide these values too from now on."""
-        plain = dict.fromkeys(chain(self._forms.plain, *map(_plain_forms, secrets)))
+        plain = dict.fromkeys(self._forms.plain)
+        for form in chain.from_iterable(map(_plain_forms, secrets)):
+            plain[form] = None
+            if len(plain) > _MAX_FORMS:
+                self._too_many = True
+                return
         if len(plain) > len(self._forms.plain):
             self._forms = Forms(
                 tuple(plain),
@@ -116,7 +125,10 @@ class Redactor:
         return RedactedStream(self, write)
 
     def _found(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield start and end of each secret, also of those that overlap."""
+        """Yield start and end of each secret, also of those that overlap; all of *text* for too many."""
+        if self._too_many and text:
+            yield 0, len(text)
+            return
         for reading, forms in readings(text, self._forms):
             for form in forms:
                 start = reading.text.find(form)
@@ -136,6 +148,8 @@ class Redactor:
             read = reading.text
             behind = [0] if starts else [cut.end() for cut in _CUT_BEFORE.finditer(read)]
             before = [] if starts else [cut.start() for cut in _CUT_BEHIND.finditer(read)]
+            # What says so more often is no text that was cut.
+            before[_MAX_CUTS // 2 : -_MAX_CUTS // 2] = []
             for form in forms:
                 for place in before:
                     start = _begun(read, place, form, MIN_CHARS)

@@ -222,3 +222,33 @@ def test_a_result_is_masked_at_any_depth() -> None:
     assert (hidden.containers[0].image, hidden.containers[0].logs) == ("***:1", MASK)
     assert hidden.notes == (MASK,)
     assert Redactor().result(result) is result
+
+
+def test_too_many_secrets_hide_everything() -> None:
+    """To look for each of them would take for ever; nothing of them is shown."""
+    few = Redactor(f"secret-{number}" for number in range(3000))
+    assert few.text("a secret-7 b") == "a *** b"
+    many = Redactor(f"secret-{number}" for number in range(5000))
+    assert many
+    assert [many.text("a b"), many.cut_text("a b"), many.end_of_text("a"), many.text("")] == [
+        *["***"] * 3,
+        "",
+    ]
+    lines = Redactor()
+    lines.add(["\n".join(f"line {number}" for number in range(100_000))])
+    assert lines.text("a") == "***"
+    written: list[str] = []
+    stream = lines.stream(written.append)
+    stream.feed("a line 1")
+    stream.close()
+    assert "".join(written) == "***"
+
+
+def test_very_many_cuts_are_none() -> None:
+    """A program may print as many dots as it likes: the first and the last are looked at."""
+    redactor = Redactor(["correct-horse-battery"])
+    text = f"corr... {'... ' * 500_000} correct-ho..."
+    masked = redactor.cut_text(text)
+    assert masked.startswith("***... ")
+    assert masked.endswith(" ***...")
+    assert masked.count("...") == text.count("...")
