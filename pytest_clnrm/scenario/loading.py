@@ -215,7 +215,8 @@ class _File:
         plain = _Text(text, raw, rendered=False)
         if self._add(plain, excess(raw) or huge_numbers(text, raw)):
             return plain, False
-        return plain, "{%" in text
+        # Its statements stand in strings, each rendered by itself, or in comments, which are no templates.
+        return plain, False
 
     def _axes(self, known: dict[str, Any], plain: _Text | None) -> list[dict[str, str]]:
         """Return the combinations of the matrix; none if the matrix itself is wrong."""
@@ -303,7 +304,7 @@ class _File:
         table = raw.get("vars")
         if not whole:
             rendering.read_variables(table, self._options.secrets)
-            if "{{" in text.text:
+            if "{{" in text.text or "{%" in text.text:
                 renderer = rendering.renderer()
                 kept: dict[str, Any] = {key: raw[key] for key in ("vars", "matrix") if key in raw}
                 named = {key: raw[key] for key in raw if key not in kept}

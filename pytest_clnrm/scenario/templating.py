@@ -278,7 +278,9 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _is_template(text: str) -> bool:
-    return "{{" in text or "{%" in text
+    """Tell whether *text* holds a template: a statement that is not closed, ``printf '{%s}'``, is none."""
+    statement = text.find("{%")
+    return "{{" in text or (statement >= 0 and text.find("%}", statement) > 0)
 
 
 def names_in(text: str) -> set[str]:
@@ -331,7 +333,7 @@ def _kept(env: ScenarioEnvironment, text: str, deferred: frozenset[str]) -> str:
 
 def _literal(text: str) -> str:
     """Return a template that renders to *text*."""
-    return text.replace("{{", "{{ '{{' }}").replace("{%", "{{ '{%' }}") if _is_template(text) else text
+    return text.replace("{{", "{{ '{{' }}").replace("{%", "{{ '{%' }}") if "{" in text else text
 
 
 def _render(env: ScenarioEnvironment, text: str, names: Mapping[str, Any], path: KeyPath) -> str:

@@ -278,3 +278,23 @@ def test_jinja_is_not_loaded_without_templates() -> None:
         "sys.exit('jinja2' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_what_is_no_template_stays(project: Any) -> None:
+    """Marks in comments, braces of the shell, marks that are not closed, and raw ones."""
+    text = """
+# A comment may hold {% raw %} and {{ nobody }}.
+[vars]
+name = "n"
+[[step]]
+run = 'echo ${#v} ${v%c} {ok} {{ name }} {% raw %}{{.Names}}{% endraw %}'
+[[step]]
+run = "{% if name %}yes{% endif %}"
+[[step]]
+run = "printf '{%s}'"
+"""
+    assert [step.run for step in project.one(text).steps] == [
+        "echo ${#v} ${v%c} {ok} n {{.Names}}",
+        "yes",
+        "printf '{%s}'",
+    ]
