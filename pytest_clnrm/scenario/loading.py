@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import MAX_MISTAKES, Mistake, ScenarioFileError
+from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.model import KeyPath, Scenario, Unchecked
 from pytest_clnrm.scenario.positions import Place, Places, extent, place_of, show_path, source_line
 from pytest_clnrm.scenario.reading import Source, excess, huge_numbers, may_show_secret, outline, parse, read
@@ -299,6 +300,7 @@ class _File:
         from pytest_clnrm.scenario.building import Builder
         from pytest_clnrm.scenario.dialects import normalise
         from pytest_clnrm.scenario.matrix import suffix
+        from pytest_clnrm.scenario.typed_templates import give_types
 
         raw = text.raw
         table = raw.get("vars")
@@ -316,6 +318,9 @@ class _File:
         if self._options.strict:
             unchecked = ((path, "is not checked (clnrm_strict)") for path in normal.unchecked)
             wrong += self._add(text, unchecked)
+        if not whole and "{{" in text.text:
+            names = {"vars": rendering.variables.values, "matrix": _typed(raw.get("matrix"), combination)}
+            give_types(normal, text.raw, {**names, **rendering.variables.values})
         doc = self._checked(text, normal, deferred, {path for path, _ in rendering.mistakes})
         if doc is None or wrong:
             return []
@@ -471,6 +476,14 @@ def _with_remedies(document: dict[str, Any], findings: list[Finding]) -> list[tu
         for each, hint in found
         if not (each.missing == "run" and each.path in renamed)
     ]
+
+
+def _typed(axes: Any, combination: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of a combination of the matrix as the file has them."""
+    return {
+        axis: next(value for value in axes[axis] if as_text(value) == text)
+        for axis, text in combination.items()
+    }
 
 
 def _begins(text: str) -> Iterator[int]:

@@ -298,3 +298,41 @@ run = "printf '{%s}'"
         "yes",
         "printf '{%s}'",
     ]
+
+
+def test_a_value_that_is_one_template_keeps_its_type(project: Any) -> None:
+    """Numbers, booleans and lists stay what they are where the key wants them; where it wants text, text."""
+    text = """
+[vars]
+code = 3
+yes = true
+argv = ["echo", "hi"]
+deep = { cpu = 0.5, table = { times = 2 } }
+word = "3"
+[matrix]
+other = [4]
+[service.db]
+image = "x"
+fresh = "{{ yes }}"
+depends_on = []
+ports = ["{{ code }}"]
+limits = { cpu = "{{ deep.cpu }}", memory = "{{ vars.code }}0m" }
+[[step]]
+run = "{{ code }}"
+retry = "{{ deep.table }}"
+expect = { exit = "{{ matrix.other }}", stdout = { contains = "{{ code }}" } }
+[[step]]
+run = ["x"]
+env = { CODE = "{{ code }}" }
+expect = { exit = { one_of = ["{{ code }}", 0] } }
+"""
+    (scenario,) = project.load(text)
+    (service,) = scenario.services
+    assert (service.fresh, service.ports, service.limits.cpus) == (True, (3,), 0.5)
+    first, second = scenario.steps
+    assert (first.run, first.retry.times, first.expect.exit_in) == ("3", 2, (4,))
+    assert first.expect.stdout.contains == ("3",)
+    assert (second.env, second.expect.exit_in) == ({"CODE": "3"}, (3, 0))
+    of_text = '[vars]\nword = "3"\n[[step]]\nrun = "a"\nexpect = { exit = "{{ word }}" }\n'
+    (mistake,) = project.refuse(of_text)
+    assert 'expected a whole number or a table, found "3"' in mistake

@@ -1,0 +1,47 @@
+"""Values that are one template, ``exit = "{{ code }}"``: their type is that of what they name."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pytest_clnrm.scenario.checking import convert
+from pytest_clnrm.scenario.document import FileDoc
+
+if TYPE_CHECKING:
+    from pytest_clnrm.scenario.dialects import Normalised
+    from pytest_clnrm.scenario.model import KeyPath
+
+__all__ = ["give_types"]
+
+_ONE_NAME = re.compile(r"\s*\{\{-?\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*-?\}\}\s*", re.ASCII)
+
+
+def give_types(normal: Normalised, raw: Mapping[str, Any], names: Mapping[str, Any]) -> None:
+    """Put numbers, booleans, lists and tables where a key wants one and a template names one.
+
+    Where a key wants text, or takes both, the rendered text stays.
+
+    :param normal: its document is changed in place.
+    :param raw: the file's values before they were rendered.
+    :param names: what templates name.
+    """
+    for finding in convert(normal.document, FileDoc)[1]:
+        written = _at(raw, normal.origin(finding.path))
+        match = _ONE_NAME.fullmatch(written) if isinstance(written, str) else None
+        value = None if match is None else _at(names, tuple(match[1].split(".")))
+        if value is None or isinstance(value, str) or not isinstance(_at(normal.document, finding.path), str):
+            continue
+        table = _at(normal.document, finding.path[:-1])
+        table[finding.path[-1]] = value
+
+
+def _at(value: Any, path: KeyPath) -> Any:
+    """Return what stands at *path*, None if nothing does."""
+    try:
+        return functools.reduce(operator.getitem, path, value)
+    except (LookupError, TypeError):
+        return None
