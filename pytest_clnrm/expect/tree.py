@@ -17,8 +17,11 @@ def tree_text(forest: Forest, origin: Origin) -> str:
     """Return the spans of *origin* as an indented tree, at most :data:`TREE_SPANS` of them."""
     spans = forest.of(origin)
     whose = {"workload": "the workload", "runner": "the runner", "any": "workload or runner"}[origin]
+    failed = ""
+    if forest.of_failed_attempts:
+        failed = f"and {forest.of_failed_attempts} of attempts of steps that failed, which do not count"
     if not spans:
-        return f"no span of {whose} arrived"
+        return f"no span of {whose} arrived{failed and ' that counts, '}{failed}"
     children = forest.children(origin)
     lines: list[str] = []
     shown: set[int] = set()
@@ -41,8 +44,8 @@ def tree_text(forest: Forest, origin: Origin) -> str:
             show(span)
     if len(spans) > len(shown):
         lines.append(f"... {len(spans) - len(shown)} more")
-    if forest.of_failed_attempts:
-        lines.append(f"and {forest.of_failed_attempts} of attempts of steps that failed, which do not count")
+    if failed:
+        lines.append(failed)
     return f"{len(spans)} {'span' if len(spans) == 1 else 'spans'} of {whose} arrived:\n" + indent(
         "\n".join(lines)
     )

@@ -171,6 +171,7 @@ def test_spans_of_a_failed_attempt_do_not_count(*, linked: bool) -> None:
     first = make("pay", at=(1, 2), attempt="one", **({"parent": "one"} if linked else {"trace_id": "own"}))
     (failure,) = judge({"span": [{"select": "pay"}]}, *attempts, first)
     assert "no span selected" in failure.message
+    assert "no span of the workload arrived that counts, and 1 of attempts of steps that" in failure.details
     second = make(
         "pay",
         at=(21, 22),
