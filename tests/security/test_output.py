@@ -65,9 +65,9 @@ def test_paths_and_mistakes_command_nobody(project: EndToEnd) -> None:
         "c.clnrm.toml", '[meta]\nname = "##[add-mask]x"\ntags = ["\u2066"]\n[[step]]\nrun = "true"\n'
     )
     run = project.run("-v")
-    assert run.text.count("rename the file or its folder") == 2, run.text
     printed = (project.path / "printed").read_bytes()
     assert obeyed(printed) == [], f"OBEYED\n{obeyed(printed)}"
+    assert run.text.count("rename the file or its folder") == 2, run.text
 
 
 def test_disguised_secret(project: EndToEnd) -> None:

@@ -25,7 +25,7 @@ DEFENCES = (
         target="pytest_clnrm.nodes:can_be_shown",
         without=lambda _: lambda path: True,
         attack="test_output.py::test_paths_and_mistakes_command_nobody",
-        shows="rename the file or its folder",
+        shows="OBEYED",
     ),
     Defence(
         name="secrets are found however they are written",
