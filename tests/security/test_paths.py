@@ -16,13 +16,13 @@ pytestmark = pytest.mark.engine
 def test_linked_scenario_file(project: EndToEnd, tmp_path: Path) -> None:
     """A scenario file that is a link out of the project is not read, so no mistake shows its lines."""
     outside = tmp_path.parent / f"{tmp_path.name}-credentials"
-    outside.write_text("aws_secret_access_key = sesame\n")
+    outside.write_text("password = grouper\n")
     project.folder.mkdir()
     (project.folder / "a.clnrm.toml").symlink_to(outside)
     (project.folder / "b.clnrm.toml").symlink_to("/proc/self/environ")
-    project.environment["TOKEN_OF_THE_JOB"] = "sesame"  # noqa: S105 none
+    project.environment["TOKEN_OF_THE_JOB"] = "grouper"  # noqa: S105 none
     run = project.run()
-    assert "sesame" not in run.text, f"DID NOT FAIL\n{run.text}"
+    assert "grouper" not in run.text, f"DID NOT FAIL\n{run.text}"
     assert run.text.count("it leads out of the project, to ") == 2
 
 
