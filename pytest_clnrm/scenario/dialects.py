@@ -78,6 +78,12 @@ def normalise(raw: dict[str, Any]) -> Normalised:
     expected = reader.take("otel_expectations")
     for key in expected if isinstance(expected, dict) else ():
         reader.give_up("otel_expectations", key)
+    template = reader.take("template")
+    if template is not MISSING:
+        # Its variables are read before all else.
+        for key in template if isinstance(template, dict) else ():
+            if key != "vars":
+                reader.give_up("template", key)
     reader.finish("vars", "matrix")
     return Normalised(document, tuple(notes.unchecked), tuple(notes.mistakes), stdout_spans, notes)
 

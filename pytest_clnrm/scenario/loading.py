@@ -30,6 +30,7 @@ from pytest_clnrm.scenario.variables import (
     check_captures,
     check_variables,
     is_secret,
+    variable_tables,
 )
 from pytest_clnrm.util.confined import confined, note
 
@@ -265,7 +266,7 @@ class _File:
         text = self._source.text
         first = place_of(text, min(_begins(text))).line
         note(json.dumps([first, ""]).encode())
-        rendering.read_variables(known.get("vars"), self._options.secrets)
+        rendering.read_variables(known, self._options.secrets)
         if rendering.mistakes:
             self._add(plain, rendering.mistakes)
             return None
@@ -303,18 +304,19 @@ class _File:
         from pytest_clnrm.scenario.typed_templates import give_types
 
         raw = text.raw
-        table = raw.get("vars")
         if not whole:
-            rendering.read_variables(table, self._options.secrets)
+            rendering.read_variables(raw, self._options.secrets)
             if "{{" in text.text or "{%" in text.text:
                 renderer = rendering.renderer()
-                kept: dict[str, Any] = {key: raw[key] for key in ("vars", "matrix") if key in raw}
+                kept: dict[str, Any] = {key: raw[key] for key in ("vars", "template", "matrix") if key in raw}
                 named = {key: raw[key] for key in raw if key not in kept}
                 raw = {**rendering.render(renderer, named, ()), **kept}
         normal = normalise(raw)
         wrong = self._add(text, rendering.mistakes)
         wrong += self._add(text, normal.mistakes)
-        wrong += self._add(text, check_variables(table if isinstance(table, dict) else {}, deferred))
+        for at, table in variable_tables(raw):
+            found = check_variables(table, deferred)
+            wrong += self._add(text, [((*at, *path[1:]), *rest) for path, *rest in found])
         if self._options.strict:
             unchecked = ((path, "is not checked (clnrm_strict)") for path in normal.unchecked)
             wrong += self._add(text, unchecked)
@@ -444,15 +446,14 @@ class _File:
             self._note(place, path, message, hint=shown, source=source)
         return count
 
-    def _secret_lines(self, text: _Text) -> range:
-        """Return the lines of *text* that hold ``[vars]``, if one of these is secret."""
-        table = text.raw.get("vars")
-        if not isinstance(table, dict):
-            return range(0)
-        if not any(is_secret(name, each, self._options.secrets) for name, each in table.items()):
-            return range(0)
-        first, last = extent(text.text, text.raw, ("vars",))
-        return range(first, last + 1) if first else range(text.text.count("\n") + 2)
+    def _secret_lines(self, text: _Text) -> set[int]:
+        """Return the lines of *text* that hold a table of variables of which one is secret."""
+        hidden: set[int] = set()
+        for path, table in variable_tables(text.raw):
+            if any(is_secret(name, each, self._options.secrets) for name, each in table.items()):
+                first, last = extent(text.text, text.raw, path)
+                hidden.update(range(first, last + 1) if first else range(text.text.count("\n") + 2))
+        return hidden
 
     def _note(self, place: Place, path: KeyPath, message: str, *, hint: str = "", source: str = "") -> None:
         shown = show_path(path)

@@ -189,7 +189,7 @@ def outline(text: str) -> dict[str, Any]:
     except ValueError:
         found: dict[str, Any] = {}
         for table in re.split(r"^(?=[ \t]*\[)", plain, flags=re.MULTILINE):
-            if re.match(r"[ \t]*\[[ \t]*(?:vars|matrix)[ \t]*\]", table):
+            if re.match(r"[ \t]*\[[ \t]*(?:vars|template[ \t]*\.[ \t]*vars|matrix)[ \t]*\]", table):
                 try:
                     found.update(tomli.loads(table))
                 except ValueError:

@@ -27,6 +27,7 @@ __all__ = ["Budget", "ScenarioEnvironment"]
 MAX_WORK = 500_000
 MAX_FILE_WORK = 10 * MAX_WORK
 _MAX_BITS = 4096
+_LISTED = 10
 _NAME_CHARS = 100
 _CHARACTERS_A_UNIT = 16
 
@@ -97,7 +98,7 @@ class Budget:
 class _Missing(StrictUndefined):
     """What is not defined, with a message that says what is."""
 
-    names: tuple[str, ...] = ()
+    names: Mapping[str, Any] = {}
     functions: tuple[str, ...] = ()
 
     @property
@@ -105,15 +106,30 @@ class _Missing(StrictUndefined):
         name, owner = str(self._undefined_name)[:_NAME_CHARS], self._undefined_obj
         if self._undefined_hint:
             return self._undefined_hint
+        variables = self.names.get("vars")
         if owner is missing:
             hint = _suggestion(name, self.names, self.functions)
-            message = f"{name!r} is not defined"
+            # What else there is, the list of variables tells.
+            hint = hint if hint.startswith("did you mean") else ""
+            message = f"{name!r} is not defined: [vars] has {_listed(variables)}"
         elif hasattr(owner, "why_missing"):
             return str(owner.why_missing(name))
         else:
             hint = _suggestion(name, map(str, owner)) if isinstance(owner, Mapping) else ""
-            message = f"there is no {name!r} in this {'table' if isinstance(owner, Mapping) else 'value'}"
+            message = f"there is no {name!r} in this value"
+            if isinstance(owner, Mapping):
+                table = next((key for key, value in self.names.items() if value is owner), "")
+                where = f"[{table}]" if table in {"vars", "matrix"} else table and f"vars.{table}"
+                message = f"there is no {name!r} in {where or 'this table'}, which has {_listed(owner)}"
         return f"{message}; {hint}" if hint else message
+
+
+def _listed(table: Any) -> str:
+    """Return the names of a table in words, the first ten."""
+    names = list(map(str, table)) if isinstance(table, Mapping) else []
+    shown = ", ".join(each[:_NAME_CHARS] for each in names[:_LISTED])
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{shown}{more}" or "nothing"
 
 
 class _Bounding(NodeTransformer):
@@ -142,16 +158,16 @@ class ScenarioEnvironment(SandboxedEnvironment):
     """The environment in which scenario files are rendered.
 
     :param globals_: what templates may call, by name.
-    :param names: the variables that there are, for messages.
+    :param names: the variables that there are, by name, for messages.
     :param comments: False to read ``{#`` as text, as in the shell's ``${#name}``.
     """
 
     intercepted_binops = frozenset({"+", "*", "**", "%", "//"})
 
-    def __init__(self, globals_: Mapping[str, Any], names: Iterable[str], *, comments: bool) -> None:
+    def __init__(self, globals_: Mapping[str, Any], names: Mapping[str, Any], *, comments: bool) -> None:
         self.budget = Budget()
         super().__init__(
-            undefined=type("Missing", (_Missing,), {"names": tuple(names), "functions": tuple(globals_)}),
+            undefined=type("Missing", (_Missing,), {"names": dict(names), "functions": tuple(globals_)}),
             keep_trailing_newline=True,
             cache_size=0,
             finalize=_shown,

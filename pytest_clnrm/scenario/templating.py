@@ -300,7 +300,7 @@ def names_in(text: str) -> set[str]:
 def _plain_environment() -> ScenarioEnvironment:
     from pytest_clnrm.scenario.template_sandbox import ScenarioEnvironment
 
-    return ScenarioEnvironment({}, (), comments=False)
+    return ScenarioEnvironment({}, {}, comments=False)
 
 
 def _blocks(env: ScenarioEnvironment, text: str) -> Iterator[str]:

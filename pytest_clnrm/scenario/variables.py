@@ -28,6 +28,15 @@ class Variables:
     secrets: set[str] = field(default_factory=set)
 
 
+def variable_tables(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
+    """Yield the tables of variables of a file, each with its path: the older dialect's comes first."""
+    template = document.get("template")
+    for path, holder in ((("template", "vars"), template), (("vars",), document)):
+        table = holder.get("vars") if isinstance(holder, Mapping) else None
+        if isinstance(table, dict):
+            yield path, table
+
+
 class Rendering:
     """Renders one combination of a file; gathers the mistakes of all its templates.
 
@@ -44,10 +53,14 @@ class Rendering:
         self.mistakes: list[tuple[KeyPath, str]] = []
         self.variables = Variables()
 
-    def read_variables(self, table: Any, secret_names: tuple[str, ...]) -> None:
-        """Take the variables of ``[vars]``; each may name those before it."""
-        for name, given in table.items() if isinstance(table, dict) else ():
-            path: KeyPath = ("vars", name)
+    def read_variables(self, document: Mapping[str, Any], secret_names: tuple[str, ...]) -> None:
+        """Take the variables of a file; each may name those before it."""
+        for at, table in variable_tables(document):
+            self._read_table(table, at, secret_names)
+
+    def _read_table(self, table: Mapping[str, Any], at: KeyPath, secret_names: tuple[str, ...]) -> None:
+        for name, given in table.items():
+            path: KeyPath = (*at, name)
             value, secret = given, is_secret(name, given, secret_names)
             if _is_marked(given):
                 if secret and given.keys() != set(_MARKS):

@@ -274,3 +274,55 @@ def test_a_mistake_beside_a_secret_shows_no_value(project: Any, given: str, told
     shown = Redactor(caught.value.secrets).text(caught.value.render("FILE"))
     assert any(fnmatchcase(line, f"FILE:*: {told}") for line in shown.split("\n")), shown
     assert "hunter2" not in shown
+
+
+def test_variables_of_the_older_dialect(project: Any) -> None:
+    """``[template.vars]`` is read as ``[vars]`` is, which wins; the rest of the table is not checked."""
+    text = """
+    [template]
+    engine = "tera"
+    [template.vars]
+    host = "old"
+    port = "80"
+    [vars]
+    host = "new"
+    url = "{{ host }}:{{ port }}"
+    [test]
+    name = "t"
+    [[steps]]
+    name = "a"
+    command = ["echo", "{{ url }}", "{{ vars.port }}"]
+    """
+    scenario = project.one(text)
+    assert scenario.steps[0].run == ("echo", "new:80", "80")
+    assert [each.path for each in scenario.unchecked] == ["template.engine"]
+    alone = text.replace('engine = "tera"', "").replace('"{{ url }}", "{{ vars.port }}"', '"{{ prot }}"')
+    (mistake,) = project.refuse(alone)
+    assert "'prot' is not defined: [vars] has host, port, url; did you mean 'port'?" in mistake
+    (mistake,) = project.refuse(text.replace('port = "80"', 'port = "80"\nmatrix = "1"'))
+    assert mistake.startswith("FILE:7:")
+    assert "template.vars.matrix" in mistake
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ hosst }}", "'hosst' is not defined: [vars] has host, db; did you mean 'host'?"),
+        ("{{ vars.prot }}", "there is no 'prot' in [vars], which has host, db"),
+        ("{{ db.prot }}", "there is no 'prot' in vars.db, which has port; did you mean 'port'?"),
+        ("{{ matrix.os }}", "there is no 'os' in [matrix], which has version"),
+    ],
+)
+def test_undefined_names_say_which_table_lacks_them(project: Any, template: str, message: str) -> None:
+    """The table is named, and what it has."""
+    text = f"""
+    [vars]
+    host = "h"
+    db = {{ port = "1" }}
+    [matrix]
+    version = ["1"]
+    [[step]]
+    run = "echo {template}"
+    """
+    (mistake,) = project.refuse(text)
+    assert message in mistake
