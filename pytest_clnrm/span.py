@@ -51,6 +51,8 @@ class Span:
     :param origin: "runner" for our own spans, "workload" for those of programs in containers.
     :param step: name of the step that ran when it started, "" if that is not known.
     :param attempt: id of the span of that step's attempt.
+    :param dropped_attributes: how many of its attributes, and of those of its events, its program left out;
+        *dropped_events* likewise.
     :param incomplete: it was still running when its recording ended.
     """
 
@@ -73,6 +75,8 @@ class Span:
     step: str = ""
     attempt: str = ""
     incomplete: bool = False
+    dropped_attributes: int = 0
+    dropped_events: int = 0
 
     @property
     def duration_s(self) -> float | None:

@@ -22,9 +22,16 @@ from pytest_clnrm.scenario.expectations import (
     SpanExpect,
     StatusExpect,
 )
-from pytest_clnrm.span import Loss
+from pytest_clnrm.span import Loss, Span
 
 __all__ = ["AbsenceForm", "absence_forms", "unproven"]
+
+
+_LOOK_AT = {
+    "expect.counts.events_total": ("events",),
+    "expect.hermeticity.no_external_services": ("attributes", "events"),
+    "expect.hermeticity.span_attrs.forbid_keys": ("attributes", "events"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +40,13 @@ class AbsenceForm:
 
     :param title: as the failures of it begin.
     :param origin: whose spans it is about.
+    :param looks_at: "attributes", "events": what a span must not have, which its program may have left out.
     """
 
     at: KeyPath
     title: str
     origin: Origin
+    looks_at: tuple[str, ...] = ()
 
 
 def absence_forms(expect: Expectations) -> tuple[AbsenceForm, ...]:
@@ -48,7 +57,8 @@ def absence_forms(expect: Expectations) -> tuple[AbsenceForm, ...]:
 def _forms(expect: Expectations) -> Iterator[AbsenceForm]:
     for span in expect.spans:
         if not _may_only_gain(span):
-            yield AbsenceForm(span.at, f"expect.span[{span.select.name}]", span.select.origin)
+            title = f"expect.span[{span.select.name}]"
+            yield AbsenceForm(span.at, title, span.select.origin, _looked_at(span))
     for edge in expect.edges:
         if edge.every:
             title = f"expect.edge[{edge.parent.name} -> {edge.child.name}]"
@@ -57,7 +67,9 @@ def _forms(expect: Expectations) -> Iterator[AbsenceForm]:
     if graph:
         yield from (AbsenceForm(graph.at, title, graph.origin) for title in _graph(graph))
     if counts:
-        yield from (AbsenceForm(counts.at, title, counts.origin) for title in _counts(counts))
+        yield from (
+            AbsenceForm(counts.at, title, counts.origin, _LOOK_AT.get(title, ())) for title in _counts(counts)
+        )
     for window in expect.windows:
         yield AbsenceForm(window.at, f"expect.window[{window.outer}]", window.origin)
     if order and order.every:
@@ -66,8 +78,18 @@ def _forms(expect: Expectations) -> Iterator[AbsenceForm]:
     if status:
         yield from (AbsenceForm(status.at, title, status.origin) for title in _status(status))
     if hermeticity:
-        for title in _hermeticity(hermeticity):
-            yield AbsenceForm(hermeticity.at, title, hermeticity.origin)
+        yield from (
+            AbsenceForm(hermeticity.at, title, hermeticity.origin, _LOOK_AT.get(title, ()))
+            for title in _hermeticity(hermeticity)
+        )
+
+
+def _looked_at(expect: SpanExpect) -> tuple[str, ...]:
+    """Return what an expectation needs not to be there in a span."""
+    select = expect.select
+    absent = any(each.op == "exists" and not each.value for test in expect.attrs.values() for each in test)
+    looked_at = {"attributes": select.attrs or absent, "events": select.event}
+    return tuple(name for name, asked in looked_at.items() if asked)
 
 
 def _may_only_gain(expect: SpanExpect) -> bool:
@@ -133,33 +155,43 @@ def _hermeticity(hermeticity: HermeticityExpect) -> Iterator[str]:
 
 
 def unproven(
-    expect: Expectations, lost: Sequence[Loss], failed: Iterable[str], *, silent: bool
+    expect: Expectations, lost: Sequence[Loss], failed: Iterable[str], spans: Sequence[Span]
 ) -> Iterator[tuple[KeyPath, Fault]]:
     """Yield a fault for each place of the file whose expectations silence, or what was lost, leaves open.
 
     Our own spans are never lost.
 
     :param failed: messages of the faults that were found, which need no second one.
-    :param silent: no span of the workload arrived.
+    :param spans: that arrived, the runner's own among them.
     """
+    workload = [span for span in spans if span.origin == "workload"]
+    general = ""
     if lost:
-        why = f"cannot be judged, as not all spans arrived: {'; '.join(map(str, lost))}"
-    elif silent and not _says_none(expect):
-        why = (
+        general = f"cannot be judged, as not all spans arrived: {'; '.join(map(str, lost))}"
+    elif not workload and not _says_none(expect):
+        general = (
             "no span of the workload arrived, so nothing is shown; a scenario that sends none says so: "
             "expect.counts.spans_total = { eq = 0 }"
         )
-    else:
-        return
-    open_titles: dict[tuple[KeyPath, Origin], list[str]] = {}
+    dropped = {
+        "attributes": sum(span.dropped_attributes for span in workload),
+        "events": sum(span.dropped_events for span in workload),
+    }
+    open_titles: dict[tuple[KeyPath, Origin, str], list[str]] = {}
     told = tuple(failed)
     for form in absence_forms(expect):
         failed_already = any(
             each.startswith(form.title) or form.title.startswith(each.partition(": ")[0]) for each in told
         )
-        if form.origin != "runner" and not failed_already:
-            open_titles.setdefault((form.at, form.origin), []).append(form.title)
-    for (at, origin), titles in open_titles.items():
+        left_out = [f"{dropped[each]} {each}" for each in form.looks_at if dropped[each]]
+        why = general
+        if not why and left_out:
+            why = (
+                f"cannot be judged, as programs left out {' and '.join(left_out)} of their spans (SDK limits)"
+            )
+        if why and form.origin != "runner" and not failed_already:
+            open_titles.setdefault((form.at, form.origin, why), []).append(form.title)
+    for (at, origin, why), titles in open_titles.items():
         yield at, Fault(f"{', '.join(titles)}: {why}", origin)
 
 

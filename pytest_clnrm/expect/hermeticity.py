@@ -49,10 +49,10 @@ def judge_hermeticity(expect: HermeticityExpect, forest: Forest, services: froze
     if expect.no_external_services:
         own = {name.lower() for name in services}
         allowed = [each.lower() for each in expect.allowed_peers]
-        talks = [(span, key, host) for span in spans for key, host in peers(span)]
         outside = [
             (span, key, host)
-            for span, key, host in talks
+            for span in spans
+            for key, host in _talks(span, allowed)
             if not (host in own or _is_local(host) or matches_any(host, allowed))
         ]
         if outside:
@@ -88,18 +88,35 @@ def judge_hermeticity(expect: HermeticityExpect, forest: Forest, services: froze
         yield Fault(message, origin, tuple(bounded_lines(lines, SHOWN, "spans")))
 
 
+def _talks(span: Span, allowed: list[str]) -> list[tuple[str, str]]:
+    """Return the peers of a span, and the address behind a name that the file does not allow.
+
+    A server's spans tell the address of who called it.
+    """
+    named = peers(span)
+    if span.kind == "server" or any(matches_any(host, allowed) for _, host in named):
+        return named
+    behind = [(key, _host(value)) for key, value in _values_of(span) if key in _PEER_KEYS[-1]]
+    return list(dict.fromkeys([*named, *behind]))
+
+
 def peers(span: Span) -> list[tuple[str, str]]:
     """Return (attribute key, host in lower case) of whom *span* says that it talked to; empty if to nobody.
 
     Whatever its kind, and also in its events, and inside of lists and maps.
     """
-    told = [(key, value) for keys, value in _told(span) if isinstance(value, str) for key in keys]
+    told = _values_of(span)
     for peer_keys in _PEER_KEYS:
         values = [(key, value) for peer_key in peer_keys for key, value in told if key == peer_key]
         found = [(key, host) for key, value in values for host in _hosts(value) if host]
         if found:
             return found
     return []
+
+
+def _values_of(span: Span) -> list[tuple[str, str]]:
+    """Return the texts that a span tells, each with its key."""
+    return [(key, value) for keys, value in _told(span) if isinstance(value, str) for key in keys]
 
 
 def _told(span: Span) -> Iterator[tuple[tuple[str, ...], AttributeValue]]:

@@ -41,12 +41,7 @@ def judge_spans(
     """
     forest = Forest(spans)
     faults = _faults(expect, forest, services)
-    faults += unproven(
-        expect,
-        lost,
-        [fault.message for _, fault in faults],
-        silent=not forest.of("workload"),
-    )
+    faults += unproven(expect, lost, [fault.message for _, fault in faults], forest.spans)
     failures: list[Failure] = []
     told: set[Origin] = set()
     for at, fault in faults:

@@ -170,6 +170,13 @@ def _count(doc: CountDoc | int, at: KeyPath) -> Mistakes:
         yield from _bounds(given, at)
 
 
+def _total(doc: CountDoc | int, at: KeyPath) -> Mistakes:
+    """Yield the mistakes of a number that nothing else is asked of."""
+    yield from _count(doc, at)
+    if isinstance(doc, CountDoc) and _given(doc) == {"gte": 0}:
+        yield at, "every number is so: this checks nothing"
+
+
 def _duration(doc: DurationDoc, at: KeyPath) -> Mistakes:
     """Yield the mistakes of bounds of a duration."""
     given = _given(doc)
@@ -214,10 +221,10 @@ def _counts(doc: CountsDoc, at: KeyPath) -> Mistakes:
     totals = ("spans_total", "events_total", "errors_total")
     for key in totals:
         if getattr(doc, key) is not None:
-            yield from _count(getattr(doc, key), (*at, key))
+            yield from _total(getattr(doc, key), (*at, key))
     for key in ("by_name", "by_service"):
         for name, count in getattr(doc, key).items():
-            yield from _count(count, (*at, key, name))
+            yield from _total(count, (*at, key, name))
     if all(getattr(doc, key) is None for key in totals) and not (doc.by_name or doc.by_service):
         yield at, _nothing(f"{', '.join(totals)}, by_name, by_service")
 

@@ -143,6 +143,10 @@ def to_span(
         attributes=to_attributes(struct.attributes),
         resource=resource,
         scope=scope,
+        dropped_attributes=sum(
+            int(each.dropped_attributes_count or 0) for each in (struct, *(struct.events or ()))
+        ),
+        dropped_events=int(struct.dropped_events_count or 0),
         events=tuple(
             SpanEvent(
                 name=event.name or "",

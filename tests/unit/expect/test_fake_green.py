@@ -364,3 +364,44 @@ def test_a_url_without_a_scheme_is_no_file() -> None:
     (failure,) = judge(hermetic, make("a", attributes={"url.full": "//evil.example/x"}))
     assert failure.message.endswith("external peers evil.example")
     assert judge(hermetic, make("a", attributes={"server.address": "/run/socket"})) == []
+
+
+LEAVES_OUT = make("a", dropped_attributes=2, dropped_events=1)
+
+
+@pytest.mark.parametrize(
+    ("expect", "words"),
+    [
+        ({"counts": {"events_total": 0}}, "left out 1 events"),
+        ({"hermeticity": {"span_attrs": {"forbid_keys": ["x"]}}}, "left out 2 attributes and 1 events"),
+        ({"hermeticity": {"no_external_services": True}}, "left out 2 attributes"),
+        ({"span": [{"select": {"event": "exception"}, "count": 0}]}, "left out 1 events"),
+        ({"span": [{"select": {"attrs": {"error.type": {"exists": True}}}, "count": 0}]}, "left out 2 attr"),
+        ({"span": [{"select": "a", "attrs": {"x": {"exists": False}}}]}, "left out 2 attributes"),
+    ],
+    ids=str,
+)
+def test_what_a_program_left_out_is_not_shown_to_be_absent(expect: dict[str, Any], words: str) -> None:
+    """Attributes and events beyond an SDK's limits may be those that must not be there; other forms stand."""
+    assert judge(expect, make("a")) == []
+    (failure,) = judge(expect, LEAVES_OUT)
+    assert words in failure.message
+    assert judge({"counts": {"errors_total": 0, "spans_total": 1}}, LEAVES_OUT) == []
+
+
+def test_the_address_behind_an_own_name() -> None:
+    """Who calls itself local and has an outside address is outside, unless the file allows the name."""
+    called = {"server.address": "localhost", "network.peer.address": "93.184.216.34"}
+    span = make("a", kind="client", attributes=called)
+    peers: dict[str, Any] = {"no_external_services": True}
+    assert "external peers 93.184.216.34" in judge({"hermeticity": peers}, span)[0].message
+    assert judge({"hermeticity": {**peers, "allowed_peers": ["localhost"]}}, span) == []
+    inside = {"server.address": "localhost", "network.peer.address": "127.0.0.1"}
+    assert judge({"hermeticity": peers}, make("a", attributes=inside)) == []
+
+
+def test_a_total_that_is_always_so_is_a_mistake() -> None:
+    """At least none says nothing."""
+    doc = msgspec.convert({"counts": {"spans_total": {"gte": 0}, "by_name": {"x": {"gte": 0}}}}, ExpectDoc)
+    said = [message for _, message in check_expectations(doc, ("expect",))]
+    assert said == ["every number is so: this checks nothing"] * 2

@@ -101,7 +101,7 @@ def test_rendered(template: str, text: str) -> None:
         ("{{ qqq }}", r"'qqq' is not defined: \[vars\] has name, count, on, list, table, rows"),
         (
             "{{ matrix.databse }}",
-            r"there is no 'databse' in \\[matrix\\], which has database; did you mean 'database'\?",
+            r"there is no 'databse' in \[matrix\], which has database; did you mean 'database'\?",
         ),
         ("{{ name.first }}", r"there is no 'first' in this value"),
         ("{{ x", r"the template is not valid: "),
