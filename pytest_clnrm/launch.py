@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, ImageFacts, Mount
 from pytest_clnrm.engine.ready import NoSpans, wait_ready
 from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL, WAITING, effective_command
-from pytest_clnrm.errors import ContainerError, NoShellError, UnobservableError
+from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
 from pytest_clnrm.labels import image_labels, limit_labels
 from pytest_clnrm.proof import UNOBSERVABLE, why_never
 from pytest_clnrm.scenario.model import Build, Limits, Service
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Running", "Timeline", "effective_limits", "find_image", "fits", "get_image", "launch"]
 
 BRIDGE = "bridge"
+_SHORT = 2
 """The engine's own network, which has a way out and publishes ports."""
 
 
@@ -135,9 +136,13 @@ def find_image(runtime: Runtime, service: Service, timeout_s: float) -> ImageFac
         with runtime.board.during("image", f"building {service.build.context}"):
             return engine.build_image(_build_spec(runtime, service, service.build, timeout_s))
     reference = service.image or settings.default_image
-    mapped = (new for pattern, new in settings.image_map if fnmatchcase(reference, pattern))
+    mapped = next((new for pattern, new in settings.image_map if fnmatchcase(reference, pattern)), reference)
     with runtime.board.during("image"):
-        return engine.ensure_image(next(mapped, reference), settings.pull, partial(runtime.board.at, "image"))
+        image = engine.ensure_image(mapped, settings.pull, partial(runtime.board.at, "image"))
+    # Longer ones are refused when the file is read; so short, it is a name as a rule.
+    if len(mapped) <= _SHORT and mapped == service.image and image.id.startswith(f"sha256:{mapped}"):
+        raise ImageError(f"image {mapped!r} is the start of an image's id: write its name with a tag")
+    return image
 
 
 def _build_spec(runtime: Runtime, service: Service, build: Build, timeout_s: float) -> BuildSpec:

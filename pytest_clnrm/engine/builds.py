@@ -14,6 +14,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import tarfile
 import tempfile
 import threading
 import time
@@ -27,7 +28,8 @@ import docker.errors
 from docker.types.daemon import CancellableStream
 
 from pytest_clnrm.engine.context import DOCKERFILE, write_context
-from pytest_clnrm.engine.fetching import fetched_by_engine
+from pytest_clnrm.engine.dockerfiles import MAX_BYTES, problem_of_dockerfile
+from pytest_clnrm.engine.fetching import REMEDY, fetched_by_engine
 from pytest_clnrm.engine.problems import CREDENTIAL_PROBLEMS, plain_errors
 from pytest_clnrm.errors import ImageError
 
@@ -65,6 +67,9 @@ def build_by_api(client: APIClient, spec: BuildSpec, tag: str, *, watched: bool)
         _archive(spec, deadline_s) as archive,
         plain_errors(f"build the image of {spec.context}", ImageError),
     ):
+        # Once the engine has told of a step, it goes on with it although nobody listens any more.
+        if problem := problem_of_dockerfile(_dockerfile(spec, archive), spec.args):
+            raise ImageError(f"cannot build the image of {spec.context}: {problem}")
         _Build(client, spec, tag, watched=watched).run(archive, deadline_s)
 
 
@@ -155,11 +160,7 @@ class _Build:
         if "error" in event:
             raise _failure(self._spec, self._lines)
         if fetched := fetched_by_engine(text):
-            raise ImageError(
-                f"cannot build the image of {self._spec.context}: {fetched} would make the engine fetch it, "
-                "from where the engine is: COPY it from the context, or fetch it in a RUN of a build with "
-                'network = "bridge"; a path that begins with a variable is written ./$NAME'
-            )
+            raise ImageError(f"cannot build the image of {self._spec.context}: {fetched} {REMEDY}")
         running = _RUNNING_IN.fullmatch(text)
         if running and self._own_host:
             limit_processes(self._client, running[1], self._spec.pids, self._own_host)
@@ -284,6 +285,25 @@ def _archive(spec: BuildSpec, deadline_s: float) -> Iterator[IO[bytes]]:
     )
     with archive:
         yield archive
+
+
+def _dockerfile(spec: BuildSpec, archive: IO[bytes]) -> bytes:
+    """Return the content of the Dockerfile that the engine will find in an archive, which is rewound.
+
+    :raises ImageError: if it is none, or a link: what it is then is told by the engine alone.
+    """
+    name = os.path.normpath(spec.dockerfile or DOCKERFILE)
+    with tarfile.open(fileobj=archive, mode="r:") as sent:
+        file = next((each for each in sent if each.name == name and each.isreg()), None)
+        content = None if file is None else sent.extractfile(file)
+        found = None if content is None else content.read(MAX_BYTES + 1)
+    archive.seek(0)
+    if found is None:
+        raise ImageError(
+            f"cannot build the image of {spec.context}: {name} is a link, or lies behind one: name the file "
+            "itself (dockerfile)"
+        )
+    return found
 
 
 def _failure(spec: BuildSpec, lines: deque[str]) -> ImageError:

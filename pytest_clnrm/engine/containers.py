@@ -17,6 +17,7 @@ from pytest_clnrm.engine.api import ContainerSpec, ContainerState
 from pytest_clnrm.engine.container_config import BUILT_IN_NETWORKS
 from pytest_clnrm.engine.logs import read_logs
 from pytest_clnrm.engine.problems import container_reason, engine_text, plain_errors
+from pytest_clnrm.engine.removed_files import removed_bytes
 from pytest_clnrm.errors import ContainerError, EngineError
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
@@ -104,7 +105,7 @@ def inspect_container(client: APIClient, container: str) -> dict[str, Any]:
 
 
 def written_bytes(client: APIClient, container: str) -> int:
-    """Return how much it has written into its own layer.
+    """Return how much it has written into its own layer, with files that it has removed and holds open.
 
     :raises ContainerError: if it is gone.
     """
@@ -113,7 +114,8 @@ def written_bytes(client: APIClient, container: str) -> int:
     with plain_errors("look at the size of the container", ContainerError):
         answer = client.get(url, params={"size": 1}, timeout=client.timeout)
         answer.raise_for_status()
-        return int(answer.json().get("SizeRw") or 0)
+        found = answer.json()
+    return int(found.get("SizeRw") or 0) + removed_bytes(found.get("State", {}).get("Pid") or 0, found["Id"])
 
 
 def state_of(client: APIClient, container: str, *, host: str) -> ContainerState:

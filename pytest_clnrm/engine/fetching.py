@@ -9,7 +9,12 @@ from __future__ import annotations
 import json
 import re
 
-__all__ = ["fetched_by_engine"]
+__all__ = ["REMEDY", "fetched_by_add", "fetched_by_engine"]
+
+REMEDY = (
+    "would make the engine fetch it, from where the engine is: COPY it from the context, or fetch it in a "
+    'RUN of a build with network = "bridge"; a path that begins with a variable is written ./$NAME'
+)
 
 # As the engine's builder tells of each step ("Step 2/3 : ADD a b"), and Podman's ("STEP 2/3: ADD a b").
 _STEP = re.compile(r"\s*step \d+(?:/\d+)? ?: *add\s+(.*)", re.IGNORECASE | re.DOTALL)
@@ -27,9 +32,12 @@ def fetched_by_engine(told: str) -> str:
         # They are told of without their text.
         return "a step that its base image adds (ONBUILD)"
     step = _STEP.fullmatch(told)
-    if step is None:
-        return ""
-    found = next(filter(_may_be_address, _sources(step[1])), None)
+    return "" if step is None else fetched_by_add(step[1])
+
+
+def fetched_by_add(arguments: str) -> str:
+    """Return what an ``ADD`` of *arguments* makes the engine fetch, in words; "" if it is nothing."""
+    found = next(filter(_may_be_address, _sources(arguments)), None)
     return "" if found is None else f"ADD {found}"
 
 
@@ -50,7 +58,7 @@ def _sources(arguments: str) -> list[str]:
 
 def _may_be_address(source: str) -> bool:
     """Tell whether *source* is an address once quotes are taken away, whatever its variables are."""
-    fixed, variable, _ = _QUOTES.sub("", source).partition("$")
+    fixed, variable, _ = _QUOTES.sub("", source).lower().partition("$")
     if variable:
         return any(each.startswith(fixed) or fixed.startswith(each) for each in _SCHEMES)
     return fixed.startswith(_SCHEMES)

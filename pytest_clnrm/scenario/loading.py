@@ -381,7 +381,9 @@ class _File:
             if not problems and self._options.policy is not None:
                 from pytest_clnrm.scenario.policy import check_policy
 
-                problems += check_policy(doc, self._options.policy)
+                problems += check_policy(
+                    doc, self._options.policy, lambda path: _value_at(text.raw, normal.origin(path))
+                )
         placed = [(normal.origin(path), *rest) for path, *rest in problems]
         self._add(text, [each for each in placed if each[0] not in templates])
         return None if placed else doc
@@ -477,6 +479,13 @@ def _with_remedies(document: dict[str, Any], findings: list[Finding]) -> list[tu
         for each, hint in found
         if not (each.missing == "run" and each.path in renamed)
     ]
+
+
+def _value_at(raw: Any, path: KeyPath) -> Any:
+    """Return what stands at a path in a file."""
+    for key in path:
+        raw = raw[key]
+    return raw
 
 
 def _typed(axes: Any, combination: Mapping[str, str]) -> dict[str, Any]:

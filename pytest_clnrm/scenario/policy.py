@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -73,14 +74,17 @@ class Policy:
         return f"{what} is not allowed ({self.origins.get(name, 'default')})"
 
 
-def check_policy(doc: FileDoc, policy: Policy) -> Iterator[Refusal]:
-    """Yield where a file asks for more than it may."""
+def check_policy(doc: FileDoc, policy: Policy, written: Callable[[KeyPath], object]) -> Iterator[Refusal]:
+    """Yield where a file asks for more than it may.
+
+    :param written: returns what the file has for a key path: it may be spelled otherwise there.
+    """
     yield from _timeout(doc.meta.timeout, ("meta", "timeout"), policy)
     for index, scenario in enumerate(doc.scenario or ()):
         yield from _timeout(scenario.timeout, ("scenario", index, "timeout"), policy)
     yield from _limits(doc.limits, ("limits",), policy)
     for name, service in doc.service.items():
-        yield from _service(service, ("service", name), policy)
+        yield from _service(service, ("service", name), policy, written)
 
 
 def check_containers(scenario: Scenario, policy: Policy) -> Iterator[Refusal]:
@@ -107,11 +111,14 @@ def _limits(doc: LimitsDoc, path: KeyPath, policy: Policy) -> Iterator[Refusal]:
         yield (*path, name), message, _REMEDY
 
 
-def _service(doc: ServiceDoc, path: KeyPath, policy: Policy) -> Iterator[Refusal]:
+def _service(
+    doc: ServiceDoc, path: KeyPath, policy: Policy, written: Callable[[KeyPath], object]
+) -> Iterator[Refusal]:
     if doc.limits:
         yield from _limits(doc.limits, (*path, "limits"), policy)
     if not policy.bridge and doc.network == "bridge":
-        yield (*path, "network"), policy.not_allowed("bridge", 'network = "bridge"'), _ALLOW
+        below = (*path, "network")
+        yield below, policy.not_allowed("bridge", _network(written(below))), _ALLOW
     if doc.ports and not policy.ports:
         yield (*path, "ports"), policy.not_allowed("ports", "publishing ports"), _ALLOW
     elif doc.ports and not policy.bridge:
@@ -124,6 +131,14 @@ def _service(doc: ServiceDoc, path: KeyPath, policy: Policy) -> Iterator[Refusal
         doc.build.network == "bridge"
     ):
         below = (*path, "build", "network")
-        yield below, policy.not_allowed("bridge", 'network = "bridge"'), _ALLOW
+        yield below, policy.not_allowed("bridge", _network(written(below))), _ALLOW
     if doc.volumes and not policy.volumes:
         yield (*path, "volumes"), policy.not_allowed("volumes", "mounting files of the host"), _ALLOW
+
+
+def _network(written: object) -> str:
+    """Return a network as a file has it: a text, or in the other dialect a table."""
+    if isinstance(written, dict):
+        pairs = ", ".join(f"{key} = {json.dumps(value)}" for key, value in written.items())
+        return f"network = {{ {pairs} }}"
+    return f"network = {json.dumps(written)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -47,6 +48,9 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _MAX_PORT = 65535
 _CIRCLE_SHOWN = 12
+_IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-fA-F]{3,64}|sha256:.*")
+_LONGEST_NAME = 11  # hexadecimal names that are longer were ids
+_ENGINES_OWN = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/proc", "/sys", "/dev")
 _MIN_MEMORY_BYTES = 6 * 1024**2  # what engines accept at least
 
 
@@ -165,6 +169,9 @@ def _service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iter
     yield from _exactly_one(doc, path)
     passed = ("image", "command", "env", "workdir", "user", "scratch")
     yield from _texts(((name, getattr(doc, name)) for name in passed), path)
+    if doc.image is not None and _may_be_id(doc.image):
+        message = f"{doc.image} may be the id of any image of this host, or the start of one"
+        yield Problem((*path, "image"), message, f'write its name with a tag, such as "{_tagged(doc.image)}"')
     yield from _build(doc, path, source)
     targets = set(doc.scratch)
     for index, volume in enumerate(doc.volumes):
@@ -178,6 +185,9 @@ def _service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iter
         target = volume.target.rstrip("/")
         if not target or "\0" in target:
             yield Problem((*below, "target"), "expected a path below / in the container")
+        elif (own := _engines_own(target)) is not None:
+            message = f"{volume.target} is in the way of {own}, which the engine mounts"
+            yield Problem((*below, "target"), message, "mount it elsewhere, such as below /mnt")
         elif target in targets:
             yield Problem((*below, "target"), f"{volume.target} is there twice")
         targets.add(target)
@@ -190,6 +200,23 @@ def _service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iter
     job = any(each.exit is not None for each in _conditions(doc.ready))
     if job and doc.may_end is not None:
         yield Problem((*path, "may_end"), "it is a job: `exit` in its `ready` says with which codes it ends")
+
+
+def _may_be_id(image: str) -> bool:
+    return _IMAGE_ID.fullmatch(image) is not None
+
+
+def _tagged(image: str) -> str:
+    return "name:tag" if ":" in image or len(image) > _LONGEST_NAME else f"{image}:latest"
+
+
+def _engines_own(target: str) -> str | None:
+    """Return what the engine mounts itself at, above or below a path in the container, None if nothing."""
+    real = posixpath.normpath(f"/{target.lstrip('/')}")
+    for own in _ENGINES_OWN:
+        if real == own or own.startswith(f"{real.rstrip('/')}/") or real.startswith(f"{own}/"):
+            return own
+    return None
 
 
 def _unique(values: list[Any], path: KeyPath) -> Iterator[Problem]:

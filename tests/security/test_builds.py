@@ -89,8 +89,48 @@ def service() -> Iterator[str]:
 
 def test_a_build_makes_the_engine_fetch(project: EndToEnd, service: str) -> None:
     """ADD of an address would have the engine read a service of the host's own loopback."""
-    run = build(project, f'ARG T=http\nADD "${{T}}://{service}/x" /found\n')
-    assert "would make the engine fetch it" in run.text, f"DID NOT FAIL\n{run.text}"
+    run = build(project, f'ARG T=http\nADD \\\n "${{T}}://{service}/x" /found\n')
+    # The engine goes on with a step that it has announced: what it fetches is in an image without a name.
+    left = project.client.images(all=True, filters={"label": f"clnrm-test={project.token}"})
+    assert not left, f"DID NOT FAIL\n{run.text}"
+    assert "would make the engine fetch it" in run.text
+
+
+def test_a_base_image_makes_the_engine_fetch(project: EndToEnd, service: str) -> None:
+    """A trigger of a base image would have it do the same; its text is not in the Dockerfile."""
+    base = f"clnrm-test-{project.token}:triggers"
+    project.client.import_image_from_data(
+        bytes(10240),
+        repository=base.partition(":")[0],
+        tag="triggers",
+        changes=[f"ONBUILD ADD http://{service}/x /found"],
+    )
+    try:
+        run = build(project, f"FROM {base}\n")
+        assert "adds (ONBUILD) would make the engine fetch it" in run.text, f"DID NOT FAIL\n{run.text}"
+    finally:
+        project.client.remove_image(base, force=True)
+
+
+def _id_of_image(project: EndToEnd) -> str:
+    """Return the first digits of the id of an image that is there."""
+    image = project.client.inspect_image(project.image)  # type: ignore[no-untyped-call]
+    return str(image["Id"]).removeprefix("sha256:")[:9]
+
+
+def test_an_image_by_its_id(project: EndToEnd) -> None:
+    """An image that nobody has named for others is reached by no digits of its id."""
+    digits = _id_of_image(project)
+    project.write("a.clnrm.toml", f'[service.a]\nimage = "{digits}"\n[[step]]\nrun = "true"\n')
+    run = project.run(mapped=False)
+    assert f"{digits} may be the id of any image" in run.text, f"DID NOT FAIL\n{run.text}"
+
+
+def test_a_build_from_an_id(project: EndToEnd) -> None:
+    """Neither is it by a build."""
+    digits = _id_of_image(project)
+    run = build(project, f"FROM {digits}\n")
+    assert f"FROM {digits} may be the id of any image" in run.text, f"DID NOT FAIL\n{run.text}"
 
 
 def test_a_context_leads_out(project: EndToEnd) -> None:

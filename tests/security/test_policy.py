@@ -57,6 +57,15 @@ def test_a_container_fills_the_disk(project: EndToEnd) -> None:
     assert project.leftovers(run) == []
 
 
+def test_a_container_fills_the_disk_with_removed_files(project: EndToEnd) -> None:
+    """A file that has no name any more, and is open, is counted too; its engine does not."""
+    script = "exec 9>/held; rm /held; dd if=/dev/zero bs=1M count=20 >&9; sleep 8"
+    project.write("a.clnrm.toml", f'[[step]]\nrun = "{script}"\n')
+    run = project.run("-o", "clnrm_max_disk=10m")
+    assert run.ret == pytest.ExitCode.TESTS_FAILED, f"DID NOT FAIL\n{run.text}"
+    assert "service 'default' has written 20 MB into its container: at most 10 MB" in run.text
+
+
 def test_a_service_fills_the_log(project: EndToEnd) -> None:
     """The engine keeps the end of what a service prints, and no more."""
     project.write(

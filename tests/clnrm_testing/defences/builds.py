@@ -49,9 +49,30 @@ DEFENCES = (
     ),
     Defence(
         name="the engine fetches nothing for a build",
+        target="pytest_clnrm.engine.dockerfiles:problem_of_dockerfile",
+        without=lambda _: lambda _content, _args: "",
+        attack="test_builds.py::test_a_build_makes_the_engine_fetch",
+        shows=THROUGH,
+    ),
+    Defence(
+        name="the engine fetches nothing for a base image",
         target="pytest_clnrm.engine.fetching:fetched_by_engine",
         without=lambda _: lambda _told: "",
-        attack="test_builds.py::test_a_build_makes_the_engine_fetch",
+        attack="test_builds.py::test_a_base_image_makes_the_engine_fetch",
+        shows=THROUGH,
+    ),
+    Defence(
+        name="a file names no image by its id",
+        target="pytest_clnrm.scenario.rules:_may_be_id",
+        without=lambda _: lambda _image: False,
+        attack="test_builds.py::test_an_image_by_its_id",
+        shows=THROUGH,
+    ),
+    Defence(
+        name="a build names no image by its id",
+        target="pytest_clnrm.engine.dockerfiles:_may_be_id",
+        without=lambda _: lambda *_: False,
+        attack="test_builds.py::test_a_build_from_an_id",
         shows=THROUGH,
     ),
     Defence(

@@ -29,6 +29,13 @@ DEFENCES = (
         shows=THROUGH,
     ),
     Defence(
+        name="removed files that are open are counted",
+        target="pytest_clnrm.engine.containers:removed_bytes",
+        without=lambda _: lambda *_: 0,
+        attack="test_policy.py::test_a_container_fills_the_disk_with_removed_files",
+        shows=THROUGH,
+    ),
+    Defence(
         name="the log of a container is bounded",
         target="pytest_clnrm.engine.container_config:_log_config",
         without=lambda _: lambda _size, **_podman: {"Type": "json-file", "Config": {}},

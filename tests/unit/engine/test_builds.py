@@ -172,6 +172,28 @@ def test_a_build_without_credentials(context: Path) -> None:
     assert "X-Registry-Config" not in client.posts[0][1]["headers"]
 
 
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_dockerfile_that_is_a_link(context: Path, *, behind: bool) -> None:
+    """What the engine would find there is not what was read, so nothing is sent."""
+    (context / "real").mkdir()
+    (context / "real/Dockerfile").write_text("FROM scratch\n")
+    (context / "link").symlink_to("real" if behind else "real/Dockerfile")
+    name = "link/Dockerfile" if behind else "link"
+    client = Client(Response())
+    with pytest.raises(ImageError, match=f"{name} is a link, or lies behind one: name the file itself"):
+        build(client, context, dockerfile=name)
+    assert client.posts == []
+
+
+def test_an_address_is_found_before_anything_is_sent(context: Path) -> None:
+    """The engine would go on with a step that it has announced."""
+    (context / "Dockerfile").write_text("FROM scratch\nADD $WHERE /x\n")
+    client = Client(Response())
+    with pytest.raises(ImageError, match=r"ADD \$WHERE would make the engine fetch it"):
+        build(client, context)
+    assert client.posts == []
+
+
 @pytest.mark.parametrize(
     "told",
     [

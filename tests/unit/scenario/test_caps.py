@@ -87,6 +87,19 @@ def test_builds(project: Any) -> None:
     assert project.load('[service.box]\nbuild = "."\n' + STEP, policy=Policy(bridge=False))
 
 
+def test_a_network_is_named_as_the_file_has_it(project: Any) -> None:
+    """In the other dialect it is spelled otherwise."""
+    where = "(pytest.ini:2: bridge)"
+    for key in (
+        'network = "host"',
+        'network = { mode = "host" }',
+        "network = { external_access = true }",
+    ):
+        text = f'[services.box]\nimage = "x:1"\ntype = "container"\n{key}\n' + STEP
+        found = refused(project, text, bridge=False)
+        assert [each[2:] for each in found] == [("services.box.network", f"{key} is not allowed {where}")]
+
+
 def test_time_and_containers_of_a_scenario(project: Any) -> None:
     """Of the file, and of each scenario; the container that steps share counts."""
     message = "90 s is more than may be asked for: at most 60 s (pytest.ini:2: timeout_s)"

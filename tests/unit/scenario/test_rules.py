@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.scenario.checking import Finding, about, convert, listed, suggestion
 from pytest_clnrm.scenario.document import FileDoc
 
@@ -379,3 +380,43 @@ def test_long_values_are_cut(project: Any, head: Any) -> None:
     (message,) = head(project.refuse(f'{STEP}timeout = "{"x" * 1000}"\n'))
     assert len(message) < 200
     assert "xxx... is not allowed" in message
+
+
+@pytest.mark.parametrize(
+    ("target", "own"),
+    [
+        ("/etc", "/etc/hosts"),
+        ("//etc/./", "/etc/hosts"),
+        ("/etc/hostname", "/etc/hostname"),
+        ("/x/../etc/resolv.conf", "/etc/resolv.conf"),
+        ("/proc/sys", "/proc"),
+        ("/sys", "/sys"),
+        ("/dev/x", "/dev"),
+        ("/.", "/etc/hosts"),
+    ],
+)
+def test_a_target_in_the_way_of_the_engine(project: Any, target: str, own: str) -> None:
+    """Above, at, or below what the engine mounts in each container."""
+    volume = f'{{ source = ".", target = "{target}", read_only = true }}'
+    with pytest.raises(ScenarioFileError) as raised:
+        project.load(f"{DB}volumes = [{volume}]\n{STEP}")
+    expected = f"service.db.volumes[0].target: {target} is in the way of {own}, which the engine mounts"
+    assert expected in str(raised.value)
+    assert "mount it elsewhere, such as below /mnt" in str(raised.value)
+    near = '{ source = ".", target = "/etc/hosts.d", read_only = true }'
+    assert project.load(f"{DB}volumes = [{near}]\n{STEP}")
+
+
+@pytest.mark.parametrize(
+    ("image", "remedy"),
+    [("2fa", "2fa:latest"), ("2fa" * 4, "name:tag"), ("sha256:2fa", "name:tag"), ("A" * 64, "name:tag")],
+)
+def test_an_image_by_its_id(project: Any, image: str, remedy: str) -> None:
+    """Digits of an id reach images that have no name; a name with a tag, or a digest, does not."""
+    with pytest.raises(ScenarioFileError) as raised:
+        project.load(f'[service.db]\nimage = "{image}"\n{STEP}')
+    expected = f"service.db.image: {image} may be the id of any image of this host, or the start of one"
+    assert expected in str(raised.value)
+    assert f'write its name with a tag, such as "{remedy}"' in str(raised.value)
+    for fine in (f"{remedy}", "db", f"ada@sha256:{'2' * 64}", "example.org/2fa"):
+        assert project.load(f'[service.db]\nimage = "{fine}"\n{STEP}')

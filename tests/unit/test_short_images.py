@@ -1,0 +1,37 @@
+"""A name of an image that is so short that it may be the start of an id."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.engine.api import ImageFacts
+from pytest_clnrm.errors import ImageError
+from pytest_clnrm.launch import find_image
+from pytest_clnrm.scenario.model import Service
+from pytest_clnrm.settings import Settings
+
+
+def _find(asked: str, found: str, *, image_map: tuple[tuple[str, str], ...] = ()) -> str:
+    def ensure(reference: str, *_: object) -> ImageFacts:
+        return ImageFacts(id=found, reference=reference)
+
+    runtime: Any = SimpleNamespace(
+        engine=lambda: SimpleNamespace(ensure_image=ensure),
+        settings=Settings(image_map=image_map),
+        board=SimpleNamespace(during=lambda *_: nullcontext(), at=print),
+    )
+    return find_image(runtime, Service(name="s", image=asked), 1.0).reference
+
+
+def test_what_a_file_names() -> None:
+    """An image that the engine has found by its id is refused; one of that name, or mapped, is not."""
+    with pytest.raises(
+        ImageError, match="image '2f' is the start of an image's id: write its name with a tag"
+    ):
+        _find("2f", "sha256:2fa")
+    assert _find("db", "sha256:2fa") == "db"
+    assert _find("x", "sha256:2fa", image_map=(("*", "2f"),)) == "2f"
