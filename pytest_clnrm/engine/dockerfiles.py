@@ -16,6 +16,11 @@ __all__ = ["MAX_BYTES", "problem_of_dockerfile"]
 
 MAX_BYTES = 1 << 20
 MAX_LINES = 5000
+# Of all instructions, as lines within one may be read as more; characters.
+_MAX_READ = 4 * MAX_BYTES
+# Beyond that it is not found out what an image is: names are shorter, and have few variables.
+_MAX_IMAGE = 300
+_MAX_VARIABLES = 10
 
 _KEYWORDS = ("ADD", "ARG", "COPY", "FROM", "RUN")
 _ESCAPE = re.compile(r"^\s*#\s*escape\s*=", re.IGNORECASE | re.MULTILINE)
@@ -23,9 +28,7 @@ _INSTRUCTION = re.compile(r"(?:ONBUILD\s+)?([A-Z]+)\s+(.*)", re.IGNORECASE | re.
 _STARTS = tuple(f"{lead}{each} " for lead in ("", "ONBUILD ") for each in _KEYWORDS)
 _LONGEST = max(map(len, _STARTS))
 _FROM = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+AS\s+\S+)?\s*", re.IGNORECASE)
-_FLAG = re.compile(r"--from=(\S+)|--mount=\S*?\bfrom=([^,\s]+)", re.IGNORECASE)
-_ARG = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|\S*)""")
-_VARIABLE = re.compile(r"\$\{([^}]*)\}|\$(\w+)")
+_VARIABLE = re.compile(r"\w*")
 _EXPANSION = re.compile(r"(\w+)(?:(:?[-+])(.*))?")
 _ID = re.compile(r"(?:sha256:)?[0-9a-f]*", re.IGNORECASE)
 _QUOTES = re.compile(r"[\"'\\`]")
@@ -38,14 +41,21 @@ def problem_of_dockerfile(content: bytes, args: Mapping[str, str]) -> str:
     """
     if len(content) > MAX_BYTES or content.count(b"\n") > MAX_LINES:
         return f"its Dockerfile is longer than {MAX_LINES} lines or {MAX_BYTES >> 20} MB"
-    instructions = list(_instructions(content.decode("utf-8", "replace").lstrip("\ufeff")))
+    instructions = []
+    read = 0
+    for each in _instructions(content.decode("utf-8", "replace").lstrip("\ufeff")):
+        instructions.append(each)
+        read += len(each[1])
+        if read > _MAX_READ:
+            return "its Dockerfile has too many instructions within continued lines"
     for keyword, rest in instructions:
         if keyword == "ADD" and (found := fetched_by_add(rest)):
             return f"{found} {REMEDY}"
     values: dict[str, list[str]] = {name: [value] for name, value in args.items()}
     for keyword, rest in instructions:
         if keyword == "ARG":
-            for name, value in _ARG.findall(rest):
+            for word in rest.split():
+                name, _, value = word.partition("=")
                 values.setdefault(name, []).append(value)
     stages = sum(keyword == "FROM" for keyword, _ in instructions)
     for keyword, rest in instructions:
@@ -90,7 +100,7 @@ def _joined(lines: list[str], at: int, ending: re.Pattern[str]) -> tuple[str, st
         if not pieces and not piece.strip():
             return None
         pieces.append(piece)
-        if len(head) < _LONGEST:
+        if len(head) < _LONGEST and piece.strip():
             head = " ".join(("".join(pieces) + "|").split()).removesuffix("|").upper()[:_LONGEST]
             if not any(head.startswith(each) or each.startswith(head) for each in _STARTS):
                 return None
@@ -105,8 +115,35 @@ def _images(keyword: str, rest: str) -> Iterator[str]:
         if found := _FROM.fullmatch(rest):
             yield found[1]
     elif keyword in {"COPY", "RUN"}:
-        for flag in _FLAG.finditer(rest):
-            yield flag[1] or flag[2]
+        for word in rest.split():
+            flag, _, value = _QUOTES.sub("", word).partition("=")
+            if flag.lower() == "--from":
+                yield value
+            elif flag.lower() == "--mount":
+                fields = (each.partition("=") for each in value.split(","))
+                yield from (image for key, _, image in fields if key.lower() == "from")
+
+
+def _split(text: str) -> tuple[str, list[str]]:
+    """Return what of *text* is no variable, and its variables: ``b`` and ``c:-${d}`` of ``a$b${c:-${d}}``."""
+    fixed: list[str] = []
+    variables: list[str] = []
+    at = 0
+    while at < len(text):
+        if text[at] != "$":
+            fixed.append(text[at])
+            at += 1
+        elif text.startswith("${", at):
+            begin, depth, at = at + 2, 1, at + 2
+            while at < len(text) and depth:
+                depth += {"{": 1, "}": -1}.get(text[at], 0)
+                at += 1
+            variables.append(text[begin : at - 1 if not depth else at])
+        else:
+            found = _VARIABLE.match(text, at + 1)
+            variables.append(found[0] if found else "")
+            at += 1 + len(variables[-1])
+    return "".join(fixed), variables
 
 
 def _may_be_id(text: str, values: Mapping[str, list[str]], seen: set[str]) -> bool:
@@ -115,13 +152,13 @@ def _may_be_id(text: str, values: Mapping[str, list[str]], seen: set[str]) -> bo
     :param seen: variables that have been looked at.
     """
     bare = _QUOTES.sub("", text)
-    fixed = _VARIABLE.sub("", bare)
+    fixed, variables = _split(bare[:_MAX_IMAGE])
     if not _ID.fullmatch(fixed):
         return False
-    if fixed:
+    if fixed or len(bare) > _MAX_IMAGE or len(seen) > _MAX_VARIABLES:
         return True
-    for braced, name in _VARIABLE.findall(bare):
-        expansion = _EXPANSION.fullmatch(braced or name)
+    for each in variables:
+        expansion = _EXPANSION.fullmatch(each)
         if expansion is None:
             # A form that depends on the engine.
             return True
@@ -129,6 +166,6 @@ def _may_be_id(text: str, values: Mapping[str, list[str]], seen: set[str]) -> bo
             return True
         if expansion[1] not in seen:
             seen.add(expansion[1])
-            if any(_may_be_id(each, values, seen) for each in values.get(expansion[1], ())):
+            if any(_may_be_id(value, values, seen) for value in values.get(expansion[1], ())):
                 return True
     return False

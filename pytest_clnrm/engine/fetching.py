@@ -20,6 +20,7 @@ REMEDY = (
 _STEP = re.compile(r"\s*step \d+(?:/\d+)? ?: *add\s+(.*)", re.IGNORECASE | re.DOTALL)
 _TRIGGERS = re.compile(r"# Executing \d+ build triggers?\s*")
 _SCHEMES = ("http://", "https://", "git://", "git@", "ssh://")
+_OPTIONS = re.compile(r"(?:\s*--\S+)*")
 _QUOTES = re.compile(r"[\"'\\`]")
 
 
@@ -43,9 +44,9 @@ def fetched_by_add(arguments: str) -> str:
 
 def _sources(arguments: str) -> list[str]:
     """Return what an ``ADD`` of *arguments* adds: all but its options, and the last."""
+    options = _OPTIONS.match(arguments)
+    arguments = arguments[options.end() :] if options else arguments
     words = arguments.split()
-    while words and words[0].startswith("--"):
-        arguments = arguments.split(words.pop(0), 1)[1]
     if arguments.lstrip().startswith("["):
         try:
             parsed = json.loads(arguments)

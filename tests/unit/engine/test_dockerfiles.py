@@ -52,6 +52,11 @@ def test_the_engine_would_fetch(text: str) -> None:
         "FROM ${FROM_ARGS}",
         "FROM 2f$A",
         "FROM ${A#x}",
+        "".join(f"ARG A{i}=$A{i + 1}\n" for i in range(2000)) + "FROM $A0",
+        "ARG A=2fa\nFROM ${B:-${A}}",
+        "FROM ${B:-${C:-2fa}}",
+        "FROM $" + "{A:-$" * 900 + "x",
+        'FROM scratch\nRUN --mount="type=bind,from=2fa,target=/x" cat /x',
         "FROM scratch\nCOPY --from=2fa /secret /",
         "FROM scratch\nCOPY --from=12 /secret /",
         "FROM scratch\nONBUILD COPY --chown=1 --from=2fa /secret /",
@@ -81,6 +86,30 @@ def test_an_id(text: str) -> None:
 def test_nothing_is_wrong(text: str) -> None:
     """Files of the context, names with a tag, stages by name or number."""
     assert problem_of_dockerfile(text.encode(), {}) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ADD a" + " --a" * 200_000 + " b c\n",
+        "ADD " + "--a " * 200_000 + "b c\n",
+        "ARG " + "a" * 1_000_000 + "\n",
+        "RUN " + "--mount=" * 120_000 + "\n",
+        "FROM a:" + " " * 900_000 + "b\n",
+        "A\\\n" + (" " * 190 + "\\\n") * 4_900,
+        "\\   " * 200_000 + "\n",
+    ],
+)
+def test_long_lines(text: str) -> None:
+    """They take time by their length; the time of a test would be over long before that of its square."""
+    assert problem_of_dockerfile(text.encode(), {}) == ""
+
+
+def test_instructions_in_one_another() -> None:
+    """Each line may start one, and goes on to the end."""
+    text = ("ADD " + "a" * 200 + "\\\n") * 4_900
+    expected = "its Dockerfile has too many instructions within continued lines"
+    assert problem_of_dockerfile(text.encode(), {}) == expected
 
 
 @pytest.mark.parametrize("content", [b"#\n" * 5001, b"#" * (2 << 20)])
