@@ -120,7 +120,7 @@ def test_a_failure_shows_captured_values_and_the_time_line_of_services(project: 
         """
         [service.db]
         image = "service-db"
-        ready = { log = "up" }
+        ready = { log = "ready" }
         [service.web]
         image = "service-web"
         [service.shell]
