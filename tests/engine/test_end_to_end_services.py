@@ -295,7 +295,7 @@ def test_an_image_without_a_shell_waits_otherwise(
     for name in "ab":
         project.write(f"{name}.clnrm.toml", text)
     with project.watch() as watch:
-        run = project.run(mapped=False)
+        run = project.run("--clnrm-pool", "off", mapped=False)
     assert run.outcomes() == {"a": "passed", "b": "passed"}, run.text
     assert [event.name for event in watch.events].count("create") == 3
     assert project.leftovers(run) == []
