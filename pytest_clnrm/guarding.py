@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import pytest
+
     from pytest_clnrm import runs
     from pytest_clnrm.runtime import Runtime
 
@@ -89,6 +91,13 @@ class RunGuard:
         """Note that items may have been left in the middle."""
         self._note_abrupt()
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note that something of the engine's failed: what it said is gone may come back when it restarts."""
+        carried = getattr(report, "clnrm", None)
+        result = carried.get("result") if carried else None
+        if result and any(each.get("kind") == "error" for each in result.get("failures", ())):
+            self._note_abrupt()
+
     def _note_abrupt(self) -> None:
         # What the engine was asked for by then may still come into being.
         self._abrupt_s = time.monotonic()
@@ -107,9 +116,13 @@ class RunGuard:
             if not self._may_follow() or self._is_watched():
                 break
             time.sleep(_ROUND_S)
-        # What workers reserved themselves and did not give back.
         with suppress(ClnrmError):
-            self._runtime.ledger().purge()
+            ledger = self._runtime.ledger()
+            if not (self._unswept or self._may_follow()):
+                # What an engine that was gone for a while could not remove in time counted until now.
+                ledger.release_all()
+            # What workers reserved themselves and did not give back.
+            ledger.purge()
 
     def finish(self) -> None:
         """End the watchdog, unless there may be something left for it; to be called last."""

@@ -234,6 +234,15 @@ class Ledger:
             )
         self._me.ring(draft.state)
 
+    def release_all(self) -> None:
+        """Give all leases of this process back but those that are kept: what was under them is gone."""
+        with self._me.change() as draft:
+            draft.state = replace(
+                draft.state,
+                leases=tuple(each for each in draft.state.leases if each.owner != self.owner_id or each.kept),
+            )
+        self._me.ring(draft.state)
+
     def lend(self, lease_id: str, unused: Demand, demand: Demand, *, label: str = "") -> Lease | None:
         """Take a lease of *demand* out of what another lease of this run does not use, whoever holds that.
 

@@ -92,8 +92,12 @@ def remove_network(client: APIClient, network: str) -> None:
             except docker.errors.APIError as error:
                 if not _says(error, ("active endpoints", "being used")):
                     raise
-                for container in client.inspect_network(network)["Containers"] or ():
-                    client.disconnect_container_from_network(container, network, force=True)
+                for container, endpoint in (client.inspect_network(network)["Containers"] or {}).items():
+                    # Of a container that is gone, an engine that was ended meanwhile knows the name alone.
+                    for name in (container, endpoint.get("Name") or container):
+                        with suppress(docker.errors.NotFound):
+                            client.disconnect_container_from_network(name, network, force=True)
+                            break
                 client.remove_network(network)
         except docker.errors.NotFound:
             return
