@@ -65,6 +65,9 @@ class FakeParts:
     def purge(self) -> None:
         self._note("purge")
 
+    def release_all(self) -> None:
+        """Their containers were swept before."""
+
 
 @pytest.fixture
 def parts(tmp_path: Path) -> FakeParts:
