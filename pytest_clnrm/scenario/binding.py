@@ -6,7 +6,7 @@ Steps are bound by :func:`pytest_clnrm.scenario.templating.bind_step`.
 from __future__ import annotations
 
 import dataclasses
-import re
+import glob
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -17,7 +17,6 @@ from pytest_clnrm.util.patterns import problem_of
 __all__ = ["bind_expectations"]
 
 _T = TypeVar("_T")
-_WILDCARD = re.compile(r"[*?[]")
 
 
 def bind_expectations(
@@ -38,8 +37,7 @@ class _Binder:
     def __init__(self, values: Mapping[str, Any], captured: frozenset[str]) -> None:
         self._captured = captured
         literal = {
-            name: _WILDCARD.sub(r"[\g<0>]", str(value)) if name in captured else value
-            for name, value in values.items()
+            name: glob.escape(str(value)) if name in captured else value for name, value in values.items()
         }
         self._names = Renderer(literal, {}, (), {}, seed="expect")
         self._values = Renderer(values, {}, (), {}, seed="expect")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import glob
 from collections.abc import Iterable, Mapping
 
 from msgspec import UNSET
@@ -46,8 +46,6 @@ from pytest_clnrm.scenario.expectations import (
 from pytest_clnrm.units import parse_duration_s
 
 __all__ = ["build_expectations"]
-
-_WILDCARD = re.compile(r"[*?[]")
 
 
 def build_expectations(doc: ExpectDoc, at: KeyPath) -> Expectations:
@@ -118,7 +116,7 @@ def _select(doc: Select, origin: Origin = "workload") -> SpanSelect:
 
 def _name(doc: Name) -> str:
     """Return a name as a glob."""
-    return _WILDCARD.sub(r"[\g<0>]", doc.equals) if isinstance(doc, LiteralDoc) else doc
+    return glob.escape(doc.equals) if isinstance(doc, LiteralDoc) else doc
 
 
 def _names(doc: Iterable[Name]) -> tuple[str, ...]:
