@@ -343,7 +343,7 @@ def create(client: APIClient, name: str, network: str, command: Sequence[str], *
     :param notice: of one that takes its commands on its standard input.
     """
     from pytest_clnrm.engine.api import ContainerSpec
-    from pytest_clnrm.engine.container_config import create_arguments
+    from pytest_clnrm.engine.docker.create_arguments import create_arguments
 
     spec = ContainerSpec(
         name=name,

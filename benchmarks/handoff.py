@@ -37,7 +37,7 @@ TESTS = 200
 CONFTEST = """
 import json, os, time
 import pytest
-from pytest_clnrm.admission.ledger import Ledger
+from pytest_clnrm.ledger.ledger import Ledger
 
 give_back = Ledger.release
 

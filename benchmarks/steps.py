@@ -31,7 +31,7 @@ def measure(place: Place | None, *, quick: bool) -> Row:
         return Row(key="c", title=TITLE, notes=("no engine answers",))
     rounds, ours_a_round, plain_a_round = (2, 10, 3) if quick else (10, 100, 20)
     from pytest_clnrm.engine.api import ContainerSpec
-    from pytest_clnrm.engine.connect import connect
+    from pytest_clnrm.engine.connect.connect import connect
 
     with tempfile.TemporaryDirectory() as folder, place.client() as client:
         engine = connect(

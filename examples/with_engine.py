@@ -21,8 +21,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.engine import embedded
-from pytest_clnrm.engine.connect import reach
+from pytest_clnrm.engine.connect.connect import reach
+from pytest_clnrm.engine.embedded import join
 from pytest_clnrm.errors import EngineUnavailableError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def run(command: list[str], image: str | None) -> int:
             return subprocess.run(command, env={**os.environ, **environ}, check=False).returncode
         finally:
             client.close()
-            embedded.leave(Path(folder))
+            join.leave(Path(folder))
 
 
 def main() -> int:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from pytest_clnrm import values
 from pytest_clnrm.errors import ClnrmError, EngineUnavailableError, LedgerError
+from pytest_clnrm.settings import values
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
-    from pytest_clnrm.admission.folder import Folder
+    from pytest_clnrm.ledger.folder import Folder
     from pytest_clnrm.monitor.view import HostView
 
 __all__ = ["main"]
@@ -111,9 +111,9 @@ def _engine(text: str) -> str:
 
 
 def _sweep(given: argparse.Namespace) -> None:
-    from pytest_clnrm.admission.guard import host_lock
-    from pytest_clnrm.cleaning import Swept, sweep_dead
-    from pytest_clnrm.engine.connect import connect
+    from pytest_clnrm.cleanup.cleaner import Swept, sweep_dead
+    from pytest_clnrm.engine.connect.connect import connect
+    from pytest_clnrm.ledger.locks import host_lock
 
     folder = _folder(given.ledger_dir)
     if folder is None:
@@ -157,7 +157,7 @@ def _folder(configured: Path | None) -> Folder | None:
 
     :raises LedgerError: if it cannot be used, or was named and is not there.
     """
-    from pytest_clnrm.admission.folder import default_path, open_folder, was_opened
+    from pytest_clnrm.ledger.folder import default_path, open_folder, was_opened
 
     path = configured.resolve() if configured else default_path(os.environ)[0]
     if was_opened(path):
@@ -168,7 +168,7 @@ def _folder(configured: Path | None) -> Folder | None:
 
 
 def _look(folder: Folder | None) -> HostView:
-    from pytest_clnrm.hosts import host_view
+    from pytest_clnrm.monitor.gather import host_view
     from pytest_clnrm.monitor.view import HostView
 
     return HostView(taken_s=time.monotonic()) if folder is None else host_view(folder)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_clnrm.engine.api import Engine
-    from pytest_clnrm.telemetry.collector import SpanCollector
+    from pytest_clnrm.telemetry.merge.collector import SpanCollector
 
 hookspec = pluggy.HookspecMarker("pytest")
 

@@ -9,10 +9,11 @@ import os
 
 import pytest
 
-from pytest_clnrm import fixtures, markers
-from pytest_clnrm import settings as settings_
+from pytest_clnrm.items import fixtures
+from pytest_clnrm.reservation import markers
 from pytest_clnrm.scheduling.order import install_order
-from pytest_clnrm.standby import Standby, standby_key
+from pytest_clnrm.session.lazy import Standby, standby_key
+from pytest_clnrm.settings import settings as settings_
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

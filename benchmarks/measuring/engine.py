@@ -44,7 +44,7 @@ class Place:
 
 def find_engine() -> Place | None:
     """Return the engine that DOCKER_HOST names, else one that answers, with the image; None without one."""
-    from pytest_clnrm.engine.connect import reach
+    from pytest_clnrm.engine.connect.connect import reach
     from pytest_clnrm.errors import EngineUnavailableError
 
     sys.path.append(str(ROOT / "examples"))

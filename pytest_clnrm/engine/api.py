@@ -1,6 +1,6 @@
 """What the rest of the package asks of a container engine: one small Protocol, no Docker type in it.
 
-:mod:`pytest_clnrm.engine.docker_engine` is its implementation over Docker's API (Docker and Podman);
+:mod:`pytest_clnrm.engine.docker.engine` is its implementation over Docker's API (Docker and Podman);
 tests bring their own. All calls block; they may be made from several threads at once. Errors are those of
 :mod:`pytest_clnrm.errors`; no exception of a client library passes.
 """

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_clnrm.expect.faults import Fault
-from pytest_clnrm.scenario.expectations import (
+from pytest_clnrm.model.expectations import (
     Condition,
     CountsExpect,
     Expectations,
@@ -22,7 +22,7 @@ from pytest_clnrm.scenario.expectations import (
     SpanExpect,
     StatusExpect,
 )
-from pytest_clnrm.span import Loss, Span
+from pytest_clnrm.model.span import Loss, Span
 
 __all__ = ["AbsenceForm", "absence_forms", "unproven"]
 

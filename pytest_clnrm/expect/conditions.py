@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_clnrm.expect.json_match import NotJsonError, json_differences, parse_json
 from pytest_clnrm.expect.texts import quote
-from pytest_clnrm.scenario.expectations import Condition
+from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.util.patterns import matches_glob, search
 
 __all__ = ["attribute_faults", "bounds_hold", "bounds_text", "holds", "matches_any", "number_fault"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_clnrm.scenario.expectations import Origin
+from pytest_clnrm.model.expectations import Origin
 
 __all__ = ["Fault", "number_of_spans"]
 

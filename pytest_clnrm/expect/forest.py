@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pytest_clnrm.scenario.expectations import Origin
-from pytest_clnrm.span import Span
+from pytest_clnrm.model.expectations import Origin
+from pytest_clnrm.model.span import Span
 from pytest_clnrm.util.patterns import matches_glob
 
 __all__ = ["Forest"]

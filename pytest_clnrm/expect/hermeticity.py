@@ -12,8 +12,8 @@ from pytest_clnrm.expect.conditions import attribute_faults, matches_any
 from pytest_clnrm.expect.faults import Fault, number_of_spans
 from pytest_clnrm.expect.forest import Forest
 from pytest_clnrm.expect.texts import bounded_lines
-from pytest_clnrm.scenario.expectations import HermeticityExpect
-from pytest_clnrm.span import AttributeValue, Span
+from pytest_clnrm.model.expectations import HermeticityExpect
+from pytest_clnrm.model.span import AttributeValue, Span
 
 __all__ = ["judge_hermeticity", "peers"]
 

@@ -15,8 +15,8 @@ from typing import Any
 from pytest_clnrm.expect.json_match import NotJsonError, json_differences, parse_json, resolve_pointer
 from pytest_clnrm.expect.outputs import Output, case_hint, line_of, regex_hint
 from pytest_clnrm.expect.texts import quote, text_difference
-from pytest_clnrm.result import Failure
-from pytest_clnrm.scenario.model import Capture, KeyPath, Step, StepExpect, TextExpect
+from pytest_clnrm.model.result import Failure
+from pytest_clnrm.model.scenario import Capture, KeyPath, Step, StepExpect, TextExpect
 from pytest_clnrm.util.patterns import PatternTimeoutError
 
 __all__ = ["capture", "judge_step"]

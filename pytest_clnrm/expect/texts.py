@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from pytest_clnrm.result import tail
+from pytest_clnrm.model.result import tail
 
 __all__ = ["QUOTE_LIMIT", "bounded_lines", "excerpt", "indent", "quote", "text_difference", "visible"]
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pytest_clnrm.expect.conditions import matches_any, number_fault
 from pytest_clnrm.expect.faults import Fault, number_of_spans
 from pytest_clnrm.expect.forest import Forest
-from pytest_clnrm.expect.selected import status_fault
-from pytest_clnrm.expect.selecting import near_misses
+from pytest_clnrm.expect.selected_spans import status_fault
+from pytest_clnrm.expect.span_select import near_misses
 from pytest_clnrm.expect.texts import bounded_lines
-from pytest_clnrm.scenario.expectations import CountsExpect, SpanSelect, StatusExpect
-from pytest_clnrm.span import Span
+from pytest_clnrm.model.expectations import CountsExpect, SpanSelect, StatusExpect
+from pytest_clnrm.model.span import Span
 
 __all__ = ["judge_counts", "judge_status"]
 

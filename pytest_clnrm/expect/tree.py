@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pytest_clnrm.expect.forest import Forest
 from pytest_clnrm.expect.texts import indent, quote, visible
-from pytest_clnrm.scenario.expectations import Origin
-from pytest_clnrm.span import Span
+from pytest_clnrm.model.expectations import Origin
+from pytest_clnrm.model.span import Span
 
 __all__ = ["duration_text", "tree_text"]
 

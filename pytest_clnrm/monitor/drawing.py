@@ -13,7 +13,6 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from pytest_clnrm.monitor.status import WorkerStatus
 from pytest_clnrm.monitor.view import (
     BudgetView,
     HostView,
@@ -24,6 +23,7 @@ from pytest_clnrm.monitor.view import (
     megabytes,
     queue_text,
 )
+from pytest_clnrm.status.status_file import WorkerStatus
 from pytest_clnrm.util.own_command import own_command, sweep_arguments
 from pytest_clnrm.util.terminal_text import one_line
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pytest_clnrm.monitor.status import QueueStatus, WorkerStatus
+from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus
 
 __all__ = [
     "FORMAT",

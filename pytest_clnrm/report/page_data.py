@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pytest_clnrm.model.result import Result, clean_text, tail
 from pytest_clnrm.report.span_trees import ShownSpan, shown_spans
-from pytest_clnrm.result import Result, clean_text, tail
 
 if TYPE_CHECKING:
+    from pytest_clnrm.model.span import AttributeValue, Span
     from pytest_clnrm.report.span_trees import PlacedSpan
-    from pytest_clnrm.span import AttributeValue, Span
 
 __all__ = ["page_data", "script_json"]
 
@@ -40,7 +40,7 @@ def script_json(data: Any) -> str:
 def page_data(document: Mapping[str, Any], spans: Iterable[PlacedSpan]) -> dict[str, Any]:
     """Return the data of report.html.
 
-    :param document: that of :func:`pytest_clnrm.report.document.report_document`.
+    :param document: that of :func:`pytest_clnrm.report.json_report.report_document`.
     """
     texts = _Table()
     session = document["session"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from pytest_clnrm.result import Failure, Result, clean_text, tail
+from pytest_clnrm.model.result import Failure, Result, clean_text, tail
 
 if TYPE_CHECKING:
     import pytest
@@ -133,7 +133,7 @@ class Rows:
     ) -> list[dict[str, Any]]:
         """Return the rows of all items but *scenarios*, in the order of their starts.
 
-        :param results: data of :class:`pytest_clnrm.result.Result` of tests with containers, by node id.
+        :param results: data of the Result (``model/result.py``) of each test with containers, by node id.
         """
         return [
             self._test(row, results.get(row.nodeid))

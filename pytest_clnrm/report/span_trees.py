@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from pytest_clnrm.span import Span
+    from pytest_clnrm.model.span import Span
 
 __all__ = ["PlacedSpan", "ShownSpan", "shown_spans"]
 

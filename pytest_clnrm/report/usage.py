@@ -57,7 +57,7 @@ class _Ran:
 def usage(results: Iterable[Mapping[str, Any]], *, workers: int, max_containers: int) -> Usage | None:
     """Return how the run that gave *results* used its budget; None if no scenario ran.
 
-    :param results: data of :class:`pytest_clnrm.result.Result`.
+    :param results: data of :class:`pytest_clnrm.model.result.Result`.
     """
     ran = sorted((each for each in map(_ran, results) if each is not None), key=lambda each: each.start_s)
     if not ran:

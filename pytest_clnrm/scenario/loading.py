@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import MAX_MISTAKES, Mistake, ScenarioFileError
+from pytest_clnrm.model.scenario import KeyPath, Scenario, Unchecked
 from pytest_clnrm.scenario.matrix import as_text
-from pytest_clnrm.scenario.model import KeyPath, Scenario, Unchecked
-from pytest_clnrm.scenario.positions import Place, Places, extent, place_of, show_path, source_line
 from pytest_clnrm.scenario.reading import Source, excess, huge_numbers, may_show_secret, outline, parse, read
-from pytest_clnrm.scenario.templating import Made, is_plain
-from pytest_clnrm.scenario.variables import (
+from pytest_clnrm.scenario.templates.render import Made, is_plain
+from pytest_clnrm.scenario.templates.variables import (
     Rendering,
     captured_names,
     check_captures,
@@ -32,15 +31,16 @@ from pytest_clnrm.scenario.variables import (
     is_secret,
     variable_tables,
 )
+from pytest_clnrm.toml.positions import Place, Places, extent, place_of, show_path, source_line
 from pytest_clnrm.util.confined import confined, note
 
 if TYPE_CHECKING:
-    from pytest_clnrm.scenario.checking import Finding
-    from pytest_clnrm.scenario.dialects import Normalised
-    from pytest_clnrm.scenario.document import FileDoc
+    from pytest_clnrm.scenario.dialects.normalise import Normalised
+    from pytest_clnrm.scenario.format.document import FileDoc
+    from pytest_clnrm.scenario.format.policy import Policy
     from pytest_clnrm.scenario.mounts import VolumeRules
-    from pytest_clnrm.scenario.policy import Policy
-    from pytest_clnrm.scenario.templating import Renderer
+    from pytest_clnrm.scenario.templates.render import Renderer
+    from pytest_clnrm.toml.checking import Finding
 
 __all__ = ["LoadOptions", "is_modest", "load", "load_source"]
 
@@ -93,7 +93,7 @@ def load(path: str, options: LoadOptions) -> tuple[Scenario, ...]:
         raise ScenarioFileError(path, (mistake,)) from None
     source = read(real)
     if not is_modest(source.text):
-        from pytest_clnrm.scenario.confined import LimitError, run_confined
+        from pytest_clnrm.scenario.templates.confined import LimitError, run_confined
 
         # As it is, the environment could not be sent.
         options = dataclasses.replace(options, environ=dict(options.environ))
@@ -225,9 +225,9 @@ class _File:
         table = known.get("matrix")
         if self._mistakes or table is None:
             return [] if self._mistakes else [{}]
-        from pytest_clnrm.scenario.checking import find_mistakes
-        from pytest_clnrm.scenario.document import MatrixDoc
+        from pytest_clnrm.scenario.format.document import MatrixDoc
         from pytest_clnrm.scenario.matrix import check_axes, combinations
+        from pytest_clnrm.toml.checking import find_mistakes
 
         findings = find_mistakes({"matrix": table}, MatrixDoc)
         if self._add(plain, _with_remedies({"matrix": table}, findings)):
@@ -241,8 +241,8 @@ class _File:
         deferred: frozenset[str],
         variables: Mapping[str, Any],
     ) -> Renderer:
-        from pytest_clnrm.scenario.template_environ import moment
-        from pytest_clnrm.scenario.templating import Renderer
+        from pytest_clnrm.scenario.templates.environ import moment
+        from pytest_clnrm.scenario.templates.render import Renderer
 
         options = self._options
         determinism = known.get("determinism")
@@ -261,7 +261,7 @@ class _File:
 
     def _rendered(self, rendering: Rendering, known: dict[str, Any], plain: _Text | None) -> _Text | None:
         """Return the file rendered whole; None after a mistake."""
-        from pytest_clnrm.scenario.templating import TemplateError
+        from pytest_clnrm.scenario.templates.render import TemplateError
 
         text = self._source.text
         first = place_of(text, min(_begins(text))).line
@@ -298,8 +298,8 @@ class _File:
         whole: bool,
     ) -> list[Scenario]:
         """Return the scenarios of one combination, [] after a mistake."""
-        from pytest_clnrm.scenario.building import Builder
-        from pytest_clnrm.scenario.dialects import normalise
+        from pytest_clnrm.scenario.dialects.normalise import normalise
+        from pytest_clnrm.scenario.format.build import Builder
         from pytest_clnrm.scenario.matrix import suffix
         from pytest_clnrm.scenario.typed_templates import give_types
 
@@ -337,7 +337,7 @@ class _File:
         )
         built = list(builder.build())
         if self._options.policy is not None:
-            from pytest_clnrm.scenario.policy import check_containers
+            from pytest_clnrm.scenario.format.policy import check_containers
 
             policy = self._options.policy
             self._add(text, [each for scenario in built for each in check_containers(scenario, policy)])
@@ -362,9 +362,9 @@ class _File:
 
         :param templates: paths in the file of strings that could not be rendered.
         """
-        from pytest_clnrm.scenario.checking import about, convert
-        from pytest_clnrm.scenario.document import FileDoc
-        from pytest_clnrm.scenario.rules import check_file
+        from pytest_clnrm.scenario.format.document import FileDoc
+        from pytest_clnrm.scenario.format.rules import check_file
+        from pytest_clnrm.toml.checking import about, convert
 
         doc, findings = convert(normal.document, FileDoc)
         problems = _with_remedies(normal.document, findings)
@@ -379,7 +379,7 @@ class _File:
                 captures = check_captures(normal.document, deferred)
                 problems += ((*each, "") for each in itertools.islice(captures, MAX_MISTAKES))
             if not problems and self._options.policy is not None:
-                from pytest_clnrm.scenario.policy import check_policy
+                from pytest_clnrm.scenario.format.policy import check_policy
 
                 problems += check_policy(
                     doc, self._options.policy, lambda path: _value_at(text.raw, normal.origin(path))

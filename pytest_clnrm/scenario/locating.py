@@ -6,9 +6,9 @@ import functools
 from pathlib import Path
 
 from pytest_clnrm.errors import ScenarioFileError
-from pytest_clnrm.scenario.model import KeyPath
-from pytest_clnrm.scenario.positions import Place, extent, find
+from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.scenario.reading import parse, read
+from pytest_clnrm.toml.positions import Place, extent, find
 
 __all__ = ["locate", "source_of"]
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pytest_clnrm.scenario.model import KeyPath
+from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.scenario.names import item_name_problem
 
 __all__ = ["MAX_COMBINATIONS", "MAX_ITEMS", "as_text", "check_axes", "combinations", "suffix"]

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from pytest_clnrm.errors import Mistake, ScenarioFileError
-from pytest_clnrm.scenario.model import KeyPath
-from pytest_clnrm.scenario.positions import place_of, source_line
+from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.toml.positions import place_of, source_line
 from pytest_clnrm.util.beneath import open_beneath
 
 __all__ = ["Source", "excess", "huge_numbers", "may_show_secret", "outline", "parse", "read"]

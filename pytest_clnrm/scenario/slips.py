@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pytest_clnrm.scenario.model import KeyPath
+from pytest_clnrm.model.scenario import KeyPath
 
 __all__ = ["of_syntax", "remedy"]
 

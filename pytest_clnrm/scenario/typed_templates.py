@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_clnrm.scenario.checking import convert
-from pytest_clnrm.scenario.document import FileDoc
+from pytest_clnrm.scenario.format.document import FileDoc
+from pytest_clnrm.toml.checking import convert
 
 if TYPE_CHECKING:
-    from pytest_clnrm.scenario.dialects import Normalised
-    from pytest_clnrm.scenario.model import KeyPath
+    from pytest_clnrm.model.scenario import KeyPath
+    from pytest_clnrm.scenario.dialects.normalise import Normalised
 
 __all__ = ["give_types"]
 

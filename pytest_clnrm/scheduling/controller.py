@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from pytest_clnrm.scheduling.autoscale import Autoscale, ElasticWorkers
 from pytest_clnrm.scheduling.choice import ChosenScheduling
-from pytest_clnrm.scheduling.elastic import Autoscale, ElasticWorkers
 from pytest_clnrm.scheduling.facts import ItemFacts, is_ordinary, read_facts
 from pytest_clnrm.scheduling.gate import Gate
 from pytest_clnrm.scheduling.strict import StrictScheduling, TellQueue

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_clnrm.priority import Priority
+from pytest_clnrm.model.priority import Priority
 
 __all__ = ["FACTS_FILE", "FactsError", "ItemFacts", "is_ordinary", "read_facts", "write_facts"]
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from pytest_clnrm.scheduling.local import Admit, LocalAdmission
+from pytest_clnrm.scheduling.in_process import Admit, LocalAdmission
 from pytest_clnrm.scheduling.tickets import RUN_FOLDER, RefusalReporter
 
 if TYPE_CHECKING:
+    from pytest_clnrm.scheduling.autoscale import Autoscale
     from pytest_clnrm.scheduling.controller import GateFactory
-    from pytest_clnrm.scheduling.elastic import Autoscale
-    from pytest_clnrm.scheduling.parking import FactsOf
     from pytest_clnrm.scheduling.strict import TellQueue
+    from pytest_clnrm.scheduling.worker import FactsOf
 
 __all__ = ["install", "is_strict_controller"]
 
@@ -46,7 +46,7 @@ def install(
     register(RefusalReporter(), "clnrm-refusals")
     folder = getattr(config, "workerinput", {}).get(RUN_FOLDER)
     if folder is not None:
-        from pytest_clnrm.scheduling.parking import ParkingWorker
+        from pytest_clnrm.scheduling.worker import ParkingWorker
 
         register(ParkingWorker(Path(folder), facts_of), "clnrm-worker")
     elif is_strict_controller(config, scheduler):

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import pytest
 
-from pytest_clnrm.priority import Priority
+from pytest_clnrm.model.priority import Priority
 
 __all__ = [
     "MARKER",

@@ -1,7 +1,7 @@
 """Feeds xdist's workers from the one queue: strict priority, nothing prefetched, admission before sending.
 
 An xdist worker starts an item only when it knows the next one. So each sending ends with a hidden item that
-the worker's side appended after it reported its ids (:mod:`pytest_clnrm.scheduling.parking`): the worker runs
+the worker's side appended after it reported its ids (:mod:`pytest_clnrm.scheduling.worker`): the worker runs
 what it got, keeps its fixtures, and waits. With nothing queued on workers there is nothing to steal from
 them: every idle worker takes from the one queue. The public names are those of xdist's Scheduling protocol.
 """
@@ -16,7 +16,7 @@ from pytest_clnrm.errors import AdmissionError
 from pytest_clnrm.scheduling.facts import ItemFacts
 from pytest_clnrm.scheduling.gate import Admission, Gate
 from pytest_clnrm.scheduling.tickets import Ticket, put_ticket
-from pytest_clnrm.scheduling.work import WorkQueue
+from pytest_clnrm.scheduling.work_queue import WorkQueue
 
 __all__ = ["AdjustWorkers", "Node", "StrictScheduling", "TellQueue"]
 

@@ -2,8 +2,8 @@
 
 The controller writes ``ticket-INDEX.json`` into the run's folder before it sends the item; the worker takes
 it (reads and removes) before the item's setup, and lays it into the item's stash. Where no controller
-reserves, :mod:`pytest_clnrm.scheduling.local` lays the ticket there itself: whoever needs it looks in one
-place.
+reserves, :mod:`pytest_clnrm.scheduling.in_process` lays the ticket there itself: whoever needs it looks in
+one place.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from clnrm_testing.report_data import HOSTILE, hostile_run, many_spans, run_of, sample_run, sample_spans
 
-from pytest_clnrm.report.html import write_html
+from pytest_clnrm.report.html_report import write_html
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -21,10 +21,10 @@ from clnrm_testing.busybox import busybox_tree
 from clnrm_testing.end_to_end import EndToEnd
 from clnrm_testing.relay import Relay, relaying
 from pytest_clnrm.engine.api import ContainerSpec, ExecOutcome, ExecSpec
-from pytest_clnrm.engine.connect import reach
-from pytest_clnrm.engine.discover import Endpoint, usual_endpoints
-from pytest_clnrm.engine.probe import ProbeError, open_client
-from pytest_clnrm.engine.services import KEEP_SHELL
+from pytest_clnrm.engine.connect.client import ProbeError, open_client
+from pytest_clnrm.engine.connect.connect import reach
+from pytest_clnrm.engine.connect.endpoints import Endpoint, usual_endpoints
+from pytest_clnrm.engine.exec.waiting import KEEP_SHELL
 from pytest_clnrm.errors import EngineUnavailableError
 from pytest_clnrm.util.line_count import LineCount
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
     from pytest_clnrm.engine.api import EngineFacts, OnOutput
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
 IMAGE = "clnrm-busybox:1"
 MIB = 1024 * 1024
@@ -127,7 +127,7 @@ def engine(
     reached: tuple[APIClient, EngineFacts], locks: CountingLocks, *, in_sessions: bool
 ) -> Iterator[DockerEngine]:
     """Return the engine; all that the test leaves on it is removed, and has to carry its label."""
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
     label = {"clnrm-test": secrets.token_hex(6)}
     engine = DockerEngine(*reached, locks=locks, labels=label, in_sessions=in_sessions)

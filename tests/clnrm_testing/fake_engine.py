@@ -35,7 +35,7 @@ from pytest_clnrm.engine.api import (
     OwnedObject,
     PullPolicy,
 )
-from pytest_clnrm.engine.services import KEEP_SHELL
+from pytest_clnrm.engine.exec.waiting import KEEP_SHELL
 from pytest_clnrm.errors import (
     ContainerError,
     EngineUnavailableError,

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clnrm_testing.project import PYTEST_ADDOPTS
-from pytest_clnrm.admission.folder import Folder, open_folder
-from pytest_clnrm.admission.views import snapshots
-from pytest_clnrm.labels import LEDGER
+from pytest_clnrm.cleanup.labels import LEDGER
+from pytest_clnrm.ledger.folder import Folder, open_folder
+from pytest_clnrm.ledger.snapshots import snapshots
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import OwnedObject
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
 __all__ = ["IMAGE", "WITHIN_S", "Project", "Run", "wait_until"]
 
@@ -79,7 +79,7 @@ class Run:
 
     def watchdog(self) -> list[int]:
         """Return the watchdog, as a list of at most one."""
-        return self.pids("pytest_clnrm.watchdog")
+        return self.pids("pytest_clnrm.cleanup.watchdog")
 
     def signal(self, pids: list[int], number: int) -> None:
         """Send a signal; a process that is gone is no error."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pytest_clnrm.admission.demand import Demand
-from pytest_clnrm.admission.lease import Ticket
-from pytest_clnrm.admission.ledger import Ledger
+from pytest_clnrm.ledger.budget import Demand
+from pytest_clnrm.ledger.lease import Ticket
+from pytest_clnrm.ledger.ledger import Ledger
 
 __all__ = ["enqueue"]
 

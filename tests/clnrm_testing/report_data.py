@@ -6,10 +6,10 @@ import random
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from pytest_clnrm.report.document import report_document
-from pytest_clnrm.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
-from pytest_clnrm.span import AttributeValue, Span, SpanEvent, SpanLink
-from pytest_clnrm.telemetry.merge import MergedSpan
+from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
+from pytest_clnrm.model.span import AttributeValue, Span, SpanEvent, SpanLink
+from pytest_clnrm.report.json_report import report_document
+from pytest_clnrm.telemetry.merge.merged_trace import MergedSpan
 
 __all__ = ["HOSTILE", "hostile_run", "many_spans", "run_of", "sample_run", "sample_spans", "session"]
 

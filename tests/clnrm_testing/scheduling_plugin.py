@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import DemandTooLargeError
-from pytest_clnrm.scheduling.elastic import Autoscale, parse_autoscale
+from pytest_clnrm.scheduling.autoscale import Autoscale, parse_autoscale
 from pytest_clnrm.scheduling.facts import ItemFacts
 from pytest_clnrm.scheduling.gate import Admission
 from pytest_clnrm.scheduling.install import install

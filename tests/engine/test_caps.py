@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from clnrm_testing.end_to_end import HOLD, environment_of_a_run
 
-from pytest_clnrm.admission.folder import open_folder
-from pytest_clnrm.admission.views import snapshots
-from pytest_clnrm.labels import LEDGER, SCENARIO, load_of
+from pytest_clnrm.cleanup.labels import LEDGER, SCENARIO, load_of
+from pytest_clnrm.ledger.folder import open_folder
+from pytest_clnrm.ledger.snapshots import snapshots
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
 pytestmark = pytest.mark.engine
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from clnrm_testing.relay import Relay
 
-from pytest_clnrm.engine.connect import reach
-from pytest_clnrm.engine.discover import Endpoint
-from pytest_clnrm.engine.facts import default_gateway, own_container_ids
-from pytest_clnrm.engine.probe import open_client
+from pytest_clnrm.engine.connect.client import open_client
+from pytest_clnrm.engine.connect.connect import reach
+from pytest_clnrm.engine.connect.endpoints import Endpoint
+from pytest_clnrm.engine.connect.facts import default_gateway, own_container_ids
 from pytest_clnrm.errors import EngineUnavailableError
 
 pytestmark = pytest.mark.engine

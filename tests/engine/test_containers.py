@@ -16,13 +16,13 @@ import pytest
 from clnrm_testing.engine_fixtures import wait_log
 
 from pytest_clnrm.engine.api import ContainerSpec, Mount
-from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL
+from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
 from pytest_clnrm.errors import ContainerError, EngineUnavailableError
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
 pytestmark = pytest.mark.engine
 
@@ -340,7 +340,7 @@ def test_a_remote_engine_publishes_where_it_can_be_reached(
     reached: Any, spec: ContainerSpec, client: APIClient
 ) -> None:
     """Its loopback address is not ours; ports are reached under its host's name."""
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
     remote = DockerEngine(client, replace(reached[1], remote=True, host="there"), locks=lambda _: None)  # type: ignore[arg-type, return-value]
     container = remote.create_container(replace(spec, ports=(80,), networks=("bridge",)))
@@ -359,7 +359,7 @@ def test_an_engine_that_is_gone_is_said_as_such(tmp_path: Path, reached: Any, sp
     """Not the scenario's fault, and no traceback of the client library."""
     import docker
 
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
     client = docker.APIClient(f"unix://{tmp_path}/none.sock", version="1.41")
     engine = DockerEngine(client, reached[1], locks=lambda _: None)  # type: ignore[arg-type, return-value]

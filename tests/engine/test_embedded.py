@@ -23,7 +23,7 @@ USER = """
 import os, sys
 from pathlib import Path
 from pytest_clnrm.engine import embedded
-from pytest_clnrm.engine.connect import reach
+from pytest_clnrm.engine.connect.connect import reach
 from pytest_clnrm.errors import EngineUnavailableError
 runtime, kinds = Path(sys.argv[1]), tuple(sys.argv[2:])
 try:

@@ -12,7 +12,7 @@ from clnrm_testing.end_to_end import EndToEnd
 from clnrm_testing.registry import Registry, serve_registry
 from clnrm_testing.relay import relaying
 
-from pytest_clnrm.engine.discover import Endpoint
+from pytest_clnrm.engine.connect.endpoints import Endpoint
 
 pytestmark = pytest.mark.engine
 

@@ -18,7 +18,7 @@ import pytest
 from clnrm_testing.busybox import busybox_tree
 from clnrm_testing.left_behind import IMAGE, WITHIN_S, Project, wait_until
 
-from pytest_clnrm.engine.connect import reach
+from pytest_clnrm.engine.connect.connect import reach
 from pytest_clnrm.errors import EngineUnavailableError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def daemon() -> Iterator[Daemon]:
 @pytest.fixture
 def project(daemon: Daemon, tmp_path: Path) -> Iterator[Project]:
     """Return a project on that engine."""
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
     client, facts = daemon.connect()
     engine = DockerEngine(client, facts, locks=lambda _: nullcontext(), labels={})

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL
-from pytest_clnrm.engine.session_protocol import SHELL
+from pytest_clnrm.engine.exec.shell_script import SHELL
+from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
 pytestmark = pytest.mark.engine
 

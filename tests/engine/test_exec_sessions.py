@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_clnrm.engine.docker_engine import DockerEngine
-from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL
+from pytest_clnrm.engine.docker.engine import DockerEngine
+from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
 from pytest_clnrm.errors import NoShellError
 
 if TYPE_CHECKING:

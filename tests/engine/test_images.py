@@ -21,7 +21,7 @@ from pytest_clnrm.errors import ImageError
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
 pytestmark = pytest.mark.engine
 
@@ -78,7 +78,7 @@ def test_engines_that_ask_at_the_same_time_pull_once(
     reached: Any, engine: DockerEngine, registry: Registry, locks: Any
 ) -> None:
     """The lock is taken, then they look again."""
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
     reference = f"{registry.address}/tiny:2"
     engines = [engine, *(DockerEngine(*reached, locks=locks) for _ in range(3))]
@@ -139,7 +139,7 @@ def broken_helper(
     reached: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: Any
 ) -> Iterator[DockerEngine]:
     """Return an engine whose client is told to ask a credential helper that fails."""
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
     if not reached[1].url.startswith("unix:"):
         pytest.skip("builds a client of its own, for a socket only")

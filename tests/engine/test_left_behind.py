@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 import pytest
 from clnrm_testing.left_behind import WITHIN_S, Project, wait_until
 
-from pytest_clnrm.admission.views import snapshots
-from pytest_clnrm.cleaning import sweep_dead
-from pytest_clnrm.labels import LEDGER, OWNER, SCENARIO, SESSION, WORKER
+from pytest_clnrm.cleanup.cleaner import sweep_dead
+from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SCENARIO, SESSION, WORKER
+from pytest_clnrm.ledger.snapshots import snapshots
 
 if TYPE_CHECKING:
     from docker import APIClient
 
     from pytest_clnrm.engine.api import EngineFacts
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
 pytestmark = pytest.mark.engine
 

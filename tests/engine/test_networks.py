@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import docker.errors
 import pytest
 
-from pytest_clnrm.engine.networks import SPACE
+from pytest_clnrm.engine.docker.networks import SPACE
 from pytest_clnrm.errors import EngineError
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from pytest_clnrm.engine.docker_engine import DockerEngine
+    from pytest_clnrm.engine.docker.engine import DockerEngine
 
 pytestmark = pytest.mark.engine
 
@@ -83,7 +83,7 @@ def test_networks_are_had_when_the_engines_own_addresses_are_used_up(
 
     monkeypatch.setattr(client, "create_network", refuse_default)
     monkeypatch.setattr(
-        "pytest_clnrm.engine.networks.subnets",
+        "pytest_clnrm.engine.docker.networks.subnets",
         lambda _: iter([f"{SPACE.network_address}/28"] * 2 + ["10.251.7.16/28"]),
     )
     first = engine.create_network(name(), internal=True, labels={})

@@ -304,7 +304,7 @@ def test_reuse_is_no_wider_than_the_run(project: EndToEnd, tmp_path: Path) -> No
 
 
 REMOVES_NETWORKS = """
-from pytest_clnrm.standby import standby_key
+from pytest_clnrm.session.lazy import standby_key
 
 def pytest_configure(config):
     global removing

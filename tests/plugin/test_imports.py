@@ -13,18 +13,23 @@ from clnrm_testing.requirements import skip_without_xdist
 HEAVY = {"docker", "requests", "opentelemetry", "jinja2", "msgspec", "rich"}
 
 WAITS = {
-    "fixtures",
+    "items",
+    "items.fixtures",
     "hookspecs",
-    "markers",
-    "options",
+    "model",
+    "model.priority",
+    "model.units",
+    "reservation",
+    "reservation.markers",
+    "session",
+    "session.lazy",
     "plugin",
-    "priority",
     "scheduling",
     "scheduling.order",
     "settings",
-    "standby",
-    "units",
-    "values",
+    "settings.options",
+    "settings.settings",
+    "settings.values",
 }
 
 # Imported by the first test of a process, this tells what the process has imported so far.

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from clnrm_testing.project import Project
 
-from pytest_clnrm.span import Span
-from pytest_clnrm.telemetry.receive import Receiver
+from pytest_clnrm.model.span import Span
+from pytest_clnrm.telemetry.receive.receiver import Receiver
 
 HELLO = """
 [meta]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from clnrm_testing.end_to_end import EndToEnd, Run
 
-from pytest_clnrm.admission.folder import open_folder
+from pytest_clnrm.ledger.folder import open_folder
 
 pytestmark = pytest.mark.engine
 

@@ -14,10 +14,10 @@ import pytest
 from clnrm_testing.end_to_end import HOLD, EndToEnd
 
 from pytest_clnrm.scenario.mounts import allowed_source
-from pytest_clnrm.scenario.templating import Renderer, TemplateError
-from pytest_clnrm.telemetry import otlp_http
-from pytest_clnrm.telemetry.inbox import Inbox
-from pytest_clnrm.telemetry.receive import Receiver
+from pytest_clnrm.scenario.templates.render import Renderer, TemplateError
+from pytest_clnrm.telemetry.receive import server
+from pytest_clnrm.telemetry.receive.inbox import Inbox
+from pytest_clnrm.telemetry.receive.receiver import Receiver
 
 SECRET = "hunter2-of-ci"  # noqa: S105 what the attacks are after
 
@@ -288,7 +288,7 @@ def test_body_without_end(receiver: Receiver, inbox: Inbox) -> None:
 
 def test_65_connections(receiver: Receiver, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """While 64 connections are in the midst of a request, another one gets 503; later there is room again."""
-    monkeypatch.setattr(otlp_http, "FULL_S", 0.05)
+    monkeypatch.setattr(server, "FULL_S", 0.05)
     request = head(inbox.endpoint_path, f"Content-Length: {len(FORGED)}") + FORGED
     with ExitStack() as stack:
         for _ in range(64):
@@ -298,5 +298,5 @@ def test_65_connections(receiver: Receiver, inbox: Inbox, monkeypatch: pytest.Mo
             connection.sendall(b"POST / HTTP/1.1\r\n")
         status = sent(receiver, request)
         assert status == "503", f"TAKEN: {status}"
-    monkeypatch.setattr(otlp_http, "FULL_S", 10.0)
+    monkeypatch.setattr(server, "FULL_S", 10.0)
     assert sent(receiver, request) == "200"

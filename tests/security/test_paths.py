@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from clnrm_testing.end_to_end import EndToEnd
 
-from pytest_clnrm.engine.docker_engine import DockerEngine
+from pytest_clnrm.engine.docker.engine import DockerEngine
 
 pytestmark = pytest.mark.engine
 
@@ -113,7 +113,7 @@ def test_volume_exchanged_after_collection(project: EndToEnd) -> None:
 
 
 WHILE_STARTED = """
-from pytest_clnrm.engine.docker_engine import DockerEngine
+from pytest_clnrm.engine.docker.engine import DockerEngine
 
 start = DockerEngine.start
 

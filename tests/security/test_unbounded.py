@@ -16,12 +16,12 @@ from clnrm_testing.end_to_end import EndToEnd
 from clnrm_testing.huge_files import HUGE, TEMPLATES
 
 from pytest_clnrm.errors import ScenarioFileError
-from pytest_clnrm.scenario import confined
+from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.scenario.loading import LoadOptions, load
-from pytest_clnrm.scenario.model import Scenario
-from pytest_clnrm.telemetry.http_body import JSON, PROTOBUF, RefusedError
-from pytest_clnrm.telemetry.receive import Receiver, _take
-from pytest_clnrm.telemetry.stdout_spans import printed_spans
+from pytest_clnrm.scenario.templates import confined
+from pytest_clnrm.telemetry.receive.body import JSON, PROTOBUF, RefusedError
+from pytest_clnrm.telemetry.receive.printed_spans import printed_spans
+from pytest_clnrm.telemetry.receive.receiver import Receiver, _take
 
 SLOW = "(a+)+$"
 """On 27 a's and another letter: several seconds; on 40: a day."""
@@ -146,8 +146,8 @@ def test_many_mistakes(tmp_path: Path) -> None:
 _EMPTY_SPAN = b"\x12\x00"
 _RECEIVE = """
 import pathlib, resource, sys
-from pytest_clnrm.telemetry.http_body import JSON, PROTOBUF, RefusedError
-from pytest_clnrm.telemetry.receive import Receiver, _take
+from pytest_clnrm.telemetry.receive.body import JSON, PROTOBUF, RefusedError
+from pytest_clnrm.telemetry.receive.receiver import Receiver, _take
 
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 body = pathlib.Path(sys.argv[1]).read_bytes()

@@ -22,10 +22,10 @@ from clnrm_testing.attack_images import (
 from docker import APIClient
 
 from pytest_clnrm.engine.api import ContainerSpec, ExecSpec
-from pytest_clnrm.engine.docker_engine import DockerEngine
-from pytest_clnrm.engine.services import KEEP_SHELL
+from pytest_clnrm.engine.docker.engine import DockerEngine
+from pytest_clnrm.engine.exec.waiting import KEEP_SHELL
 from pytest_clnrm.errors import ContainerError
-from pytest_clnrm.proof import difference
+from pytest_clnrm.pool.proof import difference
 
 pytestmark = pytest.mark.engine
 

@@ -13,12 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm import admitting, run_folder
-from pytest_clnrm.admission.demand import Budget, Demand
-from pytest_clnrm.admission.folder import open_folder
-from pytest_clnrm.admission.ledger import Ledger
-from pytest_clnrm.admissions import Admissions
-from pytest_clnrm.admitting import WITHOUT_LEASE, reserving
+from pytest_clnrm.cleanup import run_folder
 from pytest_clnrm.errors import (
     AdmissionError,
     DemandTooLargeError,
@@ -27,9 +22,15 @@ from pytest_clnrm.errors import (
     LedgerError,
     SlotTimeoutError,
 )
-from pytest_clnrm.idle import IdleLeases
-from pytest_clnrm.ledger_gate import LedgerGate
-from pytest_clnrm.shelf import Leftover
+from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.folder import open_folder
+from pytest_clnrm.ledger.ledger import Ledger
+from pytest_clnrm.pool.idle_leases import IdleLeases
+from pytest_clnrm.pool.shelf import Leftover
+from pytest_clnrm.reservation import reserve
+from pytest_clnrm.reservation.gate import LedgerGate
+from pytest_clnrm.reservation.hooks import Admissions
+from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, reserving
 
 ONE = {"containers": 1, "memory_bytes": 1, "cpus": 1.0, "gpus": 0}
 
@@ -117,7 +118,7 @@ def test_the_place_at_which_a_wait_begins(
             freed.append(gate.try_admit(1, 0, ONE))
             gate.release(freed[0])  # type: ignore[arg-type]
 
-    monkeypatch.setattr(admitting, "_note_wait", free)
+    monkeypatch.setattr(reserve, "_note_wait", free)
     with Ledger(open_folder(tmp_path, {}), "engine", Budget(containers=1, memory_bytes=10)) as ledger:
         ledger.open_run("run")
         parts: Any = Parts(ledger)

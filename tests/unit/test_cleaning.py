@@ -11,18 +11,19 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_clnrm import cleaning, run_folder, runs
-from pytest_clnrm.admission.demand import Budget, Demand
-from pytest_clnrm.admission.folder import Folder, open_folder
-from pytest_clnrm.admission.lease import DeadLease, Found
-from pytest_clnrm.admission.ledger import Ledger
-from pytest_clnrm.admission.state import Evicted
-from pytest_clnrm.cleaning import Cleaner, Foreign, Swept, caretaker, found_in, sweep_dead
+from pytest_clnrm.cleanup import cleaner as cleaning
+from pytest_clnrm.cleanup import run_folder, run_records
+from pytest_clnrm.cleanup.cleaner import Cleaner, Foreign, Swept, caretaker, found_in, sweep_dead
+from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SESSION, WORKER, limit_labels
+from pytest_clnrm.cleanup.run_records import RunRecord
 from pytest_clnrm.engine.api import Engine, OwnedObject
 from pytest_clnrm.errors import EngineError
-from pytest_clnrm.labels import LEDGER, OWNER, SESSION, WORKER, limit_labels
-from pytest_clnrm.processes import Process, this_process
-from pytest_clnrm.runs import RunRecord
+from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.folder import Folder, open_folder
+from pytest_clnrm.ledger.lease import DeadLease, Found
+from pytest_clnrm.ledger.ledger import Ledger
+from pytest_clnrm.ledger.state import Evicted
+from pytest_clnrm.util.processes import Process, this_process
 
 BUDGET = Budget(containers=10, memory_bytes=1 << 40)
 DEAD = Process(1 << 30, "1")
@@ -203,10 +204,10 @@ def test_a_dead_owner_counts_while_its_workers_live(
 ) -> None:
     """Orphans that cannot be ended might create more: nothing is given back before."""
     record = RunRecord("r", DEAD, str(folder.path / "own"), "auto", "memory", "u")
-    runs.write(folder.runs, record)
-    monkeypatch.setattr(runs, "end_orphans", lambda run, wait_s: False)
+    run_records.write(folder.runs, record)
+    monkeypatch.setattr(run_records, "end_orphans", lambda run, wait_s: False)
     assert not cleaner.remove(dead_lease())
-    monkeypatch.setattr(runs, "end_orphans", lambda run, wait_s: True)
+    monkeypatch.setattr(run_records, "end_orphans", lambda run, wait_s: True)
     assert cleaner.remove(dead_lease())
 
 
@@ -215,10 +216,14 @@ def test_only_dead_owners_are_swept(engine: MemoryEngine, folder: Folder, tmp_pa
     mine = folder.ledger_id
     own = run_folder.make("gone", tmp_path)
     dead = RunRecord("gone", DEAD, str(own), "auto", "memory", "u")
-    runs.write(folder.runs, dead)
-    runs.write(folder.runs, replace(dead, session="elsewhere", identity="another engine", folder="/nowhere"))
-    runs.write(folder.runs, replace(dead, session="lives", folder="/nowhere"))
-    runs.write(folder.runs, replace(dead, session="here", controller=this_process(), folder="/nowhere"))
+    run_records.write(folder.runs, dead)
+    run_records.write(
+        folder.runs, replace(dead, session="elsewhere", identity="another engine", folder="/nowhere")
+    )
+    run_records.write(folder.runs, replace(dead, session="lives", folder="/nowhere"))
+    run_records.write(
+        folder.runs, replace(dead, session="here", controller=this_process(), folder="/nowhere")
+    )
     with Ledger(folder, "memory", BUDGET) as ledger:
         ledger.open_run("lives")
         engine.add("container", "living", ledger=mine, owner=ledger.owner_id)
@@ -230,7 +235,7 @@ def test_only_dead_owners_are_swept(engine: MemoryEngine, folder: Folder, tmp_pa
     assert sorted(engine.removed) == ["data", "dead"]
     assert swept == Swept(networks=1, volumes=1)
     assert not own.exists()
-    assert {each.session for each in runs.records(folder.runs)} == {"elsewhere", "lives", "here"}
+    assert {each.session for each in run_records.records(folder.runs)} == {"elsewhere", "lives", "here"}
 
 
 def test_containers_of_unknown_owners_are_purged(engine: MemoryEngine, folder: Folder) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm import cleaning, cli
-from pytest_clnrm.admission.folder import open_folder
-from pytest_clnrm.cleaning import Swept
+from pytest_clnrm import cli
+from pytest_clnrm.cleanup import cleaner
+from pytest_clnrm.cleanup.cleaner import Swept
 from pytest_clnrm.cli import main
 from pytest_clnrm.errors import EngineUnavailableError
+from pytest_clnrm.ledger.folder import open_folder
 
 NOTHING = "no run of pytest-clnrm on this host, and nothing reserved\n"
 
@@ -140,8 +141,8 @@ def test_sweep_says_what_it_removed(
         return Swept(containers=2, networks=1)
 
     folder = open_folder(ledger_dir, {})
-    monkeypatch.setattr("pytest_clnrm.engine.connect.connect", connect)
-    monkeypatch.setattr(cleaning, "sweep_dead", sweep)
+    monkeypatch.setattr("pytest_clnrm.engine.connect.connect.connect", connect)
+    monkeypatch.setattr(cleaner, "sweep_dead", sweep)
     assert main(["sweep", "--kept", "--engine", "tcp://host:2375"]) == 0
     assert capsys.readouterr().out == "removed: 2 containers, 1 network\n"
     assert asked == ["tcp://host:2375", (folder, engine, True)]
@@ -163,6 +164,6 @@ def test_sweep_without_an_engine(
         raise EngineUnavailableError("no container engine answers", ("tried: x", "start one"))
 
     open_folder(ledger_dir, {})
-    monkeypatch.setattr("pytest_clnrm.engine.connect.connect", connect)
+    monkeypatch.setattr("pytest_clnrm.engine.connect.connect.connect", connect)
     assert main(["sweep"]) == cli.FAILED
     assert capsys.readouterr().err == "pytest_clnrm: no container engine answers\ntried: x\nstart one\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.config_file import ConfigFile, read_config_file
-from pytest_clnrm.scenario.model import Priority
+from pytest_clnrm.model.scenario import Priority
+from pytest_clnrm.settings.config_file import ConfigFile, read_config_file
 
 SHOWN = ".clnrm/config.toml"
 MIB = 1024**2

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm import disk_watch
-from pytest_clnrm.disk_watch import DiskWatch
 from pytest_clnrm.errors import ContainerError
-from pytest_clnrm.settings import Settings
+from pytest_clnrm.runner import disk_watch
+from pytest_clnrm.runner.disk_watch import DiskWatch
+from pytest_clnrm.settings.settings import Settings
 
 MIB = 1024**2
 

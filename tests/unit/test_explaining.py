@@ -6,8 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_clnrm.explaining import MAX_COMMAND_CHARS, MAX_SOURCE_LINES, explain, render_failure, title
-from pytest_clnrm.result import ContainerFacts, Failure, Result, StepResult
+from pytest_clnrm.model.result import ContainerFacts, Failure, Result, StepResult
+from pytest_clnrm.report.failure_text import (
+    MAX_COMMAND_CHARS,
+    MAX_SOURCE_LINES,
+    explain,
+    render_failure,
+    title,
+)
 
 WHY = Failure(message="exit code 3, expected 0", where="a.toml:9", step="ask", details="stdout:\n\n    no\n")
 STEP = StepResult(name="ask", service="db", outcome="failed", command="psql; exit 3", failures=(WHY,))

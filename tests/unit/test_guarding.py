@@ -12,10 +12,11 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_clnrm import guarding, run_folder, runs, watchdog
-from pytest_clnrm.cleaning import Foreign
+from pytest_clnrm.cleanup import run_folder, run_records, watchdog
+from pytest_clnrm.cleanup.cleaner import Foreign
 from pytest_clnrm.errors import EngineError, EngineUnavailableError, LedgerError
-from pytest_clnrm.guarding import RunGuard
+from pytest_clnrm.session import run_guard
+from pytest_clnrm.session.run_guard import RunGuard
 
 
 class FakeParts:
@@ -81,7 +82,7 @@ def watchdogs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen
     started: list[subprocess.Popen[bytes]] = []
 
     def start(record: Path) -> subprocess.Popen[bytes]:
-        assert runs.read(record) is not None
+        assert run_records.read(record) is not None
         started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]))
         return started[-1]
 
@@ -117,7 +118,7 @@ def test_a_run_from_begin_to_finish(
     guard.begin()
     assert parts.asked == ["engine", "end orphans", "ledger", "sweep dead"]
     assert guard.foreign.startswith("1 container of another ledger")
-    (run,) = runs.records(parts.runs)
+    (run,) = run_records.records(parts.runs)
     assert (run.session, run.choice, run.folder) == ("s", "auto", str(_own(tmp_path)))
     parts.asked.clear()
     guard.sweep()
@@ -125,7 +126,7 @@ def test_a_run_from_begin_to_finish(
     assert watchdogs[0].poll() is None
     guard.finish()
     assert watchdogs[0].poll() is not None
-    assert list(runs.records(parts.runs)) == []
+    assert list(run_records.records(parts.runs)) == []
     assert not list(tmp_path.glob("clnrm-s-*"))
 
 
@@ -146,7 +147,7 @@ def test_an_engine_of_another_plugin_has_no_watchdog(
     assert watchdogs == []
     guard.sweep()
     guard.finish()
-    assert list(runs.records(parts.runs)) == []
+    assert list(run_records.records(parts.runs)) == []
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_errors_are_left_to_the_scenarios(
     guard._abrupt_s = None
     guard.sweep()
     guard.finish()
-    assert len(list(runs.records(parts.runs))) == (0 if call == "engine" else 1)
+    assert len(list(run_records.records(parts.runs))) == (0 if call == "engine" else 1)
     assert all(each.returncode == 0 for each in watchdogs)
 
 
@@ -197,7 +198,7 @@ def test_after_an_abrupt_end_the_watchdog_stays(
     guard.sweep()
     guard.finish()
     assert watchdogs[0].returncode == 0
-    assert runs.read(parts.runs / "s.json") is not None
+    assert run_records.read(parts.runs / "s.json") is not None
 
 
 def test_with_workers_left_the_watchdog_stays(
@@ -205,7 +206,7 @@ def test_with_workers_left_the_watchdog_stays(
 ) -> None:
     """A worker that did not end is the watchdog's to end."""
     guard.begin()
-    runs.note_process(_own(tmp_path), "gw0")
+    run_records.note_process(_own(tmp_path), "gw0")
     guard.sweep()
     guard.finish()
     assert watchdogs[0].returncode == 0
@@ -225,10 +226,10 @@ def test_without_a_watchdog_the_controller_looks_itself(
     clock = SimpleNamespace(now=time.monotonic())
     over_s = clock.now + watchdog.QUIET_S
     sleep = lambda seconds: setattr(clock, "now", clock.now + 1)  # noqa: E731
-    monkeypatch.setattr(guarding, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    monkeypatch.setattr(run_guard, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
     parts.asked.clear()
     guard.sweep()
     assert parts.asked.count("sweep s") > 1
     assert clock.now > over_s - 1
     guard.finish()
-    assert list(runs.records(parts.runs)) == []
+    assert list(run_records.records(parts.runs)) == []

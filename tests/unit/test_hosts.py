@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from clnrm_testing.queueing import enqueue
 
-from pytest_clnrm import runs
-from pytest_clnrm.admission.demand import Budget, Demand
-from pytest_clnrm.admission.folder import Folder, open_folder
-from pytest_clnrm.admission.ledger import Ledger
+from pytest_clnrm.cleanup import run_records
 from pytest_clnrm.errors import LedgerError
-from pytest_clnrm.hosts import budget_views, host_view
-from pytest_clnrm.monitor.status import QueueStatus, StatusFile, WorkerStatus
-from pytest_clnrm.processes import Process, this_process
+from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.folder import Folder, open_folder
+from pytest_clnrm.ledger.ledger import Ledger
+from pytest_clnrm.monitor.gather import budget_views, host_view
+from pytest_clnrm.status.status_file import QueueStatus, StatusFile, WorkerStatus
+from pytest_clnrm.util.processes import Process, this_process
 
 NOBODY = 1 << 30
 
@@ -39,10 +39,10 @@ def ledger(folder: Folder) -> Iterator[Ledger]:
 def add_run(folder: Folder, own: Path, controller: Process) -> Path:
     """Write a run "s" down, and return its own folder."""
     own.mkdir()
-    record = runs.RunRecord(
+    record = run_records.RunRecord(
         session="s", controller=controller, folder=str(own), choice="auto", identity="e", url="unix:///d"
     )
-    runs.write(folder.runs, record)
+    run_records.write(folder.runs, record)
     return own
 
 

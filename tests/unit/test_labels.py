@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_clnrm import labels
+from pytest_clnrm.cleanup import labels
 
 
 def test_labels_of_an_object() -> None:

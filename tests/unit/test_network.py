@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import ContainerError, EngineError
-from pytest_clnrm.network import Network, Networks
+from pytest_clnrm.runtime.network import Network, Networks
 
 
 class Engine:

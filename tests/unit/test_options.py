@@ -8,9 +8,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from pytest_clnrm.config_file import CONFIG_KEYS
-from pytest_clnrm.options import SETTINGS, Setting, add_options
-from pytest_clnrm.settings import Settings
+from pytest_clnrm.settings.config_file import CONFIG_KEYS
+from pytest_clnrm.settings.options import SETTINGS, Setting, add_options
+from pytest_clnrm.settings.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_clnrm.output import BoundedOutput
+from pytest_clnrm.util.output import BoundedOutput
 
 
 @pytest.mark.parametrize("piece", [1, 3, 7, 100])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm import policy
-from pytest_clnrm.policy import check_service, policy_of
-from pytest_clnrm.scenario.model import Limits, Service
-from pytest_clnrm.settings import Settings
+from pytest_clnrm.model.scenario import Limits, Service
+from pytest_clnrm.settings import policy
+from pytest_clnrm.settings.policy import check_service, policy_of
+from pytest_clnrm.settings.settings import Settings
 
 
 def test_caps_and_their_origins() -> None:

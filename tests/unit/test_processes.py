@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_clnrm import processes
-from pytest_clnrm.processes import Process, end, is_alive, is_running, this_process, wait_for_end
+from pytest_clnrm.util import processes
+from pytest_clnrm.util.processes import Process, end, is_alive, is_running, this_process, wait_for_end
 
 
 @pytest.fixture

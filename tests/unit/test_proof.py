@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm import proof
 from pytest_clnrm.engine.api import ContainerSpec, ImageFacts, Mount
-from pytest_clnrm.engine.services import KEEP_ALIVE
+from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
 from pytest_clnrm.errors import ContainerError
-from pytest_clnrm.launch import Running
-from pytest_clnrm.scenario.model import Limits, Service
+from pytest_clnrm.model.scenario import Limits, Service
+from pytest_clnrm.pool import proof
+from pytest_clnrm.runner.launch import Running
 
 BOX = Service(name="box", image="box")
 IMAGE = ImageFacts(id="i", reference="box")

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_clnrm.redaction import MASK, Redactor
-from pytest_clnrm.result import ContainerFacts, Failure, Result, StepResult
+from pytest_clnrm.model.result import ContainerFacts, Failure, Result, StepResult
+from pytest_clnrm.util.redaction import MASK, Redactor
 
 VALUE = 'p"a ss/wörd\t+1'
 

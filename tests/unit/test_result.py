@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_clnrm.result import ContainerFacts, Failure, Result, StepResult, clean_text, tail
+from pytest_clnrm.model.result import ContainerFacts, Failure, Result, StepResult, clean_text, tail
 
 
 class Text(str):

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = "pytest_clnrm"
 ROOT = Path(__file__).parents[2] / PACKAGE
-ROOMS = {"scenario", "scheduling", "admission", "engine", "telemetry", "expect", "report", "monitor"}
+ROOMS = {"scenario", "scheduling", "admission", "ledger", "engine", "telemetry", "expect", "report"}
 VOCABULARY = {
     f"{PACKAGE}.errors",
     f"{PACKAGE}.priority",
@@ -19,21 +19,23 @@ VOCABULARY = {
     f"{PACKAGE}.units",
     f"{PACKAGE}.scenario.model",
     f"{PACKAGE}.scenario.expectations",
+    f"{PACKAGE}.model",
+    f"{PACKAGE}.toml",
     f"{PACKAGE}.util",
 }
 HOMES = {
     "docker": {"engine"},
     "requests": {"engine"},
     "urllib3": {"engine"},
-    "filelock": {"admission"},
+    "filelock": {"admission", "ledger"},
     "opentelemetry": {"telemetry"},
     "google": {"telemetry"},
     "grpc": {"telemetry"},
     "xdist": {"scheduling"},
     "execnet": {"scheduling"},
     "jinja2": {"scenario", "report"},
-    "msgspec": {"scenario", "telemetry", "report"},
-    "tomli": {"scenario", "config_file"},
+    "msgspec": {"scenario", "toml", "telemetry", "report"},
+    "tomli": {"scenario", "toml", "config_file", "settings"},
     "rich": {"report", "monitor"},
     "pytest": {
         "plugin",
@@ -51,8 +53,11 @@ HOMES = {
         "scheduling",
         "settings",
         "standby",
+        "reservation",
+        "items",
+        "session",
     },
-    "_pytest": {"nodes", "scheduling"},
+    "_pytest": {"nodes", "items", "scheduling"},
     "pluggy": {"hookspecs", "session"},
 }
 MAX_LINES = 600

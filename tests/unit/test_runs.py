@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm import processes, run_folder, runs
-from pytest_clnrm.processes import Process, this_process
-from pytest_clnrm.runs import RunRecord
+from pytest_clnrm.cleanup import run_folder, run_records
+from pytest_clnrm.cleanup.run_records import RunRecord
+from pytest_clnrm.util import processes
+from pytest_clnrm.util.processes import Process, this_process
 
 DEAD = Process(1 << 30, "1")
 
@@ -29,11 +30,11 @@ def record(tmp_path: Path) -> RunRecord:
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path, record: RunRecord) -> None:
     """Its file tells all of it, and lists with the others."""
-    path = runs.write(tmp_path / "runs", record)
-    assert runs.read(path) == record
+    path = run_records.write(tmp_path / "runs", record)
+    assert run_records.read(path) == record
     other = replace(record, session="t")
-    runs.write(tmp_path / "runs", other)
-    assert list(runs.records(tmp_path / "runs")) == [record, other]
+    run_records.write(tmp_path / "runs", other)
+    assert list(run_records.records(tmp_path / "runs")) == [record, other]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "session": "s"}'])
@@ -41,9 +42,9 @@ def test_what_cannot_be_read_is_no_record(tmp_path: Path, text: str) -> None:
     """A damaged file, and one of another version, is left alone."""
     path = tmp_path / "x.json"
     path.write_text(text, encoding="utf-8")
-    assert runs.read(path) is None
-    assert list(runs.records(tmp_path)) == []
-    assert runs.read(tmp_path / "missing.json") is None
+    assert run_records.read(path) is None
+    assert list(run_records.records(tmp_path)) == []
+    assert run_records.read(tmp_path / "missing.json") is None
 
 
 def test_who_is_dead(record: RunRecord) -> None:
@@ -61,42 +62,42 @@ def test_orphans_are_ended_and_nobody_else(record: RunRecord) -> None:
         (folder / "process-gw0.json").write_text(json.dumps(noted), encoding="utf-8")
         (folder / "process-gw1.json").write_text(json.dumps({"pid": os.getpid(), "started": "1"}), "utf-8")
         (folder / "process-gw2.json").write_text("{", encoding="utf-8")
-        assert [each.pid for each in runs.workers(record)] == [worker.pid]
-        assert runs.orphans(record) == []
-        assert runs.end_orphans(record, 0)
+        assert [each.pid for each in run_records.workers(record)] == [worker.pid]
+        assert run_records.orphans(record) == []
+        assert run_records.end_orphans(record, 0)
         assert worker.poll() is None
         dead = replace(record, controller=DEAD)
-        assert runs.end_orphans(dead, 30)
+        assert run_records.end_orphans(dead, 30)
         assert worker.wait() < 0
-        assert runs.workers(dead) == []
+        assert run_records.workers(dead) == []
 
 
 def test_a_process_notes_itself(record: RunRecord) -> None:
     """A worker is found under its own name."""
-    runs.note_process(Path(record.folder), "gw7")
-    assert runs.workers(record) == [this_process()]
+    run_records.note_process(Path(record.folder), "gw7")
+    assert run_records.workers(record) == [this_process()]
 
 
 def test_forgetting(tmp_path: Path, record: RunRecord) -> None:
     """The record and the run's own folder go; twice is no error."""
-    path = runs.write(tmp_path / "runs", record)
-    runs.forget(tmp_path / "runs", record)
-    runs.forget(tmp_path / "runs", record)
+    path = run_records.write(tmp_path / "runs", record)
+    run_records.forget(tmp_path / "runs", record)
+    run_records.forget(tmp_path / "runs", record)
     assert not path.exists()
     assert not Path(record.folder).exists()
 
 
 def test_a_record_under_another_name_is_none(tmp_path: Path, record: RunRecord) -> None:
     """What a record calls itself is what its file is called, so that no other file goes with it."""
-    path = runs.write(tmp_path, record)
+    path = run_records.write(tmp_path, record)
     path.rename(tmp_path / "t.json")
-    assert list(runs.records(tmp_path)) == []
+    assert list(run_records.records(tmp_path)) == []
     outside = tmp_path / "outside.json"
     outside.write_text("{}")
     (tmp_path / "runs").mkdir()
     forged = json.loads((tmp_path / "t.json").read_text()) | {"session": "../outside"}
     (tmp_path / "runs/x.json").write_text(json.dumps(forged))
-    assert list(runs.records(tmp_path / "runs")) == []
+    assert list(run_records.records(tmp_path / "runs")) == []
 
 
 @pytest.mark.parametrize("lack", ["mark", "name", "link", "link above", "other mark", "owner", "linked mark"])
@@ -106,7 +107,7 @@ def test_a_folder_that_is_not_the_runs_stays(
     """A record may name any folder: only the run's own is looked into and removed."""
     folder = Path(record.folder)
     (folder / "precious").write_text("x")
-    runs.note_process(folder, "gw0")
+    run_records.note_process(folder, "gw0")
     named = folder
     if lack == "mark":
         (folder / run_folder.MARK).unlink()
@@ -126,8 +127,8 @@ def test_a_folder_that_is_not_the_runs_stays(
     elif lack == "owner":
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
     forged = replace(record, folder=str(named))
-    assert runs.workers(forged) == []
-    runs.forget(tmp_path, forged)
+    assert run_records.workers(forged) == []
+    run_records.forget(tmp_path, forged)
     assert (named / "precious").read_text() == "x"
 
 

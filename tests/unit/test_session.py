@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest.mock import Mock
 
-from pytest_clnrm.session import SessionResults
+from pytest_clnrm.session.results import SessionResults
 
 
 def test_engines_that_could_not_be_used_stand_below_one_heading() -> None:

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_clnrm.options import SETTINGS
-from pytest_clnrm.scenario.model import Priority
-from pytest_clnrm.settings import (
+from pytest_clnrm.model.scenario import Priority
+from pytest_clnrm.settings.options import SETTINGS
+from pytest_clnrm.settings.settings import (
     Settings,
     check_against_engine,
     header_lines,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import EngineError
-from pytest_clnrm.shelf import Leftover, Shelf
+from pytest_clnrm.pool.shelf import Leftover, Shelf
 
 
 class Engine:

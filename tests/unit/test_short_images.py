@@ -10,9 +10,9 @@ import pytest
 
 from pytest_clnrm.engine.api import ImageFacts
 from pytest_clnrm.errors import ImageError
-from pytest_clnrm.launch import find_image
-from pytest_clnrm.scenario.model import Service
-from pytest_clnrm.settings import Settings
+from pytest_clnrm.model.scenario import Service
+from pytest_clnrm.runner.launch import find_image
+from pytest_clnrm.settings.settings import Settings
 
 
 def _find(asked: str, found: str, *, image_map: tuple[tuple[str, str], ...] = ()) -> str:

@@ -13,14 +13,14 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from pytest_clnrm import span_judging
 from pytest_clnrm.errors import ContainerError, ScenarioTimeoutError
-from pytest_clnrm.scenario.expect_building import build_expectations
-from pytest_clnrm.scenario.expect_document import ExpectDoc
-from pytest_clnrm.scenario.model import Scenario, Service
-from pytest_clnrm.span import Span
-from pytest_clnrm.span_judging import SpanJudge
-from pytest_clnrm.tracing import Tracing
+from pytest_clnrm.model.scenario import Scenario, Service
+from pytest_clnrm.model.span import Span
+from pytest_clnrm.runner import judge_spans
+from pytest_clnrm.runner.judge_spans import SpanJudge
+from pytest_clnrm.scenario.format.expect_build import build_expectations
+from pytest_clnrm.scenario.format.expect_document import ExpectDoc
+from pytest_clnrm.telemetry.tracing import Tracing
 
 GATEWAY = "172.18.0.1"
 WAITS = {"process init, pid 1": "S", "process sleep, pid 7": "S", "exec session": ""}
@@ -60,8 +60,8 @@ def tracing(tmp_path: Path) -> Iterator[Tracing]:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     """Return an engine; what is waited for is short."""
-    monkeypatch.setattr(span_judging, "DRAIN_S", 0.02)
-    monkeypatch.setattr(span_judging, "LOOK_S", 0.05)
+    monkeypatch.setattr(judge_spans, "DRAIN_S", 0.02)
+    monkeypatch.setattr(judge_spans, "LOOK_S", 0.05)
     return Engine()
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from pytest_clnrm.errors import SpansError
-from pytest_clnrm.telemetry.merge import MergedTrace
+from pytest_clnrm.telemetry.merge.merged_trace import MergedTrace
 from pytest_clnrm.telemetry.traceparent import new_traceparent
-from pytest_clnrm.tracing import Tracing
+from pytest_clnrm.telemetry.tracing import Tracing
 
-RECORD, RECEIVE = "pytest_clnrm.telemetry.record", "pytest_clnrm.telemetry.receive"
+RECORD, RECEIVE = "pytest_clnrm.telemetry.record.recorder", "pytest_clnrm.telemetry.receive.receiver"
 SPAN = {"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": "work"}
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pytest_clnrm.units import DURATION_PATTERN, SIZE_PATTERN, parse_duration_s, parse_size_bytes
+from pytest_clnrm.model.units import DURATION_PATTERN, SIZE_PATTERN, parse_duration_s, parse_size_bytes
 
 
 @pytest.mark.parametrize(

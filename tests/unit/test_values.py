@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm import values
-from pytest_clnrm.scenario.model import Priority
+from pytest_clnrm.model.scenario import Priority
+from pytest_clnrm.settings import values
 
 PULL = values.choice("a pull policy", "always", "missing", "never")
 

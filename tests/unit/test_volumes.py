@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm import volumes
-from pytest_clnrm.engine import mounted
 from pytest_clnrm.engine.api import ContainerState
+from pytest_clnrm.engine.docker import mounted
 from pytest_clnrm.errors import ContainerError, EngineError
-from pytest_clnrm.scenario.model import Build, Scenario, Service, Volume
+from pytest_clnrm.model.scenario import Build, Scenario, Service, Volume
+from pytest_clnrm.runner import volumes
+from pytest_clnrm.runner.volumes import open_sources, problems_left, shared_with
 from pytest_clnrm.util.walk import walk
-from pytest_clnrm.volumes import open_sources, problems_left, shared_with
 
 
 class OneContainer:

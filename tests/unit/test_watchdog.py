@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm import processes, run_folder, runs, watchdog
-from pytest_clnrm.admission.folder import Folder, open_folder
-from pytest_clnrm.engine import connect, embedded
+from pytest_clnrm.cleanup import run_folder, run_records, watchdog
+from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SESSION, WORKER
+from pytest_clnrm.cleanup.run_records import RunRecord
 from pytest_clnrm.engine.api import OwnedObject
+from pytest_clnrm.engine.connect import connect
+from pytest_clnrm.engine.embedded import join as embedded
 from pytest_clnrm.errors import EngineUnavailableError
-from pytest_clnrm.labels import LEDGER, OWNER, SESSION, WORKER
-from pytest_clnrm.processes import Process
-from pytest_clnrm.runs import RunRecord
+from pytest_clnrm.ledger.folder import Folder, open_folder
+from pytest_clnrm.util import processes
+from pytest_clnrm.util.processes import Process
 
 DEAD = Process(1 << 30, "1")
 
@@ -59,7 +61,7 @@ def folder(tmp_path: Path) -> Folder:
 def record(tmp_path: Path, folder: Folder) -> RunRecord:
     """Return a run whose controller is dead; it is written down."""
     record = RunRecord("s", DEAD, str(run_folder.make("s", tmp_path)), "auto", "i", "u")
-    runs.write(folder.runs, record)
+    run_records.write(folder.runs, record)
     return record
 
 
@@ -240,7 +242,7 @@ def test_the_embedded_engine_is_held(
 
 def test_it_imports_little() -> None:
     """Nothing that costs memory is imported before there is something to sweep."""
-    code = "import sys; import pytest_clnrm.watchdog; print(*sys.modules)"
+    code = "import sys; import pytest_clnrm.cleanup.watchdog; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = set(done.stdout.split())
     assert not modules & {"docker", "requests", "filelock", "subprocess", "http", "asyncio", "pytest"}

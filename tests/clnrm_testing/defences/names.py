@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from clnrm_testing.defences import Defence
-from pytest_clnrm.network import Network, Networks
+from pytest_clnrm.runtime.network import Network, Networks
 
 _original_lend = Networks.lend
 
@@ -24,7 +24,7 @@ def _without(_: Any) -> Any:
 DEFENCES = tuple(
     Defence(
         name=name,
-        target="pytest_clnrm.network:Networks.lend",
+        target="pytest_clnrm.runtime.network:Networks.lend",
         without=_without,
         attack=f"test_names.py::{attack}",
         shows="ANOTHER ANSWERED",

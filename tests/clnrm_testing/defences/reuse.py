@@ -7,8 +7,8 @@ from typing import Any
 
 from clnrm_testing.defences import Defence
 
-_PROCESSES = "pytest_clnrm.engine.observed_processes"
-_VIEW = "pytest_clnrm.engine.observe:_View"
+_PROCESSES = "pytest_clnrm.engine.docker.observed_processes"
+_VIEW = "pytest_clnrm.engine.docker.observe:_View"
 
 
 def _attack(name: str) -> str:
@@ -17,7 +17,7 @@ def _attack(name: str) -> str:
 
 def _only_ours(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return what takes no notice of other processes."""
-    from pytest_clnrm.engine.observed_processes import _process, read
+    from pytest_clnrm.engine.docker.observed_processes import _process, read
 
     def processes_of(first: int, proc: int) -> Any:
         children = map(int, read(b"/proc/%d/task/%d/children" % (first, first)).split())
@@ -91,7 +91,7 @@ DEFENCES = (
     ),
     Defence(
         name="scratch folders have a new time",
-        target="pytest_clnrm.engine.observe:touch",
+        target="pytest_clnrm.engine.docker.observe:touch",
         without=_nothing,
         attack=_attack("scratch-time"),
         shows="SEEN",
@@ -119,14 +119,14 @@ DEFENCES = (
     ),
     Defence(
         name="each scenario has a shell of its own",
-        target="pytest_clnrm.engine.sessions:Sessions.begin_anew",
+        target="pytest_clnrm.engine.exec.shells:Sessions.begin_anew",
         without=lambda _: lambda self, container, kill_shell, meanwhile: meanwhile(),
         attack=_attack("commands-for-the-shell"),
         shows="SEEN",
     ),
     Defence(
         name="each step has open files of its own",
-        target="pytest_clnrm.engine.session_protocol:_FUNCTIONS",
+        target="pytest_clnrm.engine.exec.shell_script:_FUNCTIONS",
         without=lambda text: text.replace(
             "exec >/proc/self/fd/3 2>/proc/self/fd/4 3>&-", "exec >&3 2>&4 3>&-"
         ),

@@ -21,7 +21,7 @@ DEFENCES = (
     ),
     Defence(
         name="the parts of a body are counted before they are made",
-        target="pytest_clnrm.telemetry.parts:count_protobuf",
+        target="pytest_clnrm.telemetry.otlp.parts:count_protobuf",
         without=lambda _: lambda _body, _message: None,
         attack="test_unbounded.py::test_spans_are_counted_before_they_are_made",
         shows="IT WAS TAKEN",

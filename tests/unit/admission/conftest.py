@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.admission.demand import Budget
-from pytest_clnrm.admission.folder import Folder, open_folder
-from pytest_clnrm.admission.ledger import Ledger
-from pytest_clnrm.admission.wake import ring
+from pytest_clnrm.ledger.budget import Budget
+from pytest_clnrm.ledger.folder import Folder, open_folder
+from pytest_clnrm.ledger.ledger import Ledger
+from pytest_clnrm.ledger.wakeups import ring
 
 
 class FakeClock:

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from pytest_clnrm.admission.demand import NOTHING, Budget, Demand, check_possible, describe_bytes, total
 from pytest_clnrm.errors import DemandTooLargeError
+from pytest_clnrm.ledger.budget import NOTHING, Budget, Demand, check_possible, describe_bytes, total
 
 MIB = 1024 * 1024
 

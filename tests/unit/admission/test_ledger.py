@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from clnrm_testing.queueing import enqueue
 
-from pytest_clnrm.admission.demand import Demand
-from pytest_clnrm.admission.folder import Folder
-from pytest_clnrm.admission.lease import DeadLease, Found
-from pytest_clnrm.admission.ledger import Ledger
-from pytest_clnrm.admission.state import Evicted
-from pytest_clnrm.admission.views import Waiting, snapshots
 from pytest_clnrm.errors import DemandTooLargeError, LedgerError, SlotTimeoutError
+from pytest_clnrm.ledger.budget import Demand
+from pytest_clnrm.ledger.folder import Folder
+from pytest_clnrm.ledger.lease import DeadLease, Found
+from pytest_clnrm.ledger.ledger import Ledger
+from pytest_clnrm.ledger.snapshots import Waiting, snapshots
+from pytest_clnrm.ledger.state import Evicted
 
 ONE = Demand(containers=1, memory_bytes=100)
 TWO = Demand(containers=2, memory_bytes=200)

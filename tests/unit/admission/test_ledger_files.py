@@ -14,15 +14,15 @@ import filelock
 import pytest
 from clnrm_testing.queueing import enqueue
 
-from pytest_clnrm.admission import owners, wake
-from pytest_clnrm.admission.demand import Demand
-from pytest_clnrm.admission.folder import Folder, default_path, open_folder
-from pytest_clnrm.admission.guard import host_lock
-from pytest_clnrm.admission.lease import Found
-from pytest_clnrm.admission.ledger import Ledger
-from pytest_clnrm.admission.state import STATE_FORMAT
-from pytest_clnrm.admission.views import snapshots
 from pytest_clnrm.errors import LedgerError
+from pytest_clnrm.ledger import owners, wakeups
+from pytest_clnrm.ledger.budget import Demand
+from pytest_clnrm.ledger.folder import Folder, default_path, open_folder
+from pytest_clnrm.ledger.lease import Found
+from pytest_clnrm.ledger.ledger import Ledger
+from pytest_clnrm.ledger.locks import host_lock
+from pytest_clnrm.ledger.snapshots import snapshots
+from pytest_clnrm.ledger.state import STATE_FORMAT
 
 ONE = Demand(containers=1, memory_bytes=100)
 Open = Callable[..., Ledger]
@@ -102,7 +102,7 @@ def test_damaged_id_is_an_error(tmp_path: Path) -> None:
 def test_fallback_has_to_be_ours_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trap: str) -> None:
     """In /tmp somebody else may have been faster: a link, an open directory or a file is refused."""
     path = tmp_path / "pytest-clnrm-0"
-    monkeypatch.setattr("pytest_clnrm.admission.folder.default_path", lambda _: (path, True))
+    monkeypatch.setattr("pytest_clnrm.ledger.folder.default_path", lambda _: (path, True))
     if trap == "link":
         (tmp_path / "target").mkdir(mode=0o700)
         path.symlink_to(tmp_path / "target")
@@ -119,7 +119,7 @@ def test_fallback_has_to_be_ours_alone(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_fallback_that_is_ours_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fallback made by the first run serves the next."""
-    monkeypatch.setattr("pytest_clnrm.admission.folder.default_path", lambda _: (tmp_path / "mine", True))
+    monkeypatch.setattr("pytest_clnrm.ledger.folder.default_path", lambda _: (tmp_path / "mine", True))
     assert open_folder(None, {}) == open_folder(None, {})
 
 
@@ -421,14 +421,14 @@ def test_boot_id_is_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wake_ups_are_remembered_until_drained(tmp_path: Path) -> None:
     """A ring before the wait is not lost; many rings are one; nobody listening is told."""
     path = tmp_path / "w.fifo"
-    assert wake.ring(path) is False
-    wakeup = wake.Wakeup(path)
+    assert wakeups.ring(path) is False
+    wakeup = wakeups.Wakeup(path)
     wakeup.listen()
     wakeup.listen()
-    clock = wake.SystemClock()
+    clock = wakeups.SystemClock()
     assert clock.wait(wakeup.fd, 0) is False
-    assert wake.ring(path) is True
-    assert wake.ring(path) is True
+    assert wakeups.ring(path) is True
+    assert wakeups.ring(path) is True
     assert clock.wait(wakeup.fd, 60) is True
     wakeup.drain()
     wakeup.drain()
@@ -440,7 +440,7 @@ def test_wake_ups_are_remembered_until_drained(tmp_path: Path) -> None:
 
 def test_full_fifo_wakes_too(tmp_path: Path) -> None:
     """A process that does not listen for long does not block, or miss, anybody."""
-    wakeup = wake.Wakeup(tmp_path / "w.fifo")
+    wakeup = wakeups.Wakeup(tmp_path / "w.fifo")
     wakeup.listen()
     assert wakeup.fd is not None
     while True:
@@ -448,13 +448,13 @@ def test_full_fifo_wakes_too(tmp_path: Path) -> None:
             os.write(wakeup.fd, b"!" * 4096)
         except BlockingIOError:
             break
-    assert wake.ring(tmp_path / "w.fifo") is True
+    assert wakeups.ring(tmp_path / "w.fifo") is True
     wakeup.close()
 
 
 def test_listener_that_goes_away_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listener that closes between our opening and our writing was not reached."""
-    wakeup = wake.Wakeup(tmp_path / "w.fifo")
+    wakeup = wakeups.Wakeup(tmp_path / "w.fifo")
     wakeup.listen()
     write = os.write
 
@@ -463,7 +463,7 @@ def test_listener_that_goes_away_meanwhile(tmp_path: Path, monkeypatch: pytest.M
         return write(fd, data)
 
     monkeypatch.setattr(os, "write", late)
-    assert wake.ring(tmp_path / "w.fifo") is False
+    assert wakeups.ring(tmp_path / "w.fifo") is False
 
 
 def test_without_fifos_waiters_poll(ledger: Open, clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,11 +20,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pytest_clnrm.admission.demand import Budget, Demand, total
-from pytest_clnrm.admission.folder import open_folder
-from pytest_clnrm.admission.lease import DeadLease, Lease, Ticket
-from pytest_clnrm.admission.ledger import Ledger
 from pytest_clnrm.errors import DemandTooLargeError
+from pytest_clnrm.ledger.budget import Budget, Demand, total
+from pytest_clnrm.ledger.folder import open_folder
+from pytest_clnrm.ledger.lease import DeadLease, Lease, Ticket
+from pytest_clnrm.ledger.ledger import Ledger
 
 HOST = Budget(containers=4, memory_bytes=400, gpus=1)
 CAPS = {"a": 4, "b": 2, "c": 2}

@@ -14,22 +14,22 @@ from typing import Any
 import filelock
 import pytest
 
-from pytest_clnrm.admission.demand import Budget, Demand
-from pytest_clnrm.admission.folder import Folder
-from pytest_clnrm.admission.guard import host_lock
-from pytest_clnrm.admission.lease import DeadLease
-from pytest_clnrm.admission.ledger import Ledger
 from pytest_clnrm.errors import LedgerError
+from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.folder import Folder
+from pytest_clnrm.ledger.lease import DeadLease
+from pytest_clnrm.ledger.ledger import Ledger
+from pytest_clnrm.ledger.locks import host_lock
 
 ONE = Demand(containers=1)
 # A process that does what it is told, one JSON line a command, and answers each with a line.
 AGENT = """
 import json, subprocess, sys
 from pathlib import Path
-from pytest_clnrm.admission.demand import Budget, Demand
-from pytest_clnrm.admission.folder import open_folder
-from pytest_clnrm.admission.guard import host_lock
-from pytest_clnrm.admission.ledger import Ledger
+from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.folder import open_folder
+from pytest_clnrm.ledger.locks import host_lock
+from pytest_clnrm.ledger.ledger import Ledger
 
 class NoPolling:
     # Waits for wake-ups alone: without one it would wait for ever.

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.admission import policy
-from pytest_clnrm.admission.demand import Budget, Demand
-from pytest_clnrm.admission.state import Evicted, LeaseEntry, RunEntry, State, WaiterEntry
+from pytest_clnrm.ledger import policy
+from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.state import Evicted, LeaseEntry, RunEntry, State, WaiterEntry
 
 EMPTY = State(engine="e", boot="b")
 

@@ -14,8 +14,8 @@ import docker.errors
 import pytest
 from clnrm_testing.builds import build_of
 
-from pytest_clnrm.engine.builds import build_by_api, build_by_command, command_with_buildkit, tag_of
-from pytest_clnrm.engine.fetching import fetched_by_engine
+from pytest_clnrm.engine.docker.builds import build_by_api, build_by_command, command_with_buildkit, tag_of
+from pytest_clnrm.engine.docker.fetching import fetched_by_engine
 from pytest_clnrm.errors import ImageError
 
 LOCAL: Any = SimpleNamespace(kind="docker", remote=False, url="unix:///our.sock")

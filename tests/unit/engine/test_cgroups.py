@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.engine.cgroups import is_process_of, peak_memory_bytes
+from pytest_clnrm.engine.docker.cgroups import is_process_of, peak_memory_bytes
 
 V1 = "9:cpu,cpuacct:/docker/abc\n8:memory:/docker/abc\n0::/system.slice/abc"
 V2 = "0::/system.slice/docker-abc.scope\n"

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.engine import connect as connecting
-from pytest_clnrm.engine import embedded, probe
-from pytest_clnrm.engine.connect import reach
-from pytest_clnrm.engine.discover import Endpoint, TlsFiles
-from pytest_clnrm.engine.probe import ProbeError, open_client
+from pytest_clnrm.engine.connect import client as probe
+from pytest_clnrm.engine.connect import connect as connecting
+from pytest_clnrm.engine.connect.client import ProbeError, open_client
+from pytest_clnrm.engine.connect.connect import reach
+from pytest_clnrm.engine.connect.endpoints import Endpoint, TlsFiles
+from pytest_clnrm.engine.embedded import join
 from pytest_clnrm.errors import EngineUnavailableError
 
 Serve = Callable[..., tuple[str, list[str]]]
@@ -252,7 +253,7 @@ def test_innermost_reason() -> None:
 
 def test_embedded_engine_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An embedded engine that is gone again is an error that names it."""
-    monkeypatch.setattr(embedded, "join", lambda *_: "unix:///none.sock")
+    monkeypatch.setattr(join, "join", lambda *_: "unix:///none.sock")
     with pytest.raises(
         EngineUnavailableError, match=r"unix:///none\.sock \(--clnrm-engine embedded\)"
     ) as caught:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.engine.discover import Endpoint, TlsFiles, named_endpoint, usual_endpoints
+from pytest_clnrm.engine.connect.endpoints import Endpoint, TlsFiles, named_endpoint, usual_endpoints
 from pytest_clnrm.errors import EngineUnavailableError
 
 

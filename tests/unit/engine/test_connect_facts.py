@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.engine.discover import Endpoint
-from pytest_clnrm.engine.facts import (
+from pytest_clnrm.engine.connect.endpoints import Endpoint
+from pytest_clnrm.engine.connect.facts import (
     Surroundings,
     default_gateway,
     find_gateway,

@@ -8,9 +8,9 @@ import docker
 import pytest
 
 from pytest_clnrm.engine.api import ContainerSpec, Mount
-from pytest_clnrm.engine.container_config import create_arguments
-from pytest_clnrm.engine.containers import read_state
-from pytest_clnrm.engine.proxies import proxy_environment
+from pytest_clnrm.engine.docker.containers import read_state
+from pytest_clnrm.engine.docker.create_arguments import create_arguments
+from pytest_clnrm.engine.docker.proxies import proxy_environment
 
 # Nothing is asked of it: its version is given.
 CLIENT = docker.APIClient("unix:///nowhere", version="1.41")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.engine.context import write_context
-from pytest_clnrm.engine.dockerignore import Ignored
+from pytest_clnrm.engine.docker.build_context import write_context
+from pytest_clnrm.engine.docker.dockerignore import Ignored
 from pytest_clnrm.errors import ImageError
 
 MIB = 1024**2

@@ -12,9 +12,9 @@ from typing import Any
 import docker.errors
 import pytest
 
-from pytest_clnrm.engine import exec_calls, execs
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
-from pytest_clnrm.engine.execs import Execs
+from pytest_clnrm.engine.exec import calls, execs
+from pytest_clnrm.engine.exec.execs import Execs
 from pytest_clnrm.errors import ContainerError, EngineUnavailableError
 
 
@@ -204,7 +204,7 @@ def test_a_refusal_of_another_kind_is_an_error() -> None:
 
 def test_a_stream_that_ends_before_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine is asked again for a while, then it is an error."""
-    monkeypatch.setattr(exec_calls, "_CODE_S", 0.05)
+    monkeypatch.setattr(calls, "_CODE_S", 0.05)
     with pytest.raises(ContainerError, match="closed its stream but says that it runs"):
         run(Client([Answer(exit_code=None)]))
 
@@ -264,7 +264,7 @@ def test_ending_processes_at_the_deadline(
     monkeypatch: pytest.MonkeyPatch, *, enders: list[Answer], still_running: bool, users: list[str]
 ) -> None:
     """First as the command's user, then as root in the sessions found; what may be left is told."""
-    monkeypatch.setattr("pytest_clnrm.engine.endings._TRIES", 2)
+    monkeypatch.setattr("pytest_clnrm.engine.exec.kill._TRIES", 2)
     monkeypatch.setattr(execs, "_DRAIN_S", 0.01)
     monkeypatch.setattr(execs, "_SLICE_S", 0.01)
     client = Client([Answer(None), *enders])
@@ -300,7 +300,7 @@ def test_what_was_said_until_the_end_is_kept() -> None:
 
 def test_an_ender_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The outcome says that processes may be left."""
-    monkeypatch.setattr("pytest_clnrm.engine.endings._END_S", 0.02)
+    monkeypatch.setattr("pytest_clnrm.engine.exec.kill._END_S", 0.02)
     monkeypatch.setattr(execs, "_SLICE_S", 0.01)
     monkeypatch.setattr(execs, "_DRAIN_S", 0.01)
     client = Client([Answer(None), Answer(None)])

@@ -11,10 +11,10 @@ from typing import Any
 import docker.errors
 import pytest
 
-from pytest_clnrm.engine.containers import remove_container
-from pytest_clnrm.engine.images import Images, lock_name, read_image
-from pytest_clnrm.engine.networks import SPACE, create_network, remove_network, subnets
-from pytest_clnrm.engine.pull_progress import PullProgress
+from pytest_clnrm.engine.docker.containers import remove_container
+from pytest_clnrm.engine.docker.images import Images, lock_name, read_image
+from pytest_clnrm.engine.docker.networks import SPACE, create_network, remove_network, subnets
+from pytest_clnrm.engine.docker.pull_progress import PullProgress
 from pytest_clnrm.errors import EngineError, ImageError
 
 
@@ -192,13 +192,13 @@ class Remover:
 
 def test_a_removal_is_repeated_until_the_container_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """While another one removes it, or it does not die at once; not for ever."""
-    monkeypatch.setattr("pytest_clnrm.engine.containers._REMOVAL_POLL_S", 0.001)
+    monkeypatch.setattr("pytest_clnrm.engine.docker.containers._REMOVAL_POLL_S", 0.001)
     busy = (409, "removal of container c is already in progress")
     deaf = (500, "Could not kill running container c, cannot remove")
     remove_container(Remover(busy, deaf, (404, "No such container")), "c")  # type: ignore[arg-type]
     remove_container(Remover(), "c")  # type: ignore[arg-type]
     with pytest.raises(EngineError, match=r"^cannot remove the container: odd$"):
         remove_container(Remover((500, "odd")), "c")  # type: ignore[arg-type]
-    monkeypatch.setattr("pytest_clnrm.engine.containers._REMOVAL_S", -1)
+    monkeypatch.setattr("pytest_clnrm.engine.docker.containers._REMOVAL_S", -1)
     with pytest.raises(EngineError, match=r"^cannot remove the container: removal of"):
         remove_container(Remover(busy), "c")  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_clnrm.engine.dockerfiles import problem_of_dockerfile
+from pytest_clnrm.engine.docker.dockerfiles import problem_of_dockerfile
 
 FETCHES = [
     "ADD http://a /x",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
-from pytest_clnrm.engine.inside import ask_inside
+from pytest_clnrm.engine.docker.observe_inside import ask_inside
 from pytest_clnrm.errors import ContainerError
 
 MOUNTS = """overlay / overlay rw,relatime,lowerdir=/a:/b 0 0

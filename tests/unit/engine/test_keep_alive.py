@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.engine.discover import Endpoint
-from pytest_clnrm.engine.probe import open_client
+from pytest_clnrm.engine.connect.client import open_client
+from pytest_clnrm.engine.connect.endpoints import Endpoint
 
 
 class Engine(socketserver.ThreadingUnixStreamServer):

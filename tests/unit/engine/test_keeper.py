@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.engine import embedded, embedded_engines, host_network, keeper
-from pytest_clnrm.engine.embedded_engines import EmbeddedKind, answers, containers_conf, end_process, runs
-from pytest_clnrm.engine.host_network import HostNetwork, dockerd_of_this_network, undo
-from pytest_clnrm.engine.keeper import Keeper, flock, is_held, record_lock
+from pytest_clnrm.engine.embedded import host_network, join, keeper, kinds
+from pytest_clnrm.engine.embedded.host_network import HostNetwork, dockerd_of_this_network, undo
+from pytest_clnrm.engine.embedded.keeper import Keeper, flock, is_held, record_lock
+from pytest_clnrm.engine.embedded.kinds import EmbeddedKind, answers, containers_conf, end_process, runs
 from pytest_clnrm.errors import EngineUnavailableError
 
 Serve = Callable[..., tuple[str, list[str]]]
@@ -32,7 +32,7 @@ socketserver.UnixStreamServer(sys.argv[1], Handler).serve_forever()
 HOLD = """
 import sys
 from pathlib import Path
-from pytest_clnrm.engine.keeper import record_lock
+from pytest_clnrm.engine.embedded.keeper import record_lock
 lock = record_lock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
@@ -69,7 +69,7 @@ def kind(folder: Path, code: str = ENGINE, name: str = "podman") -> EmbeddedKind
 
 def test_ends_without_users(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine without a user is ended, and nothing but its storage and the locks is left."""
-    monkeypatch.setattr(embedded_engines, "find_program", lambda _: "true")
+    monkeypatch.setattr(kinds, "find_program", lambda _: "true")
     held = Keeper(short_path, kind(short_path))
     process = held.start()
     assert answers(short_path / "engine.sock")
@@ -159,14 +159,14 @@ def test_busy_engine(
     short_path: Path, hold: Callable[[Path], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An engine that runs but does not answer is left alone, as others use it, and the process is named."""
-    monkeypatch.setattr(embedded, "BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(join, "BUSY_TIMEOUT_S", 0.1)
     folder = short_path / "engine"
     folder.mkdir()
     (folder / "engine.pid").write_text("77\n")
     hold(folder / "keeper.lock")
-    assert embedded.running(short_path) == f"unix://{folder}/engine.sock"
+    assert join.running(short_path) == f"unix://{folder}/engine.sock"
     with pytest.raises(EngineUnavailableError, match=r"\(process 77\) has not answered for 0\.1 s"):
-        embedded.join(short_path, {})
+        join.join(short_path, {})
 
 
 def test_end_process(short_path: Path) -> None:
@@ -205,17 +205,17 @@ def test_join_and_leave(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     program.write_text(f"#!{sys.executable}\n{start}{ENGINE}")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{short_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(embedded, "find_program", lambda name: name)
+    monkeypatch.setattr(join, "find_program", lambda name: name)
     environ = {"XDG_CACHE_HOME": str(short_path / "cache")}
-    url = embedded.join(short_path, environ, kinds=("podman",))
+    url = join.join(short_path, environ, kinds=("podman",))
     assert url == f"unix://{short_path}/engine/engine.sock"
-    assert embedded.running(short_path) == url
-    assert embedded.join(short_path, environ, kinds=()) == url
+    assert join.running(short_path) == url
+    assert join.join(short_path, environ, kinds=()) == url
     assert len(list((short_path / "engine/users").iterdir())) == 1
-    embedded.leave(short_path)
-    assert embedded.running(short_path) is None
+    join.leave(short_path)
+    assert join.running(short_path) is None
     assert sorted(path.name for path in (short_path / "engine").iterdir()) == ["keeper.lock", "lock", "users"]
-    embedded.leave(short_path)
+    join.leave(short_path)
 
 
 def test_leave_while_others_stay(short_path: Path, hold: Callable[[Path], subprocess.Popen[str]]) -> None:
@@ -224,8 +224,8 @@ def test_leave_while_others_stay(short_path: Path, hold: Callable[[Path], subpro
     users.mkdir(parents=True)
     hold(short_path / "engine/keeper.lock")
     hold(users / "other.lock")
-    embedded.leave(short_path)
-    assert embedded.running(short_path)
+    join.leave(short_path)
+    assert join.running(short_path)
 
 
 def test_end_process_of_another(short_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_what_dockerd_leaves_elsewhere(short_path: Path, monkeypatch: pytest.Mon
     old, new, used, never = (short_path / name for name in ("old", "new", "used", "never"))
     old.mkdir()
     outside = (old, new / "key.json", new, used, never)
-    monkeypatch.setattr(embedded_engines, "OUTSIDE", outside)
+    monkeypatch.setattr(kinds, "OUTSIDE", outside)
     monkeypatch.setattr(HostNetwork, "note", lambda *_, **__: None)
     kind = EmbeddedKind.of("dockerd", short_path, short_path / "storage")
     kind.prepare()
@@ -267,7 +267,7 @@ def test_what_dockerd_leaves_elsewhere(short_path: Path, monkeypatch: pytest.Mon
 def test_podman_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Podman's limits are ours; runc where cgroup v1 is; no systemd where there is none."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1, 5000))
-    monkeypatch.setattr(embedded_engines, "find_program", lambda name: name)
+    monkeypatch.setattr(kinds, "find_program", lambda name: name)
     text = containers_conf(tmp_path, tmp_path / "none")
     assert 'default_ulimits = ["nofile=5000:5000", "nproc=5000:5000"]' in text
     assert text.endswith('runtime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n')
@@ -351,12 +351,12 @@ def test_dockerd_of_this_network(tmp_path: Path) -> None:
 
 def test_nothing_installed(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error lists each program that is missing, what else is in the way, and how to install them."""
-    monkeypatch.setattr(embedded, "find_program", lambda _: None)
-    monkeypatch.setattr(embedded, "dockerd_of_this_network", lambda: 77)
-    monkeypatch.setattr(embedded, "CATATONIT", short_path / "none")
+    monkeypatch.setattr(join, "find_program", lambda _: None)
+    monkeypatch.setattr(join, "dockerd_of_this_network", lambda: 77)
+    monkeypatch.setattr(join, "CATATONIT", short_path / "none")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(EngineUnavailableError, match="no embedded engine can be started") as caught:
-        embedded.join(short_path, {"HOME": str(short_path)})
+        join.join(short_path, {"HOME": str(short_path)})
     text = "\n".join(caught.value.details)
     for part in (
         "dockerd: setpriv is not installed (package util-linux)\n",
@@ -370,7 +370,7 @@ def test_nothing_installed(short_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "apt-get install docker.io iptables",
     ):
         assert part in text
-    assert not embedded._joined
+    assert not join._joined
 
 
 def test_failed_start(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,18 +379,18 @@ def test_failed_start(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     program.write_text("#!/bin/sh\nfor n in $(seq 30); do echo line $n; done; exit 4\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{short_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(embedded, "find_program", lambda name: name)
+    monkeypatch.setattr(join, "find_program", lambda name: name)
     with pytest.raises(EngineUnavailableError) as caught:
-        embedded.join(short_path, {"XDG_CACHE_HOME": str(short_path / "cache")}, kinds=("podman",))
+        join.join(short_path, {"XDG_CACHE_HOME": str(short_path / "cache")}, kinds=("podman",))
     assert caught.value.details[0] == "podman: podman ended with exit code 4"
     assert caught.value.details[1:16] == tuple(f"  line {n}" for n in range(16, 31))
-    assert embedded.running(short_path) is None
+    assert join.running(short_path) is None
 
 
 def test_long_path(tmp_path: Path) -> None:
     """A folder whose path is too long for a socket is refused with what to do."""
     with pytest.raises(EngineUnavailableError, match="too long for a socket") as caught:
-        embedded.join(tmp_path / ("x" * 90), {})
+        join.join(tmp_path / ("x" * 90), {})
     assert "XDG_RUNTIME_DIR" in caught.value.details[0]
 
 
@@ -398,22 +398,22 @@ def test_unusable_folder(short_path: Path) -> None:
     """A folder that cannot be made is an error with the system's reason."""
     (short_path / "engine").touch()
     with pytest.raises(EngineUnavailableError, match="the embedded engine's folder cannot be made: "):
-        embedded.join(short_path, {})
+        join.join(short_path, {})
 
 
 def test_hanging_starter(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits too long for another starter says which lock it is."""
-    monkeypatch.setattr(embedded, "START_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(embedded, "STOP_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(join, "START_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(join, "STOP_TIMEOUT_S", 0.05)
     (short_path / "engine").mkdir()
     with (
         flock(short_path / "engine/lock"),
         pytest.raises(EngineUnavailableError, match=r"another process has held .*engine/lock for 0\.1 s"),
     ):
-        embedded.join(short_path, {})
+        join.join(short_path, {})
 
 
 def test_storage_folder() -> None:
     """Images are kept in the user's cache."""
-    assert embedded.storage_folder({"HOME": "/me"}) == Path("/me/.cache/pytest-clnrm/engine")
-    assert embedded.storage_folder({"XDG_CACHE_HOME": "/c", "HOME": "/me"}) == Path("/c/pytest-clnrm/engine")
+    assert join.storage_folder({"HOME": "/me"}) == Path("/me/.cache/pytest-clnrm/engine")
+    assert join.storage_folder({"XDG_CACHE_HOME": "/c", "HOME": "/me"}) == Path("/c/pytest-clnrm/engine")

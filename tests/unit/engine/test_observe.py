@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_clnrm.engine.observe import check_is_here, mounts_of, observe
-from pytest_clnrm.engine.observed_sockets import sockets
+from pytest_clnrm.engine.docker.observe import check_is_here, mounts_of, observe
+from pytest_clnrm.engine.docker.observed_sockets import sockets
 from pytest_clnrm.errors import ContainerError, UnobservableError
 
 LINE = b"92 58 0:39 / %s rw,relatime master:12 shared:7 - tmpfs tmpfs rw,size=65536k,upperdir=/a\\054b\n"
@@ -60,8 +60,8 @@ def test_who_may_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pytest_clnrm.engine.observe.os.open", refuse)
-    monkeypatch.setattr("pytest_clnrm.engine.observe.check_is_here", lambda *_: None)
+    monkeypatch.setattr("pytest_clnrm.engine.docker.observe.os.open", refuse)
+    monkeypatch.setattr("pytest_clnrm.engine.docker.observe.check_is_here", lambda *_: None)
     with pytest.raises(UnobservableError, match="may not look at its processes, as it is not root"):
         observe(os.getpid(), "c", scratch=(), renewed=False)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_clnrm.engine.observed_files import Budget, empty_folder, entries_below, modes_below, shown
+from pytest_clnrm.engine.docker.observed_files import Budget, empty_folder, entries_below, modes_below, shown
 from pytest_clnrm.errors import ContainerError
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_clnrm.engine.observed_processes import (
+from pytest_clnrm.engine.docker.observed_processes import (
     Process,
     facts_of,
     kill_at_rest,

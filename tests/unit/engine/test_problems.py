@@ -8,7 +8,7 @@ import pytest
 import requests.exceptions
 import urllib3.exceptions
 
-from pytest_clnrm.engine.problems import container_reason, image_reason, plain_errors
+from pytest_clnrm.engine.plain_errors import container_reason, image_reason, plain_errors
 from pytest_clnrm.errors import ContainerError, EngineError, EngineUnavailableError, ImageError
 
 CREATE = "failed to create shim task: OCI runtime create failed: runc create failed: "

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.engine.api import ContainerState, EngineFacts, ExecOutcome
-from pytest_clnrm.engine.ready import NoSpans, wait_ready
 from pytest_clnrm.errors import ContainerError, NotReadyError, ScenarioTimeoutError
-from pytest_clnrm.scenario.model import HealthCheck, HttpProbe, Ready, Service
+from pytest_clnrm.model.scenario import HealthCheck, HttpProbe, Ready, Service
+from pytest_clnrm.runner.ready import NoSpans, wait_ready
 
 RUNNING = ContainerState(id="c", running=True, exit_code=None, oom_killed=False)
 ENDED = replace(RUNNING, running=False, exit_code=7, lived_s=1.25)

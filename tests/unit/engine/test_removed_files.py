@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pytest_clnrm.engine.removed_files import removed_bytes
+from pytest_clnrm.engine.docker.removed_files import removed_bytes
 
 MIB = 1024**2
 

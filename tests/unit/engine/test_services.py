@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.engine.services import KEEP_ALIVE, KEEP_SHELL, effective_command, start_in_order
-from pytest_clnrm.scenario.model import Ready, Service
+from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL, effective_command, start_in_order
+from pytest_clnrm.model.scenario import Ready, Service
 
 
 def service(name: str, *depends_on: str) -> Service:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_clnrm.engine.api import ExecSpec
-from pytest_clnrm.engine.session_marks import Marks, Scanner
-from pytest_clnrm.engine.session_protocol import (
+from pytest_clnrm.engine.exec.shell_marks import Marks, Scanner
+from pytest_clnrm.engine.exec.shell_script import (
     STDIN_BYTES,
     STEP_BYTES,
     Facts,

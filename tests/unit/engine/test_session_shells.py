@@ -14,8 +14,8 @@ from typing import Literal
 import pytest
 
 from pytest_clnrm.engine.api import ExecSpec
-from pytest_clnrm.engine.session_marks import Marks, Scanner
-from pytest_clnrm.engine.session_protocol import Facts, common_text, read_facts, setup_text, step_text
+from pytest_clnrm.engine.exec.shell_marks import Marks, Scanner
+from pytest_clnrm.engine.exec.shell_script import Facts, common_text, read_facts, setup_text, step_text
 
 Stream = Literal["stdout", "stderr"]
 # Of its own processes only, like a container: those of this machine come and go.

@@ -14,13 +14,13 @@ from typing import Any
 import docker.errors
 import pytest
 
-from pytest_clnrm.engine import session as session_module
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
-from pytest_clnrm.engine.execs import Execs
-from pytest_clnrm.engine.services import ENDS_CONTAINER
-from pytest_clnrm.engine.session_marks import Marks
-from pytest_clnrm.engine.session_protocol import AGAIN
-from pytest_clnrm.engine.sessions import Sessions
+from pytest_clnrm.engine.exec import shell as session_module
+from pytest_clnrm.engine.exec.execs import Execs
+from pytest_clnrm.engine.exec.shell_marks import Marks
+from pytest_clnrm.engine.exec.shell_script import AGAIN
+from pytest_clnrm.engine.exec.shells import Sessions
+from pytest_clnrm.engine.exec.waiting import ENDS_CONTAINER
 from pytest_clnrm.errors import ContainerError
 
 MARKS = Marks("b" * 32, "e" * 32)
@@ -437,7 +437,7 @@ def test_a_main_process_that_is_no_session(
 
 def test_a_shell_that_is_killed_tells_how(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its command is told as killed with it; what it said is kept, in whatever order it comes."""
-    monkeypatch.setattr("pytest_clnrm.engine.execs.watch_ending", lambda *_: (False, False))
+    monkeypatch.setattr("pytest_clnrm.engine.exec.execs.watch_ending", lambda *_: (False, False))
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
     execs.know("c", "image", NOTICE)
     assert execs.start("c", lambda: None, None)

@@ -10,9 +10,9 @@ from typing import Any
 import docker.errors
 import pytest
 
-from pytest_clnrm.engine.services import ENDS_CONTAINER
-from pytest_clnrm.engine.shell_of_container import Notices, attach, new_notice, outside_frames, tell_to_end
-from pytest_clnrm.engine.streams import Connection
+from pytest_clnrm.engine.exec.main_shell import Notices, attach, new_notice, outside_frames, tell_to_end
+from pytest_clnrm.engine.exec.streams import Connection
+from pytest_clnrm.engine.exec.waiting import ENDS_CONTAINER
 
 NOTICE = "a" * 32
 BEGIN, OTHER = f"\x1d{'b' * 32}\n", f"\x1d{'c' * 32}\n"
@@ -102,7 +102,7 @@ def test_it_is_told_to_end() -> None:
 
 def test_one_that_does_not_end_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is killed with its container then."""
-    monkeypatch.setattr("pytest_clnrm.engine.shell_of_container._END_S", 0.01)
+    monkeypatch.setattr("pytest_clnrm.engine.exec.main_shell._END_S", 0.01)
     raw, theirs = connected()
     connection = Connection(raw)
     tell_to_end(connection)

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_clnrm.engine.logs import FollowedLog
-from pytest_clnrm.engine.streams import Chunks, Connection, Demultiplexer
+from pytest_clnrm.engine.docker.logs import FollowedLog
+from pytest_clnrm.engine.exec.streams import Chunks, Connection, Demultiplexer
 
 
 def frame(stream: int, payload: bytes) -> bytes:

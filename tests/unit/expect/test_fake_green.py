@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from pytest_clnrm.expect.spans import judge_spans
-from pytest_clnrm.result import Failure
-from pytest_clnrm.scenario.expect_building import build_expectations
-from pytest_clnrm.scenario.expect_checking import check_expectations
-from pytest_clnrm.scenario.expect_document import ExpectDoc
-from pytest_clnrm.span import Loss, Span, SpanEvent, SpanLink
+from pytest_clnrm.model.result import Failure
+from pytest_clnrm.model.span import Loss, Span, SpanEvent, SpanLink
+from pytest_clnrm.scenario.format.expect_build import build_expectations
+from pytest_clnrm.scenario.format.expect_document import ExpectDoc
+from pytest_clnrm.scenario.format.expect_rules import check_expectations
 
 MS = 1_000_000
 REFUSED = (Loss(what="span", why="bad id", count=3),)

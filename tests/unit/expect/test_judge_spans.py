@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from pytest_clnrm.expect.spans import judge_spans
-from pytest_clnrm.result import Failure
-from pytest_clnrm.scenario.expect_building import build_expectations
-from pytest_clnrm.scenario.expect_checking import check_expectations
-from pytest_clnrm.scenario.expect_document import ExpectDoc
-from pytest_clnrm.scenario.model import KeyPath
-from pytest_clnrm.span import Span, SpanEvent
+from pytest_clnrm.model.result import Failure
+from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.model.span import Span, SpanEvent
+from pytest_clnrm.scenario.format.expect_build import build_expectations
+from pytest_clnrm.scenario.format.expect_document import ExpectDoc
+from pytest_clnrm.scenario.format.expect_rules import check_expectations
 
 MS = 1_000_000
 

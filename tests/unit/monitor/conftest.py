@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_clnrm.monitor.status import QueueStatus, WorkerStatus
 from pytest_clnrm.monitor.view import BudgetView, HostView, RunView, WaiterView
+from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus
 
 MB = 1 << 20
 

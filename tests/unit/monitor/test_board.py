@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.monitor.board import Board, QueueBoard
-from pytest_clnrm.monitor.status import QueueStatus, WorkerStatus, read_statuses
+from pytest_clnrm.status.board import Board, QueueBoard
+from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus, read_statuses
 
 
 class Clock:

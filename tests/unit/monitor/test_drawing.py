@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from pytest_clnrm.monitor.drawing import host_lines, pull_lines, run_lines, width_of
-from pytest_clnrm.monitor.status import QueueStatus, WorkerStatus
 from pytest_clnrm.monitor.view import BudgetView, HostView, RunView
+from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus
 
 
 def words(lines: list[str]) -> list[str]:

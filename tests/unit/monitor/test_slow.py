@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_clnrm.monitor.slow import SlowLines
-from pytest_clnrm.monitor.status import QueueStatus, WorkerStatus
+from pytest_clnrm.monitor.slow_lines import SlowLines
 from pytest_clnrm.monitor.view import HostView, RunView
+from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus
 
 
 def view_of(now_s: float, *workers: WorkerStatus, queue: QueueStatus | None = None) -> HostView:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.monitor.status import QueueStatus, StatusFile, WorkerStatus, read_statuses
+from pytest_clnrm.status.status_file import QueueStatus, StatusFile, WorkerStatus, read_statuses
 
 WORKER = WorkerStatus(worker="gw0", pid=7, item="a.clnrm.toml::é", phase="step", detail="load", ended=3)
 QUEUE = QueueStatus(pid=7, waiting={"high": 2, "low": 1}, head="b.clnrm.toml::b", head_since_s=4.5)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_clnrm.monitor.status import Phase, WorkerStatus
 from pytest_clnrm.monitor.view import HostView, activity, clock_text, to_data
+from pytest_clnrm.status.status_file import Phase, WorkerStatus
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ from clnrm_testing.report_data import HOSTILE, hostile_run, many_spans, run_of, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_clnrm.report import html as html_module
-from pytest_clnrm.report.html import MAX_SPANS, html_page, write_html
+from pytest_clnrm.model.result import ContainerFacts, Result, StepResult
+from pytest_clnrm.model.span import Span
+from pytest_clnrm.report import html_report as html_module
+from pytest_clnrm.report.html_report import MAX_SPANS, html_page, write_html
 from pytest_clnrm.report.page_data import PASSED_TEXT_CHARS, page_data, script_json
 from pytest_clnrm.report.span_trees import shown_spans
-from pytest_clnrm.result import ContainerFacts, Result, StepResult
-from pytest_clnrm.span import Span
-from pytest_clnrm.telemetry.merge import MergedSpan
+from pytest_clnrm.telemetry.merge.merged_trace import MergedSpan
 
 MEGABYTE = 10**6
 

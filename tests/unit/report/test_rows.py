@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from pytest_clnrm.model.result import ContainerFacts, Failure, Result
 from pytest_clnrm.report.rows import PLAIN_KEYS, Rows
-from pytest_clnrm.result import ContainerFacts, Failure, Result
 
 
 def report(when: Any, outcome: Any = "passed", longrepr: Any = None, nodeid: str = "a.py::b") -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
+from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.scenario.loading import LoadOptions, load
-from pytest_clnrm.scenario.model import Scenario
 
 
 @dataclass(frozen=True)

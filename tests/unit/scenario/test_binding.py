@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.scenario.binding import bind_expectations
-from pytest_clnrm.scenario.expectations import Condition
-from pytest_clnrm.scenario.templating import TemplateError
+from pytest_clnrm.model.expectations import Condition
+from pytest_clnrm.scenario.templates.binding import bind_expectations
+from pytest_clnrm.scenario.templates.render import TemplateError
 
 FILE = """
 [vars]

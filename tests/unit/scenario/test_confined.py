@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import Mistake, ScenarioFileError
-from pytest_clnrm.scenario import confined
-from pytest_clnrm.scenario.confined import LimitError, answer, bind, run_confined
+from pytest_clnrm.model.scenario import Scenario, Step
 from pytest_clnrm.scenario.loading import MODEST_CHARS, is_modest
-from pytest_clnrm.scenario.model import Scenario, Step
-from pytest_clnrm.scenario.templating import TemplateError, bind_step, is_plain
+from pytest_clnrm.scenario.templates import confined
+from pytest_clnrm.scenario.templates.confined import LimitError, answer, bind, run_confined
+from pytest_clnrm.scenario.templates.render import TemplateError, bind_step, is_plain
 
 STEP = '[[step]]\nrun = "true"\n'
 

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 import tomli
 
-from pytest_clnrm.scenario.dialect_commands import argv, split_run
-from pytest_clnrm.scenario.dialect_tools import glob_of_regex, python_regex
-from pytest_clnrm.scenario.dialects import Normalised, normalise
-from pytest_clnrm.scenario.document import FileDoc
+from pytest_clnrm.scenario.dialects.commands import argv, split_run
+from pytest_clnrm.scenario.dialects.normalise import Normalised, normalise
+from pytest_clnrm.scenario.dialects.reader import glob_of_regex, python_regex
+from pytest_clnrm.scenario.format.document import FileDoc
 
 WILD = Path(__file__).parents[2] / "data" / "wild"
 

@@ -7,10 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pytest_clnrm.scenario.expect_building import build_expectations
-from pytest_clnrm.scenario.expect_checking import check_expectations
-from pytest_clnrm.scenario.expect_document import ExpectDoc
-from pytest_clnrm.scenario.expectations import (
+from pytest_clnrm.model.expectations import (
     Condition,
     CountsExpect,
     EdgeExpect,
@@ -23,6 +20,9 @@ from pytest_clnrm.scenario.expectations import (
     StatusExpect,
     WindowExpect,
 )
+from pytest_clnrm.scenario.format.expect_build import build_expectations
+from pytest_clnrm.scenario.format.expect_document import ExpectDoc
+from pytest_clnrm.scenario.format.expect_rules import check_expectations
 
 AT = ("expect",)
 

@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
-from pytest_clnrm.scenario.loading import LoadOptions, load
-from pytest_clnrm.scenario.locating import locate
-from pytest_clnrm.scenario.model import (
+from pytest_clnrm.model.scenario import (
     Capture,
     HttpProbe,
     Limits,
@@ -25,6 +23,8 @@ from pytest_clnrm.scenario.model import (
     TextExpect,
     Volume,
 )
+from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.locating import locate
 
 STEP = '[[step]]\nrun = "true"\n'
 

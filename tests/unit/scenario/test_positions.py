@@ -10,8 +10,8 @@ import pytest
 import tomli
 import tomli_w
 
-from pytest_clnrm.scenario.model import KeyPath
-from pytest_clnrm.scenario.positions import (
+from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.toml.positions import (
     Place,
     _paths,
     extent,

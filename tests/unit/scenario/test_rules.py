@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
-from pytest_clnrm.scenario.checking import Finding, about, convert, listed, suggestion
-from pytest_clnrm.scenario.document import FileDoc
+from pytest_clnrm.scenario.format.document import FileDoc
+from pytest_clnrm.toml.checking import Finding, about, convert, listed, suggestion
 
 STEP = '[[step]]\nrun = "true"\n'
 TIMES = 'a number of seconds such as 90, or text such as "90s", "1.5m", "500ms", "1h"'

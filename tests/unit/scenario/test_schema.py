@@ -13,7 +13,7 @@ import tomli
 import tomli_w
 
 from pytest_clnrm.errors import ScenarioFileError
-from pytest_clnrm.scenario.schema import SCHEMA_FILE, json_schema, schema_text
+from pytest_clnrm.scenario.format.schema import SCHEMA_FILE, json_schema, schema_text
 
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 STEP = {"run": "true"}

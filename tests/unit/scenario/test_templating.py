@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.scenario.model import Step, StepExpect, TextExpect
-from pytest_clnrm.scenario.template_environ import moment
-from pytest_clnrm.scenario.templating import Renderer, TemplateError, bind_step, names_deferred
+from pytest_clnrm.model.scenario import Step, StepExpect, TextExpect
+from pytest_clnrm.scenario.templates.environ import moment
+from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, bind_step, names_deferred
 
 VARIABLES = {
     "name": "Orders",
@@ -275,7 +275,7 @@ def test_jinja_is_not_loaded_without_templates() -> None:
     """Files without templates do not pay for Jinja2."""
     program = (
         "import sys\n"
-        "from pytest_clnrm.scenario.templating import Renderer, names_deferred\n"
+        "from pytest_clnrm.scenario.templates.render import Renderer, names_deferred\n"
         "Renderer({}, {}, (), {}, 's', frozenset({'a'})).render_value({'a': ['x{y}']})\n"
         "names_deferred('a', frozenset({'a'}))\n"
         "sys.exit('jinja2' in sys.modules)\n"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
-from pytest_clnrm.redaction import Redactor
 from pytest_clnrm.scenario.reading import outline
+from pytest_clnrm.util.redaction import Redactor
 
 CAPTURE = 'capture = { row = { json = "" } }\n'
 FIRST = '[[scenario]]\nname = "a"\n[[scenario.step]]\nrun = "x"\n'

@@ -15,16 +15,16 @@ import pytest
 from clnrm_testing.requirements import needs_xdist
 
 from pytest_clnrm.errors import SlotTimeoutError
+from pytest_clnrm.scheduling.autoscale import Autoscale
 from pytest_clnrm.scheduling.controller import StrictController
-from pytest_clnrm.scheduling.elastic import Autoscale
 from pytest_clnrm.scheduling.facts import ItemFacts, read_facts, write_facts
 from pytest_clnrm.scheduling.gate import Admission
+from pytest_clnrm.scheduling.in_process import LocalAdmission
 from pytest_clnrm.scheduling.install import install, is_strict_controller
-from pytest_clnrm.scheduling.local import LocalAdmission
 from pytest_clnrm.scheduling.order import PrioritySorter, item_priority
-from pytest_clnrm.scheduling.parking import ParkingWorker
 from pytest_clnrm.scheduling.strict import StrictScheduling
 from pytest_clnrm.scheduling.tickets import RUN_FOLDER, TICKET, RefusalReporter, Ticket, put_ticket
+from pytest_clnrm.scheduling.worker import ParkingWorker
 
 
 class FakeItem:

@@ -13,8 +13,8 @@ from clnrm_testing.requirements import needs_xdist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_clnrm.scheduling.autoscale import Autoscale, ElasticWorkers, parse_autoscale
 from pytest_clnrm.scheduling.controller import Waker
-from pytest_clnrm.scheduling.elastic import Autoscale, ElasticWorkers, parse_autoscale
 from pytest_clnrm.scheduling.facts import (
     FACTS_FILE,
     FactsError,

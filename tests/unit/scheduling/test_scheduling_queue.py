@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_clnrm.scheduling.facts import ItemFacts
 from pytest_clnrm.scheduling.strict import StrictScheduling
-from pytest_clnrm.scheduling.work import WorkQueue
+from pytest_clnrm.scheduling.work_queue import WorkQueue
 
 Item = tuple[int, bool]
 

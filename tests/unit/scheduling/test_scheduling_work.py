@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_clnrm.scheduling.facts import ItemFacts
-from pytest_clnrm.scheduling.work import WorkQueue
+from pytest_clnrm.scheduling.work_queue import WorkQueue
 
 DEMAND = {"slots": 1}
 

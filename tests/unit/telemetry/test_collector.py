@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-from pytest_clnrm.span import Span
-from pytest_clnrm.telemetry.collector import CollectedSpan, SpanCollector, from_span
+from pytest_clnrm.model.span import Span
+from pytest_clnrm.telemetry.merge.collector import CollectedSpan, SpanCollector, from_span
 
 SPAN = Span(
     trace_id="1" * 32,

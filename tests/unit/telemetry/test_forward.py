@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from pytest_clnrm.telemetry import forward as module
-from pytest_clnrm.telemetry.forward import Target, forward, target_of
-from pytest_clnrm.telemetry.merge import MergedTrace
-from pytest_clnrm.telemetry.record import Recorder
+from pytest_clnrm.telemetry.merge import forward as module
+from pytest_clnrm.telemetry.merge.forward import Target, forward, target_of
+from pytest_clnrm.telemetry.merge.merged_trace import MergedTrace
+from pytest_clnrm.telemetry.record.recorder import Recorder
 
 
 class Collector(ThreadingHTTPServer):

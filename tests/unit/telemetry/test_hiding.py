@@ -6,9 +6,9 @@ import base64
 import json
 from pathlib import Path
 
-from pytest_clnrm.telemetry.hiding import hide
-from pytest_clnrm.telemetry.inbox import Inbox
-from pytest_clnrm.telemetry.otlp_json import decode_json, encode_json
+from pytest_clnrm.telemetry.otlp.hiding import hide
+from pytest_clnrm.telemetry.otlp.messages import decode_json, encode_json
+from pytest_clnrm.telemetry.receive.inbox import Inbox
 from pytest_clnrm.telemetry.span_store import SpanStore, read_store
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

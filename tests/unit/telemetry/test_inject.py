@@ -6,8 +6,8 @@ import importlib.util
 
 import pytest
 
-from pytest_clnrm.telemetry import inject
-from pytest_clnrm.telemetry.inject import environment, merged, probe_environment, warnings
+from pytest_clnrm.telemetry import environment as inject
+from pytest_clnrm.telemetry.environment import environment, merged, probe_environment, warnings
 
 ENDPOINT, TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 PROTOCOL, TRACES_PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"

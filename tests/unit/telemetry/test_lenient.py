@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pytest_clnrm.span import Span
-from pytest_clnrm.telemetry.otlp_json import DecodeBodyError, decode_sent_json, encode_json
-from pytest_clnrm.telemetry.otlp_proto import decode_sent_protobuf, encode_protobuf
-from pytest_clnrm.telemetry.otlp_spans import accept
-from pytest_clnrm.telemetry.repair import repair_json, repair_protobuf
+from pytest_clnrm.model.span import Span
+from pytest_clnrm.telemetry.otlp.messages import DecodeBodyError, decode_sent_json, encode_json
+from pytest_clnrm.telemetry.otlp.protobuf import decode_sent_protobuf, encode_protobuf
+from pytest_clnrm.telemetry.otlp.repair import repair_json, repair_protobuf
+from pytest_clnrm.telemetry.otlp.spans import accept
 
 SPAN = {"traceId": "5B8EFFF798038103D269B633813FC60C", "spanId": "EEE19B7EC3C1B174", "name": "a"}
 

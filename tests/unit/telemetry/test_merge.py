@@ -16,12 +16,12 @@ import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from pytest_clnrm.span import Span
-from pytest_clnrm.telemetry.merge import MergedTrace
-from pytest_clnrm.telemetry.otlp_json import decode_json
-from pytest_clnrm.telemetry.otlp_proto import encode_protobuf
-from pytest_clnrm.telemetry.receive import Receiver
-from pytest_clnrm.telemetry.record import Recorder
+from pytest_clnrm.model.span import Span
+from pytest_clnrm.telemetry.merge.merged_trace import MergedTrace
+from pytest_clnrm.telemetry.otlp.messages import decode_json
+from pytest_clnrm.telemetry.otlp.protobuf import encode_protobuf
+from pytest_clnrm.telemetry.receive.receiver import Receiver
+from pytest_clnrm.telemetry.record.recorder import Recorder
 
 OUTSIDE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NewRecorder = Callable[..., Recorder]
@@ -139,9 +139,9 @@ def test_a_killed_worker(tmp_path: Path, new_recorder: NewRecorder) -> None:
     program = textwrap.dedent(
         """
         import pathlib, sys
-        from pytest_clnrm.span import Span
-        from pytest_clnrm.telemetry.receive import Receiver
-        from pytest_clnrm.telemetry.record import Recorder
+        from pytest_clnrm.model.span import Span
+        from pytest_clnrm.telemetry.receive.receiver import Receiver
+        from pytest_clnrm.telemetry.record.recorder import Recorder
         folder = pathlib.Path(sys.argv[1])
         recorder = Recorder(folder, "gw0", {"service.name": "x"}, sys.argv[2])
         scenario = recorder.span("clnrm.scenario", attributes={"test.case.name": "a"})

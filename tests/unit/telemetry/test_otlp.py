@@ -8,11 +8,11 @@ import time
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pytest_clnrm.span import AttributeValue, Span, SpanEvent, SpanLink
+from pytest_clnrm.model.span import AttributeValue, Span, SpanEvent, SpanLink
 from pytest_clnrm.telemetry.clock import Clock
-from pytest_clnrm.telemetry.otlp_json import DecodeBodyError, decode_json, decode_json_span, encode_json
-from pytest_clnrm.telemetry.otlp_proto import decode_protobuf, encode_protobuf
-from pytest_clnrm.telemetry.otlp_spans import accept, to_request
+from pytest_clnrm.telemetry.otlp.messages import DecodeBodyError, decode_json, decode_json_span, encode_json
+from pytest_clnrm.telemetry.otlp.protobuf import decode_protobuf, encode_protobuf
+from pytest_clnrm.telemetry.otlp.spans import accept, to_request
 from pytest_clnrm.telemetry.traceparent import TraceParent, format_traceparent, parse_traceparent
 
 VALUES: dict[str, AttributeValue] = {

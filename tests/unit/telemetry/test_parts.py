@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pytest_clnrm.telemetry import parts
-from pytest_clnrm.telemetry.parts import MalformedError, TooManyPartsError, count_json, count_protobuf
+from pytest_clnrm.telemetry.otlp import parts
+from pytest_clnrm.telemetry.otlp.parts import MalformedError, TooManyPartsError, count_json, count_protobuf
 
 ROOT = ExportTraceServiceRequest.DESCRIPTOR
 

@@ -21,10 +21,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from pytest_clnrm.telemetry import otlp_http
-from pytest_clnrm.telemetry.http_body import JSON, PROTOBUF
-from pytest_clnrm.telemetry.inbox import Inbox
-from pytest_clnrm.telemetry.receive import Receiver
+from pytest_clnrm.telemetry.receive import server
+from pytest_clnrm.telemetry.receive.body import JSON, PROTOBUF
+from pytest_clnrm.telemetry.receive.inbox import Inbox
+from pytest_clnrm.telemetry.receive.receiver import Receiver
 from pytest_clnrm.telemetry.span_store import read_store
 
 Post = Callable[..., tuple[int, str, bytes]]
@@ -457,8 +457,8 @@ def test_slow_clients_are_hung_up_on(
     receiver: Receiver, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who takes too long for a head or a body loses the connection, however steadily bytes arrive."""
-    monkeypatch.setattr(otlp_http, "IDLE_S", 0.3)
-    monkeypatch.setattr(otlp_http, "BODY_S", 0.3)
+    monkeypatch.setattr(server, "IDLE_S", 0.3)
+    monkeypatch.setattr(server, "BODY_S", 0.3)
     for start in (b"POST /", head(inbox, "Content-Length: 1000000")):
         with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
             connection.sendall(start)
@@ -487,8 +487,8 @@ def test_too_many_connections(
     receiver: Receiver, inbox: Inbox, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the limit of connections a new one gets 503 after a while, and is lost to the scenarios."""
-    monkeypatch.setattr(otlp_http, "MAX_CONNECTIONS", 1)
-    monkeypatch.setattr(otlp_http, "FULL_S", 0.05)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(server, "FULL_S", 0.05)
     with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as first:
         first.sendall(b"GET / HTTP/1.1\r\n")
         for _ in range(3):
@@ -503,7 +503,7 @@ def test_too_many_connections(
         while first.recv(65536):
             pass
     # Its end may be noticed a moment later: who comes then waits for it.
-    monkeypatch.setattr(otlp_http, "FULL_S", 10)
+    monkeypatch.setattr(server, "FULL_S", 10)
     assert post(b"")[0] == 200
     assert list(map(str, inbox.losses())) == ["3 connections were refused: 503, more than 1 at once"]
 
@@ -512,9 +512,9 @@ def test_a_connection_waits_for_room(
     receiver: Receiver, inbox: Inbox, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While there are too many connections, those that only wait for a next request make room."""
-    monkeypatch.setattr(otlp_http, "MAX_CONNECTIONS", 1)
-    monkeypatch.setattr(otlp_http, "IDLE_ENOUGH_S", 0.05)
-    monkeypatch.setattr(otlp_http, "FULL_S", 60.0)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(server, "IDLE_ENOUGH_S", 0.05)
+    monkeypatch.setattr(server, "FULL_S", 60.0)
     kept = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
     kept.request("POST", f"{inbox.endpoint_path}/v1/traces", json_body("a"), {"Content-Type": JSON})
     assert kept.getresponse().read() == b"{}"
@@ -639,13 +639,13 @@ def test_many_large_bodies_at_once(
     receiver: Receiver, post: Post, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When large bodies use up their share of memory, one more gets 503, which exporters retry."""
-    monkeypatch.setattr(otlp_http, "BODY_S", 0.1)
-    for _ in range(otlp_http.LARGE_AT_ONCE):
+    monkeypatch.setattr(server, "BODY_S", 0.1)
+    for _ in range(server.LARGE_AT_ONCE):
         assert receiver._server.large.acquire(timeout=1)
-    body = b"\x00" * (otlp_http.LARGE_BYTES + 1)
+    body = b"\x00" * (server.LARGE_BYTES + 1)
     connection = head(inbox, f"Content-Length: {len(body)}")
     assert exchange_head(receiver.port, connection).startswith(b"HTTP/1.1 503 ")
-    for _ in range(otlp_http.LARGE_AT_ONCE):
+    for _ in range(server.LARGE_AT_ONCE):
         receiver._server.large.release()
 
 

@@ -22,8 +22,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from pytest_clnrm.telemetry.http_body import JSON, PROTOBUF
-from pytest_clnrm.telemetry.receive import Receiver
+from pytest_clnrm.telemetry.receive.body import JSON, PROTOBUF
+from pytest_clnrm.telemetry.receive.receiver import Receiver
 
 BODIES = int(os.environ.get("CLNRM_FUZZ_BODIES", "500"))
 MAX_SPANS = 500

@@ -18,10 +18,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from pytest_clnrm.telemetry import otlp_grpc
-from pytest_clnrm.telemetry.http_body import MAX_BODY_BYTES
-from pytest_clnrm.telemetry.inbox import Inbox
-from pytest_clnrm.telemetry.receive import Receiver
+from pytest_clnrm.telemetry.receive import grpc_server
+from pytest_clnrm.telemetry.receive.body import MAX_BODY_BYTES
+from pytest_clnrm.telemetry.receive.inbox import Inbox
+from pytest_clnrm.telemetry.receive.receiver import Receiver
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 Call = Callable[..., bytes]
@@ -117,7 +117,7 @@ def test_what_is_refused_is_told(  # noqa: PLR0917 # pytest passes by name
 
 def test_a_call_that_breaks_off(receiver: Receiver, inbox: Inbox) -> None:
     """A program that is killed while it sends leaves a call that nobody knows."""
-    from pytest_clnrm.telemetry.otlp_http import TOKEN_HEADER
+    from pytest_clnrm.telemetry.receive.server import TOKEN_HEADER
 
     def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
         return (
@@ -186,7 +186,7 @@ def test_a_real_exporter(receiver: Receiver, inbox: Inbox) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    assert otlp_grpc.can_receive_grpc()
+    assert grpc_server.can_receive_grpc()
     exporter = OTLPSpanExporter(
         endpoint=f"http://127.0.0.1:{receiver.port}", headers={"x-clnrm-token": inbox.token}, timeout=10
     )
@@ -200,7 +200,7 @@ def test_a_real_exporter(receiver: Receiver, inbox: Inbox) -> None:
 def test_grpcio_waits_until_it_is_needed(tmp_path: Path) -> None:
     """A run to which nobody speaks gRPC does not import it."""
     script = (
-        "import pathlib, sys; from pytest_clnrm.telemetry.receive import Receiver; "
+        "import pathlib, sys; from pytest_clnrm.telemetry.receive.receiver import Receiver; "
         f"Receiver(pathlib.Path({str(tmp_path)!r}), 'gw0').close(); print('grpc' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

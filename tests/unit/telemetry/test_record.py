@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.result import clean_text
-from pytest_clnrm.span import AttributeValue
-from pytest_clnrm.telemetry.record import NullRecorder, Recorder, RecorderLike
+from pytest_clnrm.model.result import clean_text
+from pytest_clnrm.model.span import AttributeValue
+from pytest_clnrm.telemetry.record.recorder import NullRecorder, Recorder, RecorderLike
 from pytest_clnrm.telemetry.traceparent import parse_traceparent
 
 RESOURCE = {"service.name": "pytest-clnrm", "clnrm.worker.id": "gw0"}
@@ -263,7 +263,7 @@ def test_kill_loses_nothing_that_ended(tmp_path: Path) -> None:
     program = textwrap.dedent(
         """
         import pathlib, sys, time
-        from pytest_clnrm.telemetry.record import Recorder
+        from pytest_clnrm.telemetry.record.recorder import Recorder
         recorder = Recorder(pathlib.Path(sys.argv[1]), "gw0", {"service.name": "x"})
         with recorder.span("running"):
             for number in range(200):
@@ -285,9 +285,9 @@ def test_kill_loses_nothing_that_ended(tmp_path: Path) -> None:
 def test_nothing_is_imported_before_a_recorder_exists() -> None:
     """Importing the modules that run.py needs costs neither OpenTelemetry nor msgspec."""
     program = (
-        "import sys, pytest_clnrm.telemetry.record, pytest_clnrm.telemetry.receive\n"
-        "import pytest_clnrm.telemetry.inject, pytest_clnrm.telemetry.resource\n"
-        "pytest_clnrm.telemetry.record.NullRecorder().span('a').end()\n"
+        "import sys, pytest_clnrm.telemetry.record.recorder, pytest_clnrm.telemetry.receive.receiver\n"
+        "import pytest_clnrm.telemetry.environment, pytest_clnrm.telemetry.record.resource\n"
+        "pytest_clnrm.telemetry.record.recorder.NullRecorder().span('a').end()\n"
         "bad = [n for n in sys.modules if n.split('.')[0] in ('opentelemetry', 'google', 'msgspec')]\n"
         "print(bad)"
     )

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from pytest_clnrm.telemetry.resource import resource_attributes
+from pytest_clnrm.telemetry.record.resource import resource_attributes
 
 
 def test_the_process() -> None:

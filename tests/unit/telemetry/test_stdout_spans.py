@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.telemetry.stdout_spans import printed_spans
+from pytest_clnrm.telemetry.receive.printed_spans import printed_spans
 
 T, S, P = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "00f067aa0ba902b7"
 FLAT: dict[str, Any] = {"name": "a", "trace_id": T, "span_id": S}

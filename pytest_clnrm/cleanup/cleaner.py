@@ -1,0 +1,289 @@
+"""Removing what dead owners, dead workers and ended runs left on the engine, and never anything else.
+
+Only objects with the label of our own ledger are looked at, and only those whose owner the ledger knows to be
+dead are removed; those that ``--clnrm-keep`` left on purpose stay until they are asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.cleanup import run_records
+from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SESSION, WORKER, is_made_here, load_of
+from pytest_clnrm.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from pytest_clnrm.engine.api import Engine, OwnedObject
+    from pytest_clnrm.ledger.folder import Folder
+    from pytest_clnrm.ledger.lease import DeadLease, Found
+    from pytest_clnrm.ledger.ledger import Ledger
+
+__all__ = ["Cleaner", "Foreign", "Swept", "caretaker", "found_in", "sweep_dead"]
+
+_ROUNDS = 5
+_ROUND_S = 0.2
+_END_ORPHANS_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """How many objects were removed."""
+
+    containers: int = 0
+    networks: int = 0
+    volumes: int = 0
+
+    def __add__(self, other: Swept) -> Swept:
+        return Swept(
+            containers=self.containers + other.containers,
+            networks=self.networks + other.networks,
+            volumes=self.volumes + other.volumes,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.containers or self.networks or self.volumes)
+
+    def describe(self) -> str:
+        """Return it in words: ``2 containers, 1 network``."""
+        parts = [
+            f"{number} {noun}{'' if number == 1 else 's'}"
+            for number, noun in (
+                (self.containers, "container"),
+                (self.networks, "network"),
+                (self.volumes, "volume"),
+            )
+            if number
+        ]
+        return ", ".join(parts) or "nothing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign:
+    """Containers of other ledgers on the same engine, which count as load."""
+
+    containers: int = 0
+    ledgers: int = 0
+
+    def describe(self) -> str:
+        """Return the warning, "" if there are none."""
+        if not self.containers:
+            return ""
+        what = "1 container" if self.containers == 1 else f"{self.containers} containers"
+        whose = "another ledger" if self.ledgers == 1 else f"{self.ledgers} other ledgers"
+        return (
+            f"{what} of {whose} (another user, host or CI job) ran on this engine: counted as load, "
+            "never removed"
+        )
+
+
+class Cleaner:
+    """Removes what was left on one engine.
+
+    ``foreign`` tells of other ledgers' containers at the last look, ``swept`` what was removed so far.
+    """
+
+    def __init__(self, folder: Folder, engine: Engine) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._kept = folder.kept(engine.facts.identity)
+        self._ours = {LEDGER: folder.ledger_id, OWNER: ""}
+        self.foreign = Foreign()
+        self.swept = Swept()
+
+    # what was kept
+
+    def keep(self, objects: Iterable[str]) -> None:
+        """Write down that objects of these ids are left on purpose.
+
+        :raises OSError: if that cannot be written.
+        """
+        self._kept.mkdir(mode=0o700, exist_ok=True)
+        for each in objects:
+            (self._kept / each).touch()
+
+    def sweep_kept(self) -> None:
+        """Remove what was kept."""
+        self._remove(lambda: [each for each in self._listed(self._ours) if self._is_kept(each)])
+        left = {each.id for each in self._listed(self._ours)}
+        for file in self._kept.glob("*"):
+            if file.name not in left:
+                file.unlink(missing_ok=True)
+
+    def _is_kept(self, subject: OwnedObject) -> bool:
+        return (self._kept / subject.id).exists()
+
+    # what the ledger asks
+
+    def load(self) -> list[Found]:
+        """Return what the engine shows of all ledgers' containers.
+
+        :raises EngineError: if it does not tell.
+        """
+        listed = [each for each in self._listed({LEDGER: "", OWNER: ""}) if each.kind == "container"]
+        others = [each for each in listed if _ledger(each) != self._folder.ledger_id and not each.ended]
+        self.foreign = Foreign(containers=len(others), ledgers=len({_ledger(each) for each in others}))
+        return found_in(listed, self._folder.ledger_id, {each.id for each in listed if self._is_kept(each)})
+
+    def remove(self, dead: DeadLease) -> bool:
+        """Remove the containers and networks of a dead owner, and tell whether they are gone.
+
+        Workers that it left are ended first: they might create more.
+        """
+        record = run_records.read(self._folder.runs / f"{dead.run}.json")
+        if record is not None and not run_records.end_orphans(record, _END_ORPHANS_S):
+            return False
+        try:
+            # It may have died before it removed the containers whose room it took; their owners may live.
+            self._engine.remove([container for each in dead.evicted for container in each.containers])
+            self.sweep({OWNER: dead.owner})
+            return not self._left({OWNER: dead.owner})
+        except EngineError:
+            return False
+
+    # sweeping
+
+    def sweep(self, labels: Mapping[str, str]) -> None:
+        """Remove all of this ledger with these labels, but for what was kept.
+
+        Others may do the same at the same time.
+
+        :raises EngineError: if something stays.
+        """
+        self._remove(lambda: self._left(labels))
+
+    def sweep_session(self, session: str, worker: str | None = None) -> None:
+        """Remove what a run, or one worker of it, has left.
+
+        :raises EngineError: if something stays.
+        """
+        self.sweep({SESSION: session} if worker is None else {SESSION: session, WORKER: worker})
+
+    def end_orphans(self) -> None:
+        """End the workers of runs whose controllers have died."""
+        for record in run_records.records(self._folder.runs):
+            run_records.end_orphans(record, _END_ORPHANS_S)
+
+    def sweep_dead(self, ledger: Ledger) -> None:
+        """Remove what dead owners have left, and what is written down of their runs.
+
+        :raises EngineError: if something stays.
+        :raises LedgerError: if the ledger cannot be used.
+        """
+
+        def left() -> list[OwnedObject]:
+            # Listed first: whoever created one of these was in the ledger by then.
+            listed = self._left({})
+            living = {each.owner for each in ledger.living_owners()} if listed else set()
+            return [each for each in listed if each.labels.get(OWNER) not in living]
+
+        self._remove(left)
+        dead = [each for each in run_records.records(self._folder.runs) if self._is_over(each)]
+        living = {each.run for each in ledger.living_owners()} if dead else set()
+        for record in dead:
+            if record.session not in living:
+                run_records.forget(self._folder.runs, record)
+
+    def _is_over(self, record: run_records.RunRecord) -> bool:
+        ours = record.identity == self._engine.facts.identity
+        return ours and record.is_dead and not run_records.orphans(record)
+
+    def _left(self, labels: Mapping[str, str]) -> list[OwnedObject]:
+        return [each for each in self._listed({**self._ours, **labels}) if not self._is_kept(each)]
+
+    def _listed(self, labels: Mapping[str, str]) -> Sequence[OwnedObject]:
+        return [each for each in self._engine.list_owned(labels) if is_made_here(each)]
+
+    def _remove(self, look: Callable[[], Sequence[OwnedObject]]) -> None:
+        """Remove what *look* returns until it returns nothing."""
+        seen: dict[tuple[str, str], OwnedObject] = {}
+        for last in (False,) * (_ROUNDS - 1) + (True,):
+            found = look()
+            if not found:
+                break
+            seen |= {(each.kind, each.id): each for each in found}
+            try:
+                self._engine.remove_owned(found)
+            except EngineError:
+                # Another process may be removing the same, or what is on a network, just now.
+                if last:
+                    raise
+                time.sleep(_ROUND_S)
+        kinds = [kind for kind, _ in seen]
+        self.swept += Swept(
+            containers=kinds.count("container"),
+            networks=kinds.count("network"),
+            volumes=kinds.count("volume"),
+        )
+
+
+def found_in(listed: Iterable[OwnedObject], ledger: str, kept: Collection[str]) -> list[Found]:
+    """Return what *listed* containers hold, by ledger, owner, and whether they were kept.
+
+    A container of another ledger that has ended is no load; one of ours counts until it is removed.
+
+    :param ledger: our own ledger's id.
+    :param kept: ids of those that were kept.
+    """
+    from pytest_clnrm.ledger.budget import NOTHING, Demand
+    from pytest_clnrm.ledger.lease import Found
+
+    sums: dict[tuple[str, str, bool], Demand] = {}
+    for each in listed:
+        if each.ended and _ledger(each) != ledger:
+            continue
+        load = load_of(each.labels)
+        key = (_ledger(each), each.labels.get(OWNER, ""), each.id in kept)
+        sums[key] = sums.get(key, NOTHING) + Demand(
+            containers=1, memory_bytes=load.memory_bytes, cpus=load.cpus, gpus=load.gpus
+        )
+    return [
+        Found(ledger=of, owner=owner, demand=demand, kept=was_kept)
+        for (of, owner, was_kept), demand in sums.items()
+    ]
+
+
+def _ledger(subject: OwnedObject) -> str:
+    return subject.labels.get(LEDGER, "")
+
+
+@contextmanager
+def caretaker(folder: Folder, engine: Engine) -> Iterator[tuple[Ledger, Cleaner]]:
+    """Take part in the engine's ledger without holding or waiting for anything, to clean up.
+
+    On entry what dead owners hold is purged.
+
+    :raises EngineError: if the engine does not tell what it has.
+    :raises LedgerError: if the ledger cannot be used.
+    """
+    from pytest_clnrm.ledger.budget import Budget
+    from pytest_clnrm.ledger.ledger import Ledger
+
+    cleaner = Cleaner(folder, engine)
+    cleaner.end_orphans()
+    # A budget of nothing leaves that of the others as it is.
+    budget = Budget(containers=0, memory_bytes=0, cpus=0.0, gpus=0, networks=0)
+    ledger = Ledger(folder, engine.facts.identity, budget, remove=cleaner.remove, engine_load=cleaner.load)
+    with ledger:
+        ledger.open_run("caretaker")
+        yield ledger, cleaner
+
+
+def sweep_dead(folder: Folder, engine: Engine, *, kept: bool = False) -> Swept:
+    """Remove what dead owners left on *engine*, and return how much that was.
+
+    :param kept: what ``--clnrm-keep`` left, too.
+
+    :raises EngineError: if something stays.
+    :raises LedgerError: if the ledger cannot be used.
+    """
+    with caretaker(folder, engine) as (ledger, cleaner):
+        cleaner.sweep_dead(ledger)
+        if kept:
+            cleaner.sweep_kept()
+        ledger.reconcile()
+    return cleaner.swept

@@ -1,0 +1,56 @@
+"""A worker's part in leaving nothing behind when its controller and the watchdog have died together.
+
+Each worker waits in the kernel for its controller's end, and then starts a watchdog. Where the run's own one
+lives, the new one finds the record locked and ends at once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.cleanup import watchdog
+from pytest_clnrm.util.processes import is_alive, parent_process, wait_for_end
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Heir"]
+
+
+class Heir:
+    """Waits for the end of this process's parent, which is the controller, until it is closed.
+
+    :param record: the file in which the run is written down.
+    """
+
+    def __init__(self, record: Path) -> None:
+        self._record = record
+        self._controller = parent_process()
+        self._bell = os.pipe()
+        self._started = False
+        # No daemon: a worker that ends because of its controller's end waits for it.
+        self._thread = threading.Thread(target=self._wait, name="clnrm-heir")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Wait no longer."""
+        os.write(self._bell[1], b"!")
+        self._thread.join()
+        for end in self._bell:
+            os.close(end)
+        # Its end is why this process ends, and was not seen first.
+        if not is_alive(self._controller):
+            self._start()
+
+    def _wait(self) -> None:
+        if wait_for_end(self._controller, None, self._bell[0]):
+            self._start()
+
+    def _start(self) -> None:
+        if not self._started and self._record.exists():
+            self._started = True
+            with suppress(OSError):
+                watchdog.start(self._record)

@@ -1,0 +1,144 @@
+"""What a run writes down about itself, so that others can clean up after it.
+
+``LEDGER_DIR/runs/SESSION.json`` tells the engine, the controller and the run's own folder in the host's
+folder for temporary files; there each worker leaves ``process-WORKER.json``. Only the standard library: the
+watchdog lives as long as a run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pytest_clnrm.cleanup import run_folder
+from pytest_clnrm.util.processes import Process, end, is_alive, this_process, wait_for_end
+
+__all__ = [
+    "RunRecord",
+    "end_orphans",
+    "forget",
+    "note_process",
+    "orphans",
+    "read",
+    "records",
+    "workers",
+    "write",
+]
+
+_FORMAT = 1
+_MAX_NOTE_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run.
+
+    :param folder: its own folder for temporary files.
+    :param choice: the engine as the watchdog has to name it: "auto" and its like, or a URL.
+    :param identity: the engine's.
+    :param url: the engine's.
+    """
+
+    session: str
+    controller: Process
+    folder: str
+    choice: str
+    identity: str
+    url: str
+
+    @property
+    def is_dead(self) -> bool:
+        """Tell whether its controller has ended, as far as this process can see."""
+        return bool(self.controller.started) and not is_alive(self.controller)
+
+
+def note_process(folder: Path, worker: str) -> None:
+    """Write down that this process is one of the run whose own folder is *folder*.
+
+    :raises OSError: if the folder cannot be written.
+    """
+    _write(folder / f"process-{worker}.json", asdict(this_process()))
+
+
+def write(runs: Path, record: RunRecord) -> Path:
+    """Write *record* down, and return where.
+
+    :raises OSError: if that cannot be written.
+    """
+    runs.mkdir(mode=0o700, exist_ok=True)
+    path = runs / f"{record.session}.json"
+    _write(path, {"format": _FORMAT, **asdict(record)})
+    return path
+
+
+def read(path: Path) -> RunRecord | None:
+    """Return the run that is written down there, None if there is none that can be read and has its name."""
+    try:
+        data = json.loads(path.read_bytes())
+        if data.pop("format") != _FORMAT:
+            return None
+        record = replace(RunRecord(**data), controller=Process(**data["controller"]))
+        # What is said in the record decides which file and folder go with it.
+        return record if f"{record.session}.json" == path.name and isinstance(record.folder, str) else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def records(runs: Path) -> Iterator[RunRecord]:
+    """Yield all runs that are written down."""
+    for path in sorted(runs.glob("*.json")):
+        record = read(path)
+        if record is not None:
+            yield record
+
+
+def workers(record: RunRecord) -> list[Process]:
+    """Return the workers of a run that have not ended."""
+    return [worker for worker in _noted(record) if is_alive(worker)]
+
+
+def orphans(record: RunRecord) -> list[Process]:
+    """Return the workers of a run that have not ended though its controller has."""
+    return workers(record) if record.is_dead else []
+
+
+def end_orphans(record: RunRecord, wait_s: float) -> bool:
+    """Kill the workers of a run whose controller has ended; tell whether none of them is left.
+
+    A worker without its controller does nothing more that anybody would see.
+    """
+    left = orphans(record)
+    for worker in left:
+        end(worker)
+    deadline_s = time.monotonic() + wait_s
+    return all(wait_for_end(worker, deadline_s) for worker in left)
+
+
+def forget(runs: Path, record: RunRecord) -> None:
+    """Remove what is written down of a run, and its own folder if it is one."""
+    run_folder.remove(record.folder, record.session)
+    (runs / f"{record.session}.json").unlink(missing_ok=True)
+
+
+def _noted(record: RunRecord) -> Iterator[Process]:
+    own = run_folder.open_own(record.folder, record.session)
+    if own is None:
+        return
+    with own:
+        for name in os.listdir(f"/proc/self/fd/{own.fd}"):  # noqa: PTH208 of a descriptor
+            if not (name.startswith("process-") and name.endswith(".json")):
+                continue
+            # A file that cannot be read is of a writer that had not begun to use the engine.
+            with suppress(OSError, ValueError, TypeError), own.beneath(name) as file:
+                yield Process(**json.loads(file.read(_MAX_NOTE_BYTES)))
+
+
+def _write(path: Path, data: dict[str, object]) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(data), encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""Finding an engine and connecting to it."""

@@ -1,0 +1,1 @@
+"""The Engine protocol over the API of Docker and Podman."""

@@ -1,0 +1,140 @@
+"""A container's specification, as the engine's API takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from docker.types import DeviceRequest
+from docker.types import Mount as ApiMount
+
+from pytest_clnrm.engine.api import ContainerSpec, Mount
+from pytest_clnrm.engine.exec.main_shell import LOG_BYTES
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+__all__ = ["BUILT_IN_NETWORKS", "create_arguments"]
+
+# Networks of the engine's own, on which a container cannot have further names.
+BUILT_IN_NETWORKS = frozenset({"bridge", "default", "host", "none", "podman"})
+
+_NANO = 1_000_000_000
+_LOG_FILES = 3
+# Of output that is passed on as it comes: it is not to wait for its log.
+_SHORT_LOG = {
+    "Type": "json-file",
+    "Config": {"max-size": str(LOG_BYTES), "max-file": "1", "mode": "non-blocking"},
+}
+# As an image's own folder would be: programs may run from it, everybody may write. It counts as memory.
+_TMPFS = "rw,exec,nosuid,nodev,mode=1777"
+
+
+def create_arguments(
+    client: APIClient,
+    spec: ContainerSpec,
+    *,
+    labels: Mapping[str, str],
+    proxies: Mapping[str, str],
+    published_on: str,
+    relabel: bool,
+    is_podman: bool = False,
+    notice: str = "",
+) -> dict[str, Any]:
+    """Return the keyword arguments of docker-py's ``create_container``.
+
+    :param labels: those that every object of ours carries.
+    :param proxies: variables below ``spec.env``.
+    :param published_on: the engine's address on which ports are published.
+    :param relabel: True where SELinux has to let containers at bind mounts.
+    :param is_podman: its logs are called otherwise, and are one file.
+    :param notice: of a container whose command takes our commands on its standard input.
+    """
+    arguments: dict[str, Any] = {
+        "image": spec.image,
+        "name": spec.name,
+        "environment": {**proxies, **spec.env},
+        "labels": {**labels, **spec.labels},
+        "host_config": client.create_host_config(**_host_options(spec, published_on, relabel=relabel)),
+        # Ours are in `environment` already, completed by the names that need no proxy.
+        "use_config_proxy": False,
+    }
+    if spec.log_bytes:
+        arguments["host_config"]["LogConfig"] = _log_config(spec.log_bytes, is_podman=is_podman)
+    if spec.command:
+        # An entrypoint of our own makes the engine drop the image's command.
+        if spec.replace_entrypoint:
+            arguments["entrypoint"] = list(spec.command[:1])
+            arguments["command"] = list(spec.command[1:])
+        else:
+            arguments["command"] = list(spec.command)
+    if notice:
+        arguments["command"].append(notice)
+        arguments["stdin_open"] = True
+        arguments["host_config"] |= {"LogConfig": _SHORT_LOG, "Init": False}
+        # It is process 1, to which other signals mean nothing: an engine that stops it would wait in vain.
+        arguments["stop_signal"] = "SIGKILL"
+    if spec.workdir is not None:
+        arguments["working_dir"] = spec.workdir
+    if spec.user is not None:
+        arguments["user"] = spec.user
+    if spec.ports:
+        arguments["ports"] = list(spec.ports)
+    if spec.networks and spec.networks[0] not in BUILT_IN_NETWORKS:
+        endpoint = client.create_endpoint_config(aliases=list(spec.aliases))
+        # The stubs know no mapping here.
+        endpoints: Any = {spec.networks[0]: endpoint}
+        arguments["networking_config"] = client.create_networking_config(endpoints)
+    return arguments
+
+
+def _log_config(size: int, *, is_podman: bool) -> dict[str, Any]:
+    """Return what makes the engine keep the last *size* bytes of a container's output, roughly."""
+    if is_podman:
+        return {"Type": "k8s-file", "Config": {"max-size": str(size)}}
+    # Docker drops a whole file when the last one is full.
+    each = {"max-size": str(max(size // _LOG_FILES, 1)), "max-file": str(_LOG_FILES)}
+    return {"Type": "json-file", "Config": each}
+
+
+def _host_options(spec: ContainerSpec, published_on: str, *, relabel: bool) -> dict[str, Any]:
+    """Return the keyword arguments of docker-py's ``create_host_config``."""
+    options: dict[str, Any] = {
+        "mem_limit": spec.memory_bytes,
+        # The sum of memory and swap: equal means no swap.
+        "memswap_limit": spec.memory_bytes,
+        "nano_cpus": round(spec.cpus * _NANO),
+        "pids_limit": spec.pids,
+        "security_opt": ["no-new-privileges"],
+        "init": True,
+        "network_mode": spec.networks[0] if spec.networks else "none",
+    }
+    if spec.ports:
+        options["port_bindings"] = dict.fromkeys(spec.ports, (published_on,))
+    if spec.tmpfs:
+        options["tmpfs"] = dict.fromkeys(spec.tmpfs, _TMPFS)
+    if spec.extra_hosts:
+        options["extra_hosts"] = dict(spec.extra_hosts)
+    if spec.gpus:
+        options["device_requests"] = [DeviceRequest(count=spec.gpus, capabilities=[["gpu"]])]
+    binds = [_bind(each, relabel=relabel) for each in spec.mounts if not _has_colon(each)]
+    # Only this form carries `:z`; only the other one a path with a colon.
+    if binds:
+        options["binds"] = binds
+    mounts = [
+        ApiMount(target=each.target, source=each.source, type="bind", read_only=each.read_only)
+        for each in spec.mounts
+        if _has_colon(each)
+    ]
+    if mounts:
+        options["mounts"] = mounts
+    return options
+
+
+def _has_colon(mount: Mount) -> bool:
+    return ":" in mount.source or ":" in mount.target
+
+
+def _bind(mount: Mount, *, relabel: bool) -> str:
+    mode = "ro" if mount.read_only else "rw"
+    return f"{mount.source}:{mount.target}:{mode}{',z' if relabel else ''}"

@@ -1,0 +1,345 @@
+"""The engine over Docker's API: Docker 20.10 and later, Podman 4.3 and later."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from docker.utils.config import load_general_config
+
+from pytest_clnrm.engine.api import (
+    BuildSpec,
+    ContainerSpec,
+    ContainerState,
+    EngineFacts,
+    ExecOutcome,
+    ExecSpec,
+    ImageFacts,
+    OwnedObject,
+)
+from pytest_clnrm.engine.docker.builds import build_by_api, build_by_command, tag_of
+from pytest_clnrm.engine.docker.cgroups import peak_memory_bytes
+from pytest_clnrm.engine.docker.containers import (
+    create_container,
+    ended_without,
+    for_each,
+    remove_container,
+    start_container,
+    state_of,
+    stop_container,
+    written_bytes,
+)
+from pytest_clnrm.engine.docker.create_arguments import create_arguments
+from pytest_clnrm.engine.docker.images import Images, lock_name
+from pytest_clnrm.engine.docker.logs import FollowedLog, follow_log, has_printed, read_logs
+from pytest_clnrm.engine.docker.networks import (
+    create_network,
+    gateway,
+    has_network,
+    remove_network,
+    take_names,
+)
+from pytest_clnrm.engine.docker.observe import kill_shell, observe
+from pytest_clnrm.engine.docker.observe_inside import ask_inside
+from pytest_clnrm.engine.docker.owned import list_owned, remove_volume
+from pytest_clnrm.engine.docker.proxies import proxy_environment
+from pytest_clnrm.engine.exec.execs import Execs
+from pytest_clnrm.engine.exec.main_shell import LOG_BYTES, new_notice, outside_frames
+from pytest_clnrm.engine.exec.shells import ENDED
+from pytest_clnrm.engine.exec.waiting import KEEP_SHELL
+from pytest_clnrm.engine.plain_errors import plain_errors
+from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from pytest_clnrm.engine.api import OnOutput, OnProgress, PullPolicy
+    from pytest_clnrm.engine.docker.images import Locks
+
+__all__ = ["DockerEngine"]
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+# What is seen of a container that is looked at from outside.
+_FIRST = "number of its first process on this host"
+
+_LOOPBACK = "127.0.0.1"
+_ANYWHERE = "0.0.0.0"  # noqa: S104 -- a remote engine's ports have to be reached from here
+
+
+class DockerEngine:
+    """Implements :class:`pytest_clnrm.engine.api.Engine`; may be used from several threads at once.
+
+    :param client: connected; its pool should hold a connection for each thread.
+    :param locks: gives a context manager by name, which one process of this machine holds at a time.
+    :param labels: put on every container and network.
+    :param in_sessions: False to run each command by an exec of its own.
+    """
+
+    def __init__(
+        self,
+        client: APIClient,
+        facts: EngineFacts,
+        *,
+        locks: Locks,
+        labels: Mapping[str, str] | None = None,
+        in_sessions: bool = True,
+    ) -> None:
+        self._client = client
+        self._facts = facts
+        self._locks = locks
+        self._labels = dict(labels or {})
+        self._images = Images(client, locks)
+        self._execs = Execs(client, is_podman=facts.kind == "podman", in_sessions=in_sessions)
+        self._settings = load_general_config()
+        self._selinux: bool | None = None
+        self._guard = threading.Lock()
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Return what it is and has."""
+        return self._facts
+
+    def ensure_image(
+        self, reference: str, pull: PullPolicy, progress: OnProgress | None = None
+    ) -> ImageFacts:
+        """Return the image, pulled first if *pull* says so.
+
+        :raises ImageError: with the reason in words a user can act on.
+        """
+        return self._images.ensure(reference, pull, progress)
+
+    def build_image(self, spec: BuildSpec) -> ImageFacts:
+        """Return the image, built.
+
+        Processes that ask for the same at the same time build one after the other: the later ones find the
+        layers.
+
+        :raises ImageError: with the end of the build's output.
+        """
+        tag = tag_of(spec)
+        with self._locks(lock_name("build", tag)):
+            if spec.buildkit:
+                build_by_command(spec, tag, self._facts)
+            else:
+                build_by_api(self._client, spec, tag, watched=self._facts.kind == "docker")
+            image = self._images.look(tag)
+        if image is None:
+            raise ImageError(
+                f"cannot build the image of {spec.context}: it is not on the engine although it was built"
+            )
+        return image
+
+    def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
+        """Create a network of one scenario and return its id.
+
+        :raises EngineError: with the engine's reason.
+        """
+        return create_network(self._client, name, internal=internal, labels={**self._labels, **labels})
+
+    def has_network(self, network: str) -> bool:
+        """Tell whether a network is there: somebody may have removed it."""
+        return has_network(self._client, network)
+
+    def take_names(self, network: str, container: str) -> None:
+        """Let a container on a network answer for no name there any more."""
+        take_names(self._client, network, container)
+
+    def gateway(self, network: str) -> str:
+        """Return the address under which containers of *network* reach this host, "" if they do not.
+
+        A gateway of a remote engine, or one in a rootless engine's own network namespace, is not this host.
+        """
+        if self._facts.remote or self._facts.rootless or self._facts.host not in LOOPBACK:
+            return ""
+        return gateway(self._client, network)
+
+    def remove_network(self, network: str) -> None:
+        """Remove it; one that is gone already is no error."""
+        remove_network(self._client, network)
+
+    def create_container(self, spec: ContainerSpec) -> str:
+        """Create a container and return its id; it is not started.
+
+        :raises ContainerError: with the engine's reason.
+        """
+        direct = (*spec.aliases, *spec.extra_hosts, *spec.no_proxy)
+        arguments = create_arguments(
+            self._client,
+            spec,
+            labels=self._labels,
+            proxies=proxy_environment(self._settings, self._facts.url, spec.env, direct),
+            published_on=_ANYWHERE if self._facts.remote else _LOOPBACK,
+            relabel=bool(spec.mounts) and self._has_selinux(),
+            is_podman=self._facts.kind == "podman",
+            notice=(notice := new_notice() if spec.command == KEEP_SHELL else ""),
+        )
+        container = create_container(self._client, spec, arguments)
+        self._execs.know(container, spec.image, notice)
+        return container
+
+    def start(self, container: str, *, deadline_s: float | None = None) -> None:
+        """Start it.
+
+        A command that the container's init process cannot run is no error here: :meth:`state` tells it. Our
+        shell has none before it.
+
+        :param deadline_s: a ``time.monotonic()`` moment, till which a shell in it is waited for.
+        :raises ContainerError: with the engine's reason.
+        :raises NoShellError: if it was to run our shell, and its image has none.
+        """
+        no_shell = NoShellError(f"the container {container[:12]} has no shell to wait for commands in")
+        start = partial(start_container, self._client, container)
+        try:
+            streams = self._execs.start(container, start, deadline_s)
+        except ContainerError as error:
+            if self._execs.has_shell(container) and ended_without(self._client, container):
+                raise no_shell from error
+            raise
+        if not streams and ended_without(self._client, container):
+            raise no_shell
+
+    def state(self, container: str) -> ContainerState:
+        """Return what the engine says of it now.
+
+        :raises ContainerError: if it is gone.
+        """
+        return state_of(self._client, container, host=self._facts.host)
+
+    def exec(
+        self, container: str, spec: ExecSpec, *, on_output: OnOutput, deadline_s: float | None
+    ) -> ExecOutcome:
+        """Run a command and wait for its end.
+
+        :param on_output: gets each piece of output as it arrives, in the calling thread.
+        :param deadline_s: a ``time.monotonic()`` moment; past it the command's processes are ended.
+        """
+        return self._execs.run(container, spec, on_output=on_output, deadline_s=deadline_s)
+
+    def observe(
+        self,
+        container: str,
+        *,
+        scratch: Sequence[str] = (),
+        before: Mapping[str, str] | None = None,
+        inside: bool = False,
+    ) -> dict[str, str]:
+        """Return what can be seen of a container at rest: the name of each thing, and what it is like.
+
+        :raises UnobservableError: if it cannot be looked at from outside, and not *inside*.
+        :raises ContainerError: if it cannot be told.
+        """
+        shell = self._execs.state_of_shell(container)
+        # It is another one each time.
+        renewed = shell not in {None, ENDED}
+        if before is None:
+            try:
+                pid = state_of(self._client, container, host=self._facts.host).pid
+                seen = {_FIRST: str(pid), **observe(pid, container, scratch=scratch, renewed=renewed)}
+            except UnobservableError:
+                if not inside:
+                    raise
+                seen = self._ask_inside(container, scratch, None)
+        elif _FIRST in before:
+            pid = int(before[_FIRST])
+            renew = partial(self._execs.begin_anew, container, partial(kill_shell, pid))
+            seen = {
+                _FIRST: str(pid),
+                **observe(pid, container, scratch=scratch, renewed=renewed, renew=renew),
+            }
+        else:
+            seen = self._ask_inside(container, scratch, before)
+            shell = self._execs.state_of_shell(container)
+        if shell is not None:
+            seen["shell that runs its commands"] = shell
+            if shell == ENDED:
+                seen["output of the container's main process"] = self.logs(container, tail_bytes=LOG_BYTES)
+        elif before and has_printed(self._client, container):
+            seen["output of the container's main process"] = "added"
+        return seen
+
+    def _ask_inside(
+        self, container: str, scratch: Sequence[str], before: Mapping[str, str] | None
+    ) -> dict[str, str]:
+        """Return what a container tells of itself."""
+
+        def run(container: str, spec: ExecSpec, on_output: OnOutput, deadline_s: float) -> ExecOutcome:
+            return self.exec(container, spec, on_output=on_output, deadline_s=deadline_s)
+
+        return ask_inside(self._client, container, run, scratch=scratch, before=before)
+
+    def logs(self, container: str, *, tail_bytes: int) -> str:
+        """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*.
+
+        :raises ContainerError: if it is gone.
+        """
+        said = read_logs(self._client, container, tail_bytes=tail_bytes)
+        return outside_frames(said) if self._execs.has_shell(container) else said
+
+    def follow_log(self, container: str) -> FollowedLog:
+        """Return its output from its start on, as it comes; to be closed.
+
+        :raises ContainerError: if it is gone.
+        """
+        return follow_log(self._client, container)
+
+    def peak_memory_bytes(self, state: ContainerState) -> int | None:
+        """Return the most memory that a container has used since its start, None where that cannot be told.
+
+        :param state: of a container that runs.
+        """
+        return None if self._facts.remote or not state.pid else peak_memory_bytes(state.pid, state.id)
+
+    def written_bytes(self, container: str) -> int:
+        """Return how much a container has written into its own layer; mounts do not count.
+
+        :raises ContainerError: if it is gone.
+        """
+        return written_bytes(self._client, container)
+
+    def stop(self, container: str, *, grace_s: float) -> None:
+        """Ask it to end (SIGTERM), kill it after *grace_s*; one that is gone or has ended is no error."""
+        stop_container(self._client, container, grace_s=grace_s)
+
+    def remove(self, containers: Sequence[str]) -> None:
+        """Kill and remove them with their anonymous volumes; those that are gone already are no error."""
+        for_each(containers, self._remove_one)
+
+    def list_owned(self, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]:
+        """Return all containers, networks and volumes with these labels; an empty value means any value."""
+        return list_owned(self._client, labels)
+
+    def remove_owned(self, objects: Sequence[OwnedObject]) -> None:
+        """Remove containers first, then networks and volumes; those that are gone already are no error.
+
+        :raises EngineError: the first failure, after each has been tried.
+        """
+        containers = [each.id for each in objects if each.kind == "container"]
+        networks = [each.id for each in objects if each.kind == "network"]
+        volumes = [each.id for each in objects if each.kind == "volume"]
+        with ExitStack() as rest:
+            # Run in the opposite order of their mention, each of them whatever became of the others.
+            rest.callback(for_each, volumes, lambda volume: remove_volume(self._client, volume))
+            rest.callback(for_each, networks, self.remove_network)
+            rest.callback(self.remove, containers)
+
+    def close(self) -> None:
+        """Give up connections; containers stay."""
+        self._execs.close()
+        self._client.close()
+
+    def _remove_one(self, container: str) -> None:
+        # First, as the session's shell need not be killed then.
+        self._execs.forget(container)
+        remove_container(self._client, container)
+
+    def _has_selinux(self) -> bool:
+        with self._guard:
+            if self._selinux is None:
+                with plain_errors("ask the engine for its security options"):
+                    options = self._client.info().get("SecurityOptions") or ()
+                self._selinux = any("selinux" in str(each) for each in options)
+            return self._selinux

@@ -1,0 +1,131 @@
+"""Images: what they are, pulling them once for all processes."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import docker.errors
+
+from pytest_clnrm.engine.api import ImageFacts, PullPolicy
+from pytest_clnrm.engine.docker.pull_progress import PullProgress
+from pytest_clnrm.engine.plain_errors import CREDENTIAL_PROBLEMS, image_reason, plain_errors
+from pytest_clnrm.errors import ImageError
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from pytest_clnrm.engine.api import OnProgress
+
+__all__ = ["Images", "Locks", "lock_name", "read_image"]
+
+_HEALTHCHECK_NS = 30_000_000_000
+_HEALTHCHECK_RETRIES = 3
+
+Locks = Callable[[str], AbstractContextManager[None]]
+
+
+def lock_name(kind: str, subject: str) -> str:
+    """Return the name of a lock: letters, digits and hyphens."""
+    return f"{kind}-{hashlib.sha256(subject.encode()).hexdigest()[:16]}"
+
+
+def read_image(reference: str, facts: dict[str, Any]) -> ImageFacts:
+    """Return the image that the engine's answer to an inspection describes."""
+    config = facts.get("Config") or {}
+    entrypoint = tuple(config.get("Entrypoint") or ())
+    return ImageFacts(
+        id=str(facts["Id"]),
+        reference=reference,
+        command=entrypoint + tuple(config.get("Cmd") or ()),
+        entrypoint=entrypoint,
+        healthcheck_s=_healthcheck_s(config.get("Healthcheck") or {}),
+        volumes=tuple(sorted(config.get("Volumes") or ())),
+    )
+
+
+def _healthcheck_s(check: dict[str, Any]) -> float:
+    """Return how long a health check may take to call a container unhealthy, 0 if there is none.
+
+    Its times are nanoseconds; where one is not said, the engine's default holds
+    (https://docs.docker.com/reference/dockerfile/#healthcheck).
+    """
+    if not check.get("Test") or check["Test"] == ["NONE"]:
+        return 0.0
+    one_ns = sum(check.get(name) or _HEALTHCHECK_NS for name in ("Interval", "Timeout"))
+    retries = check.get("Retries") or _HEALTHCHECK_RETRIES
+    return float((check.get("StartPeriod") or 0) + one_ns * retries) / 1e9
+
+
+class Images:
+    """The images of one engine.
+
+    :param locks: gives a lock by name, held by one process of this machine at a time.
+    """
+
+    def __init__(self, client: APIClient, locks: Locks) -> None:
+        self._client = client
+        self._locks = locks
+        self._pulled: set[str] = set()
+        self._guard = threading.Lock()
+
+    def look(self, reference: str) -> ImageFacts | None:
+        """Return the image if the engine has it."""
+        with plain_errors(f"look for the image {reference!r}", ImageError):
+            try:
+                return read_image(reference, self._client.inspect_image(reference))  # type: ignore[no-untyped-call]
+            except docker.errors.NotFound:
+                return None
+
+    def ensure(self, reference: str, pull: PullPolicy, progress: OnProgress | None) -> ImageFacts:
+        """Return the image, pulled first if *pull* says so: "always" pulls once a process."""
+        # An id is of no registry.
+        policy = "missing" if reference.startswith("sha256:") and pull == "always" else pull
+        if not self._is_due(reference, policy) and (facts := self.look(reference)):
+            return facts
+        if policy == "never":
+            raise ImageError(
+                f"cannot use the image {reference!r}: the engine does not have it, and --clnrm-pull never "
+                "forbids to pull it"
+            )
+        with self._locks(lock_name("pull", reference)):
+            if not self._is_due(reference, policy) and (facts := self.look(reference)):
+                return facts
+            self._pull(reference, progress)
+            with self._guard:
+                self._pulled.add(reference)
+        if facts := self.look(reference):
+            return facts
+        raise ImageError(
+            f"cannot use the image {reference!r}: it is not on the engine although it was pulled"
+        )
+
+    def _is_due(self, reference: str, pull: PullPolicy) -> bool:
+        with self._guard:
+            return pull == "always" and reference not in self._pulled
+
+    def _pull(self, reference: str, progress: OnProgress | None) -> None:
+        state = PullProgress(reference)
+        if progress is not None:
+            progress(state.text)
+        with plain_errors(f"pull the image {reference!r}", ImageError):
+            for event in self._pull_events(reference):
+                if "error" in event:
+                    why = (event.get("errorDetail") or {}).get("message") or event["error"]
+                    raise ImageError(f"cannot pull the image {reference!r}: {image_reason(str(why))}")
+                if state.feed(event) and progress is not None:
+                    progress(state.text)
+
+    def _pull_events(self, reference: str) -> Any:
+        # Without a tag docker-py asks for "latest", as Docker's own command does.
+        try:
+            return self._client.pull(reference, stream=True, decode=True)
+        except docker.errors.APIError:
+            raise
+        except CREDENTIAL_PROBLEMS:
+            # A credential helper that is missing or broken: a public image needs no credentials, and for a
+            # private one the registry's refusal says what to do.
+            return self._client.pull(reference, stream=True, decode=True, auth_config={})

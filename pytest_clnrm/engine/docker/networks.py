@@ -1,0 +1,133 @@
+"""Networks of scenarios."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import docker.errors
+from docker.types import IPAMConfig, IPAMPool
+
+from pytest_clnrm.engine.plain_errors import engine_text, plain_errors
+from pytest_clnrm.errors import EngineError
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+__all__ = ["create_network", "gateway", "has_network", "remove_network", "subnets", "take_names"]
+
+# Part of 10.0.0.0/8 that neither Docker's nor Podman's own pools use: 1024 networks of 61 containers each.
+SPACE = ipaddress.IPv4Network("10.251.0.0/16")
+_PREFIX = 26
+_TRIES = 64
+
+_POOL_IS_EMPTY = (
+    "non-overlapping ipv4 address pool",
+    "predefined address pools",
+    "could not find free subnet",
+)
+_TAKEN = ("overlap", "already used", "already in use", "conflicts with network")
+
+
+class _TakenError(Exception):
+    """These addresses cannot be had."""
+
+
+def subnets(rng: random.Random) -> Iterator[str]:
+    """Yield different subnets for networks of ours, in random order: runs side by side rarely collide."""
+    size = 2 ** (32 - _PREFIX)
+    for index in rng.sample(range(SPACE.num_addresses // size), _TRIES):
+        yield f"{SPACE.network_address + index * size}/{_PREFIX}"
+
+
+def create_network(client: APIClient, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
+    """Create a bridge network and return its id.
+
+    The engine chooses the addresses; once its own pool is empty (Docker's ends after some 29 networks), they
+    are a free subnet of :data:`SPACE`.
+
+    :raises EngineError: with the engine's reason.
+    """
+    doing = f"create the network {name!r}"
+    # Not the global generator: tests reseed it, and then all workers would choose alike.
+    for subnet in ("", *subnets(random.SystemRandom())):
+        with plain_errors(doing), suppress(_TakenError):
+            return _create(client, name, internal=internal, labels=labels, subnet=subnet)
+    raise EngineError(
+        f"cannot {doing}: the engine's address pools are used up, and so are {_TRIES} subnets tried in "
+        f"{SPACE}: remove networks that are not needed (`docker network prune`)"
+    )
+
+
+def has_network(client: APIClient, network: str) -> bool:
+    """Tell whether a network is there."""
+    with plain_errors("look at a network"):
+        try:
+            client.inspect_network(network)
+        except docker.errors.NotFound:
+            return False
+    return True
+
+
+def gateway(client: APIClient, network: str) -> str:
+    """Return the host's address on *network*, "" if it has none.
+
+    :raises EngineError: if there is no such network.
+    """
+    with plain_errors("look at a network"):
+        pools = (client.inspect_network(network).get("IPAM") or {}).get("Config") or ()
+    # Podman writes the prefix behind it.
+    return next((str(pool["Gateway"]).partition("/")[0] for pool in pools if pool.get("Gateway")), "")
+
+
+def remove_network(client: APIClient, network: str) -> None:
+    """Remove it, with what is still connected to it taken off; one that is gone already is no error."""
+    with plain_errors("remove a network"):
+        try:
+            try:
+                client.remove_network(network)
+            except docker.errors.APIError as error:
+                if not _says(error, ("active endpoints", "being used")):
+                    raise
+                for container, endpoint in (client.inspect_network(network)["Containers"] or {}).items():
+                    # Of a container that is gone, an engine that was ended meanwhile knows the name alone.
+                    for name in (container, endpoint.get("Name") or container):
+                        with suppress(docker.errors.NotFound):
+                            client.disconnect_container_from_network(name, network, force=True)
+                            break
+                client.remove_network(network)
+        except docker.errors.NotFound:
+            return
+
+
+def take_names(client: APIClient, network: str, container: str) -> None:
+    """Connect a container anew, without aliases; one that is gone is no error."""
+    with plain_errors("connect a container anew"):
+        try:
+            client.disconnect_container_from_network(container, network, force=True)
+            client.connect_container_to_network(container, network)
+        except docker.errors.NotFound:
+            return
+
+
+def _create(
+    client: APIClient, name: str, *, internal: bool, labels: Mapping[str, str], subnet: str = ""
+) -> str:
+    ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]) if subnet else None
+    try:
+        answer = client.create_network(
+            name, driver="bridge", internal=internal, labels=dict(labels), ipam=ipam
+        )
+    except docker.errors.APIError as error:
+        if _says(error, _TAKEN if subnet else _POOL_IS_EMPTY):
+            raise _TakenError from error
+        raise
+    return str(answer["Id"])
+
+
+def _says(error: docker.errors.APIError, phrases: tuple[str, ...]) -> bool:
+    text = engine_text(error).lower()
+    return any(each in text for each in phrases)

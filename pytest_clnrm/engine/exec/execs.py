@@ -1,0 +1,249 @@
+"""Running one command in a container: through a session where there is one, else by an exec of its own."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
+from pytest_clnrm.engine.exec.calls import (
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    GoneError,
+    NotStartedError,
+    Output,
+    create_exec,
+    exit_code_of,
+    pump,
+    says_not_found,
+    start_exec,
+)
+from pytest_clnrm.engine.exec.kill import MARK, end_processes, oom_kills, watch_ending
+from pytest_clnrm.engine.exec.shells import Sessions
+from pytest_clnrm.engine.plain_errors import container_reason
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from pytest_clnrm.engine.api import OnOutput
+    from pytest_clnrm.engine.exec.shell import Session
+
+__all__ = ["Execs"]
+
+_KILLED = frozenset({137, -9})
+
+# What an ended command still has to say is there at once; processes that survive would keep the stream open.
+_DRAIN_S = 1.0
+_SLICE_S = 0.1
+
+
+class Execs:
+    """Runs commands in the containers of one engine.
+
+    :param is_podman: Podman tells less: its events know no out-of-memory kills, so the container's cgroup is
+        asked, from inside.
+    :param in_sessions: False to run each command by an exec of its own.
+    """
+
+    def __init__(self, client: APIClient, *, is_podman: bool, in_sessions: bool = True) -> None:
+        self._client = client
+        self._is_podman = is_podman
+        self._sessions = Sessions(client)
+        self._in_sessions = in_sessions
+        self._known_kills: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def run(
+        self, container: str, spec: ExecSpec, *, on_output: OnOutput, deadline_s: float | None
+    ) -> ExecOutcome:
+        """Run a command and wait for its end; see :meth:`pytest_clnrm.engine.api.Engine.exec`."""
+        session = self._sessions.take(container, spec.user, deadline_s) if self._in_sessions else None
+        if session is not None:
+            try:
+                outcome = self._run_in(session, container, spec, on_output, deadline_s)
+            except BaseException:
+                session.usable = False
+                raise
+            finally:
+                self._sessions.give_back(container, spec.user, session)
+            if outcome is not None:
+                return outcome
+        return self._run_alone(container, spec, on_output, deadline_s)
+
+    def know(self, container: str, image: str, notice: str = "") -> None:
+        """Take note of a container's image: containers of one image have the same programs.
+
+        :param notice: of the shell that is its main process, "" if it is none.
+        """
+        self._sessions.know(container, image)
+        if notice and self._in_sessions:
+            self._sessions.expect(container, notice)
+
+    def start(self, container: str, start: Callable[[], None], deadline_s: float | None) -> bool:
+        """Start a container; see :meth:`pytest_clnrm.engine.exec.shells.Sessions.start`."""
+        return self._sessions.start(container, start, deadline_s)
+
+    def has_shell(self, container: str) -> bool:
+        """Tell whether a container's main process is, or was, a session."""
+        return self._sessions.has_shell(container)
+
+    def state_of_shell(self, container: str) -> str | None:
+        """Tell what :meth:`pytest_clnrm.engine.exec.shells.Sessions.state_of_shell` does."""
+        return self._sessions.state_of_shell(container)
+
+    def begin_anew(
+        self, container: str, kill_shell: Callable[[], None], meanwhile: Callable[[], None]
+    ) -> None:
+        """Do what :meth:`pytest_clnrm.engine.exec.shells.Sessions.begin_anew` does."""
+        self._sessions.begin_anew(container, kill_shell, meanwhile)
+
+    def forget(self, container: str) -> None:
+        """Forget what is known of a container that is removed, and close its sessions."""
+        self._sessions.forget(container)
+        with self._lock:
+            self._known_kills.pop(container, None)
+
+    def close(self) -> None:
+        """Close all sessions."""
+        self._sessions.close()
+
+    def _run_in(
+        self,
+        session: Session,
+        container: str,
+        spec: ExecSpec,
+        on_output: OnOutput,
+        deadline_s: float | None,
+    ) -> ExecOutcome | None:
+        """Run a command in a session; return None if nothing of it was run."""
+        mark = secrets.token_hex(8)
+        run = session.begin(spec, (MARK, mark), on_output)
+        if run is None:
+            return None
+        if not run.pump(deadline_s):
+            session.usable = False
+            ended = self._end(container, spec.user, mark, run.pump, (session.facts.pid,))
+            run.release()
+            return ExecOutcome(exit_code=None, timed_out=True, still_running=not ended)
+        ending = run.ending()
+        if not ending.started:
+            return None
+        if ending.exit_code is None:
+            return self._session_lost(session, container, spec.user, mark)
+        if ending.oom:
+            # The engine's events tell no times: only of a session without such a past they tell of its last.
+            session.usable = False
+        # Podman's kills have to be asked for also where they are known, so that the next one is told apart.
+        if ending.exit_code not in _KILLED or (ending.oom and not self._is_podman):
+            return ExecOutcome(exit_code=ending.exit_code, oom=ending.oom)
+        _, lost = self._why_killed(container, session.exec_id)
+        exit_code = None if lost else ending.exit_code
+        return ExecOutcome(exit_code=exit_code, container_lost=lost, oom=ending.oom)
+
+    def _session_lost(self, session: Session, container: str, user: str | None, mark: str) -> ExecOutcome:
+        """Return how a command ended whose session broke under it: how it did is not known any more.
+
+        What kills the session's shell, its parent, kills the command where it has an exec of its own.
+        """
+        end_processes(self._client, container, user, f"{MARK}={mark}", (session.facts.pid,))
+        try:
+            exit_code = (
+                session.exit_code if session.is_main else exit_code_of(self._client, session.exec_id)[0]
+            )
+        except GoneError:
+            return ExecOutcome(exit_code=None, container_lost=True)
+        oom, lost = self._why_killed(container, session.exec_id)
+        if lost:
+            return ExecOutcome(exit_code=None, container_lost=True)
+        return ExecOutcome(exit_code=exit_code or max(_KILLED), oom=oom)
+
+    def _run_alone(
+        self, container: str, spec: ExecSpec, on_output: OnOutput, deadline_s: float | None
+    ) -> ExecOutcome:
+        """Run a command by an exec of its own."""
+        mark = secrets.token_hex(8)
+        try:
+            exec_id = create_exec(self._client, container, spec, {MARK: mark})
+            connection = start_exec(self._client, exec_id, spec.stdin)
+        except GoneError:
+            return ExecOutcome(exit_code=None, container_lost=True)
+        except NotStartedError as error:
+            on_output("stderr", f"{error.text}\n".encode())
+            return ExecOutcome(exit_code=error.exit_code, started=False)
+        output = Output(on_output)
+        try:
+            if not pump(connection, output, deadline_s):
+                ended = self._end(container, spec.user, mark, partial(pump, connection, output))
+                output.release()
+                return ExecOutcome(exit_code=None, timed_out=True, still_running=not ended)
+        finally:
+            connection.close()
+        return self._outcome(container, exec_id, output)
+
+    def _end(
+        self,
+        container: str,
+        user: str | None,
+        mark: str,
+        pump: Callable[[float], bool],
+        sessions: tuple[int, ...] = (),
+    ) -> bool:
+        """End the command's processes, and pass on what they still have to say.
+
+        Both at once: the engine tells of no end in a container while output of it is not taken.
+
+        :param pump: hands on output until the moment given; returns True at its end.
+        :param sessions: process sessions to be ended too.
+        """
+        ended: Future[bool] = Future()
+
+        def end() -> None:
+            try:
+                done = end_processes(self._client, container, user, f"{MARK}={mark}", sessions)
+                ended.set_result(done)
+            except BaseException as error:  # noqa: BLE001 -- raised again by result()
+                ended.set_exception(error)
+
+        threading.Thread(target=end, name="clnrm-end-exec", daemon=True).start()
+        while not ended.done():
+            if pump(time.monotonic() + _SLICE_S):
+                return ended.result()
+        pump(time.monotonic() + _DRAIN_S)
+        return ended.result()
+
+    def _outcome(self, container: str, exec_id: str, output: Output) -> ExecOutcome:
+        try:
+            exit_code, started = exit_code_of(self._client, exec_id)
+        except GoneError:
+            output.release()
+            return ExecOutcome(exit_code=None, container_lost=True)
+        if exit_code in {NOT_FOUND, NOT_EXECUTABLE}:
+            # Podman forgets the process with its end.
+            text = output.message(started=None if self._is_podman else started)
+            if text:
+                output.say(container_reason(text))
+                # Engines differ in which of the two they give; these are a shell's.
+                exit_code = NOT_FOUND if says_not_found(text) else NOT_EXECUTABLE
+                return ExecOutcome(exit_code=exit_code, started=False)
+        output.release()
+        if exit_code not in _KILLED:
+            return ExecOutcome(exit_code=exit_code)
+        oom, lost = self._why_killed(container, exec_id)
+        return ExecOutcome(exit_code=None if lost else exit_code, container_lost=lost, oom=oom)
+
+    def _why_killed(self, container: str, exec_id: str) -> tuple[bool, bool]:
+        """Tell whether memory ran out, and whether the container ended."""
+        if not self._is_podman:
+            return watch_ending(self._client, container, exec_id)
+        try:
+            kills = oom_kills(self._client, container)
+        except GoneError:
+            return False, True
+        with self._lock:
+            known, self._known_kills[container] = self._known_kills.get(container, 0), kills
+        return kills > known, False

@@ -1,0 +1,392 @@
+"""An exec session: a shell kept open in a container, through which steps run without an exec of their own.
+
+An exec costs a tenth of a second, most of it the engine's; a step in a session costs what its processes do.
+What a step sees is what it would see in an exec of its own, but for its parent: the session's shell, where an
+exec has none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from pytest_clnrm.engine.api import ExecSpec
+from pytest_clnrm.engine.exec.calls import (
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    NotStartedError,
+    create_exec,
+    says_not_found,
+    start_exec,
+)
+from pytest_clnrm.engine.exec.main_shell import Notices, ask_for_another, tell_to_end
+from pytest_clnrm.engine.exec.shell_marks import Marks, Scanner
+from pytest_clnrm.engine.exec.shell_script import (
+    AGAIN,
+    SHELL,
+    STALE,
+    Facts,
+    common_text,
+    read_facts,
+    setup_again_text,
+    setup_text,
+    step_text,
+)
+from pytest_clnrm.engine.exec.streams import Connection, Demultiplexer
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from pytest_clnrm.engine.api import OnOutput
+
+__all__ = ["Ending", "NoSessionError", "Session", "SessionRun", "open_session", "session_of"]
+
+Stream = Literal["stdout", "stderr"]
+
+# A shell answers within milliseconds; what does not is something else.
+_OPEN_S = 20.0
+_REST_S = 0.1
+_COMPLAINT_BYTES = 8192
+# What a shell says of processes that are left: the engine waits for them once it has ended.
+_LEFT = 1
+
+
+class NoSessionError(Exception):
+    """A session cannot be had.
+
+    :param lacking: what lacks something that it needs; None if it may be otherwise the next time.
+    :param ended: its stream has ended.
+    """
+
+    def __init__(self, lacking: Literal["image", "container"] | None, *, ended: bool = False) -> None:
+        super().__init__("no exec session")
+        self.lacking = lacking
+        self.ended = ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a step in a session ended.
+
+    :param exit_code: None if the session broke before it told.
+    :param started: False if nothing of it was run: it is to be run by an exec of its own.
+    :param oom: a process of the container was killed for memory while it ran (told with 137 only).
+    """
+
+    exit_code: int | None
+    started: bool = True
+    oom: bool = False
+
+
+class Session:
+    """One shell in one container, for one user; used by one thread at a time.
+
+    Its ``usable`` says whether another step may run in it, ``worked`` whether one did, ``printed`` whether
+    something came that was no step's, ``disturbed`` whether others have had commands in the container since.
+
+    :param exec_id: the engine's name for it, "" if it is the container's main process.
+    """
+
+    def __init__(self, connection: Connection, frames: Demultiplexer, exec_id: str, facts: Facts) -> None:
+        self._connection = connection
+        self._frames = frames
+        self._known = {SHELL[0]}
+        self.exec_id = exec_id
+        self.facts = facts
+        self.usable = True
+        self.worked = False
+        self.printed = False
+        self.disturbed = False
+        # When the rest of what its shell has said, which has ended, is no longer waited for.
+        self._over_s: float | None = None
+
+    @property
+    def is_main(self) -> bool:
+        """Tell whether it is the container's main process rather than an exec."""
+        return not self.exec_id
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return what its shell ended with, if it tells that itself."""
+        return self._frames.exit_code
+
+    def begin(self, spec: ExecSpec, variable: tuple[str, str], on_output: OnOutput) -> SessionRun | None:
+        """Start a step; return None if it is one for an exec of its own.
+
+        :param variable: one more of its environment, by which its processes are found.
+        :param on_output: gets each piece of output as it arrives.
+        """
+        marks = Marks()
+        text = step_text(self.facts, spec, marks, variable, known=self._known)
+        if text is None:
+            return None
+        if self.disturbed:
+            text = AGAIN + text
+            self.disturbed = False
+        self._connection.send(text)
+        return SessionRun(self, marks, spec.argv[0], on_output)
+
+    def receive(self, deadline_s: float | None) -> list[tuple[Stream, bytes]] | None:
+        """Return the next pieces of output, [] at the end, None if *deadline_s* passed before."""
+        while self._over_s is None or time.monotonic() < self._over_s:
+            data = self._connection.receive(deadline_s if self._over_s is None else self._over_s)
+            if data is None:
+                return None if self._over_s is None else []
+            pieces = list(self._frames.feed(data))
+            if self._over_s is None and self.exit_code is not None:
+                # What was said before that may still be on its way, on the other stream.
+                self._over_s = time.monotonic() + _REST_S
+                # It is not to wait for what comes next, but to take in orphans.
+                self._connection.send(b"\n")
+            if pieces or not data:
+                return pieces
+        return []
+
+    def learn(self, program: str) -> None:
+        """Take note that *program* has a format that the kernel runs."""
+        # A relative path is another program in another folder.
+        if program.startswith("/") or "/" not in program:
+            self._known.add(program)
+
+    def close(self) -> None:
+        """Give it up: its shell ends once the step in it has ended; the container runs on."""
+        self.usable = False
+        self._connection.close()
+
+    def end(self) -> None:
+        """End its shell, in which no step runs, and wait for that."""
+        tell_to_end(self._connection)
+        self.close()
+
+    def anew(self, notice: str, meanwhile: Callable[[], None]) -> Session:
+        """Return the session of another shell, in place of this one's, which was killed and has said nothing.
+
+        :param notice: by which it told its end, and tells that of the other one.
+        :param meanwhile: called while that one starts.
+        :raises NoSessionError: if there is none; the streams are then to be closed.
+        """
+        self.usable = False
+        deadline_s = time.monotonic() + _OPEN_S
+        while self.exit_code is None:
+            data = self._connection.receive(deadline_s)
+            if not data or any(self._frames.feed(data)):
+                raise NoSessionError(None)
+        ask_for_another(self._connection, notice)
+        marks, frames = Marks(), Notices(notice)
+        try:
+            self._connection.send(setup_again_text(marks).encode() + common_text(self.facts))
+            meanwhile()
+            pid = int(_answer(self._connection, frames, marks, deadline_s))
+        except (_EndedError, ValueError) as error:
+            raise NoSessionError(None) from error
+        return Session(self._connection, frames, "", replace(self.facts, pid=pid))
+
+    def end_container(self) -> None:
+        """Let its shell end the container; it :attr:`is_main`."""
+        self.end()
+
+
+class SessionRun:
+    """One step in a session, from its start to its end."""
+
+    def __init__(self, session: Session, marks: Marks, program: str, on_output: OnOutput) -> None:
+        self._session = session
+        self._scanners: dict[Stream, Scanner] = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
+        self._complaint = _Complaint(program, on_output)
+        self._program = program
+        self._broken = False
+        self._left = False
+
+    def pump(self, deadline_s: float | None) -> bool:
+        """Hand on output until the step has ended; return False if *deadline_s* passed before.
+
+        A step that leaves processes behind which may still say something has the session's end for its own,
+        as an exec has: the engine waits for them as long as it does in an exec.
+        """
+        while not self._broken:
+            pieces = self._session.receive(deadline_s)
+            if pieces is None:
+                return False
+            if not pieces:
+                self._broken = True
+                self._session.usable = False
+            for stream, piece in pieces:
+                own = piece if self._left else self._scanners[stream].feed(piece)
+                if own:
+                    self._complaint.feed(stream, own)
+            if self._ended and not self._left and not self._take_end():
+                break
+            if deadline_s is not None and not self._broken and time.monotonic() >= deadline_s:
+                # More may come faster than it is handed on.
+                return False
+        return True
+
+    def ending(self) -> Ending:
+        """Return how it ended; :meth:`pump` has returned True."""
+        out = self._scanners["stdout"]
+        self._session.printed |= any(each.early for each in self._scanners.values())
+        if not out.begun:
+            if not out.ended:
+                self._session.usable = False
+            elif out.numbers[0] == STALE:
+                # It would have worked: another one will.
+                self._session.usable, self._session.worked = False, True
+            return Ending(exit_code=None, started=False)
+        self._session.worked = True
+        if not self._ended:
+            self.release()
+            return Ending(exit_code=None)
+        exit_code, oom, _ = out.numbers
+        if exit_code in {NOT_FOUND, NOT_EXECUTABLE} and self._complaint.is_all:
+            return Ending(exit_code=None, started=False)
+        self.release()
+        self._session.learn(self._program)
+        return Ending(exit_code=exit_code, oom=bool(oom))
+
+    def release(self) -> None:
+        """Hand on all that is held back."""
+        for stream, scanner in self._scanners.items():
+            if held := scanner.rest():
+                self._complaint.feed(stream, held)
+        self._complaint.release()
+
+    @property
+    def _ended(self) -> bool:
+        return all(each.ended for each in self._scanners.values())
+
+    def _take_end(self) -> bool:
+        """Return True if there is more to come behind the end."""
+        late = [(stream, scanner.late) for stream, scanner in self._scanners.items() if scanner.late]
+        left = self._scanners["stdout"].numbers[2]
+        self._left = left == _LEFT
+        if left or late:
+            self._session.usable = False
+        if self._left:
+            for stream, piece in late:
+                self._complaint.feed(stream, piece)
+        return self._left
+
+
+class _Complaint:
+    """Hands output on, but holds back what may be ``env``'s or ``setsid``'s message that it cannot run it.
+
+    Only seen where the kernel refuses a program that looks sound, such as one whose loader is missing.
+    """
+
+    def __init__(self, program: str, on_output: OnOutput) -> None:
+        self._on_output = on_output
+        self._program = program.encode("utf-8", "replace")
+        self._holding = program != SHELL[0]
+        self._held = b""
+
+    def feed(self, stream: Stream, piece: bytes) -> None:
+        """Take the next output."""
+        if self._holding and stream == "stderr":
+            held = self._held + piece
+            short = len(held) <= _COMPLAINT_BYTES and b"\n" not in held[:-1]
+            if short and any(held.startswith(name[: len(held)]) for name in (b"env: ", b"setsid: ")):
+                self._held = held
+                return
+        self.release()
+        self._on_output(stream, piece)
+
+    @property
+    def is_all(self) -> bool:
+        """Return whether such a message is all of the output."""
+        return self._held.endswith(b"\n") and self._program in self._held
+
+    def release(self) -> None:
+        """Hand on what is held back: it was the program's own."""
+        self._holding = False
+        held, self._held = self._held, b""
+        if held:
+            self._on_output("stderr", held)
+
+
+def open_session(client: APIClient, container: str, user: str | None, deadline_s: float | None) -> Session:
+    """Open a session.
+
+    :raises NoSessionError: if there can be none, or not before *deadline_s*.
+    :raises GoneError: if the container is not there, or does not run.
+    """
+    exec_id = create_exec(client, container, ExecSpec(argv=SHELL, user=user, stdin=b""))
+    try:
+        connection = start_exec(client, exec_id, None)
+    except NotStartedError as error:
+        raise NoSessionError("image" if error.exit_code == NOT_FOUND else None) from error
+    return _begin(connection, Demultiplexer(), exec_id, user=user, deadline_s=deadline_s)
+
+
+def session_of(connection: Connection, notice: str, deadline_s: float | None) -> Session:
+    """Return the session that is a container's main process.
+
+    :param connection: to its streams.
+    :param notice: by which it tells that its shell has ended.
+    :param deadline_s: there is none if it does not answer before.
+    :raises NoSessionError: if there can be none.
+    """
+    return _begin(connection, Notices(notice), "", deadline_s=deadline_s)
+
+
+def _begin(
+    connection: Connection,
+    frames: Demultiplexer,
+    exec_id: str,
+    *,
+    user: str | None = None,
+    deadline_s: float | None = None,
+) -> Session:
+    facts = None
+    try:
+        connection.send(setup_text(marks := Marks(), is_main=not exec_id).encode())
+        told = _answer(connection, frames, marks, deadline_s)
+        facts = read_facts(told)
+    except _EndedError as error:
+        # A user who is missing may be made yet.
+        lacking: Literal["image", "container"] | None = None if user else "container"
+        if says_not_found(error.said) or frames.exit_code == NOT_FOUND:
+            lacking = "image"
+        raise NoSessionError(lacking, ended=frames.exit_code is None) from error
+    finally:
+        if facts is None or not facts.usable:
+            connection.close()
+    if facts is None or not facts.usable:
+        raise NoSessionError("container" if facts is None or facts.has_programs else "image")
+    connection.send(common_text(facts))
+    return Session(connection, frames, exec_id, facts)
+
+
+class _EndedError(Exception):
+    """The stream has ended instead of an answer.
+
+    :param said: what came on it: a message of the engine, or of a shell.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.said = said
+
+
+def _answer(connection: Connection, frames: Demultiplexer, marks: Marks, deadline_s: float | None) -> bytes:
+    """Return what the shell answers on its stdout.
+
+    :raises NoSessionError: if it does not in time.
+    :raises _EndedError: if the stream ends instead.
+    """
+    patience_s = time.monotonic() + _OPEN_S
+    until_s = patience_s if deadline_s is None else min(patience_s, deadline_s)
+    scanners = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
+    told, raw = bytearray(), bytearray()
+    while not all(each.ended for each in scanners.values()):
+        data = b"" if frames.exit_code is not None else connection.receive(until_s)
+        if data is None:
+            raise NoSessionError("container" if time.monotonic() >= patience_s else None)
+        if not data:
+            raise _EndedError(raw.decode("utf-8", "replace"))
+        for stream, piece in frames.feed(data):
+            raw += piece
+            part = scanners[stream].feed(piece)
+            told += part if stream == "stdout" else b""
+    return bytes(told)

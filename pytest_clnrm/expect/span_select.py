@@ -1,0 +1,142 @@
+"""Which spans are meant, and why others just missed it."""
+
+from __future__ import annotations
+
+import difflib
+
+from pytest_clnrm.expect.conditions import attribute_faults
+from pytest_clnrm.expect.forest import Forest
+from pytest_clnrm.expect.texts import quote
+from pytest_clnrm.model.expectations import SpanSelect
+from pytest_clnrm.model.span import Span
+from pytest_clnrm.util.patterns import matches_glob
+
+__all__ = ["near_misses", "parent_faults", "select_faults", "select_spans", "select_text", "unknown_names"]
+
+MISSES = 5
+NAMES = 1000
+SIMILAR = 0.6
+
+
+def select_spans(select: SpanSelect, forest: Forest) -> list[Span]:
+    """Return the spans that *select* means, in the order of their start."""
+    return [span for span in forest.spans if not select_faults(select, span, forest)]
+
+
+def select_faults(select: SpanSelect, span: Span, forest: Forest) -> list[str]:
+    """Return why *span* is not selected: its name, or whose it is, alone; else all other reasons."""
+    if not matches_glob(span.name, select.name):
+        return [f"its name is {quote(span.name)}, expected {quote(select.name)}"]
+    if select.origin not in ("any", span.origin):
+        return [f'it is a span of the {span.origin}, which counts only with from = "{span.origin}"']
+    return [*_own_faults(select, span), *_faults_around(select, span, forest)]
+
+
+def _own_faults(select: SpanSelect, span: Span) -> list[str]:
+    """Return why *span* is not selected, looking at itself alone."""
+    faults = []
+    if select.kind not in (None, span.kind):
+        faults.append(f"kind is {span.kind}, expected {select.kind}")
+    for what, name, glob in (
+        ("service", span.service, select.service),
+        ("scope", span.scope, select.scope),
+    ):
+        if glob is not None and not matches_glob(name, glob):
+            faults.append(f"{what} is {quote(name)}, expected {quote(glob)}")
+    if select.status not in (None, span.status):
+        faults.append(f"status is {span.status}, expected {select.status}")
+    faults.extend(attribute_faults(select.attrs, span.attributes))
+    faults.extend(attribute_faults(select.resource, span.resource, "resource attribute"))
+    if select.event is not None and not any(matches_glob(each.name, select.event) for each in span.events):
+        faults.append(f"it has no event {quote(select.event)}")
+    said = {"message": span.status_message}
+    faults.extend(attribute_faults({"message": select.status_message}, said, "status"))
+    return faults
+
+
+def _faults_around(select: SpanSelect, span: Span, forest: Forest) -> list[str]:
+    """Return why *span* is not selected, looking at the spans above it and those that it is linked to."""
+    faults = []
+    if select.link is not None:
+        linked = forest.linked(span)
+        if all(select_faults(select.link, each, forest) for each in linked):
+            names = ", ".join(quote(each.name) for each in linked) or "nothing that arrived"
+            faults.append(f"it is linked to {names}, expected {select_text(select.link)}")
+    if select.parent is not None:
+        faults.extend(parent_faults(select.parent, span, forest))
+    if select.under is not None:
+        above = list(forest.ancestors(span))
+        if all(select_faults(select.under, each, forest) for each in above):
+            chain = " < ".join(quote(each.name) for each in above) or "nothing"
+            faults.append(f"it is under {chain}, expected under {select_text(select.under)}")
+    return faults
+
+
+def parent_faults(select: SpanSelect, span: Span, forest: Forest) -> list[str]:
+    """Return why the direct parent of *span* is not the one that *select* means."""
+    parent = forest.parent(span)
+    if parent is None:
+        gone = f"its parent {span.parent_id} never arrived" if span.parent_id else "it has no parent"
+        return [f"{gone}, expected {select_text(select)}"]
+    return [f"of its parent: {each}" for each in select_faults(select, parent, forest)]
+
+
+def unknown_names(select: SpanSelect, forest: Forest) -> list[str]:
+    """Return what else *select* names that nothing has: service, scope, resource attribute, what is above."""
+    unknown = []
+    if select.service is not None and not any(
+        matches_glob(span.service, select.service) for span in forest.spans
+    ):
+        unknown.append(f"no span is of service {select.service}")
+    if select.scope is not None and not any(matches_glob(span.scope, select.scope) for span in forest.spans):
+        unknown.append(f"no span is of scope {select.scope}")
+    unknown += [
+        f"no span has the resource attribute {key!r}"
+        for key, tests in select.resource.items()
+        if any(test.op != "exists" or test.value for test in tests)
+        and not any(key in span.resource for span in forest.spans)
+    ]
+    for key, above in (("parent", select.parent), ("under", select.under), ("link", select.link)):
+        if above is not None and not select_spans(above, forest):
+            unknown.append(f"no span is selected by {key} = {select_text(above)}")
+    return unknown
+
+
+def select_text(select: SpanSelect) -> str:
+    """Return what *select* means in a few words: its name, and what else it looks at."""
+    more = {
+        "kind": select.kind,
+        "service": select.service,
+        "status": select.status,
+        "attrs": ", ".join(select.attrs),
+        "under": select_text(select.under) if select.under else None,
+        "parent": select_text(select.parent) if select.parent else None,
+        "event": select.event,
+        "link": select_text(select.link) if select.link else None,
+        "scope": select.scope,
+        "resource": ", ".join(select.resource),
+        "status_message": "as asked" if select.status_message else None,
+    }
+    told = ", ".join(f"{key} {value}" for key, value in more.items() if value)
+    return f"{select.name} ({told})" if told else select.name
+
+
+def near_misses(select: SpanSelect, forest: Forest) -> list[str]:
+    """Return lines about the spans that came nearest to being selected, and why they were not."""
+    named = [span for span in forest.spans if matches_glob(span.name, select.name)]
+    faults = ((span, select_faults(select, span, forest)) for span in named)
+    missed = sorted(((span, why) for span, why in faults if why), key=lambda each: len(each[1]))
+    lines = [f"nearest: {span.name}: {'; '.join(why)}" for span, why in missed[:MISSES]]
+    if len(missed) > MISSES:
+        lines.append(f"... {len(missed) - MISSES} more of that name")
+    if not named:
+        names = list(dict.fromkeys(span.name for span in forest.of(select.origin)))[:NAMES]
+        close = difflib.get_close_matches(select.name, names, n=3, cutoff=SIMILAR)
+        lines.extend(
+            f"nearest: {quote(name)} has a similar name"
+            if name != select.name
+            else f"nearest: {quote(name)} is this to the letter, but *, ? and [ are wildcards: "
+            "take { equals = ... } for a name as it is"
+            for name in close
+        )
+    return lines

@@ -1,0 +1,1 @@
+"""What pytest sees: scenario files and items, tags, the fixtures and their containers."""

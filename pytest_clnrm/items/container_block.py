@@ -1,0 +1,133 @@
+"""The block of a Python test in which a container is there."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.errors import ClnrmError
+from pytest_clnrm.items.plain_errors import plain
+from pytest_clnrm.runner.launch import get_image, launch
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from pytest_clnrm.items.containers import Container, Containers
+    from pytest_clnrm.items.python_tests import Live
+    from pytest_clnrm.model.scenario import Service
+    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.runtime.network import Network
+
+__all__ = ["ContainerBlock"]
+
+
+class ContainerBlock(AbstractContextManager["Container"]):
+    """The block in which a container is there. Its errors show the line of the test, and no frame of ours."""
+
+    def __init__(self, owner: Containers, service: Service) -> None:
+        self._owner = owner
+        self._runtime = owner.runtime
+        self._service = service
+        self._stack = ExitStack()
+        self._lease = ""
+        self._created: list[Running] = []
+        self._live: Live | None = None
+        self._box: Container | None = None
+
+    def __enter__(self) -> Container:
+        """Reserve, create, start and wait."""
+        __tracebackhide__ = True
+        try:
+            # What an earlier block left for a look, should its test fail, goes: the test has gone on.
+            self._owner.tests.settle()
+            return self._start()
+        except ClnrmError as error:
+            problem = plain(self._owner.told(error))
+            # What cannot be removed besides is noted where it counts.
+            with suppress(ClnrmError):
+                self._end(problem)
+            raise problem from None
+        except BaseException as error:
+            with suppress(ClnrmError):
+                self._end(error)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Judge how the container has ended, and remove it, or keep it where its test has failed."""
+        __tracebackhide__ = True
+        problem: ClnrmError | None = None
+        if isinstance(error, Exception):
+            self._owner.explain(error)
+        elif error is None and self._box is not None:
+            try:
+                self._owner.judge_end(self._created[0], self._box)
+            except ClnrmError as found:
+                problem = plain(found)
+        try:
+            self._end(error or problem)
+        except ClnrmError as found:
+            problem = problem or plain(found)
+        if problem is not None:
+            raise problem
+
+    def _start(self) -> Container:
+        owner, runtime, service = self._owner, self._runtime, self._service
+        self._lease = self._stack.enter_context(owner.reserve(service.limits))
+        network: Network | None = None
+        if service.network != "none":
+            network = self._stack.enter_context(runtime.networks().of_fixtures(service.name))
+        launch(
+            runtime,
+            service,
+            get_image(runtime, service, owner.trace),
+            name=f"{runtime.next_name()}-{service.name}",
+            labels=runtime.labels(owner.label, self._lease),
+            deadline_s=time.monotonic() + runtime.settings.timeout_s,
+            on_created=self._note,
+            trace=owner.trace,
+            network=network,
+            cancelled=owner.in_vain,
+        )
+        self._box = owner.started(self._created[0])
+        return self._box
+
+    def _note(self, running: Running) -> None:
+        """Take note of the container; one without a shell is replaced by another."""
+        self._created[:] = [running]
+        if self._live is not None:
+            self._owner.tests.gone(self._live)
+        self._live = self._owner.tests.opened(
+            running, logs=lambda: self._owner.last_logs(running.id), redactor=self._owner.redactor
+        )
+
+    def _end(self, error: BaseException | None) -> None:
+        """End the block because of *error*; whether its test fails with it may have to be waited for."""
+        if self._live is None:
+            self._stack.close()
+            return
+        self._owner.ended(self._created[0])
+        wrong = self._owner.tests.ending(self._live, error)
+        keeps = self._runtime.settings.keep == "failed"
+        if keeps and wrong and not self._live.failed:
+            self._owner.tests.postpone(self._finish)
+        else:
+            self._finish(failed=keeps and self._live.failed)
+
+    def _finish(self, *, failed: bool) -> None:
+        """Remove the container, or keep it with its network, and give back what was reserved."""
+        runtime, running, live = self._runtime, self._created[0], self._live
+        try:
+            running.sources.close()
+            if failed:
+                runtime.keep([running.id, *runtime.networks().keep(running.id)], self._lease)
+                self._owner.tests.was_kept(running.name, own_lease=bool(self._lease))
+            else:
+                runtime.remove_all([running.id], self._lease)
+        finally:
+            if live is not None:
+                self._owner.tests.gone(live)
+            runtime.board.count(-1, -(running.limits.memory_bytes or 0))
+            self._stack.close()

@@ -1,0 +1,90 @@
+"""The fixtures ``clnrm`` and ``clnrm_factory``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_clnrm.reservation.markers import LIMITS_MARKER, priority_of
+from pytest_clnrm.session.lazy import standby_key
+
+if TYPE_CHECKING:
+    from pytest_clnrm.items.containers import Containers
+    from pytest_clnrm.model.scenario import Limits
+
+__all__ = ["clnrm", "clnrm_factory"]
+
+
+@pytest.fixture
+def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
+    """Containers for this test, under the same limits, ledger, labels and cleanup as those of scenarios.
+
+    ``with clnrm.container("redis:7", ports=[6379], ready={"port": 6379}) as redis: ...`` yields a container
+    with ``run(argv)``, ``logs()``, ``url(port)`` and ``address(port)``; ``clnrm.spans(count=1)`` returns what
+    programs in the containers have exported. A test has room for one container, or
+    for what ``@pytest.mark.clnrm_limits(containers=2, memory="1g")`` reserves, each of one container.
+    """
+    from pytest_clnrm.items.containers import Containers
+    from pytest_clnrm.reservation import item_demand
+    from pytest_clnrm.scheduling.tickets import TICKET
+    from pytest_clnrm.telemetry.tracing import slot_attributes
+
+    parts, item = request.config.stash[standby_key].parts(), request.node
+    runtime = parts.runtime
+    demand, ticket = item_demand.demand_of(item, runtime), item.stash.get(TICKET, None)
+    room = item_demand.room_of(item, runtime)
+    if demand is None or ticket is None or room is None:
+        pytest.fail(
+            "this test has reserved no container, as it was not known when it was collected that it uses the "
+            "fixture clnrm: name clnrm among its arguments or in @pytest.mark.usefixtures, "
+            f"or reserve with @pytest.mark.{LIMITS_MARKER}()",
+            pytrace=False,
+        )
+    room.uses_clnrm = True
+    file, line, _ = item.location
+    containers = Containers(
+        runtime,
+        item.nodeid,
+        room.reserve,
+        tests=parts.python_tests,
+        attributes={
+            "code.file.path": file,
+            "code.line.number": None if line is None else line + 1,
+            "clnrm.priority": priority_of(item, runtime.settings, runtime.rootdir).label,
+            "clnrm.scenario.name": item.name,
+        },
+        slot_wait_s=ticket.waited_s,
+        slot_attributes=slot_attributes(demand, ticket.position),
+    )
+    parts.python_tests.traced(containers.trace)
+    try:
+        yield containers
+    finally:
+        containers.close(*item_demand.outcome_of(item))
+
+
+@pytest.fixture(scope="session")
+def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
+    """Containers for fixtures of a wider scope; each waits for room of its own, and gives it back at its end.
+
+    As ``clnrm``; use that one in tests and in fixtures of function scope.
+    """
+    from pytest_clnrm.items.containers import Containers
+
+    parts = request.config.stash[standby_key].parts()
+    runtime = parts.runtime
+
+    def reserve(limits: Limits) -> AbstractContextManager[str]:
+        from pytest_clnrm.reservation.reserve import reserving_more
+
+        return reserving_more(runtime, limits)
+
+    attributes = {"clnrm.scenario.name": "clnrm_factory"}
+    containers = Containers(
+        runtime, "clnrm_factory", reserve, tests=parts.python_tests, attributes=attributes
+    )
+    with closing(containers):
+        yield containers

@@ -1,0 +1,397 @@
+"""Scenario files and their scenarios as pytest collects, runs and reports them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from _pytest._code.code import (
+    ExceptionChainRepr,
+    ReprEntryNative,
+    ReprExceptionInfo,
+    ReprFileLocation,
+    ReprTraceback,
+)
+
+from pytest_clnrm.cleanup import run_folder
+from pytest_clnrm.errors import ClnrmError, ContainerError, EngineUnavailableError, ScenarioFileError
+from pytest_clnrm.expect.texts import indent
+from pytest_clnrm.ledger.folder import ID_FILE, default_path
+from pytest_clnrm.model.result import Failure, Result
+from pytest_clnrm.pool.specification import specification_of
+from pytest_clnrm.report.failure_text import explain, render_failure, title
+from pytest_clnrm.reservation.markers import ScenarioWarning, add_tag, priority_of
+from pytest_clnrm.runner.launch import effective_limits
+from pytest_clnrm.runner.scenario_run import ScenarioRun
+from pytest_clnrm.runner.volumes import imported, shared_with
+from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.locating import locate
+from pytest_clnrm.scenario.locating import source_of as source_of_step
+from pytest_clnrm.scenario.mounts import VolumeRules
+from pytest_clnrm.scheduling.tickets import TICKET, lease_of
+from pytest_clnrm.session.results import payload
+from pytest_clnrm.settings.options import options_to_repeat
+from pytest_clnrm.settings.policy import policy_of
+from pytest_clnrm.telemetry.tracing import slot_attributes
+from pytest_clnrm.util.redaction import Redactor
+from pytest_clnrm.util.terminal_text import one_line, shown
+
+if TYPE_CHECKING:
+    from _pytest._code.code import TerminalRepr
+
+    from pytest_clnrm.model.scenario import KeyPath, Priority, Scenario
+    from pytest_clnrm.pool.shelf import Leftover
+    from pytest_clnrm.runtime.runtime import Runtime
+
+UNIX = "unix://"
+UNCHECKED_SHOWN = 100
+
+__all__ = ["RefusedFile", "ScenarioFailedError", "ScenarioFile", "ScenarioItem", "can_be_shown"]
+
+
+def can_be_shown(path: str) -> bool:
+    """Tell whether the path of a file can be part of node ids, which are shown everywhere."""
+    return one_line(path) == path and "::" not in path
+
+
+class RefusedFile(pytest.File):
+    """A file of scenarios whose path cannot be part of node ids."""
+
+    @classmethod
+    def of(cls, parent: pytest.Collector, path: Path) -> RefusedFile:
+        """Return what stands for the file at *path*."""
+        named = Path(one_line(str(path)).replace("::", r"\x3a:"))
+        refused: RefusedFile = cls.from_parent(parent, path=named)
+        return refused
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Refuse it.
+
+        :raises pytest.Collector.CollectError: always.
+        """
+        raise self.CollectError(
+            f"{self.nodeid}: the path of a scenario file must not hold '::' or control characters such as "
+            "newlines, as it is part of node ids; rename the file or its folder"
+        )
+
+
+class ScenarioFailedError(Exception):
+    """A scenario failed; raised by ``runtest`` only, its result says why."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result.failures[0].message)
+        self.result = result
+
+
+class ScenarioFile(pytest.File):
+    """A file of scenarios.
+
+    :param runtime: the shared parts of this process.
+    """
+
+    def __init__(self, *, runtime: Runtime, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.runtime = runtime
+        self.real_path = os.path.realpath(self.path)
+        self._warned: set[str] = set()
+
+    def collect(self) -> Iterable[ScenarioItem]:
+        """Yield an item for each scenario and combination of its matrix.
+
+        :raises pytest.Collector.CollectError: with all mistakes of the file.
+        """
+        settings = self.runtime.settings
+        options = LoadOptions(
+            rootdir=str(self.runtime.rootdir),
+            default_image=settings.default_image,
+            env_allowed=settings.env_allowed,
+            environ=os.environ,
+            strict=settings.strict,
+            allow_mounts=tuple(str(path) for path in settings.allow_mounts),
+            sockets=(settings.engine[len(UNIX) :],) if settings.engine.startswith(UNIX) else (),
+            secrets=settings.secrets,
+            volumes=self._volume_rules(),
+            policy=policy_of(settings),
+        )
+        try:
+            scenarios = load(str(self.path), options)
+        except ScenarioFileError as error:
+            named = (os.environ.get(name, "") for name in settings.secrets)
+            message = Redactor({*error.secrets, *named}).text(error.render(self.shown_path()))
+            raise self.CollectError(shown(message)) from None
+        self._warn_unchecked(scenarios)
+        for scenario in scenarios:
+            yield ScenarioItem.from_parent(self, name=scenario.name, scenario=scenario)
+
+    def _volume_rules(self) -> VolumeRules:
+        settings = self.runtime.settings
+        ledger = settings.ledger_dir or default_path(os.environ)[0]
+        return VolumeRules(
+            writable=tuple(str(path) for path in settings.allow_writable),
+            private={str(ledger): "the ledger's folder (clnrm_ledger_dir)"},
+            temporary=(tempfile.gettempdir(),),
+            marks=(run_folder.MARK, ID_FILE),
+            loaded=(*self.runtime.loaded, *settings.files),
+        )
+
+    def shown_path(self) -> str:
+        """Return the path as it is to be shown: relative to the folder pytest was started in."""
+        return one_line(os.path.relpath(self.path, self.config.invocation_params.dir))
+
+    def _warn_unchecked(self, scenarios: tuple[Scenario, ...]) -> None:
+        unchecked = dict.fromkeys(each.path for scenario in scenarios for each in scenario.unchecked)
+        if unchecked:
+            shown = ", ".join(list(unchecked)[:UNCHECKED_SHOWN])
+            more = f" and {len(unchecked) - UNCHECKED_SHOWN} more" if len(unchecked) > UNCHECKED_SHOWN else ""
+            self.warn_once(f"not checked: {shown}{more} (clnrm_strict = true makes this an error)")
+
+    def warn_once(self, message: str) -> None:
+        """Warn of something in this file, once; every worker collects every file, so one of them does."""
+        if self.runtime.worker in {"master", "gw0"} and message not in self._warned:
+            self._warned.add(message)
+            self.warn_at(1, f"{self.shown_path()}: {message}")
+
+    def warn_at(self, line: int, message: str) -> None:
+        """Warn of something in this file.
+
+        Python shows the line that a warning is about, as it stands in a file of that name: in this one, it
+        may hold a secret.
+        """
+        warnings.warn_explicit(
+            ScenarioWarning(message), category=None, filename=f"<{self.shown_path()}>", lineno=line
+        )
+
+
+class ScenarioItem(pytest.Item):
+    """One scenario, or one combination of its matrix.
+
+    :param scenario: what it is.
+    """
+
+    def __init__(self, *, scenario: Scenario, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scenario = scenario
+        self.result: Result | None = None
+        self.refused: EngineUnavailableError | None = None
+        self.kept: tuple[str, ...] = ()
+        self._run: ScenarioRun | None = None
+        self._leftover: Leftover | None = None
+        parent = self.parent
+        assert isinstance(parent, ScenarioFile)  # noqa: S101 (a scenario is collected by its file only)
+        self._file = parent
+        self.runtime = parent.runtime
+        named = (os.environ.get(name, "") for name in self.runtime.settings.secrets)
+        self._redactor = Redactor({*scenario.secrets, *named})
+        for tag in scenario.tags:
+            refusal = add_tag(self, tag)
+            if refusal:
+                parent.warn_once(refusal)
+
+    @property
+    def clnrm_priority(self) -> Priority | None:
+        """Return the priority that the file names, None if it names none."""
+        return self.scenario.priority
+
+    @property
+    def priority(self) -> Priority:
+        """Return the priority that counts."""
+        return priority_of(self, self.runtime.settings, self.runtime.rootdir)
+
+    def demand(self) -> dict[str, Any]:
+        """Return what has to be reserved before it may start, as plain builtins."""
+        limits = [effective_limits(self.runtime.settings, each) for each in self.scenario.services]
+        return {
+            "containers": len(limits),
+            "memory_bytes": sum(each.memory_bytes or 0 for each in limits),
+            "cpus": sum(each.cpus or 0.0 for each in limits),
+            "gpus": sum(each.gpus or 0 for each in limits),
+        }
+
+    def specification(self) -> str | None:
+        """Return what is equal for scenarios that may use the same containers, None if it uses none again."""
+        return specification_of(self.runtime.settings, self.scenario)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Return path, 0-based line and name, for headings and JUnit."""
+        return self.path, max(0, self.scenario.line - 1), self.name
+
+    def setup(self) -> None:
+        """Get the images; the reservation was made before."""
+        # Another plugin may run an item again.
+        self.result, self.kept = None, ()
+        ticket = self.stash.get(TICKET, None)
+        self._run = ScenarioRun(
+            scenario=self.scenario,
+            runtime=self.runtime,
+            nodeid=self.nodeid,
+            file=self._file.shown_path(),
+            priority=self.priority,
+            slot_wait_s=ticket.waited_s if ticket else 0.0,
+            reuse=ticket.reuse if ticket else (),
+            slot_attributes=slot_attributes(self.demand(), ticket.position if ticket else 0),
+            locate=self._locate,
+            on_output=_echo if self.config.getoption("capture") == "no" else None,
+            redactor=self._redactor,
+        )
+        if refusal := self._shared():
+            raise ContainerError(f"{self._file.shown_path()}:{self.scenario.line}: {refusal}")
+        self._run.prepare()
+        for warning in self._run.warnings():
+            self._file.warn_at(self.scenario.line, self._redactor.text(warning))
+
+    def _shared(self) -> str:
+        """Return which writable volume holds what others use, "" if none does."""
+        if all(each.read_only for service in self.scenario.services for each in service.volumes):
+            return ""
+        items = self.session.items
+        loaded = {**imported(), **{os.path.realpath(each.path): "a file that pytest loads" for each in items}}
+        if self.config.inipath is not None:
+            loaded[os.path.realpath(self.config.inipath)] = "pytest's configuration file"
+        return shared_with(
+            self.scenario, (each.scenario for each in items if isinstance(each, ScenarioItem)), loaded
+        )
+
+    def runtest(self) -> None:
+        """Run the scenario.
+
+        :raises ScenarioFailedError: if it failed.
+        """
+        run = self._run
+        assert run is not None  # noqa: S101 (pytest calls setup first)
+        self.result = run.execute()
+        for problem in run.problems():
+            self._file.warn_at(self.scenario.line, self._redactor.text(problem))
+        for step in self.result.steps:
+            details = "\n".join(failure.details for failure in step.failures)
+            for stream, text in (("stdout", step.stdout), ("stderr", step.stderr)):
+                # What stands with a failure, and whole, is not shown twice.
+                if text and indent(text.removesuffix("\n")) not in details:
+                    self.add_report_section("call", f"{stream} of step {step.name!r}", text)
+        told = {failure.details.strip() for failure in self.result.failures}
+        for container in self.result.containers:
+            if container.logs and container.logs.strip() not in told:
+                self.add_report_section("call", f"logs of service {container.service!r}", container.logs)
+        if self.result.failures:
+            raise ScenarioFailedError(self.result)
+
+    def teardown(self) -> None:
+        """Remove the containers and give the reservation back."""
+        run, self._run = self._run, None
+        if run is not None:
+            self.kept = run.clean_up()
+            self._leftover = run.leftover
+
+    def _locate(self, at: KeyPath) -> tuple[int, int]:
+        return locate(self._file.real_path, at)
+
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None
+    ) -> str | TerminalRepr:
+        """Return the failures in words for a scenario's failure, pytest's own text for anything else."""
+        error = excinfo.value
+        if isinstance(error, ScenarioFailedError):
+            return self._explain(error.result)
+        if isinstance(error, EngineUnavailableError):
+            self.refused = error
+        if isinstance(error, ClnrmError):
+            logs = self._redactor.end_of_text(getattr(error, "logs", ""))
+            failure = self._redactor.result(Failure(kind="error", message=str(error), details=logs))
+            self._note_error(failure)
+            return self._repr(failure, [render_failure(failure)])
+        return self._clean(str(super().repr_failure(excinfo, style)))
+
+    def _note_error(self, failure: Failure) -> None:
+        """Keep an error of setup or teardown in the result, for the report."""
+        result = self.result
+        if result is None and self._run is not None:
+            result = self._run.result()
+        if result is not None:
+            self.result = dataclasses.replace(result, failures=(*result.failures, failure))
+
+    def _explain(self, result: Result) -> TerminalRepr:
+        def source_of(index: int) -> tuple[int, tuple[str, ...]]:
+            return source_of_step(self._file.real_path, self.scenario.steps[index].at)
+
+        itself = f"{self._file.shown_path()}::{self.name}"
+        again = shlex.join(["pytest", *options_to_repeat(self.config), itself])
+        parts = explain(result, source_of=source_of, reproduce=again)
+        return self._repr(result.failures[0], parts)
+
+    def _repr(self, first: Failure, parts: list[str]) -> TerminalRepr:
+        message = one_line(self._redactor.text(title(first)))
+        location = ReprFileLocation(self._file.shown_path(), self.scenario.line, message)
+        entry = ReprEntryNative([self._clean(part) for part in parts])
+        return ReprExceptionInfo(
+            reprcrash=location, reprtraceback=ReprTraceback([entry], None, style="native")
+        )
+
+    def _clean(self, text: str) -> str:
+        """Return *text* as it may be shown: without secrets, and without what a terminal obeys."""
+        return shown(self._redactor.text(text))
+
+    def attach(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+        """Put the result on *report*: on that of the call, and on any that did not pass.
+
+        The result's outcome is what pytest made of it, so that xfail and skip marks count.
+        """
+        if report.failed and call.excinfo is not None and isinstance(call.excinfo.value, ClnrmError):
+            # pytest asks an item how to show the failure of its call, but shows those of setup itself.
+            report.longrepr = self.repr_failure(call.excinfo)
+        self._clean_report(report)
+        leftover, self._leftover = self._leftover, None
+        if leftover is not None:
+            report.clnrm_leftover = leftover.to_data()  # type: ignore[attr-defined]
+        if report.when != "call" and report.passed and not self.kept:
+            return
+        outcome = report.outcome
+        if report.failed and report.when != "call":
+            outcome = "error"  # type: ignore[assignment]
+        result = self.result or Result(
+            nodeid=self.nodeid,
+            name=self.scenario.name,
+            file=self._file.shown_path(),
+            line=self.scenario.line,
+            tags=self.scenario.tags,
+            priority=self.priority.label,
+            worker=self.runtime.worker,
+            unchecked=tuple(each.path for each in self.scenario.unchecked),
+        )
+        if report.when == "teardown" and report.passed:
+            outcome = result.outcome  # type: ignore[assignment]
+        # pytest-rerunfailures counts the runs of an item.
+        attempts = int(getattr(self, "execution_count", 1))
+        report.clnrm = payload(  # type: ignore[attr-defined]
+            result={**result.to_data(), "outcome": str(outcome), "attempts": attempts},
+            engine=self.runtime.engine_text(),
+            refused=(self.refused.summary, self.refused.details) if self.refused else None,
+            kept=self.kept,
+            lease=lease_of(self),
+        )
+
+    def _clean_report(self, report: pytest.TestReport) -> None:
+        """Clean all that is shown of *report*: sections, what was captured, tracebacks of pytest's own."""
+        report.sections = [(self._clean(title), self._clean(text)) for title, text in report.sections]
+        if isinstance(report.longrepr, ExceptionChainRepr):
+            text = str(report.longrepr)
+            if self._clean(text) != text:
+                report.longrepr = self._clean(text)
+        elif isinstance(report.longrepr, str):
+            report.longrepr = self._clean(report.longrepr)
+        elif isinstance(report.longrepr, tuple):
+            path, line, reason = report.longrepr
+            report.longrepr = path, line, self._clean(reason)
+
+
+def _echo(step: str, stream: Literal["stdout", "stderr"], text: str) -> None:  # noqa: ARG001
+    """Show the output of a step as it comes."""
+    target = sys.stdout if stream == "stdout" else sys.stderr
+    target.write(text)
+    target.flush()

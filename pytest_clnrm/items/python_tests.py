@@ -1,0 +1,339 @@
+"""Python tests with containers: what each did, for its reports, and what is kept of those that fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from pytest_clnrm.errors import ClnrmError
+from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult, tail
+from pytest_clnrm.report.rows import failure_of
+from pytest_clnrm.reservation.markers import priority_of
+from pytest_clnrm.scheduling.tickets import TICKET, is_hidden, lease_of
+from pytest_clnrm.session.item_hooks import is_scenario
+from pytest_clnrm.session.results import payload
+from pytest_clnrm.util.terminal_text import shown
+
+if TYPE_CHECKING:
+    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.runtime.runtime import Runtime
+    from pytest_clnrm.telemetry.tracing import ScenarioTrace
+    from pytest_clnrm.util.redaction import Redactor
+
+__all__ = ["KEPT", "Live", "PythonTests", "last_lines"]
+
+KEPT = "clnrm_kept"
+"""The key in ``workeroutput`` of what no report has told."""
+SHOWN_CHARS, SHOWN_LINES = 4096, 40
+"""How much of a container's output is shown below a test that failed."""
+REPORTED_CHARS = 64 * 1024
+MAX_STEPS = 500
+"""How many commands of a test are reported, the last ones."""
+
+
+def last_lines(logs: str) -> str:
+    """Return what is shown of a container's output."""
+    lines = tail(shown(logs).strip("\n"), SHOWN_CHARS).split("\n")
+    if len(lines) > SHOWN_LINES:
+        lines = [f"[... {len(lines) - SHOWN_LINES} lines left out ...]", *lines[-SHOWN_LINES:]]
+    return "\n".join(lines)
+
+
+class End(Protocol):
+    """Ends what a failure has ended."""
+
+    def __call__(self, *, failed: bool) -> None:
+        """Keep it if its test has failed, else remove it."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Live:
+    """A container that is there.
+
+    :param logs: returns the end of its output without secrets.
+    :param redactor: of whoever made it.
+    :param fixture: during whose set-up it was made, "" if that was none.
+    :ivar failed: a test that uses it has failed.
+    """
+
+    running: Running
+    logs: Callable[[], str]
+    redactor: Redactor
+    fixture: str
+    nodeid: str
+    failed: bool = False
+
+
+@dataclass(kw_only=True, eq=False)
+class _Record:
+    """What one item has done with containers, from its set-up on."""
+
+    item: pytest.Item
+    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    began_s: float = field(default_factory=time.monotonic)
+    steps: list[StepResult] = field(default_factory=list)
+    steps_left_out: int = 0
+    containers: dict[str, ContainerFacts] = field(default_factory=dict)
+    logs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By id, the name and the logs of containers that are to be shown."""
+    failures: list[Failure] = field(default_factory=list)
+    kept_under_lease: bool = False
+    traces: list[ScenarioTrace] = field(default_factory=list)
+
+
+class PythonTests:
+    """Follows the Python tests of one process; a plugin of pytest.
+
+    ``kept`` are the names of containers that were kept, and that no report has told yet.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._record: _Record | None = None
+        self._fixtures: list[str] = []
+        self._live: dict[str, Live] = {}
+        self._postponed: list[End] = []
+        self.kept: list[str] = []
+
+    # what containers tell
+
+    def opened(self, running: Running, *, logs: Callable[[], str], redactor: Redactor) -> Live:
+        """Take note of a container that is there."""
+        live = Live(
+            running=running,
+            logs=logs,
+            redactor=redactor,
+            fixture=self._fixtures[-1] if self._fixtures else "",
+            nodeid=self._record.item.nodeid if self._record else "",
+        )
+        self._live[running.id] = live
+        return live
+
+    def ending(self, live: Live, error: BaseException | None) -> bool:
+        """Take note of a container that is about to be removed; tell whether what ends it is a failure.
+
+        :param error: because of which its block ends.
+        """
+        wrong = error is not None and not isinstance(
+            error, (pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt, GeneratorExit)
+        )
+        record = self._record
+        if record is not None and _uses(record.item, live) and (wrong or self._reports()):
+            logs = self._noted(record, live, with_logs=wrong)
+            if wrong:
+                record.logs[live.running.id] = (live.running.service.name, logs)
+        return wrong
+
+    def gone(self, live: Live) -> None:
+        """Take note of a container that is gone, or kept."""
+        self._live.pop(live.running.id, None)
+
+    def ran(self, step: StepResult) -> None:
+        """Take note of a command that was run; its start is by the monotonic clock."""
+        record = self._record
+        if record is not None and self._reports():
+            record.steps.append(replace(step, started_s=max(0.0, step.started_s - record.began_s)))
+            if len(record.steps) > MAX_STEPS:
+                del record.steps[0]
+                record.steps_left_out += 1
+
+    def traced(self, trace: ScenarioTrace) -> None:
+        """Take note of the trace of the test that runs."""
+        if self._record is not None:
+            self._record.traces.append(trace)
+
+    def was_kept(self, name: str, *, own_lease: bool) -> None:
+        """Take note of a container that was kept.
+
+        :param own_lease: it counts under a lease of its own, not under that of the item.
+        """
+        self.kept.append(name)
+        if self._record is not None and not own_lease:
+            self._record.kept_under_lease = True
+
+    def postpone(self, end: End) -> None:
+        """Decide on the end of a container that a failure has ended once it is known whether its test fails.
+
+        :param end: gets whether it has failed.
+        """
+        self._postponed.append(end)
+
+    def settle(self, *, failed: bool = False) -> None:
+        """Decide on what was postponed: nothing of a test that goes on stays."""
+        postponed, self._postponed = self._postponed, []
+        failed = failed or (self._record is not None and bool(self._record.failures))
+        for end in postponed:
+            end(failed=failed)
+
+    # what pytest tells
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Begin a record, one for each rerun."""
+        self._record = None if is_scenario(item) or is_hidden(item) else _Record(item=item)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, object, object]:
+        """Remember which fixture makes containers."""
+        self._fixtures.append(fixturedef.argname)
+        try:
+            return (yield)
+        finally:
+            self._fixtures.pop()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Generator[None, object, object]:
+        """Decide on what was postponed once the fixtures are gone."""
+        failed = True
+        try:
+            result = yield
+            failed = False
+            return result
+        finally:
+            try:
+                self.settle(failed=failed)
+            except ClnrmError as error:
+                pytest.fail(str(error), pytrace=False)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Show the logs of a failing test's containers, and put its result on its last report."""
+        report = yield
+        record = self._record
+        if record is not None and record.item is item:
+            if report.failed:
+                self._show(record, report)
+            elif call.when == "call" and self._reports():
+                for live in self._used_by(item):
+                    self._noted(record, live, with_logs=False)
+            record.logs.clear()
+            if call.when == "teardown":
+                self._attach(record, report)
+        elif self.kept and not is_hidden(item):
+            self._attach(None, report)
+        return report
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Tell a controller what was kept after the last report."""
+        if self.kept and hasattr(session.config, "workeroutput"):
+            session.config.workeroutput[KEPT] = list(self.kept)
+
+    def _show(self, record: _Record, report: pytest.TestReport) -> None:
+        redactors: list[Redactor] = []
+        for live in self._used_by(record.item):
+            live.failed = True
+            redactors.append(live.redactor)
+            if live.running.id not in record.logs:
+                logs = self._noted(record, live, with_logs=True)
+                record.logs[live.running.id] = (live.running.service.name, logs)
+        for name, logs in record.logs.values():
+            if logs.strip():
+                report.sections.append(
+                    (f"Captured logs of container {name!r} {report.when}", last_lines(logs))
+                )
+        failure = failure_of(report)
+        for redactor in redactors:
+            failure = redactor.result(failure)
+        record.failures.append(failure)
+
+    def _used_by(self, item: pytest.Item) -> list[Live]:
+        return [live for live in self._live.values() if _uses(item, live)]
+
+    def _noted(self, record: _Record, live: Live, *, with_logs: bool) -> str:
+        """Note how a container is, and return its logs if they are asked for."""
+        logs = ""
+        if with_logs:
+            with suppress(ClnrmError):
+                logs = live.logs()
+        before = record.containers.get(live.running.id)
+        record.containers[live.running.id] = self._facts(
+            live.running, logs or (before.logs if before else "")
+        )
+        return logs
+
+    def _facts(self, running: Running, logs: str) -> ContainerFacts:
+        facts = ContainerFacts(
+            id=running.id,
+            name=running.name,
+            service=running.service.name,
+            image=running.image.reference,
+            memory_bytes=running.limits.memory_bytes or 0,
+            cpus=running.limits.cpus or 0.0,
+            logs=tail(logs, REPORTED_CHARS),
+        )
+        # What the engine cannot tell any more must not hide what went wrong.
+        with suppress(ClnrmError):
+            engine = self._runtime.engine()
+            state = engine.state(running.id)
+            facts = replace(
+                facts,
+                oom_killed=state.oom_killed,
+                exit_code=state.exit_code,
+                peak_memory_bytes=engine.peak_memory_bytes(state) if state.running else None,
+            )
+        return facts
+
+    def _reports(self) -> bool:
+        return self._runtime.settings.report_dir is not None
+
+    def _attach(self, record: _Record | None, report: pytest.TestReport) -> None:
+        """Put on a report what the run's controller has to know."""
+        result = None
+        if record is not None and (
+            # How what is kept of it can be looked at depends on the engine, and on whether it still runs.
+            (record.failures and record.containers)
+            or (self._reports() and (record.containers or TICKET in record.item.stash))
+        ):
+            result = self._result(record)
+        kept = list(self.kept)
+        self.kept.clear()
+        if result is not None or kept:
+            report.clnrm_test = payload(  # type: ignore[attr-defined]
+                result=result or {},
+                engine=self._runtime.engine_text(),
+                kept=tuple(kept),
+                lease=lease_of(record.item) if record is not None and record.kept_under_lease else "",
+            )
+
+    def _result(self, record: _Record) -> dict[str, Any]:
+        item = record.item
+        file, line, _ = item.location
+        ticket = item.stash.get(TICKET, None)
+        notes = (f"{record.steps_left_out} earlier commands are left out",) if record.steps_left_out else ()
+        result = Result(
+            nodeid=item.nodeid,
+            name=item.name,
+            file=file,
+            line=0 if line is None else line + 1,
+            tags=tuple(dict.fromkeys(marker.name for marker in item.iter_markers())),
+            priority=priority_of(item, self._runtime.settings, self._runtime.rootdir).label,
+            started=record.started.isoformat(timespec="microseconds"),
+            duration_s=time.monotonic() - record.began_s,
+            slot_wait_s=ticket.waited_s if ticket else 0.0,
+            worker=self._runtime.worker,
+            # pytest-rerunfailures counts the runs of an item.
+            attempts=int(getattr(item, "execution_count", 1)),
+            containers=tuple(record.containers.values()),
+            steps=tuple(record.steps),
+            failures=tuple(record.failures),
+            notes=notes,
+            spans=SpanCounts(
+                runner=sum(each.count_ours() for each in record.traces),
+                workload=sum(len(each.workload()) for each in record.traces),
+            ),
+        )
+        return result.to_data()
+
+
+def _uses(item: pytest.Item, live: Live) -> bool:
+    """Tell whether a container was made for an item, or for a fixture that it uses."""
+    return live.nodeid == item.nodeid or live.fixture in getattr(item, "fixturenames", ())

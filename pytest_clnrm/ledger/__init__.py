@@ -1,0 +1,1 @@
+"""The host-wide book of leases (docs/ledger.md)."""

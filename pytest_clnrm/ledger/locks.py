@@ -1,0 +1,93 @@
+"""Locks on files that are held for a moment, and that say who holds them when they are not to be had."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+
+import filelock
+
+from pytest_clnrm.errors import LedgerError
+from pytest_clnrm.ledger.folder import Folder, unusable
+
+__all__ = ["hold", "host_lock"]
+
+Report = Callable[[str], None]
+
+# The ledger's lock is held for about a millisecond.
+_POLL_S = 0.0005
+_HOST_LOCK_POLL_S = 0.05
+_HOST_LOCK_REPORT_S = 30.0
+
+
+@contextlib.contextmanager
+def hold(
+    path: Path, what: str, *, report: Report, report_s: float, limit_s: float | None, poll_s: float = _POLL_S
+) -> Iterator[None]:
+    """Hold the lock on *path*.
+
+    :param what: what is locked, for messages.
+    :param report: called with who holds it, each *report_s* seconds of waiting.
+    :param limit_s: give up after that many seconds; None to wait as long as it takes.
+
+    :raises LedgerError: at the limit, or if the file cannot be opened.
+    """
+    lock = filelock.FileLock(path, poll_interval=poll_s, fallback_to_soft=False, on_acquired=_sign)
+    waited_s = 0.0
+    while True:
+        try:
+            lock.acquire(timeout=report_s)
+            break
+        except filelock.Timeout:
+            waited_s += report_s
+            message = f"{what} is locked by {_holder(path)} for {waited_s:g} s or more ({path})"
+            if limit_s is not None and waited_s >= limit_s:
+                raise LedgerError(f"{message}; end that process, or set clnrm_ledger_dir") from None
+            report(f"{message}: waiting")
+        except OSError as error:
+            raise unusable(path.parent, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def host_lock(folder: Folder, name: str) -> AbstractContextManager[None]:
+    """Return a lock called *name* that one process of this user on this machine holds at a time.
+
+    It is waited for as long as it takes; every half minute the log says who holds it.
+    """
+    return hold(
+        folder.host_lock_file(name),
+        name,
+        report=logging.getLogger("pytest_clnrm").warning,
+        report_s=_HOST_LOCK_REPORT_S,
+        limit_s=None,
+        poll_s=_HOST_LOCK_POLL_S,
+    )
+
+
+def _sign(fd: int) -> None:
+    # The lock itself needs no disk space; a name tag that finds none must not make it fail.
+    with suppress(OSError):
+        os.pwrite(fd, b"%-20d\n" % os.getpid(), 0)
+
+
+def _holder(path: Path) -> str:
+    """Return who holds the lock on *path*, in words."""
+    try:
+        pid = int(path.read_bytes() or b"0")
+        # The name in parentheses may hold spaces and parentheses; the state follows the last one.
+        state = (
+            Path(f"/proc/{pid}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()[0]
+        )
+    except (OSError, ValueError, IndexError):
+        return "another process"
+    return f"process {pid}" + (" (stopped)" if state in {"T", "t"} else "")

@@ -1,0 +1,317 @@
+"""Who may be granted now: pure functions over the ledger's state.
+
+The rule: waiters stand in one queue, ordered by (priority, start of the run, place in the collection); the
+fixtures of tests that have started come before all items that have not, since others wait for them. The
+first one that the host has no room for is the head, and nobody behind it is granted anything. A waiter that
+the host has room for, but its own run's budget has not, is passed over: it is not the head for others.
+
+What a lease has taken over from idle ones counts until it is gone.
+
+The host's budget is, for each resource, the largest budget among the runs that live.
+
+A waiter that would wait for ever is told so: what was kept on purpose leaves no room for it, or everybody who
+could give something back waits, too (a test that waits for the container of a fixture keeps its own).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Literal
+
+from pytest_clnrm.errors import DemandTooLargeError
+from pytest_clnrm.ledger.budget import NOTHING, Budget, Demand, total
+from pytest_clnrm.ledger.state import Evicted, LeaseEntry, RunEntry, State, WaiterEntry
+
+__all__ = [
+    "OF_FIXTURE",
+    "SHARED_WAKEUP",
+    "Grant",
+    "Holdup",
+    "applied",
+    "check_hope",
+    "grant",
+    "grants",
+    "holdup",
+    "host_budget",
+    "in_order",
+    "item_label",
+    "lent",
+    "used",
+]
+
+OF_FIXTURE = "clnrm_factory"
+"""The label of what a fixture asks for while the test that needs it keeps its own reservation."""
+
+SHARED_WAKEUP = ".all.fifo"
+"""How the place ends where an owner is woken that does not block while it waits."""
+
+Holdup = Literal["", "own run's budget", "host's budget", "others before it"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A waiter that may have what it demands now.
+
+    :param evict: ids of the idle leases whose room it takes, those that it wants first.
+    """
+
+    waiter: WaiterEntry
+    evict: tuple[str, ...] = ()
+
+
+def in_order(state: State) -> tuple[WaiterEntry, ...]:
+    """Return the waiters, first one first."""
+    started = {run.run: run.started_s for run in state.runs}
+
+    def key(waiter: WaiterEntry) -> tuple[bool, int, float, str, int, float, str]:
+        return (
+            waiter.label != OF_FIXTURE,
+            waiter.priority,
+            started.get(waiter.run, waiter.since_s),
+            waiter.run,
+            waiter.index,
+            waiter.since_s,
+            waiter.ticket,
+        )
+
+    return tuple(sorted(state.waiters, key=key))
+
+
+def host_budget(state: State) -> Budget | None:
+    """Return what all runs together may hold, None without a run."""
+    if not state.runs:
+        return None
+    return reduce(Budget.larger, (run.budget for run in state.runs))
+
+
+def used(state: State) -> Demand:
+    """Return what is held, by leases (idle and dead owners' ones too) and by other ledgers."""
+    return total(held(lease) for lease in state.leases) + state.foreign
+
+
+def held(lease: LeaseEntry) -> Demand:
+    """Return what *lease* counts as: its containers come into being when those that it took over are gone."""
+    return (
+        lease.demand.larger(total(each.demand for each in lease.evicted)) if lease.evicted else lease.demand
+    )
+
+
+def held_of(lease: LeaseEntry, run: str) -> Demand:
+    """Return what *lease* counts as within the budget of *run*."""
+    own = lease.demand if lease.run == run else NOTHING
+    return own.larger(total(each.demand for each in lease.evicted if each.run == run))
+
+
+def grants(state: State) -> tuple[Grant, ...]:
+    """Return all that may be granted now, in order."""
+    return _decide(state)[0]
+
+
+def grant(state: State, ticket: str) -> Grant | None:
+    """Return what the waiter *ticket* may have now, None if it has to wait."""
+    return next((each for each in grants(state) if each.waiter.ticket == ticket), None)
+
+
+def holdup(state: State, ticket: str) -> Holdup:
+    """Return why the waiter *ticket* has to wait, "" if nothing holds it back."""
+    return _decide(state)[1].get(ticket, "others before it")
+
+
+def applied(state: State, given: Grant, now_s: float) -> State:
+    """Return *state* with the waiter of *given* turned into a lease of the same id."""
+    waiter = given.waiter
+    lease = LeaseEntry(
+        lease=waiter.ticket,
+        owner=waiter.owner,
+        run=waiter.run,
+        demand=waiter.demand,
+        granted_s=now_s,
+        label=waiter.label,
+        evicted=tuple(
+            Evicted(
+                lease=each.lease,
+                owner=each.owner,
+                run=each.run,
+                demand=held(each),
+                containers=each.containers,
+            )
+            for each in state.leases
+            if each.lease in given.evict
+        ),
+    )
+    return replace(
+        state,
+        waiters=tuple(each for each in state.waiters if each.ticket != waiter.ticket),
+        leases=(*(each for each in state.leases if each.lease not in given.evict), lease),
+    )
+
+
+def lent(state: State, lease: str, unused: Demand, to: LeaseEntry) -> State:
+    """Return *state* with what a lease does not use lent to *to*, a new one that is there if it is enough.
+
+    If it is not enough, all of it is given back: nothing that is not used is held while more is waited for.
+    Either way all leases together hold no more than before. What *lease* took over is gone: its process is
+    about to use it.
+    """
+    (entry,) = (each for each in state.leases if each.lease == lease)
+    free = unused.smaller(entry.demand)
+    enough = free.covers(to.demand)
+    rest = replace(entry, demand=entry.demand.minus(to.demand if enough else free), evicted=())
+    leases = tuple(rest if each == entry else each for each in state.leases)
+    return replace(state, leases=(*leases, to) if enough else leases)
+
+
+def check_hope(state: State, ticket: str, sweep: str) -> None:
+    """Check that what the waiter *ticket* needs may become free.
+
+    Of several that wait for one another the last one in order gives up.
+
+    :param sweep: the command that removes what is kept.
+    :raises DemandTooLargeError: if it waits for what is kept, or for those who wait themselves.
+    """
+    waiter = next(each for each in state.waiters if each.ticket == ticket)
+    kept = [lease for lease in state.leases if lease.kept]
+    names = _no_room_beside(state, waiter, kept)
+    if names:
+        left = total(held(lease) for lease in kept)
+        raise DemandTooLargeError(
+            f"{_only(waiter.demand, names)} demanded, {_limit(state, waiter, names)} allowed, and "
+            f"{_only(left, names)} held by what --clnrm-keep left: remove that with "
+            f"`{sweep}`"
+        )
+    blocked = [each for each in in_order(state) if _blocks(each)]
+    stuck = tuple(
+        lease for lease in state.leases if lease.kept or any(_waits_with(each, lease) for each in blocked)
+    )
+    if grants(replace(state, leases=stuck, foreign=NOTHING)):
+        return
+    holders = [each for each in blocked if any(_waits_with(each, lease) for lease in stuck)]
+    if holders and holders[-1].ticket == ticket:
+        raise DemandTooLargeError(
+            f"{waiter.demand.describe()} demanded, but tests and fixtures that wait for one another hold the "
+            "rest: allow more, or run fewer workers"
+        )
+
+
+def _no_room_beside(state: State, waiter: WaiterEntry, leases: Sequence[LeaseEntry]) -> tuple[str, ...]:
+    """Return of which resources there is too little for *waiter* as long as *leases* are held."""
+    run, host = next((each for each in state.runs if each.run == waiter.run), None), host_budget(state)
+    if run is None or host is None:
+        return ()
+    own = total(held_of(lease, waiter.run) for lease in leases)
+    everything = total(held(lease) for lease in leases)
+    return run.budget.exceeded_by(own + waiter.demand) or host.exceeded_by(everything + waiter.demand)
+
+
+def _only(demand: Demand, names: tuple[str, ...]) -> str:
+    return Demand(**{name: getattr(demand, name) for name in names}).describe()
+
+
+def _limit(state: State, waiter: WaiterEntry, names: tuple[str, ...]) -> str:
+    run = next(each for each in state.runs if each.run == waiter.run)
+    return run.budget.describe(names)
+
+
+def _blocks(waiter: WaiterEntry) -> bool:
+    """Tell whether its process does nothing else meanwhile."""
+    return bool(waiter.wake) and not waiter.wake.endswith(SHARED_WAKEUP)
+
+
+def _waits_with(waiter: WaiterEntry, lease: LeaseEntry) -> bool:
+    """Tell whether *lease* stays as long as *waiter*, which blocks its process, has to wait.
+
+    It is of the same process, or its controller has made it for the item that waits in a worker.
+    """
+    of_item = lease.run == waiter.run and lease.label == item_label(waiter.index)
+    return lease.owner == waiter.owner or of_item
+
+
+def item_label(index: int) -> str:
+    """Return what a controller calls the reservation for the item at *index*, of which it knows no more."""
+    return f"item {index}"
+
+
+class _Room:
+    """What is held while grants are being decided."""
+
+    def __init__(self, state: State, host: Budget) -> None:
+        self._host = host
+        self._held = used(state)
+        self._held_by: dict[str, Demand] = {}
+        for lease in state.leases:
+            for run in {lease.run, *(each.run for each in lease.evicted)}:
+                self._held_by[run] = self._held_by.get(run, NOTHING) + held_of(lease, run)
+        self._idle = sorted(
+            (lease for lease in state.leases if lease.idle_since_s is not None),
+            key=lambda lease: (lease.idle_since_s, lease.lease),
+        )
+
+    def wanted(self, waiter: WaiterEntry) -> list[LeaseEntry]:
+        """Return the idle leases that *waiter* wants; one that is gone, or in use, is not waited for."""
+        return [lease for lease in self._idle if lease.run == waiter.run and lease.lease in waiter.takes]
+
+    def lacks_own(self, run: RunEntry, demand: Demand, evict: list[LeaseEntry]) -> bool:
+        """Return True if *run* may not hold *demand* too; append to *evict* what of its own has to go."""
+        while over := run.budget.exceeded_by(self._left(self._held_by.get(run.run, NOTHING), evict) + demand):
+            victim = self._oldest(over, evict, run.run)
+            if victim is None:
+                return True
+            evict.append(victim)
+        return False
+
+    def lacks_host(self, demand: Demand, evict: list[LeaseEntry]) -> bool:
+        """Return True if the host has no room for *demand*; append to *evict* what has to go."""
+        while over := self._host.exceeded_by(self._left(self._held, evict) + demand):
+            victim = self._oldest(over, evict, None)
+            if victim is None:
+                return True
+            evict.append(victim)
+        return False
+
+    def take(self, run: RunEntry, demand: Demand, evict: list[LeaseEntry]) -> None:
+        """Count *demand* as held by *run* in place of *evict*, whose containers are still there at first."""
+        for lease in evict:
+            self._idle.remove(lease)
+        own = [lease for lease in evict if lease.run == run.run]
+        held_by = self._held_by.get(run.run, NOTHING)
+        self._held_by[run.run] = self._left(held_by, own) + demand.larger(total(map(held, own)))
+        self._held = self._left(self._held, evict) + demand.larger(total(map(held, evict)))
+
+    def _oldest(self, over: tuple[str, ...], taken: list[LeaseEntry], run: str | None) -> LeaseEntry | None:
+        for lease in self._idle:
+            if lease not in taken and run in {None, lease.run} and held(lease).shares(over):
+                return lease
+        return None
+
+    @staticmethod
+    def _left(before: Demand, evict: list[LeaseEntry]) -> Demand:
+        return before.minus(total(map(held, evict)))
+
+
+def _decide(state: State) -> tuple[tuple[Grant, ...], dict[str, Holdup]]:
+    """Return the grants, and of each waiter that was looked at why it has to wait."""
+    host = host_budget(state)
+    if host is None:
+        return (), {}
+    runs = {run.run: run for run in state.runs}
+    room = _Room(state, host)
+    given: list[Grant] = []
+    why: dict[str, Holdup] = {}
+    for waiter in in_order(state):
+        run = runs.get(waiter.run)
+        if run is None:
+            continue
+        evict = room.wanted(waiter)
+        lacks_own = room.lacks_own(run, waiter.demand, evict)
+        if room.lacks_host(waiter.demand, evict):
+            why[waiter.ticket] = "host's budget"
+            break
+        if lacks_own:
+            why[waiter.ticket] = "own run's budget"
+            continue
+        why[waiter.ticket] = ""
+        room.take(run, waiter.demand, evict)
+        given.append(Grant(waiter=waiter, evict=tuple(lease.lease for lease in evict)))
+    return tuple(given), why

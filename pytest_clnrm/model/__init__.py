@@ -1,0 +1,1 @@
+"""The values that rooms share: scenario, expectations, demand, result, span, priority, units."""

@@ -1,0 +1,173 @@
+"""Containers of one process that outlive their scenario: kept for the next one, or being removed.
+
+A scenario that has passed gives its reservation back as an idle lease, which names its containers. Those
+that were proven to be unchanged are laid on the shelf; the others are removed while the next scenario runs.
+Whoever needs the room takes the lease and removes the containers itself: nobody waits for this process, and
+what is on its shelf it uses only when the lease's taker tells it to.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.errors import ClnrmError
+
+if TYPE_CHECKING:
+    from pytest_clnrm.runner.launch import Running
+
+__all__ = ["Leftover", "Shelf"]
+
+_REMOVERS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """What a scenario leaves under its lease.
+
+    :param specification: which scenarios may use it, "" if all of it is being removed.
+    :param containers: ids of all of its containers.
+    """
+
+    lease: str
+    worker: str
+    specification: str
+    containers: tuple[str, ...]
+
+    def to_data(self) -> dict[str, object]:
+        """Return it as exact builtins."""
+        return {
+            "lease": str(self.lease),
+            "worker": str(self.worker),
+            "specification": str(self.specification),
+            "containers": [str(each) for each in self.containers],
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, object]) -> Leftover:
+        """Return what :meth:`to_data` gave."""
+        containers = data["containers"]
+        assert isinstance(containers, list)  # noqa: S101 (it is our own)
+        return cls(
+            lease=str(data["lease"]),
+            worker=str(data["worker"]),
+            specification=str(data["specification"]),
+            containers=tuple(containers),
+        )
+
+
+@dataclass(slots=True)
+class _Left:
+    """What is left under one lease."""
+
+    shelved: dict[str, Running] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+    removal: Future[bool] | None = None
+
+
+class Shelf:
+    """The shelf of one process, and the removals that are under way.
+
+    :param remove: removes containers; raises EngineError if one stays.
+    :param release: gives a lease back whose containers are gone.
+    :param size: how many scenarios' containers are kept at most.
+    """
+
+    def __init__(
+        self, remove: Callable[[Sequence[str]], None], release: Callable[[str], None], *, size: int
+    ) -> None:
+        self._remove_all = remove
+        self._release = release
+        self._size = size
+        self._left: OrderedDict[str, _Left] = OrderedDict()
+        self._threads = ThreadPoolExecutor(_REMOVERS, "clnrm-removal")
+        self._guard = threading.Lock()
+
+    def put(self, lease: str, kept: Mapping[str, Running], removed: Sequence[str]) -> None:
+        """Keep and remove what a scenario leaves; beyond the shelf's size the longest unused goes.
+
+        :param kept: what may be used again, by the name of its service.
+        :param removed: ids of the other containers.
+        """
+        with self._guard:
+            self._left[lease] = left = _Left(dict(kept))
+            if removed or not kept:
+                left.removed = tuple(removed)
+                left.removal = self._threads.submit(self._remove, lease, left.removed)
+            surplus = [each for each, left in self._left.items() if left.shelved][: -self._size or None]
+        for each in surplus:
+            self._discard(each)
+
+    def take(self, leases: Iterable[str]) -> tuple[dict[str, Running], tuple[str, ...]]:
+        """Return what may be used of these leases, by the names of services, once the rest has been removed.
+
+        :return: with it the ids of what could not be removed.
+        """
+        taken: dict[str, Running] = {}
+        stuck: tuple[str, ...] = ()
+        for lease in leases:
+            with self._guard:
+                left = self._left.pop(lease, None)
+            if left is not None:
+                taken |= left.shelved
+                if left.removal is not None and not left.removal.result():
+                    stuck += left.removed
+        return taken, stuck
+
+    def remove(self, containers: Sequence[str]) -> None:
+        """Remove containers whose room was taken, whoever left them.
+
+        :raises EngineError: if one stays.
+        """
+        gone = set(containers)
+        with self._guard:
+            for lease, left in list(self._left.items()):
+                if any(each.id in gone for each in left.shelved.values()):
+                    del self._left[lease]
+        self._remove_all(list(containers))
+
+    def close(self) -> None:
+        """Wait for the removals and remove what is still there; who reserved it gives the leases back."""
+        self._threads.shutdown()
+        with self._guard:
+            left, self._left = self._left, OrderedDict()
+        containers = [each.id for one in left.values() for each in one.shelved.values()]
+        if containers:
+            # What cannot be removed now is swept by the controller, its watchdog, or the next run.
+            with suppress(ClnrmError):
+                self._remove_all(containers)
+
+    def _discard(self, lease: str) -> None:
+        """Remove what is kept under a lease, and give it back."""
+        with self._guard:
+            left = self._left.get(lease)
+            if left is None or not left.shelved:
+                return
+            containers = tuple(each.id for each in left.shelved.values())
+            left.shelved, left.removed = {}, containers
+            left.removal = self._threads.submit(self._remove, lease, containers)
+
+    def _remove(self, lease: str, containers: Sequence[str]) -> bool:
+        """Remove containers and tell whether they are gone; give their lease back unless some of it is kept.
+
+        If that fails the lease goes on counting: whoever takes its room tries again, and the end of the run.
+        """
+        try:
+            if containers:
+                self._remove_all(containers)
+        except ClnrmError:
+            return False
+        with self._guard:
+            left = self._left.get(lease)
+            if left is None or left.shelved:
+                return True
+            del self._left[lease]
+        # Somebody may have taken it meanwhile.
+        with suppress(ClnrmError):
+            self._release(lease)
+        return True

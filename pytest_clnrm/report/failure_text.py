@@ -1,0 +1,105 @@
+"""A failed scenario in words: each failure with the step's source and command, then its services.
+
+Pure: from a :class:`~pytest_clnrm.model.result.Result` to text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pytest_clnrm.model.result import ContainerFacts, Failure, Result, StepResult
+from pytest_clnrm.util.exit_codes import exit_code_in_words
+
+__all__ = ["explain", "render_failure", "title"]
+
+Source = tuple[int, tuple[str, ...]]
+"""The 1-based number of the first line of a step in its file, and its lines."""
+
+MEGABYTE = 1 << 20
+MAX_SOURCE_LINES = 12
+MAX_COMMAND_CHARS = 500
+
+
+def title(failure: Failure) -> str:
+    """Return the message, with the step that it is about."""
+    named = f"step {failure.step!r}"
+    # What an expectation says holds texts of the file and of the program, which may read like that too.
+    told = named in failure.message if failure.kind == "error" else failure.message.startswith(named)
+    return failure.message if told or not failure.step else f"{named}: {failure.message}"
+
+
+def explain(result: Result, *, source_of: Callable[[int], Source], reproduce: str) -> list[str]:
+    """Return the parts of what is shown of a failed scenario.
+
+    :param source_of: returns the source of the step of that index, (0, ()) if it is not known.
+    :param reproduce: the command that runs the scenario alone.
+    """
+    parts = []
+    shown: set[str] = set()
+    for failure in result.failures:
+        about = [] if failure.step in shown else list(_about_step(result, failure, source_of))
+        shown.add(failure.step)
+        parts.append(render_failure(failure, about))
+    parts += [f"{_service(each)}\n" for each in result.containers if each.timeline]
+    parts += [f"note: {note}\n" for note in result.notes]
+    parts.append(f"reproduce with: {reproduce}\n")
+    return parts
+
+
+def render_failure(failure: Failure, about: list[str] | None = None) -> str:
+    """Return a failure as text: the place and the message, then *about* and the details, indented."""
+    head = f"{failure.where}: {title(failure)}" if failure.where else title(failure)
+    details = failure.details.rstrip("\n")
+    lines = [*(about or ()), *(details.split("\n") if details else ())]
+    return "\n".join([head, *(f"    {line}" if line else line for line in lines)]) + "\n"
+
+
+def _about_step(result: Result, failure: Failure, source_of: Callable[[int], Source]) -> Iterator[str]:
+    """Yield the lines of the source and of the command of the step that *failure* is about."""
+    for index, step in enumerate(result.steps):
+        if step.name == failure.step and step.outcome not in {"passed", "not run"}:
+            marked = {each.where for each in result.failures if each.step == failure.step}
+            yield from _source(source_of(index), marked)
+            yield from _command(step)
+            return
+
+
+def _source(source: Source, marked: set[str]) -> Iterator[str]:
+    """Yield the lines with their numbers, a mark at those that failures name; a long one is cut."""
+    first, lines = source
+    numbers = {where.rpartition(":")[2] for where in marked}
+    width = len(str(first + len(lines)))
+    cut = False
+    for index, line in enumerate(lines):
+        number = str(first + index)
+        if index >= MAX_SOURCE_LINES and number not in numbers:
+            cut = True
+            continue
+        if cut:
+            yield f"  {'...':>{width}}"
+            cut = False
+        yield f"{'>' if number in numbers else ' '} {number:>{width}} | {line}".rstrip()
+    if cut:
+        yield f"  {'...':>{width}}"
+
+
+def _command(step: StepResult) -> Iterator[str]:
+    if step.command:
+        command = step.command.strip()
+        if len(command) > MAX_COMMAND_CHARS:
+            left_out = len(command) - MAX_COMMAND_CHARS
+            command = f"{command[:MAX_COMMAND_CHARS]} [... {left_out} characters left out]"
+        first, *more = command.split("\n")
+        yield f"ran in service {step.service!r}: {first}"
+        yield from (f"    {line}" for line in more)
+
+
+def _service(facts: ContainerFacts) -> str:
+    """Return the state of a service and its time line."""
+    if facts.exit_code is None:
+        state = "running"
+    else:
+        state = f"ended with {exit_code_in_words(facts.exit_code)}"
+        if facts.oom_killed:
+            state += f", out of memory: its limit is {facts.memory_bytes // MEGABYTE} MB"
+    return f"service {facts.service!r}: {state} ({facts.timeline})"

@@ -1,0 +1,128 @@
+"""report.html: the run as one page that needs no network and nothing beside it.
+
+Whatever a scenario says reaches the page as JSON that cannot end its script element, and is put there as text
+by ``page/*.js``, never as markup. The page's own policy forbids all but the style and script written here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytest_clnrm.report.page_data import page_data, script_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_clnrm.report.span_trees import PlacedSpan
+
+__all__ = ["MAX_SPANS", "html_page", "write_html"]
+
+MAX_SPANS = 10_000
+"""How many spans of a run are shown."""
+OUTCOMES = ("failed", "error", "crashed", "passed", "xpassed", "xfailed", "skipped")
+SCRIPTS = ("base.js", "data.js", "rows.js", "lanes.js", "timeline.js", "spans.js", "details.js", "main.js")
+EXIT_STATUS = {
+    2: "interrupted",
+    3: "ended by an internal error",
+    4: "ended by a usage error",
+}
+MINUTE_S, HOUR_S = 60, 3600
+
+
+def write_html(path: Path, document: Mapping[str, Any], spans: Sequence[PlacedSpan] = ()) -> None:
+    """Write report.html to *path*: a reader sees the old file or the whole new one.
+
+    :param document: that of :func:`pytest_clnrm.report.json_report.report_document`.
+    :param spans: what is to be shown of the trace; up to :data:`MAX_SPANS` fit into 1 MB.
+    :raises OSError: if it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(html_page(document, spans), encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def html_page(document: Mapping[str, Any], spans: Sequence[PlacedSpan] = ()) -> str:
+    """Return report.html; the same for the same arguments.
+
+    :param document: as in :func:`write_html`.
+    """
+    import jinja2
+
+    loader = jinja2.PackageLoader("pytest_clnrm.report", "page")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+
+    def source(name: str) -> str:
+        return loader.get_source(environment, name)[0]
+
+    style = source("style.css")
+    script = '"use strict";\n(() => {\n' + "".join(map(source, SCRIPTS)) + "})();\n"
+    data = page_data(document, spans)
+    tests = document.get("tests", ())
+    counts = Counter(each["outcome"] for each in (*document["scenarios"], *tests))
+    return environment.get_template("report.html.j2").render(
+        title=_title(counts),
+        verdict=_verdict(counts),
+        ended=EXIT_STATUS.get(document["session"]["exit_status"], ""),
+        session=data["session"],
+        duration=_duration(document["session"]["duration_s"]),
+        counts=[(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]],
+        total=counts.total(),
+        amount=_amount(len(document["scenarios"]), len(tests)),
+        heading="Scenarios and tests" if tests else "Scenarios",
+        policy=_policy(style, script),
+        style=style,
+        script=script,
+        data=script_json(data),
+    )
+
+
+def _policy(style: str, script: str) -> str:
+    """Return the content security policy: this style and this script, and nothing from anywhere."""
+
+    def digest(text: str) -> str:
+        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest(script)}'; style-src 'sha256-{digest(style)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _verdict(counts: Counter[str]) -> str:
+    """Return "failed", "passed" or "empty"."""
+    if any(counts[outcome] for outcome in ("failed", "error", "crashed")):
+        return "failed"
+    return "passed" if counts["passed"] + counts["xpassed"] else "empty"
+
+
+def _title(counts: Counter[str]) -> str:
+    bad = [f"{counts[outcome]} {outcome}" for outcome in ("failed", "error", "crashed") if counts[outcome]]
+    if bad:
+        return ", ".join(bad)
+    if not counts["passed"]:
+        return "nothing ran"
+    return f"{counts['passed']} passed"
+
+
+def _amount(scenarios: int, tests: int) -> str:
+    amount = f"{scenarios} {'scenario' if scenarios == 1 else 'scenarios'}"
+    return f"{amount}, {tests} Python {'test' if tests == 1 else 'tests'}" if tests else amount
+
+
+def _duration(seconds: float) -> str:
+    """Return a run's duration for a reader."""
+    if seconds < MINUTE_S:
+        return f"{seconds:.1f} s"
+    if seconds < HOUR_S:
+        return f"{int(seconds // MINUTE_S)} min {int(seconds % MINUTE_S)} s"
+    return f"{int(seconds // HOUR_S)} h {int(seconds % HOUR_S // MINUTE_S)} min"

@@ -1,0 +1,52 @@
+"""report.json: what the whole run gave, as one versioned document."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["REPORT_FORMAT", "report_document", "write_json"]
+
+REPORT_FORMAT = "clnrm-report/1"
+
+
+def report_document(
+    session: Mapping[str, Any],
+    results: Iterable[Mapping[str, Any]],
+    tests: Iterable[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """Return the document of report.json.
+
+    :param session: id, started (RFC 3339 UTC), duration_s, exit_status, workers, engine, max_containers,
+        memory_budget_bytes, counts (as pytest counts, of each outcome).
+    :param results: the data of each :class:`pytest_clnrm.model.result.Result`, in the order of their ends.
+    :param tests: rows of Python tests: those with containers have all that a scenario has, others part of it.
+    """
+    return {
+        "format": REPORT_FORMAT,
+        "session": dict(session),
+        "scenarios": _rows(results),
+        "tests": _rows(tests),
+    }
+
+
+def _rows(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in result.items() if key != "format"} for result in results]
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write *document* to *path*: a reader sees the old file or the whole new one.
+
+    :raises OSError: if it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

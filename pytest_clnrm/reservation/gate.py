@@ -1,0 +1,204 @@
+"""The controller's gate: what the scheduler asks before it sends an item, answered by the ledger."""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pytest_clnrm.errors import AdmissionError, ClnrmError, LedgerError, SlotTimeoutError
+from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, as_admission_errors, give_back, usable_ledger
+from pytest_clnrm.scheduling.gate import Admission
+
+if TYPE_CHECKING:
+    from pytest_clnrm.ledger.lease import Lease, Ticket
+    from pytest_clnrm.ledger.ledger import Ledger
+    from pytest_clnrm.runtime.runtime import Runtime
+
+__all__ = ["LedgerGate"]
+
+
+class LedgerGate:
+    """The controller's gate: reserves for the head of the queue without blocking.
+
+    :param wake: called from a thread of this gate when the ledger may have room.
+    """
+
+    def __init__(self, runtime: Runtime, wake: Callable[[], None]) -> None:
+        self._runtime = runtime
+        self._wake = wake
+        self._idle = runtime.idle
+        self._tickets: dict[int, Ticket] = {}
+        self._positions: dict[int, int] = {}
+        self._leases: dict[str, Lease] = {}
+        self._asked = threading.Event()
+        self._closed = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self._bell: tuple[int, int] | None = None
+
+    def serves(self, worker: str, specification: str | None) -> bool:
+        """Tell whether *worker* has idle containers of *specification*."""
+        return bool(self._idle.wanted(worker, specification))
+
+    def try_admit(
+        self,
+        index: int,
+        priority: int,
+        demand: Mapping[str, Any],
+        *,
+        worker: str = "",
+        specification: str | None = None,
+    ) -> Admission | None:
+        """Reserve for the item at *index*, or return None: it has to wait.
+
+        :param worker: who would run it; its idle containers of the same *specification* are used again.
+
+        :raises AdmissionError: if it will never be granted.
+        """
+        try:
+            with as_admission_errors():
+                return self._ask(index, priority, demand, self._idle.wanted(worker, specification))
+        except AdmissionError:
+            self.give_up(index)
+            raise
+        finally:
+            self._asked.set()
+
+    def _ask(
+        self, index: int, priority: int, demand: Mapping[str, Any], wanted: tuple[str, ...]
+    ) -> Admission | None:
+        from pytest_clnrm.ledger.budget import Demand
+        from pytest_clnrm.ledger.policy import item_label
+
+        ledger = usable_ledger(self._runtime)
+        if ledger is None:
+            return Admission(lease=WITHOUT_LEASE)
+        ticket = self._tickets.get(index)
+        if ticket is None:
+            ticket = ledger.ticket(
+                Demand(**demand), priority=priority, index=index, label=item_label(index), takes=wanted
+            )
+            self._tickets[index] = ticket
+        lease = ledger.claim(ticket)
+        if lease is not None:
+            del self._tickets[index]
+            self._leases[lease.id] = lease
+            taken = self._idle.taken_by(lease, wanted)
+            waited_s = time.monotonic() - ticket.since_s
+            return Admission(
+                lease=lease.id,
+                waited_s=waited_s,
+                reuse=taken.reuse,
+                remove=taken.remove,
+                position=self._positions.pop(index, 0),
+            )
+        self._watch(ledger)
+        if index not in self._positions:
+            self._positions[index] = ledger.waiting(ticket).position
+        if self._left_s(ticket) <= 0:
+            raise SlotTimeoutError(f"{ledger.waiting(ticket).describe()} (--clnrm-slot-timeout)")
+        return None
+
+    def _left_s(self, ticket: Ticket) -> float:
+        """Return how long a ticket may still wait."""
+        limit_s = self._runtime.settings.slot_timeout_s
+        return math.inf if limit_s is None else ticket.since_s + limit_s - time.monotonic()
+
+    def why_stuck(self, index: int) -> str:
+        """Return what an item wants and fixtures hold, if that is more than the run may hold; else ""."""
+        from pytest_clnrm.ledger.budget import total
+
+        ticket, taken = self._tickets.get(index), None
+        with suppress(ClnrmError):
+            taken = self._runtime.ledger().snapshot()
+        if ticket is None or taken is None:
+            return ""
+        run = self._runtime.session_id
+        # What is kept or idle is no fixture's.
+        theirs = [each for each in taken.leases if not each.kept and each.idle_since_s is None]
+        held = total(each.demand for each in theirs if each.run == run and each.lease not in self._leases)
+        names = self._runtime.budget().exceeded_by(held + ticket.demand)
+        if not names:
+            return ""
+        return (
+            f"{ticket.demand.describe()} demanded, but fixtures of session scope hold {held.describe()}, "
+            f"and {self._runtime.budget().describe(names)} allowed: allow more"
+        )
+
+    def give_up(self, index: int) -> None:
+        """Take an item out of the ledger's queue, which nobody behind it could pass."""
+        ticket = self._tickets.pop(index, None)
+        self._positions.pop(index, None)
+        if ticket is None:
+            return
+        withdraw = partial(self._runtime.ledger().withdraw, ticket)
+        try:
+            withdraw()
+        except LedgerError:
+            self._runtime.owed.append(withdraw)
+
+    def release(self, admission: Admission) -> None:
+        """Give a reservation back."""
+        lease = self._leases.pop(admission.lease, None)
+        if lease is not None:
+            give_back(lease, self._runtime)
+
+    def close(self) -> None:
+        """Leave the queue and give everything back."""
+        self._closed.set()
+        self._asked.set()
+        if self._watcher is not None and self._bell is not None:
+            os.write(self._bell[1], b"!")
+            # It uses the ledger, which is closed next.
+            self._watcher.join()
+            for fd in self._bell:
+                os.close(fd)
+            self._watcher = self._bell = None
+        if not self._tickets and not self._leases:
+            return
+        ledger = self._runtime.ledger()
+        # What cannot be given back is purged by whoever looks next.
+        with suppress(LedgerError):
+            for ticket in self._tickets.values():
+                ledger.withdraw(ticket)
+            for lease in self._leases.values():
+                lease.release()
+        self._tickets.clear()
+        self._leases.clear()
+
+    def _watch(self, ledger: Ledger) -> None:
+        """Start the thread that wakes the queue, at the first wait."""
+        if self._watcher is None:
+            self._bell = os.pipe()
+            self._watcher = threading.Thread(
+                target=self._wait_for_room, args=(ledger, self._bell[0]), name="clnrm-gate", daemon=True
+            )
+            self._watcher.start()
+
+    def _wait_for_room(self, ledger: Ledger, bell: int) -> None:
+        """Wake the queue whenever the ledger may have room, until *bell* can be read."""
+        tended_s = time.monotonic()
+        while True:
+            poll = select.poll()
+            for fd in (bell, ledger.wakeup_fd):
+                if fd is not None:
+                    poll.register(fd, select.POLLIN)
+            left_s = min([ledger.poll_s, *map(self._left_s, list(self._tickets.values()))])
+            poll.poll(max(left_s, 0.0) * 1000)
+            self._asked.clear()
+            if self._closed.is_set():
+                return
+            self._wake()
+            # Asking takes the wake-up away; until then it would only be seen again and again.
+            self._asked.wait(ledger.poll_s)
+            if time.monotonic() >= tended_s + ledger.poll_s:
+                # It may ask the engine: neither the controller's loop nor a hand-over should wait for that.
+                with suppress(ClnrmError):
+                    ledger.tend()
+                tended_s = time.monotonic()

@@ -1,0 +1,252 @@
+"""Hands the rooms of scheduling and admission to each other, in every process."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from pytest_clnrm.cleanup import run_folder
+from pytest_clnrm.errors import ClnrmError
+from pytest_clnrm.reservation import item_demand, markers
+from pytest_clnrm.runtime.runtime import Current, Runtime
+from pytest_clnrm.scheduling.install import install, is_strict_controller
+from pytest_clnrm.scheduling.tickets import TICKET, lease_of
+from pytest_clnrm.session.item_hooks import is_scenario
+
+if TYPE_CHECKING:
+    from pytest_clnrm.reservation.gate import LedgerGate
+    from pytest_clnrm.scheduling.autoscale import Autoscale
+    from pytest_clnrm.scheduling.facts import ItemFacts
+    from pytest_clnrm.scheduling.gate import Admission
+    from pytest_clnrm.scheduling.strict import TellQueue
+
+__all__ = ["Admissions"]
+
+
+_cleared_key: pytest.StashKey[bool] = pytest.StashKey()
+"""Set once the containers are gone whose room an item's reservation took."""
+
+
+class Admissions:
+    """Hands the rooms of scheduling and admission to each other."""
+
+    def __init__(self, runtime: Runtime, folder: str | None) -> None:
+        self.runtime = runtime
+        self._gate: LedgerGate | None = None
+        self._folder = folder
+        self._is_worker = folder is not None
+        self._found: dict[pytest.Item, tuple[int, dict[str, Any] | None]] = {}
+        if folder is not None:
+            from pytest_clnrm.cleanup import run_records
+
+            # On another host there is no such folder, and nobody who would look into it.
+            with suppress(OSError):
+                run_records.note_process(Path(folder), runtime.worker)
+
+    def install(self, config: pytest.Config, tell: TellQueue | None) -> None:
+        """Register what this process needs to schedule and admit."""
+        self._config = config
+        install(
+            config,
+            scheduler=self._scheduler(),
+            facts_of=self._facts_of,
+            make_gate=self._make_gate,
+            admit=self._admit,
+            make_folder=self.run_folder,
+            autoscale=self._autoscale(config),
+            tell=tell,
+        )
+
+    def _scheduler(self) -> Literal["strict", "xdist"]:
+        settings = self.runtime.settings
+        return settings.scheduler if settings.enabled else "xdist"
+
+    def _autoscale(self, config: pytest.Config) -> Autoscale | None:
+        settings = self.runtime.settings
+        if settings.autoscale is None:
+            return None
+        if not hasattr(config, "workerinput") and not config.getoption("tx", None):
+            raise pytest.UsageError(f"{settings.origin('autoscale')}: it needs -n, such as -n 4")
+        if not hasattr(config, "workerinput") and not (
+            config.option.collectonly or is_strict_controller(config, self._scheduler())
+        ):
+            raise pytest.UsageError(
+                f"{settings.origin('autoscale')}: it needs --dist load, clnrm_scheduler = strict, "
+                f"executor.enabled = true, and workers on this host"
+            )
+        from pytest_clnrm.scheduling.autoscale import Autoscale
+
+        return Autoscale(*settings.autoscale)
+
+    def leave_queue(self) -> None:
+        """Give back what the controller has reserved."""
+        if self._gate is not None:
+            self._gate.close()
+
+    def run_folder(self) -> Path:
+        """Return the run's own folder, made at the controller's first call.
+
+        :raises pytest.UsageError: if it cannot be made.
+        """
+        if self._folder is None:
+            try:
+                self._folder = str(run_folder.make(self.runtime.session_id))
+            except OSError as error:
+                raise pytest.UsageError(
+                    f"the run's folder cannot be made in {tempfile.gettempdir()}: {error.strerror}; where "
+                    "the disk is full, make room or set TMPDIR to another folder"
+                ) from error
+        return Path(self._folder)
+
+    def remove_folder(self) -> None:
+        """Remove the run's own folder, if this is not a worker."""
+        if self._folder is not None and not self._is_worker:
+            run_folder.remove(self._folder, self.runtime.session_id)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse wrong markers, and note in a worker that something demands a reservation.
+
+        It comes before the worker's ids are reported.
+
+        :raises pytest.UsageError: for a wrong marker; under xdist it is a failed collection instead.
+        """
+        try:
+            self._found = {item: (self.priority_of(item), self._demand_of(item)) for item in session.items}
+        except pytest.UsageError as error:
+            from pytest_clnrm.scheduling.order import refuse
+
+            refuse(session.config, session.items, error)
+            return
+        if self._is_worker and any(demand is not None for _, demand in self._found.values()):
+            with suppress(OSError):
+                self._demands_file().touch()
+
+    def demands_noted(self) -> bool:
+        """Tell whether a worker's items demand reservations."""
+        return self._folder is not None and self._demands_file().exists()
+
+    def _demands_file(self) -> Path:
+        return self.run_folder() / "demands"
+
+    def priority_of(self, item: pytest.Item) -> int:
+        """Return an item's priority; smaller goes first. What was found once is not looked for again."""
+        if item in self._found:
+            return self._found[item][0]
+        settings = self.runtime.settings
+        if not settings.enabled:
+            return int(settings.priority)
+        return int(markers.priority_of(item, settings, self.runtime.rootdir))
+
+    def _facts_of(self, item: pytest.Item) -> ItemFacts:
+        """Return what was found when the collection was complete: finding it takes its time."""
+        from pytest_clnrm.scheduling.facts import ItemFacts
+
+        priority, demand = self._found[item]
+        return ItemFacts(priority=priority, demand=demand, specification=_specification_of(item))
+
+    def demands(self, item: pytest.Item) -> bool:
+        """Tell whether an item needs a reservation."""
+        return self._demand_of(item) is not None
+
+    def _demand_of(self, item: pytest.Item) -> dict[str, Any] | None:
+        if is_scenario(item):
+            return item.demand()  # type: ignore[attr-defined,no-any-return]
+        return item_demand.demand_of(item, self.runtime)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Let fixtures that reserve more know for which item they do."""
+        self.runtime.current = lambda: Current(
+            priority=self.priority_of(item),
+            index=item.session.items.index(item),
+            demand=self._demand_of(item) or {},
+            lease=lease_of(item),
+            room=item_demand.room_of(item, self.runtime),
+        )
+        return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Remove the idle containers whose room this item's reservation took."""
+        ticket = item.stash.get(TICKET, None)
+        if ticket is None or not ticket.remove:
+            return
+        try:
+            self.runtime.shelf().remove(ticket.remove)
+        except ClnrmError as error:
+            pytest.fail(f"the room that was reserved is not free: {error}", pytrace=False)
+        item.stash[_cleared_key] = True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Tell who has reserved for an item that its room was cleared, or that something is left there."""
+        report = yield
+        lease = lease_of(item)
+        if call.when == "setup" and item.stash.get(_cleared_key, False):
+            report.clnrm_cleared = lease  # type: ignore[attr-defined]
+            del item.stash[_cleared_key]
+        if call.when == "teardown" and lease in self.runtime.leftovers:
+            report.clnrm_leftover = self.runtime.leftovers.pop(lease).to_data()  # type: ignore[attr-defined]
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what became of an item's reservation, before that is given back."""
+        cleared = getattr(report, "clnrm_cleared", "")
+        if cleared and self._reserves():
+            # What cannot be noted goes on counting.
+            with suppress(ClnrmError):
+                self.runtime.idle.cleared(cleared)
+        data = getattr(report, "clnrm_leftover", None)
+        if data is not None and self._reserves():
+            from pytest_clnrm.pool.shelf import Leftover
+
+            leftover = Leftover.from_data(data)
+            self.runtime.leftovers[leftover.lease] = leftover
+
+    def _reserves(self) -> bool:
+        """Tell whether this process, and no controller, has reserved for its items."""
+        return self._config.pluginmanager.hasplugin("clnrm-local") or self._gate is not None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Remove what this process keeps, before a controller hears that it has ended and gives it back."""
+        self.runtime.close_shelf()
+
+    def worker_ended(self, worker: str) -> None:
+        """Give back what a worker had: its containers are gone."""
+        self.runtime.idle.forget_worker(worker)
+
+    def _make_gate(self, wake: Callable[[], None]) -> LedgerGate:
+        from pytest_clnrm.reservation.gate import LedgerGate
+
+        self._gate = LedgerGate(self.runtime, wake)
+        return self._gate
+
+    def _admit(self, item: pytest.Item, free: Callable[[], None]) -> AbstractContextManager[Admission | None]:
+        demand = self._demand_of(item)
+        if demand is None:
+            return nullcontext()
+        from pytest_clnrm.reservation.reserve import reserving
+
+        return reserving(
+            self.runtime,
+            demand,
+            priority=self.priority_of(item),
+            index=item.session.items.index(item),
+            label=item.nodeid,
+            specification=_specification_of(item),
+            free=free,
+        )
+
+
+def _specification_of(item: pytest.Item) -> str | None:
+    """Return what is equal for items that may use the same containers, None where none may."""
+    return item.specification() if is_scenario(item) else None  # type: ignore[attr-defined]

@@ -1,0 +1,172 @@
+"""What Python tests with containers demand, the room that they have reserved, and how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_clnrm.errors import AdmissionError
+from pytest_clnrm.ledger.budget import NOTHING, Demand
+from pytest_clnrm.model.scenario import Limits
+from pytest_clnrm.reservation.markers import LIMITS_MARKER
+from pytest_clnrm.scheduling.tickets import TICKET
+from pytest_clnrm.settings.policy import policy_of
+from pytest_clnrm.settings.values import container_memory, count, count_or_none, cpus
+
+if TYPE_CHECKING:
+    from pytest_clnrm.runtime.runtime import Runtime
+    from pytest_clnrm.scenario.format.policy import Policy
+
+__all__ = ["Room", "demand_of", "note_outcome", "outcome_of", "room_of"]
+
+_outcome_key: pytest.StashKey[tuple[str, str]] = pytest.StashKey()
+"""Where an item holds how its last phase ended: the status of its span, and why it failed."""
+
+_LIMITS = {"containers": count, "memory": container_memory, "cpu": cpus, "gpus": count_or_none}
+
+
+def demand_of(item: pytest.Item, runtime: Runtime) -> dict[str, Any] | None:
+    """Return what a Python test has to reserve before it may start, None if it demands nothing.
+
+    That is its ``clnrm_limits``, or one container of the usual limits if it uses the fixture ``clnrm``.
+
+    :raises pytest.UsageError: if the marker names something unknown or wrong.
+    """
+    marker = item.get_closest_marker(LIMITS_MARKER)
+    if marker is None and "clnrm" not in getattr(item, "fixturenames", ()):
+        return None
+    given = _limits(item, marker) if marker else {}
+    _check_caps(item, given, policy_of(runtime.settings))
+    containers = given.get("containers", 1)
+    return {
+        "containers": containers,
+        "memory_bytes": containers * given.get("memory", runtime.settings.memory_bytes),
+        "cpus": containers * given.get("cpu", runtime.settings.cpus),
+        "gpus": containers * given.get("gpus", 0),
+    }
+
+
+def _limits(item: pytest.Item, marker: pytest.Mark) -> dict[str, Any]:
+    allowed = ", ".join(_LIMITS)
+    if marker.args or not set(marker.kwargs) <= set(_LIMITS):
+        raise pytest.UsageError(
+            f"{item.nodeid}: @pytest.mark.{LIMITS_MARKER} takes the keywords {allowed}, each of one container"
+        )
+    return {name: _parsed(item, name, value) for name, value in marker.kwargs.items()}
+
+
+def _check_caps(item: pytest.Item, given: dict[str, Any], policy: Policy) -> None:
+    asked = Limits(memory_bytes=given.get("memory"), cpus=given.get("cpu"), gpus=given.get("gpus"))
+    refused = dict(policy.refusals(asked))
+    containers = given.get("containers", 1)
+    if policy.containers is not None and containers > policy.containers:
+        refused["containers"] = policy.too_much("containers", containers, policy.containers, " containers")
+    for name, message in refused.items():
+        raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.{LIMITS_MARKER}({name}=...): {message}")
+
+
+def _parsed(item: pytest.Item, name: str, value: object) -> Any:
+    try:
+        return _LIMITS[name](value)
+    except ValueError as error:
+        raise pytest.UsageError(
+            f"{item.nodeid}: @pytest.mark.{LIMITS_MARKER}({name}=...): {error}"
+        ) from error
+
+
+class Room:
+    """The room that a test has reserved, and how much of it its containers take.
+
+    What they do not take is lent to a fixture that would have to wait otherwise, see
+    :func:`~pytest_clnrm.reservation.reserve.reserving_more`: a container for which too little is left then
+    waits for room of its own.
+
+    :param uses_clnrm: the test uses the fixture ``clnrm``. What another one does with its room is not known,
+        and nothing of it is lent.
+    """
+
+    def __init__(self, runtime: Runtime, demand: dict[str, Any], *, uses_clnrm: bool) -> None:
+        self._runtime = runtime
+        self._demand = self._left = Demand(**demand)
+        self._all = self._own = NOTHING
+        self.uses_clnrm = uses_clnrm
+
+    def unused(self) -> Demand:
+        """Return what may be lent."""
+        return self._left.minus(self._own) if self.uses_clnrm else NOTHING
+
+    def used(self) -> Demand:
+        """Return what is held for good while this test runs."""
+        return self._left.minus(self.unused())
+
+    def lent(self, demand: Demand) -> None:
+        """Take note that so much of it is no longer the test's."""
+        self._left = self._left.minus(demand)
+
+    @contextmanager
+    def reserve(self, limits: Limits) -> Iterator[str]:
+        """Take room for one more container, under the test's own lease or, where it was lent, a new one.
+
+        :raises AdmissionError: if the test has not reserved so much, or will never get back what it has lent.
+        """
+        from pytest_clnrm.reservation.reserve import demand_of_one, reserving_more
+
+        more = demand_of_one(self._runtime, limits)
+        if not self._demand.covers(self._all + more):
+            raise AdmissionError(
+                f"this test has reserved {_describe(self._demand)}, and one more container would make it "
+                f"more: reserve it with @pytest.mark.{LIMITS_MARKER}(containers=..., memory=..., "
+                f"cpu=..., gpus=...), each of one container"
+            )
+        self._all += more
+        try:
+            if self._left.covers(self._own + more):
+                self._own += more
+                try:
+                    yield ""
+                finally:
+                    self._own = self._own.minus(more)
+            else:
+                with reserving_more(self._runtime, limits) as lease:
+                    yield lease
+        finally:
+            self._all = self._all.minus(more)
+
+
+def _describe(demand: Demand) -> str:
+    containers = f"{demand.containers} container{'' if demand.containers == 1 else 's'}"
+    return f"{containers}, {demand.memory_bytes // (1 << 20)} MB, {demand.cpus:g} CPUs, {demand.gpus} GPUs"
+
+
+_room_key: pytest.StashKey[tuple[str, Room]] = pytest.StashKey()
+"""Where an item holds its room, and the id of the lease that it is of."""
+
+
+def room_of(item: pytest.Item, runtime: Runtime) -> Room | None:
+    """Return the room of a Python test, None if it has reserved nothing."""
+    ticket = item.stash.get(TICKET, None)
+    demand = demand_of(item, runtime)
+    if ticket is None or demand is None:
+        return None
+    lease = ticket.lease or ""
+    known, room = item.stash.get(_room_key, ("", None))
+    if room is None or known != lease:
+        room = Room(runtime, demand, uses_clnrm="clnrm" in getattr(item, "fixturenames", ()))
+        item.stash[_room_key] = (lease, room)
+    return room
+
+
+def note_outcome(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+    """Note how a phase of a test with containers ended: its span ends with the fixture ``clnrm``."""
+    if TICKET in item.stash and call.when != "teardown":
+        status = {"passed": "pass", "failed": "fail"}.get(report.outcome, "")
+        why = call.excinfo.exconly(tryshort=True) if report.failed and call.excinfo else ""
+        item.stash[_outcome_key] = (status, why)
+
+
+def outcome_of(item: pytest.Item) -> tuple[str, str]:
+    """Return how the last phase of a test ended: the status of its span, and why it failed."""
+    return item.stash.get(_outcome_key, ("", ""))

@@ -1,0 +1,260 @@
+"""Where items, the engine and the ledger meet: what an item demands, and who reserves it.
+
+Under our scheduler the controller reserves before it sends an item (:mod:`pytest_clnrm.reservation.gate`);
+elsewhere the process that runs the item does (:func:`reserving`). An engine that cannot be used is no reason
+to wait: the item is let through and fails with the engine's own message.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pytest_clnrm.errors import (
+    AdmissionError,
+    DemandTooLargeError,
+    EngineError,
+    EngineUnavailableError,
+    LedgerError,
+)
+from pytest_clnrm.scheduling.gate import Admission
+
+if TYPE_CHECKING:
+    from pytest_clnrm.ledger.budget import Demand
+    from pytest_clnrm.ledger.lease import Lease
+    from pytest_clnrm.ledger.ledger import Ledger
+    from pytest_clnrm.ledger.snapshots import Waiting
+    from pytest_clnrm.model.scenario import Limits
+    from pytest_clnrm.runtime.runtime import Current, Runtime
+
+__all__ = [
+    "WITHOUT_LEASE",
+    "as_admission_errors",
+    "demand_of_one",
+    "give_back",
+    "reserving",
+    "reserving_more",
+    "usable_ledger",
+]
+
+WITHOUT_LEASE = ""
+"""The lease of an item that is let through without one."""
+
+
+@contextmanager
+def reserving(
+    runtime: Runtime,
+    demand: Mapping[str, Any],
+    *,
+    priority: int,
+    index: int,
+    label: str,
+    specification: str | None = None,
+    free: Callable[[], None] = lambda: None,
+) -> Iterator[Admission]:
+    """Wait for a reservation in this process, and give it back at the end.
+
+    :param specification: of its containers; idle ones of the same are used again.
+    :param free: called when it has to wait while fixtures of this process hold something; ends those that may
+        be ended.
+    :raises AdmissionError: if it will never be granted.
+    """
+    from pytest_clnrm.ledger.budget import Demand
+
+    asked_s = time.monotonic()
+    with as_admission_errors():
+        ledger = usable_ledger(runtime)
+        if ledger is not None:
+            wanted = runtime.idle.wanted(runtime.worker, specification)
+            lease, position = _reserve(
+                runtime,
+                ledger,
+                Demand(**demand),
+                priority=priority,
+                index=index,
+                label=label,
+                takes=wanted,
+                free=free,
+            )
+    if ledger is None:
+        yield Admission(lease=WITHOUT_LEASE)
+        return
+    try:
+        taken = runtime.idle.taken_by(lease, wanted)
+        waited_s = time.monotonic() - asked_s
+        yield Admission(
+            lease=lease.id,
+            waited_s=waited_s,
+            reuse=taken.reuse,
+            remove=taken.remove,
+            position=position,
+        )
+    finally:
+        give_back(lease, runtime)
+
+
+@contextmanager
+def as_admission_errors() -> Iterator[None]:
+    """Make an engine's error one of admission, which is the item's own."""
+    try:
+        yield
+    except EngineError as error:
+        raise AdmissionError(str(error)) from error
+
+
+def usable_ledger(runtime: Runtime) -> Ledger | None:
+    """Return the ledger, None if no engine can be used, after giving back what is owed.
+
+    :raises EngineError: if the engine does not tell what runs on it.
+    :raises LedgerError: if the ledger cannot be used.
+    """
+    try:
+        ledger = runtime.ledger()
+    except EngineUnavailableError:
+        return None
+    while runtime.owed:
+        runtime.owed[-1]()
+        runtime.owed.pop()
+    return ledger
+
+
+def _reserve(
+    runtime: Runtime,
+    ledger: Ledger,
+    demand: Demand,
+    *,
+    priority: int,
+    index: int,
+    label: str,
+    takes: tuple[str, ...] = (),
+    free: Callable[[], None] | None = None,
+) -> tuple[Lease, int]:
+    """Wait for a reservation, for all to see, and return it with the place at which its wait began.
+
+    :param free: ends fixtures of this process that hold something, if the reservation does not come at once.
+    :raises DemandTooLargeError: if what stays leaves no room for it.
+    """
+    from pytest_clnrm.ledger.budget import check_possible, total
+
+    places: list[int] = []
+
+    def note(waiting: Waiting) -> None:
+        places.append(waiting.position)
+        _note_wait(runtime, waiting)
+
+    with runtime.board.during("slot"):
+        if free is not None and runtime.held:
+            at_once = ledger.try_reserve(demand, priority=priority, index=index, label=label, takes=takes)
+            if at_once is not None:
+                return at_once, 0
+            free()
+            check_possible(total([*runtime.held, demand]), runtime.budget())
+        lease = ledger.reserve(
+            demand,
+            priority=priority,
+            index=index,
+            label=label,
+            takes=takes,
+            timeout_s=runtime.settings.slot_timeout_s,
+            on_wait=note,
+        )
+    return lease, places[0] if places else 0
+
+
+def _note_wait(runtime: Runtime, waiting: Waiting) -> None:
+    why = f"held up by {waiting.holdup}" if waiting.holdup else "next"
+    runtime.board.at("slot", f"{waiting.demand.describe()} (place {waiting.position}, {why})")
+
+
+def give_back(lease: Lease, runtime: Runtime) -> None:
+    """Give a reservation back, or let it count on for the containers that are kept, or idle, under it.
+
+    If the ledger cannot take it, it is owed: else whoever reserves next would wait for it for ever.
+    """
+
+    def give() -> None:
+        if not runtime.idle.leave(lease):
+            lease.release()
+
+    if lease.id in runtime.kept:
+        give = partial(lease.ledger.keep, lease)
+    elif (leftover := runtime.leftovers.pop(lease.id, None)) is not None:
+        give = partial(runtime.idle.add, lease, leftover)
+    try:
+        give()
+    except LedgerError:
+        runtime.owed.append(give)
+
+
+def demand_of_one(runtime: Runtime, limits: Limits) -> Demand:
+    """Return what one container of a Python test demands."""
+    from pytest_clnrm.ledger.budget import Demand
+
+    settings = runtime.settings
+    return Demand(
+        containers=1,
+        memory_bytes=settings.memory_bytes if limits.memory_bytes is None else limits.memory_bytes,
+        cpus=settings.cpus if limits.cpus is None else limits.cpus,
+        gpus=limits.gpus or 0,
+    )
+
+
+@contextmanager
+def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
+    """Wait for room for one container beside what the item that runs has reserved, and give it back.
+
+    Yields the lease's id.
+
+    What this process uses already is not given back while it waits, so it must fit beside it. What the item
+    has reserved and does not use is lent: two of those who wait never hold what neither of them uses.
+
+    :raises AdmissionError: if it will never be granted.
+    :raises EngineError: if no engine can be used, or it does not tell what runs on it.
+    """
+    from pytest_clnrm.ledger.budget import NOTHING, check_possible, total
+
+    ledger = usable_ledger(runtime) or runtime.ledger()
+    current = runtime.current() if runtime.current else None
+    room = current.room if current else None
+    demand = demand_of_one(runtime, limits)
+    used = total([*runtime.held, room.used() if room else NOTHING])
+    try:
+        check_possible(used + demand, runtime.budget())
+    except DemandTooLargeError as error:
+        if used == NOTHING:
+            raise
+        raise DemandTooLargeError(
+            f"{error}; {used.describe()} of it is held by this test and by fixtures until they end"
+        ) from None
+    lease = _reserve_more(runtime, ledger, demand, current)
+    runtime.held.append(demand)
+    try:
+        taken = runtime.idle.taken_by(lease, ())
+        if taken.remove:
+            runtime.shelf().remove(taken.remove)
+            runtime.idle.cleared(lease.id)
+        yield lease.id
+    finally:
+        runtime.held.remove(demand)
+        give_back(lease, runtime)
+
+
+def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Current | None) -> Lease:
+    """Return a lease: at once where there is room, or the item that runs has more than it uses; else wait."""
+    from pytest_clnrm.ledger.budget import NOTHING
+    from pytest_clnrm.ledger.policy import OF_FIXTURE
+
+    priority = current.priority if current else runtime.settings.priority
+    index = current.index if current else 0
+    lease = ledger.try_reserve(demand, priority=priority, index=index, label=OF_FIXTURE)
+    if lease is None and current is not None and current.lease and current.room is not None:
+        unused = current.room.unused()
+        if unused != NOTHING:
+            lease = ledger.lend(current.lease, unused, demand, label=OF_FIXTURE)
+            current.room.lent(unused if lease is None else demand)
+    if lease is None:
+        lease, _ = _reserve(runtime, ledger, demand, priority=priority, index=index, label=OF_FIXTURE)
+    return lease

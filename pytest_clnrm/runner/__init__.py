@@ -1,0 +1,1 @@
+"""Runs one scenario: services, steps, spans, clean-up."""

@@ -1,0 +1,71 @@
+"""Looking now and then at how much a scenario's containers have written into their own layers.
+
+Only some engines can limit that (Docker's overlay2 on xfs with project quotas); all of them tell it.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.errors import ClnrmError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.runtime.runtime import Runtime
+
+__all__ = ["DiskWatch"]
+
+EVERY_S = 2.0
+"""A shorter scenario pays for no look; what it has written goes with its containers."""
+
+
+class DiskWatch:
+    """Stops the containers of a scenario once one of them has written too much; used in a ``with``.
+
+    :param containers: by the names of their services; it grows while they are started.
+    :ivar problem: what was found, "" if nothing was.
+    """
+
+    def __init__(self, runtime: Runtime, containers: Mapping[str, Running]) -> None:
+        self._runtime = runtime
+        self._containers = containers
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="clnrm-disk", daemon=True)
+        self.problem = ""
+
+    def __enter__(self) -> DiskWatch:  # noqa: PYI034 (no Self before Python 3.11)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self.problem and not self._over.wait(EVERY_S):
+            for service, container in list(self._containers.items()):
+                # One that has gone writes nothing any more.
+                with suppress(ClnrmError):
+                    self.problem = self.problem or self._look(service, container.id)
+        if self.problem:
+            for container in list(self._containers.values()):
+                with suppress(ClnrmError):
+                    self._runtime.engine().stop(container.id, grace_s=0)
+
+    def _look(self, service: str, container: str) -> str:
+        """Return what is wrong with a container, "" if nothing is."""
+        settings = self._runtime.settings
+        written = self._runtime.engine().written_bytes(container)
+        if written <= settings.max_disk_bytes:
+            return ""
+        return (
+            f"service {service!r} has written {written / 2**20:.0f} MB into its container: at most "
+            f"{settings.max_disk_bytes / 2**20:.10g} MB (clnrm_max_disk: {settings.origin('max_disk_bytes')})"
+        )

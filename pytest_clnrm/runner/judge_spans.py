@@ -1,0 +1,220 @@
+"""Judging the spans of a scenario: when no more of them are waited for, and what they should be."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.errors import ClnrmError, ScenarioTimeoutError
+from pytest_clnrm.expect.spans import judge_spans, lower_bound_only, satisfied_early
+from pytest_clnrm.model.expectations import Expectations
+from pytest_clnrm.model.result import Failure
+from pytest_clnrm.scenario.templates.binding import bind_expectations
+from pytest_clnrm.scenario.templates.confined import bind
+from pytest_clnrm.scenario.templates.render import TemplateError
+from pytest_clnrm.telemetry.tracing import out_of_reach
+from pytest_clnrm.util.patterns import within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_clnrm.model.scenario import KeyPath, Scenario
+    from pytest_clnrm.model.span import Span
+    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.runtime.runtime import Runtime
+    from pytest_clnrm.telemetry.receive.inbox import Inbox
+    from pytest_clnrm.telemetry.tracing import ScenarioTrace
+
+__all__ = ["SpanJudge"]
+
+STOP_GRACE_S = 5.0
+DRAIN_S = 0.2
+"""How long it must be quiet once nobody can send any more: what was sent may still have to be read."""
+LOOK_S = 0.5
+"""How often it is looked whether a program runs that could still send."""
+OWN_PROCESSES = 2
+"""Of a container that only waits for commands: the engine's init, or our shell's parent, and our own."""
+SCHEDULE_DELAY = "OTEL_BSP_SCHEDULE_DELAY"
+
+
+@dataclass(kw_only=True)
+class SpanJudge:
+    """Judges the spans of one scenario whose steps have ended.
+
+    First :meth:`wait`, then :meth:`judge`; in between all services still run, unless they ended themselves.
+
+    :param captured: what its steps have captured, by name.
+    :param containers: by the names of their services.
+    :param where: names file and line of a key path.
+    :param began_s: ``time.monotonic()`` of the scenario's start.
+    """
+
+    runtime: Runtime
+    scenario: Scenario
+    trace: ScenarioTrace
+    captured: Mapping[str, str]
+    containers: Mapping[str, Running]
+    where: Callable[[KeyPath], str]
+    began_s: float
+    _expect: Expectations = field(default_factory=Expectations)
+    _deadline_s: float = 0.0
+    _unbound: tuple[Failure, ...] = ()
+    _satisfied: bool = False
+    _cut_short: bool = False
+    _hosts: frozenset[str] = frozenset()
+    _told: list[str] = field(default_factory=list)
+
+    def wait(self, deadline_s: float) -> None:
+        """Return when nobody can send spans any more, or enough have arrived, or ``wait`` is over.
+
+        Only what further spans cannot undo is ever enough: "at least one", not "none" and not "all".
+
+        :param deadline_s: ``time.monotonic()`` at which the scenario's time is over.
+        """
+        if not self.scenario.expect:
+            return
+        self.runtime.board.at("spans")
+        self._deadline_s = deadline_s
+        try:
+            self._expect = self._bound(deadline_s)
+        except TemplateError as error:
+            self._unbound = (Failure(kind="error", message=str(error), where=self.where(("expect",))),)
+            return
+        inbox = self.trace.inbox
+        if inbox is None or self._cannot_receive():
+            return
+        if self._expect.hermeticity:
+            self._hosts = self._own_hosts()
+        began_s = time.monotonic()
+        ends_s = began_s + self._expect.wait_s
+        why = self._wait(inbox, min(ends_s, deadline_s))
+        self._cut_short = why == "time" and deadline_s < ends_s
+        said = {
+            "ended": "nothing that could send more was running any longer",
+            "enough": "enough had arrived",
+            "time": f"wait = {self._expect.wait_s:g} s",
+        }
+        self._told.append(f"spans were waited for, {time.monotonic() - began_s:.1f} s long ({said[why]})")
+
+    def _wait(self, inbox: Inbox, ends_s: float) -> str:
+        """Wait, and return why no longer: "ended", "enough" or "time"."""
+        early = self._holds if lower_bound_only(self._expect) else None
+        looked = False
+        while True:
+            if self._all_ended():
+                # At least for a moment, however little time there is: what was sent may not be read yet.
+                left_s = max(DRAIN_S, ends_s - time.monotonic())
+                inbox.wait(early, timeout_s=left_s, settle_s=DRAIN_S)
+                self._satisfied = True
+                return "ended"
+            left_s = ends_s - time.monotonic()
+            if left_s <= 0 and looked:
+                return "time"
+            looked = True
+            if inbox.wait(early, timeout_s=max(0.0, min(LOOK_S, left_s))) == "held":
+                # The rest of what is on its way belongs into the report.
+                inbox.wait(timeout_s=max(0.0, ends_s - time.monotonic()), settle_s=self._quiet_s())
+                self._satisfied = True
+                return "enough"
+
+    def judge(self) -> tuple[Failure, ...]:
+        """Return which expectations about spans do not hold, once services were stopped where that matters.
+
+        :raises ScenarioTimeoutError: if all holds, but the scenario's time was over before ``wait`` was.
+        """
+        expect, inbox = self._expect, self.trace.inbox
+        if self._unbound or not self.scenario.expect:
+            return self._unbound
+        why_not = self._cannot_receive()
+        if inbox is None or why_not:
+            message = f"spans are expected, but {why_not or 'they are off (--clnrm-spans on)'}"
+            return (Failure(kind="error", message=message),)
+        if not self._satisfied:
+            self._stop_services(inbox)
+        spans = [*self.trace.ours, *inbox.spans()]
+        lost = inbox.losses()
+        with within(self._deadline_s):
+            failures = judge_spans(expect, spans, where=self.where, services=self._hosts, lost=lost)
+        if not failures and self._cut_short and not lower_bound_only(expect):
+            raise ScenarioTimeoutError(f"waiting for spans (wait = {expect.wait_s:g} s)")
+        if failures:
+            told = "\n".join([*inbox.problems(), *self._told])
+            failures = (replace(failures[0], details=f"{told}\n{failures[0].details}"), *failures[1:])
+        return failures
+
+    def _bound(self, deadline_s: float) -> Expectations:
+        """Return what is expected, with what the steps have captured.
+
+        :raises TemplateError: if something of it was never captured.
+        """
+        names = frozenset(each.name for step in self.scenario.steps for each in step.captures)
+        values = {**self.scenario.variables, **self.captured}
+        left_s = max(1.0, deadline_s - time.monotonic())
+        return bind(bind_expectations, self.scenario.expect, values, names, wall_s=left_s)
+
+    def _holds(self, spans: Sequence[Span]) -> bool:
+        with within(self._deadline_s):
+            return satisfied_early(self._expect, [*self.trace.ours, *spans], services=self._hosts)
+
+    def _quiet_s(self) -> float:
+        """Return how long it must be quiet: twice the time that an exporter holds its spans back."""
+        envs = [*(each.env for each in self.scenario.services), *(each.env for each in self.scenario.steps)]
+        own_ms = [env[SCHEDULE_DELAY] for env in envs if env.get(SCHEDULE_DELAY, "").isdecimal()]
+        return max([self.scenario.expect.settle_s, *(2 * int(each) / 1000 for each in own_ms)])
+
+    def _own_hosts(self) -> frozenset[str]:
+        """Return the names and addresses under which the scenario's containers reach one another, and us."""
+        hosts: set[str] = set()
+        for name, container in self.containers.items():
+            # Asked while it still runs: who has ended has no address.
+            state = self.runtime.engine().state(container.id)
+            hosts |= {name, container.id[:12], *state.addresses.values()}
+            # Where we receive spans, on the network of this scenario.
+            hosts |= {*container.spec.no_proxy}
+        return frozenset(hosts)
+
+    def _cannot_receive(self) -> str:
+        """Return why no span can reach us, "" if some can."""
+        services = self.scenario.services
+        if all(service.network == "none" for service in services):
+            return (
+                'no service of the scenario has a network to export them over: take network = "none" away, '
+                "or expect no spans"
+            )
+        if not self.runtime.networks().reach_us:
+            return out_of_reach(self.runtime.engine().facts.url)
+        return ""
+
+    def _all_ended(self) -> bool:
+        """Tell whether no program of the scenario runs any more."""
+        return not any(self._runs(container) for container in self.containers.values())
+
+    def _runs(self, container: Running) -> bool:
+        """Tell whether a program runs in *container*; one that cannot be looked at may have one."""
+        engine = self.runtime.engine()
+        with contextlib.suppress(ClnrmError):
+            if not container.keeps_alive:
+                return engine.state(container.id).running
+            seen = engine.observe(container.id)
+            return sum(each.startswith("process ") for each in seen) > OWN_PROCESSES
+        return True
+
+    def _stop_services(self, inbox: Inbox) -> None:
+        """Let services end in order, or the last batch of spans that they hold is lost, and read that."""
+        stopped = []
+        began_s = time.monotonic()
+        for service in reversed(self.scenario.services):
+            container = self.containers[service.name]
+            if container.keeps_alive:
+                continue
+            with self.trace.span("clnrm.container.stop", {"container.name": container.name}):
+                self.runtime.engine().stop(container.id, grace_s=STOP_GRACE_S)
+            stopped.append(service.name)
+        if stopped:
+            self._told.append(
+                f"then {', '.join(stopped)} had to end (SIGTERM), {began_s - self.began_s:.1f} s after the "
+                f"scenario's start, which took {time.monotonic() - began_s:.1f} s"
+            )
+        inbox.wait(timeout_s=STOP_GRACE_S, settle_s=DRAIN_S)

@@ -1,0 +1,426 @@
+"""Starting the container of one service: its image, its limits, its specification, and the wait for it.
+
+Scenarios and the ``clnrm`` fixture start their containers here, so both hold to the same limits and labels.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from pytest_clnrm.cleanup.labels import image_labels, limit_labels
+from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, ImageFacts, Mount
+from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL, WAITING, effective_command
+from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
+from pytest_clnrm.model.scenario import Build, Limits, Service
+from pytest_clnrm.pool.proof import UNOBSERVABLE, why_never
+from pytest_clnrm.runner.ready import NoSpans, wait_ready
+from pytest_clnrm.runner.volumes import Sources, open_sources
+from pytest_clnrm.telemetry.tracing import out_of_reach
+from pytest_clnrm.util.patterns import matches_glob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_clnrm.engine.api import Engine
+    from pytest_clnrm.model.span import AttributeValue
+    from pytest_clnrm.runtime.network import Network
+    from pytest_clnrm.runtime.runtime import Runtime
+    from pytest_clnrm.settings.settings import Settings
+    from pytest_clnrm.telemetry.tracing import ScenarioTrace
+
+__all__ = ["Running", "Timeline", "effective_limits", "find_image", "fits", "get_image", "launch"]
+
+BRIDGE = "bridge"
+_SHORT = 2
+"""The engine's own network, which has a way out and publishes ports."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A container of ours.
+
+    :param image: what it was made of.
+    :param spec: how it was made.
+    :param env: what the commands in it get beside what it was made with.
+    :param created_s: ``time.monotonic()`` of its creation.
+    :param reused: it has served another scenario before.
+    :param seen: how it looked when it was new, if it may be reused.
+    :param alone: why it is never reused, "" if it may be.
+    :param sources: of its volumes, as far as they are held open; whoever removes it closes them.
+    """
+
+    id: str
+    name: str
+    service: Service
+    limits: Limits
+    image: ImageFacts
+    spec: ContainerSpec
+    env: Mapping[str, str]
+    created_s: float
+    reused: bool = False
+    seen: Mapping[str, str] = field(default_factory=dict)
+    alone: str = ""
+    sources: Sources = field(default_factory=Sources)
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Tell whether it runs no service, and only waits for commands."""
+        return self.spec.command in WAITING
+
+    @property
+    def attributes(self) -> dict[str, AttributeValue]:
+        """Return those of our spans of it."""
+        return {"container.id": self.id, **_about(self.name, self.service, self.image, reused=self.reused)}
+
+    def serves(self, other: ContainerSpec) -> bool:
+        """Tell whether it is such as *other* describes, whatever it is called."""
+        return replace(other, name=self.spec.name, labels=self.spec.labels) == self.spec
+
+
+class Timeline:
+    """When the services of a scenario were created, started and ready, in words.
+
+    :param began_s: ``time.monotonic()`` of the scenario's start.
+    """
+
+    def __init__(self, began_s: float) -> None:
+        self._began_s = began_s
+        self._moments: dict[str, dict[str, float]] = {}
+
+    def note(self, service: Service, what: Literal["created", "started", "ready"]) -> None:
+        """Note that *service* is *what* now, unless it was before."""
+        moments = self._moments.setdefault(service.name, {})
+        moments.setdefault(what, time.monotonic() - self._began_s)
+
+    def note_end(self, service: Service, lived_s: float | None) -> str:
+        """Note that *service* ended, and return when; "" if that is not known.
+
+        :param lived_s: seconds since its start: the engine's clock need not be ours.
+        """
+        moments = self._moments.setdefault(service.name, {})
+        if lived_s is None or not {"started", "created"} & moments.keys():
+            return ""
+        # Where it ended before our call that starts it had returned, or that one failed.
+        moments["ended"] = moments.get("started", moments.get("created", 0.0)) + lived_s
+        return f"{moments['ended']:.1f} s after the scenario's start"
+
+    def of(self, container: Running) -> str:
+        """Return the moments of a container; "" if it only waits for commands."""
+        ready = container.service.ready
+        if container.keeps_alive and not ready:
+            return ""
+        moments = self._moments.get(container.service.name, {})
+        told = [f"{what} after {moment_s:.1f} s" for what, moment_s in moments.items()]
+        return ", ".join([*told, "never ready"] if ready and "ready" not in moments else told)
+
+
+def effective_limits(settings: Settings, service: Service) -> Limits:
+    """Return the limits of *service*, completed from the settings: nothing in them is None."""
+    defaults = Limits(memory_bytes=settings.memory_bytes, cpus=settings.cpus, pids=settings.pids, gpus=0)
+    return service.limits.over(defaults)
+
+
+def find_image(runtime: Runtime, service: Service, timeout_s: float) -> ImageFacts:
+    """Return the image of *service*, built or pulled where it is missing; ``--clnrm-image-map`` applies.
+
+    :param timeout_s: for a build.
+    :raises ImageError: if it cannot be had.
+    """
+    engine, settings = runtime.engine(), runtime.settings
+    if service.build is not None:
+        with runtime.board.during("image", f"building {service.build.context}"):
+            return engine.build_image(_build_spec(runtime, service, service.build, timeout_s))
+    reference = service.image or settings.default_image
+    mapped = next((new for pattern, new in settings.image_map if fnmatchcase(reference, pattern)), reference)
+    with runtime.board.during("image"):
+        image = engine.ensure_image(mapped, settings.pull, partial(runtime.board.at, "image"))
+    # Longer ones are refused when the file is read; so short, it is a name as a rule.
+    if len(mapped) <= _SHORT and mapped == service.image and image.id.startswith(f"sha256:{mapped}"):
+        raise ImageError(f"image {mapped!r} is the start of an image's id: write its name with a tag")
+    return image
+
+
+def _build_spec(runtime: Runtime, service: Service, build: Build, timeout_s: float) -> BuildSpec:
+    """Return what is built for *service*, under the limits that its container has."""
+    limits = effective_limits(runtime.settings, service)
+    return BuildSpec(
+        context=build.context,
+        dockerfile=build.dockerfile,
+        target=build.target,
+        args=build.args,
+        network=build.network,
+        memory_bytes=limits.memory_bytes or 0,
+        cpus=limits.cpus or 0.0,
+        pids=limits.pids or 0,
+        timeout_s=timeout_s,
+        max_context_bytes=runtime.settings.max_context_bytes,
+        labels=image_labels(runtime.folder().ledger_id),
+        buildkit=runtime.settings.builder == "buildkit",
+    )
+
+
+def get_image(
+    runtime: Runtime, service: Service, trace: ScenarioTrace, timeout_s: float | None = None
+) -> ImageFacts:
+    """Return the image of *service* as :func:`find_image` does, within a span of its own.
+
+    :param timeout_s: for a build, the scenario's own; None is ``--clnrm-timeout``.
+    :raises ImageError: if it cannot be had.
+    """
+    asked = "" if service.build else service.image or runtime.settings.default_image
+    with trace.span("clnrm.image.pull", {"container.image.name": asked or None}) as span:
+        image = find_image(runtime, service, runtime.settings.timeout_s if timeout_s is None else timeout_s)
+        # Where the image is mapped, or built, it is not the one that the file names.
+        span.set("container.image.name", image.reference)
+    return image
+
+
+def launch(
+    runtime: Runtime,
+    service: Service,
+    image: ImageFacts,
+    *,
+    name: str,
+    labels: Mapping[str, str],
+    deadline_s: float,
+    on_created: Callable[[Running], None],
+    trace: ScenarioTrace,
+    network: Network | None,
+    idle: Running | None = None,
+    may_be_reused: bool = False,
+    on_started: Callable[[], None] = lambda: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> None:
+    """Create and start the container of *service*, and wait until it is ready.
+
+    :param deadline_s: ``time.monotonic()`` moment at which the time is over.
+    :param on_created: gets the container as soon as there is one to be removed, and again once it is known
+        how it looks; one of an image without a shell is removed here, and another takes its place.
+    :param on_started: called once it runs, before the wait.
+    :param trace: gets our spans of it, and makes its programs export theirs.
+    :param network: on which its own alone are; None if it has none.
+    :param idle: used in place of a new one: it :func:`fits`.
+    :param may_be_reused: look at a new one, so that it can be proven later that it has not changed.
+    :param cancelled: tells that the wait is in vain.
+    :raises ClnrmError: if it cannot be created or started, or is not ready.
+    """
+    engine = runtime.engine()
+    spec, env = _planned(runtime, service, image, name=name, labels=labels, network=network, trace=trace)
+    limits = effective_limits(runtime.settings, service)
+    sources = open_sources(service)
+
+    def create(spec: ContainerSpec) -> Running:
+        with trace.span("clnrm.container.create", _about(name, service, image, reused=False)) as span:
+            try:
+                container = engine.create_container(spec)
+            except BaseException:
+                sources.close()
+                raise
+            span.set("container.id", container)
+            span.set("container.runtime.name", engine.facts.kind)
+        if network is not None and spec.networks:
+            runtime.networks().joined(network, container, service.name)
+        running = Running(
+            id=container,
+            name=name,
+            service=service,
+            limits=limits,
+            image=image,
+            spec=spec,
+            env=env,
+            created_s=time.monotonic(),
+            alone=why_never(service, image, spec) if may_be_reused else "pool off",
+            sources=sources,
+        )
+        on_created(running)
+        return running
+
+    if idle is not None:
+        sources.close()
+        running = replace(idle, service=service, image=image, env=env, reused=True)
+        on_created(running)
+    else:
+        running = create(spec)
+    runtime.board.count(1, limits.memory_bytes or 0)
+    with runtime.board.starting(service.name):
+        if idle is None:
+            try:
+                _start(engine, running, trace, deadline_s)
+            except NoShellError:
+                runtime.without_shell.add(image.id)
+                runtime.remove([running.id])
+                running = create(replace(spec, command=KEEP_ALIVE))
+                _start(engine, running, trace, deadline_s)
+            sources.check(engine, running.id)
+            on_started()
+            if not running.alone:
+                on_created(_looked_at(engine, running, inside=runtime.settings.pool == "inside"))
+        if service.ready:
+            with trace.span("clnrm.container.ready", running.attributes):
+                wait_ready(
+                    engine,
+                    running.id,
+                    service,
+                    env=trace.probe_environment(running.spec.env, env),
+                    deadline_s=deadline_s,
+                    cancelled=cancelled,
+                    healthcheck_s=image.healthcheck_s,
+                    spans=_spans(engine, network, trace),
+                )
+
+
+def fits(
+    runtime: Runtime,
+    idle: Running,
+    service: Service,
+    image: ImageFacts,
+    *,
+    network: Network | None,
+    trace: ScenarioTrace,
+) -> bool:
+    """Tell whether an idle container is such as a new one of *service* would be, whatever it is called.
+
+    It has to show the sources that its volumes name now.
+    """
+    spec, _ = _planned(
+        runtime, service, image, name=idle.name, labels=idle.spec.labels, network=network, trace=trace
+    )
+    with closing(open_sources(service)) as sources:
+        return idle.serves(spec) and sources.are_mounted(runtime.engine(), idle.id)
+
+
+def _planned(
+    runtime: Runtime,
+    service: Service,
+    image: ImageFacts,
+    *,
+    name: str,
+    labels: Mapping[str, str],
+    network: Network | None,
+    trace: ScenarioTrace,
+) -> tuple[ContainerSpec, dict[str, str]]:
+    """Return how a container of *service* is made, and what commands in it get beside its environment."""
+    gateway = network.gateway if network is not None and service.network != "none" else ""
+    spec = _spec(
+        service,
+        image,
+        effective_limits(runtime.settings, service),
+        name=name,
+        labels=labels,
+        networks=_networks(service, network),
+        gateway=gateway,
+    )
+    spec = replace(spec, log_bytes=runtime.settings.max_log_bytes)
+    env = trace.environment(service.name, gateway, service.env)
+    if spec.command == KEEP_SHELL and (
+        image.id in runtime.without_shell or runtime.engine().facts.kind != "docker"
+    ):
+        # Podman gives a main process other variables and capabilities than execs.
+        spec = replace(spec, command=KEEP_ALIVE)
+    if spec.command in WAITING:
+        # It may outlive the scenario, whose they are: each command gets them instead.
+        return spec, {key: value for key, value in env.items() if key not in service.env}
+    # What a step sends is no traffic of the service in whose container it runs.
+    return replace(spec, env=env), {"OTEL_SERVICE_NAME": f"{env['OTEL_SERVICE_NAME']} (step)"}
+
+
+def _networks(service: Service, network: Network | None) -> tuple[str, ...]:
+    if network is None or service.network == "none":
+        return ()
+    # An internal network has no way out and publishes nothing: who needs either joins a bridge too.
+    return (network.id, BRIDGE) if service.network == "bridge" or service.ports else (network.id,)
+
+
+def _about(name: str, service: Service, image: ImageFacts, *, reused: bool) -> dict[str, AttributeValue]:
+    """Return the attributes of our spans of a container that need not be there yet."""
+    return {
+        "container.name": name,
+        "container.image.name": image.reference,
+        "clnrm.service": service.name,
+        "clnrm.container.reused": reused,
+    }
+
+
+def _spans(
+    engine: Engine, network: Network | None, trace: ScenarioTrace
+) -> NoSpans | Callable[[str], tuple[bool, list[str]]]:
+    """Return what tells whether a span has arrived, and the names of those that have."""
+    if trace.inbox is None:
+        return NoSpans("spans are off (--clnrm-spans on)")
+
+    def arrived(name: str) -> tuple[bool, list[str]]:
+        names = list(dict.fromkeys(span.name for span in trace.workload()))
+        return any(matches_glob(each, name) for each in names), names
+
+    if network is None:
+        return NoSpans("there is no network to export them over")
+    return arrived if network.gateway else NoSpans(out_of_reach(engine.facts.url))
+
+
+def _start(engine: Engine, running: Running, trace: ScenarioTrace, deadline_s: float) -> None:
+    with trace.span("clnrm.container.start", running.attributes):
+        try:
+            engine.start(running.id, deadline_s=deadline_s)
+        except NoShellError:
+            raise
+        except ContainerError as error:
+            raise ContainerError(f"service {running.service.name!r}: {error}") from error
+
+
+def _looked_at(engine: Engine, running: Running, *, inside: bool) -> Running:
+    """Return a new container with how it looks, or why that cannot be told."""
+    try:
+        return replace(running, seen=engine.observe(running.id, scratch=running.spec.tmpfs, inside=inside))
+    except UnobservableError as error:
+        return replace(running, alone=f"{UNOBSERVABLE}: {error}")
+    except ContainerError as error:
+        return replace(running, alone=str(error))
+
+
+def _spec(
+    service: Service,
+    image: ImageFacts,
+    limits: Limits,
+    *,
+    name: str,
+    labels: Mapping[str, str],
+    networks: tuple[str, ...],
+    gateway: str,
+) -> ContainerSpec:
+    command, replace_entrypoint = effective_command(
+        service, image_command=image.command, entrypoint=image.entrypoint
+    )
+    return ContainerSpec(
+        name=name,
+        image=image.id,
+        command=command,
+        replace_entrypoint=replace_entrypoint,
+        env=service.env,
+        workdir=service.workdir,
+        user=service.user,
+        memory_bytes=limits.memory_bytes or 0,
+        cpus=limits.cpus or 0.0,
+        pids=limits.pids or 0,
+        gpus=limits.gpus or 0,
+        mounts=tuple(
+            Mount(source=each.source, target=each.target, read_only=each.read_only)
+            for each in service.volumes
+        ),
+        tmpfs=service.scratch,
+        networks=networks,
+        aliases=(service.name,),
+        # Where spans are received: a proxy would not reach it.
+        no_proxy=(gateway,) if gateway else (),
+        ports=service.ports,
+        labels={
+            **labels,
+            **limit_labels(
+                memory_bytes=limits.memory_bytes or 0, cpus=limits.cpus or 0.0, gpus=limits.gpus or 0
+            ),
+        },
+    )

@@ -1,0 +1,466 @@
+"""Waiting until a service is ready; it fails at once when the container ends first, or when it never can be.
+
+Each condition notes what it saw last, which is what a wait in vain has to tell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_clnrm.engine.api import ContainerState, Engine, ExecSpec, LogStream
+from pytest_clnrm.errors import ContainerError, NotReadyError, ScenarioTimeoutError
+from pytest_clnrm.model.scenario import READY_TIMEOUT_S, HealthCheck, HttpProbe, Ready
+from pytest_clnrm.runner.ready_network import ask, connect, http_target, listens_in, places_of
+from pytest_clnrm.util.exit_codes import exit_code_in_words
+from pytest_clnrm.util.line_count import LineCount
+from pytest_clnrm.util.patterns import PatternTimeoutError, within
+
+if TYPE_CHECKING:
+    from pytest_clnrm.model.scenario import Service
+
+__all__ = ["NoSpans", "wait_ready"]
+
+LOG_TAIL_BYTES = 64 * 1024
+PROBE_TIMEOUT_S = 1.0
+LOG_SLICE_S = 1.0
+LOG_QUIET_S = 0.05
+OUTPUT_BYTES = 4096
+SHOWN_CHARS = 300
+SHOWN_NAMES = 10
+SpanNames = Callable[[str], tuple[bool, Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class NoSpans:
+    """Takes the place of the spans where none can arrive.
+
+    :param why: in words.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wait:
+    """One wait for one service.
+
+    :param began_s: ``time.monotonic()`` of its beginning.
+    :param deadline_s: ``time.monotonic()`` at which the scenario's time is over.
+    """
+
+    engine: Engine
+    container: str
+    service: Service
+    env: Mapping[str, str]
+    began_s: float
+    deadline_s: float
+    healthcheck_s: float
+    spans: SpanNames | NoSpans
+
+    def fails(self, what: str) -> NotReadyError:
+        """Return the error that says *what* of the service, with its logs."""
+        logs = ""
+        with contextlib.suppress(Exception):  # the logs are a help, their loss must not hide the cause
+            logs = self.engine.logs(self.container, tail_bytes=LOG_TAIL_BYTES)
+        return NotReadyError(f"service {self.service.name!r} {what}", logs)
+
+
+class _Condition(Protocol):
+    """Something that must hold.
+
+    :ivar what: what is waited for, in words.
+    """
+
+    what: str
+
+    @property
+    def seen(self) -> str:
+        """Return what was seen at the last try."""
+
+    def holds(self, state: ContainerState, ends_s: float) -> bool:
+        """Try once.
+
+        :param ends_s: ``time.monotonic()`` at which its time is over.
+        :raises NotReadyError: if it never can hold.
+        """
+
+
+def wait_ready(
+    engine: Engine,
+    container: str,
+    service: Service,
+    *,
+    env: Mapping[str, str] = MappingProxyType({}),
+    deadline_s: float,
+    cancelled: Callable[[], bool] = lambda: False,
+    healthcheck_s: float = 0.0,
+    spans: SpanNames | NoSpans = NoSpans("they are not received here"),
+) -> None:
+    """Return when all conditions of *service* hold in one round.
+
+    :param env: what a command that asks whether it is ready gets; a request carries its TRACEPARENT.
+    :param deadline_s: ``time.monotonic()`` moment at which the scenario's time is over.
+    :param cancelled: tells that the wait is in vain, as another service has failed; may raise the reason.
+    :param healthcheck_s: how long the image's own health check may take.
+    :param spans: tells whether a span of a name has arrived, and the names of those that have.
+    :raises NotReadyError: if the container ends, is unhealthy, can never be ready, or its time is over.
+    :raises ScenarioTimeoutError: if the scenario's time is over first.
+    """
+    wait = _Wait(
+        engine=engine,
+        container=container,
+        service=service,
+        env=env,
+        began_s=time.monotonic(),
+        deadline_s=deadline_s,
+        healthcheck_s=healthcheck_s,
+        spans=spans,
+    )
+    with contextlib.ExitStack() as followed:
+        conditions = [(ready, _condition(wait, ready, followed)) for ready in service.ready]
+        while (late := _first_that_does_not_hold(wait, conditions)) is not None:
+            ready, condition = late
+            if cancelled():
+                raise wait.fails(f"was given up, as another service failed ({condition.what})")
+            limit_s = _limit_s(wait, ready)
+            now_s, ends_s = time.monotonic(), wait.began_s + limit_s
+            if now_s >= min(ends_s, deadline_s):
+                if deadline_s <= ends_s:
+                    raise ScenarioTimeoutError(
+                        f"waiting for service {service.name!r} ({condition.what}): {condition.seen}"
+                    )
+                raise wait.fails(f"was not ready after {limit_s:g} s ({condition.what}): {condition.seen}")
+            if ready.log is None:  # following the log has waited already
+                time.sleep(max(0.0, min(_interval_s(ready), min(ends_s, deadline_s) - now_s)))
+
+
+def _first_that_does_not_hold(
+    wait: _Wait, conditions: Sequence[tuple[Ready, _Condition]]
+) -> tuple[Ready, _Condition] | None:
+    try:
+        state = wait.engine.state(wait.container)
+    except ContainerError as error:
+        raise wait.fails(f"is not to be waited for any more: {error}") from error
+    for ready, condition in conditions:
+        ends_s = min(wait.began_s + _limit_s(wait, ready), wait.deadline_s)
+        if condition.holds(state, ends_s):
+            continue
+        if not state.running:
+            seen = f"; {condition.seen}" if condition.seen else ""
+            raise wait.fails(f"ended before it was ready ({condition.what}): {_how_it_ended(state)}{seen}")
+        return ready, condition
+    return None
+
+
+def _limit_s(wait: _Wait, ready: Ready) -> float:
+    if ready.timeout_s is not None:
+        return ready.timeout_s
+    check = ready.healthcheck
+    if isinstance(check, HealthCheck):
+        return check.start_period_s + check.retries * (check.interval_s + check.timeout_s)
+    return (wait.healthcheck_s if check else 0.0) or READY_TIMEOUT_S
+
+
+def _interval_s(ready: Ready) -> float:
+    return ready.healthcheck.interval_s if isinstance(ready.healthcheck, HealthCheck) else ready.interval_s
+
+
+def _condition(  # noqa: PLR0911 -- one for each kind
+    wait: _Wait, ready: Ready, followed: contextlib.ExitStack
+) -> _Condition:
+    if ready.command is not None:
+        return _Command(wait, ready.command)
+    if ready.log is not None:
+        return _Log(wait, ready.log, ready.times, followed)
+    if ready.port is not None:
+        return _Port(wait, ready.port)
+    if ready.http is not None:
+        return _Http(wait, ready.http)
+    if ready.exit:
+        return _Exit(wait, ready.exit)
+    if ready.span is not None:
+        return _Span(wait, ready.span)
+    if isinstance(ready.healthcheck, HealthCheck):
+        return _HealthCheck(wait, ready.healthcheck)
+    return _ImageHealth(wait)
+
+
+class _Command:
+    """A command that must exit with 0 in the container."""
+
+    def __init__(self, wait: _Wait, argv: tuple[str, ...], timeout_s: float | None = None) -> None:
+        self._wait = wait
+        self._argv = argv
+        self._timeout_s = timeout_s
+        shell = argv[:2] == ("sh", "-c")
+        self._last = ""
+        self.what = f"command {argv[2] if shell and len(argv) == 3 else ' '.join(argv)}"  # noqa: PLR2004
+        self.seen = ""
+
+    def holds(self, state: ContainerState, ends_s: float) -> bool:
+        """Run it."""
+        if not state.running:
+            return False
+        if self._timeout_s is not None:
+            ends_s = min(ends_s, time.monotonic() + self._timeout_s)
+        printed = bytearray()
+
+        def keep(_stream: str, data: bytes) -> None:
+            printed.extend(data)
+            del printed[:-OUTPUT_BYTES]
+
+        wait = self._wait
+        outcome = wait.engine.exec(
+            wait.container, ExecSpec(argv=self._argv, env=wait.env), on_output=keep, deadline_s=ends_s
+        )
+        said = _one_line(printed)
+        if not outcome.started:
+            if self._argv[0] == "sh" and said == "command not found: sh":
+                said = "the image has no shell (sh); give the command as a list"
+            raise wait.fails(f"can never be ready: {self.what} cannot be run in it: {said}")
+        printed_text = f" and printed: {said}" if said else ""
+        if outcome.timed_out:
+            # What the one before did tells more than that this one was cut off.
+            last = self._last
+            self.seen = f"{last}; one more had not ended" if last else f"it had not ended{printed_text}"
+            return False
+        how = "was cut off, as the container ended"
+        if outcome.exit_code is not None:
+            how = f"ended with {exit_code_in_words(outcome.exit_code)}"
+        memory = ", out of memory" if outcome.oom else ""
+        self.seen = self._last = f"its last run {how}{memory}{printed_text}"
+        return outcome.exit_code == 0
+
+
+class _HealthCheck:
+    """A command that may fail for a while, and then only so many times in a row."""
+
+    def __init__(self, wait: _Wait, check: HealthCheck) -> None:
+        self._wait = wait
+        self._check = check
+        self._command = _Command(wait, check.command, check.timeout_s)
+        self._tries = 0
+        self._failures = 0
+        self.what = f"health check: {self._command.what}"
+
+    @property
+    def seen(self) -> str:
+        """What its command did last."""
+        return self._command.seen
+
+    def holds(self, state: ContainerState, ends_s: float) -> bool:
+        """Run it."""
+        if self._command.holds(state, ends_s):
+            return True
+        self._tries += 1
+        # An engine runs it for the first time after its interval; that we do at once is a gift.
+        if self._tries > 1 and time.monotonic() >= self._wait.began_s + self._check.start_period_s:
+            self._failures += 1
+        if state.running and self._failures >= self._check.retries:
+            raise self._wait.fails(
+                f"is unhealthy: {self._failures} failures in a row ({self._command.what}): {self.seen}"
+            )
+        return False
+
+
+class _ImageHealth:
+    """The image's own health check."""
+
+    what = "the image's health check"
+
+    def __init__(self, wait: _Wait) -> None:
+        self._wait = wait
+        self.seen = ""
+
+    def holds(self, state: ContainerState, ends_s: float) -> bool:  # noqa: ARG002
+        """Look at what the engine says of it; of one that has ended it says that it is unhealthy."""
+        if not state.running:
+            return False
+        if not state.health:
+            raise self._wait.fails(
+                "waits for a health check, but its image has none: use command, log, port or http, "
+                "or give one: healthcheck = { command = ... }"
+            )
+        last = f"its last run: {state.health_said}" if state.health_said else "it has not been run yet"
+        self.seen = f"{state.health}; {last}"
+        if state.health == "unhealthy":
+            raise self._wait.fails(f"turned unhealthy, as its image's health check says ({last})")
+        return state.health == "healthy"
+
+
+class _Log:
+    """Lines of its output. It is followed once, and what was found stays found."""
+
+    def __init__(self, wait: _Wait, pattern: str, times: int, followed: contextlib.ExitStack) -> None:
+        self._wait = wait
+        self._times = times
+        self._count = LineCount(pattern)
+        self._followed = followed
+        self._stream: LogStream | None = None
+        self._ended = False
+        self.what = f"log {pattern!r}" + (f", {times} times" if times > 1 else "")
+
+    @property
+    def seen(self) -> str:
+        """How many lines have matched."""
+        count = self._count
+        return f"{count.matching} of {self._times} matching lines in {count.lines} lines of output"
+
+    def holds(self, state: ContainerState, ends_s: float) -> bool:
+        """Read on, but only for a moment while it runs, so that a wait in vain is given up."""
+        if self._stream is None:
+            self._stream = self._wait.engine.follow_log(self._wait.container)
+            self._followed.callback(self._stream.close)
+        until_s = ends_s if not state.running else min(ends_s, time.monotonic() + LOG_SLICE_S)
+        try:
+            with within(ends_s):
+                self._read(self._stream, until_s)
+        except PatternTimeoutError as error:
+            raise self._wait.fails(f"cannot be waited for: {error}") from None
+        self._pause_once_ended(state, until_s)
+        return self._count.matching >= self._times
+
+    def _read(self, stream: LogStream, until_s: float) -> None:
+        while self._count.matching < self._times and not self._ended:
+            pieces = stream.receive(min(until_s, time.monotonic() + LOG_QUIET_S))
+            if pieces:
+                self._count.feed(pieces)
+            else:
+                self._count.pause()
+                self._ended = pieces is not None
+            if time.monotonic() >= until_s:
+                break
+
+    def _pause_once_ended(self, state: ContainerState, until_s: float) -> None:
+        """Do not ask again and again whether it has ended where its output has: the engine is slower."""
+        if self._ended and state.running and self._count.matching < self._times:
+            time.sleep(max(0.0, min(LOG_QUIET_S, until_s - time.monotonic())))
+
+
+class _Port:
+    """A TCP port that accepts a connection, which does not mean that what listens there answers."""
+
+    def __init__(self, wait: _Wait, port: int) -> None:
+        self._wait = wait
+        self._port = port
+        self.what = f"port {port}"
+        self.seen = ""
+
+    def holds(self, state: ContainerState, ends_s: float) -> bool:
+        """Connect to it; where it cannot be reached from here, look at the container's table of sockets."""
+        wait = self._wait
+        places = places_of(wait.engine, state, self._port)
+        for place in places:
+            self.seen = connect(place, _probe_s(ends_s))
+            if not self.seen:
+                return True
+        if places or not state.running:
+            return False
+        table = bytearray()
+        wait.engine.exec(
+            wait.container,
+            ExecSpec(argv=("cat", "/proc/net/tcp", "/proc/net/tcp6")),
+            on_output=lambda stream, data: table.extend(data) if stream == "stdout" else None,
+            deadline_s=ends_s,
+        )
+        self.seen = "nothing listens on it"
+        return listens_in(table.decode("ascii", "replace"), self._port)
+
+
+class _Http:
+    """A request that is answered as meant."""
+
+    def __init__(self, wait: _Wait, probe: HttpProbe) -> None:
+        self._wait = wait
+        trace = {"traceparent": wait.env["TRACEPARENT"]} if "TRACEPARENT" in wait.env else {}
+        self._probe = replace(probe, headers={**trace, **probe.headers})
+        self._port, self._path = http_target(wait.service, probe)
+        self.what = f"{'https' if probe.tls else 'http'} {self._path} on port {self._port}"
+        self.seen = ""
+
+    def holds(self, state: ContainerState, ends_s: float) -> bool:
+        """Make the request."""
+        wait = self._wait
+        places = places_of(wait.engine, state, self._port)
+        if state.running and not places:
+            raise wait.fails(
+                f"cannot be asked over http from here: the engine is remote or rootless, and port "
+                f"{self._port} is not published; add it to `ports`, or use command, log or port"
+            )
+        for place in places:
+            meant, said = ask(
+                place, self._path, self._probe, name=wait.service.name, timeout_s=_probe_s(ends_s)
+            )
+            if meant:
+                return True
+            self.seen = f"the last answer was {said}, expected {_statuses(self._probe)}"
+            if not said[:1].isdigit():
+                self.seen = f"no answer: {said}"
+        return False
+
+
+class _Exit:
+    """A job, which must have ended, with one of these codes."""
+
+    def __init__(self, wait: _Wait, codes: tuple[int, ...]) -> None:
+        self._wait = wait
+        self._codes = codes
+        self._expected = " or ".join(map(str, codes))
+        self.what = f"exit {self._expected}"
+        self.seen = "it still runs"
+
+    def holds(self, state: ContainerState, ends_s: float) -> bool:  # noqa: ARG002
+        """Look at how it ended."""
+        if state.running:
+            return False
+        if state.exit_code not in self._codes:
+            raise self._wait.fails(f"ended with {_how_it_ended(state)}, expected {self._expected}")
+        return True
+
+
+class _Span:
+    """A span that a program of the scenario exports."""
+
+    def __init__(self, wait: _Wait, name: str) -> None:
+        self._wait = wait
+        self._name = name
+        self.what = f"span {name!r}"
+        self.seen = "no span has arrived"
+
+    def holds(self, state: ContainerState, ends_s: float) -> bool:  # noqa: ARG002
+        """Look at what has arrived."""
+        spans = self._wait.spans
+        if isinstance(spans, NoSpans):
+            raise self._wait.fails(f"can never be ready ({self.what}): {spans.why}")
+        found, names = spans(self._name)
+        if names:
+            more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+            self.seen = f"arrived: {', '.join(map(repr, names[:SHOWN_NAMES]))}{more}"
+        return found
+
+
+def _how_it_ended(state: ContainerState) -> str:
+    when = "" if state.lived_s is None else f", {state.lived_s:.1f} s after its start"
+    return f"{state.describe_end()}{when}"
+
+
+def _probe_s(ends_s: float) -> float:
+    return max(0.05, min(PROBE_TIMEOUT_S, ends_s - time.monotonic()))
+
+
+def _statuses(probe: HttpProbe) -> str:
+    if probe.status == HttpProbe(target="").status:
+        return "one below 400"
+    told = [str(low) if low == high else f"{low // 100}xx" for low, high in probe.status]
+    return " or ".join(told)
+
+
+def _one_line(printed: bytes | bytearray) -> str:
+    """Return the end of an output as one line."""
+    text = " ".join(printed.decode("utf-8", "replace").split())
+    return text if len(text) <= SHOWN_CHARS else f"...{text[-SHOWN_CHARS:]}"

@@ -1,0 +1,116 @@
+"""Asking a service over the network whether it is ready: a connection, or an HTTP request."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_clnrm.engine.api import ContainerState, Engine
+    from pytest_clnrm.model.scenario import HttpProbe, Service
+
+__all__ = ["Place", "ask", "connect", "http_target", "listens_in", "places_of"]
+
+Place = tuple[str, int]
+
+_KEPT_S = 0.05
+_LISTEN_COLUMNS = 4
+_LISTEN_STATE = "0A"  # of /proc/net/tcp, see proc(5) and the kernel's tcp_states.h
+
+
+def places_of(engine: Engine, state: ContainerState, port: int) -> list[Place]:
+    """Return where *port* may be reached from here: the container itself, then where it is published."""
+    places = []
+    if not engine.facts.remote and not engine.facts.rootless:
+        places += [(address, port) for address in state.addresses.values() if address]
+    if port in state.ports:
+        places.append(state.ports[port])
+    return places
+
+
+def http_target(service: Service, probe: HttpProbe) -> tuple[int, str]:
+    """Return port and path of ``/path`` (the service's only port, else 80 or 443) or ``:port/path``."""
+    if probe.target.startswith(":"):
+        port, _, path = probe.target[1:].partition("/")
+        return int(port), f"/{path}"
+    usual = 443 if probe.tls else 80
+    return (service.ports[0] if len(service.ports) == 1 else usual), probe.target
+
+
+def connect(place: Place, timeout_s: float) -> str:
+    """Return "" if *place* accepts a connection and keeps it, else why not.
+
+    A proxy of the engine accepts before the container listens, and then closes at once: so a connection
+    that ends within a moment without a byte does not count.
+    """
+    try:
+        with socket.create_connection(place, timeout=timeout_s) as connection:
+            connection.settimeout(_KEPT_S)
+            try:
+                return "" if connection.recv(1) else "the connection was closed at once"
+            except TimeoutError:
+                return ""
+    except OSError as error:
+        return _reason(error, timeout_s)
+
+
+def listens_in(table: str, port: int) -> bool:
+    """Tell whether something listens on *port*.
+
+    :param table: what /proc/net/tcp and /proc/net/tcp6 hold.
+    """
+    for line in table.splitlines():
+        columns = line.split()
+        local, state = (columns[1], columns[3]) if len(columns) >= _LISTEN_COLUMNS else ("", "")
+        if state == _LISTEN_STATE and local.endswith(f":{port:04X}"):
+            return True
+    return False
+
+
+def ask(place: Place, path: str, probe: HttpProbe, *, name: str, timeout_s: float) -> tuple[bool, str]:
+    """Make a request; return whether it was answered as meant, and what came of it, in words.
+
+    :param name: of the service, for which a certificate must be valid if it is looked at.
+    """
+    connection = http.client.HTTPConnection(*place, timeout=timeout_s)
+    try:
+        # Not by HTTPSConnection, which would ask for a certificate of an address.
+        connection.sock = socket.create_connection(place, timeout=timeout_s)
+        if probe.tls:
+            connection.sock = _tls(connection.sock, name, verify=probe.verify)
+        connection.request("GET", path, headers={"Connection": "close", **probe.headers})
+        answer = connection.getresponse()
+    except ssl.SSLError as error:
+        return False, f"TLS: {getattr(error, 'verify_message', '') or error.reason or error}"
+    except OSError as error:
+        return False, _reason(error, timeout_s)
+    except (http.client.HTTPException, UnicodeError) as error:
+        return False, f"no HTTP: {type(error).__name__}: {' '.join(str(error).split())[:100]}"
+    finally:
+        connection.close()
+    meant = any(low <= answer.status <= high for low, high in probe.status)
+    return meant, f"{answer.status} {answer.reason}".strip()
+
+
+def _tls(plain: socket.socket, name: str, *, verify: bool) -> socket.socket:
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        # What a test's own server speaks is its own affair.
+        with contextlib.suppress(ssl.SSLError):
+            context.set_ciphers("ALL:@SECLEVEL=0")
+    try:
+        return context.wrap_socket(plain, server_hostname=name)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _reason(error: OSError, timeout_s: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {timeout_s:g} s"
+    return (error.strerror or str(error)).lower()

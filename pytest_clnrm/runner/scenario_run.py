@@ -1,0 +1,421 @@
+"""One run of one scenario: the one place where the rooms meet.
+
+``prepare`` gets the images and is not counted as the scenario's time; ``execute`` starts the services, runs
+the steps and judges; ``clean_up`` removes the containers. Whoever calls holds the reservation meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.engine.exec.waiting import start_in_order
+from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError
+from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
+from pytest_clnrm.model.scenario import Scenario, Service, Step
+from pytest_clnrm.pool.proof import why_unclean
+from pytest_clnrm.pool.shelf import Leftover
+from pytest_clnrm.pool.specification import specification_of
+from pytest_clnrm.runner.disk_watch import DiskWatch
+from pytest_clnrm.runner.judge_spans import SpanJudge
+from pytest_clnrm.runner.launch import Running, Timeline, get_image, launch
+from pytest_clnrm.runner.place import Place
+from pytest_clnrm.runner.service_ends import ServiceEnds
+from pytest_clnrm.runner.steps import StepRunner
+from pytest_clnrm.runner.volumes import problems_left
+from pytest_clnrm.util.redaction import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pytest_clnrm.engine.api import ImageFacts
+    from pytest_clnrm.model.scenario import KeyPath, Priority
+    from pytest_clnrm.model.span import AttributeValue
+    from pytest_clnrm.runner.steps import OnStepOutput
+    from pytest_clnrm.runtime.runtime import Runtime
+    from pytest_clnrm.telemetry.tracing import ScenarioTrace
+
+__all__ = ["ScenarioRun"]
+
+LOG_TAIL_BYTES = 64 * 1024
+
+
+@dataclass(kw_only=True)
+class ScenarioRun:
+    """One run of one scenario.
+
+    :param nodeid: the item's node id.
+    :param file: the scenario's file as it is to be shown.
+    :param slot_wait_s: seconds that its reservation was waited for.
+    :param slot_attributes: of the span of that wait.
+    :param locate: finds line and column of a key path in the scenario's file.
+    :param reuse: ids of the leases whose idle containers are used.
+    :param on_output: gets the output of each step as it arrives.
+    :param redactor: hides the scenario's secrets in all that leaves the run; gets those that steps capture.
+    """
+
+    scenario: Scenario
+    runtime: Runtime
+    nodeid: str
+    file: str
+    priority: Priority
+    locate: Callable[[KeyPath], tuple[int, int]]
+    reuse: tuple[str, ...] = ()
+    on_output: OnStepOutput | None = None
+    slot_wait_s: float = 0.0
+    slot_attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    redactor: Redactor = field(default_factory=Redactor)
+    _granted_s: float = field(default_factory=time.monotonic)
+    _started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    _images: dict[str, ImageFacts] = field(default_factory=dict)
+    _containers: dict[str, Running] = field(default_factory=dict)
+    _timeline: Timeline = field(init=False)
+    _steps: list[StepResult] = field(default_factory=list)
+    _failures: list[Failure] = field(default_factory=list)
+    _facts: list[ContainerFacts] = field(default_factory=list)
+    _captured: dict[str, str] = field(default_factory=dict)
+    _failed: bool = False
+    _judged: bool = False
+    _up: list[str] = field(default_factory=list)
+    _ends: ServiceEnds = field(init=False)
+    _proven: dict[str, Running] = field(default_factory=dict)
+    _trace: ScenarioTrace = field(init=False)
+    _place: Place = field(init=False)
+    leftover: Leftover | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._timeline = Timeline(self._granted_s)
+        self._place = Place(self.runtime)
+        self._ends = ServiceEnds(self.runtime, self.redactor, self._timeline.note_end)
+        captures_secrets = any(map(_captures_secrets, self.scenario.steps))
+        self._trace = self.runtime.tracing().scenario(
+            self.nodeid,
+            {
+                "code.file.path": self.file,
+                "code.line.number": self.scenario.line,
+                "clnrm.priority": self.priority.label,
+                "clnrm.scenario.name": self.scenario.name,
+            },
+            redact=self.redactor.text if self.redactor or captures_secrets else None,
+            held=captures_secrets,
+        )
+
+    # Waiting: not the scenario's time.
+
+    def prepare(self) -> None:
+        """Get the images.
+
+        :raises ClnrmError: if an image cannot be had, or no engine answers.
+        """
+        self.runtime.board.hide(self.redactor.text)
+        if self.slot_wait_s:
+            self._trace.add("clnrm.slot.wait", self.slot_wait_s, self.slot_attributes)
+        for each in self.scenario.services:
+            self._images[each.name] = get_image(self.runtime, each, self._trace, self.scenario.timeout_s)
+        self._check_mounts()
+
+    def _check_mounts(self) -> None:
+        for service in self.scenario.services:
+            if service.volumes and self.runtime.engine().facts.remote:
+                raise ContainerError(
+                    f"{self._where(service.volumes[0].at)}: service {service.name!r} mounts "
+                    f"{service.volumes[0].source}, but the engine at {self.runtime.engine().facts.url} runs "
+                    f"on another host and does not see this one's files: copy them into an image (build)"
+                )
+
+    # The scenario's time.
+
+    def execute(self) -> Result:
+        """Start the services, run the steps, judge; whatever goes wrong is in the result's failures."""
+        own_s, usual_s = self.scenario.timeout_s, self.runtime.settings.timeout_s
+        timeout_s = usual_s if own_s is None else own_s
+        deadline_s = time.monotonic() + timeout_s
+        disk = DiskWatch(self.runtime, self._containers)
+        try:
+            with disk:
+                self._start_services(deadline_s)
+                self._run_steps(deadline_s)
+                judge = SpanJudge(
+                    runtime=self.runtime,
+                    scenario=self.scenario,
+                    trace=self._trace,
+                    captured=self._captured,
+                    containers=self._containers,
+                    where=self._where,
+                    began_s=self._granted_s,
+                )
+                if not self._failures:
+                    judge.wait(deadline_s)
+                # Before anything is stopped.
+                self._look_at_containers()
+                if not self._failures:
+                    self._judged = True
+                    self._failures += judge.judge()
+            if not (self._failures or disk.problem):
+                self._prove()
+        except ScenarioTimeoutError as error:
+            self._add_error(self._timeout_message(timeout_s, str(error)))
+        except ClnrmError as error:
+            self._add_error(str(error), details=self.redactor.end_of_text(getattr(error, "logs", "")))
+        if disk.problem:
+            self._failures.insert(0, Failure(kind="error", message=disk.problem))
+        self._look_at_containers()
+        self._failed = bool(self._failures)
+        self._explain()
+        self._failures += problems_left(self.runtime, self._containers.values(), failed=self._failed)
+        self._failed = bool(self._failures)
+        self._trace.finish(
+            "fail" if self._failed else "pass", self._failures[0].message if self._failures else ""
+        )
+        return self.result()
+
+    def _add_error(self, message: str, details: str = "") -> None:
+        step = next((each.name for each in self._steps if each.outcome in {"timeout", "error"}), "")
+        self._failures.append(Failure(kind="error", message=message, details=details, step=step))
+
+    def _timeout_message(self, timeout_s: float, during: str) -> str:
+        source = self.runtime.settings.origin("timeout_s")
+        if self.scenario.timeout_s is not None:
+            source = f"timeout of {self.file}"
+        return f"Scenario timeout after {timeout_s:g}s ({source}) while {during}"
+
+    def _start_services(self, deadline_s: float) -> None:
+        stem, labels = self.runtime.next_name(), self.runtime.labels(self.nodeid)
+        pooled = self.runtime.settings.pool != "off"
+        idle = self._place.enter(self.scenario.services, self._images, reuse=self.reuse, trace=self._trace)
+
+        def created(container: Running) -> None:
+            self._containers[container.service.name] = container
+            self._place.used(container.id)
+            if not container.reused:
+                self._timeline.note(container.service, "created")
+
+        def start(service: Service, cancelled: Callable[[], bool]) -> None:
+            def in_vain() -> bool:
+                self._ends.check([self._containers[name] for name in tuple(self._up)])
+                return cancelled()
+
+            launch(
+                self.runtime,
+                service,
+                self._images[service.name],
+                name=f"{stem}-{service.name}",
+                labels=labels,
+                deadline_s=deadline_s,
+                on_created=created,
+                trace=self._trace,
+                network=self._place.network,
+                idle=idle.get(service.name),
+                may_be_reused=pooled,
+                on_started=partial(self._timeline.note, service, "started"),
+                cancelled=in_vain,
+            )
+            self._up.append(service.name)
+            if service.ready:
+                self._timeline.note(service, "ready")
+
+        start_in_order(self.scenario.services, start)
+
+    def _run_steps(self, deadline_s: float) -> None:
+        runner = StepRunner(
+            engine=self.runtime.engine(),
+            scenario=self.scenario,
+            began_s=self._granted_s,
+            deadline_s=deadline_s,
+            where=self._where,
+            on_output=self.on_output,
+            trace=self._trace,
+            redactor=self.redactor,
+            captured=self._captured,
+        )
+        last_secret = max(
+            (i for i, each in enumerate(self.scenario.steps) if _captures_secrets(each)), default=-1
+        )
+        steps = iter(self.scenario.steps)
+        for step in steps:
+            container = self._containers[step.service]
+            self.runtime.board.at("step", step.name)
+            result, error = runner.run(step, container)
+            self._steps.append(result)
+            self._failures += result.failures
+            if len(self._steps) > last_secret:
+                self._trace.release()
+            if error is not None:
+                self._not_run(steps)
+                raise error
+            if result.failures and not step.continue_on_failure:
+                self._not_run(steps)
+
+    def _not_run(self, steps: Iterator[Step]) -> None:
+        self._steps += (
+            StepResult(name=step.name, service=step.service, outcome="not run", attempts=0) for step in steps
+        )
+
+    # What is left of it.
+
+    def _where(self, at: KeyPath) -> str:
+        line, _ = self.locate(at)
+        return f"{self.file}:{line}"
+
+    def _prove(self) -> None:
+        """Find out which containers are as they were when they were new, and note why the others are not."""
+        for at, facts in enumerate(self._facts):
+            container = self._containers[facts.service]
+            why_not = container.alone
+            if not why_not:
+                self.runtime.board.at("cleanup")
+                about: dict[str, AttributeValue] = {
+                    "container.name": container.name,
+                    "clnrm.container.reused": container.reused,
+                }
+                with self._trace.span("clnrm.container.prove", about) as span:
+                    why_not = why_unclean(self.runtime.engine(), container)
+                    span.set("clnrm.container.unclean", why_not or None)
+            if not why_not:
+                self._proven[facts.service] = container
+            self._facts[at] = replace(facts, reuse=why_not)
+
+    def _look_at_containers(self) -> None:
+        """Note what the engine tells of the containers, once, and judge how services have ended."""
+        if not self._facts:
+            # In the file's order: which of them is created first is chance.
+            names = [service.name for service in self.scenario.services if service.name in self._containers]
+            self._facts = [self._look_at(self._containers[name]) for name in names]
+
+    def _look_at(self, container: Running) -> ContainerFacts:
+        engine = self.runtime.engine()
+        facts = ContainerFacts(
+            id=container.id,
+            name=container.name,
+            service=container.service.name,
+            image=container.image.reference,
+            memory_bytes=container.limits.memory_bytes or 0,
+            cpus=container.limits.cpus or 0.0,
+            reused=container.reused,
+        )
+        if container.reused and not self._failures:
+            # It has just run the steps, and its peak of memory is that of all it has served.
+            return replace(facts, timeline=self._timeline.of(container))
+        try:
+            state = engine.state(container.id)
+        except ClnrmError as error:
+            # It must not hide what went wrong before, but what cannot be told is not known to be well.
+            if not self._failures and not container.keeps_alive:
+                self._failures.append(self._ends.unknown(container, error))
+            return facts
+        if not state.running and not container.keeps_alive:
+            self._failures += self._ends.judge(container, state, self._failures)
+        return replace(
+            facts,
+            timeline=self._timeline.of(container),
+            oom_killed=state.oom_killed,
+            exit_code=state.exit_code,
+            # A reused container's is that of all it has served.
+            peak_memory_bytes=engine.peak_memory_bytes(state)
+            if state.running and not container.reused
+            else None,
+        )
+
+    def _explain(self) -> None:
+        """Add logs."""
+        if not self._failed:
+            return
+        with contextlib.suppress(ClnrmError):
+            engine = self.runtime.engine()
+            self._facts = [
+                replace(
+                    facts, logs=self.redactor.end_of_text(engine.logs(facts.id, tail_bytes=LOG_TAIL_BYTES))
+                )
+                for facts in self._facts
+            ]
+
+    def result(self) -> Result:
+        """Return what is known of the run so far, without secrets."""
+        result = Result(
+            nodeid=self.nodeid,
+            name=self.scenario.name,
+            file=self.file,
+            line=self.scenario.line,
+            tags=self.scenario.tags,
+            priority=self.priority.label,
+            outcome="failed" if self._failures else "passed",
+            started=self._started.isoformat(timespec="microseconds"),
+            duration_s=time.monotonic() - self._granted_s,
+            slot_wait_s=self.slot_wait_s,
+            worker=self.runtime.worker,
+            containers=tuple(self._facts),
+            steps=tuple(self._steps),
+            failures=tuple(self._failures),
+            spans=SpanCounts(runner=self._trace.count_ours(), workload=len(self._trace.workload())),
+            unchecked=tuple(each.path for each in self.scenario.unchecked),
+            notes=(*self.warnings(), *self.problems(), *self._not_judged()),
+        )
+        return self.redactor.result(result)
+
+    def _not_judged(self) -> Iterator[str]:
+        """Yield that spans were expected, but not looked at."""
+        if self._failed and self.scenario.expect and not self._judged:
+            step = next((each.step for each in self._failures if each.step), "")
+            why = f"step {step!r} failed" if step else "the scenario had failed before"
+            yield f"what [expect] says of spans was not judged, as {why}"
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what is to be told although it fails nothing: spans that were lost, services that ended."""
+        return (*self._ends.notes, *self._trace.problems())
+
+    def warnings(self) -> Iterator[str]:
+        """Yield what is wrong with the variables that the file sets itself."""
+        for service in self.scenario.services:
+            for warning in self._trace.warnings(service.env):
+                yield f"service {service.name!r}: {warning}"
+        for step in self.scenario.steps:
+            for warning in self._trace.warnings(step.env):
+                yield f"step {step.name!r}: {warning}"
+
+    def clean_up(self) -> tuple[str, ...]:
+        """Remove the containers and end the trace; safe to call at any moment, and twice.
+
+        :return: names of containers that are kept, because ``--clnrm-keep failed`` says so.
+        """
+        self._trace.finish("fail")
+        containers, self._containers = list(self._containers.values()), {}
+        for each in containers:
+            each.sources.close()
+        board = self.runtime.board
+        board.at("cleanup")
+        board.count(-len(containers), -sum(each.limits.memory_bytes or 0 for each in containers))
+        try:
+            if containers and self._failed and self.runtime.settings.keep == "failed":
+                self.runtime.keep([*(each.id for each in containers), *self._place.keep()])
+                self._place.remove(self._place.unused)
+                return tuple(each.name for each in containers)
+            ids = [*self._place.unused, *(each.id for each in containers)]
+            if ids and (self._place.unused or not self._leave(containers)):
+                self.runtime.remove_all(ids)
+        finally:
+            self._place.leave()
+        return ()
+
+    def _leave(self, containers: Sequence[Running]) -> bool:
+        """Leave a passed scenario's containers under its lease; return False if that cannot be."""
+        lease = self.runtime.current().lease if self.runtime.current is not None else ""
+        if self._failed or not lease:
+            return False
+        proven, self._proven = self._proven, {}
+        self.leftover = Leftover(
+            lease=lease,
+            worker=self.runtime.worker,
+            specification=specification_of(self.runtime.settings, self.scenario) or "" if proven else "",
+            containers=tuple(container.id for container in containers),
+        )
+        others = [each.id for each in containers if each.service.name not in proven]
+        self.runtime.shelf().put(lease, proven, others)
+        return True
+
+
+def _captures_secrets(step: Step) -> bool:
+    return any(each.secret for each in step.captures)

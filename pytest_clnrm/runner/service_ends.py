@@ -1,0 +1,150 @@
+"""How services end: what was said of it beforehand, and what fails those who use them.
+
+A container that only waits for commands runs no service: how it ends is its steps' own affair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pytest_clnrm.errors import ClnrmError, ServiceEndedError
+from pytest_clnrm.model.result import Failure
+
+if TYPE_CHECKING:
+    from pytest_clnrm.engine.api import ContainerState, Engine
+    from pytest_clnrm.model.scenario import Service
+    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.runtime.runtime import Runtime
+    from pytest_clnrm.util.redaction import Redactor
+
+__all__ = ["LOG_TAIL_BYTES", "ServiceEnds", "describe_end", "judge_end", "last_logs", "state_once_ended"]
+
+LOG_TAIL_BYTES = 64 * 1024
+CHECK_INTERVAL_S = 0.5
+
+_SAY_SO = "if it may, say so: may_end = 0, or ready = { exit = 0 } to wait for that"
+_KNOWN_S = 10.0
+_POLL_S = 0.02
+_MEGABYTE = 1 << 20
+
+
+def judge_end(service: Service, exit_code: int | None) -> Literal["meant", "unsaid", "wrong"]:
+    """Tell what the end of a service is: announced, a success that nobody announced, or a failure.
+
+    :param exit_code: None if it was never started.
+    """
+    if exit_code is not None and exit_code in service.may_end:
+        return "meant"
+    return "unsaid" if exit_code == 0 else "wrong"
+
+
+def describe_end(container: Running, state: ContainerState, when: str) -> str:
+    """Return ``ended with exit code 137 (killed by SIGKILL), out of memory: its limit is 32 MB, ...``.
+
+    :param when: of the end, in words; "" if that is not known.
+    """
+    how = state.describe_end()
+    if state.exit_code is not None:
+        how = f"ended with {how}"
+    if state.oom_killed:
+        how += f": its limit is {(container.limits.memory_bytes or 0) // _MEGABYTE} MB"
+    return f"{how}, {when}" if when else how
+
+
+def last_logs(engine: Engine, container: str) -> str:
+    """Return the end of a container's output, "" if it cannot be had: what is told with it counts more."""
+    with contextlib.suppress(ClnrmError):
+        return engine.logs(container, tail_bytes=LOG_TAIL_BYTES)
+    return ""
+
+
+def state_once_ended(engine: Engine, container: str) -> ContainerState:
+    """Return the state of a container that is known to have ended, as soon as the engine knows that too.
+
+    It closes the streams of a container some time before it notes the exit code.
+
+    :raises EngineError: if the container is gone, or the engine does not answer.
+    """
+    deadline_s = time.monotonic() + _KNOWN_S
+    while (state := engine.state(container)).running and time.monotonic() < deadline_s:
+        time.sleep(_POLL_S)
+    return state
+
+
+class ServiceEnds:
+    """Judges how the services of one scenario, or of one test, have ended.
+
+    :param noun: what they are called.
+    :param when: returns in words when a container ended that lived so many seconds, "" if that is not known.
+    :ivar notes: ends of which nobody said that they may be, and that fail nothing.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        redactor: Redactor,
+        when: Callable[[Service, float | None], str],
+        noun: str = "service",
+    ) -> None:
+        self._runtime = runtime
+        self._redactor = redactor
+        self._when = when
+        self._noun = noun
+        self._checked_s = 0.0
+        self.notes: list[str] = []
+
+    def check(self, containers: Iterable[Running]) -> None:
+        """Look after services that are up while others are waited for, but not all the time.
+
+        :raises ServiceEndedError: if one has ended that should not have.
+        """
+        now_s = time.monotonic()
+        if now_s >= self._checked_s + CHECK_INTERVAL_S:
+            self._checked_s = now_s
+            self.check_now(containers)
+
+    def check_now(self, containers: Iterable[Running]) -> None:
+        """Look after services.
+
+        :raises ServiceEndedError: if one has ended that should not have.
+        """
+        for container in containers:
+            if container.keeps_alive:
+                continue
+            state = self._runtime.engine().state(container.id)
+            if not state.running and judge_end(container.service, state.exit_code) == "wrong":
+                raise ServiceEndedError(
+                    self._told(container, state), last_logs(self._runtime.engine(), container.id)
+                )
+
+    def judge(
+        self, container: Running, state: ContainerState, failures: Sequence[Failure]
+    ) -> Iterator[Failure]:
+        """Yield that a service has ended in a way it may not; note that it has where nobody said that it may.
+
+        :param failures: those of the scenario so far. Beside them any end counts that was not announced:
+            it is often their cause.
+        """
+        service = container.service
+        text = self._told(container, state)
+        verdict = judge_end(service, state.exit_code)
+        told = any(each.message.startswith(f"{self._noun} {service.name!r}") for each in failures)
+        if verdict == "meant" or told:
+            return
+        if verdict == "unsaid" and not failures:
+            self.notes.append(f"{text}; {_SAY_SO}")
+            return
+        logs = last_logs(self._runtime.engine(), container.id)
+        yield Failure(kind="error", message=text, details=self._redactor.end_of_text(logs))
+
+    def unknown(self, container: Running, error: ClnrmError) -> Failure:
+        """Return that it cannot be told how a service fares: it is not known to be well."""
+        subject = f"{self._noun} {container.service.name!r}"
+        return Failure(kind="error", message=f"{subject}: whether it still runs cannot be told: {error}")
+
+    def _told(self, container: Running, state: ContainerState) -> str:
+        when = self._when(container.service, state.lived_s)
+        return f"{self._noun} {container.service.name!r} {describe_end(container, state, when)}"

@@ -1,0 +1,1 @@
+"""What all items of one process share, opened when first asked for."""

@@ -1,0 +1,426 @@
+"""What all scenarios of one process share: settings, the engine, the ledger, names and labels.
+
+Nothing is connected or opened before the first scenario asks for it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
+
+from pytest_clnrm.errors import ClnrmError, EngineError, EngineUnavailableError, LedgerError
+from pytest_clnrm.pool.idle_leases import IdleLeases
+from pytest_clnrm.settings.settings import check_against_engine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_clnrm.cleanup.cleaner import Cleaner
+    from pytest_clnrm.engine.api import Engine, EngineFacts
+    from pytest_clnrm.ledger.budget import Budget, Demand
+    from pytest_clnrm.ledger.folder import Folder
+    from pytest_clnrm.ledger.ledger import Ledger
+    from pytest_clnrm.pool.shelf import Leftover, Shelf
+    from pytest_clnrm.reservation.item_demand import Room
+    from pytest_clnrm.runtime.network import Networks
+    from pytest_clnrm.settings.settings import Settings
+    from pytest_clnrm.status.board import Board
+    from pytest_clnrm.telemetry.tracing import Tracing
+
+__all__ = ["Current", "Runtime", "new_session_id"]
+
+SPANS_FOLDER = "spans"
+LOADED = (
+    "conftest.py",
+    "__init__.py",
+    ".git",
+    ".clnrm",
+    ".pytest.ini",
+    ".pytest.toml",
+    "pyproject.toml",
+    "pytest.ini",
+    "pytest.toml",
+    "setup.cfg",
+    "tox.ini",
+)
+"""Names of what pytest loads, and of what it, Git and this plugin read their settings from."""
+MEMORY_SHARE = 0.8
+"""Of the engine's memory, what containers may hold together unless --clnrm-memory-budget says more."""
+
+
+def new_session_id() -> str:
+    """Return a fresh name of a run, shared by its workers."""
+    return os.urandom(4).hex()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """The item that runs now.
+
+    :param demand: what was reserved for it, as plain builtins.
+    :param lease: id of that reservation, "" if it has none.
+    :param room: how much of it a Python test uses, None for any other item.
+    """
+
+    priority: int
+    index: int
+    demand: Mapping[str, Any]
+    lease: str = ""
+    room: Room | None = None
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Runtime:
+    """The shared parts of one process.
+
+    :param session_id: of the run, the same in all its workers.
+    :param worker: "gw0" and so on, "master" without xdist.
+    :param connect: connects to the engine, or raises EngineUnavailableError.
+    :param current: returns what is known of the item that runs now; None before the first one.
+    :param held: what fixtures of a wider scope hold in this process.
+    :param owed: what gives back what the ledger could not take back so far.
+    :param before_ledger: called once, before the ledger is opened.
+    :param kept: ids of leases whose containers are kept.
+    :param leftovers: of leases that are still to be given back, by their ids: what is left under them.
+    :param idle: the idle leases of this process.
+    :param without_shell: ids of images whose containers cannot wait in a shell.
+    :param run_folder: returns the run's own folder.
+    :param traceparent: of the session's span.
+    :param loaded: globs of the names of files that pytest loads, beside scenario files.
+    """
+
+    settings: Settings
+    rootdir: Path
+    session_id: str
+    worker: str
+    connect: Callable[[], Engine]
+    current: Callable[[], Current] | None = None
+    held: list[Demand] = field(default_factory=list)
+    owed: list[Callable[[], None]] = field(default_factory=list)
+    before_ledger: Callable[[], None] | None = None
+    kept: set[str] = field(default_factory=set)
+    leftovers: dict[str, Leftover] = field(default_factory=dict)
+    idle: IdleLeases = field(default_factory=IdleLeases)
+    without_shell: set[str] = field(default_factory=set)
+    engine_is_own: bool = False
+    run_folder: Callable[[], Path] | None = None
+    traceparent: str = ""
+    loaded: tuple[str, ...] = LOADED
+    _board: Board | None = None
+    _engine: Engine | None = None
+    _folder: Folder | None = None
+    _ledger: Ledger | None = None
+    _cleaner: Cleaner | None = None
+    _refused: EngineUnavailableError | None = None
+    _tracing: Tracing | None = None
+    _shelf: Shelf | None = None
+    _networks: Networks | None = None
+    _scenarios: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def board(self) -> Board:
+        """Return what this process is at, for those who watch."""
+        if self._board is None:
+            from pytest_clnrm.status.board import Board
+
+            self._board = Board(self.worker)
+        return self._board
+
+    def engine(self) -> Engine:
+        """Return the engine, connected at the first call.
+
+        :raises EngineUnavailableError: if none can be used; asked once, remembered.
+        """
+        with self._lock:
+            if self._refused is not None:
+                raise self._refused
+            if self._engine is None:
+                try:
+                    self._engine = self.connect()
+                except EngineUnavailableError as error:
+                    self._refused = error
+                    raise
+            return self._engine
+
+    def connect_own(self) -> Engine:
+        """Return the engine that ``--clnrm-engine`` names, connected.
+
+        :raises EngineUnavailableError: if there is none.
+        :raises LedgerError: if the folder for its locks cannot be used.
+        """
+        from pytest_clnrm.engine.connect.connect import connect
+        from pytest_clnrm.ledger.locks import host_lock
+
+        folder = self.folder()
+        engine = connect(
+            self.settings.engine,
+            environ=os.environ,
+            runtime_dir=folder.path,
+            locks=lambda name: host_lock(folder, name),
+        )
+        self.engine_is_own = True
+        return engine
+
+    def engine_choice(self) -> str:
+        """Return what makes another process connect to the same engine.
+
+        :raises EngineUnavailableError: if none can be used.
+        """
+        from pytest_clnrm.engine.connect.endpoints import named_endpoint
+
+        named = named_endpoint(self.settings.engine, os.environ)
+        return self.settings.engine if named else self.engine().facts.url
+
+    def engine_text(self) -> str:
+        """Return the engine in words, "" if it was not asked."""
+        if self._engine is None:
+            return ""
+        facts = self._engine.facts
+        return f"{facts.kind} {facts.version} at {facts.url}"
+
+    def folder(self) -> Folder:
+        """Return the folder that processes of this user share on this host.
+
+        :raises LedgerError: if it cannot be used.
+        """
+        from pytest_clnrm.ledger.folder import open_folder
+
+        if self._folder is None:
+            self._folder = open_folder(self.settings.ledger_dir, os.environ)
+        return self._folder
+
+    def ledger(self) -> Ledger:
+        """Return the engine's ledger, of which this process is an owner from the first call on.
+
+        :raises EngineError: if no engine can be used, or it does not tell what runs on it.
+        :raises LedgerError: if the ledger cannot be used.
+        """
+        from pytest_clnrm.ledger.ledger import Ledger
+
+        cleaner = self.cleaner()
+        facts = self.engine().facts
+        with self._lock:
+            first, self.before_ledger = self.before_ledger, None
+        if first is not None:
+            first()
+        with self._lock:
+            if self._ledger is None:
+                ledger = Ledger(
+                    self.folder(),
+                    facts.identity,
+                    self._budget(facts),
+                    remove=cleaner.remove,
+                    engine_load=cleaner.load,
+                    url=facts.url,
+                )
+                try:
+                    ledger.open_run(self.session_id)
+                except ClnrmError:
+                    with suppress(ClnrmError):
+                        ledger.close()
+                    raise
+                self._ledger = ledger
+            return self._ledger
+
+    def cleaner(self) -> Cleaner:
+        """Return what removes from the engine what was left there.
+
+        :raises EngineUnavailableError: if no engine can be used.
+        :raises LedgerError: if the ledger's folder cannot be used.
+        """
+        from pytest_clnrm.cleanup.cleaner import Cleaner
+
+        engine = self.engine()
+        with self._lock:
+            if self._cleaner is None:
+                self._cleaner = Cleaner(self.folder(), engine)
+            return self._cleaner
+
+    def shelf(self) -> Shelf:
+        """Return what holds the containers of this process that outlive their scenarios.
+
+        :raises EngineUnavailableError: if no engine can be used.
+        """
+        from pytest_clnrm.pool.shelf import Shelf
+
+        if self._shelf is None:
+            self._shelf = Shelf(self.remove, self._release, size=self.settings.pool_size)
+        return self._shelf
+
+    def _release(self, lease: str) -> None:
+        """Give back a lease of this run, whichever of its processes has reserved it."""
+        self.ledger().adopt(lease).release()
+
+    def keep(self, objects: Iterable[str], lease: str = "") -> None:
+        """Leave objects on the engine beyond the run's end; their lease goes on counting them.
+
+        :param lease: "" for that of the item that runs.
+        :raises LedgerError: if that cannot be written down.
+        """
+        from pytest_clnrm.ledger.folder import unusable
+
+        try:
+            self.cleaner().keep(objects)
+        except OSError as error:
+            raise unusable(self.folder().path, error) from error
+        if lease:
+            self.kept.add(lease)
+        elif self.current is not None:
+            self.kept.add(self.current().lease)
+
+    def budget(self) -> Budget:
+        """Return what this run may hold.
+
+        :raises EngineUnavailableError: if no engine can be used.
+        """
+        return self._budget(self.engine().facts)
+
+    def _budget(self, facts: EngineFacts) -> Budget:
+        from pytest_clnrm.ledger.budget import Budget
+
+        settings = self.settings
+        return Budget(
+            containers=settings.max_containers,
+            memory_bytes=settings.memory_budget_bytes or int(facts.memory_bytes * MEMORY_SHARE),
+            cpus=settings.cpu_budget,
+            gpus=facts.gpus if settings.gpus is None else settings.gpus,
+        )
+
+    def check_limits(self) -> None:
+        """Refuse limits that are more than the engine has.
+
+        Without an engine, or a folder for its locks, each scenario says so itself.
+
+        :raises pytest.UsageError: once, for all such limits.
+        """
+        try:
+            facts = self.engine().facts
+        except (EngineUnavailableError, LedgerError):
+            return
+        check_against_engine(self.settings, facts.cpus, facts.memory_bytes)
+
+    def is_scenario(self, nodeid: str) -> bool:
+        """Tell whether *nodeid* is one of a scenario, where there is nothing but the node id."""
+        file = nodeid.partition("::")[0]
+        name = file.rsplit("/", 1)[-1]
+        return file.endswith(".toml") or any(fnmatch(name, glob) for glob in self.settings.files)
+
+    def tracing(self) -> Tracing:
+        """Return this process's spans: recorded and received from the first scenario on."""
+        from pytest_clnrm.telemetry.tracing import Tracing
+
+        if self._tracing is None:
+            self._tracing = Tracing(self.spans_folder(), self.worker, self.traceparent)
+        return self._tracing
+
+    @property
+    def traces(self) -> bool:
+        """Tell whether this process has recorded spans."""
+        return self._tracing is not None
+
+    def spans_folder(self) -> Path | None:
+        """Return where the run's spans are stored until they are merged, None if they are off."""
+        if not self.settings.collect_spans or self.run_folder is None:
+            return None
+        return self.run_folder() / SPANS_FOLDER
+
+    def networks(self) -> Networks:
+        """Return the networks of this process.
+
+        :raises EngineUnavailableError: if no engine can be used.
+        """
+        from pytest_clnrm.cleanup.labels import name_stem
+        from pytest_clnrm.runtime.network import Networks
+
+        engine = self.engine()
+        with self._lock:
+            if self._networks is None:
+                self._networks = Networks(
+                    engine,
+                    stem=name_stem(self.session_id, self.worker),
+                    labels=lambda: self.labels(""),
+                    allow=lambda gateway: self.tracing().allow(gateway),
+                    forbid=lambda gateway: self.tracing().forbid(gateway),
+                )
+            return self._networks
+
+    def remove_all(self, containers: Sequence[str], lease: str = "") -> None:
+        """Remove what there is under a lease, or else let the lease count until somebody else has.
+
+        :param lease: "" for that of the item that runs.
+        :raises EngineError: if one stays.
+        """
+        try:
+            self.remove(containers)
+        except EngineError:
+            from pytest_clnrm.pool.shelf import Leftover
+
+            lease = lease or (self.current().lease if self.current else "")
+            self.leftovers[lease] = Leftover(
+                lease=lease, worker=self.worker, specification="", containers=tuple(containers)
+            )
+            raise
+
+    def remove(self, containers: Sequence[str]) -> None:
+        """Remove containers, and take note that their networks are free of them.
+
+        :raises EngineError: if one stays.
+        """
+        self.engine().remove(containers)
+        if self._networks is not None:
+            self._networks.left(containers)
+
+    def next_name(self) -> str:
+        """Return a name stem for the containers of one more scenario."""
+        from pytest_clnrm.cleanup.labels import name_stem
+
+        self._scenarios += 1
+        return f"{name_stem(self.session_id, self.worker)}{self._scenarios}"
+
+    def labels(self, scenario: str, lease: str = "") -> dict[str, str]:
+        """Return the labels of what is created for *scenario* (a node id).
+
+        :param lease: what it is created under; "" for the lease of the item that runs.
+        """
+        from pytest_clnrm.cleanup.labels import object_labels, owner_of
+
+        current = self.current() if self.current else None
+        lease = lease or (current.lease if current else "")
+        return object_labels(
+            ledger=self.folder().ledger_id,
+            session=self.session_id,
+            owner=owner_of(lease) or self.ledger().owner_id,
+            worker=self.worker,
+            scenario=scenario,
+        )
+
+    def close_shelf(self) -> None:
+        """Remove the containers that have outlived their scenarios."""
+        shelf, self._shelf = self._shelf, None
+        if shelf is not None:
+            shelf.close()
+
+    def close(self) -> None:
+        """Remove the networks, stop owning leases, and give up the engine."""
+        self.close_shelf()
+        self.idle.close()
+        networks, self._networks = self._networks, None
+        if networks is not None:
+            networks.close()
+        if self._tracing is not None:
+            self._tracing.close()
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        # What cannot be given back now is swept by the controller, its watchdog, or the next run.
+        if self._ledger is not None:
+            with suppress(ClnrmError):
+                self._ledger.close()
+        self._ledger = self._cleaner = None
+        engine.close()

@@ -1,0 +1,1 @@
+"""Other spellings of scenario files, turned into the canonical form."""

@@ -1,0 +1,211 @@
+"""Wild ``[otel_validation]``, put into the canonical ``[expect]``.
+
+Each constraint that has a canonical meaning becomes one; the others are noted as not checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pytest_clnrm.scenario.dialects.expect import lower
+from pytest_clnrm.scenario.dialects.reader import MISSING, Reader, milliseconds, pairs, tables
+
+__all__ = ["otel_validation"]
+
+_GRAPH = {"no_orphaned_spans": "no_orphans", "no_cycles": "acyclic", "single_root": "single_root"}
+_COUNTS = {"count": "eq", "exact_count": "eq", "min_count": "gte", "max_count": "lte"}
+
+
+def otel_validation(reader: Reader, key: str = "otel_validation") -> None:
+    """Read the table *key* into ``expect``, unless it says that it is not enabled."""
+    raw = reader.take(key)
+    if raw is MISSING:
+        return
+    if not isinstance(raw, dict) or raw.get("enabled") is False:
+        reader.give_up(key)
+        return
+    below = reader.child(key, raw, "expect")
+    below.skip("enabled", *(name for name in raw if name.startswith("validate_")))
+    for name, read in _SECTIONS.items():
+        value = below.take(name)
+        if value is MISSING:
+            continue
+        found = list(tables(value))
+        if not found and value != []:
+            below.give_up(name)
+        for path, each in found:
+            # What one constraint says is read below its own path, into the whole [expect].
+            one = Reader(below.notes, each, (*below.at, name, *path), below.out, below.to)
+            one.skip("reason", "description")
+            read(one)
+            one.finish()
+    for name in raw:
+        if name in below:
+            below.take(name)
+            below.give_up(name)
+    if not below.out:
+        del reader.out["expect"]
+
+
+def _expected_span(reader: Reader) -> None:
+    span: dict[str, Any] = {"select": _selected(reader)}
+    required = reader.take("required_attributes")
+    names = required.get("attributes") if isinstance(required, dict) else required
+    if isinstance(names, list):
+        span["attrs"] = {str(name): {"exists": True} for name in names}
+    elif names is not MISSING:
+        reader.give_up("required_attributes")
+    for key in ("kind", "status"):
+        if key in reader:
+            span[key] = lower(reader.take(key))
+    if "parent" in reader:
+        span["parent"] = {"name": reader.take("parent")}
+    durations = {"min_duration_ms": "gte", "max_duration_ms": "lte"}
+    duration = {op: milliseconds(reader.take(key)) for key, op in durations.items() if key in reader}
+    count = _taken_count(reader)
+    if reader.take("required") is False and not count:
+        count = {"gte": 0}
+    span.update({key: each for key, each in (("duration", duration), ("count", count)) if each})
+    reader.append("span", span, ())
+
+
+def _selected(reader: Reader) -> dict[str, Any]:
+    """Return which spans an entry means: of one name, several entries tell spans apart by attributes."""
+    select: dict[str, Any] = {}
+    for key in ("name", "span_name"):
+        if key in reader:
+            select["name"] = reader.take(key)
+    attributes = reader.take("attributes")
+    if isinstance(attributes, dict):
+        attrs = dict(attributes)
+        # A resource and a kind are no attributes of a span; the file's author knows them under these names.
+        if isinstance(attrs.get("service.name"), str):
+            select["service"] = attrs.pop("service.name")
+        if isinstance(attrs.get("span.kind"), str):
+            select["kind"] = lower(attrs.pop("span.kind"))
+        if attrs:
+            select["attrs"] = attrs
+    elif attributes is not MISSING:
+        reader.give_up("attributes")
+    return select
+
+
+def _taken_count(reader: Reader) -> dict[str, Any]:
+    return {op: reader.take(key) for key, op in _COUNTS.items() if key in reader}
+
+
+def _expected_trace(reader: Reader) -> None:
+    names = reader.take("span_names")
+    for index, name in enumerate(names if isinstance(names, list) else ()):
+        reader.append("span", {"select": {"name": name}}, ("span_names", index))
+    if names is not MISSING and not isinstance(names, list):
+        reader.give_up("span_names")
+    edges = reader.take("parent_child")
+    for index, edge in enumerate(edges if isinstance(edges, list) else ()):
+        ends = [edge.get("parent"), edge.get("child")] if isinstance(edge, dict) else edge
+        if isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, str) for end in ends):  # noqa: PLR2004
+            made = {"parent": {"name": ends[0]}, "child": {"name": ends[1]}}
+            reader.append("edge", made, ("parent_child", index))
+        else:
+            reader.give_up("parent_child", index)
+    if edges is not MISSING and not isinstance(edges, list):
+        reader.give_up("parent_child")
+    reader.skip("complete")  # that each of its spans exists
+    if reader.take("is_tree") is True:
+        for name in ("acyclic", "no_orphans"):
+            reader.put(("graph", name), value=True, source=("is_tree",))
+
+
+def _temporal(reader: Reader) -> None:
+    name, later = reader.take("span_name"), reader.take("must_precede")
+    if isinstance(name, str) and isinstance(later, list):
+        for index, each in enumerate(later):
+            reader.append(("order", "must_precede"), [name, each], ("must_precede", index))
+    elif later is not MISSING:
+        reader.give_up("must_precede")
+
+
+def _span_count(reader: Reader) -> None:
+    count = _taken_count(reader)
+    select = {
+        name: reader.take(key)
+        for key, name in (("span_name", "name"), ("service_name", "service"))
+        if key in reader
+    }
+    if count:
+        reader.append("span", {"select": select, "count": count}, ())
+
+
+def _attribute(reader: Reader) -> None:
+    name = reader.take("attribute_name")
+    tests: dict[str, Any] = {}
+    bounds = reader.take("valid_range")
+    if isinstance(bounds, list) and len(bounds) == 2:  # noqa: PLR2004 from, to
+        tests.update({"gte": bounds[0], "lte": bounds[1]})
+    elif bounds is not MISSING:
+        reader.give_up("valid_range")
+    for key, op in (("allowed_values", "one_of"), ("pattern", "regex")):
+        if key in reader:
+            tests[op] = reader.take(key)
+    if isinstance(name, str) and tests:
+        select = {"attrs": {name: {"exists": True}}}
+        reader.append("span", {"select": select, "attrs": {name: tests}}, ())
+    elif name is not MISSING:
+        reader.give_up("attribute_name")
+
+
+def _resource(reader: Reader) -> None:
+    attributes = reader.take("attributes")
+    required = reader.take("required")
+    if not isinstance(attributes, dict) and attributes is not MISSING:
+        reader.give_up("attributes")
+    for name, each in attributes.items() if isinstance(attributes, dict) else ():
+        wanted = each if isinstance(each, dict) else {"eq": each}
+        optional = wanted.get("required", required) is False
+        tests = {key: test for key, test in wanted.items() if key != "required"}
+        if not optional:
+            to = ("hermeticity", "resource_attrs", "must_match", str(name))
+            reader.put(to, tests or {"exists": True}, ("attributes", name))
+
+
+def _topology(reader: Reader) -> None:
+    for key, name in _GRAPH.items():
+        if reader.take(key) is True:
+            reader.put(("graph", name), value=True, source=(key,))
+    reader.move("max_depth", "graph", "max_depth")
+    paths = reader.take("required_paths")
+    for path, each in tables([] if paths is MISSING else paths):
+        names = each.get("path")
+        if isinstance(names, list) and len(names) > 1:
+            for pair in pairs(names):
+                reader.append(("graph", "must_include"), pair, ("required_paths", *path, "path"))
+        else:
+            reader.give_up("required_paths", *path)
+
+
+def _hermeticity(reader: Reader) -> None:
+    for key in ("no_external_network", "no_external_services"):
+        if reader.take(key) is True:
+            reader.put(("hermeticity", "no_external_services"), value=True, source=(key,))
+
+
+def _siblings(reader: Reader) -> None:
+    parent = reader.take("shared_parent")
+    for key in ("span_a", "span_b"):
+        child = reader.take(key)
+        if isinstance(parent, str) and isinstance(child, str):
+            reader.append("edge", {"parent": {"name": parent}, "child": {"name": child}}, (key,))
+
+
+_SECTIONS: dict[str, Callable[[Reader], None]] = {
+    "expected_spans": _expected_span,
+    "expected_traces": _expected_trace,
+    "temporal_constraints": _temporal,
+    "span_count_constraints": _span_count,
+    "attribute_constraints": _attribute,
+    "resource_attributes": _resource,
+    "graph_topology_constraints": _topology,
+    "hermeticity_constraints": _hermeticity,
+    "sibling_constraints": _siblings,
+}

@@ -1,0 +1,231 @@
+"""Tools of the dialects: reading a wild table key by key, and remembering where each value came from."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_clnrm.model.scenario import KeyPath
+
+__all__ = ["MISSING", "Notes", "Reader", "glob_of_regex", "milliseconds", "pairs", "python_regex", "tables"]
+
+MISSING: Any = object()
+"""Stands for a key that is not there."""
+
+_POSIX_CLASSES = {
+    "alnum": "a-zA-Z0-9", "alpha": "a-zA-Z", "ascii": r"\x00-\x7f", "blank": r"\t ",
+    "cntrl": r"\x00-\x1f\x7f", "digit": "0-9", "graph": "!-~", "lower": "a-z", "print": " -~",
+    "punct": r"!-/:-@\[-`{-~", "space": r"\t\n\v\f\r ", "upper": "A-Z", "word": r"\w",
+    "xdigit": "0-9A-Fa-f",
+}  # fmt: skip
+
+
+@dataclass
+class Notes:
+    """What is learned while a file is normalised.
+
+    :ivar origins: canonical path -> path in the file, and whether what lies below is spelled alike.
+    :ivar wild: False if keys that are not understood stay in place, for validation to refuse.
+    """
+
+    wild: bool
+    origins: dict[KeyPath, tuple[KeyPath, bool]] = field(default_factory=dict)
+    unchecked: list[KeyPath] = field(default_factory=list)
+    mistakes: list[tuple[KeyPath, str]] = field(default_factory=list)
+
+    def came(self, to: KeyPath, source: KeyPath, *, alike: bool = False) -> None:
+        """Remember that the canonical path *to* was made from *source*."""
+        self.origins.setdefault(to, (source, alike))
+
+    def origin(self, path: KeyPath) -> KeyPath:
+        """Return where the canonical *path* is in the file, by its longest prefix that is known."""
+        for size in range(len(path), -1, -1):
+            found = self.origins.get(path[:size])
+            if found:
+                return found[0] + path[size:] if found[1] else found[0]
+        return path
+
+
+class Reader:
+    """Reads one wild table into one canonical table.
+
+    :param raw: the table in the file.
+    :param at: its path in the file.
+    :param out: the canonical table, filled in place.
+    :param to: its canonical path.
+    """
+
+    def __init__(
+        self, notes: Notes, raw: dict[str, Any], at: KeyPath, out: dict[str, Any], to: KeyPath
+    ) -> None:
+        self.notes = notes
+        self.at = at
+        self.out = out
+        self.to = to
+        self._left = dict(raw)
+        notes.came(to, at, alike=True)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._left
+
+    def take(self, key: str) -> Any:
+        """Return the value of *key*, which counts as read; MISSING if there is none."""
+        return self._left.pop(key, MISSING)
+
+    def give_up(self, key: str | int, *more: str | int) -> None:
+        """Note that the claim at *key* is not checked."""
+        self.notes.unchecked.append((*self.at, key, *more))
+
+    def put(self, to: KeyPath, value: Any, source: KeyPath, *, alike: bool = False) -> bool:
+        """Set *value* at *to* below the canonical table, and tell whether the place was free.
+
+        :param source: where it came from, below the table in the file.
+        """
+        table = self.out
+        for depth, key in enumerate(to[:-1], start=1):
+            table = table.setdefault(str(key), {})
+            if not isinstance(table, dict):
+                return False
+            self.notes.came((*self.to, *to[:depth]), (*self.at, *source))
+        if to[-1] in table:
+            return False
+        table[str(to[-1])] = value
+        self.notes.came((*self.to, *to), (*self.at, *source), alike=alike)
+        return True
+
+    def move(self, key: str, *to: str, by: Callable[[Any], Any] | None = None) -> None:
+        """Move the value of *key*, changed *by* a function, to *to* (default: the same key).
+
+        What stands at *to* already is kept, and *key* given up.
+        """
+        value = self.take(key)
+        if value is MISSING:
+            return
+        new = value if by is None else by(value)
+        if not self.put(to or (key,), new, (key,), alike=new is value):
+            self.give_up(key)
+
+    def append(self, to: str | tuple[str, ...], item: Any, source: KeyPath, *, alike: bool = False) -> int:
+        """Append *item* to the canonical list *to* and return its index; -1 if no list stands there."""
+        path = (to,) if isinstance(to, str) else to
+        table: Any = self.out
+        for depth, key in enumerate(path, start=1):
+            if not isinstance(table, dict):
+                return -1
+            table = table.setdefault(key, [] if depth == len(path) else {})
+            self.notes.came((*self.to, *path[:depth]), (*self.at, *source[:1]))
+        if not isinstance(table, list):
+            return -1
+        table.append(item)
+        self.notes.came((*self.to, *path, len(table) - 1), (*self.at, *source), alike=alike)
+        return len(table) - 1
+
+    def child(self, key: str, raw: dict[str, Any], *to: str) -> Reader:
+        """Return a reader of the table *raw* at *key* into the canonical table *to* (default: *key*)."""
+        out, path = self.out, to or (key,)
+        for name in path:
+            below = out.setdefault(name, {})
+            if not isinstance(below, dict):
+                below = out[name] = {}
+            out = below
+        return Reader(self.notes, raw, (*self.at, key), out, (*self.to, *path))
+
+    def skip(self, *keys: str) -> None:
+        """Read over *keys*: they inform, and claim nothing."""
+        for key in keys:
+            self.take(key)
+
+    def finish(self, *canonical: str) -> None:
+        """Take over the *canonical* keys as they are; of the rest, note that they are not checked."""
+        for key in list(self._left):
+            if key in canonical or not self.notes.wild:
+                self.move(key)
+            else:
+                del self._left[key]
+                self.give_up(key)
+
+
+def tables(value: Any, keys: Iterable[str] = ()) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """Yield the tables that *value* holds, each with the path to it.
+
+    *value* is an array of tables, a single table, or, if it has none of *keys*, a table of labelled tables.
+    Anything else in it is passed over.
+    """
+    if isinstance(value, list):
+        yield from (((index,), each) for index, each in enumerate(value) if isinstance(each, dict))
+    elif isinstance(value, dict):
+        if value and not set(keys) & set(value) and all(isinstance(each, dict) for each in value.values()):
+            yield from (((label,), each) for label, each in value.items())
+        else:
+            yield (), value
+
+
+def pairs(values: Iterable[Any]) -> list[list[str]]:
+    """Return each of *values* with the next."""
+    return [list(pair) for pair in itertools.pairwise(values)]
+
+
+def milliseconds(value: Any) -> Any:
+    """Return a number of milliseconds as a duration; anything else as it is, for validation to refuse."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{value:g}ms" if isinstance(value, float) else f"{value}ms"
+    return value
+
+
+def glob_of_regex(pattern: Any) -> str | None:
+    """Return the glob that means the same as the regular expression *pattern*, None if there is none."""
+    if not isinstance(pattern, str) or not pattern:
+        return None
+    glob, rest = "", pattern.removeprefix("^").removesuffix("$")
+    while rest:
+        token = re.match(r"\.\*|\.\+|\\([^\w\s])|([\w:/ @%,=<>~#&-])|\.", rest)
+        if token is None:
+            return None
+        literal = token[1] or token[2] or ""
+        glob += {".*": "*", ".+": "?*", ".": "?"}.get(
+            token[0], f"[{literal}]" if literal in "*?[" else literal
+        )
+        rest = rest[token.end() :]
+    return glob
+
+
+def python_regex(pattern: Any) -> Any:
+    r"""Return a regular expression of Rust's syntax in Python's, as far as that is easily done.
+
+    ``(?<name>``, ``\z``, ``\x{...}``, POSIX classes, and flags in the middle, which Python wants around what
+    they mean. What is left is for validation to refuse.
+    """
+    if not isinstance(pattern, str):
+        return pattern
+    text = re.sub(r"(?<!\\)\(\?<(?=[A-Za-z_])", "(?P<", pattern)
+    text = re.sub(r"(?<!\\)((?:\\\\)*)\\z", r"\1\\Z", text)
+    text = re.sub(r"(?<!\\)((?:\\\\)*)\\[xu]\{([0-9A-Fa-f]{1,6})\}", _code_point, text)
+    text = re.sub(r"\[:(\w+):\]", lambda match: _POSIX_CLASSES.get(match[1], match[0]), text)
+    return _flags_around(text)
+
+
+def _code_point(match: re.Match[str]) -> str:
+    number = int(match[2], 16)
+    return match[0] if number > 0x10FFFF else match[1] + re.escape(chr(number))  # noqa: PLR2004 Unicode ends
+
+
+def _flags_around(text: str) -> str:
+    """Return *text* with the first flags in its middle, ``a(?i)b``, put around the rest: ``a(?i:b)``."""
+    flags = re.search(r"(?<=[^\\])\(\?([imsx]+)\)", text)
+    if flags is None:
+        return text
+    rest, depth = text[flags.end() :], 0
+    for index, char in enumerate(rest):
+        escaped = index > 0 and rest[index - 1] == "\\"
+        depth += 0 if escaped else (char == "(") - (char == ")")
+        if depth < 0:
+            rest = f"{rest[:index]}){rest[index:]}"
+            break
+        if depth == 0 and char == "|" and not escaped:
+            return text  # an alternative would end inside
+    else:
+        rest += ")"
+    return f"{text[: flags.start()]}(?{flags[1]}:{rest}"

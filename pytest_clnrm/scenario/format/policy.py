@@ -1,0 +1,144 @@
+"""What files may ask for at most, as whoever runs them has set it; no file can raise it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.model.scenario import KeyPath, Limits
+from pytest_clnrm.model.units import parse_duration_s, parse_size_bytes
+
+if TYPE_CHECKING:
+    from pytest_clnrm.model.scenario import Scenario
+    from pytest_clnrm.scenario.format.document import FileDoc, LimitsDoc, ServiceDoc
+
+__all__ = ["Policy", "check_containers", "check_policy"]
+
+_REMEDY = "ask for less, or have the cap raised there"
+_ONE = {" CPUs": " CPU", " GPUs": " GPU", " processes": " process", " containers": " container"}
+_ALLOW = "do without, or have it allowed there"
+
+Refusal = tuple[KeyPath, str, str]
+"""A key path of the canonical form, a message and a hint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Caps on what one container or one scenario may ask for; None is no cap.
+
+    :param containers: of one scenario.
+    :param bridge: whether a service or a build may have a way out.
+    :param host_pids: how many processes the engine's host can have at all, None where that is not known.
+    :param origins: field -> what has set it, for messages.
+    """
+
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+    gpus: int | None = None
+    timeout_s: float | None = None
+    containers: int | None = None
+    bridge: bool = True
+    ports: bool = True
+    build: bool = True
+    volumes: bool = True
+    host_pids: int | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def refusals(self, limits: Limits) -> Iterator[tuple[str, str]]:
+        """Yield the name of each limit that is more than a container may have, and why it is refused."""
+        asked_mb = (limits.memory_bytes or 0) / 2**20
+        if self.memory_bytes is not None and (limits.memory_bytes or 0) > self.memory_bytes:
+            yield "memory", self.too_much("memory_bytes", asked_mb, self.memory_bytes / 2**20, " MB")
+        if self.cpus is not None and (limits.cpus or 0) > self.cpus:
+            yield "cpu", self.too_much("cpus", limits.cpus or 0, self.cpus, " CPUs")
+        pids = limits.pids or 0
+        if self.pids is not None and pids > self.pids:
+            yield "pids", self.too_much("pids", pids, self.pids, " processes")
+        elif self.host_pids is not None and pids > self.host_pids:
+            yield "pids", f"{pids} processes are more than this host can have: at most {self.host_pids}"
+        if self.gpus is not None and (limits.gpus or 0) > self.gpus:
+            yield "gpus", self.too_much("gpus", limits.gpus or 0, self.gpus, " GPUs")
+
+    def too_much(self, name: str, asked: float, cap: float, unit: str) -> str:
+        """Return why *asked* is refused, with both values and what has set the cap."""
+        return (
+            f"{_amount(asked, unit)} is more than may be asked for: at most {_amount(cap, unit)} "
+            f"({self.origins.get(name, 'default')})"
+        )
+
+    def not_allowed(self, name: str, what: str) -> str:
+        """Return why *what* is refused."""
+        return f"{what} is not allowed ({self.origins.get(name, 'default')})"
+
+
+def check_policy(doc: FileDoc, policy: Policy, written: Callable[[KeyPath], object]) -> Iterator[Refusal]:
+    """Yield where a file asks for more than it may.
+
+    :param written: returns what the file has for a key path: it may be spelled otherwise there.
+    """
+    yield from _timeout(doc.meta.timeout, ("meta", "timeout"), policy)
+    for index, scenario in enumerate(doc.scenario or ()):
+        yield from _timeout(scenario.timeout, ("scenario", index, "timeout"), policy)
+    yield from _limits(doc.limits, ("limits",), policy)
+    for name, service in doc.service.items():
+        yield from _service(service, ("service", name), policy, written)
+
+
+def check_containers(scenario: Scenario, policy: Policy) -> Iterator[Refusal]:
+    """Yield a mistake if a scenario has more containers than it may, at the place of the scenario."""
+    count = len(scenario.services)
+    if policy.containers is not None and count > policy.containers:
+        yield scenario.at, policy.too_much("containers", count, policy.containers, " containers"), _REMEDY
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value:.10g}{_ONE.get(unit, unit) if value == 1 else unit}"
+
+
+def _timeout(value: float | str | None, path: KeyPath, policy: Policy) -> Iterator[Refusal]:
+    asked_s = 0.0 if value is None else parse_duration_s(value)
+    if policy.timeout_s is not None and asked_s > policy.timeout_s:
+        yield path, policy.too_much("timeout_s", asked_s, policy.timeout_s, " s"), _REMEDY
+
+
+def _limits(doc: LimitsDoc, path: KeyPath, policy: Policy) -> Iterator[Refusal]:
+    memory_bytes = None if doc.memory is None else parse_size_bytes(doc.memory)
+    asked = Limits(memory_bytes=memory_bytes, cpus=doc.cpu, pids=doc.pids, gpus=doc.gpus)
+    for name, message in policy.refusals(asked):
+        yield (*path, name), message, _REMEDY
+
+
+def _service(
+    doc: ServiceDoc, path: KeyPath, policy: Policy, written: Callable[[KeyPath], object]
+) -> Iterator[Refusal]:
+    if doc.limits:
+        yield from _limits(doc.limits, (*path, "limits"), policy)
+    if not policy.bridge and doc.network == "bridge":
+        below = (*path, "network")
+        yield below, policy.not_allowed("bridge", _network(written(below))), _ALLOW
+    if doc.ports and not policy.ports:
+        yield (*path, "ports"), policy.not_allowed("ports", "publishing ports"), _ALLOW
+    elif doc.ports and not policy.bridge:
+        # Networks without a way out publish nothing.
+        what = "publishing ports, which needs the engine's bridge,"
+        yield (*path, "ports"), policy.not_allowed("bridge", what), _ALLOW
+    if doc.build is not None and not policy.build:
+        yield (*path, "build"), policy.not_allowed("build", "building an image"), _ALLOW
+    elif not (doc.build is None or isinstance(doc.build, str) or policy.bridge) and (
+        doc.build.network == "bridge"
+    ):
+        below = (*path, "build", "network")
+        yield below, policy.not_allowed("bridge", _network(written(below))), _ALLOW
+    if doc.volumes and not policy.volumes:
+        yield (*path, "volumes"), policy.not_allowed("volumes", "mounting files of the host"), _ALLOW
+
+
+def _network(written: object) -> str:
+    """Return a network as a file has it: a text, or in the other dialect a table."""
+    if isinstance(written, dict):
+        pairs = ", ".join(f"{key} = {json.dumps(value)}" for key, value in written.items())
+        return f"network = {{ {pairs} }}"
+    return f"network = {json.dumps(written)}"

@@ -1,0 +1,70 @@
+"""The JSON Schema of scenario files, generated from the types that describe them.
+
+It is shipped as :data:`SCHEMA_FILE` for editors. It describes the canonical form; references, such as the
+name of a service in a step, are beyond a schema.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pytest_clnrm.scenario.format.document import EXACTLY_ONE, FileDoc
+
+__all__ = ["SCHEMA_FILE", "json_schema", "schema_text"]
+
+SCHEMA_FILE = Path(__file__).with_name("scenario.schema.json")
+
+_TEMPLATE = {"type": "string", "pattern": "\\{\\{"}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema (draft 2020-12) as plain builtins."""
+    made = msgspec.json.schema(FileDoc)
+    definitions = {name: _tidy(each) for name, each in made["$defs"].items()}
+    for model, keys in EXACTLY_ONE.items():
+        definitions[model.__name__]["oneOf"] = [{"required": [key]} for key in keys]
+    ready = definitions["ReadyDoc"]
+    for choice in ready["properties"]["healthcheck"]["anyOf"]:
+        if choice.get("type") == "boolean":
+            choice["const"] = True
+    ready["dependentRequired"] = {"times": ["log"], "verify": ["https"]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A scenario file of pytest-clnrm",
+        "$ref": made["$ref"],
+        "$defs": definitions,
+    }
+
+
+def schema_text() -> str:
+    """Return the text of the shipped file."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def _tidy(schema: Any) -> Any:
+    """Return *schema* without null, which TOML lacks, and with templates where a text has a form."""
+    if isinstance(schema, list):
+        return [_tidy(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    tidy = {
+        key: each if key == "propertyNames" else _tidy(each)
+        for key, each in schema.items()
+        if not (key == "default" and (each is None or isinstance(each, (dict, list))))
+    }
+    choices = tidy.get("anyOf")
+    if choices:
+        rest = [each for each in choices if each != {"type": "null"}]
+        if len(rest) == 1:
+            del tidy["anyOf"]
+            tidy.update(rest[0])
+        else:
+            tidy["anyOf"] = rest
+    if "enum" in tidy or ("pattern" in tidy and tidy != _TEMPLATE):
+        form = {key: tidy.pop(key) for key in ("enum", "type", "pattern", "minLength") if key in tidy}
+        tidy["anyOf"] = [form, dict(_TEMPLATE)]
+    return tidy

@@ -1,0 +1,1 @@
+"""Templates in scenario files: variables, functions, and the sandbox that renders them."""

@@ -1,0 +1,252 @@
+"""The Jinja2 environment of scenario files: a sandbox that also bounds time and memory.
+
+A scenario file comes with a repository or a pull request; collecting it must neither reach the process nor
+hang it. Jinja's sandbox forbids the first. For the second, loops, calls and every text made on the way are
+paid for from one :class:`Budget`, and what could make much out of little (``"%999999999d" % 1``,
+``center``, ``lipsum``) is not there at all. Imported only where a template is rendered.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from jinja2 import StrictUndefined, Undefined, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context, LoopContext
+from jinja2.sandbox import SandboxedEnvironment
+from jinja2.utils import missing
+from jinja2.visitor import NodeTransformer
+
+from pytest_clnrm.scenario.templates import functions as template_functions
+from pytest_clnrm.scenario.templates.functions import MAX_TEXT
+
+__all__ = ["Budget", "ScenarioEnvironment"]
+
+MAX_WORK = 500_000
+MAX_FILE_WORK = 10 * MAX_WORK
+_MAX_BITS = 4096
+_LISTED = 10
+_NAME_CHARS = 100
+_CHARACTERS_A_UNIT = 16
+
+# Only what makes no large text or list out of a small one.
+_FILTERS = (
+    "abs capitalize count d default dictsort e escape filesizeformat first float groupby int items last "
+    "length list lower map max min reject rejectattr reverse safe select selectattr sort string "
+    "striptags sum title trim unique upper urlencode wordcount "
+)
+_STR_METHODS = (
+    "capitalize casefold count endswith find index isalnum isalpha isdecimal isdigit islower isnumeric "
+    "isspace isupper lower lstrip partition removeprefix removesuffix rfind rindex rpartition rsplit "
+    "rstrip split splitlines startswith strip swapcase title upper "
+)
+
+
+class Budget:
+    """What rendering may still cost, in units of about one step of a loop.
+
+    :ivar left: for the template that is being rendered.
+    :ivar total: for all templates of the file.
+    """
+
+    def __init__(self) -> None:
+        self.left = MAX_WORK
+        self.total = MAX_FILE_WORK
+
+    def restart(self) -> None:
+        """Begin another template."""
+        self.left = min(MAX_WORK, self.total)
+
+    def spend(self, units: int) -> None:
+        """Take *units* away.
+
+        :raises SecurityError: if there is not so much left.
+        """
+        self.left -= units
+        self.total -= units
+        if self.left < 0:
+            raise SecurityError("the template does too much work (endless or huge loops)")
+
+    def repeated(self, value: str | list[Any] | tuple[Any, ...], times: int) -> None:
+        """Pay for *times* times *value*, before it is made.
+
+        :raises SecurityError: if that is too large.
+        """
+        size = len(value) * max(times, 0)
+        if isinstance(value, str) and size > MAX_TEXT:
+            raise SecurityError(f"the text gets longer than {MAX_TEXT} characters")
+        self.spend(size // _CHARACTERS_A_UNIT if isinstance(value, str) else size)
+
+    def sized(self, value: Any) -> Any:
+        """Return *value*, paid for by its size.
+
+        :raises SecurityError: if it is a text or a number that is too large.
+        """
+        if isinstance(value, str):
+            if len(value) > MAX_TEXT:
+                raise SecurityError(f"the text gets longer than {MAX_TEXT} characters")
+            self.spend(1 + len(value) // _CHARACTERS_A_UNIT)
+        elif isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            raise SecurityError(f"the number has more than {_MAX_BITS} bits")
+        elif isinstance(value, (list, tuple)):
+            self.spend(1 + len(value))
+        return value
+
+
+class _Missing(StrictUndefined):
+    """What is not defined, with a message that says what is."""
+
+    names: Mapping[str, Any] = {}
+    functions: tuple[str, ...] = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        name, owner = str(self._undefined_name)[:_NAME_CHARS], self._undefined_obj
+        if self._undefined_hint:
+            return self._undefined_hint
+        variables = self.names.get("vars")
+        if owner is missing:
+            hint = _suggestion(name, self.names, self.functions)
+            # What else there is, the list of variables tells.
+            hint = hint if hint.startswith("did you mean") else ""
+            message = f"{name!r} is not defined: [vars] has {_listed(variables)}"
+        elif hasattr(owner, "why_missing"):
+            return str(owner.why_missing(name))
+        else:
+            hint = _suggestion(name, map(str, owner)) if isinstance(owner, Mapping) else ""
+            message = f"there is no {name!r} in this value"
+            if isinstance(owner, Mapping):
+                table = next((key for key, value in self.names.items() if value is owner), "")
+                where = f"[{table}]" if table in {"vars", "matrix"} else table and f"vars.{table}"
+                message = f"there is no {name!r} in {where or 'this table'}, which has {_listed(owner)}"
+        return f"{message}; {hint}" if hint else message
+
+
+def _listed(table: Any) -> str:
+    """Return the names of a table in words, the first ten."""
+    names = list(map(str, table)) if isinstance(table, Mapping) else []
+    shown = ", ".join(each[:_NAME_CHARS] for each in names[:_LISTED])
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{shown}{more}" or "nothing"
+
+
+class _Bounding(NodeTransformer):
+    """Puts each loop, each joined text and each filter under the budget."""
+
+    def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 the visitor's own naming
+        self.generic_visit(node)
+        pairs = isinstance(node.target, nodes.Tuple)
+        node.iter = _filter(node.iter, "_pairs" if pairs else "_steps")
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802
+        self.generic_visit(node)
+        return _filter(node, "_sized")
+
+    def visit_Filter(self, node: nodes.Filter) -> nodes.Expr:  # noqa: N802
+        self.generic_visit(node)
+        return _filter(node, "_sized")
+
+
+def _filter(node: nodes.Node, name: str) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=node.environment)
+
+
+class ScenarioEnvironment(SandboxedEnvironment):
+    """The environment in which scenario files are rendered.
+
+    :param globals_: what templates may call, by name.
+    :param names: the variables that there are, by name, for messages.
+    :param comments: False to read ``{#`` as text, as in the shell's ``${#name}``.
+    """
+
+    intercepted_binops = frozenset({"+", "*", "**", "%", "//"})
+
+    def __init__(self, globals_: Mapping[str, Any], names: Mapping[str, Any], *, comments: bool) -> None:
+        self.budget = Budget()
+        super().__init__(
+            undefined=type("Missing", (_Missing,), {"names": dict(names), "functions": tuple(globals_)}),
+            keep_trailing_newline=True,
+            cache_size=0,
+            finalize=_shown,
+            comment_start_string="{#" if comments else "{\0#",
+        )
+        self.filters = {name: self.filters[name] for name in _FILTERS.split()} | template_functions.filters()
+        self.filters |= {"default": _default, "d": _default, "_sized": self.budget.sized}
+        self.filters |= {"_steps": self._steps, "_pairs": self._pairs}
+        self.tests = self.tests | template_functions.tests()
+        self.globals = dict(globals_)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        _Bounding().visit(tree)
+        return tree
+
+    def _steps(self, items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            self.budget.spend(1)
+            yield item
+
+    def _pairs(self, items: Any) -> Iterator[Any]:
+        # Tera's `for key, value in table`.
+        return self._steps(items.items() if isinstance(items, Mapping) else items)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Tell whether *attr* of *obj* may be read; of texts only what makes no large text."""
+        if isinstance(obj, str) and attr not in _STR_METHODS.split():
+            return False
+        return super().is_safe_attribute(obj, attr, value)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """Wrap nothing: ``str.format`` is not there, as its widths make large texts out of nothing."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return ``obj.attribute``; of a table its entry, even if it is called ``items``."""
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+    def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call *obj* and pay for the call and what it gives."""
+        self.budget.spend(1)
+        if isinstance(obj, LoopContext):  # a recursive loop goes on with other items
+            args = tuple(map(self._steps, args))
+        return self.budget.sized(super().call(context, obj, *args, **kwargs))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Return *left* *operator* *right*, if it is not too large."""
+        if operator == "%" and isinstance(left, str):
+            raise SecurityError("texts are not formatted with %; use ~ to join")
+        if operator == "*":
+            for text, times in ((left, right), (right, left)):
+                if isinstance(text, (str, list, tuple)) and isinstance(times, int):
+                    self.budget.repeated(text, times)
+        if operator == "**" and isinstance(left, int) and isinstance(right, int):
+            self.budget.sized(1 << min(max(left.bit_length() * right, 0), _MAX_BITS))
+        return self.budget.sized(super().call_binop(context, operator, left, right))
+
+
+def _shown(value: Any) -> Any:
+    """Return *value* as it is to be written: Tera and TOML write ``true``."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _default(piped: Any, /, default_value: Any = "", boolean: object = None, **tera: Any) -> Any:
+    """Return what Jinja's ``default(...)`` and Tera's ``default(value=...)`` do."""
+    if isinstance(piped, Undefined) or (boolean and not piped):
+        return tera.get("value", default_value)
+    return piped
+
+
+def _suggestion(name: str, names: Iterable[str], others: Iterable[str] = ()) -> str:
+    """Return a "did you mean" for *name*, else what there is; "" if there is nothing.
+
+    :param others: may be meant, but are too many to be listed.
+    """
+    known = sorted(names)
+    close = difflib.get_close_matches(name, [*known, *others], n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"defined: {', '.join(known)}" if known else ""

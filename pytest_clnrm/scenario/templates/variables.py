@@ -1,0 +1,235 @@
+"""The variables of a file, and the names that its steps capture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.scenario.matrix import as_text
+from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, is_plain, names_deferred, names_in
+
+__all__ = ["Rendering", "Variables", "captured_names", "check_captures", "check_variables", "is_secret"]
+
+_RESERVED = ("vars", "matrix")
+_BOUND_LATER = ("run", "env", "workdir", "user", "stdin")
+
+
+@dataclass
+class Variables:
+    """What ``{{ name }}`` may name.
+
+    :ivar secrets: values that must not be shown.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    secrets: set[str] = field(default_factory=set)
+
+
+def variable_tables(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
+    """Yield the tables of variables of a file, each with its path: the older dialect's comes first."""
+    template = document.get("template")
+    for path, holder in ((("template", "vars"), template), (("vars",), document)):
+        table = holder.get("vars") if isinstance(holder, Mapping) else None
+        if isinstance(table, dict):
+            yield path, table
+
+
+class Rendering:
+    """Renders one combination of a file; gathers the mistakes of all its templates.
+
+    :param make: returns the renderer for these variables.
+    :param tell: is told the path of each string that may take long.
+    :ivar mistakes: path in the file and message.
+    """
+
+    def __init__(
+        self, make: Callable[[Mapping[str, Any]], Renderer], tell: Callable[[KeyPath], None]
+    ) -> None:
+        self._make = make
+        self._tell = tell
+        self.mistakes: list[tuple[KeyPath, str]] = []
+        self.variables = Variables()
+
+    def read_variables(self, document: Mapping[str, Any], secret_names: tuple[str, ...]) -> None:
+        """Take the variables of a file; each may name those before it."""
+        for at, table in variable_tables(document):
+            self._read_table(table, at, secret_names)
+
+    def _read_table(self, table: Mapping[str, Any], at: KeyPath, secret_names: tuple[str, ...]) -> None:
+        for name, given in table.items():
+            path: KeyPath = (*at, name)
+            value, secret = given, is_secret(name, given, secret_names)
+            if _is_marked(given):
+                if secret and given.keys() != set(_MARKS):
+                    # Whatever stands under a misspelt key.
+                    self.variables.secrets.update(filter(None, _texts(_without_flags(given))))
+                value, path = given.get("value", ""), (*path, "value")
+            if has_template(value):
+                value = self.render(self._make(self.variables.values), value, path)
+            self.variables.values[name] = value
+            if secret:
+                self.variables.secrets.update(filter(None, _texts(value)))
+
+    def renderer(self) -> Renderer:
+        """Return a renderer that knows all variables."""
+        return self._make(self.variables.values)
+
+    def render(self, renderer: Renderer, value: Any, path: KeyPath) -> Any:
+        """Return *value* with its strings rendered; one that cannot be rendered stays, and is a mistake."""
+        if isinstance(value, dict):
+            return {key: self.render(renderer, each, (*path, key)) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.render(renderer, each, (*path, index)) for index, each in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        if not is_plain(value):
+            self._tell(path)
+        try:
+            return renderer.render_value(value, path)
+        except TemplateError as error:
+            self.mistakes.append((path, str(error)))
+            return value
+
+
+_MARKS = ("value", "secret")
+
+
+def _is_marked(given: Any) -> bool:
+    """Tell whether a variable says whether it is secret, or is meant to: its keys may be misspelt."""
+    if not isinstance(given, dict):
+        return False
+    if "secret" in given or ("value" in given and len(given) > 1):
+        return True
+    return len(given) == len(_MARKS) and all(_near(key) for key in given)
+
+
+def _near(key: str) -> str:
+    from pytest_clnrm.toml.checking import suggestion
+
+    return suggestion(key, list(_MARKS))
+
+
+def is_secret(name: str, given: Any, secret_names: tuple[str, ...]) -> bool:
+    """Tell whether the variable *name* is to be shown nowhere; one that is wrongly marked is not shown."""
+    if name in secret_names:
+        return True
+    return _is_marked(given) and not (given.keys() == set(_MARKS) and given["secret"] is False)
+
+
+def _without_flags(given: dict[str, Any]) -> list[Any]:
+    return [value for value in given.values() if not isinstance(value, bool)]
+
+
+def has_template(value: Any) -> bool:
+    """Tell whether a string in *value*, at any depth, holds a template."""
+    return any("{{" in text or "{%" in text for text in _texts(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield each scalar in *value* as text."""
+    if isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
+    else:
+        yield as_text(value)
+
+
+def check_variables(
+    table: Mapping[str, Any], deferred: frozenset[str]
+) -> Iterator[tuple[KeyPath, str] | tuple[KeyPath, str, str]]:
+    """Yield the mistakes of ``[vars]``."""
+    for name, given in table.items():
+        if name in _RESERVED:
+            yield ("vars", name), f"a variable cannot be called {' or '.join(_RESERVED)}"
+        elif name in deferred:
+            yield ("vars", name), "a step captures a value of this name; choose another"
+        if not _is_marked(given):
+            continue
+        for key in given.keys() - set(_MARKS):
+            allowed = ", ".join(_MARKS)
+            message = f'unknown key "{key}"; a variable that says whether it is secret has: {allowed}'
+            yield ("vars", name, key), message, _near(key)
+        if "value" not in given:
+            yield ("vars", name), 'the key "value" is missing'
+        if not isinstance(given.get("secret", True), bool):
+            yield ("vars", name, "secret"), "expected true or false"
+
+
+def captured_names(raw: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names that steps of a file capture, whatever else is wrong with it."""
+    tables = [raw, *_tables(raw.get("scenario"))]
+    steps = [step for table in tables for key in ("step", "steps") for step in _tables(table.get(key))]
+    captures = (step.get("capture") for step in steps)
+    return frozenset(name for each in captures if isinstance(each, dict) for name in each)
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def check_captures(document: Mapping[str, Any], deferred: frozenset[str]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield a mistake for each string that names a captured value where it is not known.
+
+    :param document: the canonical form, its other templates rendered.
+    """
+    if not deferred:
+        return
+    captured = _captured(document.get("step", ()))
+    for table in document.get("scenario", ()):
+        captured |= _captured(table.get("step", ()))
+    for key, value in document.items():
+        if key == "step":
+            yield from _steps(value, (key,), deferred)
+        elif key == "scenario":
+            for index, table in enumerate(value):
+                steps = table.get("step", [])
+                yield from _steps(steps, (key, index, "step"), deferred)
+                rest = {name: each for name, each in table.items() if name not in {"step", "expect"}}
+                yield from _unknown(rest, (key, index), deferred)
+                missing = deferred - _captured(steps)
+                yield from _unknown(
+                    table.get("expect", {}), (key, index, "expect"), missing, "which no step captures"
+                )
+        elif key == "expect":
+            # What spans are like is judged when the steps are over.
+            yield from _unknown(value, (key,), deferred - captured, "which no step captures")
+        elif key != "vars":
+            yield from _unknown(value, (key,), deferred)
+
+
+def _captured(steps: Any) -> set[str]:
+    """Return the names under which steps capture something."""
+    return {name for step in steps for name in step.get("capture", ())}
+
+
+def _steps(steps: Any, path: KeyPath, deferred: frozenset[str]) -> Iterator[tuple[KeyPath, str]]:
+    missing = set(deferred)
+    for index, step in enumerate(steps):
+        for key, value in step.items():
+            below = (*path, index, key)
+            if key in _BOUND_LATER:
+                yield from _unknown(value, below, missing, "before a step captures it")
+            elif key == "expect" and isinstance(value, dict):
+                for stream, text in value.items():
+                    names = missing if stream in {"stdout", "stderr"} else deferred
+                    yield from _unknown(text, (*below, stream), names, "before a step captures it")
+            else:
+                yield from _unknown(value, below, deferred)
+        missing.difference_update(step.get("capture", ()))
+
+
+def _unknown(
+    value: Any, path: KeyPath, names: AbstractSet[str], when: str = "where captured values are not known"
+) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _unknown(each, (*path, key), names, when)
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _unknown(each, (*path, index), names, when)
+    elif isinstance(value, str) and names_deferred(value, names):
+        named = sorted(name for name in names_in(value) if name in names)
+        yield path, f'names "{named[0]}" {when}'

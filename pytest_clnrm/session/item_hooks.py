@@ -1,0 +1,68 @@
+"""What is done with items once they are collected, and attached to their reports, in every process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from importlib import import_module
+
+import pytest
+
+from pytest_clnrm.reservation import item_demand
+from pytest_clnrm.runtime.runtime import Runtime
+
+__all__ = ["Collected", "is_scenario"]
+
+_NEEDED_BY_THE_FIRST = (
+    "pytest_clnrm.ledger.ledger",
+    "pytest_clnrm.cleanup.cleaner",
+    "pytest_clnrm.engine.connect.connect",
+    "pytest_clnrm.engine.docker.engine",
+    "pytest_clnrm.status.board",
+    "pytest_clnrm.telemetry.receive.server",
+    "pytest_clnrm.telemetry.receive.receiver",
+    "pytest_clnrm.telemetry.record.span_file",
+)
+
+
+def is_scenario(item: pytest.Item) -> bool:
+    """Tell whether *item* is a scenario, without importing what only scenarios need."""
+    nodes = sys.modules.get("pytest_clnrm.items.nodes")
+    return nodes is not None and isinstance(item, nodes.ScenarioItem)
+
+
+class Collected:
+    """Looks at what was collected, and at how it ended, in every process."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse limits beyond the engine's before the first scenario; under xdist the controller does."""
+        if session.config.option.collectonly or hasattr(session.config, "workerinput"):
+            return
+        if any(is_scenario(item) for item in session.items):
+            self.runtime.check_limits()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Import in a worker what its first scenario needs, while the controller connects and chooses it."""
+        of_another = session.config.hook.pytest_clnrm_engine.get_hookimpls()
+        if not hasattr(session.config, "workerinput") or of_another:
+            return
+        if any(is_scenario(item) for item in session.items):
+            for module in _NEEDED_BY_THE_FIRST:
+                import_module(module)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Attach a scenario's result to its report, and note how a test with containers ended."""
+        report = yield
+        if is_scenario(item):
+            item.attach(report, call)  # type: ignore[attr-defined]
+        else:
+            item_demand.note_outcome(item, report, call)
+        return report

@@ -1,0 +1,103 @@
+"""What a run has of this plugin until something needs the rest: a run without scenarios must not feel it."""
+
+from __future__ import annotations
+
+import os
+import time
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_clnrm.reservation.markers import LIMITS_MARKER
+from pytest_clnrm.scheduling.order import own_priority
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_clnrm.session.wiring import Parts
+    from pytest_clnrm.settings.settings import Settings
+
+__all__ = ["Standby", "standby_key"]
+
+_FIXTURES = {"clnrm", "clnrm_factory"}
+
+
+class Standby:
+    """Waits in every process that collects for what needs the other parts, and makes them then.
+
+    That is a scenario file, or a Python test with containers. Under xdist, and where something is to be shown
+    or written in any case, it does not wait.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.settings = settings
+        self._config = config
+        self._began_s = time.time()
+        self._began_monotonic_s = time.monotonic()
+        self._parts: Parts | None = None
+        if (
+            hasattr(config, "workerinput")
+            or config.getoption("tx", None)
+            or settings.autoscale
+            or settings.report_dir
+            or settings.show_workers
+        ):
+            self.parts()
+
+    def parts(self) -> Parts:
+        """Return the other parts, made and registered at the first call.
+
+        :raises pytest.UsageError: if they cannot be made as the settings want them.
+        """
+        if self._parts is None:
+            from pytest_clnrm.session.wiring import Parts
+
+            self._parts = Parts(
+                self._config,
+                self.settings,
+                began_s=self._began_s,
+                began_monotonic_s=self._began_monotonic_s,
+            )
+        return self._parts
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.File | None:
+        """Collect files that match ``clnrm_files``, and TOML files named on the command line."""
+        named = file_path.suffix == ".toml" and parent.session.isinitpath(file_path)
+        if not named and not any(fnmatch(file_path.name, glob) for glob in self.settings.files):
+            return None
+        from pytest_clnrm.items.nodes import RefusedFile, ScenarioFile, can_be_shown
+
+        if not can_be_shown(os.path.relpath(file_path, self._config.rootpath)):
+            return RefusedFile.of(parent, file_path)
+        return ScenarioFile.from_parent(parent, path=file_path, runtime=self.parts().runtime)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Look for tests with containers, and for wrong priorities, once nobody changes the items any more.
+
+        :raises pytest.UsageError: for a wrong marker.
+        """
+        if self._parts is not None:
+            return
+        if any(_has_containers(item) for item in session.items):
+            # Who is registered now is not called for this any more.
+            self.parts().admissions.pytest_collection_finish(session)
+        elif self.settings.enabled:
+            for item in session.items:
+                own_priority(item)
+
+    def close(self) -> None:
+        """End what was begun."""
+        if self._parts is not None:
+            self._parts.close()
+
+
+standby_key: pytest.StashKey[Standby] = pytest.StashKey()
+"""Where the configuration holds what leads to this process's parts."""
+
+
+def _has_containers(item: pytest.Item) -> bool:
+    return item.get_closest_marker(LIMITS_MARKER) is not None or not _FIXTURES.isdisjoint(
+        getattr(item, "fixturenames", ())
+    )

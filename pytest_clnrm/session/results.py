@@ -1,0 +1,308 @@
+"""The controller's side of a run: results from all workers, the terminal summary, the report."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from pluggy import HookimplMarker
+
+from pytest_clnrm.report.rows import Rows
+from pytest_clnrm.util.redaction import Redactor
+from pytest_clnrm.util.terminal_text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
+
+    from pytest_clnrm.runtime.runtime import Runtime
+    from pytest_clnrm.session.run_guard import RunGuard
+    from pytest_clnrm.session.run_trace import Merged
+
+__all__ = ["SessionResults", "payload"]
+
+hookimpl = HookimplMarker("pytest")
+
+CRASHED = "???"
+"""What xdist names as the phase of an item whose worker died."""
+
+
+def payload(
+    *,
+    result: dict[str, Any],
+    engine: str = "",
+    refused: tuple[str, tuple[str, ...]] | None = None,
+    kept: tuple[str, ...] = (),
+    lease: str = "",
+) -> dict[str, Any]:
+    """Return what rides on a test report as ``report.clnrm``: exact builtins only.
+
+    :param result: the data of a :class:`Result`.
+    :param engine: the engine in words, "" if it was not asked.
+    :param refused: summary and details if no engine could be used.
+    :param kept: names of containers that were kept.
+    :param lease: id of the item's reservation.
+    """
+    return {
+        "result": result,
+        "engine": engine,
+        "refused": None if refused is None else [refused[0], list(refused[1])],
+        "kept": list(kept),
+        "lease": lease,
+    }
+
+
+class SessionResults:
+    """Gathers what rides on the reports; a pytest plugin of the controller, or of the only process.
+
+    :param began_s: when the run began, in seconds since 1970; *began_monotonic_s* by ``time.monotonic()``.
+    :param kept_late: names of containers that this process has kept, and that no report tells.
+    :param category: returns under which outcome pytest counts a report, "" if it does not.
+    """
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        guard: RunGuard | None = None,
+        began_s: float,
+        began_monotonic_s: float,
+        category: Callable[[pytest.TestReport], str] = lambda _report: "",
+        kept_late: list[str] | None = None,
+    ) -> None:
+        self.runtime = runtime
+        self.guard = guard
+        self.workers = 1
+        self.distributed = False
+        self.results: dict[str, dict[str, Any]] = {}
+        self.tests: dict[str, dict[str, Any]] = {}
+        self.rows = Rows() if runtime.settings.report_dir is not None else None
+        self._category = category
+        self._kept_late = [] if kept_late is None else kept_late
+        self.refused: dict[str, list[str]] = {}
+        self.kept: list[str] = []
+        self.engine = ""
+        self.started = datetime.fromtimestamp(began_s, timezone.utc)
+        self.merged: Merged | None = None
+        self._started_s = began_monotonic_s
+        self._written: Path | None = None
+        self._not_written = ""
+
+    def prepare(self) -> None:
+        """See that the report's folder can be made, so that a run does not end without its report.
+
+        It is not left there: a path that exists and stands on the command line decides where pytest looks for
+        its configuration file, and workers would find another one than this process.
+
+        :raises OSError: if it cannot be made.
+        """
+        directory = self.runtime.settings.report_dir
+        if directory is None:
+            return
+        missing = [each for each in (directory, *directory.parents) if not each.exists()]
+        directory.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            with suppress(OSError):  # another run may have begun to use it
+                each.rmdir()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what a report of a scenario carries."""
+        node = getattr(report, "node", None)
+        worker = node.gateway.id if node is not None else self.runtime.worker
+        if self.rows is not None:
+            self.rows.add(report, self._category(report), worker)
+        of_test = getattr(report, "clnrm_test", None)
+        if of_test is not None:
+            self._take(of_test)
+            if of_test["result"]:
+                self.tests[report.nodeid] = of_test["result"]
+        carried = getattr(report, "clnrm", None)
+        if carried is not None:
+            self.results[report.nodeid] = carried["result"]
+            self._take(carried)
+        elif report.when == CRASHED and self.runtime.is_scenario(report.nodeid):
+            from pytest_clnrm.model.result import Failure, Result
+
+            file, _, name = report.nodeid.partition("::")
+            why = Failure(kind="error", message=f"worker crashed while running {report.nodeid}")
+            crashed = Result(
+                nodeid=report.nodeid,
+                name=name,
+                file=file,
+                line=0,
+                outcome="crashed",
+                failures=(why,),
+                worker=worker,
+            )
+            self.results[report.nodeid] = crashed.to_data()
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Take what could not be collected, or was skipped as a whole."""
+        if self.rows is not None:
+            self.rows.add_collected(report)
+
+    def _take(self, carried: dict[str, Any]) -> None:
+        self.engine = carried["engine"] or self.engine
+        self.kept += carried["kept"]
+        if carried["kept"] and carried["lease"]:
+            self.runtime.kept.add(carried["lease"])
+        if carried["refused"] is not None:
+            summary, details = carried["refused"]
+            self.refused[summary] = details
+
+    @hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Merge the spans, and write the report where ``--clnrm-report`` asks for it; workers have ended."""
+        settings = self.runtime.settings
+        directory = settings.report_dir
+        if directory is not None:
+            with suppress(OSError):  # what is written there says what is wrong
+                directory.mkdir(parents=True, exist_ok=True)
+        self._merge(int(exitstatus))
+        if self.merged is not None and session.config.hook.pytest_clnrm_spans.get_hookimpls():
+            session.config.hook.pytest_clnrm_spans(config=session.config, collector=self.merged.collector())
+        if directory is None:
+            return
+        about: dict[str, Any] = {
+            "id": self.runtime.session_id,
+            "started": self.started.isoformat(timespec="microseconds"),
+            "duration_s": time.monotonic() - self._started_s,
+            "exit_status": int(exitstatus),
+            "workers": self.workers,
+            "engine": self.engine,
+            "max_containers": settings.max_containers,
+            "memory_budget_bytes": settings.memory_budget_bytes,
+        }
+        from pytest_clnrm.report.json_report import report_document, write_json
+
+        tests: list[dict[str, Any]] = []
+        if self.rows is not None:
+            about["counts"] = dict(self.rows.counts)
+            tests = self.rows.tests(self.tests, self.results)
+            for nodeid, result in self.results.items():
+                if self.rows.outcome_of(nodeid) in {"xfailed", "xpassed"}:
+                    result["outcome"] = self.rows.outcome_of(nodeid)
+        redactor = Redactor(os.environ.get(name, "") for name in settings.secrets)
+        document = report_document(about, self.results.values(), redactor.data(tests))
+        path = directory / "report.json"
+        try:
+            write_json(path, document)
+            self._written = path
+            path = directory / "report.html"
+            # Jinja2 is only paid for where a report is asked for.
+            from pytest_clnrm.report.html_report import MAX_SPANS, write_html
+
+            write_html(path, document, self.merged.trace.spans(MAX_SPANS) if self.merged else ())
+            self._written = path
+        except OSError as error:
+            self._not_written = f"{path} cannot be written: {error.strerror or error}"
+
+    def _merge(self, exitstatus: int) -> None:
+        # Under xdist only the workers know whether Python tests have recorded something.
+        if not (self.results or self.distributed or self.runtime.traces):
+            return
+        from pytest_clnrm.session.run_trace import complete_crashed, merge_spans
+
+        settings = self.runtime.settings
+        try:
+            self.merged = merge_spans(
+                self.runtime,
+                start_s=self.started.timestamp(),
+                failed=exitstatus != 0,
+                attributes={
+                    "test.suite.name": self.runtime.rootdir.name,
+                    "test.suite.run.status": "failure" if exitstatus else "success",
+                    "clnrm.engine": self.engine,
+                    "clnrm.max_containers": settings.max_containers,
+                    "clnrm.memory_budget_bytes": settings.memory_budget_bytes,
+                },
+                directory=settings.report_dir,
+            )
+            if self.merged is not None:
+                complete_crashed(self.results, self.merged.trace)
+        except OSError as error:
+            self._not_written = f"the spans cannot be merged: {error.strerror or error}"
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what concerns all scenarios, once."""
+        # What was kept after the last report.
+        self.kept += self._kept_late
+        if self.results:
+            self._tell_usage(terminalreporter)
+            self._tell_why_not_reused(terminalreporter)
+
+        def say(text: str, **markup: bool) -> None:
+            terminalreporter.line(shown(text), **markup)
+
+        if self.refused:
+            terminalreporter.section("clnrm: no container engine", sep="-")
+        for summary, details in self.refused.items():
+            for line in (summary, *details):
+                say(line)
+        for line in self._kept_lines():
+            say(line)
+        if self.guard is not None and self.guard.foreign:
+            say(f"clnrm: {self.guard.foreign}", yellow=True)
+        for line in self.merged.lines if self.merged else ():
+            say(f"clnrm: {line}", yellow=True)
+        if self._written is not None:
+            say(f"clnrm: report written to {self._written}")
+        if self._not_written:
+            say(f"clnrm: {self._not_written}", red=True)
+
+    def _tell_why_not_reused(self, terminalreporter: pytest.TerminalReporter) -> None:
+        from pytest_clnrm.pool.proof import UNOBSERVABLE
+
+        reasons = [
+            container["reuse"]
+            for result in self.results.values()
+            for container in result["containers"]
+            if container["reuse"].startswith(UNOBSERVABLE)
+        ]
+        # A single one would not have been used again.
+        if len(reasons) > 1:
+            line = (
+                f"clnrm: no container was used again: {reasons[0]}. As root on the engine's host it can; "
+                "where scenario files are trusted, --clnrm-pool inside asks the containers themselves "
+                "(docs/pool.md)"
+            )
+            terminalreporter.line(shown(line), yellow=True)
+
+    def _kept_lines(self) -> list[str]:
+        """Return which containers were kept, and the commands for them, as a shell runs them."""
+        if not self.kept:
+            return []
+        from pytest_clnrm.util.own_command import own_command, sweep_arguments
+
+        client, _, words = self.engine.partition(" ")
+        url = words.rpartition(" at ")[2]
+        at = [client, "--url" if client == "podman" else "-H", url]
+        results = (*self.results.values(), *self.tests.values())
+        facts = (each for result in results for each in result["containers"])
+        ended = {each["name"] for each in facts if each["exit_code"] is not None}
+        lines = []
+        for name in self.kept:
+            entering = shlex.join([*at, "exec", "-it", name, "sh"])
+            reading = shlex.join([*at, "logs", name])
+            lines += [
+                f"clnrm: container {name} is kept, and counts until it is removed",
+                f"clnrm: read its log with: {reading}"
+                if name in ended
+                else f"clnrm: enter it with: {entering}",
+            ]
+        arguments = sweep_arguments(kept=True, ledger_dir=self.runtime.settings.ledger_dir, engine=url)
+        return [*lines, f"clnrm: remove what is kept with: {own_command(arguments)}"]
+
+    def _tell_usage(self, terminalreporter: pytest.TerminalReporter) -> None:
+        from pytest_clnrm.report.usage import usage
+
+        cap = self.runtime.settings.max_containers
+        found = usage(self.results.values(), workers=self.workers, max_containers=cap)
+        if found is not None:
+            terminalreporter.line(shown(f"clnrm: {found.describe()}"))

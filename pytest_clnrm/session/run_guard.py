@@ -1,0 +1,151 @@
+"""The controller's, or the only process's, part in leaving nothing behind.
+
+Before the first scenario what dead runs left is swept and the watchdog is started; a dead worker's containers
+go before its reservation is given back; at the end what is left of the run goes, and the watchdog with it.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.errors import ClnrmError, EngineError
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
+
+    from pytest_clnrm.cleanup import run_records
+    from pytest_clnrm.runtime.runtime import Runtime
+
+__all__ = ["RunGuard"]
+
+_ROUND_S = 0.25
+
+
+class RunGuard:
+    """Guards one run, from :meth:`begin` to :meth:`finish`.
+
+    :param make_folder: returns the run's own folder for temporary files.
+    """
+
+    def __init__(self, runtime: Runtime, make_folder: Callable[[], Path]) -> None:
+        self._runtime = runtime
+        self._make_folder = make_folder
+        self._record: run_records.RunRecord | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._abrupt_s: float | None = None
+        self._unswept = False
+        self.foreign = ""
+
+    def begin(self) -> None:
+        """Start the watchdog and sweep; to be called before the first scenario, and once.
+
+        Nothing is raised: what is wrong with the engine or the ledger is what each scenario says itself.
+        """
+        from pytest_clnrm.cleanup import run_records, watchdog
+        from pytest_clnrm.util.processes import this_process
+
+        with suppress(ClnrmError, OSError):
+            facts = self._runtime.engine().facts
+            folder = self._runtime.folder()
+            self._record = run_records.RunRecord(
+                session=self._runtime.session_id,
+                controller=this_process(),
+                folder=str(self._make_folder()),
+                choice=self._runtime.engine_choice(),
+                identity=facts.identity,
+                url=facts.url,
+            )
+            path = run_records.write(folder.runs, self._record)
+            # An engine that another plugin made cannot be reached from another process.
+            if self._runtime.engine_is_own:
+                self._watchdog = watchdog.start(path)
+            cleaner = self._runtime.cleaner()
+            cleaner.end_orphans()
+            cleaner.sweep_dead(self._runtime.ledger())
+            self.foreign = cleaner.foreign.describe()
+
+    def worker_died(self, worker: str) -> bool:
+        """Remove what a dead worker left, and tell whether it is gone; its own reservations too."""
+        self._note_abrupt()
+        if self._record is None:
+            return True
+        try:
+            self._runtime.cleaner().sweep_session(self._runtime.session_id, worker)
+        except ClnrmError:
+            return False
+        with suppress(ClnrmError):
+            self._runtime.ledger().purge()
+        return True
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Note that items may have been left in the middle."""
+        self._note_abrupt()
+
+    def pytest_internalerror(self) -> None:
+        """Note that items may have been left in the middle."""
+        self._note_abrupt()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note that something of the engine's failed: what it said is gone may come back when it restarts."""
+        carried = getattr(report, "clnrm", None)
+        result = carried.get("result") if carried else None
+        if result and any(each.get("kind") == "error" for each in result.get("failures", ())):
+            self._note_abrupt()
+
+    def _note_abrupt(self) -> None:
+        # What the engine was asked for by then may still come into being.
+        self._abrupt_s = time.monotonic()
+
+    def sweep(self) -> None:
+        """Remove all that is left of the run."""
+        if self._record is None:
+            return
+        while True:
+            try:
+                self._runtime.cleaner().sweep_session(self._runtime.session_id)
+                self._unswept = False
+            except EngineError:
+                # It may be starting again, for which the watchdog waits.
+                self._unswept = True
+            if not self._may_follow() or self._is_watched():
+                break
+            time.sleep(_ROUND_S)
+        with suppress(ClnrmError):
+            ledger = self._runtime.ledger()
+            if not (self._unswept or self._may_follow()):
+                # What an engine that was gone for a while could not remove in time counted until now.
+                ledger.release_all()
+            # What workers reserved themselves and did not give back.
+            ledger.purge()
+
+    def finish(self) -> None:
+        """End the watchdog, unless there may be something left for it; to be called last."""
+        if self._record is None:
+            return
+        from pytest_clnrm.cleanup import run_records
+
+        if self._watchdog is not None:
+            if self._is_watched() and (
+                self._unswept or self._may_follow() or run_records.workers(self._record)
+            ):
+                # It is not waited for: what has a return code is not missed when it is collected.
+                self._watchdog.returncode = 0
+                return
+            self._watchdog.kill()
+            self._watchdog.wait()
+        run_records.forget(self._runtime.folder().runs, self._record)
+        self._record = None
+
+    def _may_follow(self) -> bool:
+        from pytest_clnrm.cleanup import watchdog
+
+        return self._abrupt_s is not None and time.monotonic() < self._abrupt_s + watchdog.QUIET_S
+
+    def _is_watched(self) -> bool:
+        return self._watchdog is not None and self._watchdog.poll() is None

@@ -1,0 +1,72 @@
+"""The controller's part under xdist: what workers are told, first checks, workers that die."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_clnrm.errors import ClnrmError
+from pytest_clnrm.items.python_tests import KEPT
+from pytest_clnrm.runtime.runtime import Runtime
+
+if TYPE_CHECKING:
+    from pytest_clnrm.reservation.hooks import Admissions
+    from pytest_clnrm.session.results import SessionResults
+    from pytest_clnrm.session.run_guard import RunGuard
+
+__all__ = ["WORKER_INPUT", "Controller"]
+
+WORKER_INPUT = "clnrm"
+"""The key in ``workerinput`` of what a worker is told."""
+
+
+class Controller:
+    """The controller's part under xdist."""
+
+    def __init__(
+        self, runtime: Runtime, results: SessionResults, guard: RunGuard, admissions: Admissions
+    ) -> None:
+        self.runtime = runtime
+        self.results = results
+        self.guard = guard
+        self.admissions = admissions
+        self._checked = False
+        self._begun = False
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
+        """Count the workers that are started."""
+        self.results.workers = len(specs)
+        self.results.distributed = True
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker which run it belongs to."""
+        node.workerinput[WORKER_INPUT] = {
+            "session": self.runtime.session_id,
+            "folder": str(self.admissions.run_folder()),
+            "traceparent": self.runtime.traceparent,
+        }
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Refuse limits beyond the engine's, and start an embedded engine, before the first scenario."""
+        if not self._checked and any(self.runtime.is_scenario(nodeid) for nodeid in ids):
+            self._checked = True
+            self.runtime.check_limits()
+        if not self._begun and self.admissions.demands_noted():
+            self._begun = True
+            # Where workers reserve themselves, nothing else makes the controller look.
+            with suppress(ClnrmError):
+                self.runtime.ledger()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """Remove what a worker that died left, before xdist lets go of its item and its reservations."""
+        self.results.kept += (getattr(node, "workeroutput", None) or {}).get(KEPT, [])
+        # What could not be removed goes on counting, until somebody who needs the room has removed it.
+        if not error or self.guard.worker_died(node.gateway.id):
+            self.admissions.worker_ended(node.gateway.id)

@@ -1,0 +1,350 @@
+"""What a run is told: command line, then ini, then ``.clnrm/config.toml``, then the default.
+
+All workers of a run parse the same command line and files, so they hold equal :class:`Settings`.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+import pytest
+
+from pytest_clnrm.model.priority import Priority
+from pytest_clnrm.settings import values
+from pytest_clnrm.settings.options import SETTINGS, Setting, add_options
+
+__all__ = [
+    "CONFIG_FILE",
+    "DEFAULT_ORIGIN",
+    "Settings",
+    "add_options",
+    "check_against_engine",
+    "header_lines",
+    "load_settings",
+    "resolve_priority",
+]
+
+CONFIG_FILE = ".clnrm/config.toml"
+DEFAULT_ORIGIN = "default"
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Settings(NamedTuple):
+    """All settings of a run, resolved.
+
+    :param memory_bytes: limit of each container, swap included.
+    :param cpus: limit of each container.
+    :param pids: limit of each container.
+    :param timeout_s: limit of each scenario that names none.
+    :param max_containers: how many run at the same time.
+    :param priority: of items that name none.
+    :param engine: "auto", "embedded" or a URL.
+    :param image_map: (glob, image to use instead), the first match counts.
+    :param report_dir: absolute; None if no report is asked for.
+    :param files: globs of the names of scenario files.
+    :param allow_mounts: absolute, links resolved.
+    :param allow_writable: absolute, links resolved.
+    :param env_allowed: environment variables that scenario files may read.
+    :param secrets: names of variables whose values are shown nowhere.
+    :param enabled: False for stock order and scheduling; limits and cap stay.
+    :param worker_count: what ``-n auto`` means, None for xdist's own answer.
+    :param priorities: tag or name of a folder -> priority.
+    :param memory_budget_bytes: of all containers together, None for a share of the engine's memory.
+    :param cpu_budget: CPUs of all containers together, None for no limit.
+    :param gpus: how many there are, None for what the engine reports.
+    :param autoscale: the least and the most workers, None for a fixed number.
+    :param slot_timeout_s: None to wait as long as it takes.
+    :param otlp_endpoint: collector of the run's trace, None for that of the environment.
+    :param pool: whether containers that are proven to be unchanged serve further scenarios, and by whom.
+    :param pool_size: how many scenarios' containers each process keeps for that.
+    :param ledger_dir: absolute; None for the user's runtime folder.
+    :param builder: what builds images.
+    :param max_context_bytes: of a build, as it is sent.
+    :param max_memory_bytes: what a file may ask for, as are the others; None for no cap.
+    :param max_scenario_containers: of one scenario.
+    :param max_disk_bytes: what each container of a scenario may write into its own layer.
+    :param max_log_bytes: what the engine keeps of each container's output.
+    :param allow_bridge: whether a file may ask for a way out; the others are alike.
+    :param slow_after_s: when a log is told of what waits or runs, where workers are shown.
+    :param origins: field -> what set it (``--clnrm-memory``, ``pytest.ini:3: clnrm_memory``); a field
+        that is not named has its default.
+    """
+
+    memory_bytes: int = 512 * 1024**2
+    cpus: float = 1.0
+    pids: int = 512
+    timeout_s: float = 300.0
+    max_containers: int = 10
+    priority: Priority = Priority.NORMAL
+    engine: str = "auto"
+    image_map: tuple[tuple[str, str], ...] = ()
+    pull: Literal["always", "missing", "never"] = "missing"
+    report_dir: Path | None = None
+    keep: Literal["never", "failed"] = "never"
+    files: tuple[str, ...] = ("*.clnrm.toml",)
+    default_image: str = "alpine:latest"
+    strict: bool = False
+    allow_mounts: tuple[Path, ...] = ()
+    allow_writable: tuple[Path, ...] = ()
+    env_allowed: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    enabled: bool = True
+    collect_spans: bool = True
+    worker_count: int | None = None
+    priorities: Mapping[str, Priority] = _NOTHING
+    memory_budget_bytes: int | None = None
+    cpu_budget: float | None = None
+    gpus: int | None = None
+    autoscale: tuple[int, int] | None = None
+    slot_timeout_s: float | None = None
+    otlp_endpoint: str | None = None
+    scheduler: Literal["strict", "xdist"] = "strict"
+    pool: Literal["proven", "inside", "off"] = "proven"
+    pool_size: int = 1
+    ledger_dir: Path | None = None
+    show_workers: bool = False
+    slow_after_s: float = 30.0
+    builder: Literal["engine", "buildkit"] = "engine"
+    max_context_bytes: int = 1024**3
+    max_memory_bytes: int | None = None
+    max_cpus: float | None = None
+    max_pids: int | None = None
+    max_gpus: int | None = None
+    max_timeout_s: float | None = None
+    max_scenario_containers: int | None = None
+    max_disk_bytes: int = 10 * 1024**3
+    max_log_bytes: int = 30 * 1024**2
+    allow_bridge: bool = True
+    allow_ports: bool = True
+    allow_build: bool = True
+    allow_volumes: bool = True
+    origins: Mapping[str, str] = _NOTHING
+
+    def origin(self, name: str) -> str:
+        """Return what set the field *name*, "default" if nothing did."""
+        return self.origins.get(name, DEFAULT_ORIGIN)
+
+
+def load_settings(config: pytest.Config) -> Settings:
+    """Return the settings of this run.
+
+    :raises pytest.UsageError: once, with every wrong value: where it stands and what is allowed.
+    """
+    reading = _Reading()
+    if (config.rootpath / CONFIG_FILE).exists():
+        from pytest_clnrm.settings.config_file import read_config_file
+
+        file = read_config_file(config.rootpath / CONFIG_FILE, CONFIG_FILE)
+        reading.found, reading.origins = dict(file.settings), dict(file.origins)
+        if "allow_writable" in reading.found:
+            folders = reading.found["allow_writable"]
+            reading.found["allow_writable"] = tuple((config.rootpath / each).resolve() for each in folders)
+        reading.mistakes = [mistake.render(CONFIG_FILE) for mistake in file.mistakes]
+    with warnings.catch_warnings():
+        # pytest warns of a native value for a key that it holds to be text; our own reading judges it.
+        warnings.simplefilter("ignore")
+        for setting in SETTINGS:
+            reading.read(setting, [*_command_line(config, setting), *_ini(config, setting)])
+    if reading.mistakes:
+        raise _refusal(reading.mistakes)
+    return _capped(Settings(**reading.found, origins=reading.origins))
+
+
+_CAPPED = {
+    "memory_bytes": "max_memory_bytes",
+    "cpus": "max_cpus",
+    "pids": "max_pids",
+    "timeout_s": "max_timeout_s",
+}
+"""What files get that ask for nothing -> what they may ask for."""
+
+
+def _capped(settings: Settings) -> Settings:
+    """Lower defaults to the caps on what files may ask for.
+
+    :raises pytest.UsageError: if what was set is more than its cap.
+    """
+    mistakes, lowered = [], {}
+    for name, cap in _CAPPED.items():
+        value, most = getattr(settings, name), getattr(settings, cap)
+        if most is not None and value > most:
+            lowered[name] = most
+            if name in settings.origins:
+                shown = [
+                    _megabytes(each) if name == "memory_bytes" else f"{each:g}" for each in (value, most)
+                ]
+                mistakes.append(
+                    f"{settings.origin(name)}: {shown[0]} is more than its cap: at most {shown[1]} "
+                    f"({settings.origin(cap)})"
+                )
+    if mistakes:
+        raise _refusal(mistakes)
+    return settings._replace(**lowered)
+
+
+def _refusal(mistakes: Sequence[str]) -> pytest.UsageError:
+    from pytest_clnrm.util.terminal_text import shown
+
+    return pytest.UsageError(shown("\n".join(mistakes)))
+
+
+class _Given(NamedTuple):
+    """A value as it was given.
+
+    :param origin: what users would recognise it by.
+    :param base: the folder to which a relative path in it is relative.
+    """
+
+    value: object
+    origin: str
+    base: Path
+
+
+class _Reading:
+    """Settings on their way from what was given; all mistakes are gathered."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+        self.origins: dict[str, str] = {}
+        self.mistakes: list[str] = []
+
+    def read(self, setting: Setting, given: list[_Given]) -> None:
+        """Take the first of *given*; of a list, the members of all."""
+        if not given:
+            return
+        self.origins[setting.field] = given[0].origin
+        if setting.kind == "args":
+            members = [_Given(item, each.origin, each.base) for each in given for item in self._items(each)]
+            self.found[setting.field] = tuple(m for each in members for m in self._parsed(setting, each))
+        elif not (setting.optional and given[0].value == ""):
+            self.found.update((setting.field, value) for value in self._parsed(setting, given[0]))
+
+    def _items(self, given: _Given) -> list[object]:
+        try:
+            return values.items(given.value)
+        except ValueError as error:
+            self.mistakes.append(f"{given.origin}: {error}")
+            return []
+
+    def _parsed(self, setting: Setting, given: _Given) -> list[Any]:
+        """Return a list of the value that is meant, an empty one after a mistake."""
+        try:
+            value = setting.parse(given.value)
+        except ValueError as error:
+            self.mistakes.append(f"{given.origin}: {error}")
+            return []
+        return [(given.base / value).resolve() if isinstance(value, Path) else value]
+
+
+def _command_line(config: pytest.Config, setting: Setting) -> list[_Given]:
+    """Return what the command line gives, one value of a list at a time."""
+    value = config.getoption(setting.ini) if setting.option else None
+    if value is None:
+        return []
+    given = [[each] for each in value] if isinstance(value, list) else [value]
+    return [_Given(each, setting.option or "", config.invocation_params.dir) for each in given]
+
+
+def _ini(config: pytest.Config, setting: Setting) -> list[_Given]:
+    """Return what the ini file or ``-o`` gives, as text or as native TOML."""
+    try:
+        value = config.getini(setting.ini)
+    except (TypeError, ValueError, pytest.UsageError):
+        value = _raw_ini(config, setting.ini)
+    if value is None:
+        return []
+    base = config.inipath.parent if config.inipath else config.invocation_params.dir
+    return [_Given(value, _ini_origin(config, setting.ini), base)]
+
+
+def _override(config: pytest.Config, ini: str) -> str | None:
+    """Return what ``-o`` says for *ini*, the last one if there are several."""
+    given = (each.partition("=") for each in config.getoption("override_ini") or ())
+    return next((value for name, _, value in reversed(list(given)) if name == ini), None)
+
+
+def _raw_ini(config: pytest.Config, ini: str) -> object:
+    """Return the value as pytest read it, before it judged the type.
+
+    There is no other way to a native ``clnrm_memory = 512`` of ``[tool.pytest]``: before 9.2 pytest knew no
+    key that may be a number or text.
+    """
+    override = _override(config, ini)
+    return config.inicfg[ini] if override is None else override
+
+
+def _ini_origin(config: pytest.Config, ini: str) -> str:
+    """Return ``file:line: key``, without the line where it is not found."""
+    if _override(config, ini) is not None or config.inipath is None:
+        return f"-o {ini}"
+    file = config.inipath
+    place = str(file.relative_to(config.rootpath)) if file.is_relative_to(config.rootpath) else str(file)
+    key = re.compile(rf"\s*[\"']?{re.escape(ini)}[\"']?\s*[=:]")
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    number = next((number for number, line in enumerate(lines, start=1) if key.match(line)), None)
+    return f"{place}:{number}: {ini}" if number else f"{place}: {ini}"
+
+
+def check_against_engine(settings: Settings, engine_cpus: int, engine_memory_bytes: int) -> None:
+    """Refuse limits of a container that are more than the engine has.
+
+    The default memory limit may exceed a small engine's memory, as nobody asked for it.
+
+    :raises pytest.UsageError: once, for all such limits.
+    """
+    mistakes = []
+    if settings.cpus > engine_cpus:
+        mistakes.append(
+            f"{settings.origin('cpus')}: {settings.cpus} CPUs for each container, but the engine has "
+            f"{engine_cpus}: at most {engine_cpus}"
+        )
+    if settings.memory_bytes > engine_memory_bytes and "memory_bytes" in settings.origins:
+        has = f"{engine_memory_bytes // 1024**2} MB"
+        mistakes.append(
+            f"{settings.origin('memory_bytes')}: {_megabytes(settings.memory_bytes)} for each container, "
+            f"but the engine has {has}: at most {has}"
+        )
+    if mistakes:
+        raise _refusal(mistakes)
+
+
+def resolve_priority(
+    settings: Settings, own: Priority | None, tags: Sequence[str], folders: Sequence[str]
+) -> Priority:
+    """Return an item's priority: its own, else its highest tag's, else its nearest folder's.
+
+    What is left has the priority of ``--clnrm-priority``.
+
+    :param folders: names of the folders around the item's file, nearest first.
+    """
+    if own is not None:
+        return own
+    known = settings.priorities
+    tagged = [known[tag] for tag in tags if tag in known]
+    if tagged:
+        return min(tagged)
+    return next((known[folder] for folder in folders if folder in known), settings.priority)
+
+
+def header_lines(settings: Settings, engine_text: str | None = None) -> list[str]:
+    """Return pytest's header line: engine, limits and cap.
+
+    :param engine_text: what the engine is, where it is known already.
+    """
+    cpus = f"{settings.cpus} {'CPU' if settings.cpus <= 1 else 'CPUs'}"
+    cap = f"{settings.max_containers} {'container' if settings.max_containers == 1 else 'containers'}"
+    engine = engine_text or settings.engine
+    limits = f"each container {_megabytes(settings.memory_bytes)} and {cpus}"
+    timeout = f"{settings.timeout_s:g} s a scenario"
+    line = f"clnrm: engine {engine}, {limits}, at most {cap}, {timeout}"
+    return [line if line.isprintable() else repr(line)[1:-1]]
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1024**2:.10g} MB"

@@ -1,0 +1,219 @@
+"""Values of settings as users write them, on the command line, in ini files and in ``.clnrm/config.toml``.
+
+Each function takes text or a native TOML value and returns what it means, or raises a ValueError whose
+message names the value and says what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from pytest_clnrm.model.priority import Priority
+from pytest_clnrm.model.units import DURATION_ALLOWED, parse_duration_s, parse_size_bytes
+
+__all__ = [
+    "MAX_COUNT",
+    "MIN_CPUS",
+    "MIN_MEMORY_BYTES",
+    "choice",
+    "container_memory",
+    "count",
+    "count_or_none",
+    "cpus",
+    "duration",
+    "engine",
+    "image_mapping",
+    "items",
+    "on_off",
+    "path",
+    "positive_duration",
+    "priority",
+    "size",
+    "switch",
+    "text",
+    "worker_range",
+]
+
+MIN_MEMORY_BYTES = 6 * 1024**2
+"""The least that Docker accepts as a container's limit."""
+
+MIN_CPUS = 0.01
+"""The least that Docker accepts as a container's limit."""
+
+MAX_COUNT = 999_999_999
+
+_ENGINE_URL = r"(unix|tcp|ssh|http|https)://\S+"
+_TRUE = ("true", "yes", "on", "1")
+_FALSE = ("false", "no", "off", "0")
+
+
+def container_memory(value: object) -> int:
+    """Return the bytes of a container's memory limit.
+
+    :raises ValueError: if it is no size, or less than Docker accepts.
+    """
+    size = parse_size_bytes(value)
+    if size < MIN_MEMORY_BYTES:
+        raise ValueError(f"{value!r} is too little for a container: at least 6m")
+    return size
+
+
+def size(value: object) -> int:
+    """Return bytes, at least 1."""
+    number = parse_size_bytes(value)
+    if number < 1:
+        raise ValueError(f"{value!r} is too little: more than 0")
+    return number
+
+
+def cpus(value: object) -> float:
+    """Return a number of CPUs, at least 0.01."""
+    number: float | None = None
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]*\.?[0-9]+\s*", value, re.ASCII):
+        number = float(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = float(min(value, MAX_COUNT))
+    elif isinstance(value, float):
+        number = value
+    if number is None or not math.isfinite(number) or number < MIN_CPUS:
+        raise ValueError(f"{value!r} is not a number of CPUs: at least 0.01, such as 0.5 or 2")
+    return number
+
+
+def count(value: object) -> int:
+    """Return a whole number of at least 1."""
+    number: int | None = None
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value, re.ASCII):
+        number = int(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    if number is None or not 1 <= number <= MAX_COUNT:
+        raise ValueError(f"{value!r} is not a count: a whole number of at least 1")
+    return number
+
+
+def count_or_none(value: object) -> int:
+    """Return a whole number of at least 0."""
+    if value == 0 or (isinstance(value, str) and value.strip() == "0"):
+        return 0
+    try:
+        return count(value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not a count: a whole number of at least 0") from error
+
+
+def worker_range(value: object) -> tuple[int, int]:
+    """Return the least and the most workers that ``MIN:MAX`` names."""
+    match = (
+        re.fullmatch(r"\s*([0-9]{1,4}):([0-9]{1,4})\s*", value, re.ASCII) if isinstance(value, str) else None
+    )
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"{value!r} is not a range of workers: MIN:MAX with 1 <= MIN <= MAX, such as 4:32")
+    return int(match[1]), int(match[2])
+
+
+def duration(value: object) -> float:
+    """Return seconds, 0 included."""
+    return parse_duration_s(value)
+
+
+def positive_duration(value: object) -> float:
+    """Return seconds, more than 0."""
+    seconds = parse_duration_s(value)
+    if not seconds:
+        raise ValueError(f"{value!r} leaves no time: {DURATION_ALLOWED}, more than 0")
+    return seconds
+
+
+def text(value: object) -> str:
+    """Return text that is not empty, without the space around it."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{value!r} is not a text: at least one character")
+    return value.strip()
+
+
+def path(value: object) -> Path:
+    """Return a path with ``~`` expanded; a relative one stays relative."""
+    try:
+        return Path(text(value)).expanduser()
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{value!r} is not a path: a folder or file, ~ for your home") from error
+
+
+def switch(value: object) -> bool:
+    """Return True or False."""
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word not in _TRUE + _FALSE:
+        raise ValueError(f"{value!r} is not a switch: true or false")
+    return word in _TRUE
+
+
+def on_off(value: object) -> bool:
+    """Return True for on, False for off; the other words of a switch work too."""
+    try:
+        return switch(value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not a switch: on or off") from error
+
+
+def choice(what: str, *names: str) -> Callable[[object], str]:
+    """Return a function that accepts just *names*.
+
+    :param what: the noun for the message, with its article.
+    """
+
+    def parse(value: object) -> str:
+        name = value.strip() if isinstance(value, str) else value
+        if not isinstance(name, str) or name not in names:
+            raise ValueError(f"{value!r} is not {what}: {', '.join(names[:-1])} or {names[-1]}")
+        return name
+
+    return parse
+
+
+_priority_name = choice("a priority", "high", "normal", "low")
+
+
+def priority(value: object) -> Priority:
+    """Return the priority of that name."""
+    return Priority.parse(_priority_name(value))
+
+
+def engine(value: object) -> str:
+    """Return "auto", "embedded" or the URL of an engine."""
+    name = value.strip() if isinstance(value, str) else ""
+    if name not in ("auto", "embedded") and not re.fullmatch(_ENGINE_URL, name):
+        raise ValueError(
+            f"{value!r} is not an engine: auto, embedded or a URL such as "
+            "unix:///var/run/docker.sock, tcp://host:2375, ssh://user@host"
+        )
+    return name
+
+
+def image_mapping(value: object) -> tuple[str, str]:
+    """Return (glob, image) of ``OLD=NEW``."""
+    old, _, new = value.partition("=") if isinstance(value, str) else ("", "", "")
+    old, new = old.strip(), new.strip()
+    if not old or not new or " " in old + new:
+        raise ValueError(
+            f"{value!r} is not a mapping of images: OLD=NEW, such as postgres:*=mirror/postgres:16"
+        )
+    return old, new
+
+
+def items(value: object) -> list[object]:
+    """Return the members of a list; text is split at blanks and newlines as a shell splits words."""
+    if isinstance(value, list):
+        return list(value)
+    try:
+        if isinstance(value, str):
+            return list(shlex.split(value))
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not a list: {str(error).lower()}") from error
+    raise ValueError(f"{value!r} is not a list: a list of texts, or one text with blanks between them")

@@ -1,0 +1,1 @@
+"""The small file in which a process says what it is at."""

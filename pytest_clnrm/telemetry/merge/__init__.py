@@ -1,0 +1,1 @@
+"""All spans of a run as one trace."""

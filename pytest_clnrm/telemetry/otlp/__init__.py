@@ -1,0 +1,1 @@
+"""OTLP messages, in JSON and in protobuf."""

@@ -1,0 +1,1 @@
+"""Spans of programs in containers: over OTLP, and printed."""

@@ -1,0 +1,1 @@
+"""The run's own spans: recorded, and written for the merge."""

@@ -1,0 +1,363 @@
+"""The spans of one process: those of our own, and those that programs in its containers export.
+
+Between the room of telemetry and those who run scenarios. With ``--clnrm-spans off`` everything here does
+nothing, and nothing of OpenTelemetry is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pytest_clnrm.errors import SpansError
+from pytest_clnrm.model.span import Span
+from pytest_clnrm.telemetry.environment import environment, merged, probe_environment, warnings
+from pytest_clnrm.telemetry.record.recorder import NullRecorder
+from pytest_clnrm.telemetry.traceparent import new_traceparent, parse_traceparent
+
+if TYPE_CHECKING:
+    from pytest_clnrm.model.span import AttributeValue
+    from pytest_clnrm.telemetry.receive.inbox import Inbox
+    from pytest_clnrm.telemetry.receive.receiver import Receiver
+    from pytest_clnrm.telemetry.record.recorder import RecorderLike
+
+__all__ = ["SERVICE", "OurSpan", "ScenarioTrace", "Tracing", "out_of_reach", "slot_attributes"]
+
+SERVICE = "pytest-clnrm"
+Kind = Literal["internal", "client"]
+
+
+def slot_attributes(demand: Mapping[str, float], position: int) -> dict[str, AttributeValue]:
+    """Return the attributes of ``clnrm.slot.wait``.
+
+    :param demand: what was to be reserved.
+    :param position: the place in the queue at which the wait began, 0 if there was none.
+    """
+    found: dict[str, AttributeValue] = {f"clnrm.demand.{name}": amount for name, amount in demand.items()}
+    if position:
+        found["clnrm.queue.position"] = position
+    return found
+
+
+def out_of_reach(engine: str) -> str:
+    """Return why no span arrives from the containers of *engine*, and what to do, for a user."""
+    return (
+        f"containers of the engine at {engine} cannot reach this process: it is remote or rootless; "
+        f"run pytest on the engine's host, with a rootful engine"
+    )
+
+
+class OurSpan:
+    """A running span of ours, and what it was told."""
+
+    def __init__(self) -> None:
+        self.attributes: dict[str, AttributeValue] = {}
+        self.error = ""
+        self.error_type = ""
+        self.traceparent = ""
+
+    def set(self, key: str, value: AttributeValue) -> None:
+        """Set an attribute; None is none."""
+        if value is not None:
+            self.attributes[key] = value
+
+    def fail(self, message: str, error_type: str = "") -> None:
+        """Set its status to error."""
+        self.error, self.error_type = message, error_type
+
+
+@contextmanager
+def _stored_in(folder: Path) -> Iterator[None]:
+    """Say of an error of the disk where it is, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise SpansError(
+            f"spans cannot be stored in {folder}: {error.strerror or error}; where the disk is full, make "
+            "room, set TMPDIR to another folder, or do without (--clnrm-spans off)"
+        ) from error
+
+
+class Tracing:
+    """The recorder and the receiver of one process; the receiver starts with the first scenario.
+
+    :param folder: where spans are stored until they are merged; None switches everything off.
+    :param parent: ``traceparent`` of the session's span.
+    :raises SpansError: if nothing can be stored there.
+    """
+
+    def __init__(self, folder: Path | None, worker: str, parent: str) -> None:
+        self._folder = folder
+        self._worker = worker
+        self._receiver: Receiver | None = None
+        self._gateways: set[str] = set()
+        self.recorder: RecorderLike = NullRecorder()
+        if folder is not None:
+            import os
+
+            from pytest_clnrm.telemetry.record.recorder import Recorder
+            from pytest_clnrm.telemetry.record.resource import resource_attributes
+
+            with _stored_in(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                self.recorder = Recorder(folder, worker, resource_attributes(worker, os.environ), parent)
+
+    def scenario(
+        self,
+        nodeid: str,
+        attributes: Mapping[str, AttributeValue],
+        *,
+        redact: Callable[[str], str] | None = None,
+        held: bool = False,
+    ) -> ScenarioTrace:
+        """Start the trace of one scenario.
+
+        :param redact: hides secrets in a text; spans are judged as they are, and stored without secrets.
+        :param held: not all secrets are known yet: store no span of its programs before
+            :meth:`ScenarioTrace.release`.
+        """
+        return ScenarioTrace(self, nodeid, attributes, redact=redact, held=held)
+
+    def open_inbox(
+        self, nodeid: str, parent: str, *, redact: Callable[[str], str] | None, held: bool
+    ) -> Inbox | None:
+        """Return where the spans of a scenario's programs arrive, None if nothing is received."""
+        if self._folder is None:
+            return None
+        if self._receiver is None:
+            from pytest_clnrm.telemetry.receive.receiver import Receiver
+
+            with _stored_in(self._folder):
+                self._receiver = Receiver(self._folder, self._worker, addresses=self._gateways)
+        return self._receiver.open(nodeid, parent or None, redact=redact, held=held)
+
+    def allow(self, gateway: str) -> None:
+        """Receive from the network whose gateway, an address of this host, is *gateway*."""
+        self._gateways.add(gateway)
+        if self._receiver is not None:
+            self._receiver.allow(gateway)
+
+    def forbid(self, gateway: str) -> None:
+        """Receive no longer from that network."""
+        self._gateways.discard(gateway)
+        if self._receiver is not None:
+            self._receiver.forbid(gateway)
+
+    @property
+    def port(self) -> int:
+        """The receiver's port, 0 if nothing is received."""
+        return self._receiver.port if self._receiver is not None else 0
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what was lost and why, in sentences for a user."""
+        found = [self.recorder.problem, self._receiver.problem if self._receiver else ""]
+        return tuple(each for each in found if each)
+
+    def close(self) -> None:
+        """Stop receiving and recording."""
+        if self._receiver is not None:
+            self._receiver.close()
+            self._receiver = None
+        self.recorder.close()
+
+
+class ScenarioTrace:
+    """The spans of one scenario: ours as they end, and the inbox of its programs."""
+
+    def __init__(
+        self,
+        tracing: Tracing,
+        nodeid: str,
+        attributes: Mapping[str, AttributeValue],
+        *,
+        redact: Callable[[str], str] | None,
+        held: bool,
+    ) -> None:
+        self._tracing = tracing
+        self._nodeid = nodeid
+        self._redact = redact
+        self.ours: list[Span] = []
+        self._finished = False
+        self._span = tracing.recorder.span(
+            "clnrm.scenario", attributes={"test.case.name": nodeid, **attributes}
+        )
+        self.inbox = tracing.open_inbox(nodeid, self._span.traceparent, redact=redact, held=held)
+        # A trace of their own, so that all that continues it is known not to be the workload's.
+        self._probe_traceparent = new_traceparent(None)
+        probe = parse_traceparent(self._probe_traceparent)
+        if self.inbox is not None and probe is not None:
+            self.inbox.leave_out(probe.trace_id)
+
+    def _shown(self, value: AttributeValue) -> AttributeValue:
+        return self._redact(value) if self._redact is not None and isinstance(value, str) else value
+
+    def _all_shown(self, attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+        return {key: self._shown(value) for key, value in attributes.items()}
+
+    def now_ns(self) -> int:
+        """Return nanoseconds since the epoch, by the clock of all our spans."""
+        return self._tracing.recorder.now_ns()
+
+    @contextmanager
+    def span(
+        self, name: str, attributes: Mapping[str, AttributeValue] | None = None, *, kind: Kind = "internal"
+    ) -> Iterator[OurSpan]:
+        """Record what happens within as a child of the scenario's span; an exception marks it as failed."""
+        recorder = self._tracing.recorder
+        told = OurSpan()
+        for key, value in (attributes or {}).items():
+            told.set(key, value)
+        start_ns = recorder.now_ns()
+        span = recorder.span(
+            name,
+            parent=self._span.traceparent,
+            kind=kind,
+            attributes=self._all_shown(told.attributes),
+            start_ns=start_ns,
+        )
+        told.traceparent = span.traceparent
+        try:
+            yield told
+        except BaseException as error:
+            told.fail(str(error) or type(error).__name__, type(error).__qualname__)
+            raise
+        finally:
+            for key, value in told.attributes.items():
+                span.set(key, self._shown(value))
+            if told.error:
+                span.fail(str(self._shown(told.error)), told.error_type)
+            span.end()
+            self._keep(name, kind, told, start_ns)
+
+    def add(self, name: str, seconds: float, attributes: Mapping[str, AttributeValue] | None = None) -> None:
+        """Record what took the last *seconds*."""
+        recorder = self._tracing.recorder
+        end_ns = recorder.now_ns()
+        told = OurSpan()
+        told.attributes = dict(attributes or {})
+        start_ns = end_ns - int(seconds * 1e9)
+        told.traceparent = recorder.add(
+            name, self._span.traceparent, start_ns, end_ns, self._all_shown(told.attributes)
+        )
+        self._keep(name, "internal", told, start_ns)
+
+    def _keep(self, name: str, kind: Kind, told: OurSpan, start_ns: int) -> None:
+        ids, parent = parse_traceparent(told.traceparent), parse_traceparent(self._span.traceparent)
+        if ids is None or parent is None:
+            return
+        self.ours.append(
+            Span(
+                trace_id=ids.trace_id,
+                span_id=ids.span_id,
+                parent_id=parent.span_id,
+                name=name,
+                kind=kind,
+                service=SERVICE,
+                start_ns=start_ns,
+                end_ns=self.now_ns(),
+                status="error" if told.error else "unset",
+                status_message=told.error,
+                attributes=dict(told.attributes),
+                resource={"service.name": SERVICE},
+                origin="runner",
+            )
+        )
+
+    def environment(self, service: str, gateway: str, own: Mapping[str, str]) -> dict[str, str]:
+        """Return a container's variables: those that make it export to us, under those that it sets itself.
+
+        :param gateway: address under which the container reaches this host, "" if it does not.
+        """
+        if self.inbox is None or not gateway:
+            return {"OTEL_SERVICE_NAME": service, **own}
+        host = f"[{gateway}]" if ":" in gateway else gateway
+        endpoint = f"http://{host}:{self._tracing.port}"
+        return merged(environment(endpoint, self.inbox.token, self._nodeid, service), own)
+
+    def probe_environment(self, made_with: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of what asks whether a service is ready: what it causes is no workload.
+
+        :param made_with: what the container was made with.
+        :param given: what each command in it gets besides.
+        """
+        return {**given, **probe_environment({**made_with, **given}, self._probe_traceparent)}
+
+    def enter_step(
+        self,
+        name: str,
+        traceparent: str,
+        *,
+        given: Mapping[str, str],
+        made_with: Mapping[str, str],
+        own: Mapping[str, str],
+    ) -> dict[str, str]:
+        """Note that a step starts, and return its variables.
+
+        :param given: what all commands in its container get.
+        :param made_with: what the container was made with, and so what they inherit; it wins over ours.
+        :param own: what the step sets itself, which wins over all.
+        """
+        if self.inbox is not None:
+            self.inbox.enter_step(str(self._shown(name)), traceparent)
+        ours = {"TRACEPARENT": traceparent} if traceparent and "TRACEPARENT" not in made_with else {}
+        variables = merged({**made_with, **given, **ours}, own)
+        # What is not there any more cannot be taken away from what is inherited.
+        gone = dict.fromkeys(made_with.keys() - variables.keys(), "")
+        inherited = made_with.items() - own.items()
+        return {**{key: each for key, each in variables.items() if (key, each) not in inherited}, **gone}
+
+    def add_printed(self, text: str, omitted_bytes: int = 0) -> tuple[str, ...]:
+        """Take the spans that a program printed as JSON lines, and return what is wrong with them.
+
+        :param omitted_bytes: how many stood before *text* and were not kept.
+        """
+        from pytest_clnrm.telemetry.receive.printed_spans import printed_spans
+
+        printed = printed_spans(text)
+        if self.inbox is not None:
+            self.inbox.add(printed.spans)
+            if omitted_bytes:
+                why = f"its first {omitted_bytes} bytes were left out, in which spans may have been"
+                self.inbox.lose("output", why)
+        return printed.problems
+
+    def release(self) -> None:
+        """Store the spans of the programs from now on: all secrets are known."""
+        if self.inbox is not None:
+            self.inbox.release()
+
+    def warnings(self, own: Mapping[str, str]) -> tuple[str, ...]:
+        """Return what keeps a program from exporting to us, by the variables that a file sets itself."""
+        return warnings(own) if self.inbox is not None else ()
+
+    def problems(self) -> tuple[str, ...]:
+        """Return which spans were lost and why, in sentences for a user."""
+        received = self.inbox.problems() if self.inbox is not None else ()
+        return tuple(dict.fromkeys((*received, *self._tracing.problems())))
+
+    def workload(self) -> Sequence[Span]:
+        """Return what the scenario's programs have exported so far."""
+        return self.inbox.spans() if self.inbox is not None else ()
+
+    def count_ours(self) -> int:
+        """Return how many spans of ours the scenario has, its own among them; 0 if none is recorded."""
+        return len(self.ours) + 1 if self._span.traceparent else 0
+
+    def finish(self, status: str, error: str = "") -> None:
+        """End the scenario's span and refuse what comes late; safe to call twice.
+
+        :param status: of OpenTelemetry's test conventions: "pass" or "fail"; "" if that is not known.
+        :param error: why it failed, "" if it did not.
+        """
+        if self._finished:
+            return
+        self._finished = True
+        if status:
+            self._span.set("test.case.result.status", status)
+        if error:
+            self._span.fail(str(self._shown(error)))
+        self._span.end()
+        if self.inbox is not None:
+            self.inbox.close()
