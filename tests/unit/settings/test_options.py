@@ -12,7 +12,7 @@ from pytest_clnrm.settings.config_file import CONFIG_KEYS
 from pytest_clnrm.settings.options import SETTINGS, Setting, add_options
 from pytest_clnrm.settings.settings import Settings
 
-DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
+DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
 
 
 @pytest.fixture(scope="module")
