@@ -5,4 +5,3 @@ docs/scenario-format.md for the files it collects.
 """
 
 __version__ = "0.1.0"
-__all__ = ["__version__"]

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.ledger.folder import Folder
     from pytest_clnrm.monitor.view import HostView
 
-__all__ = ["main"]
-
 DONE, FAILED, USAGE = 0, 1, 2
 _WATCH_S = 1.0
 _DESCRIPTION = "Look at all runs of pytest-clnrm on this host, and remove what dead ones left."

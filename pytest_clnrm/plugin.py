@@ -14,11 +14,12 @@ from pytest_clnrm.reservation import markers
 from pytest_clnrm.scheduling.order import install_order
 from pytest_clnrm.session.lazy import Standby, standby_key
 from pytest_clnrm.settings import settings as settings_
+from pytest_clnrm.settings.options import add_options
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare options and ini keys."""
-    settings_.add_options(parser)
+    add_options(parser)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.ledger.lease import DeadLease, Found
     from pytest_clnrm.ledger.ledger import Ledger
 
-__all__ = ["Cleaner", "Foreign", "Swept", "caretaker", "found_in", "sweep_dead"]
-
 _ROUNDS = 5
 _ROUND_S = 0.2
 _END_ORPHANS_S = 2.0

@@ -17,8 +17,6 @@ from pytest_clnrm.util.processes import is_alive, parent_process, wait_for_end
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Heir"]
-
 
 class Heir:
     """Waits for the end of this process's parent, which is the controller, until it is closed.

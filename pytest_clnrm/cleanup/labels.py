@@ -17,21 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import OwnedObject
 
-__all__ = [
-    "LEDGER",
-    "OWNER",
-    "SCENARIO",
-    "SESSION",
-    "WORKER",
-    "image_labels",
-    "is_made_here",
-    "limit_labels",
-    "load_of",
-    "name_stem",
-    "object_labels",
-    "owner_of",
-]
-
 _PREFIX = "pytest-clnrm"
 LEDGER = f"{_PREFIX}.ledger"
 SESSION = f"{_PREFIX}.session"

@@ -18,18 +18,6 @@ from pathlib import Path
 from pytest_clnrm.cleanup import run_folder
 from pytest_clnrm.util.processes import Process, end, is_alive, this_process, wait_for_end
 
-__all__ = [
-    "RunRecord",
-    "end_orphans",
-    "forget",
-    "note_process",
-    "orphans",
-    "read",
-    "records",
-    "workers",
-    "write",
-]
-
 _FORMAT = 1
 _MAX_NOTE_BYTES = 4096
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine
     from pytest_clnrm.ledger.folder import Folder
 
-__all__ = ["QUIET_S", "main", "start"]
-
 QUIET_S = 3.0
 """What a killed process had asked the engine for may come into being some time after its end."""
 _ROUND_S = 0.25

@@ -13,21 +13,6 @@ from typing import Literal, Protocol
 
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
-__all__ = [
-    "BuildSpec",
-    "ContainerSpec",
-    "ContainerState",
-    "Engine",
-    "EngineFacts",
-    "ExecOutcome",
-    "ExecSpec",
-    "ImageFacts",
-    "LogStream",
-    "Mount",
-    "OwnedObject",
-    "PullPolicy",
-]
-
 PullPolicy = Literal["always", "missing", "never"]
 OnOutput = Callable[[Literal["stdout", "stderr"], bytes], None]
 OnProgress = Callable[[str], None]

@@ -13,8 +13,6 @@ import urllib3.exceptions
 
 from pytest_clnrm.errors import ContainerError, EngineError, EngineUnavailableError, ImageError
 
-__all__ = ["CREDENTIAL_PROBLEMS", "container_reason", "engine_text", "image_reason", "plain_errors"]
-
 # What docker-py raises where a credential helper is missing (a warning, which may be an error) or fails.
 CREDENTIAL_PROBLEMS = (docker.errors.DockerException, docker.credentials.errors.StoreError, UserWarning)
 

@@ -24,9 +24,6 @@ from pytest_clnrm.model.expectations import (
 )
 from pytest_clnrm.model.span import Loss, Span
 
-__all__ = ["AbsenceForm", "absence_forms", "unproven"]
-
-
 _LOOK_AT = {
     "expect.counts.events_total": ("events",),
     "expect.hermeticity.no_external_services": ("attributes", "events"),

@@ -22,8 +22,6 @@ from pytest_clnrm.model.expectations import (
 from pytest_clnrm.model.span import Span
 from pytest_clnrm.util.patterns import matches_glob
 
-__all__ = ["judge_graph", "judge_order", "judge_window"]
-
 SHOWN = 10
 NO_TIMES = "has times that are missing or in the wrong order"
 

@@ -10,8 +10,6 @@ from pytest_clnrm.expect.texts import quote
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.util.patterns import matches_glob, search
 
-__all__ = ["attribute_faults", "bounds_hold", "bounds_text", "holds", "matches_any", "number_fault"]
-
 _TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "boolean"),
     ((int, float), "number"),

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from pytest_clnrm.model.expectations import Origin
 
-__all__ = ["Fault", "number_of_spans"]
-
 
 @dataclass(frozen=True, slots=True)
 class Fault:

@@ -11,8 +11,6 @@ from pytest_clnrm.model.expectations import Origin
 from pytest_clnrm.model.span import Span
 from pytest_clnrm.util.patterns import matches_glob
 
-__all__ = ["Forest"]
-
 
 class Forest:
     """Spans by their ids, each once, in the order of their start.

@@ -15,8 +15,6 @@ from pytest_clnrm.expect.texts import bounded_lines
 from pytest_clnrm.model.expectations import HermeticityExpect
 from pytest_clnrm.model.span import AttributeValue, Span
 
-__all__ = ["judge_hermeticity", "peers"]
-
 SHOWN = 10
 _SEVERAL_URLS = re.compile(r",(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 # In the order in which they are believed: a host beats a service's logical name, and that an address, which

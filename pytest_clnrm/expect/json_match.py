@@ -10,8 +10,6 @@ from typing import Any
 
 from pytest_clnrm.expect.texts import QUOTE_LIMIT, quote
 
-__all__ = ["NotJsonError", "json_differences", "json_text", "parse_json", "resolve_pointer"]
-
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 

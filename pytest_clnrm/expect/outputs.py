@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pytest_clnrm.expect.texts import excerpt, quote
 from pytest_clnrm.util.patterns import Found, PatternTimeoutError, search
 
-__all__ = ["Output", "case_hint", "line_of", "regex_hint"]
-
 # A second search for the sake of a hint must stay cheap, however long the output is.
 HINT_LIMIT = 65536
 

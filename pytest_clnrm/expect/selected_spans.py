@@ -19,8 +19,6 @@ from pytest_clnrm.expect.tree import duration_text
 from pytest_clnrm.model.expectations import EdgeExpect, SpanExpect
 from pytest_clnrm.model.span import Span
 
-__all__ = ["judge_edge", "judge_span", "status_fault"]
-
 SHOWN = 10
 
 

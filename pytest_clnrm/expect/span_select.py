@@ -11,8 +11,6 @@ from pytest_clnrm.model.expectations import SpanSelect
 from pytest_clnrm.model.span import Span
 from pytest_clnrm.util.patterns import matches_glob
 
-__all__ = ["near_misses", "parent_faults", "select_faults", "select_spans", "select_text", "unknown_names"]
-
 MISSES = 5
 NAMES = 1000
 SIMILAR = 0.6

@@ -18,8 +18,6 @@ from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.span import Loss, Span
 from pytest_clnrm.util.patterns import PatternTimeoutError
 
-__all__ = ["judge_spans", "lower_bound_only", "satisfied_early"]
-
 
 def judge_spans(
     expect: Expectations,

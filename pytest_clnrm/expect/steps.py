@@ -19,8 +19,6 @@ from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.scenario import Capture, KeyPath, Step, StepExpect, TextExpect
 from pytest_clnrm.util.patterns import PatternTimeoutError
 
-__all__ = ["capture", "judge_step"]
-
 Where = Callable[[KeyPath], str]
 
 _SHELL_CODES = {126: "it was found, but could not be run", 127: "the command was not found"}

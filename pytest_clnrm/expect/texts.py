@@ -6,8 +6,6 @@ import difflib
 
 from pytest_clnrm.model.result import tail
 
-__all__ = ["QUOTE_LIMIT", "bounded_lines", "excerpt", "indent", "quote", "text_difference", "visible"]
-
 QUOTE_LIMIT = 120
 EXCERPT_LIMIT = 2000
 DIFF_LINES = 60

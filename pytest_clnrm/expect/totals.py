@@ -14,8 +14,6 @@ from pytest_clnrm.expect.texts import bounded_lines
 from pytest_clnrm.model.expectations import CountsExpect, SpanSelect, StatusExpect
 from pytest_clnrm.model.span import Span
 
-__all__ = ["judge_counts", "judge_status"]
-
 SHOWN = 10
 
 

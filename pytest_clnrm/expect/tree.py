@@ -7,8 +7,6 @@ from pytest_clnrm.expect.texts import indent, quote, visible
 from pytest_clnrm.model.expectations import Origin
 from pytest_clnrm.model.span import Span
 
-__all__ = ["duration_text", "tree_text"]
-
 TREE_SPANS = 60
 TREE_DEPTH = 20
 

@@ -11,8 +11,6 @@ from pytest_clnrm.model.scenario import Limits, Service
 from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.format.readiness import parse_ready
 
-__all__ = ["command_line", "service_of", "variables"]
-
 MAX_PORT = 65535
 Network = Literal["isolated", "bridge", "none"]
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.runner.launch import Running
     from pytest_clnrm.runtime.network import Network
 
-__all__ = ["ContainerBlock"]
-
 
 class ContainerBlock(AbstractContextManager["Container"]):
     """The block in which a container is there. Its errors show the line of the test, and no frame of ours."""

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.runner.launch import Running
     from pytest_clnrm.runtime.runtime import Runtime
 
-__all__ = ["CommandResult", "Container", "Containers"]
-
 LOG_TAIL_BYTES = 1 << 20
 STEP_NAME_CHARS = 80
 SHOWN_OUTPUT_CHARS = 4096

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.items.containers import Containers
     from pytest_clnrm.model.scenario import Limits
 
-__all__ = ["clnrm", "clnrm_factory"]
-
 
 @pytest.fixture
 def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:

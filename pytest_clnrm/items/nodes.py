@@ -47,14 +47,13 @@ from pytest_clnrm.util.terminal_text import one_line, shown
 if TYPE_CHECKING:
     from _pytest._code.code import TerminalRepr
 
-    from pytest_clnrm.model.scenario import KeyPath, Priority, Scenario
+    from pytest_clnrm.model.priority import Priority
+    from pytest_clnrm.model.scenario import KeyPath, Scenario
     from pytest_clnrm.pool.shelf import Leftover
     from pytest_clnrm.runtime.runtime import Runtime
 
 UNIX = "unix://"
 UNCHECKED_SHOWN = 100
-
-__all__ = ["RefusedFile", "ScenarioFailedError", "ScenarioFile", "ScenarioItem", "can_be_shown"]
 
 
 def can_be_shown(path: str) -> bool:

@@ -8,8 +8,6 @@ from typing import ParamSpec, TypeVar
 
 from pytest_clnrm.errors import ClnrmError
 
-__all__ = ["plain", "shows_caller"]
-
 _Given = ParamSpec("_Given")
 _Returned = TypeVar("_Returned")
 _Error = TypeVar("_Error", bound=Exception)

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
     from pytest_clnrm.util.redaction import Redactor
 
-__all__ = ["KEPT", "Live", "PythonTests", "last_lines"]
-
 KEPT = "clnrm_kept"
 """The key in ``workeroutput`` of what no report has told."""
 SHOWN_CHARS, SHOWN_LINES = 4096, 40

@@ -8,8 +8,6 @@ from dataclasses import dataclass, fields
 
 from pytest_clnrm.errors import DemandTooLargeError
 
-__all__ = ["NOTHING", "Budget", "Demand", "check_possible", "describe_bytes", "total"]
-
 # Sums of decimal fractions are not exact: 0.1 + 0.2 has to fit into 0.3.
 _CPU_TOLERANCE = 1e-6
 

@@ -12,8 +12,6 @@ from pathlib import Path
 
 from pytest_clnrm.errors import LedgerError
 
-__all__ = ["ID_FILE", "Folder", "default_path", "open_folder", "unusable", "was_opened"]
-
 ID_FILE = "ledger-id"
 
 

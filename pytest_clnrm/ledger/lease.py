@@ -11,8 +11,6 @@ from pytest_clnrm.ledger.state import Evicted
 if TYPE_CHECKING:
     from pytest_clnrm.ledger.ledger import Ledger
 
-__all__ = ["DeadLease", "Found", "Lease", "Ticket"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:

@@ -21,8 +21,6 @@ from pytest_clnrm.ledger.upkeep import reconciled
 from pytest_clnrm.ledger.wakeups import Clock, SystemClock, Wakeup
 from pytest_clnrm.util.own_command import own_command, sweep_arguments
 
-__all__ = ["Ledger"]
-
 _log = logging.getLogger("pytest_clnrm")
 
 

@@ -14,8 +14,6 @@ import filelock
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger.folder import Folder, unusable
 
-__all__ = ["hold", "host_lock"]
-
 Report = Callable[[str], None]
 
 # The ledger's lock is held for about a millisecond.

@@ -14,8 +14,6 @@ from pytest_clnrm.ledger.state import LeaseEntry, OwnerEntry, RunEntry, State
 from pytest_clnrm.ledger.store import Draft, Store
 from pytest_clnrm.ledger.wakeups import Clock, Wakeup, ring
 
-__all__ = ["Membership"]
-
 
 class Membership:
     """An owner from :meth:`join` to :meth:`leave`.

@@ -15,8 +15,6 @@ import filelock
 
 from pytest_clnrm.errors import LedgerError
 
-__all__ = ["Owner", "boot_id", "forget", "is_alive", "known_owners", "share_file"]
-
 
 class Owner:
     """This process as an owner, from its creation to :meth:`close`.

@@ -24,23 +24,6 @@ from pytest_clnrm.errors import DemandTooLargeError
 from pytest_clnrm.ledger.budget import NOTHING, Budget, Demand, total
 from pytest_clnrm.ledger.state import Evicted, LeaseEntry, RunEntry, State, WaiterEntry
 
-__all__ = [
-    "OF_FIXTURE",
-    "SHARED_WAKEUP",
-    "Grant",
-    "Holdup",
-    "applied",
-    "check_hope",
-    "grant",
-    "grants",
-    "holdup",
-    "host_budget",
-    "in_order",
-    "item_label",
-    "lent",
-    "used",
-]
-
 OF_FIXTURE = "clnrm_factory"
 """The label of what a fixture asks for while the test that needs it keeps its own reservation."""
 

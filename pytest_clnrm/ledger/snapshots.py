@@ -20,8 +20,6 @@ from pytest_clnrm.ledger.state import (
     decode,
 )
 
-__all__ = ["OnWait", "Snapshot", "Waiting", "snapshot_of", "snapshots"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:

@@ -18,19 +18,6 @@ from typing import Any
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger.budget import NOTHING, Budget, Demand
 
-__all__ = [
-    "STATE_FORMAT",
-    "Evicted",
-    "LeaseEntry",
-    "OwnerEntry",
-    "RunEntry",
-    "State",
-    "TornStateError",
-    "WaiterEntry",
-    "decode",
-    "encode",
-]
-
 STATE_FORMAT = 2
 _KIND = "pytest-clnrm ledger"
 

@@ -19,8 +19,6 @@ from pytest_clnrm.ledger import locks, owners
 from pytest_clnrm.ledger.folder import Folder, unusable
 from pytest_clnrm.ledger.state import LeaseEntry, OwnerEntry, State, TornStateError, decode, encode
 
-__all__ = ["Draft", "Store"]
-
 
 class Draft:
     """A state that is being changed under the lock.

@@ -9,8 +9,6 @@ from pytest_clnrm.ledger.budget import total
 from pytest_clnrm.ledger.lease import Found
 from pytest_clnrm.ledger.state import LeaseEntry, State
 
-__all__ = ["reconciled"]
-
 
 def reconciled(state: State, found: Sequence[Found], ledger_id: str, now_s: float) -> State:
     """Return *state* with what the engine holds and nobody has reserved, and without what is gone.

@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Clock", "SystemClock", "Wakeup", "ring"]
-
 # A wake-up may get lost with a process that dies; then waiters look by themselves.
 _POLL_S = 1.0
 _POLL_WITHOUT_FIFO_S = 0.1

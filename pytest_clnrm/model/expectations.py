@@ -9,21 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-__all__ = [
-    "OPERATORS",
-    "Condition",
-    "CountsExpect",
-    "EdgeExpect",
-    "Expectations",
-    "GraphExpect",
-    "HermeticityExpect",
-    "OrderExpect",
-    "SpanExpect",
-    "SpanSelect",
-    "StatusExpect",
-    "WindowExpect",
-]
-
 KeyPath = tuple["str | int", ...]
 Operator = Literal["eq", "ne", "lt", "lte", "gt", "gte", "regex", "contains", "one_of", "json", "exists"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)

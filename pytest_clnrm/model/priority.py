@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["Priority"]
-
 
 class Priority(enum.IntEnum):
     """The priority of an item; smaller runs first."""

@@ -11,17 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = [
-    "RESULT_FORMAT",
-    "ContainerFacts",
-    "Failure",
-    "Result",
-    "SpanCounts",
-    "StepResult",
-    "clean_text",
-    "tail",
-]
-
 RESULT_FORMAT = 1
 StepOutcome = Literal["passed", "failed", "error", "timeout", "not run"]
 Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed", "crashed"]

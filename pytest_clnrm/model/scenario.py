@@ -15,26 +15,6 @@ from typing import Any, Literal
 from pytest_clnrm.model.expectations import Expectations
 from pytest_clnrm.model.priority import Priority
 
-__all__ = [
-    "READY_TIMEOUT_S",
-    "Build",
-    "Capture",
-    "HealthCheck",
-    "HttpProbe",
-    "KeyPath",
-    "Limits",
-    "Priority",
-    "Ready",
-    "Retry",
-    "Scenario",
-    "Service",
-    "Step",
-    "StepExpect",
-    "TextExpect",
-    "Unchecked",
-    "Volume",
-]
-
 KeyPath = tuple["str | int", ...]
 READY_TIMEOUT_S = 30.0
 """How long a service is waited for where neither the file nor a health check says."""

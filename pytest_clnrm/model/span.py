@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Union
 
-__all__ = ["AttributeValue", "Loss", "Span", "SpanEvent", "SpanLink"]
-
 AttributeValue = Union[
     None, bool, int, float, str, bytes, "list[AttributeValue]", "dict[str, AttributeValue]"
 ]

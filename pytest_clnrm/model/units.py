@@ -9,17 +9,6 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = [
-    "DURATION_ALLOWED",
-    "DURATION_PATTERN",
-    "MAX_DURATION_S",
-    "MAX_SIZE_BYTES",
-    "SIZE_ALLOWED",
-    "SIZE_PATTERN",
-    "parse_duration_s",
-    "parse_size_bytes",
-]
-
 DURATION_PATTERN = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)?$"
 DURATION_ALLOWED = 'a number of seconds such as 90, or text such as "90s", "1.5m", "500ms", "1h"'
 MAX_DURATION_S = 365 * 24 * 3600.0

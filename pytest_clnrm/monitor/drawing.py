@@ -27,8 +27,6 @@ from pytest_clnrm.status.status_file import WorkerStatus
 from pytest_clnrm.util.own_command import own_command, sweep_arguments
 from pytest_clnrm.util.terminal_text import one_line
 
-__all__ = ["host_lines", "pull_lines", "run_lines", "watch", "width_of"]
-
 _UNLIMITED = 10_000
 _WIDE = 90
 _MEDIUM = 60

@@ -16,8 +16,6 @@ from pytest_clnrm.monitor.view import BudgetView, HostView, RunView, WaiterView
 from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus, read_statuses
 from pytest_clnrm.util.processes import is_running
 
-__all__ = ["budget_views", "host_view", "run_view"]
-
 
 def host_view(folder: Folder) -> HostView:
     """Return all runs that share *folder*.

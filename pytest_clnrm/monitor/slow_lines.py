@@ -5,8 +5,6 @@ from __future__ import annotations
 from pytest_clnrm.monitor.view import HostView, RunView, activity, budget_text, clock_text
 from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus
 
-__all__ = ["SlowLines"]
-
 _MIN_S = 0.001
 
 

@@ -17,8 +17,6 @@ from pytest_clnrm.util.terminal_text import one_line
 if TYPE_CHECKING:
     from pytest_clnrm.monitor.view import HostView
 
-__all__ = ["Draw", "LiveLines", "LogLines", "Shown", "Watcher", "is_terminal"]
-
 _MIN_ROWS = 3
 
 

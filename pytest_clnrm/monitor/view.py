@@ -8,20 +8,6 @@ from typing import Any
 
 from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus
 
-__all__ = [
-    "FORMAT",
-    "BudgetView",
-    "HostView",
-    "RunView",
-    "WaiterView",
-    "activity",
-    "budget_text",
-    "clock_text",
-    "megabytes",
-    "queue_text",
-    "to_data",
-]
-
 FORMAT = 1
 _MB = 1 << 20
 _MINUTE_S = 60

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.ledger.lease import Lease
     from pytest_clnrm.pool.shelf import Leftover
 
-__all__ = ["IdleLeases", "Taken"]
-
 
 class Taken(NamedTuple):
     """What became of idle leases whose room a new one took.

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Service
     from pytest_clnrm.runner.launch import Running
 
-__all__ = ["MAX_AGE_S", "UNOBSERVABLE", "difference", "why_never", "why_unclean"]
-
 MAX_AGE_S = 900.0
 """A container older than this is not kept: what cannot be seen (its kernel's counters and caches) adds up."""
 

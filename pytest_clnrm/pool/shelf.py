@@ -21,8 +21,6 @@ from pytest_clnrm.errors import ClnrmError
 if TYPE_CHECKING:
     from pytest_clnrm.runner.launch import Running
 
-__all__ = ["Leftover", "Shelf"]
-
 _REMOVERS = 2
 
 

@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Scenario
     from pytest_clnrm.settings.settings import Settings
 
-__all__ = ["specification_of"]
-
 
 def specification_of(settings: Settings, scenario: Scenario) -> str | None:
     """Return a hash of all that makes the containers of *scenario* what they are, None if it uses none again.

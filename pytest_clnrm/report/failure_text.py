@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, StepResult
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
-__all__ = ["explain", "render_failure", "title"]
-
 Source = tuple[int, tuple[str, ...]]
 """The 1-based number of the first line of a step in its file, and its lines."""
 

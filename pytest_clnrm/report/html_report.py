@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.report.span_trees import PlacedSpan
 
-__all__ = ["MAX_SPANS", "html_page", "write_html"]
-
 MAX_SPANS = 10_000
 """How many spans of a run are shown."""
 OUTCOMES = ("failed", "error", "crashed", "passed", "xpassed", "xfailed", "skipped")

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["REPORT_FORMAT", "report_document", "write_json"]
-
 REPORT_FORMAT = "clnrm-report/1"
 
 

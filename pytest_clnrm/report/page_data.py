@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.span import AttributeValue, Span
     from pytest_clnrm.report.span_trees import PlacedSpan
 
-__all__ = ["page_data", "script_json"]
-
 SPANS_BYTES = 720_000
 """How much of the file spans may take; beyond it, attributes and events are left out."""
 PASSED_TEXT_CHARS = 4096

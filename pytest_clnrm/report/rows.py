@@ -13,8 +13,6 @@ from pytest_clnrm.model.result import Failure, Result, clean_text, tail
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["Rows", "failure_of"]
-
 DETAILS_CHARS = 16 * 1024
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 BAD = ("failed", "error")

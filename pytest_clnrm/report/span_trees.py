@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pytest_clnrm.model.span import Span
 
-__all__ = ["PlacedSpan", "ShownSpan", "shown_spans"]
-
 
 class PlacedSpan(Protocol):
     """A span and its place, as merging a run's trace gives them."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-__all__ = ["Usage", "usage"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.ledger.ledger import Ledger
     from pytest_clnrm.runtime.runtime import Runtime
 
-__all__ = ["LedgerGate"]
-
 
 class LedgerGate:
     """The controller's gate: reserves for the head of the queue without blocking.

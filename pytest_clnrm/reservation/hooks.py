@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.scheduling.gate import Admission
     from pytest_clnrm.scheduling.strict import TellQueue
 
-__all__ = ["Admissions"]
-
-
 _cleared_key: pytest.StashKey[bool] = pytest.StashKey()
 """Set once the containers are gone whose room an item's reservation took."""
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.scenario.format.policy import Policy
 
-__all__ = ["Room", "demand_of", "note_outcome", "outcome_of", "room_of"]
-
 _outcome_key: pytest.StashKey[tuple[str, str]] = pytest.StashKey()
 """Where an item holds how its last phase ended: the status of its span, and why it failed."""
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.priority import Priority
     from pytest_clnrm.settings.settings import Settings
 
-__all__ = ["LIMITS_MARKER", "ScenarioWarning", "add_tag", "marker_name", "priority_of", "project_markers_key"]
-
 LIMITS_MARKER = "clnrm_limits"
 """The marker by which a Python test reserves containers."""
 

@@ -30,16 +30,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Limits
     from pytest_clnrm.runtime.runtime import Current, Runtime
 
-__all__ = [
-    "WITHOUT_LEASE",
-    "as_admission_errors",
-    "demand_of_one",
-    "give_back",
-    "reserving",
-    "reserving_more",
-    "usable_ledger",
-]
-
 WITHOUT_LEASE = ""
 """The lease of an item that is let through without one."""
 

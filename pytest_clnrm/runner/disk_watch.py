@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.runner.launch import Running
     from pytest_clnrm.runtime.runtime import Runtime
 
-__all__ = ["DiskWatch"]
-
 EVERY_S = 2.0
 """A shorter scenario pays for no look; what it has written goes with its containers."""
 

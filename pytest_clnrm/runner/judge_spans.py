@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.telemetry.receive.inbox import Inbox
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
 
-__all__ = ["SpanJudge"]
-
 STOP_GRACE_S = 5.0
 DRAIN_S = 0.2
 """How long it must be quiet once nobody can send any more: what was sent may still have to be read."""

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.settings.settings import Settings
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
 
-__all__ = ["Running", "Timeline", "effective_limits", "find_image", "fits", "get_image", "launch"]
-
 BRIDGE = "bridge"
 _SHORT = 2
 """The engine's own network, which has a way out and publishes ports."""

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
 
-__all__ = ["Place"]
-
 
 class Place:
     """The network of one scenario, and what it found there.

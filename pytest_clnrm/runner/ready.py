@@ -23,8 +23,6 @@ from pytest_clnrm.util.patterns import PatternTimeoutError, within
 if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Service
 
-__all__ = ["NoSpans", "wait_ready"]
-
 LOG_TAIL_BYTES = 64 * 1024
 PROBE_TIMEOUT_S = 1.0
 LOG_SLICE_S = 1.0

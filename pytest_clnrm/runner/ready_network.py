@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerState, Engine
     from pytest_clnrm.model.scenario import HttpProbe, Service
 
-__all__ = ["Place", "ask", "connect", "http_target", "listens_in", "places_of"]
-
 Place = tuple[str, int]
 
 _KEPT_S = 0.05

@@ -33,13 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_clnrm.engine.api import ImageFacts
-    from pytest_clnrm.model.scenario import KeyPath, Priority
+    from pytest_clnrm.model.priority import Priority
+    from pytest_clnrm.model.scenario import KeyPath
     from pytest_clnrm.model.span import AttributeValue
     from pytest_clnrm.runner.steps import OnStepOutput
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
-
-__all__ = ["ScenarioRun"]
 
 LOG_TAIL_BYTES = 64 * 1024
 

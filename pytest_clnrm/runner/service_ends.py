@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.util.redaction import Redactor
 
-__all__ = ["LOG_TAIL_BYTES", "ServiceEnds", "describe_end", "judge_end", "last_logs", "state_once_ended"]
-
 LOG_TAIL_BYTES = 64 * 1024
 CHECK_INTERVAL_S = 0.5
 

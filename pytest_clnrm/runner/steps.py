@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.runner.launch import Running
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
 
-__all__ = ["OnStepOutput", "StepRunner"]
-
 Stream = Literal["stdout", "stderr"]
 OnStepOutput = Callable[[str, Stream, str], None]
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.runner.launch import Running
     from pytest_clnrm.runtime.runtime import Runtime
 
-__all__ = ["Sources", "imported", "named_files", "open_sources", "problems_left", "shared_with"]
-
 _SHOWN = 5
 
 

@@ -19,8 +19,6 @@ from pytest_clnrm.errors import ClnrmError, ContainerError
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine
 
-__all__ = ["Network", "Networks"]
-
 _FREE = 2
 """How many networks are kept that are free: while one is being emptied, the next scenarios take turns."""
 

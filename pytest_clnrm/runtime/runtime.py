@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.status.board import Board
     from pytest_clnrm.telemetry.tracing import Tracing
 
-__all__ = ["Current", "Runtime", "new_session_id"]
-
 SPANS_FOLDER = "spans"
 LOADED = (
     "conftest.py",

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.scenario.templates.render import Renderer
     from pytest_clnrm.toml.checking import Finding
 
-__all__ = ["LoadOptions", "is_modest", "load", "load_source"]
-
 _FIRST_LINE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
 MODEST_CHARS = 16 * 1024
 _MODEST_DEPTH = 40

@@ -10,8 +10,6 @@ from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.scenario.reading import parse, read
 from pytest_clnrm.toml.positions import Place, extent, find
 
-__all__ = ["locate", "source_of"]
-
 
 def locate(path: str, at: KeyPath) -> tuple[int, int]:
     """Return 1-based line and column of a key path in a file.

@@ -10,8 +10,6 @@ from typing import Any
 from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.scenario.names import item_name_problem
 
-__all__ = ["MAX_COMBINATIONS", "MAX_ITEMS", "as_text", "check_axes", "combinations", "suffix"]
-
 MAX_COMBINATIONS = 1000
 _COUNTED = 10**12
 MAX_ITEMS = 10_000

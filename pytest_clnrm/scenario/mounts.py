@@ -12,8 +12,6 @@ from pathlib import Path
 from pytest_clnrm.util.beneath import open_beneath
 from pytest_clnrm.util.walk import TooMuchError, walk
 
-__all__ = ["NotWritableError", "VolumeRules", "allowed_file", "allowed_source", "check_volume", "is_loaded"]
-
 _REMEDY = "the ini option clnrm_allow_writable lists the folders that may be writable"
 _OF_TOOLS = (".git", ".clnrm")
 

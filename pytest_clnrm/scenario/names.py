@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pytest_clnrm.util.terminal_text import commands, is_plain
 
-__all__ = ["has_control", "item_name_problem"]
-
 
 def has_control(text: str) -> bool:
     """Tell whether *text* holds a control character, newlines and those of writing directions among them."""

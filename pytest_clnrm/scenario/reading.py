@@ -13,8 +13,6 @@ from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.toml.positions import place_of, source_line
 from pytest_clnrm.util.beneath import open_beneath
 
-__all__ = ["Source", "excess", "huge_numbers", "may_show_secret", "outline", "parse", "read"]
-
 _EXPRESSION = re.compile(
     r"""(?<=[=\[,])([ \t]{,99})\{\{.{,999}?\}\}(?=[ \t]{,99}(?:[,\]}#]|$))""", re.MULTILINE
 )

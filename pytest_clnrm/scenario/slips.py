@@ -11,8 +11,6 @@ from typing import Any
 
 from pytest_clnrm.model.scenario import KeyPath
 
-__all__ = ["of_syntax", "remedy"]
-
 _RUN = 'write run = "..."'
 _EXIT = "write expect = { exit = 0 }"
 _OUTPUT = 'write expect = { stdout = { contains = "..." } }'

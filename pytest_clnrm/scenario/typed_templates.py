@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import KeyPath
     from pytest_clnrm.scenario.dialects.normalise import Normalised
 
-__all__ = ["give_types"]
-
 _ONE_NAME = re.compile(r"\s*\{\{-?\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*-?\}\}\s*", re.ASCII)
 
 

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-__all__ = ["Autoscale", "ElasticWorkers", "parse_autoscale"]
-
 _MANY_WAIT = 100
 _FEW_WAIT = 10
 _FEW_WORKERS = 4

@@ -9,8 +9,6 @@ import pytest
 
 from pytest_clnrm.scheduling.facts import FactsError, ItemFacts
 
-__all__ = ["ChosenScheduling", "collection_difference"]
-
 _SHOWN = 3
 
 

@@ -16,8 +16,6 @@ from pytest_clnrm.scheduling.gate import Gate
 from pytest_clnrm.scheduling.strict import StrictScheduling, TellQueue
 from pytest_clnrm.scheduling.tickets import RUN_FOLDER
 
-__all__ = ["GateFactory", "StrictController", "Waker"]
-
 GateFactory = Callable[[Callable[[], None]], Gate]
 
 

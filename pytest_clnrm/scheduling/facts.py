@@ -17,8 +17,6 @@ from typing import Any
 
 from pytest_clnrm.model.priority import Priority
 
-__all__ = ["FACTS_FILE", "FactsError", "ItemFacts", "is_ordinary", "read_facts", "write_facts"]
-
 FACTS_FILE = "facts.json"
 _FORMAT = 1
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Admission", "Gate"]
-
 
 class Admission(NamedTuple):
     """A reservation that was granted.

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-__all__ = ["FlushItem", "tear_down"]
-
 
 class FlushItem(pytest.Item):
     """A hidden item directly below the session."""

@@ -19,8 +19,6 @@ from pytest_clnrm.scheduling.tickets import TICKET, Ticket
 if TYPE_CHECKING:
     from pytest_clnrm.scheduling.gate import Admission
 
-__all__ = ["Admit", "LocalAdmission"]
-
 Admit = Callable[[pytest.Item, Callable[[], None]], AbstractContextManager["Admission | None"]]
 """Gets an item, and what tears down all fixtures but those of session scope: one may hold what it needs."""
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.scheduling.strict import TellQueue
     from pytest_clnrm.scheduling.worker import FactsOf
 
-__all__ = ["install", "is_strict_controller"]
-
 Scheduler = Literal["strict", "xdist"]
 
 

@@ -16,18 +16,6 @@ import pytest
 
 from pytest_clnrm.model.priority import Priority
 
-__all__ = [
-    "MARKER",
-    "PRIORITY_ATTRIBUTE",
-    "NewFirstSorter",
-    "PriorityOf",
-    "PrioritySorter",
-    "install_order",
-    "item_priority",
-    "own_priority",
-    "refuse",
-]
-
 MARKER = "clnrm_priority"
 PRIORITY_ATTRIBUTE = "clnrm_priority"
 

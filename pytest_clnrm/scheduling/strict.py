@@ -18,8 +18,6 @@ from pytest_clnrm.scheduling.gate import Admission, Gate
 from pytest_clnrm.scheduling.tickets import Ticket, put_ticket
 from pytest_clnrm.scheduling.work_queue import WorkQueue
 
-__all__ = ["AdjustWorkers", "Node", "StrictScheduling", "TellQueue"]
-
 
 class Gateway(Protocol):
     """What is used of execnet's gateway."""

@@ -16,19 +16,6 @@ import pytest
 
 from pytest_clnrm.scheduling.gate import Admission
 
-__all__ = [
-    "RUN_FOLDER",
-    "TICKET",
-    "RefusalReporter",
-    "Ticket",
-    "is_hidden",
-    "lease_of",
-    "put_ticket",
-    "take_ticket",
-    "why_missing",
-]
-
-
 RUN_FOLDER = "clnrm_run_folder"
 """The key of the run's folder in ``workerinput``."""
 

@@ -19,8 +19,6 @@ from typing import Generic, Literal, TypeVar
 
 from pytest_clnrm.scheduling.facts import ItemFacts
 
-__all__ = ["Holding", "Pick", "WorkQueue"]
-
 W = TypeVar("W")
 
 _WINDOW_S = 0.01

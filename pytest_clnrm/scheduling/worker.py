@@ -17,8 +17,6 @@ from pytest_clnrm.scheduling.facts import ItemFacts, write_facts
 from pytest_clnrm.scheduling.hidden import FlushItem, tear_down
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket, take_ticket, why_missing
 
-__all__ = ["FactsOf", "KeepItem", "ParkingWorker"]
-
 FactsOf = Callable[[pytest.Item], ItemFacts]
 
 

@@ -11,8 +11,6 @@ import pytest
 from pytest_clnrm.reservation import item_demand
 from pytest_clnrm.runtime.runtime import Runtime
 
-__all__ = ["Collected", "is_scenario"]
-
 _NEEDED_BY_THE_FIRST = (
     "pytest_clnrm.ledger.ledger",
     "pytest_clnrm.cleanup.cleaner",

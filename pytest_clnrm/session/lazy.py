@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.session.wiring import Parts
     from pytest_clnrm.settings.settings import Settings
 
-__all__ = ["Standby", "standby_key"]
-
 _FIXTURES = {"clnrm", "clnrm_factory"}
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.status.board import QueueBoard
 
-__all__ = ["ItemNotes", "Monitor", "WorkerLog"]
-
 _log = logging.getLogger("pytest_clnrm")
 
 _LIVE_S = 0.2

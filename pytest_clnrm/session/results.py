@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.session.run_guard import RunGuard
     from pytest_clnrm.session.run_trace import Merged
 
-__all__ = ["SessionResults", "payload"]
-
 hookimpl = HookimplMarker("pytest")
 
 CRASHED = "???"

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.cleanup import run_records
     from pytest_clnrm.runtime.runtime import Runtime
 
-__all__ = ["RunGuard"]
-
 _ROUND_S = 0.25
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.telemetry.merge.collector import SpanCollector
     from pytest_clnrm.telemetry.merge.merged_trace import MergedTrace
 
-__all__ = ["TRACE_FILE", "Merged", "complete_crashed", "merge_spans"]
-
 TRACE_FILE = "trace.otlp.json"
 SESSION_WORKER = "session"
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine
     from pytest_clnrm.settings.settings import Settings
 
-__all__ = ["Parts"]
-
 
 class Parts:
     """The parts of one process.

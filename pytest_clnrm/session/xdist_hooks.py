@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.session.results import SessionResults
     from pytest_clnrm.session.run_guard import RunGuard
 
-__all__ = ["WORKER_INPUT", "Controller"]
-
 WORKER_INPUT = "clnrm"
 """The key in ``workerinput`` of what a worker is told."""
 

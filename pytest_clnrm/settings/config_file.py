@@ -13,8 +13,6 @@ from pytest_clnrm.errors import Mistake
 from pytest_clnrm.model.units import MAX_DURATION_S
 from pytest_clnrm.settings import values
 
-__all__ = ["CONFIG_KEYS", "ConfigFile", "read_config_file"]
-
 Key = tuple[str, ...]
 
 

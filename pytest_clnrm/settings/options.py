@@ -14,8 +14,6 @@ from pytest_clnrm.settings import values
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["SETTINGS", "Setting", "add_options", "options_to_repeat"]
-
 _OF_A_SCENARIO = {"memory", "cpu", "timeout", "engine", "image_map", "pull", "pool", "spans"}
 """Names of the settings that may change what one scenario does."""
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Service
     from pytest_clnrm.settings.settings import Settings
 
-__all__ = ["check_service", "policy_of"]
-
 _PID_LIMITS = (Path("/proc/sys/kernel/pid_max"), Path("/proc/sys/kernel/threads-max"))
 
 _FIELDS = {

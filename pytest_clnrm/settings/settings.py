@@ -16,18 +16,7 @@ import pytest
 
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.settings import values
-from pytest_clnrm.settings.options import SETTINGS, Setting, add_options
-
-__all__ = [
-    "CONFIG_FILE",
-    "DEFAULT_ORIGIN",
-    "Settings",
-    "add_options",
-    "check_against_engine",
-    "header_lines",
-    "load_settings",
-    "resolve_priority",
-]
+from pytest_clnrm.settings.options import SETTINGS, Setting
 
 CONFIG_FILE = ".clnrm/config.toml"
 DEFAULT_ORIGIN = "default"

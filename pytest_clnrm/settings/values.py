@@ -15,29 +15,6 @@ from pathlib import Path
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.units import DURATION_ALLOWED, parse_duration_s, parse_size_bytes
 
-__all__ = [
-    "MAX_COUNT",
-    "MIN_CPUS",
-    "MIN_MEMORY_BYTES",
-    "choice",
-    "container_memory",
-    "count",
-    "count_or_none",
-    "cpus",
-    "duration",
-    "engine",
-    "image_mapping",
-    "items",
-    "on_off",
-    "path",
-    "positive_duration",
-    "priority",
-    "size",
-    "switch",
-    "text",
-    "worker_range",
-]
-
 MIN_MEMORY_BYTES = 6 * 1024**2
 """The least that Docker accepts as a container's limit."""
 

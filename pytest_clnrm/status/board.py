@@ -16,8 +16,6 @@ from typing import Any
 
 from pytest_clnrm.status.status_file import Phase, QueueStatus, StatusFile, WorkerStatus
 
-__all__ = ["Board", "QueueBoard"]
-
 
 class Board:
     """The status of this process. Calls may come from several threads.

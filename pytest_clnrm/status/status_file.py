@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-__all__ = ["Phase", "QueueStatus", "StatusFile", "WorkerStatus", "read_statuses"]
-
 Phase = Literal["idle", "slot", "image", "service", "step", "test", "spans", "cleanup"]
 
 _FORMAT = 1

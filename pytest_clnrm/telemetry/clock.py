@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-__all__ = ["Clock"]
-
 
 class Clock:
     """Nanoseconds since the epoch that never run backwards, whatever happens to the wall's clock."""

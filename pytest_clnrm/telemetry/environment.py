@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from urllib.parse import quote, urlsplit
 
-__all__ = ["PROBE", "environment", "merged", "probe_environment", "warnings"]
-
 PROBE = "clnrm.probe"
 """The attribute of a resource that is one of our own readiness probes."""
 

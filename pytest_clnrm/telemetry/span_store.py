@@ -20,16 +20,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = [
-    "OPEN_SUFFIX",
-    "RUNNER_SUFFIX",
-    "STORE_SUFFIX",
-    "SpanStore",
-    "file_stem",
-    "read_store",
-    "worker_of",
-]
-
 RUNNER_SUFFIX, OPEN_SUFFIX, STORE_SUFFIX = ".runner.jsonl", ".open.jsonl", ".workload.bin"
 _LENGTHS = struct.Struct(">II")
 

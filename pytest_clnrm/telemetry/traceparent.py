@@ -6,8 +6,6 @@ import os
 import re
 from typing import NamedTuple
 
-__all__ = ["TraceParent", "format_traceparent", "new_traceparent", "parse_traceparent"]
-
 # A later version may add fields behind these four; version ff is forbidden.
 _PATTERN = r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 

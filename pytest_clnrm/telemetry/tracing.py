@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.telemetry.receive.receiver import Receiver
     from pytest_clnrm.telemetry.record.recorder import RecorderLike
 
-__all__ = ["SERVICE", "OurSpan", "ScenarioTrace", "Tracing", "out_of_reach", "slot_attributes"]
-
 SERVICE = "pytest-clnrm"
 Kind = Literal["internal", "client"]
 

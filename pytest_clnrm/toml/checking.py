@@ -22,17 +22,6 @@ from pytest_clnrm.errors import MAX_MISTAKES
 from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.model.units import DURATION_ALLOWED, DURATION_PATTERN, SIZE_ALLOWED, SIZE_PATTERN
 
-__all__ = [
-    "Finding",
-    "about",
-    "convert",
-    "find_mistakes",
-    "listed",
-    "shortened",
-    "some",
-    "suggestion",
-]
-
 Model = TypeVar("Model", bound=msgspec.Struct)
 
 _NAMES_SHOWN = 20

@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 
 from pytest_clnrm.model.scenario import KeyPath
 
-__all__ = ["Place", "Places", "extent", "find", "place_of", "scan", "show_path", "source_line"]
-
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SPACE = re.compile(r"(?:[ \t\n]+|#[^\n]*)*")
 _KEY = re.compile(r"""[ \t]*(?:([A-Za-z0-9_-]+)|("(?:[^"\\]|\\.)*")|'([^']*)')[ \t]*(\.)?""")

@@ -19,8 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Literal, NoReturn
 
-__all__ = ["Confined", "ConfinedError", "OutOfTimeError", "confined", "note", "serve"]
-
 MAX_REPLY_BYTES = 256 << 20
 _GRACE_S = 1.0
 """CPU time from the exception that ends a piece of work to the end of the process that does not heed it."""

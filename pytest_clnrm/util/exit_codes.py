@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["exit_code_in_words"]
-
 _BY_SHELLS = {126: "command cannot be executed", 127: "command not found"}
 _SIGNALLED = 128
 # Of Linux, whatever this host is: signal(7), as on x86 and ARM.

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 from pytest_clnrm.util.patterns import matching
 
-__all__ = ["LineCount"]
-
 _PART_BYTES = 65536
 _OVERLAP_BYTES = 1024
 

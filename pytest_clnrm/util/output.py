@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["KEPT_BYTES", "BoundedOutput"]
-
 KEPT_BYTES = 4 << 20
 
 

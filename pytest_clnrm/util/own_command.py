@@ -6,8 +6,6 @@ import shlex
 import sys
 from collections.abc import Iterable
 
-__all__ = ["own_command", "sweep_arguments"]
-
 
 def own_command(arguments: Iterable[str]) -> str:
     """Return what a shell runs with these arguments by the Python that runs now."""

@@ -22,17 +22,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from pytest_clnrm.util.confined import Confined
 
-__all__ = [
-    "Found",
-    "PatternTimeoutError",
-    "close",
-    "matches_glob",
-    "matching",
-    "problem_of",
-    "search",
-    "within",
-]
-
 LIMIT_S = 10.0
 """Greatest time of one search."""
 LEAST_S = 1.0

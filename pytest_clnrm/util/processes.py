@@ -11,8 +11,6 @@ import signal
 import time
 from dataclasses import dataclass
 
-__all__ = ["Process", "end", "is_alive", "is_running", "parent_process", "this_process", "wait_for_end"]
-
 _POLL_S = 0.25
 _GONE = ("Z", "X")
 

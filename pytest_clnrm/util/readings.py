@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-__all__ = ["Forms", "Plain", "Reading", "begun_escape", "readings"]
-
 
 class Forms(NamedTuple):
     """How secrets are looked for.

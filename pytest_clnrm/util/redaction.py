@@ -22,8 +22,6 @@ from pytest_clnrm.util.readings import Forms, begun_escape, readings
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["MASK", "MIN_CHARS", "RedactedStream", "Redactor"]
-
 MASK = "***"
 MIN_CHARS = 3
 MIN_CODED_CHARS = 8

@@ -11,8 +11,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 
-__all__ = ["LiveText", "commands", "is_plain", "one_line", "shown"]
-
 _INVISIBLE = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but for tab and newline, DEL, C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional marks, embeddings, overrides, isolates

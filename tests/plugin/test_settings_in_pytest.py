@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from clnrm_testing.requirements import needs_xdist
 
-from pytest_clnrm.model.scenario import Priority
+from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.settings.options import SETTINGS
 from pytest_clnrm.settings.settings import load_settings
 

@@ -16,8 +16,6 @@ from pytest_clnrm.engine.connect.keep_alive import keep_connections
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["PROBE_TIMEOUT_S", "ProbeError", "open_client"]
-
 PROBE_TIMEOUT_S = 5.0
 CLIENT_TIMEOUT_S = 60
 OLDEST_API = "1.40"

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import EngineFacts
     from pytest_clnrm.engine.docker.engine import DockerEngine
 
-__all__ = ["connect", "reach"]
-
 CALL_TIMEOUT_S = 120
 
 ADVICE = (

@@ -17,8 +17,6 @@ from urllib.parse import urlsplit
 
 from pytest_clnrm.errors import EngineUnavailableError
 
-__all__ = ["Endpoint", "TlsFiles", "named_endpoint", "usual_endpoints"]
-
 SCHEMES = ("unix", "tcp", "http", "https", "ssh")
 ALLOWED = "unix:///path, tcp://host:port, http://host:port, https://host:port or ssh://user@host"
 

@@ -14,8 +14,6 @@ from typing import Any
 from pytest_clnrm.engine.api import EngineFacts
 from pytest_clnrm.engine.connect.endpoints import Endpoint
 
-__all__ = ["Surroundings", "default_gateway", "look_around", "own_container_ids", "read_facts"]
-
 LOOPBACK = "127.0.0.1"
 _WARNINGS = {
     "MemoryLimit": "The engine cannot limit memory: --clnrm-memory has no effect.",

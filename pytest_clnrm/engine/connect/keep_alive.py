@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from docker import APIClient
     from docker.transport.unixconn import UnixHTTPConnectionPool
 
-__all__ = ["keep_connections"]
-
 _POOL_SIZE = 16
 """Kept at most; a process rarely has more threads that talk to the engine at once."""
 

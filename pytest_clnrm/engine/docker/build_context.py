@@ -20,8 +20,6 @@ from pytest_clnrm.engine.docker.dockerignore import Ignored, State
 from pytest_clnrm.errors import ImageError
 from pytest_clnrm.util.beneath import Opened, open_beneath
 
-__all__ = ["DOCKERFILE", "write_context"]
-
 DOCKERFILE = "Dockerfile"
 _IGNORE = ".dockerignore"
 _IGNORE_BYTES = 1 << 20

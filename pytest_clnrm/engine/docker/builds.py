@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import BuildSpec, EngineFacts
 
-__all__ = ["build_by_api", "build_by_command", "command_with_buildkit", "tag_of"]
-
 # What is shown of a build that failed.
 _END_LINES = 30
 _CPU_PERIOD_US = 100_000

@@ -8,8 +8,6 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["is_process_of", "peak_memory_bytes"]
-
 
 def is_process_of(pid: int, container: str, *, proc: Path = Path("/proc")) -> bool:
     """Tell whether process *pid* of this host is one of the container.

@@ -24,19 +24,6 @@ from pytest_clnrm.util.exit_codes import exit_code_in_words
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = [
-    "create_container",
-    "ended_without",
-    "for_each",
-    "inspect_container",
-    "read_state",
-    "remove_container",
-    "start_container",
-    "state_of",
-    "stop_container",
-    "written_bytes",
-]
-
 _CONFLICT = 409
 # Init processes say on the container's output why its command could not be run, and exit with one of these:
 # tini (Docker) with 126 or 127, catatonit (Podman) with 1, without the command's name. Where there is none,

@@ -14,8 +14,6 @@ from pytest_clnrm.engine.exec.main_shell import LOG_BYTES
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["BUILT_IN_NETWORKS", "create_arguments"]
-
 # Networks of the engine's own, on which a container cannot have further names.
 BUILT_IN_NETWORKS = frozenset({"bridge", "default", "host", "none", "podman"})
 

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 
 from pytest_clnrm.engine.docker.fetching import REMEDY, fetched_by_add
 
-__all__ = ["MAX_BYTES", "problem_of_dockerfile"]
-
 MAX_BYTES = 1 << 20
 MAX_LINES = 5000
 # Of all instructions, as lines within one may be read as more; characters.

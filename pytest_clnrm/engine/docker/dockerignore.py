@@ -12,8 +12,6 @@ import posixpath
 import re
 from collections.abc import Sequence
 
-__all__ = ["Ignored", "State"]
-
 State = tuple[bool, ...]
 """For each pattern, whether it matches a folder, or one around it."""
 

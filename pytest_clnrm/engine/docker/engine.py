@@ -59,8 +59,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import OnOutput, OnProgress, PullPolicy
     from pytest_clnrm.engine.docker.images import Locks
 
-__all__ = ["DockerEngine"]
-
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 # What is seen of a container that is looked at from outside.

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import re
 
-__all__ = ["REMEDY", "fetched_by_add", "fetched_by_engine"]
-
 REMEDY = (
     "would make the engine fetch it, from where the engine is: COPY it from the context, or fetch it in a "
     'RUN of a build with network = "bridge"; a path that begins with a variable is written ./$NAME'

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import OnProgress
 
-__all__ = ["Images", "Locks", "lock_name", "read_image"]
-
 _HEALTHCHECK_NS = 30_000_000_000
 _HEALTHCHECK_RETRIES = 3
 

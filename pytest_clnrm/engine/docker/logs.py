@@ -11,8 +11,6 @@ from pytest_clnrm.errors import ContainerError
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["FollowedLog", "follow_log", "has_printed", "read_logs"]
-
 
 class FollowedLog:
     """Implements :class:`pytest_clnrm.engine.api.LogStream`.

@@ -17,8 +17,6 @@ from pytest_clnrm.errors import EngineError
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["create_network", "gateway", "has_network", "remove_network", "subnets", "take_names"]
-
 # Part of 10.0.0.0/8 that neither Docker's nor Podman's own pools use: 1024 networks of 61 containers each.
 SPACE = ipaddress.IPv4Network("10.251.0.0/16")
 _PREFIX = 26

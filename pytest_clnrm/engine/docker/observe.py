@@ -39,8 +39,6 @@ from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
 from pytest_clnrm.errors import ContainerError, UnobservableError
 from pytest_clnrm.util.beneath import Opened, open_beneath
 
-__all__ = ["SHARED_MEMORY", "Mount", "check_is_here", "kill_shell", "mounts_of", "observe"]
-
 SHARED_MEMORY = "shared memory, semaphores or message queues"
 
 # File systems of the kernel's in which nothing can be left where they are read-only.

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import ExecOutcome, OnOutput
 
-__all__ = ["ask_inside"]
-
 Run = Callable[[str, ExecSpec, "OnOutput", float], "ExecOutcome"]
 
 OBSERVING_S = 10.0

@@ -14,8 +14,6 @@ from hashlib import sha256
 
 from pytest_clnrm.errors import ContainerError
 
-__all__ = ["Budget", "attributes", "empty_folder", "entries_below", "modes_below", "shown"]
-
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_DEPTH = 100

@@ -21,19 +21,6 @@ from contextlib import contextmanager, suppress
 from pytest_clnrm.engine.docker.observed_files import shown
 from pytest_clnrm.errors import ContainerError
 
-__all__ = [
-    "Process",
-    "facts_of",
-    "in_ipc_namespace",
-    "kill_at_rest",
-    "name_of",
-    "processes_of",
-    "read",
-    "stat_fields",
-    "status_fields",
-    "wait_for_rest",
-]
-
 PROC = b"/proc"
 
 # Of /proc/PID. Counters of time, memory and calls, and where in the kernel it waits; what is only written to;

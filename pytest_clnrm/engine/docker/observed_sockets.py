@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-__all__ = ["sockets"]
-
 _TIME_WAIT = "06"
 _SOCKETS = re.compile(r"^(sockets|(?:TCP|UDP|UDPLITE|RAW|FRAG)6?): (.*)$", re.MULTILINE)
 

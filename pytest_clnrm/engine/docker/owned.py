@@ -13,8 +13,6 @@ from pytest_clnrm.engine.plain_errors import plain_errors
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["list_owned", "remove_volume"]
-
 _ENDED = frozenset({"exited", "dead", "removing"})
 
 

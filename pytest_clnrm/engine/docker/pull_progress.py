@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["PullProgress"]
-
 _MB = 1_000_000
 _DONE = frozenset({"Pull complete", "Already exists"})
 _WORDS = frozenset(

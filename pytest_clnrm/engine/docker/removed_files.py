@@ -10,8 +10,6 @@ from pathlib import Path
 
 from pytest_clnrm.engine.docker.cgroups import is_process_of
 
-__all__ = ["removed_bytes"]
-
 # What a process holds: by a number, or in its memory alone.
 _HOLDS = ("fd", "map_files")
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system; see inode(7)

@@ -15,8 +15,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["HostNetwork", "dockerd_of_this_network", "undo"]
-
 _BRIDGES = re.compile(r"docker0|br-[0-9a-f]{12}|(?:cni-)?podman\d+")
 _TABLES = ("filter", "nat")
 # The kernel takes up to a second to notice that the last interface has left a bridge.

@@ -30,8 +30,6 @@ from pytest_clnrm.engine.embedded.keeper import (
 from pytest_clnrm.engine.embedded.kinds import answers, end_process, find_program
 from pytest_clnrm.errors import EngineUnavailableError
 
-__all__ = ["join", "leave", "running", "storage_folder"]
-
 # dockerd first: it is the one that scenarios are mostly written for.
 KINDS = ("dockerd", "podman")
 LOG_LINES = 15

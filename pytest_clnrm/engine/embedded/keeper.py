@@ -25,8 +25,6 @@ from pathlib import Path
 
 from pytest_clnrm.engine.embedded.kinds import EmbeddedKind, answers
 
-__all__ = ["Keeper", "flock", "is_held", "main", "record_lock"]
-
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.02

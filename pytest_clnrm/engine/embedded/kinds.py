@@ -18,8 +18,6 @@ from urllib.parse import quote
 
 from pytest_clnrm.engine.embedded.host_network import HostNetwork
 
-__all__ = ["EmbeddedKind", "answers", "containers_conf", "end_process", "find_program", "request", "runs"]
-
 POLL_S = 0.05
 EMPTY_TIMEOUT_S = 30.0
 PODMAN_NOFILE = 1048576

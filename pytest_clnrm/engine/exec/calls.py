@@ -18,20 +18,6 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import ExecSpec, OnOutput
 
-__all__ = [
-    "NOT_EXECUTABLE",
-    "NOT_FOUND",
-    "GoneError",
-    "NotStartedError",
-    "Output",
-    "create_exec",
-    "exit_code_of",
-    "pump",
-    "run_quietly",
-    "says_not_found",
-    "start_exec",
-]
-
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 _CONFLICT = 409

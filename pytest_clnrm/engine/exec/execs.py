@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import OnOutput
     from pytest_clnrm.engine.exec.shell import Session
 
-__all__ = ["Execs"]
-
 _KILLED = frozenset({137, -9})
 
 # What an ended command still has to say is there at once; processes that survive would keep the stream open.

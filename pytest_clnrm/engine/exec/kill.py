@@ -21,8 +21,6 @@ from pytest_clnrm.errors import ContainerError
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["MARK", "end_processes", "oom_kills", "watch_ending"]
-
 MARK = "CLNRM_EXEC_ID"
 
 # Ending processes is a matter of milliseconds, starting the exec that does it of a tenth of a second.

@@ -28,8 +28,6 @@ from pytest_clnrm.engine.exec.waiting import ENDS_CONTAINER
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["LOG_BYTES", "Notices", "ask_for_another", "attach", "new_notice", "outside_frames", "tell_to_end"]
-
 LOG_BYTES = 1 << 20
 """What the engine keeps of such a container's output, which is its commands'."""
 

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import OnOutput
 
-__all__ = ["Ending", "NoSessionError", "Session", "SessionRun", "open_session", "session_of"]
-
 Stream = Literal["stdout", "stderr"]
 
 # A shell answers within milliseconds; what does not is something else.

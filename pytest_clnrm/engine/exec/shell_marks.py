@@ -12,8 +12,6 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
-__all__ = ["Marks", "Scanner", "overlap"]
-
 
 @dataclass(frozen=True, slots=True)
 class Marks:

@@ -13,20 +13,6 @@ from dataclasses import dataclass
 from pytest_clnrm.engine.api import ExecSpec
 from pytest_clnrm.engine.exec.shell_marks import Marks
 
-__all__ = [
-    "AGAIN",
-    "SHELL",
-    "STALE",
-    "STEP_BYTES",
-    "Facts",
-    "common_text",
-    "quote",
-    "read_facts",
-    "setup_again_text",
-    "setup_text",
-    "step_text",
-]
-
 # The last word is for who lists the container's processes.
 SHELL = ("sh", "-s", "pytest-clnrm")
 

@@ -14,8 +14,6 @@ from pytest_clnrm.errors import ContainerError
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["ENDED", "Sessions"]
-
 ENDED = "ended"
 """What is told of a main process that was to be a session, and is none any more."""
 

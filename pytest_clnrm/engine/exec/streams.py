@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 if TYPE_CHECKING:
     from docker.types.daemon import CancellableStream
 
-__all__ = ["Chunks", "Connection", "Demultiplexer", "streaming"]
-
 T = TypeVar("T")
 
 _HEADER = 8

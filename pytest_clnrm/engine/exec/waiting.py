@@ -13,16 +13,6 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.model.scenario import Service
 
-__all__ = [
-    "ENDS_CONTAINER",
-    "KEEP_ALIVE",
-    "KEEP_SHELL",
-    "KILLED",
-    "WAITING",
-    "effective_command",
-    "start_in_order",
-]
-
 KEEP_ALIVE = ("sleep", "2147483647")
 """Sleeps for 68 years; `sleep infinity` is not understood by every busybox."""
 

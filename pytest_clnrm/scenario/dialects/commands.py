@@ -6,8 +6,6 @@ import re
 import shlex
 from typing import Any
 
-__all__ = ["argv", "split_run"]
-
 # What only a shell understands, outside quotes; quotes and what they protect are matched first.
 _WORDS = re.compile(
     r"""'[^']*' | "(?:[^"\\$`]|\\[^$`\n])*" | \\[^\n] | (?P<shell>[|&;<>()$`*?{}\[\]\n\\"']|(?<!\S)[~\#])""",

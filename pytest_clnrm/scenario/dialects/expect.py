@@ -7,8 +7,6 @@ from typing import Any
 
 from pytest_clnrm.scenario.dialects.reader import MISSING, Reader, glob_of_regex, milliseconds, tables
 
-__all__ = ["any_of", "bounds", "expectations", "lower"]
-
 _BOUNDS = {"min": "gte", "max": "lte", "exact": "eq"}
 
 

@@ -19,8 +19,6 @@ from pytest_clnrm.scenario.dialects.reader import MISSING, Notes, Reader, millis
 from pytest_clnrm.scenario.dialects.services import limits, service
 from pytest_clnrm.scenario.dialects.steps import scenario, steps
 
-__all__ = ["Normalised", "normalise"]
-
 _WILD_TABLES = frozenset({
     "ai_management", "assertions", "cleanup", "determinism", "metrics", "otel", "otel_expectations",
     "otel_validation", "output", "report", "services", "steps", "template", "test", "validation",

@@ -11,8 +11,6 @@ from typing import Any
 from pytest_clnrm.scenario.dialects.expect import lower
 from pytest_clnrm.scenario.dialects.reader import MISSING, Reader, milliseconds, pairs, tables
 
-__all__ = ["otel_validation"]
-
 _GRAPH = {"no_orphaned_spans": "no_orphans", "no_cycles": "acyclic", "single_root": "single_root"}
 _COUNTS = {"count": "eq", "exact_count": "eq", "min_count": "gte", "max_count": "lte"}
 

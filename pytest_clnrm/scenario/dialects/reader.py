@@ -10,8 +10,6 @@ from typing import Any
 
 from pytest_clnrm.model.scenario import KeyPath
 
-__all__ = ["MISSING", "Notes", "Reader", "glob_of_regex", "milliseconds", "pairs", "python_regex", "tables"]
-
 MISSING: Any = object()
 """Stands for a key that is not there."""
 

@@ -8,8 +8,6 @@ from typing import Any
 from pytest_clnrm.scenario.dialects.commands import argv
 from pytest_clnrm.scenario.dialects.reader import MISSING, Reader
 
-__all__ = ["environment", "limits", "service"]
-
 _CANONICAL = ("build", "depends_on", "fresh", "image", "may_end", "scratch", "user")
 _SHELLS = frozenset({"ash", "bash", "dash", "sh"})
 _NETWORKS = {

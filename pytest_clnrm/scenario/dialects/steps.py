@@ -10,8 +10,6 @@ from pytest_clnrm.scenario.dialects.expect import expectations
 from pytest_clnrm.scenario.dialects.reader import MISSING, Reader, milliseconds, python_regex
 from pytest_clnrm.scenario.dialects.services import environment
 
-__all__ = ["scenario", "steps"]
-
 NOT_ZERO = {"ne": 0}
 _CANONICAL_STEP = ("name", "user", "stdin", "timeout", "capture", "continue_on_failure")
 _TIMES = (("timeout_ms", milliseconds), ("timeout_seconds", None), ("timeout_sec", None))

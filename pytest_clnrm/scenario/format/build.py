@@ -41,8 +41,6 @@ from pytest_clnrm.scenario.format.rules import IMPLICIT
 from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.templates.render import names_deferred
 
-__all__ = ["Builder"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Builder:

@@ -16,26 +16,6 @@ from msgspec import UNSET, Meta, UnsetType
 from pytest_clnrm.model.units import DURATION_ALLOWED, DURATION_PATTERN, SIZE_ALLOWED, SIZE_PATTERN
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 
-__all__ = [
-    "EXACTLY_ONE",
-    "BuildDoc",
-    "CaptureDoc",
-    "ExitDoc",
-    "FileDoc",
-    "HealthCheckDoc",
-    "LimitsDoc",
-    "MatrixDoc",
-    "MetaDoc",
-    "ReadyDoc",
-    "RetryDoc",
-    "ScenarioDoc",
-    "ServiceDoc",
-    "StepDoc",
-    "StepExpectDoc",
-    "TextDoc",
-    "VolumeDoc",
-]
-
 
 def _words(allowed: str) -> dict[str, str]:
     return {"allowed": allowed}

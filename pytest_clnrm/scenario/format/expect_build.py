@@ -45,8 +45,6 @@ from pytest_clnrm.scenario.format.expect_document import (
     WindowDoc,
 )
 
-__all__ = ["build_expectations"]
-
 
 def build_expectations(doc: ExpectDoc, at: KeyPath) -> Expectations:
     """Return what *doc* expects.

@@ -14,28 +14,6 @@ from msgspec import UNSET, Meta, UnsetType
 from pytest_clnrm.model.expectations import Origin, SpanKind, SpanStatus
 from pytest_clnrm.model.units import DURATION_PATTERN
 
-__all__ = [
-    "AttrAnyDoc",
-    "ConditionDoc",
-    "CountDoc",
-    "CountsDoc",
-    "DurationDoc",
-    "EdgeDoc",
-    "EventsDoc",
-    "ExpectDoc",
-    "GraphDoc",
-    "HermeticityDoc",
-    "LiteralDoc",
-    "Name",
-    "OrderDoc",
-    "ResourceAttrsDoc",
-    "SelectDoc",
-    "SpanAttrsDoc",
-    "SpanDoc",
-    "StatusDoc",
-    "WindowDoc",
-]
-
 Glob = Annotated[
     str, Meta(min_length=1, description="A name; *, ? and [...] are wildcards, [*], [?] and [[] are not.")
 ]

@@ -27,8 +27,6 @@ from pytest_clnrm.scenario.format.expect_document import (
 )
 from pytest_clnrm.util.patterns import problem_of
 
-__all__ = ["check_expectations"]
-
 Mistakes = Iterator[tuple[KeyPath, str]]
 
 

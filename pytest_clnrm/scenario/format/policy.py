@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Scenario
     from pytest_clnrm.scenario.format.document import FileDoc, LimitsDoc, ServiceDoc
 
-__all__ = ["Policy", "check_containers", "check_policy"]
-
 _REMEDY = "ask for less, or have the cap raised there"
 _ONE = {" CPUs": " CPU", " GPUs": " GPU", " processes": " process", " containers": " container"}
 _ALLOW = "do without, or have it allowed there"

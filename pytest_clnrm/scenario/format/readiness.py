@@ -13,8 +13,6 @@ from pytest_clnrm.scenario.format.document import HealthCheckDoc, ReadyDoc
 from pytest_clnrm.scenario.format.rules import check_ready
 from pytest_clnrm.toml.checking import convert
 
-__all__ = ["argv", "build_ready", "exit_codes", "parse_ready"]
-
 
 class _ReadyArgument(msgspec.Struct, frozen=True, kw_only=True):
     """The keyword ``ready`` of Python tests."""

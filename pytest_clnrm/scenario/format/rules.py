@@ -33,8 +33,6 @@ from pytest_clnrm.scenario.templates.render import names_deferred
 from pytest_clnrm.toml.checking import listed, some, suggestion
 from pytest_clnrm.util.patterns import problem_of
 
-__all__ = ["IMPLICIT", "Problem", "check_file", "check_ready"]
-
 IMPLICIT = "default"
 """The name of the container that steps without a service share."""
 

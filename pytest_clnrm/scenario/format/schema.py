@@ -14,8 +14,6 @@ import msgspec
 
 from pytest_clnrm.scenario.format.document import EXACTLY_ONE, FileDoc
 
-__all__ = ["SCHEMA_FILE", "json_schema", "schema_text"]
-
 SCHEMA_FILE = Path(__file__).with_name("scenario.schema.json")
 
 _TEMPLATE = {"type": "string", "pattern": "\\{\\{"}

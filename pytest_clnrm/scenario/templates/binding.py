@@ -14,8 +14,6 @@ from pytest_clnrm.model.expectations import Condition, Expectations
 from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, names_deferred
 from pytest_clnrm.util.patterns import problem_of
 
-__all__ = ["bind_expectations"]
-
 _T = TypeVar("_T")
 
 

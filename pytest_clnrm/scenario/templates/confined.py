@@ -23,8 +23,6 @@ from pytest_clnrm.errors import ClnrmError, Mistake
 from pytest_clnrm.scenario.templates.render import TemplateError, is_plain
 from pytest_clnrm.util.confined import Confined, ConfinedError
 
-__all__ = ["CPU_S", "MEMORY_BYTES", "LimitError", "answer", "bind", "close", "run_confined"]
-
 CPU_S = 4.0
 WALL_S = 60.0
 """Longer than any load of the host makes of the time to compute, and short enough for who waits."""

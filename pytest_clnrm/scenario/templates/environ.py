@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-__all__ = ["FROZEN_S", "Environ", "EnvironText", "moment"]
-
 FROZEN_S = 1735689600.0  # 2025-01-01T00:00:00Z, the moment that most wild files freeze
 _UNSET = object()
 

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-__all__ = ["MAX_TEXT", "Stream", "filters", "functions", "tests"]
-
 MAX_TEXT = 1024 * 1024
 """Characters that one text made by a template may have."""
 

@@ -27,17 +27,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import KeyPath, Step, TextExpect
     from pytest_clnrm.scenario.templates.sandbox import ScenarioEnvironment
 
-__all__ = [
-    "Made",
-    "Renderer",
-    "TemplateError",
-    "bind_step",
-    "is_plain",
-    "names_deferred",
-    "names_in",
-    "names_in_step",
-]
-
 _MAX_MADE = 32 * MAX_TEXT
 _NAME = re.compile(r"(?<!\{)\{\{ *([A-Za-z_]\w*(?:\.[A-Za-z_]\w*){,9}) *\}\}", re.ASCII)
 _WORDS = frozenset({

@@ -22,8 +22,6 @@ from jinja2.visitor import NodeTransformer
 from pytest_clnrm.scenario.templates import functions as template_functions
 from pytest_clnrm.scenario.templates.functions import MAX_TEXT
 
-__all__ = ["Budget", "ScenarioEnvironment"]
-
 MAX_WORK = 500_000
 MAX_FILE_WORK = 10 * MAX_WORK
 _MAX_BITS = 4096

@@ -11,8 +11,6 @@ from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, is_plain, names_deferred, names_in
 
-__all__ = ["Rendering", "Variables", "captured_names", "check_captures", "check_variables", "is_secret"]
-
 _RESERVED = ("vars", "matrix")
 _BOUND_LATER = ("run", "env", "workdir", "user", "stdin")
 

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_clnrm.model.span import AttributeValue, Span
 
-__all__ = ["CollectedSpan", "SpanCollector", "from_span"]
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 

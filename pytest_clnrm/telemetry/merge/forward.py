@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import SplitResult, unquote, urlsplit
 
-__all__ = ["Forwarded", "Target", "forward", "target_of"]
-
 BATCH_BYTES = 1 << 20
 _RETRIED = frozenset(
     {

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.model.span import Span
 
-__all__ = ["MergedSpan", "MergedTrace", "Written"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergedSpan:

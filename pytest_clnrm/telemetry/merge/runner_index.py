@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.model.span import Span
 
-__all__ = ["GROUP_SPANS", "Group", "RunnerIndex", "runner_groups", "unfinished_groups"]
-
 GROUP_SPANS = 512
 SESSION, SCENARIO = "clnrm.session", "clnrm.scenario"
 INCOMPLETE = "clnrm.incomplete"

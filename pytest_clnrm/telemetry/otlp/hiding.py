@@ -10,8 +10,6 @@ import msgspec
 
 from pytest_clnrm.telemetry.otlp.values import AnyValue
 
-__all__ = ["hide"]
-
 _TEXTS = frozenset({"key", "name", "message", "version", "schema_url", "trace_state", "string_value"})
 
 

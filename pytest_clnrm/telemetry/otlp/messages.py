@@ -13,15 +13,6 @@ from pytest_clnrm.telemetry.otlp.parts import count_json
 from pytest_clnrm.telemetry.otlp.repair import repair_json
 from pytest_clnrm.telemetry.otlp.values import OtlpSpan, TraceRequest
 
-__all__ = [
-    "DecodeBodyError",
-    "decode_base64",
-    "decode_json",
-    "decode_json_span",
-    "decode_sent_json",
-    "encode_json",
-]
-
 
 class DecodeBodyError(Exception):
     """A body is not what its content type says; the message tells why."""

@@ -13,15 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
 
-__all__ = [
-    "MAX_FIELDS",
-    "MAX_MESSAGES",
-    "MalformedError",
-    "TooManyPartsError",
-    "count_json",
-    "count_protobuf",
-]
-
 MAX_MESSAGES = 300_000
 """Spans, events, links, attributes and values of one body."""
 MAX_FIELDS = 1_500_000

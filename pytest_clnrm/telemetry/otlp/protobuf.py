@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from opentelemetry.proto.common.v1 import common_pb2
     from opentelemetry.proto.trace.v1 import trace_pb2
 
-__all__ = ["decode_protobuf", "decode_sent_protobuf", "encode_protobuf", "encode_response"]
-
 
 def decode_sent_protobuf(body: bytes) -> tuple[TraceRequest, int]:
     """Return the export request that a program's *body* holds, and how many texts in it had to be mended.

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
 
-__all__ = ["UnrepairableError", "repair_json", "repair_protobuf"]
-
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 MAX_BYTES = 4 << 20
 """A larger protobuf body is not looked at field by field, which takes Python a microsecond each."""

@@ -28,18 +28,6 @@ from pytest_clnrm.telemetry.otlp.values import (
     TraceRequest,
 )
 
-__all__ = [
-    "Accepted",
-    "InvalidSpanError",
-    "accept",
-    "from_span",
-    "misses_spans",
-    "to_attributes",
-    "to_key_values",
-    "to_request",
-    "to_span",
-]
-
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 StatusName = Literal["unset", "ok", "error"]
 

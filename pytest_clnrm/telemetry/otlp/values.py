@@ -11,22 +11,6 @@ from typing import Annotated
 
 import msgspec
 
-__all__ = [
-    "AnyValue",
-    "ArrayValue",
-    "Event",
-    "KeyValue",
-    "KeyValueList",
-    "Link",
-    "OtlpSpan",
-    "Resource",
-    "ResourceSpans",
-    "Scope",
-    "ScopeSpans",
-    "Status",
-    "TraceRequest",
-]
-
 Int64 = int | float | str
 """Whole, whatever its type: JSON does not tell ``1`` from ``1.0``."""
 Uint32 = Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,10}\Z")]

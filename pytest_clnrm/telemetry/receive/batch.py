@@ -22,8 +22,6 @@ from pytest_clnrm.telemetry.traceparent import parse_traceparent
 if TYPE_CHECKING:
     from pytest_clnrm.model.span import Span
 
-__all__ = ["Placed", "encode_batch", "places_of"]
-
 GROUP_SPANS = 512
 
 

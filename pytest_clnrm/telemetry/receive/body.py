@@ -11,17 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from email.message import Message
 
-__all__ = [
-    "JSON",
-    "MAX_BODY_BYTES",
-    "PROTOBUF",
-    "RefusedError",
-    "content_length",
-    "gunzip",
-    "read_body",
-    "status_body",
-]
-
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 MAX_BODY_BYTES = 20 << 20
 _MAX_GZIP_MEMBERS = 1000

@@ -22,8 +22,6 @@ from pytest_clnrm.telemetry.receive.inbox import InboxClosedError
 if TYPE_CHECKING:
     from pytest_clnrm.telemetry.receive.server import OtlpServer
 
-__all__ = ["REMEDY", "GrpcServer", "can_receive_grpc"]
-
 REMEDY = "install pytest-clnrm[grpc], or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
 CALLS_AT_ONCE = 4
 STREAMS = 16

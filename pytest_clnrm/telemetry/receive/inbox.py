@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.telemetry.otlp.values import TraceRequest
     from pytest_clnrm.telemetry.span_store import SpanStore
 
-__all__ = ["Inbox", "InboxClosedError"]
-
 Waited = Literal["held", "settled", "deadline"]
 Lost = Literal["span", "request", "connection", "output"]
 

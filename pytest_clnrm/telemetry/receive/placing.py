@@ -10,8 +10,6 @@ from pytest_clnrm.telemetry.traceparent import parse_traceparent
 if TYPE_CHECKING:
     from pytest_clnrm.model.span import Span
 
-__all__ = ["TOLERANCE_NS", "Steps"]
-
 TOLERANCE_NS = 5_000_000
 """How far the clocks of two processes may differ."""
 

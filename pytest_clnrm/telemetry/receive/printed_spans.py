@@ -24,8 +24,6 @@ from pytest_clnrm.telemetry.otlp.values import Event, Link, OtlpSpan, Status
 if TYPE_CHECKING:
     from pytest_clnrm.model.span import AttributeValue, Span
 
-__all__ = ["PrintedSpans", "printed_spans"]
-
 _START = re.compile(r"^[^\S\n]*(\{)", re.MULTILINE)
 _SIGN = re.compile(
     r"""\bresourceSpans\b|\bscopeSpans\b|["']?\b(trace_?id|span_?id)["']?\s*:""", re.IGNORECASE

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.telemetry.receive.inbox import Inbox, Lost
 
-__all__ = ["MAX_BYTES", "MAX_SPANS", "Receiver"]
-
 MAX_SPANS = 50_000
 MAX_BYTES = 32 << 20
 _REMEMBERED = 1000

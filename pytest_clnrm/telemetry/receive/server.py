@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.telemetry.receive.grpc_server import GrpcServer
     from pytest_clnrm.telemetry.receive.inbox import Inbox, Lost
 
-__all__ = ["TOKEN_HEADER", "Find", "Lose", "OtlpServer", "Take"]
-
 TOKEN_HEADER = "x-clnrm-token"  # noqa: S105 # a header's name
 
 Take = Callable[["Inbox", str, bytes], bytes]

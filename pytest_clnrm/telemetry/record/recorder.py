@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.model.span import AttributeValue
 
-__all__ = ["ActiveSpan", "NullRecorder", "NullSpan", "Recorder", "RecorderLike", "SpanLike"]
-
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 
 

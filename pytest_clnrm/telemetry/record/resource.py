@@ -12,8 +12,6 @@ from urllib.parse import urlsplit, urlunsplit
 if TYPE_CHECKING:
     from pytest_clnrm.model.span import AttributeValue
 
-__all__ = ["resource_attributes"]
-
 _SYSTEMS: Mapping[str, Mapping[str, str]] = {
     # The variable that tells the system, then attribute by attribute the variable that holds it.
     "GITHUB_ACTIONS": {

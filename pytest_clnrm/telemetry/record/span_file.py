@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.span import AttributeValue
     from pytest_clnrm.telemetry.traceparent import TraceParent
 
-__all__ = ["SCOPE", "parent_context", "private_tracer", "span_kind"]
-
 SCOPE = "pytest_clnrm"
 _TAIL = b"]}]}]}\n"
 _LIMIT = 1000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.model.scenario import Priority
+from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.settings.config_file import ConfigFile, read_config_file
 
 SHOWN = ".clnrm/config.toml"

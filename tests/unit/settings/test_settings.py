@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_clnrm.model.scenario import Priority
+from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.settings.options import SETTINGS
 from pytest_clnrm.settings.settings import (
     Settings,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.model.scenario import Priority
+from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.settings import values
 
 PULL = values.choice("a pull policy", "always", "missing", "never")
