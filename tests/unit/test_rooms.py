@@ -1,126 +1,191 @@
-"""The rules of the rooms: who may import whom, and each third-party package in its one room."""
+"""The rules of the rooms: every import runs down, and each third-party package has its one room."""
 
 from __future__ import annotations
 
 import ast
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = "pytest_clnrm"
 ROOT = Path(__file__).parents[2] / PACKAGE
-ROOMS = {"scenario", "scheduling", "admission", "ledger", "engine", "telemetry", "expect", "report"}
-VOCABULARY = {
-    f"{PACKAGE}.errors",
-    f"{PACKAGE}.priority",
-    f"{PACKAGE}.result",
-    f"{PACKAGE}.span",
-    f"{PACKAGE}.units",
-    f"{PACKAGE}.scenario.model",
-    f"{PACKAGE}.scenario.expectations",
-    f"{PACKAGE}.model",
-    f"{PACKAGE}.toml",
-    f"{PACKAGE}.util",
+FLOORS = {
+    "plugin": 9,
+    "session": 8,
+    "items": 7,
+    "__main__": 6,
+    "reservation": 6,
+    "runner": 6,
+    "cli": 5,
+    "runtime": 5,
+    "monitor": 4,
+    "pool": 4,
+    "cleanup": 3,
+    "hookspecs": 3,
+    "scenario": 3,
+    "settings": 3,
+    "engine": 2,
+    "expect": 2,
+    "ledger": 2,
+    "report": 2,
+    "scheduling": 2,
+    "telemetry": 2,
+    "toml": 2,
+    "errors": 1,
+    "model": 1,
+    "status": 1,
+    "util": 1,
+    "__init__": 0,
 }
+"""A folder or file directly in the package -> its floor. Imports go to lower floors, or stay in the room."""
+
+CHAMBERS = {
+    "engine": {"connect": 4, "docker": 3, "embedded": 3, "exec": 2, "api": 1, "plain_errors": 1},
+    "scenario": {
+        "loading": 5,
+        "typed_templates": 4,
+        "format": 3,
+        "locating": 3,
+        "dialects": 2,
+        "reading": 2,
+        "templates": 2,
+        "matrix": 1,
+    },
+    "telemetry": {
+        "tracing": 3,
+        "receive": 2,
+        "record": 2,
+        "merge": 2,
+        "otlp": 1,
+    },
+}
+"""The same within the rooms that have chambers; what is not named may be imported by all of the room."""
+
 HOMES = {
     "docker": {"engine"},
     "requests": {"engine"},
     "urllib3": {"engine"},
-    "filelock": {"admission", "ledger"},
+    "filelock": {"ledger"},
     "opentelemetry": {"telemetry"},
     "google": {"telemetry"},
     "grpc": {"telemetry"},
     "xdist": {"scheduling"},
     "execnet": {"scheduling"},
     "jinja2": {"scenario", "report"},
-    "msgspec": {"scenario", "toml", "telemetry", "report"},
-    "tomli": {"scenario", "toml", "config_file", "settings"},
+    "msgspec": {"scenario", "telemetry", "toml", "report"},
+    "tomli": {"scenario", "toml", "settings"},
     "rich": {"report", "monitor"},
-    "pytest": {
-        "plugin",
-        "admissions",
-        "collection",
-        "controller",
-        "demands",
-        "fixtures",
-        "markers",
-        "monitoring",
-        "nodes",
-        "options",
-        "parts",
-        "python_tests",
-        "scheduling",
-        "settings",
-        "standby",
-        "reservation",
-        "items",
-        "session",
-    },
-    "_pytest": {"nodes", "items", "scheduling"},
+    "pytest": {"plugin", "session", "items", "reservation", "scheduling", "settings"},
+    "_pytest": {"items", "scheduling"},
     "pluggy": {"hookspecs", "session"},
 }
+"""A third-party package -> the rooms that may import it."""
+
+STILL = {
+    f"{PACKAGE}.{name}"
+    for name in (
+        "items.container_block",
+        "items.fixtures",
+        "items.nodes",
+        "items.python_tests",
+        "ledger.lease",
+        "pool.proof",
+        "pool.shelf",
+        "reservation.hooks",
+        "runner.volumes",
+        "runtime.runtime",
+        "settings.policy",
+        "telemetry.receive.server",
+    )
+}
+"""Modules that still import what is not below them."""
+
 MAX_LINES = 600
+MAX_LOOSE = 7
 MODULES = sorted(path.relative_to(ROOT.parent) for path in ROOT.rglob("*.py"))
 
 
-def room_of(path: Path) -> str:
-    """Return the room of a module, or its own name where it is in none."""
-    return path.parts[1] if len(path.parts) > 2 else path.stem
+def name_of(path: Path) -> str:
+    """Return a module's name."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path) -> set[str]:
-    """Return the names of all modules that a file imports, but for typing alone."""
+NAMES = {name_of(path): path for path in MODULES}
+
+
+def imports_of(path: Path, *, typing: bool = True) -> set[str]:
+    """Return the names of all modules that a file imports, in functions too.
+
+    :param typing: those under ``TYPE_CHECKING`` too.
+    """
     found: set[str] = set()
-
-    def visit(node: ast.AST) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-                continue
-            if isinstance(child, ast.Import):
-                found.update(alias.name for alias in child.names)
-            elif isinstance(child, ast.ImportFrom):
-                module = child.module or ""
-                assert child.level == 0, f"{path}: relative import"
-                found.add(module)
-                if module.startswith(PACKAGE):
-                    found.update(f"{module}.{alias.name}" for alias in child.names)
-            visit(child)
-
-    visit(ast.parse((ROOT.parent / path).read_text(encoding="utf-8")))
+    todo: list[ast.AST] = [ast.parse((ROOT.parent / path).read_text(encoding="utf-8"))]
+    while todo:
+        node = todo.pop()
+        if not typing and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        todo.extend(ast.iter_child_nodes(node))
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            found.update({f"{module}.{alias.name}" for alias in node.names} & NAMES.keys() or {module})
     return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_rooms_import_only_the_vocabulary_of_others(path: Path) -> None:
-    """A room imports nothing of another room but the vocabulary."""
-    room = room_of(path)
-    if room not in ROOMS:
-        return
-    for name in imports_of(path):
-        parts = name.split(".")
-        if parts[0] != PACKAGE or len(parts) < 2 or parts[1] == room or parts[1] == "__init__":
+def part(name: str, depth: int) -> str:
+    """Return the part of a module's name at *depth*: 1 is its room, 2 its chamber."""
+    parts = name.split(".")
+    return parts[depth] if len(parts) > depth else "__init__"
+
+
+@pytest.mark.parametrize("name", sorted(NAMES.keys() - STILL))
+def test_every_import_runs_down(name: str) -> None:
+    """A room imports only rooms of lower floors, and a chamber only lower chambers of its room."""
+    room = part(name, 1)
+    for other in imports_of(NAMES[name]):
+        if not other.startswith(PACKAGE):
             continue
-        allowed = name in VOCABULARY or any(name.startswith(f"{module}.") for module in VOCABULARY)
-        package_itself = name in {f"{PACKAGE}.{part}" for part in ("scenario",)}
-        assert allowed or package_itself or name == f"{PACKAGE}.__version__", f"{path} imports {name}"
+        if part(other, 1) != room:
+            assert FLOORS[part(other, 1)] < FLOORS[room], f"{name} imports {other}"
+        elif room in CHAMBERS and part(other, 2) != part(name, 2):
+            floors = CHAMBERS[room]
+            assert floors.get(part(other, 2), 0) < floors.get(part(name, 2), 9), f"{name} imports {other}"
 
 
-@pytest.mark.parametrize("path", [each for each in MODULES if room_of(each) == "util"], ids=str)
-def test_util_knows_nothing_of_us(path: Path) -> None:
-    """What is of use anywhere imports nothing of this package."""
-    assert {name for name in imports_of(path) if name.startswith(PACKAGE) and ".util" not in name} == set()
+def test_no_circle() -> None:
+    """No two modules import each other, by whatever way."""
+    graph = {
+        name: set() if name in STILL else imports_of(path) & NAMES.keys() - {name}
+        for name, path in NAMES.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_few_lie_at_the_top() -> None:
+    """What lies directly in the package, beside the rooms, is found at a glance."""
+    loose = {path.name for path in ROOT.iterdir() if path.is_file()}
+    assert len(loose) <= MAX_LOOSE, sorted(loose)
+    rooms = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms | {Path(name).stem for name in loose if name.endswith(".py")} == set(FLOORS)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_third_parties_stay_in_their_rooms(path: Path) -> None:
-    """Each third-party package is imported in its one room only, and no other package at all."""
-    for name in imports_of(path):
+    """Each third-party package is imported in its one room only, but for types, and no other at all."""
+    for name in imports_of(path, typing=False):
         top = name.split(".")[0]
         if top == PACKAGE or top in sys.stdlib_module_names:
             continue
         assert top in HOMES, f"{path} imports {top}, which has no room"
-        assert room_of(path) in HOMES[top], f"{path} imports {top}, which belongs to {HOMES[top]}"
+        assert part(name_of(path), 1) in HOMES[top], f"{path} imports {top}, which belongs to {HOMES[top]}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
@@ -132,5 +197,5 @@ def test_modules_stay_small(path: Path) -> None:
 
 def test_globs_of_files_are_matched_in_time() -> None:
     """Only globs of settings, which are trusted, and those for short names of files have no limit."""
-    others = {"launch.py", "runtime.py", "standby.py", "dockerignore.py", "mounts.py"}
+    others = {"launch.py", "runtime.py", "lazy.py", "dockerignore.py", "mounts.py"}
     assert {path.name for path in MODULES if "fnmatch" in imports_of(path)} == {"patterns.py", *others}
