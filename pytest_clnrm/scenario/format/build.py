@@ -10,12 +10,12 @@ from typing import Any
 from msgspec import UNSET
 
 from pytest_clnrm.model.expectations import Expectations
+from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.scenario import (
     Build,
     Capture,
     KeyPath,
     Limits,
-    Priority,
     Retry,
     Scenario,
     Service,

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
+from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.scenario import (
     Capture,
     HttpProbe,
     Limits,
-    Priority,
     Ready,
     Retry,
     Service,
