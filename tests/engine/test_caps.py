@@ -45,7 +45,7 @@ WAIT_WITHIN_S = 120.0
 CONFTEST = """
 import json, os, time
 import pytest
-from pytest_clnrm.admission import policy
+from pytest_clnrm.ledger import policy
 
 decide = policy.applied
 

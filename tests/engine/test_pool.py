@@ -336,7 +336,7 @@ def test_a_network_that_somebody_removed_is_made_anew(project: EndToEnd) -> None
 
 SLOW_REMOVAL = """
 import time
-from pytest_clnrm.engine import docker_engine
+from pytest_clnrm.engine.docker import engine as docker_engine
 
 remove_at_once = docker_engine.remove_container
 

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.engine
 ASK = 'for i in $(seq 20); do test "$(wget -qO- http://{name}/who)" = {own} || exit 1; done'
 SLOW_REMOVAL = """
 import time
-from pytest_clnrm.engine import docker_engine
+from pytest_clnrm.engine.docker import engine as docker_engine
 
 remove_at_once = docker_engine.remove_container
 

@@ -171,7 +171,7 @@ gc.set_threshold(50, 2, 2)
 for _ in range(5):
     for name in [name for name in sys.modules if name.startswith("pytest_clnrm")]:
         del sys.modules[name]
-    from pytest_clnrm.scenario import document
+    from pytest_clnrm.scenario.format import document
     msgspec.convert({"step": [{"run": "true"}]}, document.FileDoc)
     del document
     gc.collect()
