@@ -262,14 +262,17 @@ class _View:
 
         /proc/net is the network's, told for each process.
         """
-        skipped = {point for point in self._points if point.startswith(b"/proc/")}
-        numbers = {b"/proc/" + each.encode() for each in os.listdir(self.proc) if each.isdigit()}
-        for path, value in modes_below(self.proc, b"/proc", skipped | numbers):
+
+        def is_told_elsewhere(path: bytes) -> bool:
+            # What waits may just be starting anew: a process is known by its name, not by an earlier list.
+            return path in self._points or path.removeprefix(b"/proc/").isdigit()
+
+        for path, value in modes_below(self.proc, b"/proc", is_told_elsewhere):
             yield f"mode and owner of {shown(path)}", value
         with self._open(b"/proc/1/net") as net:
             folder = net.readable()
             try:
-                for path, value in modes_below(folder, b"/proc/net", ()):
+                for path, value in modes_below(folder, b"/proc/net"):
                     yield f"mode and owner of {shown(path)}", value
             finally:
                 os.close(folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from hashlib import sha256
 
 from pytest_clnrm.errors import ContainerError
@@ -103,21 +103,23 @@ def entries_below(
         os.close(folder)
 
 
-def modes_below(folder: int, path: bytes, skipped: Collection[bytes]) -> Iterator[tuple[bytes, str]]:
+def modes_below(
+    folder: int, path: bytes, is_skipped: Callable[[bytes], bool] = lambda _: False
+) -> Iterator[tuple[bytes, str]]:
     """Yield mode and owner of all entries of an open folder of the kernel's, and of those below.
 
-    :param skipped: paths that are not looked at.
+    :param is_skipped: tells whether a path is not looked at.
     """
     for name in sorted(os.fsencode(each) for each in os.listdir(folder)):
         place = path + b"/" + name
-        if place in skipped:
+        if is_skipped(place):
             continue
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         yield place, f"{found.st_mode:o} {found.st_uid}:{found.st_gid}"
         if stat.S_ISDIR(found.st_mode):
             below = os.open(name, _FOLDER, dir_fd=folder)
             try:
-                yield from modes_below(below, place, skipped)
+                yield from modes_below(below, place, is_skipped)
             finally:
                 os.close(below)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_clnrm.engine.docker.observe import check_is_here, mounts_of, observe
+from pytest_clnrm.engine.docker.observe import _View, check_is_here, mounts_of, observe
 from pytest_clnrm.engine.docker.observed_sockets import sockets
 from pytest_clnrm.errors import ContainerError, UnobservableError
 
@@ -84,3 +86,25 @@ def test_closed_connections() -> None:
     assert sockets(SOCKETS.format(tw=1), lambda: tcp("9C40")) == plain
     kept = {**plain, "closed connection that keeps port 8080": ""}
     assert sockets(SOCKETS.format(tw=1), lambda: tcp("1F90")) == kept
+
+
+def test_a_process_that_begins_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's files are not those of processes, of which one may begin while they are looked at."""
+    begun: list[subprocess.Popen[bytes]] = []
+    listed = os.listdir
+
+    def list_and_begin(folder: int) -> list[str]:
+        names = listed(folder)
+        if not begun:
+            begun.append(subprocess.Popen(["sleep", "60"]))
+        return names
+
+    with ExitStack() as opened:
+        view = _View(os.getpid(), opened)
+        monkeypatch.setattr("pytest_clnrm.engine.docker.observe.os.listdir", list_and_begin)
+        names = {name for name, _ in view.kernel_files()}
+        monkeypatch.undo()
+    begun[0].kill()
+    begun[0].wait()
+    assert "mode and owner of /proc/sys/kernel/hostname" in names
+    assert not [name for name in names if name.removeprefix("mode and owner of /proc/")[0].isdigit()]
