@@ -318,7 +318,7 @@ def use_execs(client: APIClient, name: str, network: str) -> None:
 
 def use_shell(client: APIClient, name: str, network: str) -> None:
     """Give the steps to a shell that is the container's main process."""
-    container = create(client, name, network, ("sh", "-s"), notice="benchmark")
+    container = create(client, name, network, ("sh", "-s"), end_mark="benchmark")
     try:
         stream = client.attach_socket(container, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
         with stream._sock as connection:  # noqa: SLF001 (the stream itself only reads)
@@ -337,10 +337,10 @@ def use_shell(client: APIClient, name: str, network: str) -> None:
         client.remove_container(container, v=True, force=True)
 
 
-def create(client: APIClient, name: str, network: str, command: Sequence[str], *, notice: str = "") -> str:
+def create(client: APIClient, name: str, network: str, command: Sequence[str], *, end_mark: str = "") -> str:
     """Create a container as ours are, and return its id.
 
-    :param notice: of one that takes its commands on its standard input.
+    :param end_mark: of one that takes its commands on its standard input.
     """
     from pytest_clnrm.engine.api import ContainerSpec
     from pytest_clnrm.engine.docker.create_arguments import create_arguments
@@ -357,7 +357,7 @@ def create(client: APIClient, name: str, network: str, command: Sequence[str], *
         aliases=("box",),
     )
     arguments = create_arguments(
-        client, spec, labels={}, proxies={}, published_on="127.0.0.1", relabel=False, notice=notice
+        client, spec, labels={}, proxies={}, published_on="127.0.0.1", relabel=False, end_mark=end_mark
     )
     # As ours, which waits in a shell; who sleeps instead is not to pay for what it could do without.
     arguments["host_config"]["Init"] = False

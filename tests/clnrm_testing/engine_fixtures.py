@@ -117,20 +117,20 @@ def client(reached: tuple[APIClient, EngineFacts]) -> APIClient:
 
 
 @pytest.fixture
-def in_sessions() -> bool:
-    """Return whether commands run in sessions, as they do for users."""
+def in_shells() -> bool:
+    """Return whether commands run in shells that stay open, as they do for users."""
     return True
 
 
 @pytest.fixture
 def engine(
-    reached: tuple[APIClient, EngineFacts], locks: CountingLocks, *, in_sessions: bool
+    reached: tuple[APIClient, EngineFacts], locks: CountingLocks, *, in_shells: bool
 ) -> Iterator[DockerEngine]:
     """Return the engine; all that the test leaves on it is removed, and has to carry its label."""
     from pytest_clnrm.engine.docker.engine import DockerEngine
 
     label = {"clnrm-test": secrets.token_hex(6)}
-    engine = DockerEngine(*reached, locks=locks, labels=label, in_sessions=in_sessions)
+    engine = DockerEngine(*reached, locks=locks, labels=label, in_shells=in_shells)
     yield engine
     engine.remove_owned(engine.list_owned(label))
 

@@ -1,4 +1,4 @@
-"""Commands in real containers: the same whether they run in a session or by an exec of their own."""
+"""Commands in real containers: the same whether they run in a shell of ours or by an exec of their own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture(params=["main", "session", "alone"])
+@pytest.fixture(params=["main", "shell", "alone"])
 def way(request: pytest.FixtureRequest) -> str:
     """Return each way of running commands."""
     return str(request.param)
@@ -29,13 +29,13 @@ def way(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def waiting(way: str) -> tuple[str, ...]:
-    """Return the containers' command: a session itself, or nothing but a process that waits."""
+    """Return the containers' command: our shell itself, or nothing but a process that waits."""
     return KEEP_SHELL if way == "main" else KEEP_ALIVE
 
 
 @pytest.fixture
-def in_sessions(way: str) -> bool:
-    """Return whether commands run in sessions."""
+def in_shells(way: str) -> bool:
+    """Return whether commands run in shells."""
     return way != "alone"
 
 
@@ -126,7 +126,7 @@ def test_what_is_left_behind_says_nothing_in_the_next_command(box: Any) -> None:
 
 
 def test_a_job_in_the_background_runs_on(box: Any) -> None:
-    """Neither the end of its command nor that of a session ends it."""
+    """Neither the end of its command nor that of our shell ends it."""
     for text in ("sleep 1001 &", "sleep 1002 >/dev/null 2>&1 &", "setsid sleep 1003 >/dev/null 2>&1 &"):
         assert box.shell(text).exit_code == 0
     running = box.run("ps", "-o", "args").stdout.decode().splitlines()

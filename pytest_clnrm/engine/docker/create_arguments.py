@@ -37,7 +37,7 @@ def create_arguments(
     published_on: str,
     relabel: bool,
     is_podman: bool = False,
-    notice: str = "",
+    end_mark: str = "",
 ) -> dict[str, Any]:
     """Return the keyword arguments of docker-py's ``create_container``.
 
@@ -46,7 +46,7 @@ def create_arguments(
     :param published_on: the engine's address on which ports are published.
     :param relabel: True where SELinux has to let containers at bind mounts.
     :param is_podman: its logs are called otherwise, and are one file.
-    :param notice: of a container whose command takes our commands on its standard input.
+    :param end_mark: of a container whose command takes our commands on its standard input.
     """
     arguments: dict[str, Any] = {
         "image": spec.image,
@@ -66,8 +66,8 @@ def create_arguments(
             arguments["command"] = list(spec.command[1:])
         else:
             arguments["command"] = list(spec.command)
-    if notice:
-        arguments["command"].append(notice)
+    if end_mark:
+        arguments["command"].append(end_mark)
         arguments["stdin_open"] = True
         arguments["host_config"] |= {"LogConfig": _SHORT_LOG, "Init": False}
         # It is process 1, to which other signals mean nothing: an engine that stops it would wait in vain.

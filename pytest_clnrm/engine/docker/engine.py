@@ -47,7 +47,7 @@ from pytest_clnrm.engine.docker.observe_inside import ask_inside
 from pytest_clnrm.engine.docker.owned import list_owned, remove_volume
 from pytest_clnrm.engine.docker.proxies import proxy_environment
 from pytest_clnrm.engine.exec.execs import Execs
-from pytest_clnrm.engine.exec.main_shell import LOG_BYTES, new_notice, outside_frames
+from pytest_clnrm.engine.exec.main_shell import LOG_BYTES, new_end_mark, outside_frames
 from pytest_clnrm.engine.exec.shells import ENDED
 from pytest_clnrm.engine.exec.waiting import KEEP_SHELL
 from pytest_clnrm.engine.plain_errors import plain_errors
@@ -74,7 +74,7 @@ class DockerEngine:
     :param client: connected; its pool should hold a connection for each thread.
     :param locks: gives a context manager by name, which one process of this machine holds at a time.
     :param labels: put on every container and network.
-    :param in_sessions: False to run each command by an exec of its own.
+    :param in_shells: False to run each command by an exec of its own.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class DockerEngine:
         *,
         locks: Locks,
         labels: Mapping[str, str] | None = None,
-        in_sessions: bool = True,
+        in_shells: bool = True,
     ) -> None:
         self._client = client
         self._facts = facts
         self._locks = locks
         self._labels = dict(labels or {})
         self._images = Images(client, locks)
-        self._execs = Execs(client, is_podman=facts.kind == "podman", in_sessions=in_sessions)
+        self._execs = Execs(client, is_podman=facts.kind == "podman", in_shells=in_shells)
         self._settings = load_general_config()
         self._selinux: bool | None = None
         self._guard = threading.Lock()
@@ -173,10 +173,10 @@ class DockerEngine:
             published_on=_ANYWHERE if self._facts.remote else _LOOPBACK,
             relabel=bool(spec.mounts) and self._has_selinux(),
             is_podman=self._facts.kind == "podman",
-            notice=(notice := new_notice() if spec.command == KEEP_SHELL else ""),
+            end_mark=(end_mark := new_end_mark() if spec.command == KEEP_SHELL else ""),
         )
         container = create_container(self._client, spec, arguments)
-        self._execs.know(container, spec.image, notice)
+        self._execs.register_container(container, spec.image, end_mark)
         return container
 
     def start(self, container: str, *, deadline_s: float | None = None) -> None:
@@ -330,7 +330,7 @@ class DockerEngine:
         self._client.close()
 
     def _remove_one(self, container: str) -> None:
-        # First, as the session's shell need not be killed then.
+        # First, as a main shell that ends by itself need not be killed.
         self._execs.forget(container)
         remove_container(self._client, container)
 

@@ -208,8 +208,8 @@ def _user(sections: Mapping[str, str], given: Mapping[str, Mapping[str, str]]) -
 def _processes(sections: Mapping[str, str], attributes: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Return the processes but for our script, which its ancestors belong to, and what they were given.
 
-    Those without a parent in the container, but for the first one, are shells of our exec sessions: what they
-    were given is what the next step inherits. So is that of a session which is the main process.
+    Those without a parent in the container, but for the first one, are shells that run commands: what they
+    were given is what the next step inherits. So is that of a shell which is the main process.
     """
     texts: dict[str, str] = {}
     for line in _lines(sections["processes"]):
@@ -218,7 +218,7 @@ def _processes(sections: Mapping[str, str], attributes: Mapping[str, Mapping[str
     stats = {fields[0]: fields for fields in map(_stat_fields, texts.values())}
     script, own = set(), sections["self"].strip()
     pid = own
-    # Up to the session's shell, which leads its process session, as our script does.
+    # Up to our shell, which leads its process session, as our script does.
     while pid in stats and stats[pid][3] != "0" and (pid == own or stats[pid][5] != pid):
         script.add(pid)
         pid = stats[pid][3]
@@ -227,7 +227,7 @@ def _processes(sections: Mapping[str, str], attributes: Mapping[str, Mapping[str
         given, nice = attributes.get(pid, {}), fields[18]
         if pid != "1" and fields[3] == "0":
             handed_down = {key: value for key, value in given.items() if not _NOT_HANDED_DOWN.match(key)}
-            seen[f"exec session with nice {nice}, {handed_down}"] = ""
+            seen[f"shell of ours with nice {nice}, {handed_down}"] = ""
         elif pid not in script:
             state = fields[2] if fields[2] in "TtZX" else "S"
             seen[f"process {fields[1]}, pid {pid}"] = f"{state} {nice} {fields[21]} {given}"

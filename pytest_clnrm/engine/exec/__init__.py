@@ -1,1 +1,1 @@
-"""Commands in running containers: exec sessions, and the shell that is a container's main process."""
+"""Commands in running containers: through a shell that stays open, or each by an exec of its own."""

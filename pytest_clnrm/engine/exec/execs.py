@@ -1,4 +1,4 @@
-"""Running one command in a container: through a session where there is one, else by an exec of its own."""
+"""Running one command in a container: through a shell where there is one, else by an exec of its own."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from pytest_clnrm.engine.exec.calls import (
     start_exec,
 )
 from pytest_clnrm.engine.exec.kill import MARK, end_processes, oom_kills, watch_ending
-from pytest_clnrm.engine.exec.shells import Sessions
+from pytest_clnrm.engine.exec.shells import Shells
 from pytest_clnrm.engine.plain_errors import container_reason
 
 if TYPE_CHECKING:
     from docker import APIClient
 
     from pytest_clnrm.engine.api import OnOutput
-    from pytest_clnrm.engine.exec.shell import Session
+    from pytest_clnrm.engine.exec.shell import Shell
 
 _KILLED = frozenset({137, -9})
 
@@ -45,14 +45,14 @@ class Execs:
 
     :param is_podman: Podman tells less: its events know no out-of-memory kills, so the container's cgroup is
         asked, from inside.
-    :param in_sessions: False to run each command by an exec of its own.
+    :param in_shells: False to run each command by an exec of its own.
     """
 
-    def __init__(self, client: APIClient, *, is_podman: bool, in_sessions: bool = True) -> None:
+    def __init__(self, client: APIClient, *, is_podman: bool, in_shells: bool = True) -> None:
         self._client = client
         self._is_podman = is_podman
-        self._sessions = Sessions(client)
-        self._in_sessions = in_sessions
+        self._shells = Shells(client)
+        self._in_shells = in_shells
         self._known_kills: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -60,102 +60,100 @@ class Execs:
         self, container: str, spec: ExecSpec, *, on_output: OnOutput, deadline_s: float | None
     ) -> ExecOutcome:
         """Run a command and wait for its end; see :meth:`pytest_clnrm.engine.api.Engine.exec`."""
-        session = self._sessions.take(container, spec.user, deadline_s) if self._in_sessions else None
-        if session is not None:
+        shell = self._shells.take(container, spec.user, deadline_s) if self._in_shells else None
+        if shell is not None:
             try:
-                outcome = self._run_in(session, container, spec, on_output, deadline_s)
+                outcome = self._run_in(shell, container, spec, on_output, deadline_s)
             except BaseException:
-                session.usable = False
+                shell.usable = False
                 raise
             finally:
-                self._sessions.give_back(container, spec.user, session)
+                self._shells.give_back(container, spec.user, shell)
             if outcome is not None:
                 return outcome
         return self._run_alone(container, spec, on_output, deadline_s)
 
-    def know(self, container: str, image: str, notice: str = "") -> None:
+    def register_container(self, container: str, image: str, end_mark: str = "") -> None:
         """Take note of a container's image: containers of one image have the same programs.
 
-        :param notice: of the shell that is its main process, "" if it is none.
+        :param end_mark: of the shell that is its main process, "" if it is none.
         """
-        self._sessions.know(container, image)
-        if notice and self._in_sessions:
-            self._sessions.expect(container, notice)
+        self._shells.register_container(container, image)
+        if end_mark and self._in_shells:
+            self._shells.expect_main_shell(container, end_mark)
 
     def start(self, container: str, start: Callable[[], None], deadline_s: float | None) -> bool:
-        """Start a container; see :meth:`pytest_clnrm.engine.exec.shells.Sessions.start`."""
-        return self._sessions.start(container, start, deadline_s)
+        """Start a container; see :meth:`pytest_clnrm.engine.exec.shells.Shells.start`."""
+        return self._shells.start(container, start, deadline_s)
 
     def has_shell(self, container: str) -> bool:
-        """Tell whether a container's main process is, or was, a session."""
-        return self._sessions.has_shell(container)
+        """Tell whether a container's main process is, or was, a shell."""
+        return self._shells.has_shell(container)
 
     def state_of_shell(self, container: str) -> str | None:
-        """Tell what :meth:`pytest_clnrm.engine.exec.shells.Sessions.state_of_shell` does."""
-        return self._sessions.state_of_shell(container)
+        """Tell what :meth:`pytest_clnrm.engine.exec.shells.Shells.state_of_shell` does."""
+        return self._shells.state_of_shell(container)
 
     def begin_anew(
         self, container: str, kill_shell: Callable[[], None], meanwhile: Callable[[], None]
     ) -> None:
-        """Do what :meth:`pytest_clnrm.engine.exec.shells.Sessions.begin_anew` does."""
-        self._sessions.begin_anew(container, kill_shell, meanwhile)
+        """Do what :meth:`pytest_clnrm.engine.exec.shells.Shells.begin_anew` does."""
+        self._shells.begin_anew(container, kill_shell, meanwhile)
 
     def forget(self, container: str) -> None:
-        """Forget what is known of a container that is removed, and close its sessions."""
-        self._sessions.forget(container)
+        """Forget what is known of a container that is removed, and close its shells."""
+        self._shells.forget(container)
         with self._lock:
             self._known_kills.pop(container, None)
 
     def close(self) -> None:
-        """Close all sessions."""
-        self._sessions.close()
+        """Close all shells."""
+        self._shells.close()
 
     def _run_in(
         self,
-        session: Session,
+        shell: Shell,
         container: str,
         spec: ExecSpec,
         on_output: OnOutput,
         deadline_s: float | None,
     ) -> ExecOutcome | None:
-        """Run a command in a session; return None if nothing of it was run."""
+        """Run a command in a shell; return None if nothing of it was run."""
         mark = secrets.token_hex(8)
-        run = session.begin(spec, (MARK, mark), on_output)
+        run = shell.begin(spec, (MARK, mark), on_output)
         if run is None:
             return None
         if not run.pump(deadline_s):
-            session.usable = False
-            ended = self._end(container, spec.user, mark, run.pump, (session.facts.pid,))
+            shell.usable = False
+            ended = self._end(container, spec.user, mark, run.pump, (shell.facts.pid,))
             run.release()
             return ExecOutcome(exit_code=None, timed_out=True, still_running=not ended)
         ending = run.ending()
         if not ending.started:
             return None
         if ending.exit_code is None:
-            return self._session_lost(session, container, spec.user, mark)
+            return self._shell_lost(shell, container, spec.user, mark)
         if ending.oom:
-            # The engine's events tell no times: only of a session without such a past they tell of its last.
-            session.usable = False
+            # The engine's events tell no times: only of a shell without such a past they tell of its last.
+            shell.usable = False
         # Podman's kills have to be asked for also where they are known, so that the next one is told apart.
         if ending.exit_code not in _KILLED or (ending.oom and not self._is_podman):
             return ExecOutcome(exit_code=ending.exit_code, oom=ending.oom)
-        _, lost = self._why_killed(container, session.exec_id)
+        _, lost = self._why_killed(container, shell.exec_id)
         exit_code = None if lost else ending.exit_code
         return ExecOutcome(exit_code=exit_code, container_lost=lost, oom=ending.oom)
 
-    def _session_lost(self, session: Session, container: str, user: str | None, mark: str) -> ExecOutcome:
-        """Return how a command ended whose session broke under it: how it did is not known any more.
+    def _shell_lost(self, shell: Shell, container: str, user: str | None, mark: str) -> ExecOutcome:
+        """Return how a command ended whose shell broke under it: how it did is not known any more.
 
-        What kills the session's shell, its parent, kills the command where it has an exec of its own.
+        What kills the shell, its parent, kills the command where it has an exec of its own.
         """
-        end_processes(self._client, container, user, f"{MARK}={mark}", (session.facts.pid,))
+        end_processes(self._client, container, user, f"{MARK}={mark}", (shell.facts.pid,))
         try:
-            exit_code = (
-                session.exit_code if session.is_main else exit_code_of(self._client, session.exec_id)[0]
-            )
+            exit_code = shell.exit_code if shell.is_main else exit_code_of(self._client, shell.exec_id)[0]
         except GoneError:
             return ExecOutcome(exit_code=None, container_lost=True)
-        oom, lost = self._why_killed(container, session.exec_id)
+        oom, lost = self._why_killed(container, shell.exec_id)
         if lost:
             return ExecOutcome(exit_code=None, container_lost=True)
         return ExecOutcome(exit_code=exit_code or max(_KILLED), oom=oom)

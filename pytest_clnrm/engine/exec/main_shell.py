@@ -1,4 +1,4 @@
-r"""A container whose main process is the shell of an exec session: its commands need no exec at all.
+r"""A container whose main process is a shell for its steps: they need no exec at all.
 
 An exec costs a tenth of what a new container does, and so does killing its main process; a shell that is
 there anyway takes commands from the container's standard input, and ends when it is told to.
@@ -35,7 +35,7 @@ _END_S = 1.0
 _MARK = re.compile(r"(\x1c[0-9a-f]{32} \d+\n)|(\x1d[0-9a-f]{32}\n)|(\x1e[0-9a-f]{32}(?: \d+)*\n)")
 
 
-def new_notice() -> str:
+def new_end_mark() -> str:
     """Return a mark for a container; it is the last argument of its command."""
     return secrets.token_hex(16)
 
@@ -58,49 +58,49 @@ def attach(client: APIClient, container: str) -> Connection | None:
 
 
 def tell_to_end(connection: Connection) -> None:
-    """Let a session's shell end, and its container if it is its own; wait for that, but not for long."""
+    """Let a shell end, and its container if it is the main process; wait for that, but not for long."""
     deadline_s = time.monotonic() + _END_S
     connection.send(f"exit {ENDS_CONTAINER}\n".encode())
     while time.monotonic() < deadline_s and connection.receive(deadline_s):
         pass
 
 
-def ask_for_another(connection: Connection, notice: str) -> None:
+def ask_for_another(connection: Connection, end_mark: str) -> None:
     """Let the container's first process start another shell; the last one has been killed."""
-    connection.send(f"again {notice}\n".encode())
+    connection.send(f"again {end_mark}\n".encode())
 
 
-class Notices(Demultiplexer):
-    """The streams of a container's main process, without the notice that the shell has ended.
+class MainStreams(Demultiplexer):
+    """The streams of a container's main process, without the mark that tells of the shell's end.
 
     Its ``exit_code`` is the shell's, None before that.
     """
 
-    def __init__(self, notice: str) -> None:
+    def __init__(self, end_mark: str) -> None:
         super().__init__()
-        self._notice = f"\x1c{notice} ".encode()
+        self._end_mark = f"\x1c{end_mark} ".encode()
         self._held = b""
         self.exit_code = None
 
     def feed(self, data: bytes) -> Iterator[tuple[Literal["stdout", "stderr"], bytes]]:
         """Yield what *data* holds, each piece not empty."""
         for stream, piece in super().feed(data):
-            own = self._without_notice(piece) if stream == "stdout" else piece
+            own = self._without_end_mark(piece) if stream == "stdout" else piece
             if own:
                 yield stream, own
 
-    def _without_notice(self, piece: bytes) -> bytes:
+    def _without_end_mark(self, piece: bytes) -> bytes:
         if self.exit_code is not None:
             # Of processes that were left behind.
             return b""
         text = self._held + piece
-        before, found, rest = text.partition(self._notice)
+        before, found, rest = text.partition(self._end_mark)
         code, ended, _ = rest.partition(b"\n")
         if ended:
             self.exit_code = int(code)
             self._held = b""
         else:
-            kept = len(found + rest) or overlap(text, self._notice)
+            kept = len(found + rest) or overlap(text, self._end_mark)
             before, self._held = text[: len(text) - kept], text[len(text) - kept :]
         return before
 

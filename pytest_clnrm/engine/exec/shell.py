@@ -1,8 +1,8 @@
-"""An exec session: a shell kept open in a container, through which steps run without an exec of their own.
+"""A shell that stays open in a container, through which steps run without an exec of their own.
 
-An exec costs a tenth of a second, most of it the engine's; a step in a session costs what its processes do.
-What a step sees is what it would see in an exec of its own, but for its parent: the session's shell, where an
-exec has none.
+An exec costs a tenth of a second, most of it the engine's; a step in such a shell costs what its
+processes do. It sees what it would see in an exec of its own, but for its parent: the shell, where an exec
+has none.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pytest_clnrm.engine.exec.calls import (
     says_not_found,
     start_exec,
 )
-from pytest_clnrm.engine.exec.main_shell import Notices, ask_for_another, tell_to_end
+from pytest_clnrm.engine.exec.main_shell import MainStreams, ask_for_another, tell_to_end
 from pytest_clnrm.engine.exec.shell_marks import Marks, Scanner
 from pytest_clnrm.engine.exec.shell_script import (
     AGAIN,
@@ -51,24 +51,24 @@ _COMPLAINT_BYTES = 8192
 _LEFT = 1
 
 
-class NoSessionError(Exception):
-    """A session cannot be had.
+class ShellUnavailableError(Exception):
+    """A shell cannot be had.
 
     :param lacking: what lacks something that it needs; None if it may be otherwise the next time.
     :param ended: its stream has ended.
     """
 
     def __init__(self, lacking: Literal["image", "container"] | None, *, ended: bool = False) -> None:
-        super().__init__("no exec session")
+        super().__init__("no shell")
         self.lacking = lacking
         self.ended = ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a step in a session ended.
+    """How a step in a shell ended.
 
-    :param exit_code: None if the session broke before it told.
+    :param exit_code: None if the shell broke before it told.
     :param started: False if nothing of it was run: it is to be run by an exec of its own.
     :param oom: a process of the container was killed for memory while it ran (told with 137 only).
     """
@@ -78,7 +78,7 @@ class Ending:
     oom: bool = False
 
 
-class Session:
+class Shell:
     """One shell in one container, for one user; used by one thread at a time.
 
     Its ``usable`` says whether another step may run in it, ``worked`` whether one did, ``printed`` whether
@@ -110,7 +110,7 @@ class Session:
         """Return what its shell ended with, if it tells that itself."""
         return self._frames.exit_code
 
-    def begin(self, spec: ExecSpec, variable: tuple[str, str], on_output: OnOutput) -> SessionRun | None:
+    def begin(self, spec: ExecSpec, variable: tuple[str, str], on_output: OnOutput) -> ShellRun | None:
         """Start a step; return None if it is one for an exec of its own.
 
         :param variable: one more of its environment, by which its processes are found.
@@ -124,7 +124,7 @@ class Session:
             text = AGAIN + text
             self.disturbed = False
         self._connection.send(text)
-        return SessionRun(self, marks, spec.argv[0], on_output)
+        return ShellRun(self, marks, spec.argv[0], on_output)
 
     def receive(self, deadline_s: float | None) -> list[tuple[Stream, bytes]] | None:
         """Return the next pieces of output, [] at the end, None if *deadline_s* passed before."""
@@ -158,39 +158,39 @@ class Session:
         tell_to_end(self._connection)
         self.close()
 
-    def anew(self, notice: str, meanwhile: Callable[[], None]) -> Session:
-        """Return the session of another shell, in place of this one's, which was killed and has said nothing.
+    def anew(self, end_mark: str, meanwhile: Callable[[], None]) -> Shell:
+        """Return another shell in place of this one, which was killed and has said nothing.
 
-        :param notice: by which it told its end, and tells that of the other one.
+        :param end_mark: by which it told its end, and tells that of the other one.
         :param meanwhile: called while that one starts.
-        :raises NoSessionError: if there is none; the streams are then to be closed.
+        :raises ShellUnavailableError: if there is none; the streams are then to be closed.
         """
         self.usable = False
         deadline_s = time.monotonic() + _OPEN_S
         while self.exit_code is None:
             data = self._connection.receive(deadline_s)
             if not data or any(self._frames.feed(data)):
-                raise NoSessionError(None)
-        ask_for_another(self._connection, notice)
-        marks, frames = Marks(), Notices(notice)
+                raise ShellUnavailableError(None)
+        ask_for_another(self._connection, end_mark)
+        marks, frames = Marks(), MainStreams(end_mark)
         try:
             self._connection.send(setup_again_text(marks).encode() + common_text(self.facts))
             meanwhile()
             pid = int(_answer(self._connection, frames, marks, deadline_s))
         except (_EndedError, ValueError) as error:
-            raise NoSessionError(None) from error
-        return Session(self._connection, frames, "", replace(self.facts, pid=pid))
+            raise ShellUnavailableError(None) from error
+        return Shell(self._connection, frames, "", replace(self.facts, pid=pid))
 
     def end_container(self) -> None:
         """Let its shell end the container; it :attr:`is_main`."""
         self.end()
 
 
-class SessionRun:
-    """One step in a session, from its start to its end."""
+class ShellRun:
+    """One step in a shell, from its start to its end."""
 
-    def __init__(self, session: Session, marks: Marks, program: str, on_output: OnOutput) -> None:
-        self._session = session
+    def __init__(self, shell: Shell, marks: Marks, program: str, on_output: OnOutput) -> None:
+        self._shell = shell
         self._scanners: dict[Stream, Scanner] = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
         self._complaint = _Complaint(program, on_output)
         self._program = program
@@ -200,16 +200,16 @@ class SessionRun:
     def pump(self, deadline_s: float | None) -> bool:
         """Hand on output until the step has ended; return False if *deadline_s* passed before.
 
-        A step that leaves processes behind which may still say something has the session's end for its own,
+        A step that leaves processes behind which may still say something has the shell's end for its own,
         as an exec has: the engine waits for them as long as it does in an exec.
         """
         while not self._broken:
-            pieces = self._session.receive(deadline_s)
+            pieces = self._shell.receive(deadline_s)
             if pieces is None:
                 return False
             if not pieces:
                 self._broken = True
-                self._session.usable = False
+                self._shell.usable = False
             for stream, piece in pieces:
                 own = piece if self._left else self._scanners[stream].feed(piece)
                 if own:
@@ -224,15 +224,15 @@ class SessionRun:
     def ending(self) -> Ending:
         """Return how it ended; :meth:`pump` has returned True."""
         out = self._scanners["stdout"]
-        self._session.printed |= any(each.early for each in self._scanners.values())
+        self._shell.printed |= any(each.early for each in self._scanners.values())
         if not out.begun:
             if not out.ended:
-                self._session.usable = False
+                self._shell.usable = False
             elif out.numbers[0] == STALE:
                 # It would have worked: another one will.
-                self._session.usable, self._session.worked = False, True
+                self._shell.usable, self._shell.worked = False, True
             return Ending(exit_code=None, started=False)
-        self._session.worked = True
+        self._shell.worked = True
         if not self._ended:
             self.release()
             return Ending(exit_code=None)
@@ -240,7 +240,7 @@ class SessionRun:
         if exit_code in {NOT_FOUND, NOT_EXECUTABLE} and self._complaint.is_all:
             return Ending(exit_code=None, started=False)
         self.release()
-        self._session.learn(self._program)
+        self._shell.learn(self._program)
         return Ending(exit_code=exit_code, oom=bool(oom))
 
     def release(self) -> None:
@@ -260,7 +260,7 @@ class SessionRun:
         left = self._scanners["stdout"].numbers[2]
         self._left = left == _LEFT
         if left or late:
-            self._session.usable = False
+            self._shell.usable = False
         if self._left:
             for stream, piece in late:
                 self._complaint.feed(stream, piece)
@@ -303,29 +303,29 @@ class _Complaint:
             self._on_output("stderr", held)
 
 
-def open_session(client: APIClient, container: str, user: str | None, deadline_s: float | None) -> Session:
-    """Open a session.
+def open_shell(client: APIClient, container: str, user: str | None, deadline_s: float | None) -> Shell:
+    """Open a shell.
 
-    :raises NoSessionError: if there can be none, or not before *deadline_s*.
+    :raises ShellUnavailableError: if there can be none, or not before *deadline_s*.
     :raises GoneError: if the container is not there, or does not run.
     """
     exec_id = create_exec(client, container, ExecSpec(argv=SHELL, user=user, stdin=b""))
     try:
         connection = start_exec(client, exec_id, None)
     except NotStartedError as error:
-        raise NoSessionError("image" if error.exit_code == NOT_FOUND else None) from error
+        raise ShellUnavailableError("image" if error.exit_code == NOT_FOUND else None) from error
     return _begin(connection, Demultiplexer(), exec_id, user=user, deadline_s=deadline_s)
 
 
-def session_of(connection: Connection, notice: str, deadline_s: float | None) -> Session:
-    """Return the session that is a container's main process.
+def open_main_shell(connection: Connection, end_mark: str, deadline_s: float | None) -> Shell:
+    """Return the shell that is a container's main process.
 
     :param connection: to its streams.
-    :param notice: by which it tells that its shell has ended.
+    :param end_mark: by which it tells that its shell has ended.
     :param deadline_s: there is none if it does not answer before.
-    :raises NoSessionError: if there can be none.
+    :raises ShellUnavailableError: if there can be none.
     """
-    return _begin(connection, Notices(notice), "", deadline_s=deadline_s)
+    return _begin(connection, MainStreams(end_mark), "", deadline_s=deadline_s)
 
 
 def _begin(
@@ -335,7 +335,7 @@ def _begin(
     *,
     user: str | None = None,
     deadline_s: float | None = None,
-) -> Session:
+) -> Shell:
     facts = None
     try:
         connection.send(setup_text(marks := Marks(), is_main=not exec_id).encode())
@@ -346,14 +346,14 @@ def _begin(
         lacking: Literal["image", "container"] | None = None if user else "container"
         if says_not_found(error.said) or frames.exit_code == NOT_FOUND:
             lacking = "image"
-        raise NoSessionError(lacking, ended=frames.exit_code is None) from error
+        raise ShellUnavailableError(lacking, ended=frames.exit_code is None) from error
     finally:
         if facts is None or not facts.usable:
             connection.close()
     if facts is None or not facts.usable:
-        raise NoSessionError("container" if facts is None or facts.has_programs else "image")
+        raise ShellUnavailableError("container" if facts is None or facts.has_programs else "image")
     connection.send(common_text(facts))
-    return Session(connection, frames, exec_id, facts)
+    return Shell(connection, frames, exec_id, facts)
 
 
 class _EndedError(Exception):
@@ -370,7 +370,7 @@ class _EndedError(Exception):
 def _answer(connection: Connection, frames: Demultiplexer, marks: Marks, deadline_s: float | None) -> bytes:
     """Return what the shell answers on its stdout.
 
-    :raises NoSessionError: if it does not in time.
+    :raises ShellUnavailableError: if it does not in time.
     :raises _EndedError: if the stream ends instead.
     """
     patience_s = time.monotonic() + _OPEN_S
@@ -380,7 +380,7 @@ def _answer(connection: Connection, frames: Demultiplexer, marks: Marks, deadlin
     while not all(each.ended for each in scanners.values()):
         data = b"" if frames.exit_code is not None else connection.receive(until_s)
         if data is None:
-            raise NoSessionError("container" if time.monotonic() >= patience_s else None)
+            raise ShellUnavailableError("container" if time.monotonic() >= patience_s else None)
         if not data:
             raise _EndedError(raw.decode("utf-8", "replace"))
         for stream, piece in frames.feed(data):

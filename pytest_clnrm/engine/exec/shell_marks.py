@@ -1,4 +1,4 @@
-r"""The marks around what a step says in an exec session, on each of its two streams.
+r"""The marks around what a step says in a shell, on each of its two streams.
 
 Nobody can guess them, and each step has new ones::
 

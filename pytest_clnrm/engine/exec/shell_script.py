@@ -1,4 +1,4 @@
-"""What is said to the shell of an exec session, and what it tells of itself.
+"""What is said to a shell that runs steps, and what it tells of itself.
 
 The shell (any POSIX one: dash, ash, bash) reads its commands from its standard input. Everything of a
 step is quoted in them. The shell runs a step in a process session of its own, between two marks.
@@ -28,7 +28,7 @@ STDIN_BYTES = 4 * 1024
 _REFUSED = 1
 STALE = 2
 
-# Functions of the session's shell. It has the streams on 3 and 4, for it must not say anything of its own
+# Functions of the shell. It has the streams on 3 and 4, for it must not say anything of its own
 # on them ("Killed"). Nothing but builtins, for time: starting a program takes a millisecond.
 #
 # clnrm_begin: the streams are opened anew for each step. What one sets on them, such as O_NONBLOCK, would
@@ -40,7 +40,7 @@ STALE = 2
 # just been made may be about to turn its output elsewhere.
 # clnrm_rest: what is looked at between steps, when nobody waits; where clnrm_left has just seen the same
 # processes as before, not again.
-# clnrm_current: the session's user has the groups and the home that an exec of now would have. Files older
+# clnrm_current: the shell's user has the groups and the home that an exec of now would have. Files older
 # than the container's devices are the image's; shells read byte by byte, so others take a millisecond.
 _FUNCTIONS = r"""
 exec 3>&1 4>&2 2>/dev/null
@@ -218,13 +218,13 @@ _BETWEEN = "/proc/self/cmdline"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a session's shell tells of itself.
+    """What a shell tells of itself.
 
     :param setsid: path of the program, "" if there is none.
     :param env: likewise.
     :param prefers_own: that ``env`` is a busybox which runs a program of its own rather than one in PATH.
     :param kills: how many processes of the container were killed for memory; None if it cannot be seen.
-    :param opens: that a step may open the session's streams anew.
+    :param opens: that a step may open the shell's streams anew.
     :param pid: the shell's, in the container.
     :param workdir: where an exec begins.
     :param environment: what an exec has; None if it cannot be told.
@@ -243,12 +243,12 @@ class Facts:
 
     @property
     def has_programs(self) -> bool:
-        """Return whether the image has what a session needs."""
+        """Return whether the image has what such a shell needs."""
         return self.setsid.startswith("/") and self.env.startswith("/")
 
     @property
     def usable(self) -> bool:
-        """Return whether steps may run in the session."""
+        """Return whether steps may run in the shell."""
         return (
             self.has_programs
             and self.opens
@@ -265,7 +265,7 @@ def quote(text: str) -> str:
 
 
 def setup_text(marks: Marks, *, is_main: bool = False) -> str:
-    """Return the first commands of a session; what they print is for :func:`read_facts`.
+    """Return the first commands; what they print is for :func:`read_facts`.
 
     :param is_main: its shell belongs to the container's main process.
     """
@@ -302,7 +302,7 @@ def read_facts(printed: bytes) -> Facts | None:
 
 
 def setup_again_text(marks: Marks) -> str:
-    """Return the first commands of another session of a main process; it prints its number."""
+    """Return the first commands for another shell of a main process; it prints its number."""
     return _FUNCTIONS + _LINGERING + _SETUP_AGAIN.format(begin=marks.begin, end=marks.end)
 
 

@@ -119,7 +119,7 @@ DEFENCES = (
     ),
     Defence(
         name="each scenario has a shell of its own",
-        target="pytest_clnrm.engine.exec.shells:Sessions.begin_anew",
+        target="pytest_clnrm.engine.exec.shells:Shells.begin_anew",
         without=lambda _: lambda self, container, kill_shell, meanwhile: meanwhile(),
         attack=_attack("commands-for-the-shell"),
         shows="SEEN",

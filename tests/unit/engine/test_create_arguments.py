@@ -20,7 +20,7 @@ def arguments(
     *,
     relabel: bool = False,
     published_on: str = "127.0.0.1",
-    notice: str = "",
+    end_mark: str = "",
     is_podman: bool = False,
     **changes: Any,
 ) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def arguments(
         published_on=published_on,
         relabel=relabel,
         is_podman=is_podman,
-        notice=notice,
+        end_mark=end_mark,
     )
 
 
@@ -57,7 +57,7 @@ def test_the_least_container() -> None:
 
 def test_a_container_that_waits_in_our_shell() -> None:
     """The shell takes the place of the engine's init, its input stays open, its log is short."""
-    found = arguments(notice="mark", command=("sh", "-c", "x"), replace_entrypoint=True)
+    found = arguments(end_mark="mark", command=("sh", "-c", "x"), replace_entrypoint=True)
     assert (found["entrypoint"], found["command"]) == (["sh"], ["-c", "x", "mark"])
     assert found["stdin_open"] is True
     assert found["stop_signal"] == "SIGKILL"
@@ -71,7 +71,7 @@ def test_the_log_is_bounded() -> None:
     assert config == {"Type": "json-file", "Config": {"max-size": "1000", "max-file": "3"}}
     config = arguments(log_bytes=3000, is_podman=True)["host_config"]["LogConfig"]
     assert config == {"Type": "k8s-file", "Config": {"max-size": "3000"}}
-    waits = arguments(log_bytes=3000, notice="mark", command=("sh", "-c", "x"), replace_entrypoint=True)
+    waits = arguments(log_bytes=3000, end_mark="mark", command=("sh", "-c", "x"), replace_entrypoint=True)
     assert waits["host_config"]["LogConfig"]["Config"]["max-size"] == str(1 << 20)
 
 

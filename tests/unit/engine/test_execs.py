@@ -122,7 +122,7 @@ def run(
     def take(stream: str, piece: bytes) -> None:
         pieces[stream] += piece
 
-    subject = of or Execs(client, is_podman=podman, in_sessions=False)  # type: ignore[arg-type]
+    subject = of or Execs(client, is_podman=podman, in_shells=False)  # type: ignore[arg-type]
     outcome = subject.run("c", ExecSpec(argv=("x",)), on_output=take, deadline_s=deadline_s)
     return outcome, pieces["stdout"], pieces["stderr"]
 
@@ -238,7 +238,7 @@ def test_without_such_events_the_cgroup_counts() -> None:
     count = Answer(frame(1, b"low 0\noom 1\noom_kill 1\n"))
     gone = Answer(create=refusal("No such container: c", 404))
     client = Client([KILL, count, KILL, count, KILL, Answer(exit_code=127), KILL, count, KILL, gone])
-    subject = Execs(client, is_podman=True, in_sessions=False)  # type: ignore[arg-type]
+    subject = Execs(client, is_podman=True, in_shells=False)  # type: ignore[arg-type]
     assert run(client, of=subject)[0] == ExecOutcome(exit_code=137, oom=True)
     assert run(client, of=subject)[0] == ExecOutcome(exit_code=137)
     assert run(client, of=subject)[0] == ExecOutcome(exit_code=137)
@@ -263,7 +263,7 @@ def test_without_such_events_the_cgroup_counts() -> None:
 def test_ending_processes_at_the_deadline(
     monkeypatch: pytest.MonkeyPatch, *, enders: list[Answer], still_running: bool, users: list[str]
 ) -> None:
-    """First as the command's user, then as root in the sessions found; what may be left is told."""
+    """First as the command's user, then as root in the process sessions found; what may be left is told."""
     monkeypatch.setattr("pytest_clnrm.engine.exec.kill._TRIES", 2)
     monkeypatch.setattr(execs, "_DRAIN_S", 0.01)
     monkeypatch.setattr(execs, "_SLICE_S", 0.01)

@@ -10,11 +10,11 @@ from typing import Any
 import docker.errors
 import pytest
 
-from pytest_clnrm.engine.exec.main_shell import Notices, attach, new_notice, outside_frames, tell_to_end
+from pytest_clnrm.engine.exec.main_shell import MainStreams, attach, new_end_mark, outside_frames, tell_to_end
 from pytest_clnrm.engine.exec.streams import Connection
 from pytest_clnrm.engine.exec.waiting import ENDS_CONTAINER
 
-NOTICE = "a" * 32
+END_MARK = "a" * 32
 BEGIN, OTHER = f"\x1d{'b' * 32}\n", f"\x1d{'c' * 32}\n"
 END, END_OF_ERR = f"\x1e{'e' * 32} 0 0 0\n", f"\x1e{'e' * 32}\n"
 
@@ -27,10 +27,10 @@ def frame(stream: int, payload: bytes) -> bytes:
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_the_notice_is_nobodys_output(size: int) -> None:
     """In any pieces; what comes behind it is of processes that were left."""
-    said = b"out\x1c\n\x1c" + NOTICE[:-1].encode() + b"b"
-    end = f"\x1c{NOTICE} 137\nlate".encode()
+    said = b"out\x1c\n\x1c" + END_MARK[:-1].encode() + b"b"
+    end = f"\x1c{END_MARK} 137\nlate".encode()
     data = frame(1, said[:9]) + frame(2, end) + frame(1, said[9:]) + frame(1, end[:20]) + frame(1, end[20:])
-    frames = Notices(NOTICE)
+    frames = MainStreams(END_MARK)
     found = {"stdout": b"", "stderr": b""}
     for at in range(0, len(data), size):
         for stream, piece in frames.feed(data[at : at + size]):
@@ -40,8 +40,8 @@ def test_the_notice_is_nobodys_output(size: int) -> None:
 
 
 def test_output_passes_as_it_comes() -> None:
-    """Nothing waits for the next piece but what may be the notice."""
-    frames = Notices(NOTICE)
+    """Nothing waits for the next piece but what may be the end mark."""
+    frames = MainStreams(END_MARK)
     assert list(frames.feed(frame(1, b"some\n"))) == [("stdout", b"some\n")]
     assert list(frames.feed(frame(1, b"more\x1caa"))) == [("stdout", b"more")]
     assert list(frames.feed(frame(1, b"!"))) == [("stdout", b"\x1caa!")]
@@ -49,7 +49,7 @@ def test_output_passes_as_it_comes() -> None:
 
 def test_notices_differ() -> None:
     """Nobody can guess that of another container."""
-    assert len({new_notice() for _ in range(50)}) == 50
+    assert len({new_end_mark() for _ in range(50)}) == 50
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_notices_differ() -> None:
         (f"cut off{END}{END_OF_ERR}after", "after"),
         (f"cut off{BEGIN}{END_OF_ERR}err{END}after", "after"),
         (f"{BEGIN}{BEGIN}never ended", ""),
-        (f"{BEGIN}{BEGIN}broken\x1c{NOTICE} 137\nlate\n", "late\n"),
+        (f"{BEGIN}{BEGIN}broken\x1c{END_MARK} 137\nlate\n", "late\n"),
         (f"{'d' * 32}\n\x1dshort\n\x1e{'e' * 31}\n", f"{'d' * 32}\n\x1dshort\n\x1e{'e' * 31}\n"),
     ],
 )

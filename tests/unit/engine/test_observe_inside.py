@@ -123,7 +123,7 @@ def test_what_is_seen_of_a_clean_container() -> None:
         "process init, pid 1",
         "process sleep, pid 7",
     ]
-    assert "'Max-open-files': '20000 20000 files'" in next(name for name in seen if "exec session" in name)
+    assert "'Max-open-files': '20000 20000 files'" in next(name for name in seen if "shell of ours" in name)
     assert {name for name in seen if name.startswith(("folder", "scratch"))} == {
         "folder /", "folder /tmp", "scratch folder /scratch",
     }  # fmt: skip
@@ -153,8 +153,8 @@ def test_where_is_looked() -> None:
         ({"processes": [*OURS, stat(9, ") \x0c30 (sh", 1)]}, "process ) \x0c30 (sh, pid 9"),
         ({"processes": [*OURS, stat(9, "a\n30|30 (sh", 1)]}, "process a\n30|30 (sh, pid 9"),
         ({"processes": [*OURS[:1], stat(7, "sleep", 1, state="T"), *OURS[2:]]}, "process sleep, pid 7"),
-        ({"processes": [*OURS[:2], stat(8, "sh", 0, nice=5), *OURS[3:]]}, "exec session with nice 5"),
-        ({"ignored": "4000"}, "exec session with nice 0"),
+        ({"processes": [*OURS[:2], stat(8, "sh", 0, nice=5), *OURS[3:]]}, "shell of ours with nice 5"),
+        ({"ignored": "4000"}, "shell of ours with nice 0"),
         ({"ipc": IPC + "         7          0   666 4096\n"}, "shared memory, semaphores or message queues"),
         ({"mounts": MOUNTS + "tmpfs /mnt tmpfs rw 0 0\n"}, "mounts"),
         ({"scratch": "/scratch|0:0 700\n"}, "scratch folder /scratch"),

@@ -1,4 +1,4 @@
-"""Marks in a stream, quoting, and which commands a session takes."""
+"""Marks in a stream, quoting, and which commands a shell takes."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_no_answer_at_all(told: bytes) -> None:
         ExecSpec(argv=("x",), env={"PATH": "/bin:."}),
     ],
 )
-def test_what_a_session_leaves_to_an_exec(spec: ExecSpec) -> None:
+def test_what_a_shell_leaves_to_an_exec(spec: ExecSpec) -> None:
     """What is not sure to come out the same."""
     assert step_text(FACTS, spec, MARKS, VARIABLE) is None
 

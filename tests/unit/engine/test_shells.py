@@ -1,4 +1,4 @@
-"""Lending sessions, against a client whose execs answer by the book."""
+"""Lending shells, against a client whose execs answer by the book."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import docker.errors
 import pytest
 
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
-from pytest_clnrm.engine.exec import shell as session_module
+from pytest_clnrm.engine.exec import shell as shell_module
 from pytest_clnrm.engine.exec.execs import Execs
 from pytest_clnrm.engine.exec.shell_marks import Marks
 from pytest_clnrm.engine.exec.shell_script import AGAIN
-from pytest_clnrm.engine.exec.shells import Sessions
+from pytest_clnrm.engine.exec.shells import Shells
 from pytest_clnrm.engine.exec.waiting import ENDS_CONTAINER
 from pytest_clnrm.errors import ContainerError
 
@@ -92,7 +92,7 @@ class Client:
 @pytest.fixture(autouse=True)
 def _marks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the marks known to the client."""
-    monkeypatch.setattr(session_module, "Marks", lambda: MARKS)
+    monkeypatch.setattr(shell_module, "Marks", lambda: MARKS)
 
 
 @pytest.fixture
@@ -105,48 +105,48 @@ def client() -> Iterator[Client]:
 
 
 @pytest.fixture
-def sessions(client: Client) -> Iterator[Sessions]:
-    """Return the sessions of its containers."""
-    sessions = Sessions(client)  # type: ignore[arg-type]
-    yield sessions
-    sessions.close()
+def shells(client: Client) -> Iterator[Shells]:
+    """Return the shells of its containers."""
+    shells = Shells(client)  # type: ignore[arg-type]
+    yield shells
+    shells.close()
 
 
-def test_a_session_is_lent_to_one_at_a_time(client: Client, sessions: Sessions) -> None:
+def test_a_shell_is_lent_to_one_at_a_time(client: Client, shells: Shells) -> None:
     """Who comes second has none; other users and containers have their own."""
-    session = sessions.take("c", None, None)
-    assert session is not None
-    assert sessions.take("c", None, None) is None
-    other = sessions.take("c", "nobody", None)
+    shell = shells.take("c", None, None)
+    assert shell is not None
+    assert shells.take("c", None, None) is None
+    other = shells.take("c", "nobody", None)
     assert other is not None
-    sessions.give_back("c", "nobody", other)
-    assert ("c", None) not in sessions._idle
-    sessions.give_back("c", None, session)
-    assert sessions._idle[("c", None)] is session
-    assert sessions.take("c", None, None) is session
-    sessions.give_back("c", None, session)
+    shells.give_back("c", "nobody", other)
+    assert ("c", None) not in shells._idle
+    shells.give_back("c", None, shell)
+    assert shells._idle[("c", None)] is shell
+    assert shells.take("c", None, None) is shell
+    shells.give_back("c", None, shell)
     assert client.asked == ["c sh", "c sh"]
 
 
-def test_a_session_that_is_not_usable_is_not_lent_again(client: Client, sessions: Sessions) -> None:
+def test_a_shell_that_is_not_usable_is_not_lent_again(client: Client, shells: Shells) -> None:
     """Another one is opened, unless none has ever worked in the container."""
     for worked in (True, False):
-        session = sessions.take("c", None, None)
-        assert session is not None
-        session.usable, session.worked = False, worked
-        sessions.give_back("c", None, session)
-    assert sessions.take("c", None, None) is None
+        shell = shells.take("c", None, None)
+        assert shell is not None
+        shell.usable, shell.worked = False, worked
+        shells.give_back("c", None, shell)
+    assert shells.take("c", None, None) is None
     assert client.asked == ["c sh"] * 2
 
 
-def test_a_container_that_is_removed_while_its_session_is_lent(client: Client, sessions: Sessions) -> None:
-    """The session is closed when it comes back."""
-    session = sessions.take("c", None, None)
-    assert session is not None
-    sessions.forget("c")
-    sessions.give_back("c", None, session)
-    assert not session.usable
-    assert ("c", None) not in sessions._idle
+def test_a_container_that_is_removed_while_its_shell_is_lent(client: Client, shells: Shells) -> None:
+    """The shell is closed when it comes back."""
+    shell = shells.take("c", None, None)
+    assert shell is not None
+    shells.forget("c")
+    shells.give_back("c", None, shell)
+    assert not shell.usable
+    assert ("c", None) not in shells._idle
     client.theirs[0].settimeout(5)
     while client.theirs[0].recv(65536):
         pass
@@ -170,74 +170,74 @@ NO_STREAMS = between(FACTS.replace(b"1\x007\0P", b"0\x007\0P"))
     ],
     ids=["no shell", "no setsid", "no counter", "no own streams", "no answer", "nothing"],
 )
-def test_what_cannot_have_a_session_is_asked_once(
-    client: Client, sessions: Sessions, says: bytes, asked: list[str]
+def test_what_cannot_have_a_shell_is_asked_once(
+    client: Client, shells: Shells, says: bytes, asked: list[str]
 ) -> None:
     """An image that lacks a program once for all its containers, else each container once."""
     client.says, client.ends = says, True
-    sessions.know("one", "image")
-    sessions.know("two", "image")
+    shells.register_container("one", "image")
+    shells.register_container("two", "image")
     for container in ("one", "one", "two", "two"):
-        assert sessions.take(container, None, None) is None
+        assert shells.take(container, None, None) is None
     assert client.asked == asked
 
 
 def test_a_shell_that_does_not_answer_is_given_up(
-    client: Client, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+    client: Client, shells: Shells, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is none, or none of our kind."""
-    monkeypatch.setattr(session_module, "_OPEN_S", 0.01)
+    monkeypatch.setattr(shell_module, "_OPEN_S", 0.01)
     client.says = b""
-    assert sessions.take("c", None, None) is None
-    assert sessions.take("c", None, None) is None
+    assert shells.take("c", None, None) is None
+    assert shells.take("c", None, None) is None
     assert client.asked == ["c sh"]
 
 
-def test_a_step_that_removes_a_program_says_nothing_of_the_image(client: Client, sessions: Sessions) -> None:
-    """Only a container's first session tells of its image."""
-    sessions.know("one", "image")
-    session = sessions.take("one", None, None)
-    assert session is not None
-    session.usable, session.worked = False, True
-    sessions.give_back("one", None, session)
+def test_a_step_that_removes_a_program_says_nothing_of_the_image(client: Client, shells: Shells) -> None:
+    """Only a container's first shell tells of its image."""
+    shells.register_container("one", "image")
+    shell = shells.take("one", None, None)
+    assert shell is not None
+    shell.usable, shell.worked = False, True
+    shells.give_back("one", None, shell)
     client.says, client.ends = MISSING, True
-    assert sessions.take("one", None, None) is None
+    assert shells.take("one", None, None) is None
     client.says, client.ends = between(FACTS), False
-    sessions.know("two", "image")
-    other = sessions.take("two", None, None)
+    shells.register_container("two", "image")
+    other = shells.take("two", None, None)
     assert other is not None
-    sessions.give_back("two", None, other)
+    shells.give_back("two", None, other)
 
 
-def test_a_user_who_is_missing_may_be_made_yet(client: Client, sessions: Sessions) -> None:
+def test_a_user_who_is_missing_may_be_made_yet(client: Client, shells: Shells) -> None:
     """It is tried again, as it is when time ran out."""
     client.says, client.ends = frame(1, b"unable to find user bob: no matching entries\r\n"), True
-    assert sessions.take("c", "bob", None) is None
+    assert shells.take("c", "bob", None) is None
     client.says, client.ends = b"", False
-    assert sessions.take("c", None, 0.0) is None
+    assert shells.take("c", None, 0.0) is None
     client.says = between(FACTS)
     for user in ("bob", None):
-        session = sessions.take("c", user, None)
-        assert session is not None
-        sessions.give_back("c", user, session)
+        shell = shells.take("c", user, None)
+        assert shell is not None
+        shells.give_back("c", user, shell)
 
 
 @pytest.mark.parametrize("error", [docker.errors.NotFound("No such container: c"), ConnectionError("gone")])
-def test_an_opening_that_fails_lends_nothing(client: Client, sessions: Sessions, error: Exception) -> None:
-    """The next one may open a session; what the engine's absence raises passes."""
+def test_an_opening_that_fails_lends_nothing(client: Client, shells: Shells, error: Exception) -> None:
+    """The next one may open a shell; what the engine's absence raises passes."""
     client.error = error
     if isinstance(error, ConnectionError):
         with pytest.raises(Exception, match="gone"):
-            sessions.take("c", None, None)
+            shells.take("c", None, None)
     else:
-        assert sessions.take("c", None, None) is None
+        assert shells.take("c", None, None) is None
     client.error = None
-    session = sessions.take("c", None, None)
-    assert session is not None
-    sessions.give_back("c", None, session)
+    shell = shells.take("c", None, None)
+    assert shell is not None
+    shells.give_back("c", None, shell)
 
 
-def test_a_thousand_containers_leave_nothing_open(client: Client, sessions: Sessions) -> None:
+def test_a_thousand_containers_leave_nothing_open(client: Client, shells: Shells) -> None:
     """Neither files nor threads."""
 
     def count() -> tuple[int, int]:
@@ -246,14 +246,14 @@ def test_a_thousand_containers_leave_nothing_open(client: Client, sessions: Sess
     before = count()
     for number in range(1000):
         container = f"c{number}"
-        sessions.know(container, "image")
-        session = sessions.take(container, None, None)
-        assert session is not None
-        sessions.give_back(container, None, session)
-        sessions.forget(container)
+        shells.register_container(container, "image")
+        shell = shells.take(container, None, None)
+        assert shell is not None
+        shells.give_back(container, None, shell)
+        shells.forget(container)
         client.theirs.pop().close()
     assert count() == before
-    assert [*sessions._idle, *sessions._lent, *sessions._images, *sessions._without] == []
+    assert [*shells._idle, *shells._lent, *shells._images, *shells._without] == []
 
 
 def run(execs: Execs, **spec: Any) -> tuple[ExecOutcome, bytes]:
@@ -268,12 +268,12 @@ def run(execs: Execs, **spec: Any) -> tuple[ExecOutcome, bytes]:
     return outcome, bytes(printed)
 
 
-def test_a_session_that_breaks_before_its_step_begins(client: Client) -> None:
+def test_a_shell_that_breaks_before_its_step_begins(client: Client) -> None:
     """The step has an exec of its own."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    session = execs._sessions.take("c", None, None)
-    assert session is not None
-    execs._sessions.give_back("c", None, session)
+    shell = execs._shells.take("c", None, None)
+    assert shell is not None
+    execs._shells.give_back("c", None, shell)
     client.theirs.pop().close()
     client.says, client.ends = frame(1, b"alone"), True
     assert run(execs) == (ExecOutcome(exit_code=0), b"alone")
@@ -281,17 +281,17 @@ def test_a_session_that_breaks_before_its_step_begins(client: Client) -> None:
 
 
 def test_junk_before_a_step_is_not_its_output(client: Client) -> None:
-    """Nor is what comes behind its end, after which the session is given up."""
+    """Nor is what comes behind its end, after which the shell is given up."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    session = execs._sessions.take("c", None, None)
-    assert session is not None
-    execs._sessions.give_back("c", None, session)
+    shell = execs._shells.take("c", None, None)
+    assert shell is not None
+    execs._shells.give_back("c", None, shell)
     client.theirs[0].sendall(frame(2, b"late") + between(b"own", b"3 0 0"))
     assert run(execs) == (ExecOutcome(exit_code=3), b"own")
-    assert execs._sessions._idle[("c", None)] is session
+    assert execs._shells._idle[("c", None)] is shell
     client.theirs[0].sendall(between(b"own") + frame(1, b"more"))
     assert run(execs) == (ExecOutcome(exit_code=0), b"own")
-    assert execs._sessions._idle == {}
+    assert execs._shells._idle == {}
     execs.close()
 
 
@@ -316,9 +316,9 @@ def test_a_program_that_the_kernel_refuses(
 ) -> None:
     """An exec tells why; what a program itself says like that is its own."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    session = execs._sessions.take("c", None, None)
-    assert session is not None
-    execs._sessions.give_back("c", None, session)
+    shell = execs._shells.take("c", None, None)
+    assert shell is not None
+    execs._shells.give_back("c", None, shell)
     client.theirs[0].sendall(
         frame(1, BEGIN)
         + frame(2, BEGIN + stderr + END + b"\n")
@@ -337,71 +337,71 @@ def test_a_program_that_the_kernel_refuses(
     execs.close()
 
 
-NOTICE = "d" * 32
+END_MARK = "d" * 32
 
 
-def started(sessions: Sessions, container: str = "c") -> bool:
-    """Start a container whose main process is a session."""
-    sessions.expect(container, NOTICE)
-    return sessions.start(container, lambda: None, None)
+def started(shells: Shells, container: str = "c") -> bool:
+    """Start a container whose main process is a shell."""
+    shells.expect_main_shell(container, END_MARK)
+    return shells.start(container, lambda: None, None)
 
 
-def test_a_main_process_is_a_session_for_all_but_other_users(client: Client, sessions: Sessions) -> None:
+def test_a_main_process_is_a_shell_for_all_but_other_users(client: Client, shells: Shells) -> None:
     """It is there before the first command, and ends its container when that is removed."""
-    assert started(sessions)
-    assert sessions.state_of_shell("c") == "runs"
-    session = sessions.take("c", None, None)
-    assert session is not None
-    assert session.is_main
-    assert sessions.state_of_shell("c") == "ended", "of one that is not at rest nothing can be told"
-    other = sessions.take("c", "nobody", None)
+    assert started(shells)
+    assert shells.state_of_shell("c") == "runs"
+    shell = shells.take("c", None, None)
+    assert shell is not None
+    assert shell.is_main
+    assert shells.state_of_shell("c") == "ended", "of one that is not at rest nothing can be told"
+    other = shells.take("c", "nobody", None)
     assert other is not None
     assert not other.is_main
-    sessions.give_back("c", "nobody", other)
-    sessions.give_back("c", None, session)
+    shells.give_back("c", "nobody", other)
+    shells.give_back("c", None, shell)
     assert client.asked == ["c attach", "c sh"]
     client.theirs[0].shutdown(socket.SHUT_WR)
-    sessions.forget("c")
+    shells.forget("c")
     said = b""
     while data := client.theirs[0].recv(65536):
         said += data
     assert said.endswith(f"exit {ENDS_CONTAINER}\n".encode())
-    assert sessions.state_of_shell("c") is None
+    assert shells.state_of_shell("c") is None
 
 
-def test_commands_of_others_are_no_reason_to_wait(client: Client, sessions: Sessions) -> None:
+def test_commands_of_others_are_no_reason_to_wait(client: Client, shells: Shells) -> None:
     """What they started is not what a step has left."""
-    assert started(sessions)
-    assert started(sessions, "d")
+    assert started(shells)
+    assert started(shells, "d")
     seen = []
     for user in (None, "nobody", None):
-        session = sessions.take("c", user, None)
-        assert session is not None
-        seen.append(session.disturbed)
-        sessions.give_back("c", user, session)
+        shell = shells.take("c", user, None)
+        assert shell is not None
+        seen.append(shell.disturbed)
+        shells.give_back("c", user, shell)
     assert seen == [False, False, True]
-    session = sessions.take("d", None, None)
-    assert session is not None
-    assert not session.disturbed
-    sessions.give_back("d", None, session)
+    shell = shells.take("d", None, None)
+    assert shell is not None
+    assert not shell.disturbed
+    shells.give_back("d", None, shell)
     client.theirs[0].recv(65536)
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    execs._sessions = sessions
+    execs._shells = shells
     for text in (AGAIN + b"{", b"{"):
         client.theirs[0].sendall(between(b"own"))
         assert run(execs)[1] == b"own"
         assert client.theirs[0].recv(65536).startswith(text)
 
 
-def test_a_start_that_fails_leaves_no_connection(client: Client, sessions: Sessions) -> None:
+def test_a_start_that_fails_leaves_no_connection(client: Client, shells: Shells) -> None:
     """Its error passes."""
 
     def start() -> None:
         raise OSError("port taken")
 
-    sessions.expect("c", NOTICE)
+    shells.expect_main_shell("c", END_MARK)
     with pytest.raises(OSError, match="port taken"):
-        sessions.start("c", start, None)
+        shells.start("c", start, None)
     client.theirs[0].settimeout(5)
     assert client.theirs[0].recv(1) == b""
 
@@ -411,27 +411,27 @@ def test_a_start_that_fails_leaves_no_connection(client: Client, sessions: Sessi
     [
         (frame(2, b"[FATAL tini (7)] exec sh failed: No such file or directory\n"), True, False, []),
         (b"", True, False, []),
-        (frame(2, b"sh: setsid: not found\n") + frame(1, f"\x1c{NOTICE} 127\n".encode()), False, True, []),
-        (frame(1, f"\x1c{NOTICE} 2\n".encode()), False, True, ["other sh"]),
+        (frame(2, b"sh: setsid: not found\n") + frame(1, f"\x1c{END_MARK} 127\n".encode()), False, True, []),
+        (frame(1, f"\x1c{END_MARK} 2\n".encode()), False, True, ["other sh"]),
         (NO_SETSID, False, True, []),
     ],
     ids=["no shell", "ended", "no setsid", "broken", "no programs"],
 )
-def test_a_main_process_that_is_no_session(
-    client: Client, sessions: Sessions, says: bytes, *, ends: bool, runs: bool, asked: list[str]
+def test_a_main_process_that_is_no_shell(
+    client: Client, shells: Shells, says: bytes, *, ends: bool, runs: bool, asked: list[str]
 ) -> None:
     """If it has ended that is told; else its container has execs, and others of the image are not asked."""
     client.says, client.ends = says, ends
-    sessions.know("c", "image")
-    assert started(sessions) is runs
+    shells.register_container("c", "image")
+    assert started(shells) is runs
     if runs:
-        assert sessions.state_of_shell("c") == "ended"
-        assert sessions.take("c", None, None) is None
-        sessions.know("other", "image")
+        assert shells.state_of_shell("c") == "ended"
+        assert shells.take("c", None, None) is None
+        shells.register_container("other", "image")
         client.says = between(FACTS)
-        other = sessions.take("other", None, None)
+        other = shells.take("other", None, None)
         if other is not None:
-            sessions.give_back("other", None, other)
+            shells.give_back("other", None, other)
         assert client.asked[1:] == asked
 
 
@@ -439,12 +439,12 @@ def test_a_shell_that_is_killed_tells_how(client: Client, monkeypatch: pytest.Mo
     """Its command is told as killed with it; what it said is kept, in whatever order it comes."""
     monkeypatch.setattr("pytest_clnrm.engine.exec.execs.watch_ending", lambda *_: (False, False))
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    execs.know("c", "image", NOTICE)
+    execs.register_container("c", "image", END_MARK)
     assert execs.start("c", lambda: None, None)
     client.theirs[0].sendall(
         frame(1, BEGIN + b"hi\n")
         + frame(2, BEGIN)
-        + frame(1, f"\x1c{NOTICE} 143\n".encode())
+        + frame(1, f"\x1c{END_MARK} 143\n".encode())
         + frame(2, b"killed\n")
     )
     client.says, client.ends = b"", True
@@ -456,7 +456,7 @@ def test_a_shell_that_is_killed_tells_how(client: Client, monkeypatch: pytest.Mo
 def test_what_it_says_beside_commands_is_noticed(client: Client) -> None:
     """A container at rest in which something was printed is not what it was."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    execs.know("c", "image", NOTICE)
+    execs.register_container("c", "image", END_MARK)
     assert execs.start("c", lambda: None, None)
     client.theirs[0].sendall(between(b"own"))
     assert run(execs)[1] == b"own"
@@ -468,14 +468,14 @@ def test_what_it_says_beside_commands_is_noticed(client: Client) -> None:
 
 
 def test_an_ended_shells_rest_is_not_waited_for_without_end(
-    client: Client, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+    client: Client, shells: Shells, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is left behind may go on printing for ever."""
-    monkeypatch.setattr(session_module, "_REST_S", 0.05)
-    assert started(sessions)
-    session = sessions.take("c", None, None)
-    assert session is not None
-    client.theirs[0].sendall(frame(1, f"\x1c{NOTICE} 137\n".encode()))
+    monkeypatch.setattr(shell_module, "_REST_S", 0.05)
+    assert started(shells)
+    shell = shells.take("c", None, None)
+    assert shell is not None
+    client.theirs[0].sendall(frame(1, f"\x1c{END_MARK} 137\n".encode()))
     done = threading.Event()
 
     def flood() -> None:
@@ -486,106 +486,106 @@ def test_an_ended_shells_rest_is_not_waited_for_without_end(
     thread = threading.Thread(target=flood)
     thread.start()
     began_s = time.monotonic()
-    while session.receive(None):
+    while shell.receive(None):
         pass
     assert time.monotonic() - began_s < 10
     done.set()
     thread.join()
-    sessions.give_back("c", None, session)
+    shells.give_back("c", None, shell)
 
 
 def test_a_deadline_holds_where_output_comes_faster_than_it_is_taken(client: Client) -> None:
     """As it does in an exec of its own."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    session = execs._sessions.take("c", None, None)
-    assert session is not None
+    shell = execs._shells.take("c", None, None)
+    assert shell is not None
     client.theirs[0].sendall(frame(1, BEGIN + b"y" * 10) + frame(1, b"y" * 10) + frame(1, b"y" * 10))
     taken: list[bytes] = []
-    run = session.begin(ExecSpec(argv=("sh",)), ("M", "1"), lambda _, piece: taken.append(piece))
+    run = shell.begin(ExecSpec(argv=("sh",)), ("M", "1"), lambda _, piece: taken.append(piece))
     assert run is not None
     assert not run.pump(time.monotonic() - 1)
     assert b"".join(taken).strip(b"y") == b""
-    execs._sessions.give_back("c", None, session)
+    execs._shells.give_back("c", None, shell)
     execs.close()
 
 
-def test_a_session_that_was_too_old_for_its_first_step_is_followed_by_another(client: Client) -> None:
+def test_a_shell_that_was_too_old_for_its_first_step_is_followed_by_another(client: Client) -> None:
     """As users may have been made in between."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    execs.know("c", "image", NOTICE)
+    execs.register_container("c", "image", END_MARK)
     assert execs.start("c", lambda: None, None)
     client.theirs[0].sendall(frame(1, END + b" 2 0 0\n") + frame(2, END + b"\n"))
     client.says, client.ends = frame(1, b"alone"), True
     assert run(execs) == (ExecOutcome(exit_code=0), b"alone")
     client.says, client.ends = between(FACTS), False
-    session = execs._sessions.take("c", None, None)
-    assert session is not None
-    assert not session.is_main
-    execs._sessions.give_back("c", None, session)
+    shell = execs._shells.take("c", None, None)
+    assert shell is not None
+    assert not shell.is_main
+    execs._shells.give_back("c", None, shell)
     execs.close()
 
 
-def test_a_shell_that_is_replaced(client: Client, sessions: Sessions) -> None:
+def test_a_shell_that_is_replaced(client: Client, shells: Shells) -> None:
     """Shells of execs end; that of the main process is killed, and another one takes its place."""
-    assert started(sessions)
-    main, other = sessions.take("c", None, None), sessions.take("c", "nobody", None)
+    assert started(shells)
+    main, other = shells.take("c", None, None), shells.take("c", "nobody", None)
     assert main is not None
     assert other is not None
-    sessions.give_back("c", None, main)
-    sessions.give_back("c", "nobody", other)
+    shells.give_back("c", None, main)
+    shells.give_back("c", "nobody", other)
     # The shell of the exec is asked to end, and has.
     client.theirs[1].shutdown(socket.SHUT_WR)
 
     def answer() -> None:
         said = b""
-        while f"again {NOTICE}\n".encode() not in said:
+        while f"again {END_MARK}\n".encode() not in said:
             said += client.theirs[0].recv(65536)
         client.theirs[0].sendall(between(b"31"))
 
     answering = threading.Thread(target=answer)
 
     def kill() -> None:
-        client.theirs[0].sendall(frame(1, f"\x1c{NOTICE} 137\n".encode()))
+        client.theirs[0].sendall(frame(1, f"\x1c{END_MARK} 137\n".encode()))
         answering.start()
 
-    sessions.begin_anew("c", kill)
+    shells.begin_anew("c", kill)
     answering.join()
-    assert sessions.state_of_shell("c") == "runs"
+    assert shells.state_of_shell("c") == "runs"
     assert f"exit {ENDS_CONTAINER}\n".encode() in client.theirs[1].recv(65536)
-    session = sessions.take("c", None, None)
-    assert session is not None
-    assert session is not main
-    assert session.is_main
-    assert session.facts == replace(main.facts, pid=31)
-    sessions.give_back("c", None, session)
+    shell = shells.take("c", None, None)
+    assert shell is not None
+    assert shell is not main
+    assert shell.is_main
+    assert shell.facts == replace(main.facts, pid=31)
+    shells.give_back("c", None, shell)
     assert client.asked == ["c attach", "c sh"]
 
 
 @pytest.mark.parametrize(
     "says",
-    [b"", frame(1, b"more"), frame(1, f"more\x1c{NOTICE} 137\n".encode()), frame(2, b"more")],
+    [b"", frame(1, b"more"), frame(1, f"more\x1c{END_MARK} 137\n".encode()), frame(2, b"more")],
     ids=["nothing", "no end", "more than its end", "on stderr"],
 )
-def test_a_shell_that_is_not_replaced(client: Client, sessions: Sessions, says: bytes) -> None:
+def test_a_shell_that_is_not_replaced(client: Client, shells: Shells, says: bytes) -> None:
     """What a killed shell says beside its end is a scenario's: its container is not used again."""
-    assert started(sessions)
+    assert started(shells)
 
     def kill() -> None:
         client.theirs[0].sendall(says)
         client.theirs[0].shutdown(socket.SHUT_WR)
 
     with pytest.raises(ContainerError, match="its shell cannot be started again"):
-        sessions.begin_anew("c", kill)
-    assert sessions.state_of_shell("c") == "ended"
+        shells.begin_anew("c", kill)
+    assert shells.state_of_shell("c") == "ended"
 
 
-def test_a_shell_that_is_not_killed(sessions: Sessions) -> None:
+def test_a_shell_that_is_not_killed(shells: Shells) -> None:
     """The reason is told."""
-    assert started(sessions)
+    assert started(shells)
 
     def kill() -> None:
         raise ContainerError("left behind: something")
 
     with pytest.raises(ContainerError, match="left behind: something"):
-        sessions.begin_anew("c", kill)
-    assert sessions.state_of_shell("c") == "ended"
+        shells.begin_anew("c", kill)
+    assert shells.state_of_shell("c") == "ended"

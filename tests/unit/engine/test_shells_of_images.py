@@ -1,4 +1,4 @@
-"""The session's commands in the shells of this machine: dash, bash and busybox's."""
+"""Our shell's commands in the shells of this machine: dash, bash and busybox's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHELLS = {"dash": ("dash",), "bash": ("bash", "--posix"), "busybox": ("busybox",
 
 
 class Shell:
-    """A shell with a session's commands."""
+    """A shell with the commands of ours."""
 
     def __init__(self, argv: tuple[str, ...], environment: dict[str, str], folder: Path) -> None:
         self.process = subprocess.Popen(
@@ -192,7 +192,7 @@ def test_what_is_not_started(
     assert shell.run("echo", "next")[0] == b"next\n"
 
 
-def test_what_is_left_ends_the_session(shell: Shell) -> None:
+def test_what_is_left_ends_the_shell(shell: Shell) -> None:
     """A process that may still speak is told, and the shell ends; others are not its business."""
     assert shell.run("sh", "-c", "exec >/dev/null 2>&1; setsid sleep 1 &")[2] == (0, 0, 0)
     stdout, _, numbers, _ = shell.run("sh", "-c", "setsid sleep 1 & echo hi")

@@ -23,7 +23,7 @@ from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.telemetry.tracing import Tracing
 
 GATEWAY = "172.18.0.1"
-WAITS = {"process init, pid 1": "S", "process sleep, pid 7": "S", "exec session": ""}
+WAITS = {"process init, pid 1": "S", "process sleep, pid 7": "S", "shell of ours": ""}
 
 
 class Engine:

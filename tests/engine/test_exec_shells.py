@@ -1,4 +1,4 @@
-"""Exec sessions in real containers: used, unseen, and given up when in doubt."""
+"""Our shells in real containers: used, unseen, and given up when in doubt."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ pytestmark = pytest.mark.engine
 
 
 def parent(box: Any, **options: Any) -> int:
-    """Return the process id of the parent of a command: a session's shell, or 0 without one."""
+    """Return the process id of the parent of a command: our shell, or 0 without one."""
     return int(box.shell("cat >/dev/null; echo $PPID", **options).stdout)
 
 
 @pytest.fixture(params=[KEEP_SHELL, KEEP_ALIVE], ids=["main", "exec"])
 def waiting(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """Return the containers' command: a session itself, or a process that waits beside sessions."""
+    """Return the containers' command: our shell itself, or a process that waits beside shells."""
     return tuple(request.param)
 
 
 @pytest.fixture
 def alone(box: Any, reached: tuple[APIClient, EngineFacts], locks: Any) -> Any:
     """Return the container of ``box``, where each command has an exec of its own."""
-    return type(box)(DockerEngine(*reached, locks=locks, in_sessions=False), box.id)
+    return type(box)(DockerEngine(*reached, locks=locks, in_shells=False), box.id)
 
 
-def test_commands_share_a_session(box: Any) -> None:
+def test_commands_share_a_shell(box: Any) -> None:
     """Its shell is their parent, one for each user."""
     first = parent(box)
     assert first > 1
@@ -135,10 +135,10 @@ def test_a_command_sees_what_it_would_see_in_an_exec_of_its_own(
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_what_a_session_does_not_do_an_exec_does(
+def test_what_a_shell_does_not_do_an_exec_does(
     box: Any, alone: Any, argv: tuple[str, ...], options: dict[str, Any]
 ) -> None:
-    """The outcome is that of an exec, and the session goes on."""
+    """The outcome is that of an exec, and the shell goes on."""
     box.shell(
         "echo echo hi >/script; chmod +x /script; printf '#!/nosuch\\n' >/loaderless; chmod +x /loaderless"
     )
@@ -198,8 +198,8 @@ def test_a_folder_that_comes_and_goes(box: Any, alone: Any) -> None:
         "echo hi; printf junk >/proc/$PPID/fd/3",
     ],
 )
-def test_a_session_is_given_up_when_in_doubt(box: Any, text: str) -> None:
-    """The next commands are clean, and run in a session of their own soon."""
+def test_a_shell_is_given_up_when_in_doubt(box: Any, text: str) -> None:
+    """The next commands are clean, and run in a shell of their own soon."""
     shell = parent(box)
     assert box.shell(text).stdout.startswith(b"hi\n")
     for _ in range(2):
@@ -224,7 +224,7 @@ def test_a_flood_that_is_left_behind_is_not_waited_for(box: Any) -> None:
     assert time.monotonic() - began_s < 20
 
 
-def test_a_session_goes_on_where_nothing_can_be_said_any_more(box: Any) -> None:
+def test_a_shell_goes_on_where_nothing_can_be_said_any_more(box: Any) -> None:
     """A daemon that has closed its output is nobody's problem; nor are other containers' processes."""
     shell = parent(box)
     box.shell("exec >/dev/null 2>&1; setsid sleep 1001 &")
@@ -240,11 +240,11 @@ def test_a_stopped_shell_is_ended_at_the_deadline(box: Any) -> None:
 
 
 def test_a_command_of_a_broken_connection_is_run_by_another(box: Any, engine: DockerEngine) -> None:
-    """A session that broke while nobody used it costs nothing but time."""
+    """A shell that broke while nobody used it costs nothing but time."""
     parent(box)
-    sessions = engine._execs._sessions
-    session = sessions._idle[box.id, None]
-    sock: Any = session._connection._socket
+    shells = engine._execs._shells
+    shell = shells._idle[box.id, None]
+    sock: Any = shell._connection._socket
     sock.shutdown(socket.SHUT_RDWR)
     ran = box.shell("echo x >>/file; cat /file")
     assert (ran.exit_code, ran.stdout) == (0, b"x\n")
@@ -259,7 +259,7 @@ def test_a_shell_that_is_killed_for_memory(box: Any) -> None:
     assert (outcome.exit_code, outcome.oom) == (137, False)
 
 
-def test_memory_that_ran_out_in_a_session_is_not_told_again(box: Any) -> None:
+def test_memory_that_ran_out_in_a_shell_is_not_told_again(box: Any) -> None:
     """Not of the next command that is killed, whichever way it runs."""
     parent(box)
     assert box.run("tail", "/dev/zero").outcome.oom
@@ -269,20 +269,20 @@ def test_memory_that_ran_out_in_a_session_is_not_told_again(box: Any) -> None:
     assert box.run("tail", "/dev/zero", stdin=b"x" * 10_000).outcome.oom
 
 
-def test_sessions_end_with_their_connections(box: Any, engine: DockerEngine) -> None:
-    """No shell stays in a container whose sessions are closed, and it runs on."""
+def test_shells_end_with_their_connections(box: Any, engine: DockerEngine) -> None:
+    """No shell stays in a container whose shells are closed, and it runs on."""
     parent(box)
     parent(box, user="65534")
     engine._execs.close()
     alone = type(box)(
-        DockerEngine(engine._client, engine.facts, locks=engine._locks, in_sessions=False), box.id
+        DockerEngine(engine._client, engine.facts, locks=engine._locks, in_shells=False), box.id
     )
     deadline_s = time.monotonic() + 10
     while b"sh -s pytest-clnrm" in alone.run("ps", "-o", "args").stdout.splitlines():
         assert time.monotonic() < deadline_s
 
 
-def test_a_busy_session_keeps_nobody_waiting(box: Any) -> None:
+def test_a_busy_shell_keeps_nobody_waiting(box: Any) -> None:
     """A second command at the same time has an exec of its own."""
     parent(box)
     started = threading.Event()
@@ -318,7 +318,7 @@ def test_an_image_that_lacks_something_is_tried_once(
     missing: str,
     waiting: tuple[str, ...],
 ) -> None:
-    """Commands run as they would without sessions, and other containers of the image are not asked again."""
+    """Commands run as they would without shells, and other containers of the image are not asked again."""
     asked = int(waiting == KEEP_ALIVE)
     image = image_without(missing.split())
     if not asked and "sh" in missing.split():
@@ -346,7 +346,7 @@ def test_a_shell_that_the_user_may_not_run_is_none(
     assert (ran.exit_code, ran.stdout) == (0, b"hi\n")
 
 
-def test_a_command_in_a_session_costs_the_engine_nothing(
+def test_a_command_in_a_shell_costs_the_engine_nothing(
     box: Any, client: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No call is made for it."""
