@@ -13,8 +13,9 @@ from pytest_clnrm.items import fixtures
 from pytest_clnrm.reservation import markers
 from pytest_clnrm.scheduling.order import install_order
 from pytest_clnrm.session.lazy import Standby, standby_key
-from pytest_clnrm.settings import settings as settings_
+from pytest_clnrm.settings.loading import load_settings
 from pytest_clnrm.settings.options import add_options
+from pytest_clnrm.settings.settings import header_lines
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{markers.LIMITS_MARKER}(containers=1, memory=, cpu=, gpus=0): what each of this test's containers "
         "may take, and how many there are at once",
     )
-    settings = settings_.load_settings(config)
+    settings = load_settings(config)
     config.pluginmanager.register(fixtures, "clnrm-fixtures")
     if settings.enabled:
         install_order(config, lambda item: int(markers.priority_of(item, settings, config.rootpath)))
@@ -64,7 +65,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """
     if config.option.numprocesses != "auto" or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None
-    return settings_.load_settings(config).worker_count
+    return load_settings(config).worker_count
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -76,4 +77,4 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say under which limits scenarios run."""
-    return settings_.header_lines(config.stash[standby_key].settings)
+    return header_lines(config.stash[standby_key].settings)

@@ -14,7 +14,7 @@ from pytest_clnrm.model.scenario import Limits
 from pytest_clnrm.reservation.markers import LIMITS_MARKER
 from pytest_clnrm.scheduling.tickets import TICKET
 from pytest_clnrm.settings.policy import policy_of
-from pytest_clnrm.settings.values import container_memory, count, count_or_none, cpus
+from pytest_clnrm.settings.values import container_memory, count, count_or_zero, cpus
 
 if TYPE_CHECKING:
     from pytest_clnrm.runtime.runtime import Runtime
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _outcome_key: pytest.StashKey[tuple[str, str]] = pytest.StashKey()
 """Where an item holds how its last phase ended: the status of its span, and why it failed."""
 
-_LIMITS = {"containers": count, "memory": container_memory, "cpu": cpus, "gpus": count_or_none}
+_LIMITS = {"containers": count, "memory": container_memory, "cpu": cpus, "gpus": count_or_zero}
 
 
 def demand_of(item: pytest.Item, runtime: Runtime) -> dict[str, Any] | None:

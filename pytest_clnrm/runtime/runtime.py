@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import ClnrmError, EngineError, EngineUnavailableError, LedgerError
 from pytest_clnrm.pool.idle_leases import IdleLeases
-from pytest_clnrm.settings.settings import check_against_engine
+from pytest_clnrm.settings.loading import check_against_engine
 
 if TYPE_CHECKING:
     from pathlib import Path

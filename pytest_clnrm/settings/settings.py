@@ -1,118 +1,376 @@
-"""What a run is told: command line, then ini, then ``.clnrm/config.toml``, then the default.
+"""All settings of a run, each declared here and nowhere else.
+
+:func:`~pytest_clnrm.settings.declare.setting` says what a declaration holds, and what is made of it.
 
 All workers of a run parse the same command line and files, so they hold equal :class:`Settings`.
 """
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-import pytest
-
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.settings import values
-from pytest_clnrm.settings.options import SETTINGS, Setting
+from pytest_clnrm.settings.declare import declared, setting
 
-CONFIG_FILE = ".clnrm/config.toml"
 DEFAULT_ORIGIN = "default"
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_HOST = "over all workers and all runs on this host"
+_ASKED = "that a file may ask for, for one container"
+_NO_CAP = "no cap"
+_MIB = 1024**2
 
 
 class Settings(NamedTuple):
-    """All settings of a run, resolved.
+    """All settings of a run, resolved: paths are absolute, and their links are followed.
 
-    :param memory_bytes: limit of each container, swap included.
-    :param cpus: limit of each container.
     :param pids: limit of each container.
-    :param timeout_s: limit of each scenario that names none.
-    :param max_containers: how many run at the same time.
-    :param priority: of items that name none.
-    :param engine: "auto", "embedded" or a URL.
-    :param image_map: (glob, image to use instead), the first match counts.
-    :param report_dir: absolute; None if no report is asked for.
-    :param files: globs of the names of scenario files.
-    :param allow_mounts: absolute, links resolved.
-    :param allow_writable: absolute, links resolved.
-    :param env_allowed: environment variables that scenario files may read.
-    :param secrets: names of variables whose values are shown nowhere.
-    :param enabled: False for stock order and scheduling; limits and cap stay.
-    :param worker_count: what ``-n auto`` means, None for xdist's own answer.
-    :param priorities: tag or name of a folder -> priority.
-    :param memory_budget_bytes: of all containers together, None for a share of the engine's memory.
-    :param cpu_budget: CPUs of all containers together, None for no limit.
-    :param gpus: how many there are, None for what the engine reports.
-    :param autoscale: the least and the most workers, None for a fixed number.
-    :param slot_timeout_s: None to wait as long as it takes.
-    :param otlp_endpoint: collector of the run's trace, None for that of the environment.
-    :param pool: whether containers that are proven to be unchanged serve further scenarios, and by whom.
-    :param pool_size: how many scenarios' containers each process keeps for that.
-    :param ledger_dir: absolute; None for the user's runtime folder.
-    :param builder: what builds images.
-    :param max_context_bytes: of a build, as it is sent.
-    :param max_memory_bytes: what a file may ask for, as are the others; None for no cap.
-    :param max_scenario_containers: of one scenario.
-    :param max_disk_bytes: what each container of a scenario may write into its own layer.
-    :param max_log_bytes: what the engine keeps of each container's output.
-    :param allow_bridge: whether a file may ask for a way out; the others are alike.
-    :param slow_after_s: when a log is told of what waits or runs, where workers are shown.
+    :param priorities: tag or name of a folder -> priority; the table ``executor.priorities``.
     :param origins: field -> what set it (``--clnrm-memory``, ``pytest.ini:3: clnrm_memory``); a field
         that is not named has its default.
     """
 
-    memory_bytes: int = 512 * 1024**2
-    cpus: float = 1.0
+    enabled: bool = setting(
+        "",
+        "`false`: pytest's own order and xdist's own scheduling; limits and cap stay",
+        values.switch,
+        default=True,
+        config="enabled",
+    )
+    worker_count: int | None = setting(
+        "",
+        "the number of workers of `-n auto`",
+        values.count,
+        default=None,
+        unset="xdist's own answer",
+        config="worker_count",
+    )
+    memory_bytes: int = setting(
+        "--clnrm-memory SIZE",
+        "memory limit of each container, swap included, at least `6m`; for a limit on all containers "
+        "together see `--clnrm-memory-budget`",
+        values.container_memory,
+        default=512 * _MIB,
+        scenario=True,
+        config="container_memory_limit_mb limits.container_memory_mb",
+    )
+    cpus: float = setting(
+        "--clnrm-cpu CPUS",
+        "CPU limit of each container, in CPUs, such as `0.5` or `2`; it may exceed 1, and is at least `0.01`",
+        values.cpus,
+        default=1.0,
+        scenario=True,
+        config="container_cpu_limit limits.container_cpu_limit",
+    )
+    timeout_s: float = setting(
+        "--clnrm-timeout TIME",
+        "time limit of each scenario that names none; waiting for containers and pulling images do not count",
+        values.positive_duration,
+        default=300.0,
+        scenario=True,
+        config="scenario_timeout_ms",
+    )
+    max_containers: int = setting(
+        "--clnrm-max-containers N",
+        f"how many containers run at the same time, {_HOST}",
+        values.count,
+        default=10,
+        config="max_concurrent_containers",
+    )
+    memory_budget_bytes: int | None = setting(
+        "--clnrm-memory-budget SIZE",
+        f"memory limit of all containers together, {_HOST}; for the limit of each see `--clnrm-memory`",
+        values.container_memory,
+        default=None,
+        unset="80 % of the engine's memory",
+    )
+    cpu_budget: float | None = setting(
+        "--clnrm-cpu-budget CPUS",
+        f"CPU limit of all containers together, {_HOST}",
+        values.cpus,
+        default=None,
+        unset="none: containers share the engine's CPUs",
+    )
+    gpus: int | None = setting(
+        "--clnrm-gpus N",
+        f"how many GPUs scenarios may use at the same time, {_HOST}",
+        values.count_or_zero,
+        default=None,
+        unset="what the engine reports",
+    )
+    autoscale: tuple[int, int] | None = setting(
+        "--clnrm-autoscale MIN:MAX",
+        "let the number of workers follow the queue, between these two: more than 100 waiting items "
+        "double it, fewer than 10 halve it if there are more than 4; needs `-n`, which says how many "
+        "there are at the start",
+        values.worker_range,
+        default=None,
+        unset="as many as -n says",
+    )
+    slot_timeout_s: float | None = setting(
+        "--clnrm-slot-timeout TIME",
+        "how long an item waits for its containers to be admitted",
+        values.duration,
+        default=None,
+        unset="as long as it takes",
+    )
+    priority: Priority = setting(
+        "--clnrm-priority high|normal|low",
+        "priority of the items that name none; it selects nothing: use `-m` or `-k` for that",
+        values.priority,
+        default=Priority.NORMAL,
+    )
+    engine: str = setting(
+        "--clnrm-engine auto|embedded|URL",
+        "container engine: `auto` takes the one that answers, `embedded` starts one where none "
+        "answers, a URL such as `unix:///var/run/docker.sock` or `tcp://host:2375` names one",
+        values.engine,
+        default="auto",
+        scenario=True,
+    )
+    image_map: tuple[tuple[str, str], ...] = setting(
+        "--clnrm-image-map OLD=NEW",
+        "use the image NEW where a file says OLD, which may be a glob; may be repeated: the first "
+        "that matches counts, those of the command line before those of the ini file",
+        values.image_mapping,
+        default=(),
+        scenario=True,
+        unset="images as written",
+    )
+    pull: Literal["always", "missing", "never"] = setting(
+        "--clnrm-pull",
+        "when images are pulled",
+        values.Choice("a pull policy", "always", "missing", "never"),
+        default="missing",
+        scenario=True,
+    )
+    report_dir: Path | None = setting(
+        "--clnrm-report DIR",
+        "write the report (`report.html`, `report.json`, `trace.otlp.json`) into this folder",
+        values.path,
+        default=None,
+        unset="no report is written",
+        docs=" ([report.md](report.md))",
+    )
+    keep: Literal["never", "failed"] = setting(
+        "--clnrm-keep",
+        "whether containers of failed scenarios and Python tests stay, to be looked at",
+        values.Choice("a choice of what to keep", "never", "failed"),
+        default="never",
+    )
+    pool: Literal["proven", "inside", "off"] = setting(
+        "--clnrm-pool",
+        "whether a container serves another scenario of the same specification: `proven` means only "
+        "if it is shown from outside to be unchanged, which takes root on the engine's host; "
+        "`inside` also asks programs in it where it cannot be looked at from outside, for trusted "
+        "scenario files",
+        values.Choice("a way to pool containers", "proven", "inside", "off"),
+        default="proven",
+        scenario=True,
+        docs=" ([pool.md](pool.md))",
+    )
+    collect_spans: bool = setting(
+        "--clnrm-spans on|off",
+        "whether OpenTelemetry spans of the run are recorded, and those of programs in the "
+        "containers received",
+        values.on_off,
+        default=True,
+        scenario=True,
+        config="collect_spans",
+    )
+    otlp_endpoint: str | None = setting(
+        "--clnrm-otlp-endpoint URL",
+        "send the run's trace to this OTLP/HTTP collector at the end, such as `http://localhost:4318`",
+        values.text,
+        default=None,
+        unset="OTEL_EXPORTER_OTLP_ENDPOINT, if it is set",
+    )
+    show_workers: bool = setting(
+        "--clnrm-show-workers",
+        "show what each worker is at, and what waits: below pytest's own output on a terminal; in a "
+        "log a line for whatever takes long",
+        values.switch,
+        default=False,
+        docs=" ([monitoring.md](monitoring.md))",
+    )
+    slow_after_s: float = setting(
+        "clnrm_slow_after TIME",
+        "with `--clnrm-show-workers` in a log: after how long something that waits or runs is told, "
+        "and again each time that it has doubled",
+        values.positive_duration,
+        default=30.0,
+    )
+    files: tuple[str, ...] = setting(
+        "clnrm_files",
+        "globs of the names of scenario files; a file named on the command line is always collected",
+        values.text,
+        default=("*.clnrm.toml",),
+    )
+    default_image: str = setting(
+        "clnrm_default_image",
+        "image of the container for steps that name no service",
+        values.text,
+        default="alpine:latest",
+    )
+    strict: bool = setting(
+        "clnrm_strict",
+        "whether a claim of a file that is not checked is an error rather than a warning",
+        values.switch,
+        default=False,
+    )
+    builder: Literal["engine", "buildkit"] = setting(
+        "clnrm_builder",
+        "what builds images: `engine` (the engine's own builder, under the service's limits) or "
+        "`buildkit` (the command `docker` with its plugin `buildx`, which limits network and time, "
+        "but neither memory, CPUs nor processes)",
+        values.Choice("a builder", "engine", "buildkit"),
+        default="engine",
+    )
+    max_context_bytes: int = setting(
+        "clnrm_max_context SIZE",
+        "the largest context of a build, as it is sent to the engine",
+        values.size,
+        default=1024**3,
+        config="policy.max_context_mb",
+    )
+    max_memory_bytes: int | None = setting(
+        "clnrm_max_memory SIZE",
+        f"the most memory {_ASKED}",
+        values.container_memory,
+        default=None,
+        unset=_NO_CAP,
+        config="policy.max_memory_mb",
+    )
+    max_cpus: float | None = setting(
+        "clnrm_max_cpu",
+        f"the most CPUs {_ASKED}",
+        values.cpus,
+        default=None,
+        unset=_NO_CAP,
+        config="policy.max_cpu",
+    )
+    max_pids: int | None = setting(
+        "clnrm_max_pids",
+        f"the most processes {_ASKED}",
+        values.count,
+        default=None,
+        unset=_NO_CAP,
+        config="policy.max_pids",
+    )
+    max_gpus: int | None = setting(
+        "clnrm_max_gpus",
+        f"the most GPUs {_ASKED}; `0` allows none",
+        values.count_or_zero,
+        default=None,
+        unset=_NO_CAP,
+        config="policy.max_gpus",
+    )
+    max_timeout_s: float | None = setting(
+        "clnrm_max_timeout TIME",
+        "the longest time limit that a file may ask for, for one scenario",
+        values.positive_duration,
+        default=None,
+        unset=_NO_CAP,
+        config="policy.max_timeout_ms",
+    )
+    max_scenario_containers: int | None = setting(
+        "clnrm_max_scenario_containers",
+        "how many containers one scenario, or one Python test, may have",
+        values.count,
+        default=None,
+        unset=_NO_CAP,
+        config="policy.max_scenario_containers",
+    )
+    max_disk_bytes: int = setting(
+        "clnrm_max_disk SIZE",
+        "how much each container of a scenario may write into its own layer; a scenario that is "
+        "found to have written more fails",
+        values.size,
+        default=10 * 1024**3,
+        config="policy.max_disk_mb",
+    )
+    max_log_bytes: int = setting(
+        "clnrm_max_log SIZE",
+        "how much of each container's output the engine keeps, the end of it",
+        values.size,
+        default=30 * _MIB,
+        config="policy.max_log_mb",
+    )
+    allow_bridge: bool = setting(
+        "clnrm_allow_bridge",
+        'whether scenario files may have a network with a way out: `network = "bridge"`, and '
+        "`ports`, which need it",
+        values.switch,
+        default=True,
+        config="policy.allow_bridge",
+    )
+    allow_ports: bool = setting(
+        "clnrm_allow_ports",
+        "whether scenario files may publish ports",
+        values.switch,
+        default=True,
+        config="policy.allow_ports",
+    )
+    allow_build: bool = setting(
+        "clnrm_allow_build",
+        "whether scenario files may build images",
+        values.switch,
+        default=True,
+        config="policy.allow_build",
+    )
+    allow_volumes: bool = setting(
+        "clnrm_allow_volumes",
+        "whether scenario files may mount files of the host",
+        values.switch,
+        default=True,
+        config="policy.allow_volumes",
+    )
+    allow_mounts: tuple[Path, ...] = setting(
+        "clnrm_allow_mounts",
+        "folders and files outside rootdir that scenario files may mount",
+        values.path,
+        default=(),
+    )
+    allow_writable: tuple[Path, ...] = setting(
+        "clnrm_allow_writable",
+        "folders below which volumes of scenario files may be writable",
+        values.path,
+        default=(),
+        docs=" ([volumes](scenario-format.md#volumes))",
+        config="allow_writable",
+    )
+    env_allowed: tuple[str, ...] = setting(
+        "clnrm_env", "names of environment variables that scenario files may read", values.text, default=()
+    )
+    secrets: tuple[str, ...] = setting(
+        "clnrm_secrets", "names of variables whose values are shown nowhere", values.text, default=()
+    )
+    scheduler: Literal["strict", "xdist"] = setting(
+        "clnrm_scheduler",
+        "how items go to xdist's workers: `strict` (strictly by priority) or `xdist` (as xdist does)",
+        values.Choice("a scheduler", "strict", "xdist"),
+        default="strict",
+    )
+    pool_size: int = setting(
+        "clnrm_pool_size",
+        "how many scenarios' containers each worker keeps for the next ones, at most; they count as "
+        "running ones do, but give way to whatever waits for room",
+        values.count,
+        default=1,
+    )
+    ledger_dir: Path | None = setting(
+        "clnrm_ledger_dir",
+        "folder in which runs on this host share what they have reserved",
+        values.path,
+        default=None,
+        unset="the user's runtime folder",
+    )
     pids: int = 512
-    timeout_s: float = 300.0
-    max_containers: int = 10
-    priority: Priority = Priority.NORMAL
-    engine: str = "auto"
-    image_map: tuple[tuple[str, str], ...] = ()
-    pull: Literal["always", "missing", "never"] = "missing"
-    report_dir: Path | None = None
-    keep: Literal["never", "failed"] = "never"
-    files: tuple[str, ...] = ("*.clnrm.toml",)
-    default_image: str = "alpine:latest"
-    strict: bool = False
-    allow_mounts: tuple[Path, ...] = ()
-    allow_writable: tuple[Path, ...] = ()
-    env_allowed: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
-    enabled: bool = True
-    collect_spans: bool = True
-    worker_count: int | None = None
     priorities: Mapping[str, Priority] = _NOTHING
-    memory_budget_bytes: int | None = None
-    cpu_budget: float | None = None
-    gpus: int | None = None
-    autoscale: tuple[int, int] | None = None
-    slot_timeout_s: float | None = None
-    otlp_endpoint: str | None = None
-    scheduler: Literal["strict", "xdist"] = "strict"
-    pool: Literal["proven", "inside", "off"] = "proven"
-    pool_size: int = 1
-    ledger_dir: Path | None = None
-    show_workers: bool = False
-    slow_after_s: float = 30.0
-    builder: Literal["engine", "buildkit"] = "engine"
-    max_context_bytes: int = 1024**3
-    max_memory_bytes: int | None = None
-    max_cpus: float | None = None
-    max_pids: int | None = None
-    max_gpus: int | None = None
-    max_timeout_s: float | None = None
-    max_scenario_containers: int | None = None
-    max_disk_bytes: int = 10 * 1024**3
-    max_log_bytes: int = 30 * 1024**2
-    allow_bridge: bool = True
-    allow_ports: bool = True
-    allow_build: bool = True
-    allow_volumes: bool = True
     origins: Mapping[str, str] = _NOTHING
 
     def origin(self, name: str) -> str:
@@ -120,187 +378,13 @@ class Settings(NamedTuple):
         return self.origins.get(name, DEFAULT_ORIGIN)
 
 
-def load_settings(config: pytest.Config) -> Settings:
-    """Return the settings of this run.
+_ALL = declared(Settings._fields)
 
-    :raises pytest.UsageError: once, with every wrong value: where it stands and what is allowed.
-    """
-    reading = _Reading()
-    if (config.rootpath / CONFIG_FILE).exists():
-        from pytest_clnrm.settings.config_file import read_config_file
+SETTINGS = tuple(each for each in _ALL if each.name)
+"""Those that the command line or the ini file may set."""
 
-        file = read_config_file(config.rootpath / CONFIG_FILE, CONFIG_FILE)
-        reading.found, reading.origins = dict(file.settings), dict(file.origins)
-        if "allow_writable" in reading.found:
-            folders = reading.found["allow_writable"]
-            reading.found["allow_writable"] = tuple((config.rootpath / each).resolve() for each in folders)
-        reading.mistakes = [mistake.render(CONFIG_FILE) for mistake in file.mistakes]
-    with warnings.catch_warnings():
-        # pytest warns of a native value for a key that it holds to be text; our own reading judges it.
-        warnings.simplefilter("ignore")
-        for setting in SETTINGS:
-            reading.read(setting, [*_command_line(config, setting), *_ini(config, setting)])
-    if reading.mistakes:
-        raise _refusal(reading.mistakes)
-    return _capped(Settings(**reading.found, origins=reading.origins))
-
-
-_CAPPED = {
-    "memory_bytes": "max_memory_bytes",
-    "cpus": "max_cpus",
-    "pids": "max_pids",
-    "timeout_s": "max_timeout_s",
-}
-"""What files get that ask for nothing -> what they may ask for."""
-
-
-def _capped(settings: Settings) -> Settings:
-    """Lower defaults to the caps on what files may ask for.
-
-    :raises pytest.UsageError: if what was set is more than its cap.
-    """
-    mistakes, lowered = [], {}
-    for name, cap in _CAPPED.items():
-        value, most = getattr(settings, name), getattr(settings, cap)
-        if most is not None and value > most:
-            lowered[name] = most
-            if name in settings.origins:
-                shown = [
-                    _megabytes(each) if name == "memory_bytes" else f"{each:g}" for each in (value, most)
-                ]
-                mistakes.append(
-                    f"{settings.origin(name)}: {shown[0]} is more than its cap: at most {shown[1]} "
-                    f"({settings.origin(cap)})"
-                )
-    if mistakes:
-        raise _refusal(mistakes)
-    return settings._replace(**lowered)
-
-
-def _refusal(mistakes: Sequence[str]) -> pytest.UsageError:
-    from pytest_clnrm.util.terminal_text import shown
-
-    return pytest.UsageError(shown("\n".join(mistakes)))
-
-
-class _Given(NamedTuple):
-    """A value as it was given.
-
-    :param origin: what users would recognise it by.
-    :param base: the folder to which a relative path in it is relative.
-    """
-
-    value: object
-    origin: str
-    base: Path
-
-
-class _Reading:
-    """Settings on their way from what was given; all mistakes are gathered."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, Any] = {}
-        self.origins: dict[str, str] = {}
-        self.mistakes: list[str] = []
-
-    def read(self, setting: Setting, given: list[_Given]) -> None:
-        """Take the first of *given*; of a list, the members of all."""
-        if not given:
-            return
-        self.origins[setting.field] = given[0].origin
-        if setting.kind == "args":
-            members = [_Given(item, each.origin, each.base) for each in given for item in self._items(each)]
-            self.found[setting.field] = tuple(m for each in members for m in self._parsed(setting, each))
-        elif not (setting.optional and given[0].value == ""):
-            self.found.update((setting.field, value) for value in self._parsed(setting, given[0]))
-
-    def _items(self, given: _Given) -> list[object]:
-        try:
-            return values.items(given.value)
-        except ValueError as error:
-            self.mistakes.append(f"{given.origin}: {error}")
-            return []
-
-    def _parsed(self, setting: Setting, given: _Given) -> list[Any]:
-        """Return a list of the value that is meant, an empty one after a mistake."""
-        try:
-            value = setting.parse(given.value)
-        except ValueError as error:
-            self.mistakes.append(f"{given.origin}: {error}")
-            return []
-        return [(given.base / value).resolve() if isinstance(value, Path) else value]
-
-
-def _command_line(config: pytest.Config, setting: Setting) -> list[_Given]:
-    """Return what the command line gives, one value of a list at a time."""
-    value = config.getoption(setting.ini) if setting.option else None
-    if value is None:
-        return []
-    given = [[each] for each in value] if isinstance(value, list) else [value]
-    return [_Given(each, setting.option or "", config.invocation_params.dir) for each in given]
-
-
-def _ini(config: pytest.Config, setting: Setting) -> list[_Given]:
-    """Return what the ini file or ``-o`` gives, as text or as native TOML."""
-    try:
-        value = config.getini(setting.ini)
-    except (TypeError, ValueError, pytest.UsageError):
-        value = _raw_ini(config, setting.ini)
-    if value is None:
-        return []
-    base = config.inipath.parent if config.inipath else config.invocation_params.dir
-    return [_Given(value, _ini_origin(config, setting.ini), base)]
-
-
-def _override(config: pytest.Config, ini: str) -> str | None:
-    """Return what ``-o`` says for *ini*, the last one if there are several."""
-    given = (each.partition("=") for each in config.getoption("override_ini") or ())
-    return next((value for name, _, value in reversed(list(given)) if name == ini), None)
-
-
-def _raw_ini(config: pytest.Config, ini: str) -> object:
-    """Return the value as pytest read it, before it judged the type.
-
-    There is no other way to a native ``clnrm_memory = 512`` of ``[tool.pytest]``: before 9.2 pytest knew no
-    key that may be a number or text.
-    """
-    override = _override(config, ini)
-    return config.inicfg[ini] if override is None else override
-
-
-def _ini_origin(config: pytest.Config, ini: str) -> str:
-    """Return ``file:line: key``, without the line where it is not found."""
-    if _override(config, ini) is not None or config.inipath is None:
-        return f"-o {ini}"
-    file = config.inipath
-    place = str(file.relative_to(config.rootpath)) if file.is_relative_to(config.rootpath) else str(file)
-    key = re.compile(rf"\s*[\"']?{re.escape(ini)}[\"']?\s*[=:]")
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    number = next((number for number, line in enumerate(lines, start=1) if key.match(line)), None)
-    return f"{place}:{number}: {ini}" if number else f"{place}: {ini}"
-
-
-def check_against_engine(settings: Settings, engine_cpus: int, engine_memory_bytes: int) -> None:
-    """Refuse limits of a container that are more than the engine has.
-
-    The default memory limit may exceed a small engine's memory, as nobody asked for it.
-
-    :raises pytest.UsageError: once, for all such limits.
-    """
-    mistakes = []
-    if settings.cpus > engine_cpus:
-        mistakes.append(
-            f"{settings.origin('cpus')}: {settings.cpus} CPUs for each container, but the engine has "
-            f"{engine_cpus}: at most {engine_cpus}"
-        )
-    if settings.memory_bytes > engine_memory_bytes and "memory_bytes" in settings.origins:
-        has = f"{engine_memory_bytes // 1024**2} MB"
-        mistakes.append(
-            f"{settings.origin('memory_bytes')}: {_megabytes(settings.memory_bytes)} for each container, "
-            f"but the engine has {has}: at most {has}"
-        )
-    if mistakes:
-        raise _refusal(mistakes)
+CONFIG_SETTINGS = tuple(each for each in _ALL if each.config)
+"""Those that ``.clnrm/config.toml`` may set."""
 
 
 def resolve_priority(
@@ -321,19 +405,16 @@ def resolve_priority(
     return next((known[folder] for folder in folders if folder in known), settings.priority)
 
 
-def header_lines(settings: Settings, engine_text: str | None = None) -> list[str]:
-    """Return pytest's header line: engine, limits and cap.
-
-    :param engine_text: what the engine is, where it is known already.
-    """
+def header_lines(settings: Settings) -> list[str]:
+    """Return pytest's header line: engine, limits and cap."""
     cpus = f"{settings.cpus} {'CPU' if settings.cpus <= 1 else 'CPUs'}"
     cap = f"{settings.max_containers} {'container' if settings.max_containers == 1 else 'containers'}"
-    engine = engine_text or settings.engine
-    limits = f"each container {_megabytes(settings.memory_bytes)} and {cpus}"
+    limits = f"each container {megabytes(settings.memory_bytes)} and {cpus}"
     timeout = f"{settings.timeout_s:g} s a scenario"
-    line = f"clnrm: engine {engine}, {limits}, at most {cap}, {timeout}"
+    line = f"clnrm: engine {settings.engine}, {limits}, at most {cap}, {timeout}"
     return [line if line.isprintable() else repr(line)[1:-1]]
 
 
-def _megabytes(size: int) -> str:
+def megabytes(size: int) -> str:
+    """Return a size as messages show it: ``512 MB``."""
     return f"{size / 1024**2:.10g} MB"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 from pytest_clnrm.model.priority import Priority
@@ -73,7 +72,7 @@ def count(value: object) -> int:
     return number
 
 
-def count_or_none(value: object) -> int:
+def count_or_zero(value: object) -> int:
     """Return a whole number of at least 0."""
     if value == 0 or (isinstance(value, str) and value.strip() == "0"):
         return 0
@@ -139,22 +138,26 @@ def on_off(value: object) -> bool:
         raise ValueError(f"{value!r} is not a switch: on or off") from error
 
 
-def choice(what: str, *names: str) -> Callable[[object], str]:
-    """Return a function that accepts just *names*.
+class Choice:
+    """Accepts just *names*.
 
     :param what: the noun for the message, with its article.
     """
 
-    def parse(value: object) -> str:
+    def __init__(self, what: str, *names: str) -> None:
+        self.names = names
+        self._what = what
+
+    def __call__(self, value: object) -> str:
+        """Return the name that *value* is."""
         name = value.strip() if isinstance(value, str) else value
-        if not isinstance(name, str) or name not in names:
-            raise ValueError(f"{value!r} is not {what}: {', '.join(names[:-1])} or {names[-1]}")
+        if not isinstance(name, str) or name not in self.names:
+            allowed = f"{', '.join(self.names[:-1])} or {self.names[-1]}"
+            raise ValueError(f"{value!r} is not {self._what}: {allowed}")
         return name
 
-    return parse
 
-
-_priority_name = choice("a priority", "high", "normal", "low")
+_priority_name = Choice("a priority", "high", "normal", "low")
 
 
 def priority(value: object) -> Priority:

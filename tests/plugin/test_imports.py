@@ -27,6 +27,8 @@ WAITS = {
     "scheduling",
     "scheduling.order",
     "settings",
+    "settings.declare",
+    "settings.loading",
     "settings.options",
     "settings.settings",
     "settings.values",

@@ -6,8 +6,8 @@ import pytest
 from clnrm_testing.requirements import needs_xdist
 
 from pytest_clnrm.model.priority import Priority
-from pytest_clnrm.settings.options import SETTINGS
-from pytest_clnrm.settings.settings import load_settings
+from pytest_clnrm.settings.loading import load_settings
+from pytest_clnrm.settings.settings import SETTINGS
 
 MIB = 1024**2
 
@@ -153,7 +153,7 @@ def test_workers_hold_the_same(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nclnrm_allow_mounts = data\nclnrm_env = CI\n")
     pytester.makeconftest(
         """
-        from pytest_clnrm.settings.settings import load_settings
+        from pytest_clnrm.settings.loading import load_settings
 
         def pytest_configure(config):
             config.clnrm_test = repr(load_settings(config))

@@ -153,7 +153,6 @@ def test_two_spellings_that_differ(read: Read) -> None:
         ),
         ('allow_writable = "out"', "executor.allow_writable: 'out' is not a list of folders: [\"out\"]"),
         ("allow_writable = [1]", "executor.allow_writable: 1 is not a path: a folder"),
-        ('priorities = { a = "top" }', "executor.priorities.a: 'top' is not a priority: high, normal or low"),
     ],
 )
 def test_wrong_value(read: Read, line: str, message: str) -> None:
@@ -165,6 +164,13 @@ def test_wrong_value(read: Read, line: str, message: str) -> None:
     assert text.endswith(f"\n      {line}\n      ^")
 
 
+def test_wrong_priority(read: Read) -> None:
+    """So does a wrong priority of a tag, which stands in a table."""
+    text = read('[executor]\n  priorities = { "a b" = "top" }\n').mistakes[0].render(SHOWN)
+    message = "executor.priorities.\"a b\": 'top' is not a priority: high, normal or low"
+    assert text.startswith(f".clnrm/config.toml:2:18: {message}")
+
+
 def test_all_mistakes_at_once(read: Read) -> None:
     """Unknown keys are told with what is known and meant, in the order of their lines."""
     file = read(
@@ -172,8 +178,8 @@ def test_all_mistakes_at_once(read: Read) -> None:
         "[executor.limits]\nmemory = 64\n[executer]\nx = 1\n"
     )
     known = (
-        "enabled, worker_count, max_concurrent_containers, collect_spans, scenario_timeout_ms, "
-        "container_memory_limit_mb, container_cpu_limit, allow_writable, limits, policy, priorities"
+        "enabled, worker_count, container_memory_limit_mb, container_cpu_limit, scenario_timeout_ms, "
+        "max_concurrent_containers, collect_spans, allow_writable, limits, policy, priorities"
     )
     meant = "executor.limits.container_memory_mb"
     executor = f"is not known; [executor] may hold: {known}"
@@ -184,20 +190,20 @@ def test_all_mistakes_at_once(read: Read) -> None:
         f"{SHOWN}:3:1: executor.container_memory_mb: {executor} (did you mean {meant}?)",
         f"{SHOWN}:4:1: executor.logging: {executor}",
         f"{SHOWN}:6:1: executor.limits.memory: {limits}",
-        f"{SHOWN}:7:2: executer: {whole} (did you mean executor?)",
+        f"{SHOWN}:7:1: executer: {whole} (did you mean executor?)",
     ]
 
 
 def test_place_of_an_inline_table(read: Read) -> None:
-    """A key inside an inline table is found at the table's own line."""
+    """A key inside an inline table is found where it stands."""
     file = read("\nexecutor = { worker_count = 0 }\n")
-    assert rendered(file)[0].startswith(".clnrm/config.toml:2:1: executor.worker_count: 0 is not a count")
+    assert rendered(file)[0].startswith(".clnrm/config.toml:2:14: executor.worker_count: 0 is not a count")
 
 
-def test_place_that_is_not_found(read: Read) -> None:
-    """A key written with an escape is still told, without its line."""
+def test_place_of_a_key_with_an_escape(read: Read) -> None:
+    """A key is found however it is written."""
     file = read('["\\u0065xecutor"]\n"worker\\u005fcount" = 0\n')
-    assert rendered(file)[0].startswith(".clnrm/config.toml: executor.worker_count: 0 is not a count")
+    assert rendered(file)[0].startswith(".clnrm/config.toml:2:1: executor.worker_count: 0 is not a count")
 
 
 @pytest.mark.parametrize(

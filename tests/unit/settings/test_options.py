@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from clnrm_testing.settings_tables import DOCS, with_tables
 
 from pytest_clnrm.settings.config_file import CONFIG_KEYS
-from pytest_clnrm.settings.options import SETTINGS, Setting, add_options
-from pytest_clnrm.settings.settings import Settings
-
-DOCS = Path(__file__).parents[3] / "docs" / "configuration.md"
+from pytest_clnrm.settings.declare import Setting
+from pytest_clnrm.settings.options import add_options
+from pytest_clnrm.settings.settings import SETTINGS, Settings
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +31,7 @@ class TestSetting:
     def test_says_the_default_that_holds(self, setting: Setting) -> None:
         """The default in the help text means what Settings has."""
         holds = getattr(Settings(), setting.field)
+        assert setting.default_value == holds
         if holds in (None, ()):
             assert setting.default
         elif setting.kind == "args":
@@ -51,6 +51,12 @@ def test_fields_are_filled_once() -> None:
     """No two rows of the table fill the same field."""
     fields = [setting.field for setting in SETTINGS]
     assert sorted(set(fields)) == sorted(fields)
+
+
+def test_documentation_is_made_of_the_settings() -> None:
+    """Both tables of the documentation say what the settings say."""
+    text = DOCS.read_text(encoding="utf-8")
+    assert text == with_tables(text), "write the tables: cd tests && python -m clnrm_testing.settings_tables"
 
 
 @pytest.mark.parametrize("key", CONFIG_KEYS, ids=".".join)

@@ -11,14 +11,8 @@ from typing import Any, cast
 import pytest
 
 from pytest_clnrm.model.priority import Priority
-from pytest_clnrm.settings.options import SETTINGS
-from pytest_clnrm.settings.settings import (
-    Settings,
-    check_against_engine,
-    header_lines,
-    load_settings,
-    resolve_priority,
-)
+from pytest_clnrm.settings.loading import check_against_engine, load_settings
+from pytest_clnrm.settings.settings import SETTINGS, Settings, header_lines, resolve_priority
 
 MIB = 1024**2
 KINDS = {setting.ini: setting.kind for setting in SETTINGS}
@@ -372,7 +366,9 @@ def test_header() -> None:
 
 
 def test_header_in_other_numbers() -> None:
-    """Numbers are written as they are, with singular and plural; a known engine stands for the choice."""
-    settings = Settings(memory_bytes=6 * MIB + MIB // 2, cpus=2.5, max_containers=1, timeout_s=1.5)
+    """Numbers are written as they are, with singular and plural; so is the choice of the engine."""
+    settings = Settings(
+        memory_bytes=6 * MIB + MIB // 2, cpus=2.5, max_containers=1, timeout_s=1.5, engine="embedded"
+    )
     limits = "each container 6.5 MB and 2.5 CPUs, at most 1 container, 1.5 s a scenario"
-    assert header_lines(settings, "docker 20.10") == [f"clnrm: engine docker 20.10, {limits}"]
+    assert header_lines(settings) == [f"clnrm: engine embedded, {limits}"]

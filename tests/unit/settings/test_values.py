@@ -11,7 +11,7 @@ import pytest
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.settings import values
 
-PULL = values.choice("a pull policy", "always", "missing", "never")
+PULL = values.Choice("a pull policy", "always", "missing", "never")
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_refused(parse: Callable[[object], Any], given: object, message: str) ->
 
 
 @pytest.mark.parametrize(("value", "expected"), [("0", 0), (0, 0), ("3", 3), (3, 3)])
-def test_a_count_may_be_none(value: object, expected: int) -> None:
+def test_a_count_may_be_zero(value: object, expected: int) -> None:
     """A number of GPUs may be 0."""
-    assert values.count_or_none(value) == expected
+    assert values.count_or_zero(value) == expected
 
 
 @pytest.mark.parametrize("value", ["-1", "x", 1.5, ""])
-def test_a_wrong_count_or_none(value: object) -> None:
+def test_a_wrong_count_or_zero(value: object) -> None:
     """Anything else names what is allowed."""
     with pytest.raises(ValueError, match="is not a count: a whole number of at least 0"):
-        values.count_or_none(value)
+        values.count_or_zero(value)
 
 
 def test_a_range_of_workers() -> None:
