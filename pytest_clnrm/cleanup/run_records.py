@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pytest_clnrm.cleanup import run_folder
+from pytest_clnrm.util.files import write_whole
 from pytest_clnrm.util.processes import Process, end, is_alive, this_process, wait_for_end
 
 _FORMAT = 1
@@ -127,6 +128,4 @@ def _noted(record: RunRecord) -> Iterator[Process]:
 
 
 def _write(path: Path, data: dict[str, object]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(data), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(data))

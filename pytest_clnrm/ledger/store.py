@@ -18,6 +18,7 @@ from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger import locks, owners
 from pytest_clnrm.ledger.folder import Folder, unusable
 from pytest_clnrm.ledger.state import LeaseEntry, OwnerEntry, State, TornStateError, decode, encode
+from pytest_clnrm.util.files import write_whole
 
 
 class Draft:
@@ -205,15 +206,9 @@ class Store:
             if share != _share(before, owner):
                 _write_over(owners.share_file(self.owners, owner.owner), encode(share))
         raw = encode(after)
-        _write_beside(self._file, raw)
+        # A reader without the lock sees the old or the new one; all writers hold it.
+        write_whole(self._file, raw, mode=0o600, draft=f"{self._file.stem}.new")
         self._last = (raw, after)
-
-
-def _write_beside(file: Path, raw: bytes) -> None:
-    """Replace *file* as a whole: a reader without the lock sees the old or the new one."""
-    draft = file.with_suffix(".new")
-    _write_over(draft, raw)
-    draft.replace(file)
 
 
 def _write_over(file: Path, raw: bytes) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.report.page_data import page_data, script_json
+from pytest_clnrm.util.files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,12 +39,7 @@ def write_html(path: Path, document: Mapping[str, Any], spans: Sequence[PlacedSp
     :param spans: what is to be shown of the trace; up to :data:`MAX_SPANS` fit into 1 MB.
     :raises OSError: if it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(html_page(document, spans), encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, html_page(document, spans))
 
 
 def html_page(document: Mapping[str, Any], spans: Sequence[PlacedSpan] = ()) -> str:

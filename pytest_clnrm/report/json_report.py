@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from pytest_clnrm.util.files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,9 +43,4 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
     :raises OSError: if it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, json.dumps(document, ensure_ascii=False, indent=1) + "\n")

@@ -9,13 +9,13 @@ ordinary.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_clnrm.model.priority import Priority
+from pytest_clnrm.util.files import write_whole
 
 FACTS_FILE = "facts.json"
 _FORMAT = 1
@@ -56,10 +56,8 @@ def write_facts(folder: Path, facts: Sequence[ItemFacts]) -> None:
     if target.exists():
         return
     rows = [] if is_ordinary(facts) else [[each.priority, each.demand, each.specification] for each in facts]
-    temporary = folder / f"{FACTS_FILE}.{os.getpid()}"
     data = {"format": _FORMAT, "count": len(facts), "items": rows}
-    temporary.write_text(json.dumps(data), encoding="utf-8")
-    temporary.replace(target)
+    write_whole(target, json.dumps(data))
 
 
 def read_facts(folder: Path) -> list[ItemFacts]:

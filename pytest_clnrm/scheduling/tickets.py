@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from pytest_clnrm.scheduling.gate import Admission
+from pytest_clnrm.util.files import write_whole
 
 RUN_FOLDER = "clnrm_run_folder"
 """The key of the run's folder in ``workerinput``."""
@@ -70,10 +71,7 @@ def put_ticket(folder: Path, index: int, ticket: Ticket) -> None:
 
     :raises OSError: if the folder cannot be written.
     """
-    path = _path(folder, index)
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(ticket), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(_path(folder, index), json.dumps(ticket))
 
 
 def take_ticket(folder: Path, index: int) -> Ticket | None:

@@ -6,7 +6,6 @@ repaired.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from pytest_clnrm.telemetry.otlp.messages import decode_json
 from pytest_clnrm.telemetry.otlp.spans import accept
 from pytest_clnrm.telemetry.span_store import STORE_SUFFIX, read_store, worker_of
 from pytest_clnrm.telemetry.traceparent import parse_traceparent
+from pytest_clnrm.util.files import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,18 +92,13 @@ class MergedTrace:
 
         :raises OSError: if it cannot be written.
         """
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with unfinished.open("wb") as file:
-                file.write(b'{"resourceSpans":[')
-                separator = b"\n"
-                for group in self.groups():
-                    file.write(separator + group)
-                    separator = b",\n"
-                file.write(b"\n]}\n")
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with replacing(path) as file:
+            file.write(b'{"resourceSpans":[')
+            separator = b"\n"
+            for group in self.groups():
+                file.write(separator + group)
+                separator = b",\n"
+            file.write(b"\n]}\n")
         return Written(
             runner=len(self._index.parents),
             workload=self._workload,
