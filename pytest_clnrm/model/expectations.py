@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from pytest_clnrm.model.span import SpanKind, SpanStatus
 
 KeyPath = tuple["str | int", ...]
 Operator = Literal["eq", "ne", "lt", "lte", "gt", "gte", "regex", "contains", "one_of", "json", "exists"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
-SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
-SpanStatus = Literal["unset", "ok", "error"]
 Origin = Literal["workload", "runner", "any"]
 
 

@@ -10,6 +10,8 @@ AttributeValue = Union[
     None, bool, int, float, str, bytes, "list[AttributeValue]", "dict[str, AttributeValue]"
 ]
 """The value of an attribute as the type that its program gave it."""
+SpanKind = Literal["internal", "server", "client", "producer", "consumer"]
+SpanStatus = Literal["unset", "ok", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +62,9 @@ class Span:
     start_ns: int
     end_ns: int
     parent_id: str | None = None
-    kind: Literal["internal", "server", "client", "producer", "consumer"] = "internal"
+    kind: SpanKind = "internal"
     service: str = ""
-    status: Literal["unset", "ok", "error"] = "unset"
+    status: SpanStatus = "unset"
     status_message: str = ""
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     resource: Mapping[str, AttributeValue] = field(default_factory=dict)

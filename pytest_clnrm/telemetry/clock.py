@@ -14,7 +14,3 @@ class Clock:
     def now_ns(self) -> int:
         """Return nanoseconds since the epoch."""
         return self._anchor_ns + time.monotonic_ns()
-
-    def at_monotonic_s(self, monotonic_s: float) -> int:
-        """Return nanoseconds since the epoch of a moment of :func:`time.monotonic`."""
-        return self._anchor_ns + int(monotonic_s * 1e9)

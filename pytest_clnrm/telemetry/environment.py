@@ -18,9 +18,7 @@ _TOKEN = "x-clnrm-token"  # noqa: S105 # a header's name
 _SAMPLING_ALL = ("always_on", "parentbased_always_on")
 
 
-def environment(
-    endpoint: str, token: str, scenario_id: str, service_name: str, traceparent: str | None = None
-) -> dict[str, str]:
+def environment(endpoint: str, token: str, scenario_id: str, service_name: str) -> dict[str, str]:
     """Return the variables for a container, or for one exec in it.
 
     Those of traces alone are there too, and what else an image could set to keep its spans from us.
@@ -28,12 +26,11 @@ def environment(
     :param endpoint: ``http://HOST:PORT`` of the receiver as the container reaches it.
     :param token: of the scenario's inbox.
     :param service_name: what the container's spans call it.
-    :param traceparent: of the span that the program's own are children of, as a step's.
     """
     # The protocol because Python's SDK falls back to gRPC; no OTEL_EXPORTER_OTLP_TIMEOUT, which is seconds to
     # one SDK and milliseconds to another.
     base = f"{endpoint.rstrip('/')}/t/{token}"
-    variables = {
+    return {
         _GENERIC["ENDPOINT"]: base,
         _TRACES["ENDPOINT"]: f"{base}{_PATH}",
         **{names["HEADERS"]: f"{_TOKEN}={token}" for names in (_GENERIC, _TRACES)},
@@ -45,9 +42,6 @@ def environment(
         "OTEL_RESOURCE_ATTRIBUTES": f"clnrm.scenario.id={quote(scenario_id, safe='')}",
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
-    if traceparent:
-        variables["TRACEPARENT"] = traceparent
-    return variables
 
 
 def probe_environment(given: Mapping[str, str], traceparent: str) -> dict[str, str]:

@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import SpansError
 from pytest_clnrm.model.span import Span
 from pytest_clnrm.telemetry.environment import environment, merged, probe_environment, warnings
-from pytest_clnrm.telemetry.record.recorder import NullRecorder
+from pytest_clnrm.telemetry.record.recorder import Recorder
 from pytest_clnrm.telemetry.traceparent import new_traceparent, parse_traceparent
 
 if TYPE_CHECKING:
-    from pytest_clnrm.model.span import AttributeValue
+    from pytest_clnrm.model.span import AttributeValue, SpanKind
     from pytest_clnrm.telemetry.receive.inbox import Inbox
     from pytest_clnrm.telemetry.receive.receiver import Receiver
-    from pytest_clnrm.telemetry.record.recorder import RecorderLike
+
+    Attributes = Mapping[str, AttributeValue]
 
 SERVICE = "pytest-clnrm"
-Kind = Literal["internal", "client"]
 
 
 def slot_attributes(demand: Mapping[str, float], position: int) -> dict[str, AttributeValue]:
@@ -57,7 +57,7 @@ class OurSpan:
         self.traceparent = ""
 
     def set(self, key: str, value: AttributeValue) -> None:
-        """Set an attribute; None is none."""
+        """Set an attribute; None leaves it unset."""
         if value is not None:
             self.attributes[key] = value
 
@@ -91,21 +91,19 @@ class Tracing:
         self._worker = worker
         self._receiver: Receiver | None = None
         self._gateways: set[str] = set()
-        self.recorder: RecorderLike = NullRecorder()
-        if folder is not None:
-            import os
+        if folder is None:
+            self.recorder = Recorder(None, worker, {})
+            return
+        from pytest_clnrm.telemetry.record.resource import resource_attributes
 
-            from pytest_clnrm.telemetry.record.recorder import Recorder
-            from pytest_clnrm.telemetry.record.resource import resource_attributes
-
-            with _stored_in(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                self.recorder = Recorder(folder, worker, resource_attributes(worker, os.environ), parent)
+        with _stored_in(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.recorder = Recorder(folder, worker, resource_attributes(worker), parent)
 
     def scenario(
         self,
         nodeid: str,
-        attributes: Mapping[str, AttributeValue],
+        attributes: Attributes,
         *,
         redact: Callable[[str], str] | None = None,
         held: bool = False,
@@ -168,7 +166,7 @@ class ScenarioTrace:
         self,
         tracing: Tracing,
         nodeid: str,
-        attributes: Mapping[str, AttributeValue],
+        attributes: Attributes,
         *,
         redact: Callable[[str], str] | None,
         held: bool,
@@ -191,7 +189,7 @@ class ScenarioTrace:
     def _shown(self, value: AttributeValue) -> AttributeValue:
         return self._redact(value) if self._redact is not None and isinstance(value, str) else value
 
-    def _all_shown(self, attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+    def _all_shown(self, attributes: Attributes) -> dict[str, AttributeValue]:
         return {key: self._shown(value) for key, value in attributes.items()}
 
     def now_ns(self) -> int:
@@ -200,7 +198,7 @@ class ScenarioTrace:
 
     @contextmanager
     def span(
-        self, name: str, attributes: Mapping[str, AttributeValue] | None = None, *, kind: Kind = "internal"
+        self, name: str, attributes: Attributes | None = None, *, kind: SpanKind = "internal"
     ) -> Iterator[OurSpan]:
         """Record what happens within as a child of the scenario's span; an exception marks it as failed."""
         recorder = self._tracing.recorder
@@ -229,7 +227,7 @@ class ScenarioTrace:
             span.end()
             self._keep(name, kind, told, start_ns)
 
-    def add(self, name: str, seconds: float, attributes: Mapping[str, AttributeValue] | None = None) -> None:
+    def add(self, name: str, seconds: float, attributes: Attributes | None = None) -> None:
         """Record what took the last *seconds*."""
         recorder = self._tracing.recorder
         end_ns = recorder.now_ns()
@@ -241,7 +239,7 @@ class ScenarioTrace:
         )
         self._keep(name, "internal", told, start_ns)
 
-    def _keep(self, name: str, kind: Kind, told: OurSpan, start_ns: int) -> None:
+    def _keep(self, name: str, kind: SpanKind, told: OurSpan, start_ns: int) -> None:
         ids, parent = parse_traceparent(told.traceparent), parse_traceparent(self._span.traceparent)
         if ids is None or parent is None:
             return

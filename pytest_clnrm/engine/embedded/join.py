@@ -89,12 +89,6 @@ def leave(runtime_dir: Path) -> None:
         time.sleep(0.02)
 
 
-def running(runtime_dir: Path) -> str | None:
-    """Return the URL of the embedded engine if it runs, without becoming its user."""
-    folder = runtime_dir / "engine"
-    return f"unix://{folder / 'engine.sock'}" if is_held(folder / "keeper.lock") else None
-
-
 def storage_folder(environ: Mapping[str, str]) -> Path:
     """Return where embedded engines keep their images."""
     cache = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME") or Path.home()) / ".cache"

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from pytest_clnrm.model.expectations import Origin, SpanKind, SpanStatus
+from pytest_clnrm.model.expectations import Origin
+from pytest_clnrm.model.span import SpanKind, SpanStatus
 from pytest_clnrm.model.units import DURATION_PATTERN
 
 Glob = Annotated[

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pytest_clnrm.model.span import AttributeValue, Span, SpanEvent, SpanLink
+from pytest_clnrm.model.span import AttributeValue, Span, SpanEvent, SpanKind, SpanLink, SpanStatus
 from pytest_clnrm.telemetry.otlp.messages import DecodeBodyError, decode_base64
 from pytest_clnrm.telemetry.otlp.values import (
     AnyValue,
@@ -28,12 +28,9 @@ from pytest_clnrm.telemetry.otlp.values import (
     TraceRequest,
 )
 
-Kind = Literal["internal", "server", "client", "producer", "consumer"]
-StatusName = Literal["unset", "ok", "error"]
-
-KINDS: Final[tuple[Kind, ...]] = ("internal", "internal", "server", "client", "producer", "consumer")
+KINDS: Final[tuple[SpanKind, ...]] = ("internal", "internal", "server", "client", "producer", "consumer")
 """By OTLP's number; 0, unspecified, means internal, as the specification says."""
-STATUSES: Final[tuple[StatusName, ...]] = ("unset", "ok", "error")
+STATUSES: Final[tuple[SpanStatus, ...]] = ("unset", "ok", "error")
 _KIND_NAMES = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _STATUS_NAMES = ("UNSET", "OK", "ERROR")
 _TRACE_ID = re.compile(r"\A[0-9a-fA-F]{32}\Z")
@@ -66,7 +63,7 @@ class Accepted:
     why: str = ""
 
 
-def accept(request: TraceRequest, origin: Literal["workload", "runner"] = "workload") -> Accepted:
+def accept(request: TraceRequest) -> Accepted:
     """Return the valid spans of *request*, with ids and times in their canonical form.
 
     :raises DecodeBodyError: if a value is not of the type that it says.
@@ -80,7 +77,7 @@ def accept(request: TraceRequest, origin: Literal["workload", "runner"] = "workl
             scope = (scope_spans.scope.name or "") if scope_spans.scope else ""
             for struct in scope_spans.spans or ():
                 try:
-                    spans.append(to_span(struct, resource, origin, scope))
+                    spans.append(to_span(struct, resource, scope=scope))
                 except InvalidSpanError as error:  # noqa: PERF203 # the others go on
                     rejected += 1
                     why = why or str(error)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.telemetry.clock import Clock
 from pytest_clnrm.telemetry.traceparent import format_traceparent, parse_traceparent
@@ -19,233 +18,64 @@ from pytest_clnrm.telemetry.traceparent import format_traceparent, parse_tracepa
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from typing_extensions import Self
-
-    from pytest_clnrm.model.span import AttributeValue
-
-Kind = Literal["internal", "server", "client", "producer", "consumer"]
+    from pytest_clnrm.model.span import AttributeValue, SpanKind
 
 
-class SpanLike(Protocol):
-    """A running span; a context manager that ends it, and marks it as failed if an exception passes."""
+class RunningSpan:
+    """A span until its end; one of a recorder that is off does nothing.
 
-    @property
-    def traceparent(self) -> str:
-        """Its ``traceparent``, for its children wherever they are; "" if nothing is recorded."""
+    :param span: the SDK's, None if nothing is recorded.
+    :ivar traceparent: for its children, wherever they are; "" if nothing is recorded.
+    """
+
+    def __init__(self, span: Any, clock: Clock) -> None:
+        self._span = span
+        self._clock = clock
+        self.traceparent = ""
+        if span is not None:
+            context = span.get_span_context()
+            self.traceparent = format_traceparent(f"{context.trace_id:032x}", f"{context.span_id:016x}")
 
     def set(self, key: str, value: AttributeValue) -> None:
-        """Set an attribute; None is none."""
+        """Set an attribute; None leaves it unset."""
+        if self._span is not None and value is not None:
+            self._span.set_attribute(key, value)
 
     def fail(self, message: str, error_type: str = "") -> None:
         """Set its status to error.
 
         :param error_type: the attribute ``error.type``, "" for none.
         """
+        if self._span is not None:
+            from opentelemetry.trace import Status, StatusCode
 
-    def event(self, name: str, attributes: Mapping[str, AttributeValue] | None = None) -> None:
-        """Add an event, now."""
-
-    def end(self) -> None:
-        """End it; what comes later is ignored."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-
-class RecorderLike(Protocol):
-    """Records spans, or nothing at all."""
-
-    @property
-    def off_reason(self) -> str:
-        """Why nothing is recorded, "" if something is."""
-
-    @property
-    def problem(self) -> str:
-        """Why spans were lost, "" if none was."""
-
-    def now_ns(self) -> int:
-        """Return nanoseconds since the epoch, by the clock of all spans of this process."""
-
-    def span(
-        self,
-        name: str,
-        *,
-        parent: str | None = None,
-        kind: Kind = "internal",
-        attributes: Mapping[str, AttributeValue] | None = None,
-        start_ns: int | None = None,
-    ) -> SpanLike:
-        """Start a span; end it with ``with`` or ``end()``.
-
-        :param parent: its parent's ``traceparent``; None means the recorder's own parent.
-        :param start_ns: when it started, if not now.
-        """
-
-    def add(
-        self,
-        name: str,
-        parent: str | None,
-        start_ns: int,
-        end_ns: int,
-        attributes: Mapping[str, AttributeValue] | None = None,
-        *,
-        kind: Kind = "internal",
-        error: str = "",
-    ) -> str:
-        """Record a span whose times are known afterwards.
-
-        :param error: why it failed, "" if it did not.
-        :return: its ``traceparent``.
-        """
-
-    def close(self) -> None:
-        """Close the files; spans that are still running stay marked as running."""
-
-
-class NullSpan:
-    """Where nothing is recorded."""
-
-    traceparent = ""
-
-    def set(self, key: str, value: AttributeValue) -> None:
-        """Do nothing."""
-
-    def fail(self, message: str, error_type: str = "") -> None:
-        """Do nothing."""
-
-    def event(self, name: str, attributes: Mapping[str, AttributeValue] | None = None) -> None:
-        """Do nothing."""
-
-    def end(self) -> None:
-        """Do nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
-
-
-class NullRecorder:
-    """Records nothing and imports nothing.
-
-    :param off_reason: why.
-    """
-
-    problem = ""
-
-    def __init__(self, off_reason: str = "spans are off") -> None:
-        self.off_reason = off_reason
-        self._clock = Clock()
-
-    def now_ns(self) -> int:
-        """Return nanoseconds since the epoch."""
-        return self._clock.now_ns()
-
-    def span(
-        self,
-        name: str,  # noqa: ARG002 # the interface of a recorder
-        *,
-        parent: str | None = None,  # noqa: ARG002
-        kind: Kind = "internal",  # noqa: ARG002
-        attributes: Mapping[str, AttributeValue] | None = None,  # noqa: ARG002
-        start_ns: int | None = None,  # noqa: ARG002
-    ) -> NullSpan:
-        """Return a span that records nothing."""
-        return NullSpan()
-
-    def add(
-        self,
-        name: str,
-        parent: str | None,
-        start_ns: int,
-        end_ns: int,
-        attributes: Mapping[str, AttributeValue] | None = None,
-        *,
-        kind: Kind = "internal",
-        error: str = "",
-    ) -> str:
-        """Record nothing."""
-        del name, parent, start_ns, end_ns, attributes, kind, error
-        return ""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class ActiveSpan:
-    """A running span of a :class:`Recorder`."""
-
-    def __init__(self, span: Any, clock: Clock) -> None:
-        self._span = span
-        self._clock = clock
-        context = span.get_span_context()
-        self.traceparent = format_traceparent(f"{context.trace_id:032x}", f"{context.span_id:016x}")
-
-    def set(self, key: str, value: AttributeValue) -> None:
-        """Set an attribute; None is none."""
-        if value is not None:
-            self._span.set_attribute(key, value)
-
-    def fail(self, message: str, error_type: str = "") -> None:
-        """Set its status to error."""
-        from opentelemetry.trace import Status, StatusCode
-
-        self._span.set_status(Status(StatusCode.ERROR, message))
-        if error_type:
-            self._span.set_attribute("error.type", error_type)
-
-    def event(self, name: str, attributes: Mapping[str, AttributeValue] | None = None) -> None:
-        """Add an event, now."""
-        self._span.add_event(name, dict(attributes or {}), timestamp=self._clock.now_ns())
+            self._span.set_status(Status(StatusCode.ERROR, message))
+            self.set("error.type", error_type or None)
 
     def end(self, end_ns: int | None = None) -> None:
         """End it, now or at *end_ns*; what comes later is ignored."""
         # The SDK warns in a log about a second end; here it is nothing to warn of.
-        if self._span.is_recording():
+        if self._span is not None and self._span.is_recording():
             self._span.end(end_ns if end_ns is not None else self._clock.now_ns())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if exc_type is not None:
-            self.fail(str(exc) or exc_type.__name__, exc_type.__qualname__)
-        self.end()
 
 
 class Recorder:
     """Records the spans of one process into files of its own.
 
-    :param path_dir: the run's folder of spans; it exists.
+    :param path_dir: the run's folder of spans, which exists; None records nothing and imports nothing.
     :param worker_id: "master", "gw0"...; part of the files' names.
     :param resource: attributes of the resource, see :mod:`pytest_clnrm.telemetry.record.resource`.
     :param trace_parent: the parent of spans without one: ``TRACEPARENT`` on the controller, the session's
         span in a worker. One that is not valid is ignored, as the standard asks; then a trace is started, one
         for all spans of this recorder.
     :param first: ``traceparent`` that the first span is to have, where others had to know it before.
+    :ivar off_reason: why nothing is recorded although there is a folder, "" if something is.
     :raises OSError: if the files cannot be created.
     """
 
     def __init__(
         self,
-        path_dir: Path,
+        path_dir: Path | None,
         worker_id: str,
         resource: Mapping[str, AttributeValue],
         trace_parent: str | None = None,
@@ -254,7 +84,10 @@ class Recorder:
         self._clock = Clock()
         self._tracer: Any = None
         self._processor: Any = None
+        self._default_parent = parse_traceparent(trace_parent)
         self.off_reason = ""
+        if path_dir is None:
+            return
         # The SDK reads this in each provider and cannot be told otherwise.
         if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
             self.off_reason = (
@@ -263,7 +96,6 @@ class Recorder:
             return
         from pytest_clnrm.telemetry.record.span_file import private_tracer
 
-        self._default_parent = parse_traceparent(trace_parent)
         self._tracer, self._processor = private_tracer(
             path_dir, worker_id, resource, parse_traceparent(first)
         )
@@ -282,17 +114,17 @@ class Recorder:
         name: str,
         *,
         parent: str | None = None,
-        kind: Kind = "internal",
+        kind: SpanKind = "internal",
         attributes: Mapping[str, AttributeValue] | None = None,
         start_ns: int | None = None,
-    ) -> ActiveSpan | NullSpan:
-        """Start a span; end it with ``with`` or ``end()``.
+    ) -> RunningSpan:
+        """Start a span, which the caller ends.
 
         :param parent: its parent's ``traceparent``; None means the recorder's own parent.
         :param start_ns: when it started, if not now.
         """
         if self._tracer is None:
-            return NullSpan()
+            return RunningSpan(None, self._clock)
         from pytest_clnrm.telemetry.record.span_file import parent_context, span_kind
 
         set_attributes = {key: value for key, value in (attributes or {}).items() if value is not None}
@@ -303,7 +135,7 @@ class Recorder:
             attributes=set_attributes,
             start_time=self._clock.now_ns() if start_ns is None else start_ns,
         )
-        return ActiveSpan(span, self._clock)
+        return RunningSpan(span, self._clock)
 
     def add(
         self,
@@ -313,7 +145,6 @@ class Recorder:
         end_ns: int,
         attributes: Mapping[str, AttributeValue] | None = None,
         *,
-        kind: Kind = "internal",
         error: str = "",
     ) -> str:
         """Record a span whose times are known afterwards.
@@ -321,11 +152,10 @@ class Recorder:
         :param error: why it failed, "" if it did not.
         :return: its ``traceparent``.
         """
-        span = self.span(name, parent=parent, kind=kind, attributes=attributes, start_ns=start_ns)
+        span = self.span(name, parent=parent, attributes=attributes, start_ns=start_ns)
         if error:
             span.fail(error)
-        if isinstance(span, ActiveSpan):
-            span.end(end_ns)
+        span.end(end_ns)
         return span.traceparent
 
     def close(self) -> None:

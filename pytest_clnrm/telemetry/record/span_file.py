@@ -31,7 +31,7 @@ from opentelemetry.trace import (
 from pytest_clnrm.model.result import clean_text
 from pytest_clnrm.telemetry.otlp.messages import encode_json
 from pytest_clnrm.telemetry.otlp.spans import to_key_values
-from pytest_clnrm.telemetry.otlp.values import Event, OtlpSpan, Status
+from pytest_clnrm.telemetry.otlp.values import OtlpSpan, Status
 from pytest_clnrm.telemetry.span_store import OPEN_SUFFIX, RUNNER_SUFFIX, file_stem
 
 if TYPE_CHECKING:
@@ -156,11 +156,6 @@ def _struct(span: ReadableSpan, text: Any) -> OtlpSpan:
         start_time_unix_nano=str(span.start_time),
         end_time_unix_nano=str(span.end_time) if span.end_time else None,
         attributes=pairs(span.attributes),
-        events=[
-            Event(time_unix_nano=str(each.timestamp), name=text(each.name), attributes=pairs(each.attributes))
-            for each in span.events
-        ]
-        or None,
         status=failed,
     )
 

@@ -164,7 +164,6 @@ def test_busy_engine(
     folder.mkdir()
     (folder / "engine.pid").write_text("77\n")
     hold(folder / "keeper.lock")
-    assert join.running(short_path) == f"unix://{folder}/engine.sock"
     with pytest.raises(EngineUnavailableError, match=r"\(process 77\) has not answered for 0\.1 s"):
         join.join(short_path, {})
 
@@ -209,11 +208,11 @@ def test_join_and_leave(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     environ = {"XDG_CACHE_HOME": str(short_path / "cache")}
     url = join.join(short_path, environ, kinds=("podman",))
     assert url == f"unix://{short_path}/engine/engine.sock"
-    assert join.running(short_path) == url
+    assert is_held(short_path / "engine/keeper.lock")
     assert join.join(short_path, environ, kinds=()) == url
     assert len(list((short_path / "engine/users").iterdir())) == 1
     join.leave(short_path)
-    assert join.running(short_path) is None
+    assert not is_held(short_path / "engine/keeper.lock")
     assert sorted(path.name for path in (short_path / "engine").iterdir()) == ["keeper.lock", "lock", "users"]
     join.leave(short_path)
 
@@ -225,7 +224,7 @@ def test_leave_while_others_stay(short_path: Path, hold: Callable[[Path], subpro
     hold(short_path / "engine/keeper.lock")
     hold(users / "other.lock")
     join.leave(short_path)
-    assert join.running(short_path)
+    assert is_held(short_path / "engine/keeper.lock")
 
 
 def test_end_process_of_another(short_path: Path) -> None:
@@ -384,7 +383,7 @@ def test_failed_start(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         join.join(short_path, {"XDG_CACHE_HOME": str(short_path / "cache")}, kinds=("podman",))
     assert caught.value.details[0] == "podman: podman ended with exit code 4"
     assert caught.value.details[1:16] == tuple(f"  line {n}" for n in range(16, 31))
-    assert join.running(short_path) is None
+    assert not is_held(short_path / "engine/keeper.lock")
 
 
 def test_long_path(tmp_path: Path) -> None:

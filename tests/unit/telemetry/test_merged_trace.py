@@ -74,15 +74,15 @@ def test_one_trace_of_all_workers(tmp_path: Path, new_recorder: NewRecorder) -> 
     session = new_recorder("master", OUTSIDE).span("clnrm.session")
     for worker in ("gw0", "gw1"):
         recorder = new_recorder(worker, session.traceparent)
-        with recorder.span("clnrm.scenario", attributes={"test.case.name": f"{worker}.toml::a"}) as scenario:
-            receiver = Receiver(tmp_path, worker)
-            inbox = receiver.open("s", scenario.traceparent)
-            with recorder.span("clnrm.step", parent=scenario.traceparent) as step:
-                inbox.enter_step("one", step.traceparent)
-                inbox.add(
-                    [workload_span(1, start_ns=recorder.now_ns()), workload_span(2, parent_id=f"{1:016x}")]
-                )
-            receiver.close()
+        scenario = recorder.span("clnrm.scenario", attributes={"test.case.name": f"{worker}.toml::a"})
+        receiver = Receiver(tmp_path, worker)
+        inbox = receiver.open("s", scenario.traceparent)
+        step = recorder.span("clnrm.step", parent=scenario.traceparent)
+        inbox.enter_step("one", step.traceparent)
+        inbox.add([workload_span(1, start_ns=recorder.now_ns()), workload_span(2, parent_id=f"{1:016x}")])
+        step.end()
+        receiver.close()
+        scenario.end()
     session.end()
     trace = MergedTrace(tmp_path)
     written = trace.write(tmp_path / "trace.otlp.json")
@@ -112,9 +112,9 @@ def test_opentelemetry_reads_it(tmp_path: Path, new_recorder: NewRecorder) -> No
     """OpenTelemetry's own parsers find the same number of spans in the file, in JSON and in protobuf."""
     recorder = new_recorder("gw0")
     for number in range(600):
-        recorder.add(
-            f"span {number}", None, 1, 2, {"a": 1.5, "b": [1, 2], "c": True}, kind="client", error="x"
-        )
+        span = recorder.span(f"span {number}", kind="client", attributes={"a": 1.5, "b": [1, 2], "c": True})
+        span.fail("x")
+        span.end()
     receiver = Receiver(tmp_path, "gw0")
     receiver.open("s").add([workload_span(number + 1) for number in range(600)])
     receiver.close()
@@ -147,8 +147,7 @@ def test_a_killed_worker(tmp_path: Path, new_recorder: NewRecorder) -> None:
         scenario = recorder.span("clnrm.scenario", attributes={"test.case.name": "a"})
         inbox = Receiver(folder, "gw0").open("s", scenario.traceparent)
         for number in range(50):
-            with recorder.span(f"ended {number}", parent=scenario.traceparent):
-                pass
+            recorder.span(f"ended {number}", parent=scenario.traceparent).end()
         step = recorder.span("clnrm.step", parent=scenario.traceparent)
         inbox.add([Span(trace_id="1" * 32, span_id="2" * 16, name="w", start_ns=1, end_ns=2)])
         print("ready", flush=True)
@@ -190,8 +189,9 @@ def test_torn_lines_are_left_out(tmp_path: Path, new_recorder: NewRecorder) -> N
     """A line or a record that was cut off costs itself alone, and is counted; its children are adopted."""
     session = new_recorder("master").span("clnrm.session")
     recorder = new_recorder("gw0", session.traceparent)
-    with recorder.span("lost") as lost, recorder.span("child", parent=lost.traceparent):
-        pass
+    lost = recorder.span("lost")
+    recorder.span("child", parent=lost.traceparent).end()
+    lost.end()
     recorder.close()
     for path in tmp_path.glob("gw0-*.jsonl"):
         lines = path.read_bytes().splitlines(keepends=True)
@@ -215,8 +215,8 @@ def test_torn_lines_are_left_out(tmp_path: Path, new_recorder: NewRecorder) -> N
 def test_a_workload_whose_parent_did_not_arrive(tmp_path: Path, new_recorder: NewRecorder) -> None:
     """It is shown under its step, or under nothing if that is not known either."""
     recorder = new_recorder("gw0")
-    with recorder.span("clnrm.step") as step:
-        pass
+    step = recorder.span("clnrm.step")
+    step.end()
     receiver = Receiver(tmp_path, "gw0")
     inbox = receiver.open("s1")
     inbox.enter_step("one", step.traceparent)

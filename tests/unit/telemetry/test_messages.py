@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pytest_clnrm.model.span import AttributeValue, Span, SpanEvent, SpanLink
-from pytest_clnrm.telemetry.clock import Clock
 from pytest_clnrm.telemetry.otlp.messages import DecodeBodyError, decode_json, decode_json_span, encode_json
 from pytest_clnrm.telemetry.otlp.protobuf import decode_protobuf, encode_protobuf
 from pytest_clnrm.telemetry.otlp.spans import accept, to_request
@@ -124,13 +122,3 @@ def test_traceparent(text: str | None, found: bool) -> None:  # noqa: FBT001
     expected = TraceParent(trace_id="1" * 32, span_id="2" * 16) if found else None
     assert parse_traceparent(text) == expected
     assert parse_traceparent(format_traceparent("1" * 32, "2" * 16)) is not None
-
-
-def test_the_clock() -> None:
-    """A moment of the monotonic clock is found again on the clock of spans."""
-    clock = Clock()
-    before_ns = clock.now_ns()
-    moment_s = time.monotonic()
-    after_ns = clock.now_ns()
-    # The float holds the moment to within a microsecond.
-    assert before_ns - 1000 <= clock.at_monotonic_s(moment_s) <= after_ns + 1000

@@ -17,7 +17,7 @@ from pytest_clnrm.telemetry.merge.merged_trace import MergedTrace
 from pytest_clnrm.telemetry.traceparent import new_traceparent
 from pytest_clnrm.telemetry.tracing import Tracing
 
-RECORD, RECEIVE = "pytest_clnrm.telemetry.record.recorder", "pytest_clnrm.telemetry.receive.receiver"
+RECEIVE = "pytest_clnrm.telemetry.receive.receiver"
 SPAN = {"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": "work"}
 
 
@@ -47,7 +47,7 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, w
     def fail(*_: object, **__: object) -> None:
         raise full
 
-    targets = {"folder": "pathlib.Path.mkdir", "recorder": f"{RECORD}.Recorder"}
+    targets = {"folder": "pathlib.Path.mkdir", "recorder": "pytest_clnrm.telemetry.tracing.Recorder"}
     monkeypatch.setattr(targets.get(what, f"{RECEIVE}.Receiver"), fail)
     said = r"spans cannot be stored in .*/spans: No space left on device; .*make room.*--clnrm-spans off"
     with pytest.raises(SpansError, match=said):
@@ -80,12 +80,21 @@ def test_ours_and_the_programs(tracing: Tracing, tmp_path: Path) -> None:
     assert merged["clnrm.scenario"].span.attributes["test.case.result.status"] == "fail"
 
 
-def test_an_exception_marks_its_span(tracing: Tracing) -> None:
+def test_an_exception_marks_its_span(tracing: Tracing, tmp_path: Path) -> None:
     """An exception passes, and its span says what it was."""
     trace = tracing.scenario("a.toml::a", {})
     with pytest.raises(KeyboardInterrupt), trace.span("clnrm.step"):
         raise KeyboardInterrupt
-    assert (trace.ours[0].status, trace.ours[0].status_message) == ("error", "KeyboardInterrupt")
+    with pytest.raises(ValueError, match="no such thing"), trace.span("clnrm.step"):
+        raise ValueError("no such thing")
+    said = [("error", "KeyboardInterrupt"), ("error", "no such thing")]
+    assert [(each.status, each.status_message) for each in trace.ours] == said
+    tracing.close()
+    steps = [
+        each.span for each in MergedTrace(tmp_path / "spans").spans(10) if each.span.name == "clnrm.step"
+    ]
+    assert [(each.status, each.status_message) for each in steps] == said
+    assert [each.attributes["error.type"] for each in steps] == ["KeyboardInterrupt", "ValueError"]
 
 
 def test_secrets_are_recorded_masked_and_judged_as_they_are(tracing: Tracing, tmp_path: Path) -> None:
