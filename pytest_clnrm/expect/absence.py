@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pytest_clnrm.expect.faults import Fault
+from pytest_clnrm.expect.conditions import Fault
 from pytest_clnrm.model.expectations import (
     Condition,
     CountsExpect,

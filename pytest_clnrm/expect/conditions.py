@@ -1,13 +1,14 @@
-"""Conditions on values: whether they hold, and how they read in a failure."""
+"""Conditions on values: whether they hold, and what is said of one that does not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pytest_clnrm.expect.json_match import NotJsonError, json_differences, parse_json
 from pytest_clnrm.expect.texts import quote
-from pytest_clnrm.model.expectations import Condition
+from pytest_clnrm.model.expectations import Condition, Origin
 from pytest_clnrm.util.patterns import matches_glob, search
 
 _TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -18,6 +19,25 @@ _TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
     ((list, tuple), "list"),
     (Mapping, "map"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One expectation that does not hold.
+
+    :param message: one line.
+    :param origin: whose spans it was about.
+    :param details: more lines.
+    """
+
+    message: str
+    origin: Origin
+    details: tuple[str, ...] = ()
+
+
+def number_of_spans(count: int) -> str:
+    """Return ``no span``, ``1 span``, ``2 spans``."""
+    return {0: "no span", 1: "1 span"}.get(count, f"{count} spans")
 
 
 def matches_any(name: str, globs: Iterable[str]) -> bool:

@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-from pytest_clnrm.expect.conditions import attribute_faults, matches_any
-from pytest_clnrm.expect.faults import Fault, number_of_spans
+from pytest_clnrm.expect.conditions import Fault, attribute_faults, matches_any, number_of_spans
 from pytest_clnrm.expect.forest import Forest
 from pytest_clnrm.expect.texts import bounded_lines
 from pytest_clnrm.model.expectations import HermeticityExpect

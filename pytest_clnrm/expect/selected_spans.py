@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_clnrm.expect.conditions import attribute_faults, bounds_hold, bounds_text, matches_any
-from pytest_clnrm.expect.faults import Fault, number_of_spans
+from pytest_clnrm.expect.conditions import (
+    Fault,
+    attribute_faults,
+    bounds_hold,
+    bounds_text,
+    matches_any,
+    number_of_spans,
+)
 from pytest_clnrm.expect.forest import Forest
 from pytest_clnrm.expect.span_select import (
     near_misses,
@@ -14,8 +20,7 @@ from pytest_clnrm.expect.span_select import (
     select_text,
     unknown_names,
 )
-from pytest_clnrm.expect.texts import bounded_lines
-from pytest_clnrm.expect.tree import duration_text
+from pytest_clnrm.expect.texts import bounded_lines, duration_text
 from pytest_clnrm.model.expectations import EdgeExpect, SpanExpect
 from pytest_clnrm.model.span import Span
 

@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from pytest_clnrm.expect.absence import absence_forms, unproven
-from pytest_clnrm.expect.all_spans import judge_graph, judge_order, judge_window
-from pytest_clnrm.expect.faults import Fault
-from pytest_clnrm.expect.forest import Forest
+from pytest_clnrm.expect.all_spans import judge_counts, judge_graph, judge_order, judge_status, judge_window
+from pytest_clnrm.expect.conditions import Fault
+from pytest_clnrm.expect.forest import Forest, tree_text
 from pytest_clnrm.expect.hermeticity import judge_hermeticity
 from pytest_clnrm.expect.selected_spans import judge_edge, judge_span
-from pytest_clnrm.expect.totals import judge_counts, judge_status
-from pytest_clnrm.expect.tree import tree_text
 from pytest_clnrm.model.expectations import Expectations, KeyPath, Origin
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.span import Loss, Span

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pytest_clnrm.expect.json_match import NotJsonError, json_differences, parse_json, resolve_pointer
-from pytest_clnrm.expect.outputs import Output, case_hint, line_of, regex_hint
-from pytest_clnrm.expect.texts import quote, text_difference
+from pytest_clnrm.expect.texts import Output, case_hint, line_of, quote, regex_hint, text_difference
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.scenario import Capture, KeyPath, Step, StepExpect, TextExpect
 from pytest_clnrm.util.patterns import PatternTimeoutError

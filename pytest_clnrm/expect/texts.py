@@ -1,16 +1,26 @@
-"""Bounded, printable pieces of text for failures: quotations, excerpts, differences."""
+"""Texts: what is printed in a failure, bounded and printable, and what a step has printed.
+
+Regular expressions have the syntax of Python's :mod:`re`. They are searched anywhere in the output: ``.``
+stops at newlines, ``^`` and ``$`` stand for the start and the end of the whole output; ``(?s)`` and ``(?m)``
+change that.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
+from dataclasses import dataclass
 
 from pytest_clnrm.model.result import tail
+from pytest_clnrm.util.patterns import Found, PatternTimeoutError, search
 
 QUOTE_LIMIT = 120
 EXCERPT_LIMIT = 2000
 DIFF_LINES = 60
 DIFF_WINDOW = 200
 LINE_LIMIT = 300
+# A second search for the sake of a hint must stay cheap, however long the output is.
+HINT_LIMIT = 65536
 
 
 def quote(value: object) -> str:
@@ -86,3 +96,77 @@ def _newlines(text: str) -> str:
     """Say how many newlines end *text*."""
     count = len(text) - len(text.rstrip("\n"))
     return {0: "none", 1: "one"}.get(count, str(count))
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as users write it: ``1.5 s``, ``12.3 ms``."""
+    return f"{seconds:.4g} s" if abs(seconds) >= 1 else f"{seconds * 1000:.4g} ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One stream of a step.
+
+    :param name: "stdout" or "stderr".
+    :param text: what was kept of it, decoded: its end.
+    :param omitted_bytes: how many came before and were not kept.
+    """
+
+    name: str
+    text: str
+    omitted_bytes: int
+
+    def search(self, pattern: str) -> Found | None:
+        """Return the first match of a regular expression.
+
+        :raises re.error: if *pattern* is none, which a captured value within it may cause.
+        :raises PatternTimeoutError: if it takes too long.
+        """
+        # From position 1 on, `^` cannot take the place of the cut for the start of the output.
+        return search(pattern, self.text, start=1 if self.omitted_bytes else 0)
+
+    @property
+    def unproven(self) -> str:
+        """Return a note that the output was truncated, for the end of a message; "" if it was not."""
+        if not self.omitted_bytes:
+            return ""
+        return f" (cannot be judged: its first {self.omitted_bytes} bytes were left out)"
+
+    def excerpt(self) -> str:
+        """Return its end, for a failure's details."""
+        return excerpt(self.name, self.text, self.omitted_bytes)
+
+
+def case_hint(part: str, text: str) -> str:
+    """Say that *part* is there in another case, "" if it is not."""
+    near, other = text[:HINT_LIMIT].lower(), part.lower()
+    found = near.find(other)
+    # A text in lower case may be longer, and then the position in it is another.
+    same = len(near) == len(text[:HINT_LIMIT])
+    return f"hint: it is there in another case, {line_of(text, found)}" if found >= 0 and same else ""
+
+
+def regex_hint(pattern: str, text: str) -> str:
+    """Say which flag would make *pattern* match, "" if none does."""
+    flags = (
+        (re.DOTALL, "`.` does not match a newline; use (?s)"),
+        (re.MULTILINE, "`^` and `$` mean the whole output, not each line; use (?m)"),
+        (
+            re.DOTALL | re.MULTILINE,
+            "`.` does not match a newline, `^` and `$` mean the whole output; use (?ms)",
+        ),
+        (re.IGNORECASE, "it matches in another case; use (?i)"),
+    )
+    near = text[-HINT_LIMIT:]
+    try:
+        return next((f"hint: {hint}" for flag, hint in flags if search(pattern, near, flags=flag)), "")
+    except PatternTimeoutError:
+        return ""
+
+
+def line_of(text: str, position: int) -> str:
+    """Return the line number and line of *text* at *position*."""
+    start = text.rfind("\n", 0, position) + 1
+    end = text.find("\n", position)
+    line = text[start:] if end < 0 else text[start:end]
+    return f"line {text.count(chr(10), 0, position) + 1}: {quote(line)}"

@@ -362,7 +362,7 @@ class _File:
         """
         from pytest_clnrm.scenario.format.document import FileDoc
         from pytest_clnrm.scenario.format.rules import check_file
-        from pytest_clnrm.toml.checking import about, convert
+        from pytest_clnrm.toml.checking import convert, follows_from
 
         doc, findings = convert(normal.document, FileDoc)
         problems = _with_remedies(normal.document, findings)
@@ -370,7 +370,11 @@ class _File:
             rules = check_file(doc, name=self._stem, deferred=deferred, source=self._source_of)
             paths = [each.subject for each in findings]
             problems += itertools.islice(
-                ((each.path, each.message, each.hint) for each in rules if not about(each.path, paths)),
+                (
+                    (each.path, each.message, each.hint)
+                    for each in rules
+                    if not follows_from(each.path, paths)
+                ),
                 MAX_MISTAKES,
             )
             if not findings:

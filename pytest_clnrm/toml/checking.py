@@ -88,8 +88,8 @@ def convert(document: Mapping[str, Any], model: type[Model]) -> tuple[Model | No
         return None, findings
 
 
-def about(path: KeyPath, wrong: list[KeyPath]) -> bool:
-    """Tell whether what is said of *path* may only follow from a mistake at one of *wrong*."""
+def follows_from(path: KeyPath, wrong: list[KeyPath]) -> bool:
+    """Tell whether a finding at *path* is only a consequence of an error in *wrong*."""
     gone = [_droppable(each) for each in wrong]
     below = any(path[: len(each)] == each for each in (*wrong, *gone))
     beside = any(each[: len(path)] == path and len(each) == len(path) + 1 for each in gone)

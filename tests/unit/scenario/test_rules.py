@@ -8,7 +8,7 @@ import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.scenario.format.document import FileDoc
-from pytest_clnrm.toml.checking import Finding, about, convert, listed, suggestion
+from pytest_clnrm.toml.checking import Finding, convert, follows_from, listed, suggestion
 
 STEP = '[[step]]\nrun = "true"\n'
 TIMES = 'a number of seconds such as 90, or text such as "90s", "1.5m", "500ms", "1h"'
@@ -337,13 +337,13 @@ def test_the_files_name_is_judged(project: Any) -> None:
 def test_what_follows_from_a_mistake() -> None:
     """What is said of a table that is wrong itself, or of what it lacks, is not believed."""
     wrong = [("service", "db", "imag"), ("step", 0)]
-    assert about(("service", "db"), wrong)
-    assert about(("step", 0, "service"), wrong)
-    assert not about(("service", "x", "depends_on", 0), wrong)
-    assert about(("service", "x", "depends_on", 0), [("service", "db")])
-    assert about(("step", 1, "service"), [("servic",)])
-    assert not about(("service", "db", "ports", 0), wrong)
-    assert not about(("meta", "name"), wrong)
+    assert follows_from(("service", "db"), wrong)
+    assert follows_from(("step", 0, "service"), wrong)
+    assert not follows_from(("service", "x", "depends_on", 0), wrong)
+    assert follows_from(("service", "x", "depends_on", 0), [("service", "db")])
+    assert follows_from(("step", 1, "service"), [("servic",)])
+    assert not follows_from(("service", "db", "ports", 0), wrong)
+    assert not follows_from(("meta", "name"), wrong)
 
 
 def test_the_rest_of_a_wrong_document() -> None:
