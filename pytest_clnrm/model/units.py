@@ -17,6 +17,8 @@ MAX_DURATION_S = 365 * 24 * 3600.0
 SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)?([bB]|[kKmMgG]([iI]?[bB])?)?$"
 SIZE_ALLOWED = 'a whole number of MB such as 512, or text such as "512m", "1g", "64k"'
 MAX_SIZE_BYTES = 2**63 - 1
+_MAX_BARE_BYTES = 2**44
+"""A number without a unit that means more is meant as bytes: 16 TiB, more than an engine's host has."""
 
 # Compiled when first used: every pytest run imports this, few read a size.
 _DURATION = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?"
@@ -53,9 +55,11 @@ def parse_size_bytes(value: object) -> int:
         allowed.
     """
     size: int | None = None
+    bare = not isinstance(value, str)
     if isinstance(value, str):
         match = re.fullmatch(_SIZE, value.strip(" "), re.ASCII | re.IGNORECASE)
         if match:
+            bare = not (match[2] or match[3])
             unit = (match[2] or match[3] or "m").lower()
             number = float(match[1]) * _BYTES[unit]
             size = int(min(number, 2.0**63))
@@ -63,6 +67,10 @@ def parse_size_bytes(value: object) -> int:
         size = value * _BYTES["m"]
     if size is None or size <= 0:
         raise ValueError(f"{value!r} is not a size: {SIZE_ALLOWED}")
+    if bare and size > _MAX_BARE_BYTES:
+        raise ValueError(
+            f'{value!r} is larger than any memory: a number without a unit is MB; write "1000000b" for bytes'
+        )
     if size > MAX_SIZE_BYTES:
         raise ValueError(f"{value!r} is larger than any memory: {SIZE_ALLOWED}")
     return size

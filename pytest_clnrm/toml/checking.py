@@ -11,7 +11,7 @@ import difflib
 import functools
 import itertools
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -155,14 +155,18 @@ def _member(value: Any, key: str | int) -> Any:
     return value[key] if isinstance(value, list) and isinstance(key, int) else None
 
 
-def suggestion(name: str, known: Iterator[str] | list[str]) -> str:
-    """Return ``did you mean "..."?`` for a name near to a known one, else ""."""
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that *name* is most like, "" if it is like none."""
     # It takes time by the product of their lengths, and by the number of names.
     names = [each for each in itertools.islice(known, _NAMES_COMPARED) if len(each) <= _NAME_CHARS]
-    if len(name) > _NAME_CHARS:
-        return ""
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1, cutoff=0.6)
-    return f'did you mean "{near[0]}"?' if near else ""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6) if len(name) <= _NAME_CHARS else []
+    return near[0] if near else ""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean "..."?`` for a name near to a known one, else ""."""
+    near = nearest(name.lower().replace("-", "_"), known)
+    return f'did you mean "{near}"?' if near else ""
 
 
 def some(names: Collection[str]) -> str:

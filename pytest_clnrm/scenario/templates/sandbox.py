@@ -8,7 +8,6 @@ paid for from one :class:`Budget`, and what could make much out of little (``"%9
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from jinja2.visitor import NodeTransformer
 
 from pytest_clnrm.scenario.templates import functions as template_functions
 from pytest_clnrm.scenario.templates.functions import MAX_TEXT
+from pytest_clnrm.toml.checking import nearest
 
 MAX_WORK = 500_000
 MAX_FILE_WORK = 10 * MAX_WORK
@@ -105,21 +105,21 @@ class _Missing(StrictUndefined):
         if self._undefined_hint:
             return self._undefined_hint
         variables = self.names.get("vars")
+        known: Iterable[str] = ()
         if owner is missing:
-            hint = _suggestion(name, self.names, self.functions)
-            # What else there is, the list of variables tells.
-            hint = hint if hint.startswith("did you mean") else ""
+            known = (*self.names, *self.functions)
             message = f"{name!r} is not defined: [vars] has {_listed(variables)}"
         elif hasattr(owner, "why_missing"):
             return str(owner.why_missing(name))
         else:
-            hint = _suggestion(name, map(str, owner)) if isinstance(owner, Mapping) else ""
             message = f"there is no {name!r} in this value"
             if isinstance(owner, Mapping):
+                known = map(str, owner)
                 table = next((key for key, value in self.names.items() if value is owner), "")
                 where = f"[{table}]" if table in {"vars", "matrix"} else table and f"vars.{table}"
                 message = f"there is no {name!r} in {where or 'this table'}, which has {_listed(owner)}"
-        return f"{message}; {hint}" if hint else message
+        near = nearest(name, known)
+        return f"{message}; did you mean {near!r}?" if near else message
 
 
 def _listed(table: Any) -> str:
@@ -236,15 +236,3 @@ def _default(piped: Any, /, default_value: Any = "", boolean: object = None, **t
     if isinstance(piped, Undefined) or (boolean and not piped):
         return tera.get("value", default_value)
     return piped
-
-
-def _suggestion(name: str, names: Iterable[str], others: Iterable[str] = ()) -> str:
-    """Return a "did you mean" for *name*, else what there is; "" if there is nothing.
-
-    :param others: may be meant, but are too many to be listed.
-    """
-    known = sorted(names)
-    close = difflib.get_close_matches(name, [*known, *others], n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"defined: {', '.join(known)}" if known else ""

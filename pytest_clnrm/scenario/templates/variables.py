@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_clnrm.errors import MAX_MISTAKES
 from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, is_plain, names_deferred, names_in
@@ -81,7 +82,8 @@ class Rendering:
             return {key: self.render(renderer, each, (*path, key)) for key, each in value.items()}
         if isinstance(value, list):
             return [self.render(renderer, each, (*path, index)) for index, each in enumerate(value)]
-        if not isinstance(value, str):
+        # More mistakes are not told, and each takes time.
+        if not isinstance(value, str) or len(self.mistakes) >= MAX_MISTAKES:
             return value
         if not is_plain(value):
             self._tell(path)

@@ -95,6 +95,16 @@ def test_a_size_beyond_all_memory_is_refused(text: object) -> None:
         parse_size_bytes(text)
 
 
+@pytest.mark.parametrize("text", [1_000_000_000, "1000000000", 2**24 + 1])
+def test_bytes_without_a_unit_are_refused(text: object) -> None:
+    """Whoever means bytes is told that a bare number is MB, and how bytes are written."""
+    unit = 'is larger than any memory: a number without a unit is MB; write "1000000b" for bytes'
+    with pytest.raises(ValueError, match=f"^{re.escape(repr(text))} {unit}"):
+        parse_size_bytes(text)
+    assert parse_size_bytes(2**24) == 2**44
+    assert parse_size_bytes("1000000000b") == 1_000_000_000
+
+
 @pytest.mark.parametrize("text", ["90", "90s", "1.5m", "500ms", "1h", "1d", "s", "1m30s", ".5s"])
 def test_the_pattern_of_times_agrees_with_the_parser(text: str) -> None:
     """What the schema's pattern accepts is what the parser accepts."""

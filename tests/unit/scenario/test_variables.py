@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.errors import ScenarioFileError
+from pytest_clnrm.errors import MAX_MISTAKES, ScenarioFileError
 from pytest_clnrm.scenario.reading import outline
 from pytest_clnrm.util.redaction import Redactor
 
@@ -326,3 +326,17 @@ def test_undefined_names_say_which_table_lacks_them(project: Any, template: str,
     """
     (mistake,) = project.refuse(text)
     assert message in mistake
+
+
+@pytest.mark.parametrize("where", ["vars", "steps"])
+def test_very_many_undefined_names(project: Any, where: str) -> None:
+    """They are told in the time that a file has, as far as anybody reads them, with the nearest name."""
+    names = [f"variable_number_{number}" for number in range(500)]
+    wrong = ["{{ " + name.replace("v", "w") + " }}" for name in names]
+    values = wrong if where == "vars" else ["x"] * len(names)
+    text = "[vars]\n" + "".join(f'{name} = "{value}"\n' for name, value in zip(names, values, strict=True))
+    steps = wrong if where == "steps" else ["true"]
+    mistakes = project.refuse(text + "".join(f'[[step]]\nrun = "{run}"\n' for run in steps))
+    assert len(mistakes) == MAX_MISTAKES
+    assert all("is not defined: [vars] has " in each and len(each) < 400 for each in mistakes)
+    assert "did you mean 'variable_number_9" in mistakes[99]
