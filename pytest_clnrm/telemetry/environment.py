@@ -14,7 +14,7 @@ _GENERIC = {kind: f"OTEL_EXPORTER_OTLP_{kind}" for kind in _KINDS}
 _TRACES = {kind: f"OTEL_EXPORTER_OTLP_TRACES_{kind}" for kind in _KINDS}
 _ENDPOINTS = (_GENERIC["ENDPOINT"], _TRACES["ENDPOINT"])
 _PATH = "/v1/traces"
-_TOKEN = "x-clnrm-token"  # noqa: S105 # a header's name
+TOKEN_HEADER = "x-clnrm-token"  # noqa: S105 # a header's name
 _SAMPLING_ALL = ("always_on", "parentbased_always_on")
 
 
@@ -33,7 +33,7 @@ def environment(endpoint: str, token: str, scenario_id: str, service_name: str) 
     return {
         _GENERIC["ENDPOINT"]: base,
         _TRACES["ENDPOINT"]: f"{base}{_PATH}",
-        **{names["HEADERS"]: f"{_TOKEN}={token}" for names in (_GENERIC, _TRACES)},
+        **{names["HEADERS"]: f"{TOKEN_HEADER}={token}" for names in (_GENERIC, _TRACES)},
         **{names["PROTOCOL"]: "http/protobuf" for names in (_GENERIC, _TRACES)},
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_TRACES_SAMPLER": "always_on",
@@ -85,7 +85,7 @@ def _as_protocol_wants(variables: dict[str, str], injected: Mapping[str, str], *
     """
     url = urlsplit(injected[_TRACES["ENDPOINT"]])
     base, headers = f"{url.scheme}://{url.netloc}", variables.get(_TRACES["HEADERS"], "")
-    token = next((each for each in _headers(injected) if each.startswith(f"{_TOKEN}=")), "")
+    token = next((each for each in _headers(injected) if each.startswith(f"{TOKEN_HEADER}=")), "")
     if grpc:
         variables.update(dict.fromkeys(_ENDPOINTS, base))
         if token not in headers:

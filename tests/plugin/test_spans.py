@@ -517,7 +517,7 @@ def received(folder: Path, text: str) -> list[Span]:
     receiver = Receiver(folder, "other", addresses=["127.0.0.1"])
     try:
         inbox = receiver.open("all")
-        url = f"http://127.0.0.1:{receiver.port}{inbox.endpoint_path}/v1/traces"
+        url = f"http://127.0.0.1:{receiver.port}/t/{inbox.token}/v1/traces"
         request = urllib.request.Request(url, text.encode(), {"Content-Type": "application/json"})
         with urllib.request.urlopen(request) as answer:  # noqa: S310 -- our own
             assert json.loads(answer.read()) == {}

@@ -249,20 +249,20 @@ def test_stranger_sends_spans(receiver: Receiver, inbox: Inbox) -> None:
     strangers = [
         head("", length),
         head("/t/wrong", length),
-        head(over.endpoint_path, length),
+        head(f"/t/{over.token}", length),
         head("", length, f"x-clnrm-token: {over.token}"),
         head("", length, f"x-clnrm-token: {inbox.token[:-1]}"),
     ]
     for stranger in strangers:
         status = sent(receiver, stranger + FORGED)
         assert status == "401", f"TAKEN: {status} for {stranger!r}"
-    assert sent(receiver, head(other.endpoint_path, length) + FORGED) == "200"
+    assert sent(receiver, head(f"/t/{other.token}", length) + FORGED) == "200"
     assert [len(each.spans()) for each in (inbox, over, other)] == [0, 0, 1]
 
 
 def test_spans_over_another_address(receiver: Receiver, inbox: Inbox) -> None:
     """Over an address that is no network's of a scenario nobody is answered, whatever the token."""
-    request = head(inbox.endpoint_path, f"Content-Length: {len(FORGED)}") + FORGED
+    request = head(f"/t/{inbox.token}", f"Content-Length: {len(FORGED)}") + FORGED
     before = sent(receiver, request, address="127.0.0.2")
     assert before == "", f"TAKEN: {before}"
     receiver.allow("127.0.0.2")
@@ -277,9 +277,9 @@ def test_body_without_end(receiver: Receiver, inbox: Inbox) -> None:
     bomb = gzip.compress(b"\x00" * over, mtime=0)
     assert len(bomb) < over // 500
     bodies = [
-        head(inbox.endpoint_path, f"Content-Length: {over}"),
-        head(inbox.endpoint_path, "Transfer-Encoding: chunked") + f"{over:x}\r\n".encode(),
-        head(inbox.endpoint_path, f"Content-Length: {len(bomb)}", "Content-Encoding: gzip") + bomb,
+        head(f"/t/{inbox.token}", f"Content-Length: {over}"),
+        head(f"/t/{inbox.token}", "Transfer-Encoding: chunked") + f"{over:x}\r\n".encode(),
+        head(f"/t/{inbox.token}", f"Content-Length: {len(bomb)}", "Content-Encoding: gzip") + bomb,
     ]
     statuses = [sent(receiver, body) for body in bodies]
     assert statuses == ["413"] * 3, f"TAKEN: {statuses}"
@@ -289,7 +289,7 @@ def test_body_without_end(receiver: Receiver, inbox: Inbox) -> None:
 def test_65_connections(receiver: Receiver, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """While 64 connections are in the midst of a request, another one gets 503; later there is room again."""
     monkeypatch.setattr(server, "FULL_S", 0.05)
-    request = head(inbox.endpoint_path, f"Content-Length: {len(FORGED)}") + FORGED
+    request = head(f"/t/{inbox.token}", f"Content-Length: {len(FORGED)}") + FORGED
     with ExitStack() as stack:
         for _ in range(64):
             connection = stack.enter_context(

@@ -21,7 +21,7 @@ from pytest_clnrm.scenario.loading import LoadOptions, load
 from pytest_clnrm.scenario.templates import confined
 from pytest_clnrm.telemetry.receive.body import JSON, PROTOBUF, RefusedError
 from pytest_clnrm.telemetry.receive.printed_spans import printed_spans
-from pytest_clnrm.telemetry.receive.receiver import Receiver, _take
+from pytest_clnrm.telemetry.receive.receiver import Receiver
 
 SLOW = "(a+)+$"
 """On 27 a's and another letter: several seconds; on 40: a day."""
@@ -147,13 +147,13 @@ _EMPTY_SPAN = b"\x12\x00"
 _RECEIVE = """
 import pathlib, resource, sys
 from pytest_clnrm.telemetry.receive.body import JSON, PROTOBUF, RefusedError
-from pytest_clnrm.telemetry.receive.receiver import Receiver, _take
+from pytest_clnrm.telemetry.receive.receiver import Receiver
 
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 body = pathlib.Path(sys.argv[1]).read_bytes()
 receiver = Receiver(pathlib.Path(sys.argv[1]).parent, "gw0")
 try:
-    print(_take(receiver.open("s"), sys.argv[2], body))
+    print(receiver._inboxes.take(receiver.open("s"), sys.argv[2], body))
 except RefusedError as refused:
     print(refused.status.value, refused.message)
 # What getrusage tells counts what was there before this program began, too.
@@ -211,7 +211,7 @@ def test_spans_are_counted_before_they_are_made(tmp_path: Path) -> None:
     receiver = Receiver(tmp_path, "gw0")
     said = "IT WAS TAKEN"
     try:
-        _take(receiver.open("s"), PROTOBUF, body)
+        receiver._inboxes.take(receiver.open("s"), PROTOBUF, body)
     except RefusedError as refused:
         said = f"{refused.status.value} {refused.message}"
     finally:

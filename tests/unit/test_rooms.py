@@ -97,7 +97,6 @@ STILL = {
         "runner.volumes",
         "runtime.runtime",
         "settings.policy",
-        "telemetry.receive.server",
     )
 }
 """Modules that still import what is not below them."""

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_clnrm.telemetry.otlp.messages import decode_json_span, encode_json
+from pytest_clnrm.telemetry.otlp.messages import AnyValue, KeyValue, Resource, decode_json_span, encode_json
 from pytest_clnrm.telemetry.otlp.spans import to_attributes, to_span
-from pytest_clnrm.telemetry.otlp.values import AnyValue, KeyValue, Resource
 from pytest_clnrm.telemetry.span_store import OPEN_SUFFIX, RUNNER_SUFFIX, worker_of
 
 if TYPE_CHECKING:

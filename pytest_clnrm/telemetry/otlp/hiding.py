@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from pytest_clnrm.telemetry.otlp.values import AnyValue
+from pytest_clnrm.telemetry.otlp.messages import AnyValue
 
 _TEXTS = frozenset({"key", "name", "message", "version", "schema_url", "trace_state", "string_value"})
 

@@ -1,17 +1,147 @@
-"""OTLP/JSON: bodies to structs and back."""
+"""OTLP's trace messages (opentelemetry-proto 1.x, trace.proto) as typed structs, and in JSON.
+
+Both encodings are decoded into these and both are encoded from these. A number is a number or a text of it,
+an enum is a number, a text of it, or a name: JSON has all of them. None means that JSON said ``null``: as if
+it were not there.
+"""
 
 from __future__ import annotations
 
 import base64
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from pytest_clnrm.telemetry.otlp import values
 from pytest_clnrm.telemetry.otlp.parts import count_json
 from pytest_clnrm.telemetry.otlp.repair import repair_json
-from pytest_clnrm.telemetry.otlp.values import OtlpSpan, TraceRequest
+
+T = TypeVar("T")
+Int64 = int | float | str
+"""Whole, whatever its type: JSON does not tell ``1`` from ``1.0``."""
+Uint32 = Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,10}\Z")]
+
+
+class _Message(msgspec.Struct, rename="camel", omit_defaults=True):
+    """Base of all messages: lowerCamelCase keys, defaults left out."""
+
+
+class AnyValue(_Message):
+    """At most one of these is set; none of them is an empty value."""
+
+    string_value: str | None = None
+    bool_value: bool | None = None
+    int_value: Int64 | None = None
+    double_value: float | str | None = None
+    array_value: ArrayValue | None = None
+    kvlist_value: KeyValueList | None = None
+    bytes_value: str | None = None
+
+
+class ArrayValue(_Message):
+    """Several values."""
+
+    values: list[AnyValue] | None = None
+
+
+class KeyValue(_Message):
+    """One attribute."""
+
+    key: str | None = None
+    value: AnyValue | None = None
+
+
+class KeyValueList(_Message):
+    """Several named values."""
+
+    values: list[KeyValue] | None = None
+
+
+class Status(_Message):
+    """How a span ended: code 0 unset, 1 ok, 2 error."""
+
+    message: str | None = None
+    code: Int64 | None = None
+
+
+class Event(_Message):
+    """Something that happened within a span."""
+
+    time_unix_nano: Int64 | None = None
+    name: str | None = None
+    attributes: list[KeyValue] | None = None
+    dropped_attributes_count: Uint32 | None = None
+
+
+class Link(_Message):
+    """A span that another one points to; ids in hex."""
+
+    trace_id: str | None = None
+    span_id: str | None = None
+    trace_state: str | None = None
+    attributes: list[KeyValue] | None = None
+    dropped_attributes_count: Uint32 | None = None
+    flags: Uint32 | None = None
+
+
+class OtlpSpan(_Message):
+    """One span; ids in hex. Kind: 1 internal, 2 server, 3 client, 4 producer, 5 consumer."""
+
+    trace_id: str | None = None
+    span_id: str | None = None
+    trace_state: str | None = None
+    parent_span_id: str | None = None
+    flags: Uint32 | None = None
+    name: str | None = None
+    kind: Int64 | None = None
+    start_time_unix_nano: Int64 | None = None
+    end_time_unix_nano: Int64 | None = None
+    attributes: list[KeyValue] | None = None
+    dropped_attributes_count: Uint32 | None = None
+    events: list[Event] | None = None
+    dropped_events_count: Uint32 | None = None
+    links: list[Link] | None = None
+    dropped_links_count: Uint32 | None = None
+    status: Status | None = None
+
+
+class Scope(_Message):
+    """The library that recorded spans."""
+
+    name: str | None = None
+    version: str | None = None
+    attributes: list[KeyValue] | None = None
+    dropped_attributes_count: Uint32 | None = None
+
+
+class ScopeSpans(_Message):
+    """Spans of one library."""
+
+    scope: Scope | None = None
+    spans: list[OtlpSpan] | None = None
+    schema_url: str | None = None
+
+
+class Resource(_Message):
+    """The program that recorded spans."""
+
+    attributes: list[KeyValue] | None = None
+    dropped_attributes_count: Uint32 | None = None
+
+
+class ResourceSpans(_Message):
+    """Spans of one program."""
+
+    resource: Resource | None = None
+    scope_spans: list[ScopeSpans] | None = None
+    schema_url: str | None = None
+
+
+class TraceRequest(_Message):
+    """The body of one export: ``{"resourceSpans": [...]}``."""
+
+    resource_spans: list[ResourceSpans] | None = None
 
 
 class DecodeBodyError(Exception):
@@ -21,7 +151,7 @@ class DecodeBodyError(Exception):
 _decode_request = msgspec.json.Decoder(TraceRequest).decode
 _decode_span = msgspec.json.Decoder(OtlpSpan).decode
 encode_json = msgspec.json.Encoder().encode
-"""Encode a struct or plain builtins; OTLP/JSON for the structs of :mod:`.values`."""
+"""Encode a struct or plain builtins."""
 
 
 def decode_base64(text: str) -> bytes:
@@ -36,8 +166,7 @@ def decode_base64(text: str) -> bytes:
 _URL_SAFE = str.maketrans("-_", "+/")
 _CAMEL = {
     field.name: field.encode_name
-    for each in vars(values).values()
-    if isinstance(each, type) and issubclass(each, msgspec.Struct)
+    for each in _Message.__subclasses__()
     for field in msgspec.structs.fields(each)
     if field.name != field.encode_name
 }
@@ -54,23 +183,18 @@ def decode_sent_json(body: bytes) -> tuple[TraceRequest, int]:
     :raises TooManyPartsError: if it would become much.
     """
     count_json(body)
-    decode = _decode_renamed if _SNAKE.search(body) else decode_json
+    decode = _decode_renamed if _SNAKE.search(body) else _decode_request
     try:
-        return decode(body), 0
+        return _decoded(decode, body), 0
     except DecodeBodyError:
         mended, replaced = repair_json(body)
         if not replaced:
             raise
-        return decode(mended), replaced
+        return _decoded(decode, mended), replaced
 
 
-def _decode_renamed(body: bytes) -> TraceRequest:
-    try:
-        return msgspec.convert(_renamed(msgspec.json.decode(body)), TraceRequest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise DecodeBodyError(f"cannot decode JSON: {error}") from None
-    except RecursionError:
-        raise DecodeBodyError("cannot decode JSON: it is nested too deeply") from None
+def _decode_renamed(body: bytes | msgspec.Raw) -> TraceRequest:
+    return msgspec.convert(_renamed(msgspec.json.decode(body)), TraceRequest)
 
 
 def _renamed(value: Any) -> Any:
@@ -85,21 +209,20 @@ def decode_json(body: bytes | msgspec.Raw) -> TraceRequest:
 
     :raises DecodeBodyError: if it is not JSON, too deep, or of another shape.
     """
-    try:
-        return _decode_request(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise DecodeBodyError(f"cannot decode JSON: {error}") from None
-    except RecursionError:
-        raise DecodeBodyError("cannot decode JSON: it is nested too deeply") from None
+    return _decoded(_decode_request, body)
 
 
 def decode_json_span(body: bytes | msgspec.Raw) -> OtlpSpan:
     """Return the span that *body* holds.
 
-    :raises DecodeBodyError: if it is not JSON, too deep, or of another shape.
+    :raises DecodeBodyError: as :func:`decode_json`.
     """
+    return _decoded(_decode_span, body)
+
+
+def _decoded(decode: Callable[[bytes | msgspec.Raw], T], body: bytes | msgspec.Raw) -> T:
     try:
-        return _decode_span(body)
+        return decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DecodeBodyError(f"cannot decode JSON: {error}") from None
     except RecursionError:

@@ -15,12 +15,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from pytest_clnrm.telemetry.otlp.messages import DecodeBodyError, decode_base64
-from pytest_clnrm.telemetry.otlp.parts import MalformedError, count_protobuf
-from pytest_clnrm.telemetry.otlp.repair import UnrepairableError, repair_protobuf
-from pytest_clnrm.telemetry.otlp.values import (
+from pytest_clnrm.telemetry.otlp.messages import (
     AnyValue,
     ArrayValue,
+    DecodeBodyError,
     Event,
     Int64,
     KeyValue,
@@ -33,7 +31,10 @@ from pytest_clnrm.telemetry.otlp.values import (
     ScopeSpans,
     Status,
     TraceRequest,
+    decode_base64,
 )
+from pytest_clnrm.telemetry.otlp.parts import MalformedError, count_protobuf
+from pytest_clnrm.telemetry.otlp.repair import UnrepairableError, repair_protobuf
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1 import common_pb2

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from pytest_clnrm.model.span import AttributeValue, Span, SpanEvent, SpanKind, SpanLink, SpanStatus
-from pytest_clnrm.telemetry.otlp.messages import DecodeBodyError, decode_base64
-from pytest_clnrm.telemetry.otlp.values import (
+from pytest_clnrm.telemetry.otlp.messages import (
     AnyValue,
     ArrayValue,
+    DecodeBodyError,
     Event,
     Int64,
     KeyValue,
@@ -26,6 +26,7 @@ from pytest_clnrm.telemetry.otlp.values import (
     ScopeSpans,
     Status,
     TraceRequest,
+    decode_base64,
 )
 
 KINDS: Final[tuple[SpanKind, ...]] = ("internal", "internal", "server", "client", "producer", "consumer")

@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from pytest_clnrm.telemetry.environment import TOKEN_HEADER
 from pytest_clnrm.telemetry.receive.body import MAX_BODY_BYTES, PROTOBUF, RefusedError
-from pytest_clnrm.telemetry.receive.inbox import InboxClosedError
 
 if TYPE_CHECKING:
-    from pytest_clnrm.telemetry.receive.server import OtlpServer
+    from pytest_clnrm.telemetry.receive.inboxes import Inboxes
 
 REMEDY = "install pytest-clnrm[grpc], or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
 CALLS_AT_ONCE = 4
@@ -30,23 +29,17 @@ _METHOD = re.compile(
 )
 
 
-def can_receive_grpc() -> bool:
-    """Tell whether grpcio is installed."""
-    return find_spec("grpc") is not None
-
-
 class GrpcServer:
     """Takes calls over connections that :meth:`connect` makes.
 
     :raises ImportError: if grpcio is not installed.
     """
 
-    def __init__(self, server: OtlpServer, token_header: str) -> None:
+    def __init__(self, inboxes: Inboxes) -> None:
         import grpc
 
         self._grpc: Any = grpc
-        self._server = server
-        self._token_header = token_header
+        self._inboxes = inboxes
         # Without a file that a killed process would leave behind, and guessed by nobody.
         self._name = f"clnrm-{secrets.token_urlsafe(24)}"
         outer = self
@@ -83,7 +76,7 @@ class GrpcServer:
     def _handler(self, method: str) -> Any:
         match = _METHOD.fullmatch(method)
         if match is None:
-            self._server.lose("request", "it calls no method of OTLP over gRPC")
+            self._inboxes.lose("request", "it calls no method of OTLP over gRPC")
             return None
         # A call with one message, taken as a stream: this is called before the message is there, so that one
         # which never arrives, or is too large, is known.
@@ -99,7 +92,7 @@ class GrpcServer:
             context.set_code(codes.UNAUTHENTICATED if unknown else codes.INVALID_ARGUMENT)
             context.set_details(refused.message)
         except Exception:  # noqa: BLE001 # whatever it is, it is kept
-            self._server.handle_error(None, None)
+            self._inboxes.note_problem()
             context.set_code(codes.INTERNAL)
         return b""
 
@@ -108,25 +101,10 @@ class GrpcServer:
 
         :raises RefusedError: for another answer.
         """
-        token = metadata.get(self._token_header)
-        inbox = self._server.find((token,) if isinstance(token, str) else (), spans)
-        unknown = RefusedError(HTTPStatus.UNAUTHORIZED, "no token of a running scenario")
-        if inbox is None:
-            raise unknown
-        try:
-            with inbox.request():
-                try:
-                    body = self._read(messages)
-                    if not spans:
-                        return b""
-                    with self._server.decoding:
-                        return self._server.take(inbox, PROTOBUF, body)
-                except RefusedError as refused:
-                    if spans:
-                        inbox.lose("request", str(refused))
-                    raise
-        except InboxClosedError:
-            raise unknown from None
+        token = metadata.get(TOKEN_HEADER)
+        with self._inboxes.request((token,) if isinstance(token, str) else (), spans=spans) as inbox:
+            body = self._read(messages)
+            return self._inboxes.take(inbox, PROTOBUF, body) if spans else b""
 
     @staticmethod
     def _read(messages: Iterator[bytes]) -> bytes:

@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from pytest_clnrm.model.span import Loss
 from pytest_clnrm.telemetry.environment import PROBE
 from pytest_clnrm.telemetry.otlp.spans import Accepted, accept, misses_spans, to_request
-from pytest_clnrm.telemetry.receive.batch import Placed, encode_batch, places_of
-from pytest_clnrm.telemetry.receive.placing import Steps
+from pytest_clnrm.telemetry.receive.batch import Placed, Steps, encode_batch, places_of
 from pytest_clnrm.telemetry.traceparent import parse_traceparent
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.span import Span
-    from pytest_clnrm.telemetry.otlp.values import TraceRequest
+    from pytest_clnrm.telemetry.otlp.messages import TraceRequest
     from pytest_clnrm.telemetry.span_store import SpanStore
 
 Waited = Literal["held", "settled", "deadline"]
 Lost = Literal["span", "request", "connection", "output"]
 
+MAX_SPANS = 50_000
+"""How many spans an inbox holds at most."""
+MAX_BYTES = 32 << 20
+"""How many bytes the bodies that an inbox has accepted may have together, without their compression."""
 NOTHING_BYTES = len("{}")
 """Of a body that says nothing."""
 MAX_REASONS = 20
@@ -39,8 +42,6 @@ class Inbox:
 
     :param token: names this inbox in the path ``/t/TOKEN`` and in the header ``x-clnrm-token``.
     :param parent: ``traceparent`` of the scenario's span.
-    :param max_spans: how many spans it holds at most.
-    :param max_bytes: how many bytes the accepted bodies may have together.
     :param redact: hides secrets in a text before it is stored; who asks gets the spans as they arrived.
     :param held: store nothing before :meth:`release`, as not all secrets are known yet.
     """
@@ -54,19 +55,14 @@ class Inbox:
         store: SpanStore,
         now_ns: Callable[[], int],
         forget: Callable[[Inbox], None],
-        max_spans: int,
-        max_bytes: int,
         redact: Callable[[str], str] | None = None,
         held: bool = False,
     ) -> None:
         self.token = token
         self.scenario_id = scenario_id
-        self.endpoint_path = f"/t/{token}"
         self._store = store
         self._now_ns = now_ns
         self._forget = forget
-        self._max_spans = max_spans
-        self._max_bytes = max_bytes
         self._changed = threading.Condition()
         self._steps = Steps(parent, now_ns())
         self._spans: list[Span] = []
@@ -174,12 +170,12 @@ class Inbox:
             self._mended += mended
             rejected, why = accepted.rejected, accepted.why
             # A batch is taken whole or not at all: half of one would look like a program's mistake.
-            if len(self._spans) + len(accepted.spans) > self._max_spans:
+            if len(self._spans) + len(accepted.spans) > MAX_SPANS:
                 rejected += len(accepted.spans)
-                why = f"the limit of {self._max_spans} spans a scenario is reached"
-            elif self._bytes + size_bytes > self._max_bytes:
+                why = f"the limit of {MAX_SPANS} spans a scenario is reached"
+            elif self._bytes + size_bytes > MAX_BYTES:
                 rejected += len(accepted.spans)
-                why = f"the limit of {self._max_bytes >> 20} MiB of spans a scenario is reached"
+                why = f"the limit of {MAX_BYTES >> 20} MiB of spans a scenario is reached"
             else:
                 self._keep(accepted)
                 self._bytes += size_bytes

@@ -15,11 +15,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pytest_clnrm.telemetry.otlp.messages import DecodeBodyError, decode_json, encode_json
+from pytest_clnrm.telemetry.otlp.messages import (
+    DecodeBodyError,
+    Event,
+    Link,
+    OtlpSpan,
+    Status,
+    decode_json,
+    encode_json,
+)
 from pytest_clnrm.telemetry.otlp.parts import TooManyPartsError, count_json
 from pytest_clnrm.telemetry.otlp.repair import repair_json
 from pytest_clnrm.telemetry.otlp.spans import InvalidSpanError, accept, to_key_values, to_span
-from pytest_clnrm.telemetry.otlp.values import Event, Link, OtlpSpan, Status
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.span import AttributeValue, Span

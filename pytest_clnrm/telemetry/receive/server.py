@@ -8,33 +8,24 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pytest_clnrm.telemetry.environment import TOKEN_HEADER
 from pytest_clnrm.telemetry.receive.body import (
     JSON,
     PROTOBUF,
     RefusedError,
     content_length,
-    gunzip,
     read_body,
     status_body,
 )
+from pytest_clnrm.telemetry.receive.inboxes import Inboxes
 
 if TYPE_CHECKING:
     from pytest_clnrm.telemetry.receive.grpc_server import GrpcServer
     from pytest_clnrm.telemetry.receive.inbox import Inbox, Lost
-
-TOKEN_HEADER = "x-clnrm-token"  # noqa: S105 # a header's name
-
-Take = Callable[["Inbox", str, bytes], bytes]
-"""Decode a body of a content type, give it to an inbox and return the answer's body."""
-Find = Callable[[tuple[str, ...], bool], "Inbox | None"]
-"""Return the inbox of one of these tokens, None if none is known; the flag: spans are lost then."""
-Lose = Callable[["Lost", str], None]
-"""Note that a request or a connection was refused, and why, where nobody knows of which scenario it was."""
 
 IDLE_S = 60.0
 """How long a connection may take to send the head of its next request."""
@@ -55,21 +46,14 @@ _TLS, _HTTP2 = b"\x16\x03", b"PRI * HTTP/2.0"
 
 
 class OtlpServer(ThreadingHTTPServer):
-    """One listener on all addresses that serves only those which are allowed now.
-
-    :param lose: notes what was refused, or broke off, before its token was known.
-    """
+    """One listener on all addresses that serves only those which are allowed now."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, find: Find, take: Take, lose: Lose) -> None:
-        self.find = find
-        self.take = take
-        self.lose = lose
+    def __init__(self, inboxes: Inboxes) -> None:
+        self.inboxes = inboxes
         self.addresses: frozenset[str] = frozenset()
-        self.problem = ""
-        self.decoding = threading.Lock()
         self._starting = threading.Lock()
         self.large = threading.BoundedSemaphore(LARGE_AT_ONCE)
         self.deadlines_s: dict[socket.socket, float] = {}
@@ -121,7 +105,9 @@ class OtlpServer(ThreadingHTTPServer):
 
     def _refuse_busy(self, request: Any) -> None:
         """Answer 503 without a look at the request, and leave the client a moment to read that."""
-        self.lose("connection", f"{HTTPStatus.SERVICE_UNAVAILABLE:d}, more than {MAX_CONNECTIONS} at once")
+        self.inboxes.lose(
+            "connection", f"{HTTPStatus.SERVICE_UNAVAILABLE:d}, more than {MAX_CONNECTIONS} at once"
+        )
         head = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
         try:
             request.settimeout(0)
@@ -162,7 +148,7 @@ class OtlpServer(ThreadingHTTPServer):
 
         with self._starting:
             if self._grpc is None:
-                self._grpc = GrpcServer(self, TOKEN_HEADER)
+                self._grpc = GrpcServer(self.inboxes)
             return self._grpc
 
     def rest(self, connection: socket.socket) -> None:
@@ -183,9 +169,7 @@ class OtlpServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """Keep what went wrong within us; it is no client's fault."""
-        import traceback
-
-        self.problem = traceback.format_exc()
+        self.inboxes.note_problem()
 
     def end(self) -> None:
         """Stop listening, hang up on everybody, and wait for the threads."""
@@ -257,7 +241,7 @@ class OtlpHandler(BaseHTTPRequestHandler):
         try:
             return super().parse_request()
         except _HANG_UP:
-            self.server.lose("request", "the connection broke off within its head")
+            self.server.inboxes.lose("request", "the connection broke off within its head")
             raise
 
     def finish(self) -> None:
@@ -278,7 +262,7 @@ class OtlpHandler(BaseHTTPRequestHandler):
         if status is HTTPStatus.NOT_IMPLEMENTED:
             status = HTTPStatus.METHOD_NOT_ALLOWED
         if status is not HTTPStatus.METHOD_NOT_ALLOWED:
-            self.server.lose(*self._why_no_request(status, message or status.phrase))
+            self.server.inboxes.lose(*self._why_no_request(status, message or status.phrase))
         self._refuse(RefusedError(status, message or status.phrase, close=True))
 
     def _hand_over(self) -> bool:
@@ -341,33 +325,20 @@ class OtlpHandler(BaseHTTPRequestHandler):
 
         :raises RefusedError: for another answer.
         """
-        from pytest_clnrm.telemetry.receive.inbox import InboxClosedError
-
         match = _PATH.match(self.path.partition("?")[0])
         if match is None:
             missing = RefusedError(HTTPStatus.NOT_FOUND, "no such path; /v1/traces is there", close=True)
-            self.server.lose("request", str(missing))
+            self.server.inboxes.lose("request", str(missing))
             raise missing
         spans = match[2] == "traces"
         tokens = tuple(token for token in (self.headers.get(TOKEN_HEADER), match[1]) if token)
-        inbox = self.server.find(tokens, spans)
-        unknown = RefusedError(HTTPStatus.UNAUTHORIZED, "no token of a running scenario", close=True)
-        if inbox is None:
-            raise unknown
-        try:
-            with inbox.request():
-                try:
-                    return self._read(inbox, content_type, spans=spans)
-                except RefusedError as refused:
-                    if spans:
-                        inbox.lose("request", str(refused))
-                    raise
-                except _HANG_UP:
-                    if spans:
-                        inbox.lose("request", "the connection broke off within its body")
-                    raise
-        except InboxClosedError:
-            raise unknown from None
+        with self.server.inboxes.request(tokens, spans=spans) as inbox:
+            try:
+                return self._read(inbox, content_type, spans=spans)
+            except _HANG_UP:
+                if spans:
+                    inbox.lose("request", "the connection broke off within its body")
+                raise
 
     def _read(self, inbox: Inbox, content_type: str, *, spans: bool) -> bytes:
         unsupported = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
@@ -390,8 +361,7 @@ class OtlpHandler(BaseHTTPRequestHandler):
             body = read_body(length, self.rfile)
             if not spans:
                 return b"{}" if content_type == JSON else b""
-            with self.server.decoding:
-                return self.server.take(inbox, content_type, gunzip(body) if encoding == "gzip" else body)
+            return self.server.inboxes.take(inbox, content_type, body, gzip=encoding == "gzip")
         finally:
             if large:
                 self.server.large.release()

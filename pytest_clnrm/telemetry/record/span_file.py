@@ -29,9 +29,8 @@ from opentelemetry.trace import (
 )
 
 from pytest_clnrm.model.result import clean_text
-from pytest_clnrm.telemetry.otlp.messages import encode_json
+from pytest_clnrm.telemetry.otlp.messages import OtlpSpan, Status, encode_json
 from pytest_clnrm.telemetry.otlp.spans import to_key_values
-from pytest_clnrm.telemetry.otlp.values import OtlpSpan, Status
 from pytest_clnrm.telemetry.span_store import OPEN_SUFFIX, RUNNER_SUFFIX, file_stem
 
 if TYPE_CHECKING:

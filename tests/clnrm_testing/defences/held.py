@@ -80,8 +80,8 @@ DEFENCES = (
     ),
     Defence(
         name="spans are taken with the token of a running scenario alone",
-        target="pytest_clnrm.telemetry.receive.receiver:Receiver._find",
-        without=lambda _: lambda self, *_: next(iter(self._inboxes.values())),
+        target="pytest_clnrm.telemetry.receive.inboxes:Inboxes.find",
+        without=lambda _: lambda self, *_, **__: next(iter(self._open.values())),
         attack="test_held.py::test_stranger_sends_spans",
         shows=TAKEN,
     ),

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from pytest_clnrm.telemetry.receive import grpc_server
+from pytest_clnrm.telemetry.environment import TOKEN_HEADER
 from pytest_clnrm.telemetry.receive.body import MAX_BODY_BYTES
 from pytest_clnrm.telemetry.receive.inbox import Inbox
 from pytest_clnrm.telemetry.receive.receiver import Receiver
@@ -117,7 +117,6 @@ def test_what_is_refused_is_told(  # noqa: PLR0917 # pytest passes by name
 
 def test_a_call_that_breaks_off(receiver: Receiver, inbox: Inbox) -> None:
     """A program that is killed while it sends leaves a call that nobody knows."""
-    from pytest_clnrm.telemetry.receive.server import TOKEN_HEADER
 
     def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
         return (
@@ -170,14 +169,14 @@ def test_without_grpcio(receiver: Receiver, inbox: Inbox, monkeypatch: pytest.Mo
 def test_a_mistake_of_ours_is_kept(call: Call, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception within the receiver ends that call and can be asked for."""
 
-    def broken(*_: object) -> bytes:
+    def broken(*_: object, **__: object) -> bytes:
         raise AssertionError("ours")
 
-    monkeypatch.setattr(receiver._server, "take", broken)
+    monkeypatch.setattr(receiver._inboxes, "take", broken)
     with pytest.raises(grpc.RpcError):
         call(body("a"))
     assert "AssertionError: ours" in receiver.problem
-    receiver._server.problem = ""
+    receiver._inboxes.problem = ""
 
 
 def test_a_real_exporter(receiver: Receiver, inbox: Inbox) -> None:
@@ -186,7 +185,6 @@ def test_a_real_exporter(receiver: Receiver, inbox: Inbox) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    assert grpc_server.can_receive_grpc()
     exporter = OTLPSpanExporter(
         endpoint=f"http://127.0.0.1:{receiver.port}", headers={"x-clnrm-token": inbox.token}, timeout=10
     )

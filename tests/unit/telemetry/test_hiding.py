@@ -74,8 +74,6 @@ def inbox(folder: Path, *, held: bool) -> tuple[Inbox, Path]:
         store=SpanStore(path),
         now_ns=lambda: 1,
         forget=lambda inbox: None,
-        max_spans=10,
-        max_bytes=1 << 20,
         redact=redact,
         held=held,
     )

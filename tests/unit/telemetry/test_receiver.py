@@ -21,6 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from pytest_clnrm.telemetry.receive import inbox as inbox_module
 from pytest_clnrm.telemetry.receive import server
 from pytest_clnrm.telemetry.receive.body import JSON, PROTOBUF
 from pytest_clnrm.telemetry.receive.inbox import Inbox
@@ -79,7 +80,7 @@ def post(receiver: Receiver, inbox: Inbox) -> Post:
     ) -> tuple[int, str, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
         try:
-            target = f"{inbox.endpoint_path}/v1/traces" if path is None else path
+            target = f"/t/{inbox.token}/v1/traces" if path is None else path
             connection.request(method, target, body, {"Content-Type": content_type, **(headers or {})})
             answer = connection.getresponse()
             return answer.status, answer.headers["Content-Type"], answer.read()
@@ -106,7 +107,7 @@ def exchange(port: int, sent: bytes) -> bytes:
 
 def head(inbox: Inbox, *lines: str) -> bytes:
     """Return the head of a POST with these header lines."""
-    start = [f"POST {inbox.endpoint_path}/v1/traces HTTP/1.1", "Host: x", f"Content-Type: {PROTOBUF}"]
+    start = [f"POST /t/{inbox.token}/v1/traces HTTP/1.1", "Host: x", f"Content-Type: {PROTOBUF}"]
     return "\r\n".join([*start, *lines, "", ""]).encode()
 
 
@@ -177,7 +178,7 @@ def test_empty_bodies(post: Post, inbox: Inbox, content_type: str, body: bytes) 
 @pytest.mark.parametrize("signal", ["metrics", "logs"])
 def test_other_signals_are_dropped(post: Post, inbox: Inbox, signal: str) -> None:
     """Metrics and logs are accepted, whatever they are, and dropped."""
-    path = f"{inbox.endpoint_path}/v1/{signal}"
+    path = f"/t/{inbox.token}/v1/{signal}"
     assert post(b"\xff\xff", path=path) == (200, PROTOBUF, b"")
     assert post(b"{}", JSON, path=path) == (200, JSON, b"{}")
     assert names(inbox) == []
@@ -305,7 +306,7 @@ def varint(number: int) -> bytes:
     return out + bytes([number])
 
 
-def test_strangers(post: Post, receiver: Receiver, inbox: Inbox, tmp_path: Path) -> None:
+def test_strangers(post: Post, inbox: Inbox, tmp_path: Path) -> None:
     """Without a token that is known: 401, before the body is read, and no trace of it anywhere."""
     (path,) = tmp_path.glob("*.workload.bin")
     before = path.read_bytes()
@@ -313,7 +314,8 @@ def test_strangers(post: Post, receiver: Receiver, inbox: Inbox, tmp_path: Path)
         status, _, answer = post(b"\x00" * 100_000, path=target)
         assert status == 401
         assert Status.FromString(answer).message == "no token of a running scenario"
-    assert receiver.refused == 3
+    (lost,) = inbox.losses()
+    assert str(lost) == "2 requests were refused: 401, no token of a running scenario"
     assert names(inbox) == []
     assert path.read_bytes() == before
 
@@ -393,11 +395,11 @@ def test_types_paths_and_methods(post: Post, inbox: Inbox) -> None:
     )
     assert post(b"x", headers={"Content-Encoding": "br"})[0] == 415
     assert post(b"x", path="/")[0] == 404
-    assert post(b"x", path=f"{inbox.endpoint_path}/v2/traces")[0] == 404
+    assert post(b"x", path=f"/t/{inbox.token}/v2/traces")[0] == 404
     for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"):
         assert post(b"", method=method)[0] == 405
     assert post(b"", method="HEAD")[0::2] == (405, b"")
-    assert post(b"", path=f"{inbox.endpoint_path}/v1/traces?x=y")[0] == 200
+    assert post(b"", path=f"/t/{inbox.token}/v1/traces?x=y")[0] == 200
 
 
 def test_no_http_at_all(receiver: Receiver) -> None:
@@ -423,7 +425,7 @@ def test_expect_100_continue(receiver: Receiver, inbox: Inbox) -> None:
 def test_connections_are_kept_alive(receiver: Receiver, inbox: Inbox) -> None:
     """Several requests, a bad one among them, are answered on one connection."""
     connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
-    path = f"{inbox.endpoint_path}/v1/traces"
+    path = f"/t/{inbox.token}/v1/traces"
     for body, status in ((json_body("a"), 200), (b"{", 400), (json_body("b", spanId=SPAN_ID), 200)):
         connection.request("POST", path, body, {"Content-Type": JSON})
         answer = connection.getresponse()
@@ -516,7 +518,7 @@ def test_a_connection_waits_for_room(
     monkeypatch.setattr(server, "IDLE_ENOUGH_S", 0.05)
     monkeypatch.setattr(server, "FULL_S", 60.0)
     kept = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
-    kept.request("POST", f"{inbox.endpoint_path}/v1/traces", json_body("a"), {"Content-Type": JSON})
+    kept.request("POST", f"/t/{inbox.token}/v1/traces", json_body("a"), {"Content-Type": JSON})
     assert kept.getresponse().read() == b"{}"
     answered: list[int] = []
     waiting = threading.Thread(target=lambda: answered.append(post(json_body("b", spanId=SPAN_ID), JSON)[0]))
@@ -649,15 +651,17 @@ def test_many_large_bodies_at_once(
         receiver._server.large.release()
 
 
-def test_limits_of_an_inbox(tmp_path: Path) -> None:
+def test_limits_of_an_inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that leads over the limit of spans or of bytes is rejected whole, and that is said."""
-    receiver = Receiver(tmp_path, "gw0", addresses=["127.0.0.1"], max_spans=3, max_bytes=1 << 20)
+    monkeypatch.setattr(inbox_module, "MAX_SPANS", 3)
+    monkeypatch.setattr(inbox_module, "MAX_BYTES", 1 << 20)
+    receiver = Receiver(tmp_path, "gw0", addresses=["127.0.0.1"])
     try:
         inbox = receiver.open("s1")
         connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
 
         def rejected(body: bytes) -> dict[str, Any]:
-            connection.request("POST", f"{inbox.endpoint_path}/v1/traces", body, {"Content-Type": JSON})
+            connection.request("POST", f"/t/{inbox.token}/v1/traces", body, {"Content-Type": JSON})
             return dict(json.loads(connection.getresponse().read()).get("partialSuccess", {}))
 
         assert rejected(json_body("a", "b")) == {}
@@ -683,14 +687,14 @@ def test_a_batch_that_is_sent_again_counts_once(post: Post, inbox: Inbox) -> Non
     assert names(inbox) == ["a", "b", "c"]
 
 
-def test_late_spans(post: Post, receiver: Receiver, inbox: Inbox) -> None:
+def test_late_spans(post: Post, inbox: Inbox) -> None:
     """After its end a scenario's token gets 401, counted as late, not as a stranger's."""
     assert post(json_body("a"), JSON)[0] == 200
     inbox.close()
     inbox.close()
     assert post(json_body("b"), JSON)[0] == 401
     assert names(inbox) == ["a"]
-    assert (receiver.late, receiver.refused) == (1, 0)
+    assert inbox.losses() == ()
     assert inbox.problems() == ("1 requests came after the scenario's end and were refused",)
 
 
@@ -767,7 +771,7 @@ def test_spans_are_placed_under_their_steps(
         more = {"spanId": f"{number:016x}", "parentSpanId": parent, "startTimeUnixNano": str(start_ns)}
         body = json.loads(json_body("x"))
         body["resourceSpans"][0]["scopeSpans"][0]["spans"][0].update(more)
-        post(json.dumps(body).encode(), JSON, path=f"{inbox.endpoint_path}/v1/traces")
+        post(json.dumps(body).encode(), JSON, path=f"/t/{inbox.token}/v1/traces")
     assert [span.step for span in inbox.spans()] == ["one", "two", "", "two"]
     assert [span.attempt for span in inbox.spans()] == ["1" * 16, "2" * 16, "", "2" * 16]
 
@@ -797,7 +801,7 @@ def test_what_a_step_sends_again_is_of_its_last_attempt(post: Post, inbox: Inbox
     """The very same span of the next attempt counts once, for that; another step's does not change it."""
     for name, attempt in (("one", "1"), ("one", "2"), ("two", "3")):
         inbox.enter_step(name, f"00-{TRACE_ID}-{attempt * 16}-01")
-        post(json_body("x"), JSON, path=f"{inbox.endpoint_path}/v1/traces")
+        post(json_body("x"), JSON, path=f"/t/{inbox.token}/v1/traces")
     assert [(span.step, span.attempt) for span in inbox.spans()] == [("one", "2" * 16)]
 
 
@@ -864,20 +868,20 @@ def test_a_forked_child_closes_the_listener(receiver: Receiver) -> None:
 def test_a_mistake_of_ours_is_kept(receiver: Receiver, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception within the receiver ends that connection and can be asked for."""
 
-    def broken(*_: object) -> bytes:
+    def broken(*_: object, **__: object) -> bytes:
         raise AssertionError("ours")
 
-    monkeypatch.setattr(receiver._server, "take", broken)
+    monkeypatch.setattr(receiver._inboxes, "take", broken)
     assert exchange(receiver.port, head(inbox, "Content-Length: 0")) == b""
     assert "AssertionError: ours" in receiver.problem
-    receiver._server.problem = ""
+    receiver._inboxes.problem = ""
 
 
 def test_closing_ends_open_connections(tmp_path: Path) -> None:
     """Nobody holds up the end of a run: open connections are closed, and closing twice is fine."""
     receiver = Receiver(tmp_path, "gw0", addresses=["127.0.0.1"])
     with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
-        request = f"POST {receiver.open('s1').endpoint_path}/v1/logs HTTP/1.1\r\nContent-Length: 0\r\n"
+        request = f"POST /t/{receiver.open('s1').token}/v1/logs HTTP/1.1\r\nContent-Length: 0\r\n"
         connection.sendall(f"{request}Content-Type: {JSON}\r\n\r\n".encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         receiver.close()
@@ -903,7 +907,7 @@ def test_a_real_exporter(receiver: Receiver, inbox: Inbox) -> None:
     from opentelemetry.trace import SpanKind, StatusCode
     from opentelemetry.trace import Status as SpanStatus
 
-    url = f"http://127.0.0.1:{receiver.port}{inbox.endpoint_path}/v1/traces"
+    url = f"http://127.0.0.1:{receiver.port}/t/{inbox.token}/v1/traces"
     exporter = OTLPSpanExporter(endpoint=url, compression=Compression.Gzip, timeout=10)
     provider = TracerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
