@@ -357,7 +357,7 @@ def create(client: APIClient, name: str, network: str, command: Sequence[str], *
         aliases=("box",),
     )
     arguments = create_arguments(
-        client, spec, labels={}, proxies={}, published_on="127.0.0.1", relabel=False, end_mark=end_mark
+        client, spec, proxies={}, published_on="127.0.0.1", relabel=False, end_mark=end_mark
     )
     # As ours, which waits in a shell; who sleeps instead is not to pay for what it could do without.
     arguments["host_config"]["Init"] = False

@@ -113,8 +113,7 @@ class ContainerSpec:
     :param tmpfs: absolute paths.
     :param log_bytes: what is kept of its output, the end of it; 0 for what the engine keeps by itself.
     :param no_proxy: names that its programs reach without a proxy, where the user's settings for Docker
-        inject one; ``aliases`` and ``extra_hosts`` always are.
-    :param labels: on top of those that every object of ours carries.
+        inject one; ``aliases`` always are.
     """
 
     name: str
@@ -133,7 +132,6 @@ class ContainerSpec:
     networks: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
-    extra_hosts: Mapping[str, str] = field(default_factory=dict)
     log_bytes: int = 0
     no_proxy: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)

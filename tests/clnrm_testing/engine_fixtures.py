@@ -130,7 +130,15 @@ def engine(
     from pytest_clnrm.engine.docker.engine import DockerEngine
 
     label = {"clnrm-test": secrets.token_hex(6)}
-    engine = DockerEngine(*reached, locks=locks, labels=label, in_shells=in_shells)
+
+    class LabellingEngine(DockerEngine):
+        def create_container(self, spec: ContainerSpec) -> str:
+            return super().create_container(replace(spec, labels={**label, **spec.labels}))
+
+        def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
+            return super().create_network(name, internal=internal, labels={**label, **labels})
+
+    engine = LabellingEngine(*reached, locks=locks, in_shells=in_shells)
     yield engine
     engine.remove_owned(engine.list_owned(label))
 

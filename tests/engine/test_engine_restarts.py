@@ -122,7 +122,7 @@ def project(daemon: Daemon, tmp_path: Path) -> Iterator[Project]:
     from pytest_clnrm.engine.docker.engine import DockerEngine
 
     client, facts = daemon.connect()
-    engine = DockerEngine(client, facts, locks=lambda _: nullcontext(), labels={})
+    engine = DockerEngine(client, facts, locks=lambda _: nullcontext())
     # Spans are not received from another network namespace.
     options = ("--clnrm-engine", daemon.url, "--clnrm-spans", "off")
     project = Project(tmp_path, engine, facts.identity, options=options)

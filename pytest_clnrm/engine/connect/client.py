@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.engine.connect.endpoints import Endpoint
-from pytest_clnrm.engine.connect.keep_alive import keep_connections
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from docker import APIClient
+    from docker.transport.unixconn import UnixHTTPConnectionPool
 
 PROBE_TIMEOUT_S = 5.0
 CLIENT_TIMEOUT_S = 60
 OLDEST_API = "1.40"
+_POOL_SIZE = 16
+"""Connections kept at most; a process rarely has more threads that talk to the engine at once."""
 
 
 class ProbeError(Exception):
@@ -121,8 +125,26 @@ def _client(endpoint: Endpoint, version: str, timeout_s: float) -> APIClient:
     # is not the way to an engine.
     client.trust_env = False
     if endpoint.scheme == "unix":
-        keep_connections(client, endpoint.path, timeout_s)
+        _keep_connections(client, endpoint.path, timeout_s)
     return client
+
+
+def _keep_connections(client: APIClient, socket_path: str, timeout_s: float) -> None:
+    """Make *client*, which talks to a unix socket, use its connections again.
+
+    docker-py keeps connections by URL, and as nearly each URL holds an id, it hardly uses one again.
+    """
+    from docker.transport import UnixHTTPAdapter
+
+    class OnePool(UnixHTTPAdapter):
+        def get_connection(
+            self, _url: str | bytes, proxies: Mapping[str, str] | None = None
+        ) -> UnixHTTPConnectionPool:
+            return super().get_connection("http+docker://localhost", proxies)
+
+    # Its annotation says int; it is handed to the socket as it is.
+    adapter = OnePool(f"http+unix://{socket_path}", timeout_s, max_pool_size=_POOL_SIZE)  # type: ignore[arg-type]
+    client.mount("http+docker://", adapter)
 
 
 def _ask(client: APIClient, endpoint: Endpoint, timeout_s: float) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""A container's specification, as the engine's API takes it."""
+"""A container's specification, as the engine's API takes it, and the proxy settings that go with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from docker.types import DeviceRequest
@@ -24,6 +24,7 @@ _SHORT_LOG = {
     "Type": "json-file",
     "Config": {"max-size": str(LOG_BYTES), "max-file": "1", "mode": "non-blocking"},
 }
+_LOCAL = ("localhost", "127.0.0.1")
 # As an image's own folder would be: programs may run from it, everybody may write. It counts as memory.
 _TMPFS = "rw,exec,nosuid,nodev,mode=1777"
 
@@ -32,7 +33,6 @@ def create_arguments(
     client: APIClient,
     spec: ContainerSpec,
     *,
-    labels: Mapping[str, str],
     proxies: Mapping[str, str],
     published_on: str,
     relabel: bool,
@@ -41,7 +41,6 @@ def create_arguments(
 ) -> dict[str, Any]:
     """Return the keyword arguments of docker-py's ``create_container``.
 
-    :param labels: those that every object of ours carries.
     :param proxies: variables below ``spec.env``.
     :param published_on: the engine's address on which ports are published.
     :param relabel: True where SELinux has to let containers at bind mounts.
@@ -52,7 +51,7 @@ def create_arguments(
         "image": spec.image,
         "name": spec.name,
         "environment": {**proxies, **spec.env},
-        "labels": {**labels, **spec.labels},
+        "labels": dict(spec.labels),
         "host_config": client.create_host_config(**_host_options(spec, published_on, relabel=relabel)),
         # Ours are in `environment` already, completed by the names that need no proxy.
         "use_config_proxy": False,
@@ -111,8 +110,6 @@ def _host_options(spec: ContainerSpec, published_on: str, *, relabel: bool) -> d
         options["port_bindings"] = dict.fromkeys(spec.ports, (published_on,))
     if spec.tmpfs:
         options["tmpfs"] = dict.fromkeys(spec.tmpfs, _TMPFS)
-    if spec.extra_hosts:
-        options["extra_hosts"] = dict(spec.extra_hosts)
     if spec.gpus:
         options["device_requests"] = [DeviceRequest(count=spec.gpus, capabilities=[["gpu"]])]
     binds = [_bind(each, relabel=relabel) for each in spec.mounts if not _has_colon(each)]
@@ -136,3 +133,32 @@ def _has_colon(mount: Mount) -> bool:
 def _bind(mount: Mount, *, relabel: bool) -> str:
     mode = "ro" if mount.read_only else "rw"
     return f"{mount.source}:{mount.target}:{mode}{',z' if relabel else ''}"
+
+
+def proxy_environment(
+    settings: Mapping[str, Any], url: str, env: Mapping[str, str], direct: Sequence[str]
+) -> dict[str, str]:
+    """Return the proxy variables that Docker's own command would add to *env*, which always wins.
+
+    Names that are local to the container stay reachable.
+
+    :param settings: content of Docker's ``config.json``.
+    :param url: the engine's address: ``proxies`` may hold an entry for it besides ``default``.
+    :param env: the container's own variables.
+    :param direct: names to be reached without a proxy.
+    """
+    proxies = settings.get("proxies")
+    chosen = (proxies.get(url) or proxies.get("default")) if isinstance(proxies, Mapping) else None
+    chosen = chosen if isinstance(chosen, Mapping) else {}
+    found: dict[str, str] = {}
+    for key, name in (("httpProxy", "http_proxy"), ("httpsProxy", "https_proxy"), ("ftpProxy", "ftp_proxy")):
+        if value := chosen.get(key):
+            found[name] = found[name.upper()] = str(value)
+    proxied = found or {each for each in env if each.lower() in {"http_proxy", "https_proxy", "all_proxy"}}
+    if proxied:
+        names = [each for each in str(chosen.get("noProxy") or "").split(",") if each]
+        names += [each for each in (*_LOCAL, *direct) if each not in names]
+        found["no_proxy"] = found["NO_PROXY"] = ",".join(names)
+    # A user who sets one spelling means both: ours in the other one would win in some programs.
+    own = {each.lower() for each in env}
+    return {name: value for name, value in found.items() if name.lower() not in own}

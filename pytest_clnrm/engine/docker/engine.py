@@ -14,6 +14,7 @@ from pytest_clnrm.engine.api import (
     BuildSpec,
     ContainerSpec,
     ContainerState,
+    Engine,
     EngineFacts,
     ExecOutcome,
     ExecSpec,
@@ -32,7 +33,7 @@ from pytest_clnrm.engine.docker.containers import (
     stop_container,
     written_bytes,
 )
-from pytest_clnrm.engine.docker.create_arguments import create_arguments
+from pytest_clnrm.engine.docker.create_arguments import create_arguments, proxy_environment
 from pytest_clnrm.engine.docker.images import Images, lock_name
 from pytest_clnrm.engine.docker.logs import FollowedLog, follow_log, has_printed, read_logs
 from pytest_clnrm.engine.docker.networks import (
@@ -45,7 +46,6 @@ from pytest_clnrm.engine.docker.networks import (
 from pytest_clnrm.engine.docker.observe import kill_shell, observe
 from pytest_clnrm.engine.docker.observe_inside import ask_inside
 from pytest_clnrm.engine.docker.owned import list_owned, remove_volume
-from pytest_clnrm.engine.docker.proxies import proxy_environment
 from pytest_clnrm.engine.exec.execs import Execs
 from pytest_clnrm.engine.exec.main_shell import LOG_BYTES, new_end_mark, outside_frames
 from pytest_clnrm.engine.exec.shells import ENDED
@@ -68,12 +68,11 @@ _LOOPBACK = "127.0.0.1"
 _ANYWHERE = "0.0.0.0"  # noqa: S104 -- a remote engine's ports have to be reached from here
 
 
-class DockerEngine:
-    """Implements :class:`pytest_clnrm.engine.api.Engine`; may be used from several threads at once.
+class DockerEngine(Engine):
+    """The engine behind a client of Docker's API; its methods are described where they are declared.
 
     :param client: connected; its pool should hold a connection for each thread.
     :param locks: gives a context manager by name, which one process of this machine holds at a time.
-    :param labels: put on every container and network.
     :param in_shells: False to run each command by an exec of its own.
     """
 
@@ -83,13 +82,11 @@ class DockerEngine:
         facts: EngineFacts,
         *,
         locks: Locks,
-        labels: Mapping[str, str] | None = None,
         in_shells: bool = True,
     ) -> None:
         self._client = client
         self._facts = facts
         self._locks = locks
-        self._labels = dict(labels or {})
         self._images = Images(client, locks)
         self._execs = Execs(client, is_podman=facts.kind == "podman", in_shells=in_shells)
         self._settings = load_general_config()
@@ -98,27 +95,16 @@ class DockerEngine:
 
     @property
     def facts(self) -> EngineFacts:
-        """Return what it is and has."""
         return self._facts
 
     def ensure_image(
         self, reference: str, pull: PullPolicy, progress: OnProgress | None = None
     ) -> ImageFacts:
-        """Return the image, pulled first if *pull* says so.
-
-        :raises ImageError: with the reason in words a user can act on.
-        """
         return self._images.ensure(reference, pull, progress)
 
     def build_image(self, spec: BuildSpec) -> ImageFacts:
-        """Return the image, built.
-
-        Processes that ask for the same at the same time build one after the other: the later ones find the
-        layers.
-
-        :raises ImageError: with the end of the build's output.
-        """
         tag = tag_of(spec)
+        # Who asks for the same at the same time comes after, and finds the layers.
         with self._locks(lock_name("build", tag)):
             if spec.buildkit:
                 build_by_command(spec, tag, self._facts)
@@ -132,44 +118,30 @@ class DockerEngine:
         return image
 
     def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
-        """Create a network of one scenario and return its id.
-
-        :raises EngineError: with the engine's reason.
-        """
-        return create_network(self._client, name, internal=internal, labels={**self._labels, **labels})
+        return create_network(self._client, name, internal=internal, labels=labels)
 
     def has_network(self, network: str) -> bool:
-        """Tell whether a network is there: somebody may have removed it."""
         return has_network(self._client, network)
 
     def take_names(self, network: str, container: str) -> None:
-        """Let a container on a network answer for no name there any more."""
         take_names(self._client, network, container)
 
     def gateway(self, network: str) -> str:
-        """Return the address under which containers of *network* reach this host, "" if they do not.
-
-        A gateway of a remote engine, or one in a rootless engine's own network namespace, is not this host.
-        """
+        # That of a remote engine, or in a rootless engine's own network namespace, is not this host.
         if self._facts.remote or self._facts.rootless or self._facts.host not in LOOPBACK:
             return ""
         return gateway(self._client, network)
 
     def remove_network(self, network: str) -> None:
-        """Remove it; one that is gone already is no error."""
         remove_network(self._client, network)
 
     def create_container(self, spec: ContainerSpec) -> str:
-        """Create a container and return its id; it is not started.
-
-        :raises ContainerError: with the engine's reason.
-        """
-        direct = (*spec.aliases, *spec.extra_hosts, *spec.no_proxy)
         arguments = create_arguments(
             self._client,
             spec,
-            labels=self._labels,
-            proxies=proxy_environment(self._settings, self._facts.url, spec.env, direct),
+            proxies=proxy_environment(
+                self._settings, self._facts.url, spec.env, (*spec.aliases, *spec.no_proxy)
+            ),
             published_on=_ANYWHERE if self._facts.remote else _LOOPBACK,
             relabel=bool(spec.mounts) and self._has_selinux(),
             is_podman=self._facts.kind == "podman",
@@ -180,15 +152,8 @@ class DockerEngine:
         return container
 
     def start(self, container: str, *, deadline_s: float | None = None) -> None:
-        """Start it.
-
-        A command that the container's init process cannot run is no error here: :meth:`state` tells it. Our
-        shell has none before it.
-
-        :param deadline_s: a ``time.monotonic()`` moment, till which a shell in it is waited for.
-        :raises ContainerError: with the engine's reason.
-        :raises NoShellError: if it was to run our shell, and its image has none.
-        """
+        # A command that the container's init process cannot run is no error here: its state tells. Our shell
+        # has no init process before it.
         no_shell = NoShellError(f"the container {container[:12]} has no shell to wait for commands in")
         start = partial(start_container, self._client, container)
         try:
@@ -201,20 +166,11 @@ class DockerEngine:
             raise no_shell
 
     def state(self, container: str) -> ContainerState:
-        """Return what the engine says of it now.
-
-        :raises ContainerError: if it is gone.
-        """
         return state_of(self._client, container, host=self._facts.host)
 
     def exec(
         self, container: str, spec: ExecSpec, *, on_output: OnOutput, deadline_s: float | None
     ) -> ExecOutcome:
-        """Run a command and wait for its end.
-
-        :param on_output: gets each piece of output as it arrives, in the calling thread.
-        :param deadline_s: a ``time.monotonic()`` moment; past it the command's processes are ended.
-        """
         return self._execs.run(container, spec, on_output=on_output, deadline_s=deadline_s)
 
     def observe(
@@ -225,11 +181,6 @@ class DockerEngine:
         before: Mapping[str, str] | None = None,
         inside: bool = False,
     ) -> dict[str, str]:
-        """Return what can be seen of a container at rest: the name of each thing, and what it is like.
-
-        :raises UnobservableError: if it cannot be looked at from outside, and not *inside*.
-        :raises ContainerError: if it cannot be told.
-        """
         shell = self._execs.state_of_shell(container)
         # It is another one each time.
         renewed = shell not in {None, ENDED}
@@ -270,51 +221,28 @@ class DockerEngine:
         return ask_inside(self._client, container, run, scratch=scratch, before=before)
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
-        """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*.
-
-        :raises ContainerError: if it is gone.
-        """
         said = read_logs(self._client, container, tail_bytes=tail_bytes)
         return outside_frames(said) if self._execs.has_shell(container) else said
 
     def follow_log(self, container: str) -> FollowedLog:
-        """Return its output from its start on, as it comes; to be closed.
-
-        :raises ContainerError: if it is gone.
-        """
         return follow_log(self._client, container)
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
-        """Return the most memory that a container has used since its start, None where that cannot be told.
-
-        :param state: of a container that runs.
-        """
         return None if self._facts.remote or not state.pid else peak_memory_bytes(state.pid, state.id)
 
     def written_bytes(self, container: str) -> int:
-        """Return how much a container has written into its own layer; mounts do not count.
-
-        :raises ContainerError: if it is gone.
-        """
         return written_bytes(self._client, container)
 
     def stop(self, container: str, *, grace_s: float) -> None:
-        """Ask it to end (SIGTERM), kill it after *grace_s*; one that is gone or has ended is no error."""
         stop_container(self._client, container, grace_s=grace_s)
 
     def remove(self, containers: Sequence[str]) -> None:
-        """Kill and remove them with their anonymous volumes; those that are gone already are no error."""
         for_each(containers, self._remove_one)
 
     def list_owned(self, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]:
-        """Return all containers, networks and volumes with these labels; an empty value means any value."""
         return list_owned(self._client, labels)
 
     def remove_owned(self, objects: Sequence[OwnedObject]) -> None:
-        """Remove containers first, then networks and volumes; those that are gone already are no error.
-
-        :raises EngineError: the first failure, after each has been tried.
-        """
         containers = [each.id for each in objects if each.kind == "container"]
         networks = [each.id for each in objects if each.kind == "network"]
         volumes = [each.id for each in objects if each.kind == "volume"]
@@ -325,7 +253,6 @@ class DockerEngine:
             rest.callback(self.remove, containers)
 
     def close(self) -> None:
-        """Give up connections; containers stay."""
         self._execs.close()
         self._client.close()
 

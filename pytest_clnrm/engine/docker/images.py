@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import docker.errors
 
 from pytest_clnrm.engine.api import ImageFacts, PullPolicy
-from pytest_clnrm.engine.docker.pull_progress import PullProgress
 from pytest_clnrm.engine.plain_errors import CREDENTIAL_PROBLEMS, image_reason, plain_errors
 from pytest_clnrm.errors import ImageError
 
@@ -22,6 +21,19 @@ if TYPE_CHECKING:
 
 _HEALTHCHECK_NS = 30_000_000_000
 _HEALTHCHECK_RETRIES = 3
+_MB = 1_000_000
+_DONE = frozenset({"Pull complete", "Already exists"})
+_WORDS = frozenset(
+    {
+        "Pulling fs layer",
+        "Waiting",
+        "Downloading",
+        "Verifying Checksum",
+        "Download complete",
+        "Extracting",
+        *_DONE,
+    }
+)
 
 Locks = Callable[[str], AbstractContextManager[None]]
 
@@ -56,6 +68,41 @@ def _healthcheck_s(check: dict[str, Any]) -> float:
     one_ns = sum(check.get(name) or _HEALTHCHECK_NS for name in ("Interval", "Timeout"))
     retries = check.get("Retries") or _HEALTHCHECK_RETRIES
     return float((check.get("StartPeriod") or 0) + one_ns * retries) / 1e9
+
+
+class PullProgress:
+    """How far a pull is, as a short text: adds up the engine's messages about single layers.
+
+    :param reference: the image's name.
+    """
+
+    def __init__(self, reference: str) -> None:
+        self._reference = reference
+        self._done: dict[str, bool] = {}
+        self._bytes: dict[str, tuple[int, int]] = {}
+        self.text = f"pulling {reference}"
+
+    def feed(self, event: Mapping[str, Any]) -> bool:
+        """Take one message; return True if :attr:`text` has changed."""
+        layer, status = str(event.get("id", "")), str(event.get("status", ""))
+        if not layer or status not in _WORDS:
+            return False
+        self._done[layer] = self._done.get(layer, False) or status in _DONE
+        detail = event.get("progressDetail") or {}
+        if status == "Downloading" and detail.get("total"):
+            self._bytes[layer] = (int(detail.get("current") or 0), int(detail["total"]))
+        elif status not in {"Pulling fs layer", "Waiting"} and layer in self._bytes:
+            total = self._bytes[layer][1]
+            self._bytes[layer] = (total, total)
+        before, self.text = self.text, self._render()
+        return self.text != before
+
+    def _render(self) -> str:
+        text = f"pulling {self._reference}: {sum(self._done.values())} of {len(self._done)} layers"
+        total = sum(each for _, each in self._bytes.values())
+        if total >= _MB:
+            text += f", {sum(each for each, _ in self._bytes.values()) // _MB} of {total // _MB} MB"
+        return text
 
 
 class Images:

@@ -9,8 +9,7 @@ import pytest
 
 from pytest_clnrm.engine.api import ContainerSpec, Mount
 from pytest_clnrm.engine.docker.containers import read_state
-from pytest_clnrm.engine.docker.create_arguments import create_arguments
-from pytest_clnrm.engine.docker.proxies import proxy_environment
+from pytest_clnrm.engine.docker.create_arguments import create_arguments, proxy_environment
 
 # Nothing is asked of it: its version is given.
 CLIENT = docker.APIClient("unix:///nowhere", version="1.41")
@@ -30,7 +29,6 @@ def arguments(
     return create_arguments(
         CLIENT,
         spec,
-        labels={"ours": "1", "both": "ours"},
         proxies={"http_proxy": "p", "A": "p"},
         published_on=published_on,
         relabel=relabel,
@@ -51,7 +49,7 @@ def test_the_least_container() -> None:
         "Init": True,
         "NetworkMode": "none",
     }
-    assert found["labels"] == {"ours": "1", "both": "ours"}
+    assert found["labels"] == {}
     assert not {"command", "entrypoint", "working_dir", "user", "ports", "networking_config"} & set(found)
 
 
@@ -75,11 +73,11 @@ def test_the_log_is_bounded() -> None:
     assert waits["host_config"]["LogConfig"]["Config"]["max-size"] == str(1 << 20)
 
 
-def test_variables_and_labels_of_the_container_win() -> None:
-    """Over the proxies' and over ours."""
-    found = arguments(env={"A": "own"}, labels={"both": "own"})
+def test_variables_of_the_container_win() -> None:
+    """Over the proxies'; its labels are its own."""
+    found = arguments(env={"A": "own"}, labels={"its": "own"})
     assert found["environment"] == {"http_proxy": "p", "A": "own"}
-    assert found["labels"] == {"ours": "1", "both": "own"}
+    assert found["labels"] == {"its": "own"}
     assert found["use_config_proxy"] is False
 
 
@@ -115,13 +113,12 @@ def test_mounts() -> None:
 
 
 def test_everything_else() -> None:
-    """GPUs, scratch folders, further hosts, where and as whom."""
-    found = arguments(gpus=2, tmpfs=("/t",), extra_hosts={"h": "10.0.0.1"}, workdir="/w", user="u")
+    """GPUs, scratch folders, where and as whom."""
+    found = arguments(gpus=2, tmpfs=("/t",), workdir="/w", user="u")
     host = found["host_config"]
     request = host["DeviceRequests"][0]
     assert (request["Count"], request["Capabilities"]) == (2, [["gpu"]])
     assert host["Tmpfs"] == {"/t": "rw,exec,nosuid,nodev,mode=1777"}
-    assert host["ExtraHosts"] == ["h:10.0.0.1"]
     assert (found["working_dir"], found["user"]) == ("/w", "u")
 
 

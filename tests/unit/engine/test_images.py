@@ -12,9 +12,8 @@ import docker.errors
 import pytest
 
 from pytest_clnrm.engine.docker.containers import remove_container
-from pytest_clnrm.engine.docker.images import Images, lock_name, read_image
+from pytest_clnrm.engine.docker.images import Images, PullProgress, lock_name, read_image
 from pytest_clnrm.engine.docker.networks import SPACE, create_network, remove_network, subnets
-from pytest_clnrm.engine.docker.pull_progress import PullProgress
 from pytest_clnrm.errors import EngineError, ImageError
 
 
