@@ -8,8 +8,10 @@ it were not there.
 from __future__ import annotations
 
 import base64
+import json
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -164,6 +166,7 @@ def decode_base64(text: str) -> bytes:
 
 
 _URL_SAFE = str.maketrans("-_", "+/")
+_STATUS_KEYS = frozenset({"code", "message"})
 _CAMEL = {
     field.name: field.encode_name
     for each in _Message.__subclasses__()
@@ -179,18 +182,55 @@ def decode_sent_json(body: bytes) -> tuple[TraceRequest, int]:
 
     Its keys may be named as in JSON or as in the .proto files.
 
-    :raises DecodeBodyError: as :func:`decode_json`.
+    :raises DecodeBodyError: as :func:`decode_json`; or if what it says may be understood in two ways.
     :raises TooManyPartsError: if it would become much.
     """
     count_json(body)
     decode = _decode_renamed if _SNAKE.search(body) else _decode_request
+    replaced = 0
     try:
-        return _decoded(decode, body), 0
+        request = _decoded(decode, body)
     except DecodeBodyError:
-        mended, replaced = repair_json(body)
+        body, replaced = repair_json(body)
         if not replaced:
             raise
-        return _decoded(decode, mended), replaced
+        request = _decoded(decode, body)
+    _check_keys(body)
+    return request, replaced
+
+
+def doubled_key(keys: Iterable[str]) -> str:
+    """Return the first of *keys* that is there twice."""
+    return next(key for key, count in Counter(keys).items() if count > 1)
+
+
+def _check_keys(body: bytes) -> None:
+    """Look at the keys of a body once more: a status that is not understood must not count as "unset".
+
+    :raises DecodeBodyError: if a key stands twice in one object, or a status has neither code nor message but
+        something else.
+    """
+
+    def keys(pairs: list[tuple[str, Any]]) -> frozenset[str]:
+        names = [_CAMEL.get(key, key) for key, _ in pairs]
+        found = frozenset(names)
+        if len(found) < len(names):
+            raise DecodeBodyError(f"the key {doubled_key(names)[:40]!r} stands twice in one object")
+        if "status" in found and "spanId" in found:
+            status = dict(pairs)["status"]
+            unknown = status - _STATUS_KEYS if isinstance(status, frozenset) and "code" not in status else ()
+            if unknown:
+                raise DecodeBodyError(f"a span's status has the key {min(unknown)[:40]!r}, but no code")
+        return found
+
+    try:
+        # Numbers may be as long as they like: what they are is not asked here.
+        json.loads(body.decode("utf-8", "replace"), object_pairs_hook=keys, parse_int=float, strict=False)
+    except RecursionError:
+        raise DecodeBodyError("cannot decode JSON: it is nested too deeply") from None
+    except ValueError as error:
+        # In what nobody asks for, the decoder of the structs takes other text too.
+        raise DecodeBodyError(f"cannot decode JSON: {error}") from None
 
 
 def _decode_renamed(body: bytes | msgspec.Raw) -> TraceRequest:

@@ -163,9 +163,14 @@ def _normalise(struct: OtlpSpan) -> None:
         raise InvalidSpanError("a span's parent id is not 8 bytes")
     struct.trace_id, struct.span_id = trace_id.lower(), span_id.lower()
     struct.parent_span_id = parent_id.lower() if parent_id and parent_id != _NO_SPAN else None
-    struct.kind = _enum(struct.kind, "SPAN_KIND_", _KIND_NAMES)
+    kind = _enum(struct.kind, "SPAN_KIND_", _KIND_NAMES)
+    # One that is not known counts as 0, as in protobuf.
+    struct.kind = kind if 0 <= kind < len(KINDS) else 0
     if struct.status is not None:
-        struct.status.code = _enum(struct.status.code, "STATUS_CODE_", _STATUS_NAMES)
+        code = _enum(struct.status.code, "STATUS_CODE_", _STATUS_NAMES)
+        if not 0 <= code < len(STATUSES):
+            raise InvalidSpanError(f"a span's status code is {code}, which OTLP does not know")
+        struct.status.code = code
     for link in struct.links or ():
         if not _TRACE_ID.match(link.trace_id or "") or not _SPAN_ID.match(link.span_id or ""):
             raise InvalidSpanError("the ids of a span's link are not 16 and 8 bytes")
@@ -198,7 +203,7 @@ def _whole(text: str) -> float:
 
 
 def _enum(value: Int64 | None, prefix: str, names: tuple[str, ...]) -> int:
-    """Return the number of an enum's *value*; one that is not known counts as 0, as in protobuf."""
+    """Return the number of an enum's *value*, which may be one that is not known."""
     if isinstance(value, float) or (isinstance(value, str) and _DIGITS.match(value)):
         value = _integer(value, -_MAX_INT32 - 1, _MAX_INT32)
     if isinstance(value, str):
@@ -206,7 +211,7 @@ def _enum(value: Int64 | None, prefix: str, names: tuple[str, ...]) -> int:
         if name not in names:
             raise DecodeBodyError(f"not a value of {prefix}*: {value[:40]!r}")
         return names.index(name)
-    return value if value is not None and 0 <= value < len(names) else 0
+    return value or 0
 
 
 def to_attributes(pairs: list[KeyValue] | None) -> dict[str, AttributeValue]:

@@ -21,10 +21,11 @@ from pytest_clnrm.telemetry.otlp.messages import (
     Link,
     OtlpSpan,
     Status,
-    decode_json,
+    decode_sent_json,
+    doubled_key,
     encode_json,
 )
-from pytest_clnrm.telemetry.otlp.parts import TooManyPartsError, count_json
+from pytest_clnrm.telemetry.otlp.parts import TooManyPartsError
 from pytest_clnrm.telemetry.otlp.repair import repair_json
 from pytest_clnrm.telemetry.otlp.spans import InvalidSpanError, accept, to_key_values, to_span
 
@@ -36,6 +37,7 @@ _SIGN = re.compile(
     r"""\bresourceSpans\b|\bscopeSpans\b|["']?\b(trace_?id|span_?id)["']?\s*:""", re.IGNORECASE
 )
 _LOG_KEYS = frozenset({"level", "levelname", "severity", "severity_text", "msg", "message", "body"})
+_STATUS_KEYS = frozenset({"code", "status_code", "message", "description"})
 _KINDS = ("INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _MAX_PROBLEMS = 20
 _PIECE_CHARS = 8192
@@ -44,7 +46,6 @@ _LONGEST_WORD_CHARS = 32
 _MAX_IN_VAIN_CHARS = 64 << 20
 _MAX_NESTED_CHARS = 50_000
 """About what Python reads before it finds that an object is nested too deeply."""
-_decode = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +70,8 @@ def printed_spans(text: str) -> PrintedSpans:
     # Half a pair of surrogates is no text that could be written anywhere.
     text = repair_json(text.encode("utf-8", "replace"))[0].decode()
     more = 0
-    for line, found in _objects(text):
-        why = found if isinstance(found, str) else _add(spans, found)
+    for line, found, twice in _objects(text):
+        why = found if isinstance(found, str) else _add(spans, found, twice)
         if why and len(problems) >= _MAX_PROBLEMS:
             more += 1
         elif why:
@@ -80,17 +81,26 @@ def printed_spans(text: str) -> PrintedSpans:
     return PrintedSpans(spans=tuple(spans), problems=tuple(problems))
 
 
-def _add(spans: list[Span], found: dict[str, Any]) -> str:
-    """Add the spans of an object to *spans*, or return why not; "" if it does not look like a span."""
+def _add(spans: list[Span], found: dict[str, Any], twice: list[str]) -> str:
+    """Add the spans of an object to *spans*, or return why not; "" if it does not look like a span.
+
+    :param twice: keys that stand twice in an object, one within it too: which of the values is meant?
+    """
     try:
-        spans += _read(found)
+        read = _read(found)
+        if twice:
+            return f"the key {twice[0][:40]!r} stands twice in one object"
+        spans += read
     except (_NoSpanError, DecodeBodyError, InvalidSpanError, TooManyPartsError) as error:
         return str(error)
     return ""
 
 
-def _objects(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Yield line number and each JSON object that starts a line, or why what looks like a span is none."""
+def _objects(text: str) -> Iterator[tuple[int, dict[str, Any] | str, list[str]]]:
+    """Yield line number and each JSON object that starts a line, or why what looks like a span is none.
+
+    The third is what :func:`_decoded` gives.
+    """
     position, line, counted = 0, 1, 0
     in_vain = 0
     while position < len(text):
@@ -103,38 +113,47 @@ def _objects(text: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
             why = "it is no JSON object at the start of a line"
             if re.match(r"trace_?id\s*:", sign[0], re.IGNORECASE):
                 why = "it is no JSON: a console exporter for debugging wrote it; let the program export OTLP"
-            yield line, why
+            yield line, why, []
             break
         if start is None:
             return
         line += text.count("\n", counted, start.start(1))
         counted = start.start(1)
         try:
-            found, position = _decoded(text, counted)
-            yield line, found
+            found, position, twice = _decoded(text, counted)
+            yield line, found, twice
         except (ValueError, RecursionError) as error:
             in_vain += error.pos if isinstance(error, json.JSONDecodeError) else _MAX_NESTED_CHARS
             if in_vain > _MAX_IN_VAIN_CHARS:
-                yield line, "so many objects do not end that it is not looked at any further"
+                yield line, "so many objects do not end that it is not looked at any further", []
                 return
             position = _end_of_line(text, counted)
             if _SIGN.search(text, counted, position):
-                yield line, f"it is no JSON: {error}"
+                yield line, f"it is no JSON: {error}", []
 
 
-def _decoded(text: str, at: int) -> tuple[dict[str, Any], int]:
-    """Return the JSON object at a position, and the position behind it.
+def _decoded(text: str, at: int) -> tuple[dict[str, Any], int, list[str]]:
+    """Return the JSON object at a position, the position behind it, and keys that an object in it has twice.
 
     The parser counts the lines in front of an error from the start of what it is given: so that is a piece,
     which grows only where the object may go on behind it.
 
     :raises json.JSONDecodeError: if it is none; its place is from *at* on.
     """
+    twice: list[str] = []
+
+    def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            twice.append(doubled_key(key for key, _ in pairs))
+        return made
+
+    decode = json.JSONDecoder(object_pairs_hook=table).raw_decode
     size = _PIECE_CHARS
     while True:
         try:
-            found, end = _decode(text[at : at + size])
-            return found, at + end
+            found, end = decode(text[at : at + size])
+            return found, at + end, twice
         except json.JSONDecodeError as error:
             near_end = error.pos > size - _LONGEST_WORD_CHARS or error.msg.startswith(("Unterm", "Invalid"))
             if not near_end or at + size >= len(text):
@@ -160,9 +179,7 @@ def _read(found: dict[str, Any]) -> tuple[Span, ...]:
         request = {"resourceSpans": [{"scopeSpans": [{"spans": [found]}]}]}
     else:
         return (_plain(found),)
-    body = encode_json(request)
-    count_json(body)
-    accepted = accept(decode_json(body))
+    accepted = accept(decode_sent_json(encode_json(request))[0])
     if accepted.rejected:
         raise _NoSpanError(accepted.why)
     return accepted.spans
@@ -313,14 +330,18 @@ def _scope(found: Mapping[str, Any]) -> str:
 def _status(status: Any, message: Any = None) -> Status | None:
     message = str(message or "")
     if isinstance(status, dict):
+        if status and not _STATUS_KEYS & status.keys():
+            raise _NoSpanError(f"its status has the key {min(status)[:40]!r}, but no code")
         message = str(_first(status, "message", "description") or "")
         status = _first(status, "code", "status_code")
+    if status is not None and (isinstance(status, bool) or not isinstance(status, (int, str))):
+        raise _NoSpanError(f"its status is {str(status)[:40]}")
     if isinstance(status, str):
         name = re.split(r"[._]", status.upper())[-1]
         if name not in {"UNSET", "OK", "ERROR"}:
             raise _NoSpanError(f"its status is {status[:40]!r}")
         status = name
-    return Status(code=status if isinstance(status, (int, str)) else 0, message=message)
+    return Status(code=status or 0, message=message)
 
 
 def _times(found: dict[str, Any]) -> tuple[str, str]:

@@ -19,6 +19,8 @@ from pytest_clnrm.telemetry.otlp.spans import accept
 
 SPAN = {"traceId": "5B8EFFF798038103D269B633813FC60C", "spanId": "EEE19B7EC3C1B174", "name": "a"}
 
+GOOD = json.dumps({**SPAN, "spanId": "EEE19B7EC3C1B173"}).encode()
+
 
 def body(**more: Any) -> bytes:
     """Return a request with one span in JSON."""
@@ -87,6 +89,59 @@ def test_what_the_json_of_protobuf_may_look_like(key: str, value: Any, attribute
     """Numbers as texts, enums as numbers and names, both names of a field, ``null``, all of base64."""
     span = read(body(**{key: value}))
     assert (getattr(span, attribute), span.span_id) == (found, "eee19b7ec3c1b174")
+
+
+@pytest.mark.parametrize("code", [3, "3", -1, 2**31 - 1])
+def test_a_status_that_otlp_does_not_know(code: Any) -> None:
+    """Its span is refused, not taken for one without a status; the others of the body are read."""
+    request, _ = decode_sent_json(
+        body(status={"code": code}).replace(b'"spans": [', b'"spans": [%b, ' % GOOD)
+    )
+    found = accept(request)
+    assert (len(found.spans), found.rejected) == (1, 1)
+    assert found.why == f"a span's status code is {code}, which OTLP does not know"
+
+
+def test_an_unknown_status_in_protobuf() -> None:
+    """Protobuf keeps numbers of enums that it does not know: they are refused too."""
+    request = ExportTraceServiceRequest()
+    span = request.resource_spans.add().scope_spans.add().spans.add(trace_id=b"t" * 16, span_id=b"s" * 8)
+    span.status.MergeFromString(b"\x18\x07")
+    found = accept(decode_sent_protobuf(request.SerializeToString())[0])
+    assert (found.spans, found.why) == ((), "a span's status code is 7, which OTLP does not know")
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (body(status={"status_code": 2}), "a span's status has the key 'status_code', but no code"),
+        (body(status={"Code": 2, "message": "x"}), "a span's status has the key 'Code', but no code"),
+        (body(status={"code": 2}, x={}).replace(b'"x"', b'"status"'), "the key 'status' stands twice in one"),
+        (body(status={"code": 2, "x": 0}).replace(b'"x"', b'"code"'), "the key 'code' stands twice in one"),
+        (body(status={"code": 2, "x": 0}).replace(b'"x"', b'"c\\u006fde"'), "the key 'code' stands twice in"),
+        (body(span_id="EEE19B7EC3C1B175"), "the key 'spanId' stands twice in one object"),
+    ],
+)
+def test_json_that_may_be_understood_in_two_ways(sent: bytes, message: str) -> None:
+    """A body whose keys leave open what its spans say is refused, and so told as lost."""
+    with pytest.raises(DecodeBodyError, match=f"^{message}"):
+        decode_sent_json(sent)
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        None,
+        {},
+        {"message": "x"},
+        {"code": None},
+        {"code": 0, "newField": 1},
+        {"deprecatedCode": 0, "code": 0},
+    ],
+)
+def test_a_status_that_is_not_set(status: Any) -> None:
+    """It may be said in several ways, and beside a code stands what a later OTLP has."""
+    assert read(body(status=status)).status == "unset"
 
 
 def test_all_names_of_the_proto_files() -> None:

@@ -275,3 +275,42 @@ def test_half_a_pair_of_surrogates() -> None:
     )
     assert [span.name for span in printed.spans] == ["x\ufffd"]
     assert printed.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("shown", "why"),
+    [
+        (
+            '{"name": "a", "trace_id": "T", "span_id": "S", "status": {"kode": 2}}',
+            "its status has the key 'kode'",
+        ),
+        ('{"name": "a", "trace_id": "T", "span_id": "S", "status": 2.0}', "its status is 2.0"),
+        ('{"name": "a", "trace_id": "T", "span_id": "S", "status": true}', "its status is True"),
+        ('{"name": "a", "trace_id": "T", "span_id": "S", "status": ["ERROR"]}', "its status is ['ERROR']"),
+        (
+            '{"name": "a", "trace_id": "T", "span_id": "S", "status": 3}',
+            "a span's status code is 3, which OTLP",
+        ),
+        (
+            '{"name": "a", "trace_id": "T", "span_id": "S", "status": "ERROR", "status": "OK"}',
+            "the key 'status' stands twice in one object",
+        ),
+        (
+            '{"traceId": "T", "spanId": "S", "startTimeUnixNano": "1", "status": {"code": 2, "code": 0}}',
+            "the key 'code' stands twice in one object",
+        ),
+        (
+            '{"traceId": "T", "spanId": "S", "startTimeUnixNano": "1", "status": {"status_code": 2}}',
+            "a span's status has the key 'status_code', but no code",
+        ),
+    ],
+)
+def test_a_status_that_is_not_understood(shown: str, why: str) -> None:
+    """It is a problem that is told, not a span without a status."""
+    text = shown.replace('"T"', f'"{T}"').replace('"S"', f'"{S}"')
+    assert problem(text).startswith(f"line 1 of the output looks like a span but is not read: {why}")
+
+
+def test_a_log_with_a_key_twice_is_no_span() -> None:
+    """Nothing is said of objects that are no spans."""
+    assert printed_spans('{"msg": "a", "msg": "b"}\n') == printed_spans("")
