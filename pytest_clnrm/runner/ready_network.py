@@ -60,7 +60,7 @@ def listens_in(table: str, port: int) -> bool:
 
     :param table: what /proc/net/tcp and /proc/net/tcp6 hold.
     """
-    for line in table.splitlines():
+    for line in table.split("\n"):
         columns = line.split()
         local, state = (columns[1], columns[3]) if len(columns) >= _LISTEN_COLUMNS else ("", "")
         if state == _LISTEN_STATE and local.endswith(f":{port:04X}"):

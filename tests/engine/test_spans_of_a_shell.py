@@ -31,6 +31,25 @@ env = {{ BODY = '{body}' }}
 [expect]
 wait = "1s"
 """
+READY = """
+[service.web]
+image = "busybox"
+command = ["sh", "-c", '''
+wget -q -O - --header "Content-Type: application/json" --post-data "$BODY" \\
+"$OTEL_EXPORTER_OTLP_ENDPOINT/v1/traces"
+exec sleep 1000
+''']
+env = {{ BODY = '{body}' }}
+ready = {{ span = "{awaited}", timeout = "{timeout}" }}
+
+[service.box]
+image = "busybox"
+depends_on = ["web"]
+
+[[step]]
+service = "box"
+run = "true"
+"""
 Spans = dict[str, dict[str, Any]]
 
 
@@ -162,6 +181,10 @@ def judged(reached: tuple[APIClient, object], tmp_path_factory: pytest.TempPathF
                 lie(spans)
             body = {"resourceSpans": [{"scopeSpans": [{"spans": list(spans.values())}]}]}
             project.write(f"{kind}-{name}.clnrm.toml", SCENARIO.format(body=json.dumps(body), expect=expect))
+    posted = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [HONEST["request"]]}]}]})
+    for awaited, name, timeout in (("GET *", "ready", "30s"), ("PUT *", "never-ready", "1s")):
+        text = READY.format(body=posted, awaited=awaited, timeout=timeout)
+        project.write(f"{name}.clnrm.toml", text)
     return project.run(mode=("-n", "2"))
 
 
@@ -181,3 +204,12 @@ def test_a_lying_shell_fails(judged: Run, kind: str) -> None:
     assert f"{kind}-lying.clnrm.toml:" in failure["where"]
     assert "spans of the workload arrived:" in failure["details"]
     assert "GET / [server, " in failure["details"]
+
+
+def test_a_service_that_is_ready_when_its_span_has_arrived(judged: Run) -> None:
+    """The step waits for the span; where another one arrives, the failure names both."""
+    assert judged.outcomes()["ready"] == "passed", judged.text
+    assert judged.scenarios["ready"]["spans"]["workload"] == 1
+    assert judged.outcomes()["never-ready"] == "failed", judged.text
+    assert "(span 'PUT *'): arrived: 'GET /'" in judged.text
+    assert judged.scenarios["never-ready"]["steps"] == []

@@ -101,7 +101,7 @@ def default_gateway(routes: str) -> str:
 
     :param routes: content of ``/proc/net/route``.
     """
-    for line in routes.splitlines()[1:]:
+    for line in routes.split("\n")[1:]:
         fields = line.split()
         if len(fields) > 2 and fields[1] == "00000000" and fields[2] != "00000000":  # noqa: PLR2004 -- column 3
             return socket.inet_ntoa(bytes.fromhex(fields[2])[::-1])

@@ -154,7 +154,7 @@ class _Build:
 
     def _event(self, event: dict[str, Any]) -> None:
         text = str(event.get("stream") or event.get("error") or "")
-        self._lines.extend(text.splitlines())
+        self._lines.extend(text.removesuffix("\n").split("\n") if text else ())
         if "error" in event:
             raise _failure(self._spec, self._lines)
         if fetched := fetched_by_engine(text):

@@ -34,7 +34,7 @@ def peak_memory_bytes(
     :param container: its id, by which its cgroup is known to be its own.
     """
     with suppress(OSError, ValueError):
-        for line in (proc / str(pid) / "cgroup").read_text(encoding="utf-8").splitlines():
+        for line in (proc / str(pid) / "cgroup").read_text(encoding="utf-8").strip("\n").split("\n"):
             _, controllers, path = line.split(":", 2)
             if container not in path:
                 continue

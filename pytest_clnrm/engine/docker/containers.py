@@ -115,7 +115,7 @@ def state_of(client: APIClient, container: str, *, host: str) -> ContainerState:
     state = read_state(facts, host=host)
     if not state.running and not state.error and state.exit_code in _INIT_FAILED:
         said = read_logs(client, container, tail_bytes=_INIT_TAIL_BYTES)
-        for line in said.splitlines():
+        for line in said.split("\n"):
             if any(words in line for words in _INIT_SAYS):
                 config = facts.get("Config") or {}
                 command = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()), "pid1"]

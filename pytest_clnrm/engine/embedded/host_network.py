@@ -121,7 +121,7 @@ def _is_running(sock: socket.socket, name: str) -> bool:
 
 
 def _rules(table: str) -> list[str]:
-    return _iptables(table, "-S").splitlines()
+    return [line for line in _iptables(table, "-S").split("\n") if line]
 
 
 def _iptables(table: str, *command: str) -> str:

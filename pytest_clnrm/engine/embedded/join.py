@@ -232,7 +232,7 @@ def _read_answer(reader: int) -> str:
 
 def _log_tail(log: Path) -> list[str]:
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = log.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
     except OSError:
         return []
     return [f"  {line}" for line in lines[-LOG_LINES:]]

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import StrictUndefined, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, LoopContext
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
@@ -152,8 +152,11 @@ def _filter(node: nodes.Node, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=node.environment)
 
 
-class ScenarioEnvironment(SandboxedEnvironment):
+class ScenarioEnvironment(ImmutableSandboxedEnvironment):
     """The environment in which scenario files are rendered.
+
+    Lists and tables cannot be changed: ``list.extend(list)`` in a loop would cost nothing and fill
+    the memory, and what one template does to a variable would be seen by the next.
 
     :param globals_: what templates may call, by name.
     :param names: the variables that there are, by name, for messages.

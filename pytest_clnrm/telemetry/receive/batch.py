@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.span import Span
 
 GROUP_SPANS = 512
-TOLERANCE_NS = 5_000_000
-"""How far the clocks of two processes may differ."""
 
 
 class Steps:
@@ -54,14 +52,17 @@ class Steps:
         """Return the name and the ``traceparent`` of the step that *span* belongs to.
 
         It is the step that the span names as its parent, else the last that had started when it started: a
-        batch may arrive when the next step runs. Before the first step it is ("", the scenario's). Times
-        from before the scenario are none of it, as those that a shell posts: it is the step that runs now.
+        batch may arrive when the next step runs. Before the first step it is ("", the scenario's). A span
+        whose times are from before the scenario, as those that a shell posts, is of the step that runs now.
+
+        Clocks get no tolerance: what a step causes starts after the step, by the time that a process needs to
+        start, while what the step before caused often starts only milliseconds before.
         """
         index = self._by_span.get(span.parent_id or "")
         if index is None and span.start_ns < self._began_ns:
             index = len(self._steps) - 1
         if index is None:
-            index = bisect.bisect_right(self._starts_ns, span.start_ns + TOLERANCE_NS) - 1
+            index = bisect.bisect_right(self._starts_ns, span.start_ns) - 1
         return self._steps[index] if index >= 0 else ("", self.parent or "")
 
 

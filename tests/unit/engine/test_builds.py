@@ -152,6 +152,9 @@ def test_a_build_that_fails(context: Path) -> None:
     client = Client(Response({"stream": "Step 1\n"}, {"error": "it broke"}, {"stream": "never"}))
     with pytest.raises(ImageError, match=r"its output:\n    Step 1\n    it broke$"):
         build(client, context)
+    client = Client(Response({"stream": "a\x0cb\x85c\n\nd\n"}, {"error": "it broke"}))
+    with pytest.raises(ImageError, match=r"its output:\n    a\x0cb\x85c\n    d\n    it broke$"):
+        build(client, context)
     client = Client(Response({"error": "dockerfile parse error line 2: Unknown flag: mount"}))
     with pytest.raises(ImageError, match="clnrm_builder = buildkit builds with it, without limits of memory"):
         build(client, context)

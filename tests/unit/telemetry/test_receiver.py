@@ -21,6 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from pytest_clnrm.model.span import Span
 from pytest_clnrm.telemetry.receive import inbox as inbox_module
 from pytest_clnrm.telemetry.receive import server
 from pytest_clnrm.telemetry.receive.body import JSON, PROTOBUF
@@ -774,6 +775,22 @@ def test_spans_are_placed_under_their_steps(
         post(json.dumps(body).encode(), JSON, path=f"/t/{inbox.token}/v1/traces")
     assert [span.step for span in inbox.spans()] == ["one", "two", "", "two"]
     assert [span.attempt for span in inbox.spans()] == ["1" * 16, "2" * 16, "", "2" * 16]
+
+
+def test_what_starts_just_before_the_next_step_is_of_the_last(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's span of the end of one step, which arrives during the next, is not taken for the next's."""
+    began_ns = time.time_ns() + 10**9
+    starts_ns = iter((began_ns, began_ns + 10_000_000))
+    with monkeypatch.context() as patched:
+        patched.setattr(inbox, "_now_ns", lambda: next(starts_ns))
+        inbox.enter_step("one", f"00-{TRACE_ID}-{'1' * 16}-01")
+        inbox.enter_step("two", f"00-{TRACE_ID}-{'2' * 16}-01")
+    for number, after_ns in enumerate((9_999_999, 10_000_000), start=1):
+        at_ns = began_ns + after_ns
+        inbox.add([Span(trace_id=TRACE_ID, span_id=f"{number:016x}", name="x", start_ns=at_ns, end_ns=at_ns)])
+    assert [span.step for span in inbox.spans()] == ["one", "two"]
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,12 @@ def no_service(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a\u2028b\x85c\x0bd\x0ce", "a\\u2028b\\x85c\\x0bd\\x0ce"),
         ("of DOS\r\nof a bar\rand on", "of DOS\nof a bar\\rand on"),
         ("\ufeffmark \udcff \U000e0041", "\\ufeffmark \\udcff \\U000e0041"),
-        ("\u200d stays: \U0001f468\u200d\U0001f469", "\u200d stays: \U0001f468\u200d\U0001f469"),
+        ("pa\u200bss\u200c\u200d \u2060x\ufeff", "pa\\u200bss\\u200c\\u200d \\u2060x\\ufeff"),
+        ("so\u00adft\u180e \u2064", "so\\xadft\\u180e \\u2064"),
     ],
 )
 def test_control_characters_are_escaped(text: str, expected: str) -> None:
-    """C0 but for tab and newline, DEL, C1, bidirectional marks, and what ends lines elsewhere."""
+    """C0 but for tab and newline, DEL, C1, bidirectional marks, what ends lines elsewhere, what is unseen."""
     assert shown(text) == expected
     assert shown(expected) == expected
     assert is_plain(text) == (one_line(text) == text)
@@ -112,4 +113,4 @@ def test_nothing_that_controls_is_left() -> None:
     every = "".join(map(chr, range(0x3000)))
     left = {char for char in shown(every) if unicodedata.category(char) == "Cc"}
     assert left == {"\t", "\n"}
-    assert not re.search("[\u202a-\u202e\u2066-\u2069]", shown(every))
+    assert not re.search("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]", shown(f"{every}\ufeff"))
