@@ -259,8 +259,11 @@ def _order_text(one: Span, other: Span) -> str:
     return f"nearest: {one.name} ends {late} after {other.name} starts"
 
 
-def judge_counts(expect: CountsExpect, forest: Forest) -> Iterator[Fault]:
-    """Yield the numbers that are out of bounds; a name that no span has counts 0."""
+def judge_counts(expect: CountsExpect, forest: Forest, named: frozenset[str]) -> Iterator[Fault]:
+    """Yield the numbers that are out of bounds; a name that no span has counts 0.
+
+    :param named: names of services that the file knows, whether or not they send spans.
+    """
     origin = expect.origin
     spans = forest.of(origin)
     errors = [span for span in spans if span.status == "error"]
@@ -281,9 +284,14 @@ def judge_counts(expect: CountsExpect, forest: Forest) -> Iterator[Fault]:
             misses = near_misses(SpanSelect(name=glob, origin=origin), forest)
             yield Fault(f"expect.counts.by_name[{glob}]: {fault}", origin, tuple(misses))
     services = Counter(span.service for span in spans)
+    known = named | {span.service for span in forest.spans}
     for glob, bounds in expect.by_service.items():
         number = sum(count for name, count in services.items() if matches_any(name, [glob]))
-        if fault := number_fault(bounds, number):
+        fault = number_fault(bounds, number)
+        if not fault and spans and not any(matches_any(name, [glob]) for name in known):
+            # A misspelt name never has a span.
+            fault = "no span has this service.name, and no service of the file is called so"
+        if fault:
             seen = [f"service {name!r}: {number_of_spans(count)}" for name, count in services.most_common()]
             lines = bounded_lines(seen, SHOWN, "services")
             yield Fault(f"expect.counts.by_service[{glob}]: {fault}", origin, tuple(lines))

@@ -23,6 +23,7 @@ def judge_spans(
     *,
     where: Callable[[KeyPath], str],
     services: frozenset[str] = frozenset(),
+    named: frozenset[str] = frozenset(),
     lost: Sequence[Loss] = (),
 ) -> tuple[Failure, ...]:
     """Return which expectations do not hold, in the order in which they are judged.
@@ -33,10 +34,11 @@ def judge_spans(
     :param spans: the workload's and the runner's own; which of them count is for each expectation to say.
     :param where: gives ``file:line`` of a key path.
     :param services: names (and other addresses) under which the scenario's services reach one another.
+    :param named: ``service.name`` of services that the file knows, whether or not they send spans.
     :param lost: what programs sent and is not among *spans*.
     """
     forest = Forest(spans)
-    faults = _faults(expect, forest, services)
+    faults = _faults(expect, forest, services, named)
     faults += unproven(expect, lost, [fault.message for _, fault in faults], forest.spans)
     failures: list[Failure] = []
     told: set[Origin] = set()
@@ -50,7 +52,9 @@ def judge_spans(
     return tuple(failures)
 
 
-def _faults(expect: Expectations, forest: Forest, services: frozenset[str]) -> list[tuple[KeyPath, Fault]]:
+def _faults(
+    expect: Expectations, forest: Forest, services: frozenset[str], named: frozenset[str]
+) -> list[tuple[KeyPath, Fault]]:
     """Return what is wrong, with the key path of each expectation."""
     found: list[tuple[KeyPath, Fault]] = []
     for span in expect.spans:
@@ -60,7 +64,7 @@ def _faults(expect: Expectations, forest: Forest, services: frozenset[str]) -> l
     if expect.graph:
         found.extend(_judged(expect.graph.at, partial(judge_graph, expect.graph, forest)))
     if expect.counts:
-        found.extend(_judged(expect.counts.at, partial(judge_counts, expect.counts, forest)))
+        found.extend(_judged(expect.counts.at, partial(judge_counts, expect.counts, forest, named)))
     for window in expect.windows:
         found.extend(_judged(window.at, partial(judge_window, window, forest)))
     if expect.order:
@@ -93,4 +97,4 @@ def satisfied_early(
     expect: Expectations, spans: Sequence[Span], *, services: frozenset[str] = frozenset()
 ) -> bool:
     """Tell whether no span needs to be waited for any more: all holds, and nothing can undo it."""
-    return lower_bound_only(expect) and not _faults(expect, Forest(spans), services)
+    return lower_bound_only(expect) and not _faults(expect, Forest(spans), services, frozenset())

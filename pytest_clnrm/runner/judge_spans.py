@@ -14,6 +14,7 @@ from pytest_clnrm.model.result import Failure
 from pytest_clnrm.scenario.templates.binding import bind_expectations
 from pytest_clnrm.scenario.templates.confined import bind
 from pytest_clnrm.scenario.templates.render import TemplateError
+from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
 from pytest_clnrm.telemetry.tracing import out_of_reach
 from pytest_clnrm.util.patterns import within
 
@@ -134,7 +135,9 @@ class SpanJudge:
         spans = [*self.trace.ours, *inbox.spans()]
         lost = inbox.losses()
         with within(self._deadline_s):
-            failures = judge_spans(expect, spans, where=self.where, services=self._hosts, lost=lost)
+            failures = judge_spans(
+                expect, spans, where=self.where, services=self._hosts, named=self._named(), lost=lost
+            )
         if not failures and self._cut_short and not lower_bound_only(expect):
             raise ScenarioTimeoutError(f"waiting for spans (wait = {expect.wait_s:g} s)")
         if failures:
@@ -161,6 +164,13 @@ class SpanJudge:
         envs = [*(each.env for each in self.scenario.services), *(each.env for each in self.scenario.steps)]
         own_ms = [env[SCHEDULE_DELAY] for env in envs if env.get(SCHEDULE_DELAY, "").isdecimal()]
         return max([self.scenario.expect.settle_s, *(2 * int(each) / 1000 for each in own_ms)])
+
+    def _named(self) -> frozenset[str]:
+        """Return the names of services that the file knows: those that spans of its containers may have."""
+        own = {each.name for each in self.scenario.services}
+        envs = [*(each.env for each in self.scenario.services), *(each.env for each in self.scenario.steps)]
+        own |= {env[SERVICE_NAME] for env in envs if SERVICE_NAME in env}
+        return frozenset(own | {f"{name}{OF_STEP}" for name in own})
 
     def _own_hosts(self) -> frozenset[str]:
         """Return the names and addresses under which the scenario's containers reach one another, and us."""

@@ -20,6 +20,7 @@ from pytest_clnrm.model.scenario import Build, Limits, Service
 from pytest_clnrm.pool.proof import UNOBSERVABLE, why_never
 from pytest_clnrm.runner.ready import NoSpans, wait_ready
 from pytest_clnrm.runner.volumes import Sources, open_sources
+from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
 from pytest_clnrm.telemetry.tracing import out_of_reach
 from pytest_clnrm.util.patterns import matches_glob
 
@@ -324,7 +325,7 @@ def _planned(
         # It may outlive the scenario, whose they are: each command gets them instead.
         return spec, {key: value for key, value in env.items() if key not in service.env}
     # What a step sends is no traffic of the service in whose container it runs.
-    return replace(spec, env=env), {"OTEL_SERVICE_NAME": f"{env['OTEL_SERVICE_NAME']} (step)"}
+    return replace(spec, env=env), {SERVICE_NAME: f"{env[SERVICE_NAME]}{OF_STEP}"}
 
 
 def _networks(service: Service, network: Network | None) -> tuple[str, ...]:

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from urllib.parse import quote, urlsplit
 
+SERVICE_NAME = "OTEL_SERVICE_NAME"
+OF_STEP = " (step)"
+"""How the name of a service ends in the spans of steps in its container."""
 PROBE = "clnrm.probe"
 """The attribute of a resource that is one of our own readiness probes."""
 
@@ -38,7 +41,7 @@ def environment(endpoint: str, token: str, scenario_id: str, service_name: str) 
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_TRACES_SAMPLER": "always_on",
         "OTEL_SDK_DISABLED": "false",
-        "OTEL_SERVICE_NAME": service_name,
+        SERVICE_NAME: service_name,
         "OTEL_RESOURCE_ATTRIBUTES": f"clnrm.scenario.id={quote(scenario_id, safe='')}",
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }

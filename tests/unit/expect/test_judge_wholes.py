@@ -35,7 +35,11 @@ def build(expect: dict[str, Any]) -> Expectations:
 
 
 def judge(
-    expect: dict[str, Any], *spans: Span, services: frozenset[str] = frozenset(), lost: tuple[Loss, ...] = ()
+    expect: dict[str, Any],
+    *spans: Span,
+    services: frozenset[str] = frozenset(),
+    named: frozenset[str] = frozenset(),
+    lost: tuple[Loss, ...] = (),
 ) -> list[Failure]:
     """Judge what a scenario file expects."""
     return list(
@@ -44,6 +48,7 @@ def judge(
             spans,
             where=lambda at: "f:" + ".".join(map(str, at)),
             services=services,
+            named=named,
             lost=lost,
         )
     )
@@ -191,7 +196,27 @@ COUNTED = (
 )
 def test_counts_that_are_expected(counts: dict[str, Any]) -> None:
     """Totals count spans, real events and the status error; a name that no span has counts 0."""
-    assert messages({"counts": counts}, *COUNTED, COUNTED[0], RUNNER) == []
+    assert messages({"counts": counts}, *COUNTED, COUNTED[0], RUNNER, named=frozenset({"gone"})) == []
+
+
+@pytest.mark.parametrize("bounds", [0, {"lte": 0}, {"eq": 0}, {"lte": 9}])
+def test_a_misspelt_service_never_sends_a_span(bounds: Any) -> None:
+    """Beside other spans a name that is neither sent nor of the file is a failure, not a number of 0."""
+    counts = {"counts": {"by_service": {"paymnets": bounds}}}
+    (failure,) = judge(counts, *COUNTED, named=frozenset({"payments"}))
+    assert failure.message == (
+        "expect.counts.by_service[paymnets]: no span has this service.name, and no service of the file is "
+        "called so"
+    )
+    assert "service 'api': 2 spans" in failure.details
+    for glob, known in (("paymnets", "paymnets"), ("pay*", "payments")):
+        assert judge({"counts": {"by_service": {glob: bounds}}}, *COUNTED, named=frozenset({known})) == []
+
+
+def test_a_service_that_only_programs_name() -> None:
+    """A name that the file does not know is as good, once a span has it; also one of the runner."""
+    counts = {"counts": {"by_service": {"a?i": {"lte": 9}, "pytest": 0}}}
+    assert judge(counts, *COUNTED, make("r", origin="runner", service="pytest")) == []
 
 
 @pytest.mark.parametrize(
@@ -670,9 +695,10 @@ def test_what_was_lost_is_not_shown_to_be_absent(expect: dict[str, Any], titles:
         make("b", "a", at=(1, 2), resource={"r": 1}),
         make("c", "a", at=(20, 21), resource={"r": 1}),
     )
-    assert messages(expect, *spans) == []
+    named = frozenset({"shop"})
+    assert messages(expect, *spans, named=named) == []
     why = "cannot be judged, as not all spans arrived: 1 span was refused: bad id; 2 requests were refused: "
-    assert messages(expect, *spans, lost=LOST) == [f"{titles}: {why}400, no JSON"]
+    assert messages(expect, *spans, named=named, lost=LOST) == [f"{titles}: {why}400, no JSON"]
 
 
 def test_what_is_there_is_shown_whatever_was_lost() -> None:

@@ -119,6 +119,20 @@ def test_what_further_spans_cannot_undo_is_not_waited_for(tracing: Tracing, engi
     assert (judge.judge(), engine.stopped) == ((), [])
 
 
+def test_a_service_that_nobody_knows(tracing: Tracing, engine: Engine) -> None:
+    """Names of the file's services, those that it sets for their spans, and those of steps are known."""
+    known = {"api": 0, "api (step)": 0, "shop": 0, "shop (s*": 0}
+    judge = judge_of(tracing, engine, {"counts": {"by_service": known}, "wait": 0}, OTEL_SERVICE_NAME="shop")
+    arrive(judge, "a")
+    judge.wait(time.monotonic() + 60)
+    assert judge.judge() == ()
+    other = judge_of(tracing, engine, {"counts": {"by_service": {"ap": 0}}, "wait": 0})
+    arrive(other, "a")
+    other.wait(time.monotonic() + 60)
+    (failure,) = other.judge()
+    assert failure.message.startswith("expect.counts.by_service[ap]: no span has this service.name")
+
+
 def test_a_lower_bound_is_waited_for(tracing: Tracing, engine: Engine) -> None:
     """It ends the wait as soon as it holds, long before ``wait`` is over."""
     judge = judge_of(tracing, engine, SOME)
