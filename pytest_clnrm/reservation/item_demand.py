@@ -17,8 +17,8 @@ from pytest_clnrm.settings.policy import policy_of
 from pytest_clnrm.settings.values import container_memory, count, count_or_zero, cpus
 
 if TYPE_CHECKING:
+    from pytest_clnrm.model.policy import Policy
     from pytest_clnrm.runtime.runtime import Runtime
-    from pytest_clnrm.scenario.format.policy import Policy
 
 _outcome_key: pytest.StashKey[tuple[str, str]] = pytest.StashKey()
 """Where an item holds how its last phase ended: the status of its span, and why it failed."""

@@ -35,9 +35,9 @@ from pytest_clnrm.toml.positions import Place, Places, extent, place_of, show_pa
 from pytest_clnrm.util.confined import confined, note
 
 if TYPE_CHECKING:
+    from pytest_clnrm.model.policy import Policy
     from pytest_clnrm.scenario.dialects.normalise import Normalised
     from pytest_clnrm.scenario.format.document import FileDoc
-    from pytest_clnrm.scenario.format.policy import Policy
     from pytest_clnrm.scenario.mounts import VolumeRules
     from pytest_clnrm.scenario.templates.render import Renderer
     from pytest_clnrm.toml.checking import Finding

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.scenario.format.policy import Policy
+from pytest_clnrm.model.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

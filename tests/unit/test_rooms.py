@@ -96,7 +96,6 @@ STILL = {
         "reservation.hooks",
         "runner.volumes",
         "runtime.runtime",
-        "settings.policy",
     )
 }
 """Modules that still import what is not below them."""
