@@ -126,5 +126,5 @@ def _forward(runtime: Runtime, trace: MergedTrace) -> list[str]:
     target = target_of(runtime.settings.otlp_endpoint, os.environ)
     if target is None:
         return []
-    sent = forward(trace.groups(), target)
-    return [f"the trace was not sent whole: {sent.problem}"] if sent.problem else []
+    problem = forward(trace.groups(), target)
+    return [f"the trace was not sent whole: {problem}"] if problem else []

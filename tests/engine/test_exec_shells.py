@@ -242,7 +242,7 @@ def test_a_stopped_shell_is_ended_at_the_deadline(box: Any) -> None:
 def test_a_command_of_a_broken_connection_is_run_by_another(box: Any, engine: DockerEngine) -> None:
     """A shell that broke while nobody used it costs nothing but time."""
     parent(box)
-    shells = engine._execs._shells
+    shells = engine._execs.shells
     shell = shells._idle[box.id, None]
     sock: Any = shell._connection._socket
     sock.shutdown(socket.SHUT_RDWR)

@@ -157,9 +157,9 @@ class DockerEngine(Engine):
         no_shell = NoShellError(f"the container {container[:12]} has no shell to wait for commands in")
         start = partial(start_container, self._client, container)
         try:
-            streams = self._execs.start(container, start, deadline_s)
+            streams = self._execs.shells.start(container, start, deadline_s)
         except ContainerError as error:
-            if self._execs.has_shell(container) and ended_without(self._client, container):
+            if self._execs.shells.has_main_shell(container) and ended_without(self._client, container):
                 raise no_shell from error
             raise
         if not streams and ended_without(self._client, container):
@@ -181,7 +181,7 @@ class DockerEngine(Engine):
         before: Mapping[str, str] | None = None,
         inside: bool = False,
     ) -> dict[str, str]:
-        shell = self._execs.state_of_shell(container)
+        shell = self._execs.shells.state_of_main_shell(container)
         # It is another one each time.
         renewed = shell not in {None, ENDED}
         if before is None:
@@ -194,14 +194,14 @@ class DockerEngine(Engine):
                 seen = self._ask_inside(container, scratch, None)
         elif _FIRST in before:
             pid = int(before[_FIRST])
-            renew = partial(self._execs.begin_anew, container, partial(kill_shell, pid))
+            renew = partial(self._execs.shells.begin_anew, container, partial(kill_shell, pid))
             seen = {
                 _FIRST: str(pid),
                 **observe(pid, container, scratch=scratch, renewed=renewed, renew=renew),
             }
         else:
             seen = self._ask_inside(container, scratch, before)
-            shell = self._execs.state_of_shell(container)
+            shell = self._execs.shells.state_of_main_shell(container)
         if shell is not None:
             seen["shell that runs its commands"] = shell
             if shell == ENDED:
@@ -222,7 +222,7 @@ class DockerEngine(Engine):
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         said = read_logs(self._client, container, tail_bytes=tail_bytes)
-        return outside_frames(said) if self._execs.has_shell(container) else said
+        return outside_frames(said) if self._execs.shells.has_main_shell(container) else said
 
     def follow_log(self, container: str) -> FollowedLog:
         return follow_log(self._client, container)

@@ -46,12 +46,13 @@ class Execs:
     :param is_podman: Podman tells less: its events know no out-of-memory kills, so the container's cgroup is
         asked, from inside.
     :param in_shells: False to run each command by an exec of its own.
+    :ivar shells: those that stay open in the containers.
     """
 
     def __init__(self, client: APIClient, *, is_podman: bool, in_shells: bool = True) -> None:
         self._client = client
         self._is_podman = is_podman
-        self._shells = Shells(client)
+        self.shells = Shells(client)
         self._in_shells = in_shells
         self._known_kills: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -60,7 +61,7 @@ class Execs:
         self, container: str, spec: ExecSpec, *, on_output: OnOutput, deadline_s: float | None
     ) -> ExecOutcome:
         """Run a command and wait for its end; see :meth:`pytest_clnrm.engine.api.Engine.exec`."""
-        shell = self._shells.take(container, spec.user, deadline_s) if self._in_shells else None
+        shell = self.shells.take(container, spec.user, deadline_s) if self._in_shells else None
         if shell is not None:
             try:
                 outcome = self._run_in(shell, container, spec, on_output, deadline_s)
@@ -68,7 +69,7 @@ class Execs:
                 shell.usable = False
                 raise
             finally:
-                self._shells.give_back(container, spec.user, shell)
+                self.shells.give_back(container, spec.user, shell)
             if outcome is not None:
                 return outcome
         return self._run_alone(container, spec, on_output, deadline_s)
@@ -78,37 +79,19 @@ class Execs:
 
         :param end_mark: of the shell that is its main process, "" if it is none.
         """
-        self._shells.register_container(container, image)
+        self.shells.register_container(container, image)
         if end_mark and self._in_shells:
-            self._shells.expect_main_shell(container, end_mark)
-
-    def start(self, container: str, start: Callable[[], None], deadline_s: float | None) -> bool:
-        """Start a container; see :meth:`pytest_clnrm.engine.exec.shells.Shells.start`."""
-        return self._shells.start(container, start, deadline_s)
-
-    def has_shell(self, container: str) -> bool:
-        """Tell whether a container's main process is, or was, a shell."""
-        return self._shells.has_shell(container)
-
-    def state_of_shell(self, container: str) -> str | None:
-        """Tell what :meth:`pytest_clnrm.engine.exec.shells.Shells.state_of_shell` does."""
-        return self._shells.state_of_shell(container)
-
-    def begin_anew(
-        self, container: str, kill_shell: Callable[[], None], meanwhile: Callable[[], None]
-    ) -> None:
-        """Do what :meth:`pytest_clnrm.engine.exec.shells.Shells.begin_anew` does."""
-        self._shells.begin_anew(container, kill_shell, meanwhile)
+            self.shells.expect_main_shell(container, end_mark)
 
     def forget(self, container: str) -> None:
         """Forget what is known of a container that is removed, and close its shells."""
-        self._shells.forget(container)
+        self.shells.forget(container)
         with self._lock:
             self._known_kills.pop(container, None)
 
     def close(self) -> None:
         """Close all shells."""
-        self._shells.close()
+        self.shells.close()
 
     def _run_in(
         self,

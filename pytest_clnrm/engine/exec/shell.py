@@ -154,7 +154,7 @@ class Shell:
         self._connection.close()
 
     def end(self) -> None:
-        """End its shell, in which no step runs, and wait for that."""
+        """End it, in which no step runs, and its container if it is the main process; wait for that."""
         tell_to_end(self._connection)
         self.close()
 
@@ -180,10 +180,6 @@ class Shell:
         except (_EndedError, ValueError) as error:
             raise ShellUnavailableError(None) from error
         return Shell(self._connection, frames, "", replace(self.facts, pid=pid))
-
-    def end_container(self) -> None:
-        """Let its shell end the container; it :attr:`is_main`."""
-        self.end()
 
 
 class ShellRun:

@@ -67,12 +67,12 @@ class Shells:
             self._images.pop(container, None)
         return True
 
-    def has_shell(self, container: str) -> bool:
+    def has_main_shell(self, container: str) -> bool:
         """Tell whether a container's main process is, or was, a shell."""
         with self._lock:
             return container in self._end_marks
 
-    def state_of_shell(self, container: str) -> str | None:
+    def state_of_main_shell(self, container: str) -> str | None:
         """Return what the shell is like that is the main process of a container at rest; None without one.
 
         The same twice means that nothing but commands was said in it in between, unless it is :data:`ENDED`.
@@ -168,7 +168,7 @@ class Shells:
         # Its own last, as it ends the others.
         for shell in sorted(closing, key=lambda each: each.is_main):
             if shell.is_main:
-                shell.end_container()
+                shell.end()
             else:
                 shell.close()
 

@@ -38,18 +38,6 @@ class Target:
     ca_file: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forwarded:
-    """What became of it.
-
-    :param batches: how many batches were taken.
-    :param problem: why not all were, "" if they were.
-    """
-
-    batches: int
-    problem: str = ""
-
-
 def target_of(endpoint: str | None = None, environ: Mapping[str, str] = os.environ) -> Target | None:
     """Return where to send traces, None if nobody asks for it.
 
@@ -80,18 +68,19 @@ def _headers(text: str) -> dict[str, str]:
     return {unquote(key.strip()): unquote(value.strip()) for key, _, value in pairs}
 
 
-def forward(groups: Iterable[bytes], target: Target, *, timeout_s: float = 10.0) -> Forwarded:
+def forward(groups: Iterable[bytes], target: Target, *, timeout_s: float = 10.0) -> str:
     """Send *groups* in batches, in protobuf, which each collector takes; stop at the first that is refused.
 
     :param groups: elements of ``resourceSpans`` in OTLP/JSON.
     :param timeout_s: for all of it.
+    :return: why not all were taken, "" if they were.
     """
     deadline_s = time.monotonic() + timeout_s
     sent = 0
     try:
         sender = _Sender(target, deadline_s)
     except (ValueError, OSError) as error:
-        return Forwarded(batches=0, problem=f"spans were not forwarded: {error}")
+        return f"spans were not forwarded: {error}"
     try:
         for batch in _batches(groups):
             sender.send(batch)
@@ -101,11 +90,11 @@ def forward(groups: Iterable[bytes], target: Target, *, timeout_s: float = 10.0)
     except (OSError, ValueError, http.client.HTTPException, _RefusedError) as error:
         why = str(error) or type(error).__name__
     else:
-        return Forwarded(batches=sent)
+        return ""
     finally:
         sender.close()
     after = f" after {sent} batches" if sent else ""
-    return Forwarded(batches=sent, problem=f"spans were not forwarded to {sender.shown}{after}: {why}")
+    return f"spans were not forwarded to {sender.shown}{after}: {why}"
 
 
 class _RefusedError(Exception):

@@ -21,7 +21,7 @@ SMALL_BYTES = 1 << 16
 """What is smaller is not counted: it cannot become much."""
 _TOKENS = re.compile(rb'[{\[]+|,+|"[^"]*(?:"|\Z)')
 _QUOTE = ord('"')
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 _MORE = 0x80
 
 
@@ -95,13 +95,13 @@ def _count(  # noqa: C901, PLR0912 a loop that calls nothing, for its speed
             key = body[at]
             at += 1
             if key >= _MORE:
-                key, at = _varint(body, at - 1)
+                key, at = read_varint(body, at - 1)
             wire = key & 7
-            if wire == _LENGTH:
+            if wire == LENGTH:
                 size = body[at]
                 at += 1
                 if size >= _MORE:
-                    size, at = _varint(body, at - 1)
+                    size, at = read_varint(body, at - 1)
                 below = kinds.get(key >> 3)
                 if below is not None:
                     messages += 1
@@ -109,20 +109,20 @@ def _count(  # noqa: C901, PLR0912 a loop that calls nothing, for its speed
                         raise TooManyPartsError
                     waiting.append((at, at + size, _below(below)[1]))
                 at += size
-            elif wire == _VARINT:
+            elif wire == VARINT:
                 while body[at] >= _MORE:
                     at += 1
                 at += 1
-            elif wire in {_FIXED64, _FIXED32}:
-                at += 8 if wire == _FIXED64 else 4
+            elif wire in {FIXED64, FIXED32}:
+                at += 8 if wire == FIXED64 else 4
             else:
                 raise MalformedError("it has groups, which OTLP has not")
         if at > end:
             raise MalformedError("a length is beyond the end of its message")
 
 
-def _varint(body: bytes, at: int) -> tuple[int, int]:
-    """Return a varint and the position behind it."""
+def read_varint(body: bytes, at: int) -> tuple[int, int]:
+    """Return a number of seven bits a byte, the lowest first, and the position behind it."""
     value = shift = 0
     while True:
         byte = body[at]

@@ -34,7 +34,7 @@ from pytest_clnrm.telemetry.otlp.messages import (
     decode_base64,
 )
 from pytest_clnrm.telemetry.otlp.parts import MalformedError, count_protobuf
-from pytest_clnrm.telemetry.otlp.repair import UnrepairableError, repair_protobuf
+from pytest_clnrm.telemetry.otlp.repair import repair_protobuf
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1 import common_pb2
@@ -56,7 +56,7 @@ def decode_sent_protobuf(body: bytes) -> tuple[TraceRequest, int]:
     except DecodeBodyError:
         try:
             mended, replaced = repair_protobuf(body, ExportTraceServiceRequest.DESCRIPTOR)
-        except UnrepairableError:
+        except MalformedError:
             replaced = 0
         if not replaced:
             raise

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pytest_clnrm.telemetry.otlp.parts import FIXED32, FIXED64, LENGTH, VARINT, MalformedError, read_varint
+
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
 
@@ -21,12 +23,6 @@ _MAX_DEPTH = 100
 _ESCAPES = re.compile(
     rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-_MAX_VARINT_BYTES = 10
-
-
-class UnrepairableError(Exception):
-    """A body has another fault than its texts."""
 
 
 def repair_json(body: bytes) -> tuple[bytes, int]:
@@ -49,16 +45,19 @@ def repair_protobuf(body: bytes, message: Descriptor) -> tuple[bytes, int]:
     """Return *body* with U+FFFD for what is no UTF-8 in its texts, and how many texts that were.
 
     :param message: what *body* is.
-    :raises UnrepairableError: if it is no such message, or too large.
+    :raises MalformedError: if it has another fault than its texts, or is too large.
     """
     if len(body) > MAX_BYTES:
-        raise UnrepairableError
-    return _message(body, message, _MAX_DEPTH)
+        raise MalformedError("it is too large to be mended")
+    try:
+        return _message(body, message, _MAX_DEPTH)
+    except IndexError:
+        raise MalformedError("it is cut short") from None
 
 
 def _message(body: bytes, message: Descriptor, depth: int) -> tuple[bytes, int]:
     if depth == 0:
-        raise UnrepairableError
+        raise MalformedError("it is nested too deeply")
     out, replaced = bytearray(), 0
     for key, start, value in _fields(body):
         field = message.fields_by_number.get(key >> 3) if value is not None else None
@@ -72,7 +71,7 @@ def _message(body: bytes, message: Descriptor, depth: int) -> tuple[bytes, int]:
             mended = value.decode("utf-8", "replace").encode()
             count = int(mended != value)
         replaced += count
-        out += _varint(key) + _varint(len(mended)) + mended
+        out += varint(key) + varint(len(mended)) + mended
     return bytes(out), replaced
 
 
@@ -81,36 +80,27 @@ def _fields(body: bytes) -> Iterator[tuple[int, bytes, bytes | None]]:
     at = 0
     while at < len(body):
         begin = at
-        key, at = _read_varint(body, at)
+        key, at = read_varint(body, at)
         kind = key & 7
-        if kind == _LENGTH:
-            length, at = _read_varint(body, at)
+        if kind == LENGTH:
+            length, at = read_varint(body, at)
             end = at + length
-        elif kind == _VARINT:
-            _, end = _read_varint(body, at)
-        elif kind in {_FIXED64, _FIXED32}:
-            end = at + (8 if kind == _FIXED64 else 4)
+        elif kind == VARINT:
+            _, end = read_varint(body, at)
+        elif kind in {FIXED64, FIXED32}:
+            end = at + (8 if kind == FIXED64 else 4)
         else:
-            raise UnrepairableError
+            raise MalformedError("it has groups, which OTLP has not")
         if end > len(body):
-            raise UnrepairableError
-        yield (key, body[begin:at], body[at:end]) if kind == _LENGTH else (key, body[begin:end], None)
+            raise MalformedError("a length is beyond the end of its message")
+        yield (key, body[begin:at], body[at:end]) if kind == LENGTH else (key, body[begin:end], None)
         at = end
 
 
-def _read_varint(body: bytes, at: int) -> tuple[int, int]:
-    """Return a number of seven bits a byte, the lowest first, and where it ends."""
-    number = 0
-    for count, byte in enumerate(body[at : at + _MAX_VARINT_BYTES]):
-        number |= (byte & 0x7F) << (7 * count)
-        if byte < 0x80:  # noqa: PLR2004 # the last one has no eighth bit
-            return number, at + count + 1
-    raise UnrepairableError
-
-
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """Return a number as protobuf writes it: seven bits a byte, the lowest first."""
     out = bytearray()
-    while number >= 0x80:  # noqa: PLR2004 # see _read_varint
+    while number >= 0x80:  # noqa: PLR2004 # the last one has no eighth bit
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)

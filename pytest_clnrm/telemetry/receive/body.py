@@ -8,6 +8,8 @@ import zlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_clnrm.telemetry.otlp.repair import varint
+
 if TYPE_CHECKING:
     from email.message import Message
 
@@ -138,10 +140,5 @@ def status_body(message: str, content_type: str) -> bytes:
     if content_type == JSON:
         return json.dumps({"message": message}).encode()
     text = message.encode("utf-8", "replace")
-    length = bytearray()
-    left = len(text)
-    while left >= 0x80:  # noqa: PLR2004 # a varint has seven bits a byte
-        length.append(left & 0x7F | 0x80)
-        left >>= 7
     # Field 2, length-delimited; google.rpc itself is not among the package's dependencies.
-    return b"\x12" + bytes(length) + bytes([left]) + text
+    return b"\x12" + varint(len(text)) + text

@@ -271,9 +271,9 @@ def run(execs: Execs, **spec: Any) -> tuple[ExecOutcome, bytes]:
 def test_a_shell_that_breaks_before_its_step_begins(client: Client) -> None:
     """The step has an exec of its own."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    shell = execs._shells.take("c", None, None)
+    shell = execs.shells.take("c", None, None)
     assert shell is not None
-    execs._shells.give_back("c", None, shell)
+    execs.shells.give_back("c", None, shell)
     client.theirs.pop().close()
     client.says, client.ends = frame(1, b"alone"), True
     assert run(execs) == (ExecOutcome(exit_code=0), b"alone")
@@ -283,15 +283,15 @@ def test_a_shell_that_breaks_before_its_step_begins(client: Client) -> None:
 def test_junk_before_a_step_is_not_its_output(client: Client) -> None:
     """Nor is what comes behind its end, after which the shell is given up."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    shell = execs._shells.take("c", None, None)
+    shell = execs.shells.take("c", None, None)
     assert shell is not None
-    execs._shells.give_back("c", None, shell)
+    execs.shells.give_back("c", None, shell)
     client.theirs[0].sendall(frame(2, b"late") + between(b"own", b"3 0 0"))
     assert run(execs) == (ExecOutcome(exit_code=3), b"own")
-    assert execs._shells._idle[("c", None)] is shell
+    assert execs.shells._idle[("c", None)] is shell
     client.theirs[0].sendall(between(b"own") + frame(1, b"more"))
     assert run(execs) == (ExecOutcome(exit_code=0), b"own")
-    assert execs._shells._idle == {}
+    assert execs.shells._idle == {}
     execs.close()
 
 
@@ -316,9 +316,9 @@ def test_a_program_that_the_kernel_refuses(
 ) -> None:
     """An exec tells why; what a program itself says like that is its own."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    shell = execs._shells.take("c", None, None)
+    shell = execs.shells.take("c", None, None)
     assert shell is not None
-    execs._shells.give_back("c", None, shell)
+    execs.shells.give_back("c", None, shell)
     client.theirs[0].sendall(
         frame(1, BEGIN)
         + frame(2, BEGIN + stderr + END + b"\n")
@@ -349,11 +349,11 @@ def started(shells: Shells, container: str = "c") -> bool:
 def test_a_main_process_is_a_shell_for_all_but_other_users(client: Client, shells: Shells) -> None:
     """It is there before the first command, and ends its container when that is removed."""
     assert started(shells)
-    assert shells.state_of_shell("c") == "runs"
+    assert shells.state_of_main_shell("c") == "runs"
     shell = shells.take("c", None, None)
     assert shell is not None
     assert shell.is_main
-    assert shells.state_of_shell("c") == "ended", "of one that is not at rest nothing can be told"
+    assert shells.state_of_main_shell("c") == "ended", "of one that is not at rest nothing can be told"
     other = shells.take("c", "nobody", None)
     assert other is not None
     assert not other.is_main
@@ -366,7 +366,7 @@ def test_a_main_process_is_a_shell_for_all_but_other_users(client: Client, shell
     while data := client.theirs[0].recv(65536):
         said += data
     assert said.endswith(f"exit {ENDS_CONTAINER}\n".encode())
-    assert shells.state_of_shell("c") is None
+    assert shells.state_of_main_shell("c") is None
 
 
 def test_commands_of_others_are_no_reason_to_wait(client: Client, shells: Shells) -> None:
@@ -386,7 +386,7 @@ def test_commands_of_others_are_no_reason_to_wait(client: Client, shells: Shells
     shells.give_back("d", None, shell)
     client.theirs[0].recv(65536)
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    execs._shells = shells
+    execs.shells = shells
     for text in (AGAIN + b"{", b"{"):
         client.theirs[0].sendall(between(b"own"))
         assert run(execs)[1] == b"own"
@@ -425,7 +425,7 @@ def test_a_main_process_that_is_no_shell(
     shells.register_container("c", "image")
     assert started(shells) is runs
     if runs:
-        assert shells.state_of_shell("c") == "ended"
+        assert shells.state_of_main_shell("c") == "ended"
         assert shells.take("c", None, None) is None
         shells.register_container("other", "image")
         client.says = between(FACTS)
@@ -440,7 +440,7 @@ def test_a_shell_that_is_killed_tells_how(client: Client, monkeypatch: pytest.Mo
     monkeypatch.setattr("pytest_clnrm.engine.exec.execs.watch_ending", lambda *_: (False, False))
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
     execs.register_container("c", "image", END_MARK)
-    assert execs.start("c", lambda: None, None)
+    assert execs.shells.start("c", lambda: None, None)
     client.theirs[0].sendall(
         frame(1, BEGIN + b"hi\n")
         + frame(2, BEGIN)
@@ -449,7 +449,7 @@ def test_a_shell_that_is_killed_tells_how(client: Client, monkeypatch: pytest.Mo
     )
     client.says, client.ends = b"", True
     assert run(execs) == (ExecOutcome(exit_code=143), b"hi\nkilled\n")
-    assert execs.state_of_shell("c") == "ended"
+    assert execs.shells.state_of_main_shell("c") == "ended"
     execs.close()
 
 
@@ -457,13 +457,13 @@ def test_what_it_says_beside_commands_is_noticed(client: Client) -> None:
     """A container at rest in which something was printed is not what it was."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
     execs.register_container("c", "image", END_MARK)
-    assert execs.start("c", lambda: None, None)
+    assert execs.shells.start("c", lambda: None, None)
     client.theirs[0].sendall(between(b"own"))
     assert run(execs)[1] == b"own"
-    assert execs.state_of_shell("c") == "runs"
+    assert execs.shells.state_of_main_shell("c") == "runs"
     client.theirs[0].sendall(frame(1, b"late") + between(b"own"))
     assert run(execs)[1] == b"own"
-    assert execs.state_of_shell("c") == "has printed"
+    assert execs.shells.state_of_main_shell("c") == "has printed"
     execs.close()
 
 
@@ -497,7 +497,7 @@ def test_an_ended_shells_rest_is_not_waited_for_without_end(
 def test_a_deadline_holds_where_output_comes_faster_than_it_is_taken(client: Client) -> None:
     """As it does in an exec of its own."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
-    shell = execs._shells.take("c", None, None)
+    shell = execs.shells.take("c", None, None)
     assert shell is not None
     client.theirs[0].sendall(frame(1, BEGIN + b"y" * 10) + frame(1, b"y" * 10) + frame(1, b"y" * 10))
     taken: list[bytes] = []
@@ -505,7 +505,7 @@ def test_a_deadline_holds_where_output_comes_faster_than_it_is_taken(client: Cli
     assert run is not None
     assert not run.pump(time.monotonic() - 1)
     assert b"".join(taken).strip(b"y") == b""
-    execs._shells.give_back("c", None, shell)
+    execs.shells.give_back("c", None, shell)
     execs.close()
 
 
@@ -513,15 +513,15 @@ def test_a_shell_that_was_too_old_for_its_first_step_is_followed_by_another(clie
     """As users may have been made in between."""
     execs = Execs(client, is_podman=False)  # type: ignore[arg-type]
     execs.register_container("c", "image", END_MARK)
-    assert execs.start("c", lambda: None, None)
+    assert execs.shells.start("c", lambda: None, None)
     client.theirs[0].sendall(frame(1, END + b" 2 0 0\n") + frame(2, END + b"\n"))
     client.says, client.ends = frame(1, b"alone"), True
     assert run(execs) == (ExecOutcome(exit_code=0), b"alone")
     client.says, client.ends = between(FACTS), False
-    shell = execs._shells.take("c", None, None)
+    shell = execs.shells.take("c", None, None)
     assert shell is not None
     assert not shell.is_main
-    execs._shells.give_back("c", None, shell)
+    execs.shells.give_back("c", None, shell)
     execs.close()
 
 
@@ -550,7 +550,7 @@ def test_a_shell_that_is_replaced(client: Client, shells: Shells) -> None:
 
     shells.begin_anew("c", kill)
     answering.join()
-    assert shells.state_of_shell("c") == "runs"
+    assert shells.state_of_main_shell("c") == "runs"
     assert f"exit {ENDS_CONTAINER}\n".encode() in client.theirs[1].recv(65536)
     shell = shells.take("c", None, None)
     assert shell is not None
@@ -576,7 +576,7 @@ def test_a_shell_that_is_not_replaced(client: Client, shells: Shells, says: byte
 
     with pytest.raises(ContainerError, match="its shell cannot be started again"):
         shells.begin_anew("c", kill)
-    assert shells.state_of_shell("c") == "ended"
+    assert shells.state_of_main_shell("c") == "ended"
 
 
 def test_a_shell_that_is_not_killed(shells: Shells) -> None:
@@ -588,4 +588,4 @@ def test_a_shell_that_is_not_killed(shells: Shells) -> None:
 
     with pytest.raises(ContainerError, match="left behind: something"):
         shells.begin_anew("c", kill)
-    assert shells.state_of_shell("c") == "ended"
+    assert shells.state_of_main_shell("c") == "ended"
