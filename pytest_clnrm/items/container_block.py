@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.items.containers import Container, Containers
     from pytest_clnrm.items.python_tests import Live
     from pytest_clnrm.model.scenario import Service
-    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.network import Network
 
 
@@ -29,7 +29,7 @@ class ContainerBlock(AbstractContextManager["Container"]):
         self._service = service
         self._stack = ExitStack()
         self._lease = ""
-        self._created: list[Running] = []
+        self._created: list[RunningContainer] = []
         self._live: Live | None = None
         self._box: Container | None = None
 
@@ -92,7 +92,7 @@ class ContainerBlock(AbstractContextManager["Container"]):
         self._box = owner.started(self._created[0])
         return self._box
 
-    def _note(self, running: Running) -> None:
+    def _note(self, running: RunningContainer) -> None:
         """Take note of the container; one without a shell is replaced by another."""
         self._created[:] = [running]
         if self._live is not None:

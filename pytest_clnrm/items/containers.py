@@ -35,7 +35,7 @@ from pytest_clnrm.util.terminal_text import shown
 if TYPE_CHECKING:
     from pytest_clnrm.items.python_tests import PythonTests
     from pytest_clnrm.model.span import AttributeValue, Span
-    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime
 
 LOG_TAIL_BYTES = 1 << 20
@@ -66,7 +66,7 @@ class Container:
     :ivar may_have_ended: it was told to end, or its end was waited for.
     """
 
-    def __init__(self, owner: Containers, running: Running) -> None:
+    def __init__(self, owner: Containers, running: RunningContainer) -> None:
         """Take over a container.
 
         :param owner: who has made it.
@@ -265,7 +265,7 @@ class Containers:
         if slot_wait_s:
             self._trace.add("clnrm.slot.wait", slot_wait_s, slot_attributes)
         self._connected = False
-        self._open: list[tuple[Running, Container]] = []
+        self._open: list[tuple[RunningContainer, Container]] = []
         self._ends = ServiceEnds(runtime, self._redactor, _since_its_start, noun="container")
 
     @shows_caller
@@ -396,18 +396,18 @@ class Containers:
         )
         self.tests.ran(self._redactor.result(step))
 
-    def started(self, running: Running) -> Container:
+    def started(self, running: RunningContainer) -> Container:
         """Take over a container that is ready."""
         self._connected = self._connected or running.service.network != "none"
         box = Container(self, running)
         self._open.append((running, box))
         return box
 
-    def ended(self, running: Running) -> None:
+    def ended(self, running: RunningContainer) -> None:
         """Take note that the block of a container is over."""
         self._open = [each for each in self._open if each[0].id != running.id]
 
-    def _due(self) -> list[Running]:
+    def _due(self) -> list[RunningContainer]:
         """Return the containers that should run."""
         return [running for running, box in self._open if not box.may_have_ended]
 
@@ -456,7 +456,7 @@ class Containers:
             else:  # Python 3.10
                 self._warn(str(ended))
 
-    def judge_end(self, running: Running, box: Container) -> None:
+    def judge_end(self, running: RunningContainer, box: Container) -> None:
         """Judge how a container is at the end of its block.
 
         :raises ServiceEndedError: if it has ended in a way that was not announced.

@@ -26,7 +26,7 @@ from pytest_clnrm.errors import ClnrmError, ContainerError, EngineUnavailableErr
 from pytest_clnrm.expect.texts import indent
 from pytest_clnrm.ledger.folder import ID_FILE, default_path
 from pytest_clnrm.model.result import Failure, Result
-from pytest_clnrm.pool.specification import specification_of
+from pytest_clnrm.pool.proof import specification_of
 from pytest_clnrm.report.failure_text import explain, render_failure, title
 from pytest_clnrm.reservation.markers import ScenarioWarning, add_tag, priority_of
 from pytest_clnrm.runner.launch import effective_limits
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.model.priority import Priority
     from pytest_clnrm.model.scenario import KeyPath, Scenario
-    from pytest_clnrm.pool.shelf import Leftover
+    from pytest_clnrm.pool.idle_leases import Leftover
     from pytest_clnrm.runtime.runtime import Runtime
 
 UNIX = "unix://"

@@ -21,7 +21,7 @@ from pytest_clnrm.session.results import payload
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
-    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
     from pytest_clnrm.util.redaction import Redactor
@@ -60,7 +60,7 @@ class Live:
     :ivar failed: a test that uses it has failed.
     """
 
-    running: Running
+    running: RunningContainer
     logs: Callable[[], str]
     redactor: Redactor
     fixture: str
@@ -101,7 +101,7 @@ class PythonTests:
 
     # what containers tell
 
-    def opened(self, running: Running, *, logs: Callable[[], str], redactor: Redactor) -> Live:
+    def opened(self, running: RunningContainer, *, logs: Callable[[], str], redactor: Redactor) -> Live:
         """Take note of a container that is there."""
         live = Live(
             running=running,
@@ -258,7 +258,7 @@ class PythonTests:
         )
         return logs
 
-    def _facts(self, running: Running, logs: str) -> ContainerFacts:
+    def _facts(self, running: RunningContainer, logs: str) -> ContainerFacts:
         facts = ContainerFacts(
             id=running.id,
             name=running.name,

@@ -5,8 +5,9 @@ The worker that has the containers says so in a report of its item; see :mod:`py
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_clnrm.errors import LedgerError
@@ -14,7 +15,41 @@ from pytest_clnrm.ledger.budget import NOTHING, total
 
 if TYPE_CHECKING:
     from pytest_clnrm.ledger.lease import Lease
-    from pytest_clnrm.pool.shelf import Leftover
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """What a scenario leaves under its lease.
+
+    :param specification: which scenarios may use it, "" if all of it is being removed.
+    :param containers: ids of all of its containers.
+    """
+
+    lease: str
+    worker: str
+    specification: str
+    containers: tuple[str, ...]
+
+    def to_data(self) -> dict[str, object]:
+        """Return it as exact builtins."""
+        return {
+            "lease": str(self.lease),
+            "worker": str(self.worker),
+            "specification": str(self.specification),
+            "containers": [str(each) for each in self.containers],
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, object]) -> Leftover:
+        """Return what :meth:`to_data` gave."""
+        containers = data["containers"]
+        assert isinstance(containers, list)  # noqa: S101 (it is our own)
+        return cls(
+            lease=str(data["lease"]),
+            worker=str(data["worker"]),
+            specification=str(data["specification"]),
+            containers=tuple(containers),
+        )
 
 
 class Taken(NamedTuple):

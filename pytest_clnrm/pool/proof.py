@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.exec.waiting import WAITING
@@ -15,8 +16,9 @@ from pytest_clnrm.errors import ClnrmError
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerSpec, Engine, ImageFacts
-    from pytest_clnrm.model.scenario import Service
-    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.model.scenario import Scenario, Service
+    from pytest_clnrm.pool.running import RunningContainer
+    from pytest_clnrm.settings.settings import Settings
 
 MAX_AGE_S = 900.0
 """A container older than this is not kept: what cannot be seen (its kernel's counters and caches) adds up."""
@@ -28,7 +30,7 @@ _PROCESSES = 2
 """The engine's init process, or our shell's parent in its place, and our own."""
 
 
-def why_never(service: Service, image: ImageFacts, spec: ContainerSpec) -> str:
+def why_not_reusable(service: Service, image: ImageFacts, spec: ContainerSpec) -> str:
     """Return why a container of *spec* is never used again, "" if it may be."""
     reasons = {
         "fresh = true": service.fresh,
@@ -66,12 +68,22 @@ def _how(value: str) -> str:
     return {"changed": "changed", "removed": "gone"}.get(how, "left behind")
 
 
-def why_unclean(engine: Engine, container: Running) -> str:
+def why_changed(engine: Engine, container: RunningContainer) -> str:
     """Return why a container cannot be used by another scenario, "" if it is as it was when it was new."""
     if time.monotonic() - container.created_s > MAX_AGE_S:
         return f"it is older than {MAX_AGE_S:g} s"
     try:
-        after = engine.observe(container.id, scratch=container.spec.tmpfs, before=container.seen)
+        after = engine.observe(container.id, scratch=container.spec.tmpfs, before=container.fingerprint)
     except ClnrmError as error:
         return str(error)
-    return difference(container.seen, after)
+    return difference(container.fingerprint, after)
+
+
+def specification_of(settings: Settings, scenario: Scenario) -> str | None:
+    """Return a hash of all that makes the containers of *scenario* what they are, None if it uses none again.
+
+    Whether a container really is as it should be is looked at once more before it is used.
+    """
+    if settings.pool == "off" or all(service.fresh for service in scenario.services):
+        return None
+    return sha256(repr(scenario.services).encode("utf-8", "surrogatepass")).hexdigest()[:16]

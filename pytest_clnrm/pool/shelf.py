@@ -19,51 +19,16 @@ from typing import TYPE_CHECKING
 from pytest_clnrm.errors import ClnrmError
 
 if TYPE_CHECKING:
-    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.pool.running import RunningContainer
 
 _REMOVERS = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leftover:
-    """What a scenario leaves under its lease.
-
-    :param specification: which scenarios may use it, "" if all of it is being removed.
-    :param containers: ids of all of its containers.
-    """
-
-    lease: str
-    worker: str
-    specification: str
-    containers: tuple[str, ...]
-
-    def to_data(self) -> dict[str, object]:
-        """Return it as exact builtins."""
-        return {
-            "lease": str(self.lease),
-            "worker": str(self.worker),
-            "specification": str(self.specification),
-            "containers": [str(each) for each in self.containers],
-        }
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, object]) -> Leftover:
-        """Return what :meth:`to_data` gave."""
-        containers = data["containers"]
-        assert isinstance(containers, list)  # noqa: S101 (it is our own)
-        return cls(
-            lease=str(data["lease"]),
-            worker=str(data["worker"]),
-            specification=str(data["specification"]),
-            containers=tuple(containers),
-        )
 
 
 @dataclass(slots=True)
 class _Left:
     """What is left under one lease."""
 
-    shelved: dict[str, Running] = field(default_factory=dict)
+    shelved: dict[str, RunningContainer] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     removal: Future[bool] | None = None
 
@@ -86,7 +51,7 @@ class Shelf:
         self._threads = ThreadPoolExecutor(_REMOVERS, "clnrm-removal")
         self._guard = threading.Lock()
 
-    def put(self, lease: str, kept: Mapping[str, Running], removed: Sequence[str]) -> None:
+    def put(self, lease: str, kept: Mapping[str, RunningContainer], removed: Sequence[str]) -> None:
         """Keep and remove what a scenario leaves; beyond the shelf's size the longest unused goes.
 
         :param kept: what may be used again, by the name of its service.
@@ -101,12 +66,12 @@ class Shelf:
         for each in surplus:
             self._discard(each)
 
-    def take(self, leases: Iterable[str]) -> tuple[dict[str, Running], tuple[str, ...]]:
+    def take(self, leases: Iterable[str]) -> tuple[dict[str, RunningContainer], tuple[str, ...]]:
         """Return what may be used of these leases, by the names of services, once the rest has been removed.
 
         :return: with it the ids of what could not be removed.
         """
-        taken: dict[str, Running] = {}
+        taken: dict[str, RunningContainer] = {}
         stuck: tuple[str, ...] = ()
         for lease in leases:
             with self._guard:

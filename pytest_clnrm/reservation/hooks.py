@@ -203,7 +203,7 @@ class Admissions:
                 self.runtime.idle.cleared(cleared)
         data = getattr(report, "clnrm_leftover", None)
         if data is not None and self._reserves():
-            from pytest_clnrm.pool.shelf import Leftover
+            from pytest_clnrm.pool.idle_leases import Leftover
 
             leftover = Leftover.from_data(data)
             self.runtime.leftovers[leftover.lease] = leftover

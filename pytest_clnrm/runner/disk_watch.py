@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime
 
 EVERY_S = 2.0
@@ -29,7 +29,7 @@ class DiskWatch:
     :ivar problem: what was found, "" if nothing was.
     """
 
-    def __init__(self, runtime: Runtime, containers: Mapping[str, Running]) -> None:
+    def __init__(self, runtime: Runtime, containers: Mapping[str, RunningContainer]) -> None:
         self._runtime = runtime
         self._containers = containers
         self._over = threading.Event()

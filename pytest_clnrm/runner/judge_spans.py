@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.model.scenario import KeyPath, Scenario
     from pytest_clnrm.model.span import Span
-    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.receive.inbox import Inbox
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
@@ -54,7 +54,7 @@ class SpanJudge:
     scenario: Scenario
     trace: ScenarioTrace
     captured: Mapping[str, str]
-    containers: Mapping[str, Running]
+    containers: Mapping[str, RunningContainer]
     where: Callable[[KeyPath], str]
     began_s: float
     _expect: Expectations = field(default_factory=Expectations)
@@ -199,7 +199,7 @@ class SpanJudge:
         """Tell whether no program of the scenario runs any more."""
         return not any(self._runs(container) for container in self.containers.values())
 
-    def _runs(self, container: Running) -> bool:
+    def _runs(self, container: RunningContainer) -> bool:
         """Tell whether a program runs in *container*; one that cannot be looked at may have one."""
         engine = self.runtime.engine()
         with contextlib.suppress(ClnrmError):

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.cleanup.labels import image_labels, limit_labels
 from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, ImageFacts, Mount
-from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL, WAITING, effective_command
+from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL, WAITING
 from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
 from pytest_clnrm.model.scenario import Build, Limits, Service
-from pytest_clnrm.pool.proof import UNOBSERVABLE, why_never
+from pytest_clnrm.pool.proof import UNOBSERVABLE, why_not_reusable
+from pytest_clnrm.pool.running import RunningContainer, span_attributes
+from pytest_clnrm.pool.sources import open_sources
 from pytest_clnrm.runner.ready import NoSpans, wait_ready
-from pytest_clnrm.runner.volumes import Sources, open_sources
+from pytest_clnrm.runner.services import effective_command
 from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
 from pytest_clnrm.telemetry.tracing import out_of_reach
 from pytest_clnrm.util.patterns import matches_glob
@@ -28,94 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_clnrm.engine.api import Engine
-    from pytest_clnrm.model.span import AttributeValue
     from pytest_clnrm.runtime.network import Network
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.settings.settings import Settings
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
 
 BRIDGE = "bridge"
-_SHORT = 2
 """The engine's own network, which has a way out and publishes ports."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """A container of ours.
-
-    :param image: what it was made of.
-    :param spec: how it was made.
-    :param env: what the commands in it get beside what it was made with.
-    :param created_s: ``time.monotonic()`` of its creation.
-    :param reused: it has served another scenario before.
-    :param seen: how it looked when it was new, if it may be reused.
-    :param alone: why it is never reused, "" if it may be.
-    :param sources: of its volumes, as far as they are held open; whoever removes it closes them.
-    """
-
-    id: str
-    name: str
-    service: Service
-    limits: Limits
-    image: ImageFacts
-    spec: ContainerSpec
-    env: Mapping[str, str]
-    created_s: float
-    reused: bool = False
-    seen: Mapping[str, str] = field(default_factory=dict)
-    alone: str = ""
-    sources: Sources = field(default_factory=Sources)
-
-    @property
-    def keeps_alive(self) -> bool:
-        """Tell whether it runs no service, and only waits for commands."""
-        return self.spec.command in WAITING
-
-    @property
-    def attributes(self) -> dict[str, AttributeValue]:
-        """Return those of our spans of it."""
-        return {"container.id": self.id, **_about(self.name, self.service, self.image, reused=self.reused)}
-
-    def serves(self, other: ContainerSpec) -> bool:
-        """Tell whether it is such as *other* describes, whatever it is called."""
-        return replace(other, name=self.spec.name, labels=self.spec.labels) == self.spec
-
-
-class Timeline:
-    """When the services of a scenario were created, started and ready, in words.
-
-    :param began_s: ``time.monotonic()`` of the scenario's start.
-    """
-
-    def __init__(self, began_s: float) -> None:
-        self._began_s = began_s
-        self._moments: dict[str, dict[str, float]] = {}
-
-    def note(self, service: Service, what: Literal["created", "started", "ready"]) -> None:
-        """Note that *service* is *what* now, unless it was before."""
-        moments = self._moments.setdefault(service.name, {})
-        moments.setdefault(what, time.monotonic() - self._began_s)
-
-    def note_end(self, service: Service, lived_s: float | None) -> str:
-        """Note that *service* ended, and return when; "" if that is not known.
-
-        :param lived_s: seconds since its start: the engine's clock need not be ours.
-        """
-        moments = self._moments.setdefault(service.name, {})
-        if lived_s is None or not {"started", "created"} & moments.keys():
-            return ""
-        # Where it ended before our call that starts it had returned, or that one failed.
-        moments["ended"] = moments.get("started", moments.get("created", 0.0)) + lived_s
-        return f"{moments['ended']:.1f} s after the scenario's start"
-
-    def of(self, container: Running) -> str:
-        """Return the moments of a container; "" if it only waits for commands."""
-        ready = container.service.ready
-        if container.keeps_alive and not ready:
-            return ""
-        moments = self._moments.get(container.service.name, {})
-        told = [f"{what} after {moment_s:.1f} s" for what, moment_s in moments.items()]
-        return ", ".join([*told, "never ready"] if ready and "ready" not in moments else told)
+_SHORT = 2
+"""A name of an image of so few letters may be taken for the start of an image's id."""
 
 
 def effective_limits(settings: Settings, service: Service) -> Limits:
@@ -187,10 +111,10 @@ def launch(
     name: str,
     labels: Mapping[str, str],
     deadline_s: float,
-    on_created: Callable[[Running], None],
+    on_created: Callable[[RunningContainer], None],
     trace: ScenarioTrace,
     network: Network | None,
-    idle: Running | None = None,
+    idle: RunningContainer | None = None,
     may_be_reused: bool = False,
     on_started: Callable[[], None] = lambda: None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -198,8 +122,8 @@ def launch(
     """Create and start the container of *service*, and wait until it is ready.
 
     :param deadline_s: ``time.monotonic()`` moment at which the time is over.
-    :param on_created: gets the container as soon as there is one to be removed, and again once it is known
-        how it looks; one of an image without a shell is removed here, and another takes its place.
+    :param on_created: called when the container exists (so that it can be removed), and again with its
+        fingerprint; one of an image without a shell is removed here, and another takes its place.
     :param on_started: called once it runs, before the wait.
     :param trace: gets our spans of it, and makes its programs export theirs.
     :param network: on which its own alone are; None if it has none.
@@ -213,8 +137,9 @@ def launch(
     limits = effective_limits(runtime.settings, service)
     sources = open_sources(service)
 
-    def create(spec: ContainerSpec) -> Running:
-        with trace.span("clnrm.container.create", _about(name, service, image, reused=False)) as span:
+    def create(spec: ContainerSpec) -> RunningContainer:
+        about = span_attributes(name, service, image, reused=False)
+        with trace.span("clnrm.container.create", about) as span:
             try:
                 container = engine.create_container(spec)
             except BaseException:
@@ -224,7 +149,7 @@ def launch(
             span.set("container.runtime.name", engine.facts.kind)
         if network is not None and spec.networks:
             runtime.networks().joined(network, container, service.name)
-        running = Running(
+        running = RunningContainer(
             id=container,
             name=name,
             service=service,
@@ -233,7 +158,7 @@ def launch(
             spec=spec,
             env=env,
             created_s=time.monotonic(),
-            alone=why_never(service, image, spec) if may_be_reused else "pool off",
+            never_reused=why_not_reusable(service, image, spec) if may_be_reused else "pool off",
             sources=sources,
         )
         on_created(running)
@@ -257,8 +182,8 @@ def launch(
                 _start(engine, running, trace, deadline_s)
             sources.check(engine, running.id)
             on_started()
-            if not running.alone:
-                on_created(_looked_at(engine, running, inside=runtime.settings.pool == "inside"))
+            if not running.never_reused:
+                on_created(_with_fingerprint(engine, running, inside=runtime.settings.pool == "inside"))
         if service.ready:
             with trace.span("clnrm.container.ready", running.attributes):
                 wait_ready(
@@ -275,7 +200,7 @@ def launch(
 
 def fits(
     runtime: Runtime,
-    idle: Running,
+    idle: RunningContainer,
     service: Service,
     image: ImageFacts,
     *,
@@ -335,16 +260,6 @@ def _networks(service: Service, network: Network | None) -> tuple[str, ...]:
     return (network.id, BRIDGE) if service.network == "bridge" or service.ports else (network.id,)
 
 
-def _about(name: str, service: Service, image: ImageFacts, *, reused: bool) -> dict[str, AttributeValue]:
-    """Return the attributes of our spans of a container that need not be there yet."""
-    return {
-        "container.name": name,
-        "container.image.name": image.reference,
-        "clnrm.service": service.name,
-        "clnrm.container.reused": reused,
-    }
-
-
 def _spans(
     engine: Engine, network: Network | None, trace: ScenarioTrace
 ) -> NoSpans | Callable[[str], tuple[bool, list[str]]]:
@@ -361,7 +276,7 @@ def _spans(
     return arrived if network.gateway else NoSpans(out_of_reach(engine.facts.url))
 
 
-def _start(engine: Engine, running: Running, trace: ScenarioTrace, deadline_s: float) -> None:
+def _start(engine: Engine, running: RunningContainer, trace: ScenarioTrace, deadline_s: float) -> None:
     with trace.span("clnrm.container.start", running.attributes):
         try:
             engine.start(running.id, deadline_s=deadline_s)
@@ -371,14 +286,16 @@ def _start(engine: Engine, running: Running, trace: ScenarioTrace, deadline_s: f
             raise ContainerError(f"service {running.service.name!r}: {error}") from error
 
 
-def _looked_at(engine: Engine, running: Running, *, inside: bool) -> Running:
+def _with_fingerprint(engine: Engine, running: RunningContainer, *, inside: bool) -> RunningContainer:
     """Return a new container with how it looks, or why that cannot be told."""
     try:
-        return replace(running, seen=engine.observe(running.id, scratch=running.spec.tmpfs, inside=inside))
+        return replace(
+            running, fingerprint=engine.observe(running.id, scratch=running.spec.tmpfs, inside=inside)
+        )
     except UnobservableError as error:
-        return replace(running, alone=f"{UNOBSERVABLE}: {error}")
+        return replace(running, never_reused=f"{UNOBSERVABLE}: {error}")
     except ContainerError as error:
-        return replace(running, alone=str(error))
+        return replace(running, never_reused=str(error))
 
 
 def _spec(

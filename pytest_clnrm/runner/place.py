@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.model.scenario import Service
-    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.network import Network
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
@@ -36,7 +36,7 @@ class Place:
         *,
         reuse: Sequence[str],
         trace: ScenarioTrace,
-    ) -> dict[str, Running]:
+    ) -> dict[str, RunningContainer]:
         """Get the network, and return the idle containers to be used, by the names of services.
 
         All that cannot be used is gone then, before anything is started that could reach it.
@@ -44,7 +44,7 @@ class Place:
         :param reuse: ids of the leases whose idle containers are to be used.
         :raises EngineError: with the engine's reason.
         """
-        idle: dict[str, Running] = {}
+        idle: dict[str, RunningContainer] = {}
         if reuse:
             idle, stuck = self._runtime.shelf().take(reuse)
             self.unused = [*stuck, *(each.id for each in idle.values())]

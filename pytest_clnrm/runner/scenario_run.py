@@ -13,18 +13,17 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.engine.exec.waiting import start_in_order
 from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.model.scenario import Scenario, Service, Step
-from pytest_clnrm.pool.proof import why_unclean
-from pytest_clnrm.pool.shelf import Leftover
-from pytest_clnrm.pool.specification import specification_of
+from pytest_clnrm.pool.idle_leases import Leftover
+from pytest_clnrm.pool.proof import specification_of, why_changed
 from pytest_clnrm.runner.disk_watch import DiskWatch
 from pytest_clnrm.runner.judge_spans import SpanJudge
-from pytest_clnrm.runner.launch import Running, Timeline, get_image, launch
+from pytest_clnrm.runner.launch import get_image, launch
 from pytest_clnrm.runner.place import Place
 from pytest_clnrm.runner.service_ends import ServiceEnds
+from pytest_clnrm.runner.services import Timeline, start_in_order
 from pytest_clnrm.runner.steps import StepRunner
 from pytest_clnrm.runner.volumes import problems_left
 from pytest_clnrm.util.redaction import Redactor
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.priority import Priority
     from pytest_clnrm.model.scenario import KeyPath
     from pytest_clnrm.model.span import AttributeValue
+    from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runner.steps import OnStepOutput
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
@@ -71,7 +71,7 @@ class ScenarioRun:
     _granted_s: float = field(default_factory=time.monotonic)
     _started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     _images: dict[str, ImageFacts] = field(default_factory=dict)
-    _containers: dict[str, Running] = field(default_factory=dict)
+    _containers: dict[str, RunningContainer] = field(default_factory=dict)
     _timeline: Timeline = field(init=False)
     _steps: list[StepResult] = field(default_factory=list)
     _failures: list[Failure] = field(default_factory=list)
@@ -81,7 +81,7 @@ class ScenarioRun:
     _judged: bool = False
     _up: list[str] = field(default_factory=list)
     _ends: ServiceEnds = field(init=False)
-    _proven: dict[str, Running] = field(default_factory=dict)
+    _proven: dict[str, RunningContainer] = field(default_factory=dict)
     _trace: ScenarioTrace = field(init=False)
     _place: Place = field(init=False)
     leftover: Leftover | None = field(default=None, init=False)
@@ -187,7 +187,7 @@ class ScenarioRun:
         pooled = self.runtime.settings.pool != "off"
         idle = self._place.enter(self.scenario.services, self._images, reuse=self.reuse, trace=self._trace)
 
-        def created(container: Running) -> None:
+        def created(container: RunningContainer) -> None:
             self._containers[container.service.name] = container
             self._place.used(container.id)
             if not container.reused:
@@ -264,7 +264,7 @@ class ScenarioRun:
         """Find out which containers are as they were when they were new, and note why the others are not."""
         for at, facts in enumerate(self._facts):
             container = self._containers[facts.service]
-            why_not = container.alone
+            why_not = container.never_reused
             if not why_not:
                 self.runtime.board.at("cleanup")
                 about: dict[str, AttributeValue] = {
@@ -272,7 +272,7 @@ class ScenarioRun:
                     "clnrm.container.reused": container.reused,
                 }
                 with self._trace.span("clnrm.container.prove", about) as span:
-                    why_not = why_unclean(self.runtime.engine(), container)
+                    why_not = why_changed(self.runtime.engine(), container)
                     span.set("clnrm.container.unclean", why_not or None)
             if not why_not:
                 self._proven[facts.service] = container
@@ -285,7 +285,7 @@ class ScenarioRun:
             names = [service.name for service in self.scenario.services if service.name in self._containers]
             self._facts = [self._look_at(self._containers[name]) for name in names]
 
-    def _look_at(self, container: Running) -> ContainerFacts:
+    def _look_at(self, container: RunningContainer) -> ContainerFacts:
         engine = self.runtime.engine()
         facts = ContainerFacts(
             id=container.id,
@@ -399,7 +399,7 @@ class ScenarioRun:
             self._place.leave()
         return ()
 
-    def _leave(self, containers: Sequence[Running]) -> bool:
+    def _leave(self, containers: Sequence[RunningContainer]) -> bool:
         """Leave a passed scenario's containers under its lease; return False if that cannot be."""
         lease = self.runtime.current().lease if self.runtime.current is not None else ""
         if self._failed or not lease:

@@ -16,7 +16,7 @@ from pytest_clnrm.model.result import Failure
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerState, Engine
     from pytest_clnrm.model.scenario import Service
-    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.util.redaction import Redactor
 
@@ -39,7 +39,7 @@ def judge_end(service: Service, exit_code: int | None) -> Literal["meant", "unsa
     return "unsaid" if exit_code == 0 else "wrong"
 
 
-def describe_end(container: Running, state: ContainerState, when: str) -> str:
+def describe_end(container: RunningContainer, state: ContainerState, when: str) -> str:
     """Return ``ended with exit code 137 (killed by SIGKILL), out of memory: its limit is 32 MB, ...``.
 
     :param when: of the end, in words; "" if that is not known.
@@ -94,7 +94,7 @@ class ServiceEnds:
         self._checked_s = 0.0
         self.notes: list[str] = []
 
-    def check(self, containers: Iterable[Running]) -> None:
+    def check(self, containers: Iterable[RunningContainer]) -> None:
         """Look after services that are up while others are waited for, but not all the time.
 
         :raises ServiceEndedError: if one has ended that should not have.
@@ -104,7 +104,7 @@ class ServiceEnds:
             self._checked_s = now_s
             self.check_now(containers)
 
-    def check_now(self, containers: Iterable[Running]) -> None:
+    def check_now(self, containers: Iterable[RunningContainer]) -> None:
         """Look after services.
 
         :raises ServiceEndedError: if one has ended that should not have.
@@ -119,7 +119,7 @@ class ServiceEnds:
                 )
 
     def judge(
-        self, container: Running, state: ContainerState, failures: Sequence[Failure]
+        self, container: RunningContainer, state: ContainerState, failures: Sequence[Failure]
     ) -> Iterator[Failure]:
         """Yield that a service has ended in a way it may not; note that it has where nobody said that it may.
 
@@ -138,11 +138,11 @@ class ServiceEnds:
         logs = last_logs(self._runtime.engine(), container.id)
         yield Failure(kind="error", message=text, details=self._redactor.end_of_text(logs))
 
-    def unknown(self, container: Running, error: ClnrmError) -> Failure:
+    def unknown(self, container: RunningContainer, error: ClnrmError) -> Failure:
         """Return that it cannot be told how a service fares: it is not known to be well."""
         subject = f"{self._noun} {container.service.name!r}"
         return Failure(kind="error", message=f"{subject}: whether it still runs cannot be told: {error}")
 
-    def _told(self, container: Running, state: ContainerState) -> str:
+    def _told(self, container: RunningContainer, state: ContainerState) -> str:
         when = self._when(container.service, state.lived_s)
         return f"{self._noun} {container.service.name!r} {describe_end(container, state, when)}"

@@ -26,7 +26,7 @@ from pytest_clnrm.util.terminal_text import LiveText
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine
     from pytest_clnrm.model.scenario import KeyPath, Scenario, Step
-    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
 
 Stream = Literal["stdout", "stderr"]
@@ -70,7 +70,7 @@ class StepRunner:
     on_output: OnStepOutput | None = None
     captured: dict[str, str] = field(default_factory=dict)
 
-    def run(self, step: Step, container: Running) -> tuple[StepResult, ClnrmError | None]:
+    def run(self, step: Step, container: RunningContainer) -> tuple[StepResult, ClnrmError | None]:
         """Run *step*, again while it fails and may be retried.
 
         :return: what it did, and the error after which no further step can run, if there is one.
@@ -134,7 +134,7 @@ class StepRunner:
             failures=(failure,),
         )
 
-    def _attempt(self, step: Step, container: Running) -> _Attempt:
+    def _attempt(self, step: Step, container: RunningContainer) -> _Attempt:
         """Run *step* once, within a span of its own."""
         about = {"clnrm.step.name": step.name, "clnrm.service": step.service}
         with self.trace.span("clnrm.step", about, kind="client") as span:
@@ -152,7 +152,7 @@ class StepRunner:
                 span.fail(attempt.failures[0].message, "timeout" if timed_out else "failed")
             return attempt
 
-    def _try(self, step: Step, container: Running) -> _Attempt:
+    def _try(self, step: Step, container: RunningContainer) -> _Attempt:
         outputs = {"stdout": BoundedOutput(), "stderr": BoundedOutput()}
         live = None if self.on_output is None else _Live(step, self.on_output, self.redactor)
 
@@ -242,7 +242,7 @@ class StepRunner:
             step=step.name,
         )
 
-    def _broken(self, step: Step, outcome: ExecOutcome, container: Running) -> Failure | None:
+    def _broken(self, step: Step, outcome: ExecOutcome, container: RunningContainer) -> Failure | None:
         """Return why the step did not come to an end of its own, None if it did."""
         if not (outcome.oom or outcome.container_lost or outcome.timed_out):
             return None
@@ -272,7 +272,9 @@ class StepRunner:
             )
         return Failure(message=f"step {step.name!r} was cut off by the scenario's timeout", step=step.name)
 
-    def _without_meant_end(self, step: Step, outcome: ExecOutcome, container: Running) -> ExecOutcome:
+    def _without_meant_end(
+        self, step: Step, outcome: ExecOutcome, container: RunningContainer
+    ) -> ExecOutcome:
         """Return how a step ended that ended its own service, which may end so: as it should.
 
         It ends with its container, before or after it could tell how; what it printed is judged all the same.

@@ -1,158 +1,24 @@
-"""The sources of a container's volumes: opened before it is created, compared once it runs, searched after.
-
-A path says at one moment what it leads to, and something else later. So what was judged when the file was
-read is opened without following links right before the container is created; what the engine has mounted is
-compared with that; and what a scenario left in a writable volume is looked for in what was opened.
-"""
+"""Writable volumes: what a scenario left in them, and that nobody else needs what they hold."""
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.engine.docker.mounted import identity_in
-from pytest_clnrm.errors import ClnrmError, ContainerError
+from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.model.result import Failure
-from pytest_clnrm.scenario.mounts import is_loaded
-from pytest_clnrm.util.beneath import Opened, open_beneath
-from pytest_clnrm.util.walk import Entry, TooMuchError, walk
 
 if TYPE_CHECKING:
-    from pytest_clnrm.engine.api import ContainerState, Engine
-    from pytest_clnrm.model.scenario import Scenario, Service, Volume
-    from pytest_clnrm.runner.launch import Running
+    from pytest_clnrm.model.scenario import Scenario
+    from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime
 
-_SHOWN = 5
 
-
-@dataclass
-class Sources:
-    """The sources of one container's volumes, held open; to be closed."""
-
-    _held: list[tuple[Volume, Opened]] = field(default_factory=list)
-
-    def are_mounted(self, engine: Engine, container: str) -> bool:
-        """Tell whether the container shows what is held."""
-        return not self._held or self._exchanged(engine, engine.state(container)) is None
-
-    def check(self, engine: Engine, container: str) -> None:
-        """Remove a container that shows something else than what is held; only writable ones stay held.
-
-        :raises ContainerError: if it did, or is gone.
-        """
-        if not self._held:
-            return
-        wrong = self._exchanged(engine, engine.state(container))
-        if wrong is not None:
-            engine.remove([container])
-            raise ContainerError(
-                f"volume {wrong.target}: {wrong.source} was exchanged while the container was started, "
-                "which shows something else there; the container was removed"
-            )
-        for volume, opened in self._held:
-            if volume.read_only:
-                opened.close()
-        self._held = [(volume, opened) for volume, opened in self._held if not volume.read_only]
-
-    def _exchanged(self, engine: Engine, state: ContainerState) -> Volume | None:
-        return next(
-            (volume for volume, opened in self._held if not _is_shown(engine, state, volume, opened)), None
-        )
-
-    def left(self, loaded: tuple[str, ...]) -> Iterator[str]:
-        """Yield what is wrong with what a scenario left in its writable volumes, whose processes have ended.
-
-        :param loaded: globs of the names of files that pytest loads from the project.
-        """
-        for volume, opened in self._held:
-            if volume.read_only:
-                continue
-            about = f"volume {volume.target}"
-            try:
-                found = [
-                    f"{volume.source}/{each.shown}".rstrip("/") + f" ({why})"
-                    for each in walk(opened)
-                    if (why := each.why_dangerous or _why_followed(each, opened, loaded))
-                ]
-            except TooMuchError as error:
-                yield f"{about}: {volume.source} holds {error}: what was left there cannot be looked through"
-            except OSError as error:
-                yield f"{about}: {volume.source} cannot be looked through: {error.strerror}"
-            else:
-                if found:
-                    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-                    yield f"{about}: the scenario left {', '.join(found[:_SHOWN])}{more}"
-
-    @property
-    def writable(self) -> bool:
-        """Tell whether a writable one is held."""
-        return any(not volume.read_only for volume, _ in self._held)
-
-    def close(self) -> None:
-        """Let all go; twice is no error."""
-        held, self._held = self._held, []
-        for _, opened in held:
-            opened.close()
-
-
-_LOADED = "which is loaded on this host"
-
-
-def _why_followed(entry: Entry, source: Opened, loaded: tuple[str, ...]) -> str:
-    """Return why an entry of *source* makes this host load what the scenario wants, "" if it does not."""
-    if is_loaded(entry.name, loaded):
-        return _LOADED
-    if not stat.S_ISLNK(entry.status.st_mode):
-        return ""
-    # Pytest goes through linked folders, as through others. Nothing changes what they lead to any more.
-    target, own = os.path.realpath(entry.reach), os.path.realpath(f"/proc/self/fd/{source.fd}")
-    inside = target == own or target.startswith(f"{own}/")
-    return "" if inside or Path(target).is_file() else "a link out of it, which is followed on this host"
-
-
-def open_sources(service: Service) -> Sources:
-    """Open the sources of a service's volumes without following links.
-
-    :raises ContainerError: if one of them is not what it was when the scenario's file was read.
-    """
-    sources = Sources()
-    for volume in service.volumes:
-        try:
-            opened = open_beneath("/", volume.source)
-        except OSError as error:
-            sources.close()
-            raise ContainerError(
-                f"volume {volume.target}: {error.filename or volume.source}: {error.strerror}; "
-                "it was exchanged since the scenario's file was read"
-            ) from None
-        sources._held.append((volume, opened))  # noqa: SLF001 -- its own
-        if not (opened.is_folder or opened.is_file):
-            sources.close()
-            raise ContainerError(
-                f"volume {volume.target}: {volume.source} is neither a file nor a folder any more"
-            )
-    return sources
-
-
-def _is_shown(engine: Engine, state: ContainerState, volume: Volume, opened: Opened) -> bool:
-    seen = identity_in(engine.facts, state, volume.target)
-    if seen is not None:
-        return seen == opened.identity
-    # From here it cannot be seen. What is left to compare is what the path leads to now.
-    try:
-        with open_beneath("/", volume.source) as again:
-            return again.identity == opened.identity
-    except OSError:
-        return False
-
-
-def problems_left(runtime: Runtime, containers: Iterable[Running], *, failed: bool) -> Iterator[Failure]:
+def problems_left(
+    runtime: Runtime, containers: Iterable[RunningContainer], *, failed: bool
+) -> Iterator[Failure]:
     """Yield what is wrong with what a scenario left in its writable volumes.
 
     Its containers are ended first, so that nothing can write there any more, unless they are kept.
@@ -167,7 +33,7 @@ def problems_left(runtime: Runtime, containers: Iterable[Running], *, failed: bo
         yield from (Failure(kind="error", message=problem) for problem in each.sources.left(loaded))
 
 
-def _not_ended(runtime: Runtime, containers: Iterable[Running]) -> Iterator[str]:
+def _not_ended(runtime: Runtime, containers: Iterable[RunningContainer]) -> Iterator[str]:
     """End containers, and yield why some could not be."""
     for each in containers:
         try:

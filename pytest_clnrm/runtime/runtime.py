@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pytest_clnrm.ledger.budget import Budget, Demand
     from pytest_clnrm.ledger.folder import Folder
     from pytest_clnrm.ledger.ledger import Ledger
-    from pytest_clnrm.pool.shelf import Leftover, Shelf
+    from pytest_clnrm.pool.idle_leases import Leftover
+    from pytest_clnrm.pool.shelf import Shelf
     from pytest_clnrm.reservation.item_demand import Room
     from pytest_clnrm.runtime.network import Networks
     from pytest_clnrm.settings.settings import Settings
@@ -357,7 +358,7 @@ class Runtime:
         try:
             self.remove(containers)
         except EngineError:
-            from pytest_clnrm.pool.shelf import Leftover
+            from pytest_clnrm.pool.idle_leases import Leftover
 
             lease = lease or (self.current().lease if self.current else "")
             self.leftovers[lease] = Leftover(

@@ -91,10 +91,7 @@ STILL = {
         "items.nodes",
         "items.python_tests",
         "ledger.lease",
-        "pool.proof",
-        "pool.shelf",
         "reservation.hooks",
-        "runner.volumes",
         "runtime.runtime",
     )
 }

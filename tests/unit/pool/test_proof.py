@@ -12,7 +12,7 @@ from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
 from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.model.scenario import Limits, Service
 from pytest_clnrm.pool import proof
-from pytest_clnrm.runner.launch import Running
+from pytest_clnrm.pool.running import RunningContainer
 
 BOX = Service(name="box", image="box")
 IMAGE = ImageFacts(id="i", reference="box")
@@ -46,7 +46,7 @@ def test_who_is_never_used_again(
     """Only a container that cannot hold anything that is not looked at may be used again."""
     given = Service(name="box", image="box", **service)
     facts = ImageFacts(id="i", reference="box", **image)
-    assert proof.why_never(given, facts, ContainerSpec(**{**SPEC, **spec})) == expected
+    assert proof.why_not_reusable(given, facts, ContainerSpec(**{**SPEC, **spec})) == expected
 
 
 NEW = {"process init, pid 1": "S", "process sleep, pid 7": "S", "folder /data": "a", "mounts": "m"}
@@ -91,7 +91,7 @@ class Engine:
         return self.seen
 
 
-def running(**changes: Any) -> Running:
+def running(**changes: Any) -> RunningContainer:
     """Return a container that looked as :data:`NEW` when it was new."""
     facts: dict[str, Any] = {
         "id": "c",
@@ -102,9 +102,9 @@ def running(**changes: Any) -> Running:
         "spec": ContainerSpec(**SPEC, tmpfs=("/scratch",)),
         "env": {},
         "created_s": time.monotonic(),
-        "seen": NEW,
+        "fingerprint": NEW,
     }
-    return Running(**{**facts, **changes})
+    return RunningContainer(**{**facts, **changes})
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,15 @@ def running(**changes: Any) -> Running:
 def test_a_container_is_looked_at(seen: dict[str, str] | Exception, expected: str) -> None:
     """It is compared with what it was when it was new; what cannot be told is not proven."""
     engine: Any = Engine(seen)
-    assert proof.why_unclean(engine, running()) == expected
-    assert proof.why_unclean(engine, running(reused=True)) == expected
+    assert proof.why_changed(engine, running()) == expected
+    assert proof.why_changed(engine, running(reused=True)) == expected
 
 
 def test_an_old_container_is_not_kept() -> None:
     """What cannot be seen adds up."""
     engine: Any = Engine(NEW)
     old = running(created_s=time.monotonic() - proof.MAX_AGE_S - 1)
-    assert proof.why_unclean(engine, old) == "it is older than 900 s"
+    assert proof.why_changed(engine, old) == "it is older than 900 s"
 
 
 def test_which_container_serves() -> None:

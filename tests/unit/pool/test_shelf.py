@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import EngineError
-from pytest_clnrm.pool.shelf import Leftover, Shelf
+from pytest_clnrm.pool.idle_leases import Leftover
+from pytest_clnrm.pool.shelf import Shelf
 
 
 class Engine:

@@ -25,8 +25,7 @@ from pytest_clnrm.errors import (
 from pytest_clnrm.ledger.budget import Budget, Demand
 from pytest_clnrm.ledger.folder import open_folder
 from pytest_clnrm.ledger.ledger import Ledger
-from pytest_clnrm.pool.idle_leases import IdleLeases
-from pytest_clnrm.pool.shelf import Leftover
+from pytest_clnrm.pool.idle_leases import IdleLeases, Leftover
 from pytest_clnrm.reservation import reserve
 from pytest_clnrm.reservation.gate import LedgerGate
 from pytest_clnrm.reservation.hooks import Admissions

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL, effective_command, start_in_order
+from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
 from pytest_clnrm.model.scenario import Ready, Service
+from pytest_clnrm.runner.services import effective_command, start_in_order
 
 
 def service(name: str, *depends_on: str) -> Service:

@@ -1,0 +1,135 @@
+"""The services of one scenario: what each of them runs, in which order they start, and when that was."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Literal
+
+from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_clnrm.model.scenario import Service
+    from pytest_clnrm.pool.running import RunningContainer
+
+# Programs that end at once when they are started without arguments and without a terminal: an image whose
+# command is one of them has no service to run, so its container is kept alive for the steps.
+_SHELLS = frozenset({"ash", "bash", "busybox", "dash", "fish", "ksh", "sh", "zsh"})
+_INTERPRETERS = frozenset(
+    {"irb", "jshell", "julia", "lua", "node", "perl", "php", "python", "python3", "ruby"}
+)
+
+
+def effective_command(
+    service: Service, *, image_command: Sequence[str], entrypoint: Sequence[str]
+) -> tuple[tuple[str, ...] | None, bool]:
+    """Return the command that the container of *service* gets, and whether it replaces the entrypoint.
+
+    A command of the file wins, and a job runs what its image has. Another image without a service of its own
+    (a bare shell or interpreter, or no command at all) is kept alive; any other runs its own (None).
+
+    :param image_command: entrypoint and command of the image together.
+    """
+    if service.command is not None or service.is_job:
+        return service.command, False
+    arguments = list(image_command[len(entrypoint) :])
+    program = arguments or list(entrypoint)
+    bare = not program or (len(program) == 1 and program[0].rsplit("/", 1)[-1] in _SHELLS | _INTERPRETERS)
+    if service.implicit or bare:
+        # An entrypoint script may prepare the container (users, folders): it is kept where the image has
+        # one beside its command, and replaced where it is all there is.
+        replaced = service.implicit or not arguments
+        # What such a script says is the container's output, which may be waited for.
+        own_output = bool(entrypoint) and not replaced
+        awaited = any(each.log is not None for each in service.ready)
+        return KEEP_ALIVE if own_output or awaited else KEEP_SHELL, replaced
+    return None, False
+
+
+def start_in_order(services: Sequence[Service], start: Callable[[Service, Callable[[], bool]], None]) -> None:
+    """Call *start* for each service, after those it depends on have returned; independent ones in threads.
+
+    :param start: starts one service and waits until it is ready; its second argument tells whether another
+        service has failed meanwhile, so that waiting is in vain.
+    :raises BaseException: what *start* raised first; services that depend on a failed one are not started.
+    """
+    if len(services) == 1:
+        start(services[0], lambda: False)
+        return
+    failed = threading.Event()
+    errors: list[BaseException] = []
+    futures: dict[str, Future[bool]] = {}
+
+    def after_dependencies(service: Service) -> bool:
+        if not all(futures[name].result() for name in service.depends_on):
+            return False
+        try:
+            start(service, failed.is_set)
+        except BaseException as error:  # noqa: BLE001 (raised below, in the thread that asked)
+            errors.append(error)
+            failed.set()
+            return False
+        return True
+
+    # Each service has a thread and is submitted after those it waits for, so no wait can starve another.
+    with ThreadPoolExecutor(max_workers=max(1, len(services)), thread_name_prefix="clnrm-start") as pool:
+        for service in _topological(services):
+            futures[service.name] = pool.submit(after_dependencies, service)
+    if errors:
+        raise errors[0]
+
+
+def _topological(services: Sequence[Service]) -> list[Service]:
+    """Return *services* so that each comes after those it depends on; the loader has refused circles."""
+    by_name = {service.name: service for service in services}
+    ordered: dict[str, Service] = {}
+
+    def visit(service: Service) -> None:
+        if service.name not in ordered:
+            for name in service.depends_on:
+                visit(by_name[name])
+            ordered[service.name] = service
+
+    for service in services:
+        visit(service)
+    return list(ordered.values())
+
+
+class Timeline:
+    """When the services of a scenario were created, started and ready, in words.
+
+    :param began_s: ``time.monotonic()`` of the scenario's start.
+    """
+
+    def __init__(self, began_s: float) -> None:
+        self._began_s = began_s
+        self._moments: dict[str, dict[str, float]] = {}
+
+    def note(self, service: Service, what: Literal["created", "started", "ready"]) -> None:
+        """Note that *service* is *what* now, unless it was before."""
+        moments = self._moments.setdefault(service.name, {})
+        moments.setdefault(what, time.monotonic() - self._began_s)
+
+    def note_end(self, service: Service, lived_s: float | None) -> str:
+        """Note that *service* ended, and return when; "" if that is not known.
+
+        :param lived_s: seconds since its start: the engine's clock need not be ours.
+        """
+        moments = self._moments.setdefault(service.name, {})
+        if lived_s is None or not {"started", "created"} & moments.keys():
+            return ""
+        # Where it ended before our call that starts it had returned, or that one failed.
+        moments["ended"] = moments.get("started", moments.get("created", 0.0)) + lived_s
+        return f"{moments['ended']:.1f} s after the scenario's start"
+
+    def of(self, container: RunningContainer) -> str:
+        """Return the moments of a container; "" if it only waits for commands."""
+        ready = container.service.ready
+        if container.keeps_alive and not ready:
+            return ""
+        moments = self._moments.get(container.service.name, {})
+        told = [f"{what} after {moment_s:.1f} s" for what, moment_s in moments.items()]
+        return ", ".join([*told, "never ready"] if ready and "ready" not in moments else told)
