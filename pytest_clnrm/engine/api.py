@@ -258,7 +258,7 @@ class Engine(Protocol):
         """Tell whether a network is there: somebody may have removed it."""
 
     def take_names(self, network: str, container: str) -> None:
-        """Let a container on a network answer for no name there any more."""
+        """Take all names away that a container has on a network."""
 
     def gateway(self, network: str) -> str:
         """Return the address under which containers of *network* reach this host, "" if they do not."""
@@ -302,7 +302,7 @@ class Engine(Protocol):
     ) -> dict[str, str]:
         """Return what can be seen of a container at rest: the name of each thing, and what it is like.
 
-        If it is the same twice, nothing was left behind in between.
+        Where it returns the same twice, nothing was left behind in between.
 
         :param scratch: absolute paths of tmpfs mounts, which are emptied first.
         :param before: what this returned when the container was new. With it, the shells that run its

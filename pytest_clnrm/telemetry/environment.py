@@ -82,7 +82,7 @@ def merged(injected: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str
 
 
 def _as_protocol_wants(variables: dict[str, str], injected: Mapping[str, str], *, grpc: bool) -> None:
-    """Change endpoints so that the program's protocol finds us; *injected* may be for either.
+    """Change the endpoints to those of the program's protocol; *injected* may be for HTTP or for gRPC.
 
     gRPC has no paths, so the token is in the headers alone.
     """

@@ -1,7 +1,7 @@
 """The spans of one process: those of our own, and those that programs in its containers export.
 
-Between the room of telemetry and those who run scenarios. With ``--clnrm-spans off`` everything here does
-nothing, and nothing of OpenTelemetry is imported.
+For those who run scenarios. With ``--clnrm-spans off`` everything here does nothing, and nothing of
+OpenTelemetry is imported.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def out_of_reach(engine: str) -> str:
 
 
 class OurSpan:
-    """A running span of ours, and what it was told."""
+    """What was set on a running span of ours, with secrets as they are."""
 
     def __init__(self) -> None:
         self.attributes: dict[str, AttributeValue] = {}
@@ -68,7 +68,7 @@ class OurSpan:
 
 @contextmanager
 def _stored_in(folder: Path) -> Iterator[None]:
-    """Say of an error of the disk where it is, and what to do."""
+    """Turn an error of the disk into one that says where, and what to do."""
     try:
         yield
     except OSError as error:
@@ -180,7 +180,7 @@ class ScenarioTrace:
             "clnrm.scenario", attributes={"test.case.name": nodeid, **attributes}
         )
         self.inbox = tracing.open_inbox(nodeid, self._span.traceparent, redact=redact, held=held)
-        # A trace of their own, so that all that continues it is known not to be the workload's.
+        # Readiness checks have a trace of their own: what continues it is not taken for the workload's.
         self._probe_traceparent = new_traceparent(None)
         probe = parse_traceparent(self._probe_traceparent)
         if self.inbox is not None and probe is not None:
@@ -262,7 +262,7 @@ class ScenarioTrace:
         )
 
     def environment(self, service: str, gateway: str, own: Mapping[str, str]) -> dict[str, str]:
-        """Return a container's variables: those that make it export to us, under those that it sets itself.
+        """Return a container's variables: those that make it export to us, and its own, which win.
 
         :param gateway: address under which the container reaches this host, "" if it does not.
         """
@@ -273,7 +273,7 @@ class ScenarioTrace:
         return merged(environment(endpoint, self.inbox.token, self._nodeid, service), own)
 
     def probe_environment(self, made_with: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables of what asks whether a service is ready: what it causes is no workload.
+        """Return the variables of a readiness command, whose spans do not count as the workload's.
 
         :param made_with: what the container was made with.
         :param given: what each command in it gets besides.
@@ -299,7 +299,7 @@ class ScenarioTrace:
             self.inbox.enter_step(str(self._shown(name)), traceparent)
         ours = {"TRACEPARENT": traceparent} if traceparent and "TRACEPARENT" not in made_with else {}
         variables = merged({**made_with, **given, **ours}, own)
-        # What is not there any more cannot be taken away from what is inherited.
+        # A variable that was dropped cannot be taken out of what the command inherits: it is emptied.
         gone = dict.fromkeys(made_with.keys() - variables.keys(), "")
         inherited = made_with.items() - own.items()
         return {**{key: each for key, each in variables.items() if (key, each) not in inherited}, **gone}

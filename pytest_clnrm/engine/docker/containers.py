@@ -69,7 +69,7 @@ def start_container(client: APIClient, container: str) -> None:
 
 
 def ended_without(client: APIClient, container: str) -> bool:
-    """Tell whether a container, whose streams have ended, has done so as its image lacks the command."""
+    """Tell whether a container, whose streams have ended, exited because its image lacks the command."""
     deadline_s = time.monotonic() + _ENDING_S
     while (state := inspect_container(client, container)["State"]).get("Running"):
         if time.monotonic() >= deadline_s:

@@ -182,7 +182,7 @@ class DockerEngine(Engine):
         inside: bool = False,
     ) -> dict[str, str]:
         shell = self._execs.shells.state_of_main_shell(container)
-        # It is another one each time.
+        # The process that waits is another one each time.
         renewed = shell not in {None, ENDED}
         if before is None:
             try:

@@ -46,7 +46,7 @@ _KERNELS = frozenset({b"sysfs", b"cgroup", b"cgroup2"})
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _GETFLAGS = 0x80086601 if array.array("l").itemsize == 8 else 0x80046601  # noqa: PLR2004
 _GONE_S = 0.5
-# Those that the kernel chooses in a new network namespace.
+# The range of ports that the kernel chooses from in a new network namespace.
 _LOCAL_PORTS = "32768\t60999\n"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
@@ -102,8 +102,8 @@ def observe(
 
     :param pid: of its first process, as its engine says.
     :param scratch: absolute paths of tmpfs mounts, which are emptied first.
-    :param renewed: what waits in it, beside its first process, is another one each time.
-    :param renew: ends what has run steps, calls what it is given, and returns when what waits is there again.
+    :param renewed: the process that waits beside the first one is replaced each time.
+    :param renew: ends the shell that has run steps, calls what it is given, returns when there is a new one.
     :raises UnobservableError: if this process may not look at it.
     :raises ContainerError: if it cannot be told whether something is left, or a process is.
     """
@@ -115,7 +115,7 @@ def observe(
 
             def look() -> None:
                 if not renewed:
-                    # Who ends a shell has seen that nothing else runs: what is looked at stays as it is.
+                    # Where a shell was killed, it was checked then that nothing else runs.
                     view.check_alone()
                 seen.update(view.scratch_folders(scratch))
                 seen.update(view.memory())
@@ -124,7 +124,7 @@ def observe(
                 seen.update(view.files(scratch))
 
             renew(look)
-            # Last, so that none is left behind, or is at work while the rest is looked at.
+            # Last, as a process that comes while the rest is looked at must not be missed.
             return seen | view.processes(renewed=renewed)
     except PermissionError as error:
         raise UnobservableError("this process may not look at its processes, as it is not root") from error

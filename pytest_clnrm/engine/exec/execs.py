@@ -117,9 +117,9 @@ class Execs:
         if ending.exit_code is None:
             return self._shell_lost(shell, container, spec.user, mark)
         if ending.oom:
-            # The engine's events tell no times: only of a shell without such a past they tell of its last.
+            # The engine's events would tell of this kill again after a later step: the shell is given up.
             shell.usable = False
-        # Podman's kills have to be asked for also where they are known, so that the next one is told apart.
+        # Podman only counts kills: it is asked here too, so that the count is known when the next step ends.
         if ending.exit_code not in _KILLED or (ending.oom and not self._is_podman):
             return ExecOutcome(exit_code=ending.exit_code, oom=ending.oom)
         _, lost = self._why_killed(container, shell.exec_id)
@@ -127,9 +127,9 @@ class Execs:
         return ExecOutcome(exit_code=exit_code, container_lost=lost, oom=ending.oom)
 
     def _shell_lost(self, shell: Shell, container: str, user: str | None, mark: str) -> ExecOutcome:
-        """Return how a command ended whose shell broke under it: how it did is not known any more.
+        """Return the outcome of a command whose shell broke under it: its own exit code is not known.
 
-        What kills the shell, its parent, kills the command where it has an exec of its own.
+        It is ended, and counts as killed, with the exit code of the shell.
         """
         end_processes(self._client, container, user, f"{MARK}={mark}", (shell.facts.pid,))
         try:

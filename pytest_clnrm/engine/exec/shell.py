@@ -47,7 +47,7 @@ Stream = Literal["stdout", "stderr"]
 _OPEN_S = 20.0
 _REST_S = 0.1
 _COMPLAINT_BYTES = 8192
-# What a shell says of processes that are left: the engine waits for them once it has ended.
+# What a shell says where processes are left, for which the engine waits once the shell has ended.
 _LEFT = 1
 
 
@@ -97,7 +97,7 @@ class Shell:
         self.worked = False
         self.printed = False
         self.disturbed = False
-        # When the rest of what its shell has said, which has ended, is no longer waited for.
+        # Until when output is still awaited after the shell has ended.
         self._over_s: float | None = None
 
     @property
@@ -136,7 +136,7 @@ class Shell:
             if self._over_s is None and self.exit_code is not None:
                 # What was said before that may still be on its way, on the other stream.
                 self._over_s = time.monotonic() + _REST_S
-                # It is not to wait for what comes next, but to take in orphans.
+                # Its parent waits for a line, and with this one goes on to take in orphans.
                 self._connection.send(b"\n")
             if pieces or not data:
                 return pieces
@@ -196,8 +196,8 @@ class ShellRun:
     def pump(self, deadline_s: float | None) -> bool:
         """Hand on output until the step has ended; return False if *deadline_s* passed before.
 
-        A step that leaves processes behind which may still say something has the shell's end for its own,
-        as an exec has: the engine waits for them as long as it does in an exec.
+        Where a step leaves processes behind that may still print something, it ends when the shell does: the
+        engine waits for them, as long as after an exec.
         """
         while not self._broken:
             pieces = self._shell.receive(deadline_s)
@@ -225,7 +225,7 @@ class ShellRun:
             if not out.ended:
                 self._shell.usable = False
             elif out.numbers[0] == STALE:
-                # It would have worked: another one will.
+                # Only users or groups have changed since it was opened: a new one will do.
                 self._shell.usable, self._shell.worked = False, True
             return Ending(exit_code=None, started=False)
         self._shell.worked = True

@@ -24,12 +24,12 @@ AGAIN = b"pids=-; clnrm_rest\n"
 STEP_BYTES = 64 * 1024
 STDIN_BYTES = 4 * 1024
 
-# What a subshell ends with that does not run its step; only said where no beginning is.
+# Exit codes of a subshell that has not run its step; they count where no begin mark was printed.
 _REFUSED = 1
 STALE = 2
 
-# Functions of the shell. It has the streams on 3 and 4, for it must not say anything of its own
-# on them ("Killed"). Nothing but builtins, for time: starting a program takes a millisecond.
+# Functions of the shell. It keeps the streams as 3 and 4, and has no stderr itself, as it must not print
+# anything of its own there ("Killed"). Builtins alone, as starting a program takes a millisecond.
 #
 # clnrm_begin: the streams are opened anew for each step. What one sets on them, such as O_NONBLOCK, would
 # else be set for the shell and all later steps, as what is inherited is the same open file.
@@ -202,14 +202,14 @@ clnrm_after $? {end}
 """
 
 _VARIABLE = re.compile(r"[^-=\0][^=\0]*")
-# Such as no shell takes for its own.
+# Names that no shell gives a meaning of its own.
 _PLAIN_VARIABLE = re.compile(
     r"(?!BASH|COMP_|EPOCH|HIST|INSIDE_|KSH|LC_|POSIX|PROMPT_|READLINE_)[A-Z]+_[A-Z0-9_]+"
 )
 # What stands for itself in a format of printf. No "-", which could begin an option.
 _PLAIN = frozenset(b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;/_+=@\n{}[]()<>"')
 
-# The functions' own variables: where there are such they would be handed on as those have left them.
+# Names as the functions' own variables have: the step would get what the functions have left in them.
 _LIKE_OURS = re.compile(r"(?!\w+_proxy=)[a-z_]+=")
 
 _PERCENT = ord("%")

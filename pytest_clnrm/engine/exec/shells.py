@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 ENDED = "ended"
-"""What is told of a main process that was to be a shell, and is none any more."""
+"""The state of a main process that was a shell, and is none any more."""
 
 Key = tuple[str, str | None]
 
@@ -73,9 +73,9 @@ class Shells:
             return container in self._end_marks
 
     def state_of_main_shell(self, container: str) -> str | None:
-        """Return what the shell is like that is the main process of a container at rest; None without one.
+        """Return the state of the shell that is the main process of a container at rest; None without one.
 
-        The same twice means that nothing but commands was said in it in between, unless it is :data:`ENDED`.
+        The same state twice means that nothing but steps used it in between, unless it is :data:`ENDED`.
         """
         with self._lock:
             if container not in self._end_marks:
@@ -142,7 +142,7 @@ class Shells:
             if shell is None:
                 self._return(key)
         with self._lock:
-            # It does not lack anything: what it may lack later is its own steps' doing, not the image's.
+            # The image has what a shell needs; what is missing later, steps of this container have removed.
             if shell is not None:
                 self._images.pop(container, None)
         return shell
@@ -165,7 +165,7 @@ class Shells:
             self._end_marks.pop(container, None)
             self._lent = {key for key in self._lent if key[0] != container}
             closing = [self._idle.pop(key) for key in list(self._idle) if key[0] == container]
-        # Its own last, as it ends the others.
+        # The main process last, as the container ends with it.
         for shell in sorted(closing, key=lambda each: each.is_main):
             if shell.is_main:
                 shell.end()

@@ -80,7 +80,7 @@ class Placed:
 
 
 def encode_batch(batch: Sequence[Placed], redact: Callable[[str], str] | None = None) -> bytes:
-    """Return *batch* as a request in OTLP/JSON, in its order; roots are linked to the span of their place.
+    """Return *batch* as a request in OTLP/JSON, in its order; a root gets a link to the span of its step.
 
     Each element of ``resourceSpans`` has a bounded number of spans.
 

@@ -28,7 +28,7 @@ MAX_SPANS = 50_000
 MAX_BYTES = 32 << 20
 """How many bytes the bodies that an inbox has accepted may have together, without their compression."""
 NOTHING_BYTES = len("{}")
-"""Of a body that says nothing."""
+"""The size of a body that says nothing."""
 MAX_REASONS = 20
 """How many reasons for losses are told apart: a program may make up as many as it likes."""
 
@@ -79,7 +79,7 @@ class Inbox:
         self._held: list[tuple[dict[str, Any], list[Placed]]] | None = [] if held else None
 
     def leave_out(self, trace_id: str) -> None:
-        """Take no span of this trace for one of the workload; it is stored all the same."""
+        """Do not count spans of this trace as the workload's; they are stored all the same."""
         self._left_out.add(trace_id)
 
     def _is_workload(self, span: Span) -> bool:
@@ -200,7 +200,7 @@ class Inbox:
                 if self._is_workload(span):
                     self._spans.append(_placed(placed))
             elif at >= 0 and self._spans[at].step == placed.place[0]:
-                # A step may send the very same in its next attempt, and what counts is that of its last.
+                # The next attempt of a step may send the very same span, which then belongs to that.
                 self._spans[at] = _placed(placed)
         if batch:
             header = {

@@ -93,8 +93,8 @@ class OtlpServer(ThreadingHTTPServer):
                 self._full_since_s = self._full_since_s or now_s
                 if self._ending or now_s > self._full_since_s + FULL_S:
                     return False
-                # Who is between two requests is told that there will be no next one. What it may have sent at
-                # this very moment is still read.
+                # The connection that has waited longest for its next request is told that there will be none.
+                # What it sends at this very moment is still read.
                 idle = [each for each, since_s in self.idle_s.items() if now_s > since_s + IDLE_ENOUGH_S]
                 if idle:
                     longest = min(idle, key=self.idle_s.__getitem__)
@@ -258,7 +258,7 @@ class OtlpHandler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """Answer what is no request, or has another method than POST."""
         status = HTTPStatus(code)
-        # To the base class a method without a function of its own is not implemented.
+        # The base class says so of each method without a function of its own, as GET.
         if status is HTTPStatus.NOT_IMPLEMENTED:
             status = HTTPStatus.METHOD_NOT_ALLOWED
         if status is not HTTPStatus.METHOD_NOT_ALLOWED:
