@@ -1,7 +1,7 @@
 """Merging what all processes of a run recorded and received into one trace.
 
 Spans are copied as the bytes that they were written as; ours are only decoded where something has to be
-repaired.
+repaired. docs/design/span-merge.md has the whole.
 """
 
 from __future__ import annotations
