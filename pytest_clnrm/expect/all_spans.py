@@ -28,7 +28,6 @@ NO_TIMES = "has times that are missing or in the wrong order"
 
 
 def _missing(title: str, glob: str, origin: Origin, forest: Forest) -> Fault:
-    """Return the fault of a name that selects nothing."""
     select = SpanSelect(name=glob, origin=origin)
     return Fault(f"{title}: no span is named {glob}", origin, tuple(near_misses(select, forest)))
 

@@ -71,7 +71,6 @@ def _numbers(compare: Callable[[float, float], bool]) -> Callable[[Any, Any], bo
 
 
 def _contains(value: Any, part: Any) -> bool:
-    """Tell whether *part* is a piece of a text or an element of a list."""
     if isinstance(value, (list, tuple)):
         return any(_same(each, part) for each in value)
     return isinstance(value, str) and isinstance(part, str) and part in value
@@ -114,7 +113,6 @@ _WORDS = {
 
 
 def _text(condition: Condition) -> str:
-    """Return what a condition asks for, in words."""
     if condition.op == "exists":
         return "to be there" if condition.value else "not to be there"
     if condition.op == "one_of":

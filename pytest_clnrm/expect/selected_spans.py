@@ -95,7 +95,6 @@ def _any_attribute(expect: SpanExpect, span: Span) -> list[str]:
 
 
 def _events(expect: SpanExpect, span: Span) -> list[str]:
-    """Return which events are missing."""
     names = [event.name for event in span.events]
     got = f"got {', '.join(bounded_lines(list(dict.fromkeys(names)), SHOWN, 'events')) or 'none'}"
     faults = [

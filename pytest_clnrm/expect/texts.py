@@ -93,7 +93,6 @@ def text_difference(expected: str, got: str) -> str:
 
 
 def _newlines(text: str) -> str:
-    """Say how many newlines end *text*."""
     count = len(text) - len(text.rstrip("\n"))
     return {0: "none", 1: "one"}.get(count, str(count))
 

@@ -92,7 +92,6 @@ def _policy(style: str, script: str) -> str:
 
 
 def _verdict(counts: Counter[str]) -> str:
-    """Return "failed", "passed" or "empty"."""
     if any(counts[outcome] for outcome in ("failed", "error", "crashed")):
         return "failed"
     return "passed" if counts["passed"] + counts["xpassed"] else "empty"

@@ -484,7 +484,6 @@ def _with_remedies(document: dict[str, Any], findings: list[Finding]) -> list[tu
 
 
 def _value_at(raw: Any, path: KeyPath) -> Any:
-    """Return what stands at a path in a file."""
     for key in path:
         raw = raw[key]
     return raw

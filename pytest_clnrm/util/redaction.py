@@ -236,7 +236,6 @@ def _ended(text: str, start: int, form: str) -> int:
 
 
 def _plain_forms(secret: str) -> Iterator[str]:
-    """Yield what is hidden of a secret."""
     for line in dict.fromkeys((secret, secret.strip(), *(each.strip() for each in secret.splitlines()))):
         if len(line) >= MIN_CHARS:
             yield line

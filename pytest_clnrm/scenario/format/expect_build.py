@@ -71,7 +71,6 @@ def build_expectations(doc: ExpectDoc, at: KeyPath) -> Expectations:
 
 
 def _span(doc: SpanDoc, at: KeyPath) -> SpanExpect:
-    """Build ``[[expect.span]]``."""
     return SpanExpect(
         select=_select(doc.select),
         count=SpanExpect().count if doc.count is None else _count(doc.count),
@@ -118,7 +117,6 @@ def _name(doc: Name) -> str:
 
 
 def _names(doc: Iterable[Name]) -> tuple[str, ...]:
-    """Return names as globs."""
     return tuple(map(_name, doc))
 
 
@@ -144,7 +142,6 @@ def _comparisons(doc: ConditionDoc | AttrAnyDoc | CountDoc) -> tuple[Condition, 
 
 
 def _frozen(value: Scalar | list[Scalar]) -> Scalar | tuple[Scalar, ...]:
-    """Return a list as a tuple, anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -154,7 +151,6 @@ def _count(doc: Count) -> tuple[Condition, ...]:
 
 
 def _counts_by(doc: Mapping[str, Count]) -> dict[str, tuple[Condition, ...]]:
-    """Build bounds by name."""
     return {name: _count(count) for name, count in doc.items()}
 
 
@@ -165,7 +161,6 @@ def _duration(doc: DurationDoc) -> tuple[Condition, ...]:
 
 
 def _edge(doc: EdgeDoc, at: KeyPath) -> EdgeExpect:
-    """Build ``[[expect.edge]]``."""
     return EdgeExpect(
         parent=_select(doc.parent),
         child=_select(doc.child),
@@ -176,12 +171,10 @@ def _edge(doc: EdgeDoc, at: KeyPath) -> EdgeExpect:
 
 
 def _pairs(doc: list[list[Name]]) -> tuple[tuple[str, str], ...]:
-    """Build pairs of names."""
     return tuple((_name(first), _name(second)) for first, second in doc)
 
 
 def _graph(doc: GraphDoc, at: KeyPath) -> GraphExpect:
-    """Build ``[expect.graph]``."""
     return GraphExpect(
         must_include=_pairs(doc.must_include),
         must_not_cross=_pairs(doc.must_not_cross),
@@ -195,7 +188,6 @@ def _graph(doc: GraphDoc, at: KeyPath) -> GraphExpect:
 
 
 def _counts(doc: CountsDoc, at: KeyPath) -> CountsExpect:
-    """Build ``[expect.counts]``."""
     return CountsExpect(
         spans_total=() if doc.spans_total is None else _count(doc.spans_total),
         events_total=() if doc.events_total is None else _count(doc.events_total),
@@ -208,7 +200,6 @@ def _counts(doc: CountsDoc, at: KeyPath) -> CountsExpect:
 
 
 def _window(doc: WindowDoc, at: KeyPath, tolerance_s: float) -> WindowExpect:
-    """Build ``[[expect.window]]``."""
     return WindowExpect(
         outer=_name(doc.outer),
         contains=_names(doc.contains),
@@ -220,7 +211,6 @@ def _window(doc: WindowDoc, at: KeyPath, tolerance_s: float) -> WindowExpect:
 
 
 def _order(doc: OrderDoc, at: KeyPath, tolerance_s: float) -> OrderExpect:
-    """Build ``[expect.order]``."""
     return OrderExpect(
         must_precede=_pairs(doc.must_precede),
         must_follow=_pairs(doc.must_follow),
@@ -232,12 +222,10 @@ def _order(doc: OrderDoc, at: KeyPath, tolerance_s: float) -> OrderExpect:
 
 
 def _status(doc: StatusDoc, at: KeyPath) -> StatusExpect:
-    """Build ``[expect.status]``."""
     return StatusExpect(all=doc.all, by_name=dict(doc.by_name), origin=doc.origin, at=at)
 
 
 def _hermeticity(doc: HermeticityDoc, at: KeyPath) -> HermeticityExpect:
-    """Build ``[expect.hermeticity]``."""
     return HermeticityExpect(
         no_external_services=doc.no_external_services,
         allowed_peers=_names(doc.allowed_peers),

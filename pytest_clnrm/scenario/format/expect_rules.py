@@ -39,7 +39,6 @@ def check_expectations(doc: ExpectDoc, at: KeyPath) -> list[tuple[KeyPath, str]]
 
 
 def _expect(doc: ExpectDoc, at: KeyPath) -> Mistakes:
-    """Yield the mistakes of the whole table."""
     for key in ("wait", "settle", "tolerance"):
         yield from _duration_value(getattr(doc, key), (*at, key))
     for index, span in enumerate(doc.span):
@@ -70,7 +69,6 @@ def _nothing(allowed: str) -> str:
 
 
 def _span(doc: SpanDoc, at: KeyPath) -> Mistakes:
-    """Yield the mistakes of one ``[[expect.span]]``."""
     yield from _select(doc.select, (*at, "select"))
     if doc.parent is not None:
         yield from _select(doc.parent, (*at, "parent"))
@@ -92,12 +90,10 @@ def _span(doc: SpanDoc, at: KeyPath) -> Mistakes:
 
 
 def _most(count: CountDoc) -> int | None:
-    """Return the upper bound of a number, None if there is none."""
     return count.lte if count.eq is None else count.eq
 
 
 def _select(doc: SelectDoc | str, at: KeyPath) -> Mistakes:
-    """Yield the mistakes of a selection."""
     if isinstance(doc, str):
         return
     yield from _attrs(doc.attrs, (*at, "attrs"))
@@ -111,14 +107,12 @@ def _select(doc: SelectDoc | str, at: KeyPath) -> Mistakes:
 
 
 def _attrs(tests: Mapping[str, Any], at: KeyPath) -> Mistakes:
-    """Yield the mistakes of tests of attributes."""
     for key, test in tests.items():
         if isinstance(test, ConditionDoc):
             yield from _condition(test, (*at, key))
 
 
 def _condition(doc: ConditionDoc | AttrAnyDoc, at: KeyPath) -> Mistakes:
-    """Yield the mistakes of the tests of one attribute."""
     given = _given(doc)
     if not given:
         yield at, _nothing(", ".join(OPERATORS))
@@ -160,7 +154,6 @@ def _bounds(bounds: Mapping[str, float], at: KeyPath, written: Mapping[str, Any]
 
 
 def _count(doc: CountDoc | int, at: KeyPath) -> Mistakes:
-    """Yield the mistakes of bounds of a number."""
     if isinstance(doc, CountDoc):
         given = _given(doc)
         if not given:
@@ -176,7 +169,6 @@ def _total(doc: CountDoc | int, at: KeyPath) -> Mistakes:
 
 
 def _duration(doc: DurationDoc, at: KeyPath) -> Mistakes:
-    """Yield the mistakes of bounds of a duration."""
     given = _given(doc)
     if not given:
         yield at, _nothing("gt, gte, lt, lte")
@@ -203,7 +195,6 @@ def _pairs(pairs: list[list[Name]], at: KeyPath, form: str) -> Mistakes:
 
 
 def _graph(doc: GraphDoc, at: KeyPath) -> Mistakes:
-    """Yield the mistakes of ``[expect.graph]``."""
     checks = ("must_include", "must_not_cross", "acyclic", "single_root", "no_orphans", "max_depth")
     if not any(getattr(doc, key) for key in checks):
         yield at, _nothing(", ".join(checks))
@@ -215,7 +206,6 @@ def _graph(doc: GraphDoc, at: KeyPath) -> Mistakes:
 
 
 def _counts(doc: CountsDoc, at: KeyPath) -> Mistakes:
-    """Yield the mistakes of ``[expect.counts]``."""
     totals = ("spans_total", "events_total", "errors_total")
     for key in totals:
         if getattr(doc, key) is not None:
@@ -228,7 +218,6 @@ def _counts(doc: CountsDoc, at: KeyPath) -> Mistakes:
 
 
 def _hermeticity(doc: HermeticityDoc, at: KeyPath) -> Mistakes:
-    """Yield the mistakes of ``[expect.hermeticity]``."""
     if doc.resource_attrs:
         yield from _attrs(doc.resource_attrs.must_match, (*at, "resource_attrs", "must_match"))
     required = doc.resource_attrs and doc.resource_attrs.must_match

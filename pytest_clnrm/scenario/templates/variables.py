@@ -201,7 +201,6 @@ def check_captures(document: Mapping[str, Any], deferred: frozenset[str]) -> Ite
 
 
 def _captured(steps: Any) -> set[str]:
-    """Return the names under which steps capture something."""
     return {name for step in steps for name in step.get("capture", ())}
 
 
