@@ -8,8 +8,9 @@
     │   ├── ContainerError           a container cannot be created, started or used
     │   │   ├── NoShellError             it has no shell to wait for commands in
     │   │   └── UnobservableError        it cannot be looked at from outside
-    │   ├── NotReadyError            a service exited, or was not ready in time
-    │   └── ServiceEndedError        a service has ended that should run
+    │   └── ServiceError             a service is not as it should be
+    │       ├── NotReadyError            it exited, or was not ready in time
+    │       └── ServiceEndedError        it has ended that should run
     ├── ScenarioTimeoutError     the scenario's own time is over
     └── AdmissionError           a reservation cannot be granted
         ├── DemandTooLargeError      more than the budget can ever hold
@@ -38,6 +39,7 @@ __all__ = [
     "ScenarioFileError",
     "ScenarioTimeoutError",
     "ServiceEndedError",
+    "ServiceError",
     "SlotTimeoutError",
     "SpansError",
     "UnobservableError",
@@ -167,36 +169,30 @@ class UnobservableError(ContainerError):
     """This process may not look at a container from outside, or its engine is elsewhere."""
 
 
-class NotReadyError(EngineError):
-    """A service exited before it was ready, or was not ready in time.
+class ServiceError(EngineError):
+    """A service of a scenario, or a container of a fixture, is not as it should be.
 
-    :param message: which service, what was waited for and for how long, its state.
-    :param logs: the end of the service's logs, decoded.
-    """
-
-    def __init__(self, message: str, logs: str = "") -> None:
-        super().__init__(message, logs)
-        self.message = message
-        self.logs = logs
-
-    def __str__(self) -> str:
-        return self.message
-
-
-class ServiceEndedError(EngineError):
-    """A service has ended that should run.
-
-    :param message: which one, how it ended, and when.
+    :param message: which one, and what is wrong with it.
+    :param service: its name.
     :param logs: the end of its logs, decoded.
     """
 
-    def __init__(self, message: str, logs: str = "") -> None:
-        super().__init__(message, logs)
+    def __init__(self, message: str, service: str, logs: str = "") -> None:
+        super().__init__(message, service, logs)
         self.message = message
+        self.service = service
         self.logs = logs
 
     def __str__(self) -> str:
         return self.message
+
+
+class NotReadyError(ServiceError):
+    """A service exited before it was ready, or was not ready in time."""
+
+
+class ServiceEndedError(ServiceError):
+    """A service has ended that should run."""
 
 
 class ScenarioTimeoutError(ClnrmError):

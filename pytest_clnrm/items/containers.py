@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.engine.api import ContainerState, ExecSpec
-from pytest_clnrm.errors import ClnrmError, ContainerError, NotReadyError, ServiceEndedError
+from pytest_clnrm.errors import ClnrmError, ContainerError, ServiceEndedError, ServiceError
 from pytest_clnrm.items.container_arguments import command_line, service_of, variables
 from pytest_clnrm.items.container_block import ContainerBlock
 from pytest_clnrm.items.plain_errors import shows_caller
@@ -423,8 +423,8 @@ class Containers:
 
     def told(self, error: ClnrmError) -> ClnrmError:
         """Return *error* with the logs that it carries in its message."""
-        if isinstance(error, (NotReadyError, ServiceEndedError)) and error.logs:
-            return type(error)(self.with_logs(str(error), error.logs), error.logs)
+        if isinstance(error, ServiceError) and error.logs:
+            return type(error)(self.with_logs(str(error), error.logs), error.service, error.logs)
         return error
 
     def last_logs(self, container: str) -> str:
@@ -467,7 +467,8 @@ class Containers:
         if state.running:
             return
         for failure in self._ends.judge(running, state, ()):
-            raise ServiceEndedError(self.with_logs(failure.message, failure.details), failure.details)
+            told = self.with_logs(failure.message, failure.details)
+            raise ServiceEndedError(told, running.service.name, failure.details)
         for note in self._ends.notes:
             self._warn(note)
         self._ends.notes.clear()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from pytest_clnrm.errors import ClnrmError
+from pytest_clnrm.errors import ClnrmError, ServiceError
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult, tail
 from pytest_clnrm.report.rows import failure_of
 from pytest_clnrm.reservation.markers import priority_of
@@ -41,6 +41,13 @@ def last_lines(logs: str) -> str:
     if len(lines) > SHOWN_LINES:
         lines = [f"[... {len(lines) - SHOWN_LINES} lines left out ...]", *lines[-SHOWN_LINES:]]
     return "\n".join(lines)
+
+
+def _tells(error: BaseException | None, name: str, logs: str) -> bool:
+    """Tell whether *error* shows the output of the container *name* already, which may still be growing."""
+    if isinstance(error, ServiceError) and error.service == name:
+        return bool(error.logs)
+    return last_lines(logs) in "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
 class End(Protocol):
@@ -208,7 +215,7 @@ class PythonTests:
         record = self._record
         if record is not None and record.item is item:
             if report.failed:
-                self._show(record, report)
+                self._show(record, report, call.excinfo.value if call.excinfo else None)
             elif call.when == "call" and self._reports():
                 for live in self._used_by(item):
                     self._noted(record, live, with_logs=False)
@@ -225,7 +232,7 @@ class PythonTests:
         if self.kept and hasattr(session.config, "workeroutput"):
             session.config.workeroutput[KEPT] = list(self.kept)
 
-    def _show(self, record: _Record, report: pytest.TestReport) -> None:
+    def _show(self, record: _Record, report: pytest.TestReport, error: BaseException | None) -> None:
         redactors: list[Redactor] = []
         for live in self._used_by(record.item):
             live.failed = True
@@ -234,7 +241,7 @@ class PythonTests:
                 logs = self._noted(record, live, with_logs=True)
                 record.logs[live.running.id] = (live.running.service.name, logs)
         for name, logs in record.logs.values():
-            if logs.strip():
+            if logs.strip() and not _tells(error, name, logs):
                 report.sections.append(
                     (f"Captured logs of container {name!r} {report.when}", last_lines(logs))
                 )

@@ -65,7 +65,7 @@ class _Wait:
         logs = ""
         with contextlib.suppress(Exception):  # the logs are a help, their loss must not hide the cause
             logs = self.engine.logs(self.container, tail_bytes=LOG_TAIL_BYTES)
-        return NotReadyError(f"service {self.service.name!r} {what}", logs)
+        return NotReadyError(f"service {self.service.name!r} {what}", self.service.name, logs)
 
 
 class _Condition(Protocol):

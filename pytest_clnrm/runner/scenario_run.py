@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError
+from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError, ServiceError
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.model.scenario import Scenario, Service, Step
 from pytest_clnrm.pool.idle_leases import Leftover
@@ -77,6 +77,7 @@ class ScenarioRun:
     _failures: list[Failure] = field(default_factory=list)
     _facts: list[ContainerFacts] = field(default_factory=list)
     _captured: dict[str, str] = field(default_factory=dict)
+    _shown_logs: dict[str, str] = field(default_factory=dict)
     _failed: bool = False
     _judged: bool = False
     _up: list[str] = field(default_factory=list)
@@ -159,7 +160,7 @@ class ScenarioRun:
         except ScenarioTimeoutError as error:
             self._add_error(self._timeout_message(timeout_s, str(error)))
         except ClnrmError as error:
-            self._add_error(str(error), details=self.redactor.end_of_text(getattr(error, "logs", "")))
+            self._add_error(str(error), error if isinstance(error, ServiceError) else None)
         if disk.problem:
             self._failures.insert(0, Failure(kind="error", message=disk.problem))
         self._look_at_containers()
@@ -172,8 +173,11 @@ class ScenarioRun:
         )
         return self.result()
 
-    def _add_error(self, message: str, details: str = "") -> None:
+    def _add_error(self, message: str, error: ServiceError | None = None) -> None:
         step = next((each.name for each in self._steps if each.outcome in {"timeout", "error"}), "")
+        details = ""
+        if error is not None:
+            details = self._shown_logs[error.service] = self.redactor.end_of_text(error.logs)
         self._failures.append(Failure(kind="error", message=message, details=details, step=step))
 
     def _timeout_message(self, timeout_s: float, during: str) -> str:
@@ -320,17 +324,17 @@ class ScenarioRun:
         )
 
     def _explain(self) -> None:
-        """Add logs."""
-        if not self._failed:
-            return
-        with contextlib.suppress(ClnrmError):
-            engine = self.runtime.engine()
-            self._facts = [
-                replace(
-                    facts, logs=self.redactor.end_of_text(engine.logs(facts.id, tail_bytes=LOG_TAIL_BYTES))
-                )
-                for facts in self._facts
-            ]
+        """Add the services' logs to a failure; those that it shows already are the same, and not longer."""
+        if self._failed:
+            with contextlib.suppress(ClnrmError):
+                self._facts = [replace(facts, logs=self._logs_of(facts)) for facts in self._facts]
+
+    def _logs_of(self, facts: ContainerFacts) -> str:
+        shown = self._shown_logs.get(facts.service)
+        if shown:
+            return shown
+        logs = self.runtime.engine().logs(facts.id, tail_bytes=LOG_TAIL_BYTES)
+        return self.redactor.end_of_text(logs)
 
     def result(self) -> Result:
         """Return what is known of the run so far, without secrets."""

@@ -114,9 +114,8 @@ class ServiceEnds:
                 continue
             state = self._runtime.engine().state(container.id)
             if not state.running and judge_end(container.service, state.exit_code) == "wrong":
-                raise ServiceEndedError(
-                    self._told(container, state), last_logs(self._runtime.engine(), container.id)
-                )
+                logs = last_logs(self._runtime.engine(), container.id)
+                raise ServiceEndedError(self._told(container, state), container.service.name, logs)
 
     def judge(
         self, container: RunningContainer, state: ContainerState, failures: Sequence[Failure]

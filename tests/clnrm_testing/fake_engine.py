@@ -2,9 +2,10 @@
 
 What it was asked to do stands in ``engine.jsonl`` in the working folder, one event a line. Image names select
 its behaviour: ``missing*`` cannot be pulled, ``pulled*`` is pulled until the file FAKE_PULL_UNTIL is there,
-``broken*`` does not start, ``service*`` runs a service of its own, everything else is a bare shell. A
-container has ended once there is the file ``.ended`` in its folder: its exit code, and "oom". Its variable
-FAKE_AT_START writes such files when it starts: ``.ended=3;.printed=text``.
+``broken*`` does not start, ``service*`` runs a service of its own (``service-chatty*`` has printed a line
+more each time that it is read), everything else is a bare shell. A container has ended once there is the file
+``.ended`` in its folder: its exit code, and "oom". Its variable FAKE_AT_START writes such files when it
+starts: ``.ended=3;.printed=text``.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class FakeEngine:
         self._containers: dict[str, tuple[ContainerSpec, str]] = {}
         self._networks: dict[str, Mapping[str, str]] = {}
         self._count = 0
+        self._logs_read = 0
         self.facts = EngineFacts(
             identity="fake",
             kind="docker",
@@ -221,7 +223,9 @@ class FakeEngine:
         return {f"file {path.name}": path.read_text("utf-8") for path in Path(folder).iterdir()}
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
-        return f"logs of {self._containers[container][0].name}\n"
+        spec, _ = self._containers[container]
+        self._logs_read += spec.image.startswith("service-chatty")
+        return f"logs of {spec.name}\n" + "one more line\n" * self._logs_read
 
     def follow_log(self, container: str) -> FakeLog:
         return FakeLog(Path(self._containers[container][1]) / ".printed")

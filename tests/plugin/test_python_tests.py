@@ -128,8 +128,8 @@ def test_it(clnrm):
 
 
 def test_a_container_that_is_not_ready(project: Project) -> None:
-    """The line of the test and the container's last output are shown, and no frame of the plugin."""
-    project.write("test_it.py", NOT_READY)
+    """The line of the test and, once, the container's last output are shown, and no frame of the plugin."""
+    project.write("test_it.py", NOT_READY.replace('"service"', '"service-chatty"'))
     result = project.run()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
@@ -140,6 +140,7 @@ def test_a_container_that_is_not_ready(project: Project) -> None:
         ]
     )
     text = result.stdout.str()
+    assert "Captured logs" not in text
     assert "pytest_clnrm/" not in text
     assert "contextlib" not in text
     assert "During handling" not in text
@@ -159,13 +160,12 @@ def test_errors_of_a_command_show_the_test_alone(project: Project) -> None:
 def test_secrets_are_not_shown(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither sections nor messages nor the report hold one; here it is a part of what the engine says."""
     monkeypatch.setenv("TOKEN", "own-secret")
-    project.write(
-        "test_it.py", NOT_READY.replace("db", "own-secret") + NOT_READY.replace("test_it", "test_b")
-    )
+    fails = "def test_b(clnrm):\n    with clnrm.container('service', name='own-secret'):\n        assert 0\n"
+    project.write("test_it.py", NOT_READY.replace("db", "own-secret") + fails)
     result = project.run("--clnrm-report", "out", "-o", "clnrm_secrets=TOKEN", "--show-capture=all")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["E *NotReadyError: service '***' *", "E       logs of clnrm-*-***"])
-    result.stdout.fnmatch_lines(["*Captured logs of container *"])
+    result.stdout.fnmatch_lines(["*Captured logs of container '***' call*", "logs of clnrm-*-***"])
     (failure,), _ = (each["failures"] for each in project.report()["tests"])
     assert "own-secret" not in failure["message"]
     logs = [container["logs"] for test in project.report()["tests"] for container in test["containers"]]

@@ -40,6 +40,28 @@ def notes(project: Project) -> list[str]:
     return list(scenario["notes"])
 
 
+def test_a_service_that_is_not_ready_shows_its_output_once(project: Project) -> None:
+    """Also where it has printed more when its logs are read again; another's stand below."""
+    project.write(
+        "shop.clnrm.toml",
+        """
+        [service.db]
+        image = "service-chatty"
+        ready = { command = "false", timeout = "0.2s" }
+        [service.app]
+        image = "app"
+        [[step]]
+        service = "app"
+        run = "true"
+        """,
+    )
+    result = project.run("--show-capture=all")
+    result.assert_outcomes(failed=1)
+    text = result.stdout.str()
+    assert len(re.findall(r"logs of clnrm-\S*-db", text)) == 1
+    assert "logs of service 'app'" in text
+
+
 @pytest.mark.parametrize(
     ("ended", "told"),
     [
@@ -191,6 +213,9 @@ def test_the_next_command_names_the_container_that_has_ended(project: Project) -
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(["E*ServiceEndedError: container 'db' ended with exit code 3, 1.5 s *"])
         result.stdout.no_fnmatch_line("*AssertionError*")
+        # What it said last stands in the message.
+        result.stdout.no_fnmatch_line("*Captured logs of container 'db'*")
+    result.stdout.fnmatch_lines(["*Captured logs of container 'container1' call*"])
 
 
 def test_a_failing_test_is_told_which_container_has_ended(project: Project) -> None:

@@ -44,7 +44,7 @@ def test_a_file_error_shows_all_mistakes() -> None:
     "error",
     [
         EngineUnavailableError("no engine", ("tried x",)),
-        NotReadyError("service 'db' ended", "log"),
+        NotReadyError("service 'db' ended", "db", "log"),
         ScenarioFileError("f", (Mistake(line=1, column=1, path="", message="m"),)),
     ],
 )
