@@ -313,7 +313,7 @@ class ScenarioTrace:
 
         printed = printed_spans(text)
         if self.inbox is not None:
-            self.inbox.add(printed.spans)
+            self.inbox.add(printed.request)
             if omitted_bytes:
                 why = f"its first {omitted_bytes} bytes were left out, in which spans may have been"
                 self.inbox.lose("output", why)

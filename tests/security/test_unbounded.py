@@ -227,6 +227,6 @@ def test_printed_objects(text: str) -> None:
     """What looks like spans and is none is told some times, and read in time."""
     before_s = time.process_time()
     found = printed_spans(text)
-    assert not found.spans
+    assert not found.request.resource_spans
     assert len(found.problems) <= 22
     assert time.process_time() - before_s < 10

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_clnrm.model.span import Loss
 from pytest_clnrm.telemetry.environment import PROBE
-from pytest_clnrm.telemetry.otlp.spans import Accepted, accept, misses_spans, to_request
+from pytest_clnrm.telemetry.otlp.spans import Accepted, accept, misses_spans
 from pytest_clnrm.telemetry.receive.batch import Placed, Steps, encode_batch, places_of
 from pytest_clnrm.telemetry.traceparent import parse_traceparent
 
@@ -221,10 +221,10 @@ class Inbox:
                 self._store.append(header, encode_batch(batch, self._redact))
             self._held = None
 
-    def add(self, spans: Sequence[Span]) -> None:
-        """Take *spans* that came another way, as those that a program printed."""
+    def add(self, request: TraceRequest) -> None:
+        """Take spans that came another way, as those that a program printed."""
         with contextlib.suppress(InboxClosedError):
-            self.take(to_request(spans), size_bytes=0)
+            self.take(request, size_bytes=0)
 
     def wait(
         self,

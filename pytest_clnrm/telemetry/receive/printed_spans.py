@@ -20,17 +20,22 @@ from pytest_clnrm.telemetry.otlp.messages import (
     Event,
     Link,
     OtlpSpan,
+    Resource,
+    ResourceSpans,
+    Scope,
+    ScopeSpans,
     Status,
+    TraceRequest,
     decode_sent_json,
     doubled_key,
     encode_json,
 )
 from pytest_clnrm.telemetry.otlp.parts import TooManyPartsError
 from pytest_clnrm.telemetry.otlp.repair import repair_json
-from pytest_clnrm.telemetry.otlp.spans import InvalidSpanError, accept, to_key_values, to_span
+from pytest_clnrm.telemetry.otlp.spans import accept, to_key_values
 
 if TYPE_CHECKING:
-    from pytest_clnrm.model.span import AttributeValue, Span
+    from pytest_clnrm.model.span import AttributeValue
 
 _START = re.compile(r"^[^\S\n]*(\{)", re.MULTILINE)
 _SIGN = re.compile(
@@ -52,10 +57,11 @@ _MAX_NESTED_CHARS = 50_000
 class PrintedSpans:
     """What a text holds.
 
+    :param request: its spans, all of them valid.
     :param problems: what looks like a span and is none, each with its line, for a user.
     """
 
-    spans: tuple[Span, ...] = ()
+    request: TraceRequest
     problems: tuple[str, ...] = ()
 
 
@@ -65,7 +71,7 @@ class _NoSpanError(Exception):
 
 def printed_spans(text: str) -> PrintedSpans:
     """Return the spans in *text*; text between them is skipped unless it looks like a span."""
-    spans: list[Span] = []
+    spans: list[ResourceSpans] = []
     problems: list[str] = []
     # Half a pair of surrogates is no text that could be written anywhere.
     text = repair_json(text.encode("utf-8", "replace"))[0].decode()
@@ -78,22 +84,24 @@ def printed_spans(text: str) -> PrintedSpans:
             problems.append(f"line {line} of the output looks like a span but is not read: {why}")
     if more:
         problems.append(f"{more} more lines of the output look like spans but are not read")
-    return PrintedSpans(spans=tuple(spans), problems=tuple(problems))
+    return PrintedSpans(request=TraceRequest(resource_spans=spans), problems=tuple(problems))
 
 
-def _add(spans: list[Span], found: dict[str, Any], twice: list[str]) -> str:
+def _add(spans: list[ResourceSpans], found: dict[str, Any], twice: list[str]) -> str:
     """Add the spans of an object to *spans*, or return why not; "" if it does not look like a span.
 
     :param twice: keys that stand twice in an object, one within it too: which of the values is meant?
     """
     try:
-        read = _read(found)
-        if twice:
-            return f"the key {twice[0][:40]!r} stands twice in one object"
-        spans += read
-    except (_NoSpanError, DecodeBodyError, InvalidSpanError, TooManyPartsError) as error:
+        request = _read(found)
+        why = accept(request).why
+    except (_NoSpanError, DecodeBodyError, TooManyPartsError) as error:
         return str(error)
-    return ""
+    if twice and not why:
+        why = f"the key {twice[0][:40]!r} stands twice in one object"
+    if not why:
+        spans += request.resource_spans or ()
+    return why
 
 
 def _objects(text: str) -> Iterator[tuple[int, dict[str, Any] | str, list[str]]]:
@@ -166,7 +174,7 @@ def _end_of_line(text: str, position: int) -> int:
     return len(text) if end < 0 else end + 1
 
 
-def _read(found: dict[str, Any]) -> tuple[Span, ...]:
+def _read(found: dict[str, Any]) -> TraceRequest:
     """Return the spans that an object holds.
 
     :raises _NoSpanError: if it holds none.
@@ -178,14 +186,11 @@ def _read(found: dict[str, Any]) -> tuple[Span, ...]:
     elif "traceId" in found and "spanId" in found and "startTimeUnixNano" in found:
         request = {"resourceSpans": [{"scopeSpans": [{"spans": [found]}]}]}
     else:
-        return (_plain(found),)
-    accepted = accept(decode_sent_json(encode_json(request))[0])
-    if accepted.rejected:
-        raise _NoSpanError(accepted.why)
-    return accepted.spans
+        return TraceRequest(resource_spans=[_plain(found)])
+    return decode_sent_json(encode_json(request))[0]
 
 
-def _plain(found: dict[str, Any]) -> Span:
+def _plain(found: dict[str, Any]) -> ResourceSpans:
     """Return the span of a console exporter, or of a flat object."""
     if "SpanContext" in found:
         found = _of_go(found)
@@ -233,7 +238,11 @@ def _plain(found: dict[str, Any]) -> Span:
         ],
         status=_status(found.get("status"), found.get("status_message")),
     )
-    return to_span(struct, _resource(found), scope=_scope(found))
+    scope = Scope(name=_scope(found) or None)
+    return ResourceSpans(
+        resource=Resource(attributes=to_key_values(_resource(found))),
+        scope_spans=[ScopeSpans(scope=scope, spans=[struct])],
+    )
 
 
 def _of_go(found: dict[str, Any]) -> dict[str, Any]:

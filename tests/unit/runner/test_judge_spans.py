@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from clnrm_testing.spans import to_request
 
 from pytest_clnrm.errors import ContainerError, ScenarioTimeoutError
 from pytest_clnrm.model.scenario import Scenario, Service
@@ -93,7 +94,7 @@ def arrive(judge: SpanJudge, *names: str, status: Any = "unset") -> None:
     """Let spans of the workload arrive."""
     assert judge.trace.inbox is not None
     judge.trace.inbox.add(
-        [
+        to_request(
             Span(
                 trace_id="1" * 32,
                 span_id=f"{int.from_bytes(name.encode(), 'big'):016x}"[-16:],
@@ -103,7 +104,7 @@ def arrive(judge: SpanJudge, *names: str, status: Any = "unset") -> None:
                 status=status,
             )
             for name in names
-        ]
+        )
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clnrm_testing.spans import to_request
 from google.protobuf import json_format
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
@@ -79,7 +80,8 @@ def test_one_trace_of_all_workers(tmp_path: Path, new_recorder: NewRecorder) -> 
         inbox = receiver.open("s", scenario.traceparent)
         step = recorder.span("clnrm.step", parent=scenario.traceparent)
         inbox.enter_step("one", step.traceparent)
-        inbox.add([workload_span(1, start_ns=recorder.now_ns()), workload_span(2, parent_id=f"{1:016x}")])
+        sent = [workload_span(1, start_ns=recorder.now_ns()), workload_span(2, parent_id=f"{1:016x}")]
+        inbox.add(to_request(sent))
         step.end()
         receiver.close()
         scenario.end()
@@ -116,7 +118,7 @@ def test_opentelemetry_reads_it(tmp_path: Path, new_recorder: NewRecorder) -> No
         span.fail("x")
         span.end()
     receiver = Receiver(tmp_path, "gw0")
-    receiver.open("s").add([workload_span(number + 1) for number in range(600)])
+    receiver.open("s").add(to_request([workload_span(number + 1) for number in range(600)]))
     receiver.close()
     trace = MergedTrace(tmp_path)
     trace.write(tmp_path / "trace.otlp.json")
@@ -139,7 +141,7 @@ def test_a_killed_worker(tmp_path: Path, new_recorder: NewRecorder) -> None:
     program = textwrap.dedent(
         """
         import pathlib, sys
-        from pytest_clnrm.model.span import Span
+        from pytest_clnrm.telemetry.otlp.messages import OtlpSpan, ResourceSpans, ScopeSpans, TraceRequest
         from pytest_clnrm.telemetry.receive.receiver import Receiver
         from pytest_clnrm.telemetry.record.recorder import Recorder
         folder = pathlib.Path(sys.argv[1])
@@ -149,7 +151,8 @@ def test_a_killed_worker(tmp_path: Path, new_recorder: NewRecorder) -> None:
         for number in range(50):
             recorder.span(f"ended {number}", parent=scenario.traceparent).end()
         step = recorder.span("clnrm.step", parent=scenario.traceparent)
-        inbox.add([Span(trace_id="1" * 32, span_id="2" * 16, name="w", start_ns=1, end_ns=2)])
+        struct = OtlpSpan(trace_id="1" * 32, span_id="2" * 16, name="w", end_time_unix_nano=2)
+        inbox.add(TraceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=[struct])])]))
         print("ready", flush=True)
         sys.stdin.read()
         """
@@ -199,8 +202,8 @@ def test_torn_lines_are_left_out(tmp_path: Path, new_recorder: NewRecorder) -> N
         lines[index] = lines[index][:-30] + b"\n\n"
         path.write_bytes(b"".join(lines))
     receiver = Receiver(tmp_path, "gw0")
-    receiver.open("s").add([workload_span(1)])
-    receiver.open("s").add([workload_span(2)])
+    receiver.open("s").add(to_request([workload_span(1)]))
+    receiver.open("s").add(to_request([workload_span(2)]))
     receiver.close()
     (store,) = tmp_path.glob("*.workload.bin")
     os.truncate(store, store.stat().st_size - 3)
@@ -220,8 +223,8 @@ def test_a_workload_whose_parent_did_not_arrive(tmp_path: Path, new_recorder: Ne
     receiver = Receiver(tmp_path, "gw0")
     inbox = receiver.open("s1")
     inbox.enter_step("one", step.traceparent)
-    inbox.add([workload_span(1, parent_id="9" * 16, start_ns=recorder.now_ns())])
-    receiver.open("s2").add([workload_span(2, parent_id="9" * 16)])
+    inbox.add(to_request([workload_span(1, parent_id="9" * 16, start_ns=recorder.now_ns())]))
+    receiver.open("s2").add(to_request([workload_span(2, parent_id="9" * 16)]))
     receiver.close()
     first, second, third = MergedTrace(tmp_path).spans(10)
     assert second.under == first.span.span_id

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
+from clnrm_testing.spans import to_request
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pytest_clnrm.model.span import AttributeValue, Span, SpanEvent, SpanLink
 from pytest_clnrm.telemetry.otlp.messages import DecodeBodyError, decode_json, decode_json_span, encode_json
 from pytest_clnrm.telemetry.otlp.protobuf import decode_protobuf, encode_protobuf
-from pytest_clnrm.telemetry.otlp.spans import accept, to_request
+from pytest_clnrm.telemetry.otlp.spans import accept
 from pytest_clnrm.telemetry.traceparent import TraceParent, format_traceparent, parse_traceparent
 
 VALUES: dict[str, AttributeValue] = {

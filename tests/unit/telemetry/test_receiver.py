@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clnrm_testing.spans import to_request
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -789,7 +790,8 @@ def test_what_starts_just_before_the_next_step_is_of_the_last(
         inbox.enter_step("two", f"00-{TRACE_ID}-{'2' * 16}-01")
     for number, after_ns in enumerate((9_999_999, 10_000_000), start=1):
         at_ns = began_ns + after_ns
-        inbox.add([Span(trace_id=TRACE_ID, span_id=f"{number:016x}", name="x", start_ns=at_ns, end_ns=at_ns)])
+        span = Span(trace_id=TRACE_ID, span_id=f"{number:016x}", name="x", start_ns=at_ns, end_ns=at_ns)
+        inbox.add(to_request([span]))
     assert [span.step for span in inbox.spans()] == ["one", "two"]
 
 
@@ -848,10 +850,10 @@ def test_spans_that_come_another_way(inbox: Inbox, post: Post) -> None:
     """Spans that a program printed are taken like those that it sent; after the end they are not."""
     post(json_body("a"), JSON)
     (span,) = inbox.spans()
-    inbox.add([span])
+    inbox.add(to_request([span]))
     assert names(inbox) == ["a"]
     inbox.close()
-    inbox.add([span])
+    inbox.add(to_request([span]))
     assert names(inbox) == ["a"]
 
 
