@@ -47,7 +47,10 @@ class AbsenceForm:
 
 
 def absence_forms(expect: Expectations) -> tuple[AbsenceForm, ...]:
-    """Return them, in the order in which they are judged; none for "at least one such span"."""
+    """Return the expectations of that kind in the order in which they are judged.
+
+    "At least one such span" is none of them.
+    """
     return tuple(_forms(expect))
 
 
@@ -82,7 +85,7 @@ def _forms(expect: Expectations) -> Iterator[AbsenceForm]:
 
 
 def _looked_at(expect: SpanExpect) -> tuple[str, ...]:
-    """Return what an expectation needs not to be there in a span."""
+    """Return the parts of a span in which an expectation needs something to be absent."""
     select = expect.select
     absent = any(each.op == "exists" and not each.value for test in expect.attrs.values() for each in test)
     looked_at = {"attributes": select.attrs or absent, "events": select.event}
@@ -154,7 +157,7 @@ def _hermeticity(hermeticity: HermeticityExpect) -> Iterator[str]:
 def unproven(
     expect: Expectations, lost: Sequence[Loss], failed: Iterable[str], spans: Sequence[Span]
 ) -> Iterator[tuple[KeyPath, Fault]]:
-    """Yield a fault for each place of the file whose expectations silence, or what was lost, leaves open.
+    """Yield a fault for each table that cannot be judged, as nothing arrived or something was lost.
 
     Our own spans are never lost.
 

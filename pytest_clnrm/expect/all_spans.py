@@ -97,7 +97,7 @@ def _form(expect: GraphExpect, forest: Forest) -> Iterator[Fault]:
         yield _listed(message, origin, orphans)
     if expect.max_depth is not None:
         depths = forest.depths(origin)
-        # A circle has no end, and what is in or below one has no depth.
+        # Spans in or below a circle have no depth: they count as infinitely deep.
         deep = [span for span in forest.of(origin) if depths.get(id(span), math.inf) > expect.max_depth]
         if deep:
             deepest = max(depths.get(id(span), math.inf) for span in deep)
@@ -172,7 +172,7 @@ def _within(inner: Span, outer: Span, tolerance_ns: int) -> bool:
     early_ns = outer.start_ns - inner.start_ns
     late_ns = early_ns if outer.incomplete else inner.end_ns - outer.end_ns
     out_ns = max(early_ns, late_ns)
-    # Times decide nearly always; whose clocks they are is dear to compare.
+    # Comparing times first is cheap and nearly always decides; comparing processes is expensive.
     return out_ns <= 0 or (out_ns <= tolerance_ns and _process(inner) != _process(outer))
 
 

@@ -30,7 +30,7 @@ class Forest:
         once: dict[tuple[str, str, str, int], dict[tuple[int, str], Span]] = {}
         for span in spans:
             same = once.setdefault((span.trace_id, span.span_id, span.name, span.start_ns), {})
-            # Where it was sent while it ran too, only what it has become counts.
+            # If it was also sent while it still ran, only its final state counts.
             if span.duration_s is not None:
                 for key in [key for key, each in same.items() if each.duration_s is None]:
                     del same[key]
@@ -46,7 +46,7 @@ class Forest:
             self._by_id.setdefault((span.trace_id, span.span_id), span)
             if span.origin == "runner" and span.name == "clnrm.step":
                 attempts.setdefault(str(span.attributes.get("clnrm.step.name", "")), []).append(span)
-        # Of the only step that ran, its attempts.
+        # The attempts of the one step, if only one ran.
         only = next(iter(attempts.values())) if len(attempts) == 1 else []
         self._only_step = {span.span_id: span for span in only}
         failed = {id(each) for step in attempts.values() for each in step[:-1]}

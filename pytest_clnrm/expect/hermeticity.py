@@ -152,7 +152,7 @@ def _host(value: str) -> str:
         host = urlsplit(value if "//" in value else f"//{value}").hostname
     except ValueError:
         host = None
-    # An IPv6 address without brackets is taken apart as if it had a port.
+    # An IPv6 address without brackets would be split as if its end were a port.
     if _address(value) is not None or not host:
         host = value
     return host.lower().rstrip(".")

@@ -69,7 +69,7 @@ def text_difference(expected: str, got: str) -> str:
     if expected.rstrip("\n") == got.rstrip("\n"):
         return f"they differ in the newlines at the end: expected {_newlines(expected)}, got {_newlines(got)}"
     if not expected.endswith("\n"):
-        # The newline that ends the last line is not what they differ in.
+        # A final newline that is not expected is ignored, so it must not show up as a difference.
         got = got.removesuffix("\n")
     wanted_lines, got_lines = expected.split("\n"), got.split("\n")
     pairs = zip(wanted_lines, got_lines, strict=False)
@@ -121,7 +121,7 @@ class Output:
         :raises re.error: if *pattern* is none, which a captured value within it may cause.
         :raises PatternTimeoutError: if it takes too long.
         """
-        # From position 1 on, `^` cannot take the place of the cut for the start of the output.
+        # Searching from position 1 keeps `^` from matching at the cut as if the output began there.
         return search(pattern, self.text, start=1 if self.omitted_bytes else 0)
 
     @property
@@ -140,7 +140,7 @@ def case_hint(part: str, text: str) -> str:
     """Say that *part* is there in another case, "" if it is not."""
     near, other = text[:HINT_LIMIT].lower(), part.lower()
     found = near.find(other)
-    # A text in lower case may be longer, and then the position in it is another.
+    # Lower-casing may change a text's length, and then positions in it do not fit the original.
     same = len(near) == len(text[:HINT_LIMIT])
     return f"hint: it is there in another case, {line_of(text, found)}" if found >= 0 and same else ""
 

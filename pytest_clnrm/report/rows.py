@@ -35,7 +35,7 @@ def failure_of(report: pytest.TestReport | pytest.CollectReport) -> Failure:
     """Return why something failed, or was skipped: its first line, its place, and all that pytest shows."""
     longrepr = report.longrepr
     if isinstance(longrepr, tuple):
-        # Of what was skipped: path, line, reason.
+        # For a skipped test pytest gives path, line and reason.
         path, line, reason = longrepr
         return Failure(message=_first_line(str(reason)).removeprefix("Skipped: "), where=f"{path}:{line}")
     text = clean_text(report.longreprtext)
@@ -114,7 +114,7 @@ class Rows:
         if category == "rerun":
             row.attempts += 1
             return
-        # What other plugins count in their own way is not told apart here.
+        # Outcomes that other plugins add are not told apart here.
         outcome = category if category in OUTCOMES else report.outcome
         if row.outcome not in BAD:
             row.outcome = outcome

@@ -62,11 +62,11 @@ def _depth_first(group: Sequence[PlacedSpan]) -> Iterator[tuple[PlacedSpan, int]
     ids = {each.span.span_id for each in group}
     children: dict[str, list[PlacedSpan]] = defaultdict(list)
     by_start = sorted(group, key=lambda each: (each.span.start_ns, -each.span.end_ns))
-    # The last to be shown comes first: below, they are taken from the end.
+    # In reverse, as they are taken from the end below.
     for each in reversed(by_start):
         children[each.under if each.under in ids else ""].append(each)
     while children:
-        # What is left when the roots are done are circles: each is cut at the first of its parents.
+        # Only circles are left when the roots are done: each is shown from its first span on.
         waiting = [(each, 0) for each in children.pop("" if "" in children else next(iter(children)))]
         while waiting:
             each, depth = waiting.pop()

@@ -67,7 +67,7 @@ def usage(results: Iterable[Mapping[str, Any]], *, workers: int, max_containers:
         scenarios=len(ran),
         busy=min(1.0, used_s / (makespan_s * max_containers)) if makespan_s else 0.0,
         longest_wait_s=longest.wait_s,
-        # Below a tenth of a second it is the reserving itself.
+        # Less than a tenth of a second is the time that reserving itself takes.
         waited=longest.nodeid if longest.wait_s >= 0.1 else "",  # noqa: PLR2004
         makespan_s=makespan_s,
         ideal_s=_list_schedule(ran, workers, max_containers),

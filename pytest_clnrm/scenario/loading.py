@@ -93,7 +93,7 @@ def load(path: str, options: LoadOptions) -> tuple[Scenario, ...]:
     if not is_modest(source.text):
         from pytest_clnrm.scenario.templates.confined import LimitError, run_confined
 
-        # As it is, the environment could not be sent.
+        # os.environ cannot be pickled, a dict can.
         options = dataclasses.replace(options, environ=dict(options.environ))
         try:
             return run_confined(load_source, path, source, options)
@@ -108,7 +108,7 @@ def is_modest(text: str) -> bool:
         len(text) <= MODEST_CHARS
         and "matrix" not in text
         and is_plain(text)
-        # Keys with many parts, or far within one another, take time and memory by the square.
+        # Keys of many parts, and deep nesting, take time and memory by the square.
         and all(
             line.count(".") + line.count("[") + line.count("{") <= _MODEST_DEPTH for line in text.split("\n")
         )
@@ -198,7 +198,7 @@ class _File:
         return True
 
     def _tell(self, plain: _Text | None, path: KeyPath) -> None:
-        """Tell who waits for a confined process which string is rendered now."""
+        """Tell the process that waits for this confined one which string is being rendered."""
         if confined() and plain is not None:
             note(json.dumps([plain.places.find(path).line, show_path(path)]).encode())
 
@@ -208,7 +208,7 @@ class _File:
         try:
             raw = parse(text, self._path)
         except ScenarioFileError:
-            # A template outside of strings is no TOML: rendered, it may be.
+            # With a template outside of strings the text is TOML only after rendering.
             if "{%" not in text and "{{" not in text:
                 raise
             return None, True
@@ -272,7 +272,7 @@ class _File:
             made = rendering.renderer().render_text(text)
         except TemplateError as error:
             if "{%" not in text:
-                # Not meant as a template, it may be: what TOML says of the text is nearer to the point.
+                # It may not be meant as a template at all: then the error of the TOML parser says more.
                 parse(text, self._path)
             line = error.line or first
             source = "" if may_show_secret(text, line) else source_line(text, line)
@@ -474,7 +474,7 @@ def _with_remedies(document: dict[str, Any], findings: list[Finding]) -> list[tu
         (each, remedy(document, each.subject) or each.hint)
         for each in itertools.islice(findings, MAX_MISTAKES)
     ]
-    # What a step lacks, it has under another name.
+    # A step that has `run` under another name does not also lack it.
     renamed = {each.path[:-1] for each, hint in found if hint.startswith("write run =")}
     return [
         (each.path, each.message, hint)

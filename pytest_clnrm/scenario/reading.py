@@ -103,13 +103,13 @@ def parse(text: str, path: str, note: str = "") -> dict[str, Any]:
 
 
 def _first_one(text: str, line: int) -> str:
-    """Return where a key or table was given that stands at *line* once more, "" if that is not seen."""
+    """Return where the key or table at *line* was given before, "" if it is not found."""
     lines = text.split("\n")
     begin = re.match(r"\s*(\[+[^\]]*\]+|[^=]+=)", lines[line - 1])
     if begin is None:
         return ""
     same = (at for at in range(line - 1) if lines[at].lstrip().startswith(begin[1]))
-    # Of keys the nearest one: others of that name stand in other tables.
+    # Of a key take the nearest one above: earlier ones of that name stand in other tables.
     first = next(same, None) if begin[1].startswith("[") else max(same, default=None)
     return "" if first is None else f": the first stands in line {first + 1}"
 

@@ -94,7 +94,7 @@ def follows_from(path: KeyPath, wrong: list[KeyPath]) -> bool:
     below = any(path[: len(each)] == each for each in (*wrong, *gone))
     beside = any(each[: len(path)] == path and len(each) == len(path) + 1 for each in gone)
     unknown_service = path[-1:] == ("service",) or path[-2:-1] == ("depends_on",)
-    # A service that has gone, or one that a misspelt table at the top was meant to hold.
+    # The service was left out for its own mistake, or was meant to stand in a misspelt table at the top.
     no_service = any(len(each) == 1 or (each[:1] == ("service",) and len(each) == 2) for each in wrong)  # noqa: PLR2004
     return below or beside or (unknown_service and no_service)
 
@@ -111,9 +111,9 @@ def _without(document: Mapping[str, Any], paths: list[KeyPath]) -> dict[str, Any
 
 
 def _complete(value: Any, expected: types.Type) -> None:
-    """Put something at each required key that is missing below *value*, and into each list that is too short.
+    """Put an example at each required key that is missing below *value*, and into lists that are too short.
 
-    What follows from that is about a mistake that was told already.
+    What is found wrong with these examples is only a consequence of mistakes that were told already.
     """
     fitting = next((each for each, _ in _choices(expected) if _fits(value, each)), None)
     if isinstance(fitting, types.StructType):
@@ -142,7 +142,7 @@ def _example(expected: types.Type) -> Any:
 
 
 def _droppable(path: KeyPath) -> KeyPath:
-    """Return the path of what can be left out without a change of other paths: a key, never an index."""
+    """Return the path of the key around *path*: a list goes as a whole, so that no index changes."""
     while path and isinstance(path[-1], int):
         path = path[:-1]
     return path
@@ -157,7 +157,7 @@ def _member(value: Any, key: str | int) -> Any:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name that *name* is most like, "" if it is like none."""
-    # It takes time by the product of their lengths, and by the number of names.
+    # Comparing takes time by the product of the lengths, for each name.
     names = [each for each in itertools.islice(known, _NAMES_COMPARED) if len(each) <= _NAME_CHARS]
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6) if len(name) <= _NAME_CHARS else []
     return near[0] if near else ""
@@ -176,7 +176,7 @@ def some(names: Collection[str]) -> str:
 
 
 def shortened(text: str) -> str:
-    """Return *text*, without its end if it is long."""
+    """Return *text*, cut if it is long."""
     return text if len(text) <= _NAME_CHARS else f"{text[: _NAME_CHARS - 3]}..."
 
 
@@ -299,7 +299,7 @@ def _problem_with(value: Any, expected: types.Type, allowed: str) -> str:
 
 def _out_of_range(value: float, expected: types.IntType | types.FloatType) -> str:
     low, high = expected.ge, expected.le
-    # Written so that "not a number", which compares with nothing, is outside of every range.
+    # Written so that NaN, with which every comparison is false, is outside of every range.
     if (low is None or value >= low) and (high is None or value <= high):
         return ""
     bounds = (

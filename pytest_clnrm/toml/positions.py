@@ -71,7 +71,7 @@ def extent(text: str, document: Mapping[str, Any], path: KeyPath) -> tuple[int, 
         return 0, 0
     within = [offset for each, offset in known.items() if each[: len(path)] == path]
     behind = min((offset for offset in known.values() if offset > max(within)), default=len(text))
-    # What follows begins with its key, and may have its own comments above it.
+    # Blank lines and comments at the end belong to what follows.
     lines = text[:behind].split("\n")
     first, last = place_of(text, known[path]).line, len(lines) if behind == len(text) else len(lines) - 1
     while last > first and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith("#")):

@@ -145,7 +145,7 @@ def _read(process: subprocess.Popen[bytes], size: int, ends_s: float, noted: byt
         piece = os.read(descriptor, min(size - len(data), 1 << 20))
         if not piece:
             code = process.wait()
-            # Python itself may end where memory is short, without a word.
+            # Out of memory, Python itself may end without an error message.
             out_of_time = code in {-signal.SIGXCPU, -signal.SIGKILL}
             raise ConfinedError("time" if out_of_time else "ended", bytes(noted))
         data += piece

@@ -192,7 +192,7 @@ def _ask(request: tuple[str, str | list[str] | None, int, int], text_chars: int,
         confined = _idle.pop() if _idle else None
     confined = confined or Confined("pytest_clnrm.util.patterns:answer", memory_bytes=MEMORY_BYTES)
     data = pickle.dumps(request)
-    # A process that is not ended at once is of no use to anybody: its own limit is for the end of this one.
+    # A process whose answer nobody waits for is ended at once; its own limit is for when this one ends first.
     try:
         reply = confined.call(data, cpu_s=allowed_s + LEAST_S, wall_s=allowed_s)
     except ConfinedError:

@@ -75,7 +75,7 @@ def wait_for_end(process: Process, deadline_s: float | None, wakeup: int | None 
             left_s = None if deadline_s is None else deadline_s - time.monotonic()
             if left_s is not None and left_s <= 0:
                 return False
-            # Without a handle there is nothing that would tell of its end.
+            # Without a handle nothing tells of its end, so look again and again.
             if handle is None:
                 left_s = _POLL_S if left_s is None else min(left_s, _POLL_S)
             ready = poll.poll(None if left_s is None else left_s * 1000)

@@ -146,7 +146,7 @@ class Redactor:
             read = reading.text
             behind = [0] if starts else [cut.end() for cut in _CUT_BEFORE.finditer(read)]
             before = [] if starts else [cut.start() for cut in _CUT_BEHIND.finditer(read)]
-            # What says so more often is no text that was cut.
+            # A text that says so more often was not cut by us.
             before[_MAX_CUTS // 2 : -_MAX_CUTS // 2] = []
             for form in forms:
                 for place in before:
@@ -239,7 +239,7 @@ def _plain_forms(secret: str) -> Iterator[str]:
     for line in dict.fromkeys((secret, secret.strip(), *(each.strip() for each in secret.splitlines()))):
         if len(line) >= MIN_CHARS:
             yield line
-            # As escapes of single bytes give it, b'\xc3\xb6'.
+            # As a repr of its bytes shows it: b'\xc3\xb6'.
             yield line.encode("utf-8", "replace").decode("latin-1")
 
 

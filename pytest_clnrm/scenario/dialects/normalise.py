@@ -97,7 +97,7 @@ def _is_wild(raw: dict[str, Any]) -> bool:
 
 
 def _canonical(raw: dict[str, Any], notes: Notes) -> dict[str, Any]:
-    """Return *raw* with the wild spellings of its expectations changed: the one place where they mix."""
+    """Return a file of the canonical form; only in its expectations are wild spellings read too."""
     document = dict(raw)
     if "expect" in raw:
         document["expect"] = _expect_of(raw, notes, ())

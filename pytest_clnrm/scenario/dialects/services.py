@@ -85,7 +85,7 @@ def _refuse(reader: Reader, plugin: Any) -> None:
     else:
         message = f'the plugin {plugin!r} is not supported: a service is a container; give image = "..."'
     reader.notes.mistakes.append((reader.at, message))
-    # So that validation does not say it again.
+    # Filled in, so that validation does not ask for an image once more.
     reader.put(("image",), "unknown", ())
 
 

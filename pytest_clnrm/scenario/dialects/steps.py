@@ -152,7 +152,7 @@ def _retry(reader: Reader) -> None:
 
 
 def _expect_failure(made: list[Any]) -> None:
-    """Expect each of the steps to fail, as far as it does not say itself what it expects."""
+    """Expect each step to fail that does not say itself what it expects."""
     for step in made:
         if isinstance(step, dict):
             expect = step.setdefault("expect", {})

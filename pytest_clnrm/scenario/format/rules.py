@@ -329,7 +329,7 @@ def _circles(services: Mapping[str, ServiceDoc]) -> dict[str, tuple[str, ...]]:
         _strip(left, services)
         if not left:
             break
-        # Each that is left depends on another one that is left: so who follows these comes back.
+        # Each one that is left depends on another one that is left, so following them leads into a circle.
         way = [next(iter(left))]
         at = {way[0]: 0}
         while (after := next(each for each in services[way[-1]].depends_on if each in left)) not in at:
@@ -343,7 +343,7 @@ def _circles(services: Mapping[str, ServiceDoc]) -> dict[str, tuple[str, ...]]:
 
 
 def _strip(left: dict[str, None], services: Mapping[str, ServiceDoc]) -> None:
-    """Take those away from *left* that depend on none of *left*, and so on."""
+    """Remove from *left* what depends on nothing in it, until only circles are left, and what needs them."""
     users: dict[str, list[str]] = {name: [] for name in left}
     needs = dict.fromkeys(left, 0)
     for name in left:
@@ -405,7 +405,7 @@ class _Steps:
             yield from self._capture(capture, (*path, "capture", name))
 
     def _in_a_job(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
-        """Yield that a step runs where nothing runs any more."""
+        """Yield a mistake if a step names a job: its container has ended by then."""
         only = next(iter(self._services)) if len(self._services) == 1 else None
         name = doc.service or only
         service = self._services.get(name or "")

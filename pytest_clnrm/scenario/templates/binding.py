@@ -54,7 +54,7 @@ class _Binder:
             if found.op == "regex":
                 _check_regex(found.value)
         elif dataclasses.is_dataclass(found) and not isinstance(found, type):
-            # Where it stands in the file is no text of it.
+            # The place in the file is no text that could hold a template.
             names = [each.name for each in dataclasses.fields(found) if each.name != "at"]
             found = dataclasses.replace(
                 found, **{name: self.bound(getattr(found, name), plain=plain) for name in names}

@@ -177,7 +177,7 @@ class Renderer:
             if first in self._deferred:
                 return block[0]
             value = self._named(first, more)
-            # What waits is rendered once more.
+            # The text is rendered once more when the step runs, so what is filled in now must survive that.
             return _literal(value) if waits else value
 
         try:
@@ -340,7 +340,7 @@ def _render(env: ScenarioEnvironment, text: str, names: Mapping[str, Any], path:
                 break
             parts.append(part)
     except OutOfTimeError as error:
-        # Jinja2 itself gives other errors the template's lines, not this one.
+        # Jinja2 translates the lines of its own errors to those of the template, but not of this one.
         if template is not None and not path and (line := _line(error)):
             note(json.dumps([template.get_corresponding_lineno(line), ""]).encode())
         raise

@@ -63,7 +63,7 @@ class Rendering:
             value, secret = given, is_secret(name, given, secret_names)
             if _is_marked(given):
                 if secret and given.keys() != set(_MARKS):
-                    # Whatever stands under a misspelt key.
+                    # A key is misspelt, and which of them holds the secret is not known: hide all.
                     self.variables.secrets.update(filter(None, _texts(_without_flags(given))))
                 value, path = given.get("value", ""), (*path, "value")
             if has_template(value):
@@ -82,7 +82,7 @@ class Rendering:
             return {key: self.render(renderer, each, (*path, key)) for key, each in value.items()}
         if isinstance(value, list):
             return [self.render(renderer, each, (*path, index)) for index, each in enumerate(value)]
-        # More mistakes are not told, and each takes time.
+        # Further mistakes would not be shown, and finding each takes time.
         if not isinstance(value, str) or len(self.mistakes) >= MAX_MISTAKES:
             return value
         if not is_plain(value):
@@ -98,7 +98,7 @@ _MARKS = ("value", "secret")
 
 
 def _is_marked(given: Any) -> bool:
-    """Tell whether a variable says whether it is secret, or is meant to: its keys may be misspelt."""
+    """Tell whether a variable is a table of ``value`` and ``secret``, or such a one with a misspelt key."""
     if not isinstance(given, dict):
         return False
     if "secret" in given or ("value" in given and len(given) > 1):
@@ -194,7 +194,7 @@ def check_captures(document: Mapping[str, Any], deferred: frozenset[str]) -> Ite
                     table.get("expect", {}), (key, index, "expect"), missing, "which no step captures"
                 )
         elif key == "expect":
-            # What spans are like is judged when the steps are over.
+            # Spans are judged when the steps are over, so every captured value is known.
             yield from _unknown(value, (key,), deferred - captured, "which no step captures")
         elif key != "vars":
             yield from _unknown(value, (key,), deferred)
