@@ -127,5 +127,5 @@ class ContainerBlock(AbstractContextManager["Container"]):
         finally:
             if live is not None:
                 self._owner.tests.gone(live)
-            runtime.board.count(-1, -(running.limits.memory_bytes or 0))
+            runtime.board.count(-1, -running.spec.memory_bytes)
             self._stack.close()

@@ -142,7 +142,7 @@ class Container:
             self.id, spec, on_output=on_output, deadline_s=time.monotonic() + timeout_s
         )
         if outcome.oom:
-            limit_mb = (self._running.limits.memory_bytes or 0) // (1 << 20)
+            limit_mb = self._running.memory_limit_mb
             raise ContainerError(f"container {self.name} ran out of memory: it is limited to {limit_mb} MB")
         if outcome.container_lost:
             raise ContainerError(f"container {self.name} ended before the command did{self._why_ended()}")

@@ -271,8 +271,8 @@ class PythonTests:
             name=running.name,
             service=running.service.name,
             image=running.image.reference,
-            memory_bytes=running.limits.memory_bytes or 0,
-            cpus=running.limits.cpus or 0.0,
+            memory_bytes=running.spec.memory_bytes,
+            cpus=running.spec.cpus,
             logs=tail(logs, REPORTED_CHARS),
         )
         # What the engine cannot tell any more must not hide what went wrong.

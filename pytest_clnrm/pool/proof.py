@@ -7,7 +7,7 @@ cannot be seen.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,8 @@ MAX_AGE_S = 900.0
 UNOBSERVABLE = "it cannot be looked at from outside"
 """How the reason begins why containers are not used again where this process may not look at them."""
 
-_PROCESSES = 2
-"""The engine's init process, or our shell's parent in its place, and our own."""
+OWN_PROCESSES = 2
+"""Of a container that only waits: the engine's init, or our shell's parent in its place, and our own."""
 
 
 def why_not_reusable(service: Service, image: ImageFacts, spec: ContainerSpec) -> str:
@@ -55,11 +55,16 @@ def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:
         *(f"changed: {name}" for name, value in after.items() if before.get(name, value) != value),
         *(f"gone: {name}" for name in before if name not in after),
     ]
-    running = [name for name in after if name.startswith("process ")]
-    if len(running) > _PROCESSES:
+    running = processes_in(after)
+    if len(running) > OWN_PROCESSES:
         found.append(f"left behind: {running[-1]}")
     # Where a file differs, so do its folder and often that one's: the deepest says where to look.
     return min(found, key=lambda each: ("folder /" in each, -each.rstrip("/").count("/")), default="")
+
+
+def processes_in(seen: Iterable[str]) -> list[str]:
+    """Return the processes among the things that can be seen of a container."""
+    return [name for name in seen if name.startswith("process ")]
 
 
 def _how(value: str) -> str:

@@ -11,7 +11,7 @@ from pytest_clnrm.pool.sources import Sources
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerSpec, ImageFacts
-    from pytest_clnrm.model.scenario import Limits, Service
+    from pytest_clnrm.model.scenario import Service
     from pytest_clnrm.model.span import AttributeValue
 
 
@@ -32,7 +32,6 @@ class RunningContainer:
     id: str
     name: str
     service: Service
-    limits: Limits
     image: ImageFacts
     spec: ContainerSpec
     env: Mapping[str, str]
@@ -46,6 +45,11 @@ class RunningContainer:
     def keeps_alive(self) -> bool:
         """Tell whether it runs no service, and only waits for commands."""
         return self.spec.command in WAITING
+
+    @property
+    def memory_limit_mb(self) -> int:
+        """Return the limit of its memory as users write it."""
+        return self.spec.memory_bytes >> 20
 
     @property
     def attributes(self) -> dict[str, AttributeValue]:

@@ -11,6 +11,7 @@ from pytest_clnrm.errors import ClnrmError, ScenarioTimeoutError
 from pytest_clnrm.expect.spans import judge_spans, lower_bound_only, satisfied_early
 from pytest_clnrm.model.expectations import Expectations
 from pytest_clnrm.model.result import Failure
+from pytest_clnrm.pool.proof import OWN_PROCESSES, processes_in
 from pytest_clnrm.scenario.templates.binding import bind_expectations
 from pytest_clnrm.scenario.templates.confined import bind
 from pytest_clnrm.scenario.templates.render import TemplateError
@@ -33,8 +34,6 @@ DRAIN_S = 0.2
 """How long it must be quiet once nobody can send any more: what was sent may still have to be read."""
 LOOK_S = 0.5
 """How often it is looked whether a program runs that could still send."""
-OWN_PROCESSES = 2
-"""Of a container that only waits for commands: the engine's init, or our shell's parent, and our own."""
 SCHEDULE_DELAY = "OTEL_BSP_SCHEDULE_DELAY"
 
 
@@ -205,8 +204,7 @@ class SpanJudge:
         with contextlib.suppress(ClnrmError):
             if not container.keeps_alive:
                 return engine.state(container.id).running
-            seen = engine.observe(container.id)
-            return sum(each.startswith("process ") for each in seen) > OWN_PROCESSES
+            return len(processes_in(engine.observe(container.id))) > OWN_PROCESSES
         return True
 
     def _stop_services(self, inbox: Inbox) -> None:

@@ -134,7 +134,6 @@ def launch(
     """
     engine = runtime.engine()
     spec, env = _planned(runtime, service, image, name=name, labels=labels, network=network, trace=trace)
-    limits = effective_limits(runtime.settings, service)
     sources = open_sources(service)
 
     def create(spec: ContainerSpec) -> RunningContainer:
@@ -153,7 +152,6 @@ def launch(
             id=container,
             name=name,
             service=service,
-            limits=limits,
             image=image,
             spec=spec,
             env=env,
@@ -170,7 +168,7 @@ def launch(
         on_created(running)
     else:
         running = create(spec)
-    runtime.board.count(1, limits.memory_bytes or 0)
+    runtime.board.count(1, spec.memory_bytes)
     with runtime.board.starting(service.name):
         if idle is None:
             try:

@@ -16,6 +16,7 @@ from pytest_clnrm.engine.api import ContainerState, Engine, ExecSpec, LogStream
 from pytest_clnrm.errors import ContainerError, NotReadyError, ScenarioTimeoutError
 from pytest_clnrm.model.scenario import READY_TIMEOUT_S, HealthCheck, HttpProbe, Ready
 from pytest_clnrm.runner.ready_network import ask, connect, http_target, listens_in, places_of
+from pytest_clnrm.runner.service_ends import last_logs
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 from pytest_clnrm.util.line_count import LineCount
 from pytest_clnrm.util.patterns import PatternTimeoutError, within
@@ -23,7 +24,6 @@ from pytest_clnrm.util.patterns import PatternTimeoutError, within
 if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Service
 
-LOG_TAIL_BYTES = 64 * 1024
 PROBE_TIMEOUT_S = 1.0
 LOG_SLICE_S = 1.0
 LOG_QUIET_S = 0.05
@@ -62,9 +62,7 @@ class _Wait:
 
     def fails(self, what: str) -> NotReadyError:
         """Return the error that says *what* of the service, with its logs."""
-        logs = ""
-        with contextlib.suppress(Exception):  # the logs are a help, their loss must not hide the cause
-            logs = self.engine.logs(self.container, tail_bytes=LOG_TAIL_BYTES)
+        logs = last_logs(self.engine, self.container)
         return NotReadyError(f"service {self.service.name!r} {what}", self.service.name, logs)
 
 

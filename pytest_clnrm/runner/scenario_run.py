@@ -6,7 +6,6 @@ the steps and judges; ``clean_up`` removes the containers. Whoever calls holds t
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -22,7 +21,7 @@ from pytest_clnrm.runner.disk_watch import DiskWatch
 from pytest_clnrm.runner.judge_spans import SpanJudge
 from pytest_clnrm.runner.launch import get_image, launch
 from pytest_clnrm.runner.place import Place
-from pytest_clnrm.runner.service_ends import ServiceEnds
+from pytest_clnrm.runner.service_ends import ServiceEnds, last_logs
 from pytest_clnrm.runner.services import Timeline, start_in_order
 from pytest_clnrm.runner.steps import StepRunner
 from pytest_clnrm.runner.volumes import problems_left
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.runner.steps import OnStepOutput
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
-
-LOG_TAIL_BYTES = 64 * 1024
 
 
 @dataclass(kw_only=True)
@@ -296,8 +293,8 @@ class ScenarioRun:
             name=container.name,
             service=container.service.name,
             image=container.image.reference,
-            memory_bytes=container.limits.memory_bytes or 0,
-            cpus=container.limits.cpus or 0.0,
+            memory_bytes=container.spec.memory_bytes,
+            cpus=container.spec.cpus,
             reused=container.reused,
         )
         if container.reused and not self._failures:
@@ -326,15 +323,13 @@ class ScenarioRun:
     def _explain(self) -> None:
         """Add the services' logs to a failure; those that it shows already are the same, and not longer."""
         if self._failed:
-            with contextlib.suppress(ClnrmError):
-                self._facts = [replace(facts, logs=self._logs_of(facts)) for facts in self._facts]
+            self._facts = [
+                replace(facts, logs=self._shown_logs.get(facts.service) or self._logs_of(facts.id))
+                for facts in self._facts
+            ]
 
-    def _logs_of(self, facts: ContainerFacts) -> str:
-        shown = self._shown_logs.get(facts.service)
-        if shown:
-            return shown
-        logs = self.runtime.engine().logs(facts.id, tail_bytes=LOG_TAIL_BYTES)
-        return self.redactor.end_of_text(logs)
+    def _logs_of(self, container: str) -> str:
+        return self.redactor.end_of_text(last_logs(self.runtime.engine(), container))
 
     def result(self) -> Result:
         """Return what is known of the run so far, without secrets."""
@@ -390,7 +385,7 @@ class ScenarioRun:
             each.sources.close()
         board = self.runtime.board
         board.at("cleanup")
-        board.count(-len(containers), -sum(each.limits.memory_bytes or 0 for each in containers))
+        board.count(-len(containers), -sum(each.spec.memory_bytes for each in containers))
         try:
             if containers and self._failed and self.runtime.settings.keep == "failed":
                 self.runtime.keep([*(each.id for each in containers), *self._place.keep()])

@@ -26,7 +26,6 @@ CHECK_INTERVAL_S = 0.5
 _SAY_SO = "if it may, say so: may_end = 0, or ready = { exit = 0 } to wait for that"
 _KNOWN_S = 10.0
 _POLL_S = 0.02
-_MEGABYTE = 1 << 20
 
 
 def judge_end(service: Service, exit_code: int | None) -> Literal["meant", "unsaid", "wrong"]:
@@ -48,7 +47,7 @@ def describe_end(container: RunningContainer, state: ContainerState, when: str) 
     if state.exit_code is not None:
         how = f"ended with {how}"
     if state.oom_killed:
-        how += f": its limit is {(container.limits.memory_bytes or 0) // _MEGABYTE} MB"
+        how += f": its limit is {container.memory_limit_mb} MB"
     return f"{how}, {when}" if when else how
 
 

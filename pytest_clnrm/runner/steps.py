@@ -34,7 +34,6 @@ OnStepOutput = Callable[[str, Stream, str], None]
 
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 RESULT_TEXT_CHARS = 64 * 1024
-MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,11 +247,10 @@ class StepRunner:
             return None
         where = self.where(step.at)
         if outcome.oom:
-            limit_mb = (container.limits.memory_bytes or 0) // MEGABYTE
             return Failure(
                 kind="error",
                 message=f"step {step.name!r} ran out of memory: the container of service {step.service!r} is "
-                f"limited to {limit_mb} MB",
+                f"limited to {container.memory_limit_mb} MB",
                 where=where,
                 step=step.name,
             )
