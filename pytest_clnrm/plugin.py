@@ -12,7 +12,7 @@ import pytest
 from pytest_clnrm.items import fixtures
 from pytest_clnrm.reservation import markers
 from pytest_clnrm.scheduling.order import install_order
-from pytest_clnrm.session.lazy import Standby, standby_key
+from pytest_clnrm.session.lazy import LazyWiring, lazy_key
 from pytest_clnrm.settings.loading import load_settings
 from pytest_clnrm.settings.options import add_options
 from pytest_clnrm.settings.settings import header_lines
@@ -53,8 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(fixtures, "clnrm-fixtures")
     if settings.enabled:
         install_order(config, lambda item: int(markers.priority_of(item, settings, config.rootpath)))
-    standby = config.stash[standby_key] = Standby(config, settings)
-    config.pluginmanager.register(standby, "clnrm-standby")
+    lazy = config.stash[lazy_key] = LazyWiring(config, settings)
+    config.pluginmanager.register(lazy, "clnrm-lazy")
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
@@ -70,11 +70,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End what the run has begun."""
-    standby = config.stash.get(standby_key, None)
-    if standby is not None:
-        standby.close()
+    lazy = config.stash.get(lazy_key, None)
+    if lazy is not None:
+        lazy.close()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say under which limits scenarios run."""
-    return header_lines(config.stash[standby_key].settings)
+    return header_lines(config.stash[lazy_key].settings)

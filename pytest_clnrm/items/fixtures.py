@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_clnrm.reservation.markers import LIMITS_MARKER, priority_of
-from pytest_clnrm.session.lazy import standby_key
+from pytest_clnrm.session.lazy import lazy_key
 
 if TYPE_CHECKING:
     from pytest_clnrm.items.containers import Containers
@@ -30,8 +30,8 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
     from pytest_clnrm.scheduling.tickets import TICKET
     from pytest_clnrm.telemetry.tracing import slot_attributes
 
-    parts, item = request.config.stash[standby_key].parts(), request.node
-    runtime = parts.runtime
+    wiring, item = request.config.stash[lazy_key].wiring(), request.node
+    runtime = wiring.runtime
     demand, ticket = item_demand.demand_of(item, runtime), item.stash.get(TICKET, None)
     room = item_demand.room_of(item, runtime)
     if demand is None or ticket is None or room is None:
@@ -47,7 +47,7 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
         runtime,
         item.nodeid,
         room.reserve,
-        tests=parts.python_tests,
+        tests=wiring.python_tests,
         attributes={
             "code.file.path": file,
             "code.line.number": None if line is None else line + 1,
@@ -57,7 +57,7 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
         slot_wait_s=ticket.waited_s,
         slot_attributes=slot_attributes(demand, ticket.position),
     )
-    parts.python_tests.traced(containers.trace)
+    wiring.python_tests.traced(containers.trace)
     try:
         yield containers
     finally:
@@ -72,8 +72,8 @@ def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
     """
     from pytest_clnrm.items.containers import Containers
 
-    parts = request.config.stash[standby_key].parts()
-    runtime = parts.runtime
+    wiring = request.config.stash[lazy_key].wiring()
+    runtime = wiring.runtime
 
     def reserve(limits: Limits) -> AbstractContextManager[str]:
         from pytest_clnrm.reservation.reserve import reserving_more
@@ -82,7 +82,7 @@ def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
 
     attributes = {"clnrm.scenario.name": "clnrm_factory"}
     containers = Containers(
-        runtime, "clnrm_factory", reserve, tests=parts.python_tests, attributes=attributes
+        runtime, "clnrm_factory", reserve, tests=wiring.python_tests, attributes=attributes
     )
     with closing(containers):
         yield containers

@@ -37,7 +37,7 @@ from pytest_clnrm.scenario.locating import locate
 from pytest_clnrm.scenario.locating import source_of as source_of_step
 from pytest_clnrm.scenario.mounts import VolumeRules
 from pytest_clnrm.scheduling.tickets import TICKET, lease_of
-from pytest_clnrm.session.results import payload
+from pytest_clnrm.session.results import report_data
 from pytest_clnrm.settings.options import options_to_repeat
 from pytest_clnrm.settings.policy import policy_of
 from pytest_clnrm.telemetry.tracing import slot_attributes
@@ -367,7 +367,7 @@ class ScenarioItem(pytest.Item):
             outcome = result.outcome  # type: ignore[assignment]
         # pytest-rerunfailures counts the runs of an item.
         attempts = int(getattr(self, "execution_count", 1))
-        report.clnrm = payload(  # type: ignore[attr-defined]
+        report.clnrm = report_data(  # type: ignore[attr-defined]
             result={**result.to_data(), "outcome": str(outcome), "attempts": attempts},
             engine=self.runtime.engine_text(),
             refused=(self.refused.summary, self.refused.details) if self.refused else None,

@@ -17,7 +17,7 @@ from pytest_clnrm.report.rows import failure_of
 from pytest_clnrm.reservation.markers import priority_of
 from pytest_clnrm.scheduling.tickets import TICKET, is_hidden, lease_of
 from pytest_clnrm.session.item_hooks import is_scenario
-from pytest_clnrm.session.results import payload
+from pytest_clnrm.session.results import report_data
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ class PythonTests:
         kept = list(self.kept)
         self.kept.clear()
         if result is not None or kept:
-            report.clnrm_test = payload(  # type: ignore[attr-defined]
+            report.clnrm_test = report_data(  # type: ignore[attr-defined]
                 result=result or {},
                 engine=self._runtime.engine_text(),
                 kept=tuple(kept),

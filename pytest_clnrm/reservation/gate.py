@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import AdmissionError, ClnrmError, LedgerError, SlotTimeoutError
 from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, as_admission_errors, give_back, usable_ledger
-from pytest_clnrm.scheduling.gate import Admission
+from pytest_clnrm.scheduling.tickets import Ticket
 
 if TYPE_CHECKING:
-    from pytest_clnrm.ledger.lease import Lease, Ticket
+    from pytest_clnrm.ledger.lease import Lease
+    from pytest_clnrm.ledger.lease import Ticket as Claim
     from pytest_clnrm.ledger.ledger import Ledger
     from pytest_clnrm.runtime.runtime import Runtime
 
@@ -32,7 +33,7 @@ class LedgerGate:
         self._runtime = runtime
         self._wake = wake
         self._idle = runtime.idle
-        self._tickets: dict[int, Ticket] = {}
+        self._tickets: dict[int, Claim] = {}
         self._positions: dict[int, int] = {}
         self._leases: dict[str, Lease] = {}
         self._asked = threading.Event()
@@ -52,7 +53,7 @@ class LedgerGate:
         *,
         worker: str = "",
         specification: str | None = None,
-    ) -> Admission | None:
+    ) -> Ticket | None:
         """Reserve for the item at *index*, or return None: it has to wait.
 
         :param worker: who would run it; its idle containers of the same *specification* are used again.
@@ -70,13 +71,13 @@ class LedgerGate:
 
     def _ask(
         self, index: int, priority: int, demand: Mapping[str, Any], wanted: tuple[str, ...]
-    ) -> Admission | None:
+    ) -> Ticket | None:
         from pytest_clnrm.ledger.budget import Demand
         from pytest_clnrm.ledger.policy import item_label
 
         ledger = usable_ledger(self._runtime)
         if ledger is None:
-            return Admission(lease=WITHOUT_LEASE)
+            return Ticket(lease=WITHOUT_LEASE)
         ticket = self._tickets.get(index)
         if ticket is None:
             ticket = ledger.ticket(
@@ -89,7 +90,7 @@ class LedgerGate:
             self._leases[lease.id] = lease
             taken = self._idle.taken_by(lease, wanted)
             waited_s = time.monotonic() - ticket.since_s
-            return Admission(
+            return Ticket(
                 lease=lease.id,
                 waited_s=waited_s,
                 reuse=taken.reuse,
@@ -103,7 +104,7 @@ class LedgerGate:
             raise SlotTimeoutError(f"{ledger.waiting(ticket).describe()} (--clnrm-slot-timeout)")
         return None
 
-    def _left_s(self, ticket: Ticket) -> float:
+    def _left_s(self, ticket: Claim) -> float:
         """Return how long a ticket may still wait."""
         limit_s = self._runtime.settings.slot_timeout_s
         return math.inf if limit_s is None else ticket.since_s + limit_s - time.monotonic()
@@ -141,9 +142,9 @@ class LedgerGate:
         except LedgerError:
             self._runtime.owed.append(withdraw)
 
-    def release(self, admission: Admission) -> None:
+    def release(self, ticket: Ticket) -> None:
         """Give a reservation back."""
-        lease = self._leases.pop(admission.lease, None)
+        lease = self._leases.pop(ticket.lease, None)
         if lease is not None:
             give_back(lease, self._runtime)
 

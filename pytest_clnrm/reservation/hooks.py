@@ -15,14 +15,13 @@ from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.reservation import item_demand, markers
 from pytest_clnrm.runtime.runtime import Current, Runtime
 from pytest_clnrm.scheduling.install import install, is_strict_controller
-from pytest_clnrm.scheduling.tickets import TICKET, lease_of
+from pytest_clnrm.scheduling.tickets import TICKET, Ticket, lease_of
 from pytest_clnrm.session.item_hooks import is_scenario
 
 if TYPE_CHECKING:
     from pytest_clnrm.reservation.gate import LedgerGate
     from pytest_clnrm.scheduling.autoscale import Autoscale
     from pytest_clnrm.scheduling.facts import ItemFacts
-    from pytest_clnrm.scheduling.gate import Admission
     from pytest_clnrm.scheduling.strict import TellQueue
 
 _cleared_key: pytest.StashKey[bool] = pytest.StashKey()
@@ -227,7 +226,7 @@ class Admissions:
         self._gate = LedgerGate(self.runtime, wake)
         return self._gate
 
-    def _admit(self, item: pytest.Item, free: Callable[[], None]) -> AbstractContextManager[Admission | None]:
+    def _admit(self, item: pytest.Item, free: Callable[[], None]) -> AbstractContextManager[Ticket | None]:
         demand = self._demand_of(item)
         if demand is None:
             return nullcontext()

@@ -149,11 +149,10 @@ def room_of(item: pytest.Item, runtime: Runtime) -> Room | None:
     demand = demand_of(item, runtime)
     if ticket is None or demand is None:
         return None
-    lease = ticket.lease or ""
     known, room = item.stash.get(_room_key, ("", None))
-    if room is None or known != lease:
+    if room is None or known != ticket.lease:
         room = Room(runtime, demand, uses_clnrm="clnrm" in getattr(item, "fixturenames", ()))
-        item.stash[_room_key] = (lease, room)
+        item.stash[_room_key] = (ticket.lease, room)
     return room
 
 

@@ -20,7 +20,7 @@ from pytest_clnrm.errors import (
     EngineUnavailableError,
     LedgerError,
 )
-from pytest_clnrm.scheduling.gate import Admission
+from pytest_clnrm.scheduling.tickets import Ticket
 
 if TYPE_CHECKING:
     from pytest_clnrm.ledger.budget import Demand
@@ -44,7 +44,7 @@ def reserving(
     label: str,
     specification: str | None = None,
     free: Callable[[], None] = lambda: None,
-) -> Iterator[Admission]:
+) -> Iterator[Ticket]:
     """Wait for a reservation in this process, and give it back at the end.
 
     :param specification: of its containers; idle ones of the same are used again.
@@ -70,12 +70,12 @@ def reserving(
                 free=free,
             )
     if ledger is None:
-        yield Admission(lease=WITHOUT_LEASE)
+        yield Ticket(lease=WITHOUT_LEASE)
         return
     try:
         taken = runtime.idle.taken_by(lease, wanted)
         waited_s = time.monotonic() - asked_s
-        yield Admission(
+        yield Ticket(
             lease=lease.id,
             waited_s=waited_s,
             reuse=taken.reuse,

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
 _MANY_WAIT = 100
 _FEW_WAIT = 10
 _FEW_WORKERS = 4
@@ -38,22 +36,7 @@ class Autoscale:
         return min(max(goal, self.minimum), self.maximum)
 
 
-def parse_autoscale(text: str) -> Autoscale:
-    """Return the limits that ``MIN:MAX`` names.
-
-    :raises pytest.UsageError: for anything else.
-    """
-    low, colon, high = text.partition(":")
-    if colon and low.isascii() and low.isdigit() and high.isascii() and high.isdigit():
-        limits = Autoscale(int(low), int(high))
-        if 1 <= limits.minimum <= limits.maximum:
-            return limits
-    raise pytest.UsageError(
-        f"--clnrm-autoscale {text!r}: takes MIN:MAX, two numbers with 1 <= MIN <= MAX (for example 4:32)"
-    )
-
-
-class ElasticWorkers:
+class Autoscaler:
     """Starts and retires workers of a run the way xdist replaces crashed ones.
 
     :param dsession: xdist's DSession of this run.

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.scheduling.autoscale import Autoscale, ElasticWorkers
+from pytest_clnrm.scheduling.autoscale import Autoscale, Autoscaler
 from pytest_clnrm.scheduling.choice import ChosenScheduling
 from pytest_clnrm.scheduling.facts import ItemFacts, is_ordinary, read_facts
-from pytest_clnrm.scheduling.gate import Gate
 from pytest_clnrm.scheduling.strict import StrictScheduling, TellQueue
-from pytest_clnrm.scheduling.tickets import RUN_FOLDER
+from pytest_clnrm.scheduling.tickets import RUN_FOLDER, Gate
 
 GateFactory = Callable[[Callable[[], None]], Gate]
 
@@ -92,7 +91,7 @@ class StrictController:
                 folder=self._folder,
                 workers=workers,
                 max_chunk=config.getoption("maxschedchunk"),
-                adjust=ElasticWorkers(dsession, self._autoscale) if self._autoscale else None,
+                adjust=Autoscaler(dsession, self._autoscale) if self._autoscale else None,
                 tell=self._tell,
             )
 

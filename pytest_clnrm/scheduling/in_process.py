@@ -8,22 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_clnrm.errors import AdmissionError
-from pytest_clnrm.scheduling.hidden import FlushItem, tear_down
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket
+from pytest_clnrm.scheduling.worker import FlushItem, tear_down
 
-if TYPE_CHECKING:
-    from pytest_clnrm.scheduling.gate import Admission
-
-Admit = Callable[[pytest.Item, Callable[[], None]], AbstractContextManager["Admission | None"]]
+Admit = Callable[[pytest.Item, Callable[[], None]], AbstractContextManager[Ticket | None]]
 """Gets an item, and what tears down all fixtures but those of session scope: one may hold what it needs."""
 
 
-class LocalAdmission:
+class InProcessReservation:
     """Holds an item's reservation while the item runs, with all its reruns.
 
     :param admit: returns what blocks until the reservation is granted, and gives it back at its end; it
@@ -39,12 +35,11 @@ class LocalAdmission:
         """Reserve, lay the ticket into the item's stash, run the item."""
         with ExitStack() as held:
             try:
-                admission = held.enter_context(self._admit(item, partial(self._flush, item)))
+                ticket = held.enter_context(self._admit(item, partial(self._flush, item)))
             except AdmissionError as error:
-                item.stash[TICKET] = Ticket(lease=None, refusal=str(error))
-            else:
-                if admission is not None:
-                    item.stash[TICKET] = Ticket.of(admission)
+                ticket = Ticket(refusal=str(error))
+            if ticket is not None:
+                item.stash[TICKET] = ticket
             self._last = item
             return (yield)
 

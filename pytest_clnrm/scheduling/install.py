@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from pytest_clnrm.scheduling.in_process import Admit, LocalAdmission
+from pytest_clnrm.scheduling.in_process import Admit, InProcessReservation
 from pytest_clnrm.scheduling.tickets import RUN_FOLDER, RefusalReporter
 
 if TYPE_CHECKING:
@@ -44,15 +44,15 @@ def install(
     register(RefusalReporter(), "clnrm-refusals")
     folder = getattr(config, "workerinput", {}).get(RUN_FOLDER)
     if folder is not None:
-        from pytest_clnrm.scheduling.worker import ParkingWorker
+        from pytest_clnrm.scheduling.worker import WorkerPlugin
 
-        register(ParkingWorker(Path(folder), facts_of), "clnrm-worker")
+        register(WorkerPlugin(Path(folder), facts_of), "clnrm-worker")
     elif is_strict_controller(config, scheduler):
         from pytest_clnrm.scheduling.controller import StrictController
 
         register(StrictController(make_folder(), make_gate, autoscale, tell), "clnrm-controller")
     else:
-        register(LocalAdmission(admit), "clnrm-local")
+        register(InProcessReservation(admit), "clnrm-local")
 
 
 def is_strict_controller(config: pytest.Config, scheduler: Scheduler) -> bool:

@@ -44,15 +44,6 @@ def own_priority(item: pytest.Item) -> Priority | None:
     raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.{MARKER}({given}): takes one of {allowed}")
 
 
-def item_priority(item: pytest.Item) -> int:
-    """Return an item's own priority, else normal.
-
-    :raises pytest.UsageError: if the marker's argument is no priority.
-    """
-    own = own_priority(item)
-    return int(Priority.NORMAL if own is None else own)
-
-
 def refuse(config: pytest.Config, items: list[pytest.Item], error: pytest.UsageError) -> None:
     """End the run for a wrong marker; in a worker of xdist as a failed collection, with nothing to run.
 
@@ -108,7 +99,7 @@ class NewFirstSorter:
         items.sort(key=lambda item: (item.nodeid in known, self._priority_of(item)))
 
 
-def install_order(config: pytest.Config, priority_of: PriorityOf = item_priority) -> None:
+def install_order(config: pytest.Config, priority_of: PriorityOf) -> None:
     """Register the sorters; to be called in ``pytest_configure(trylast=True)``."""
     config.pluginmanager.register(PrioritySorter(priority_of), "clnrm-order")
     if config.getoption("newfirst", default=False):

@@ -14,8 +14,7 @@ from typing import Protocol
 
 from pytest_clnrm.errors import AdmissionError
 from pytest_clnrm.scheduling.facts import ItemFacts
-from pytest_clnrm.scheduling.gate import Admission, Gate
-from pytest_clnrm.scheduling.tickets import Ticket, put_ticket
+from pytest_clnrm.scheduling.tickets import Gate, Ticket, put_ticket
 from pytest_clnrm.scheduling.work_queue import WorkQueue
 
 
@@ -95,7 +94,7 @@ class StrictScheduling:
         self._keep, self._flush = len(self.collection), len(self.collection) + 1
         # None until it has collected; True while it holds no fixture but the session's.
         self._clean: dict[Node, bool | None] = {}
-        self._admissions: dict[int, Admission] = {}
+        self._granted: dict[int, Ticket] = {}
         self._refused_head: int | None = None
         # Those that have been told to tear down fixtures, and have not yet.
         self._flushing: set[Node] = set()
@@ -243,7 +242,7 @@ class StrictScheduling:
             return False
         facts = self._facts[index]
         try:
-            admission = self._gate.try_admit(
+            ticket = self._gate.try_admit(
                 index,
                 facts.priority,
                 facts.demand or {},
@@ -251,13 +250,12 @@ class StrictScheduling:
                 specification=facts.specification,
             )
         except AdmissionError as error:
-            ticket = Ticket(lease=None, refusal=str(error))
+            ticket = Ticket(refusal=str(error))
         else:
-            if admission is None:
+            if ticket is None:
                 self._refused_head = self._waiting_head = index
                 return False
-            self._admissions[index] = admission
-            ticket = Ticket.of(admission)
+            self._granted[index] = ticket
         self._hand_out_head(node, index, ticket)
         return True
 
@@ -300,10 +298,10 @@ class StrictScheduling:
             idle[-1].shutdown()
             return
         self._gate.give_up(head)
-        self._hand_out_head(idle[0], head, Ticket(lease=None, refusal=reason))
+        self._hand_out_head(idle[0], head, Ticket(refusal=reason))
 
     def _release(self, index: int) -> None:
-        admission = self._admissions.pop(index, None)
-        if admission is not None:
-            self._gate.release(admission)
+        ticket = self._granted.pop(index, None)
+        if ticket is not None:
+            self._gate.release(ticket)
             self._refused_head = None

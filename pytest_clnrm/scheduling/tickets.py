@@ -9,12 +9,12 @@ one place.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 
-from pytest_clnrm.scheduling.gate import Admission
 from pytest_clnrm.util.files import write_whole
 
 RUN_FOLDER = "clnrm_run_folder"
@@ -24,7 +24,7 @@ RUN_FOLDER = "clnrm_run_folder"
 class Ticket(NamedTuple):
     """What admission said of one item.
 
-    :param lease: id of the lease to be adopted; None if it was refused.
+    :param lease: id in the ledger, which the worker adopts; "" if it has none.
     :param waited_s: seconds waited for it.
     :param refusal: why it will never be granted, "" if it was.
     :param reuse: ids of leases whose idle containers in this process are to be used.
@@ -33,32 +33,67 @@ class Ticket(NamedTuple):
         not wait.
     """
 
-    lease: str | None
+    lease: str = ""
     waited_s: float = 0.0
     refusal: str = ""
     reuse: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     position: int = 0
 
-    @classmethod
-    def of(cls, admission: Admission) -> Ticket:
-        """Return the ticket of what was granted."""
-        return cls(
-            admission.lease,
-            admission.waited_s,
-            reuse=admission.reuse,
-            remove=admission.remove,
-            position=admission.position,
-        )
-
 
 TICKET: pytest.StashKey[Ticket] = pytest.StashKey()
+
+
+class Gate(Protocol):
+    """Grants reservations to items before they are sent to a worker.
+
+    All calls come from the controller's main thread. An implementation is given a function ``wake()`` when it
+    is made and calls it, from any thread, whenever its answer may have changed: something was released, by
+    anyone, or a waiter's time is over. Then it is asked again; it is not asked in between without a
+    reason.
+    """
+
+    def try_admit(
+        self, index: int, priority: int, demand: Mapping[str, Any], *, worker: str, specification: str | None
+    ) -> Ticket | None:
+        """Reserve for the item at *index* of the session, or return None: it has to wait.
+
+        :param worker: id of the worker that it would be sent to.
+        :param specification: of its containers; that worker's idle ones of the same are used again.
+
+        Only the head of the queue is asked for. Another index may be asked for while one waits: a crashed
+        item that is to be run again comes first.
+
+        :raises pytest_clnrm.errors.TicketError: if it will never be granted (too large, waited too long):
+            the item is then sent without, and fails with this message.
+        """
+        ...
+
+    def serves(self, worker: str, specification: str | None) -> bool:
+        """Tell whether *worker* has idle containers of *specification*."""
+        ...
+
+    def why_stuck(self, index: int) -> str:
+        """Return why the item at *index*, which waits, never comes to its turn; "" if it may.
+
+        Asked when none of the run's items runs: what fixtures of its workers hold by then, they hold until
+        the workers end.
+        """
+        ...
+
+    def give_up(self, index: int) -> None:
+        """Forget that the item at *index* waits."""
+        ...
+
+    def release(self, ticket: Ticket) -> None:
+        """Give a reservation back: its item has ended, or its worker is dead."""
+        ...
 
 
 def lease_of(item: pytest.Item) -> str:
     """Return the id of an item's reservation, "" if it has none."""
     ticket = item.stash.get(TICKET, None)
-    return (ticket.lease if ticket else None) or ""
+    return ticket.lease if ticket else ""
 
 
 def is_hidden(item: pytest.Item) -> bool:

@@ -14,16 +14,29 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.scheduling.facts import ItemFacts, write_facts
-from pytest_clnrm.scheduling.hidden import FlushItem, tear_down
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket, take_ticket, why_missing
 
 FactsOf = Callable[[pytest.Item], ItemFacts]
 
 
+class FlushItem(pytest.Item):
+    """A hidden item directly below the session."""
+
+    clnrm_hidden = True
+
+    def runtest(self) -> None:
+        """Raise: it is never run as a test."""
+        raise AssertionError
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Return what messages call it."""
+        return self.path, 0, self.name
+
+
 class KeepItem(FlushItem):
     """A hidden item that stands next to the item that ran last."""
 
-    worker: ParkingWorker
+    worker: WorkerPlugin
 
     def listchain(self) -> list[Any]:
         """Return the chain of the item that ran last, ending in this one."""
@@ -31,7 +44,7 @@ class KeepItem(FlushItem):
         return super().listchain() if last is None else [*last.listchain()[:-1], self]
 
 
-class ParkingWorker:
+class WorkerPlugin:
     """Plugin of a worker that the controller feeds from our queue.
 
     :param folder: the run's folder.
@@ -77,6 +90,30 @@ class ParkingWorker:
         index = self._demands.get(item)
         if index is not None:
             item.stash[TICKET] = take_ticket(self._folder, index) or Ticket(
-                lease=None, refusal=why_missing(self._folder, index)
+                refusal=why_missing(self._folder, index)
             )
         return None
+
+
+def tear_down(session: pytest.Session, last: pytest.Item | None, nextitem: pytest.Item | None) -> None:
+    """Tear down what *nextitem* does not need, and report an error as one of *last*, which ran last."""
+    call = pytest.CallInfo.from_call(
+        lambda: session._setupstate.teardown_exact(nextitem),  # noqa: SLF001 - there is no public way
+        when="teardown",
+        reraise=(pytest.exit.Exception, KeyboardInterrupt),
+    )
+    if call.excinfo is None or last is None:
+        return
+    report = last.ihook.pytest_runtest_makereport(item=last, call=call)
+    # xdist stamps reports with the index of the item that it believes to be running.
+    plugins = session.config.pluginmanager.get_plugins()
+    interactor: Any = next((each for each in plugins if type(each).__name__ == "WorkerInteractor"), None)
+    if interactor is None:
+        last.ihook.pytest_runtest_logreport(report=report)
+        return
+    running = interactor.item_index
+    interactor.item_index = session.items.index(last)
+    try:
+        last.ihook.pytest_runtest_logreport(report=report)
+    finally:
+        interactor.item_index = running

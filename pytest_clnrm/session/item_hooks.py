@@ -29,7 +29,7 @@ def is_scenario(item: pytest.Item) -> bool:
     return nodes is not None and isinstance(item, nodes.ScenarioItem)
 
 
-class Collected:
+class ItemHooks:
     """Looks at what was collected, and at how it ended, in every process."""
 
     def __init__(self, runtime: Runtime) -> None:

@@ -15,13 +15,13 @@ from pytest_clnrm.scheduling.order import own_priority
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_clnrm.session.wiring import Parts
+    from pytest_clnrm.session.wiring import Wiring
     from pytest_clnrm.settings.settings import Settings
 
 _FIXTURES = {"clnrm", "clnrm_factory"}
 
 
-class Standby:
+class LazyWiring:
     """Waits in every process that collects for what needs the other parts, and makes them then.
 
     That is a scenario file, or a Python test with containers. Under xdist, and where something is to be shown
@@ -33,7 +33,7 @@ class Standby:
         self._config = config
         self._began_s = time.time()
         self._began_monotonic_s = time.monotonic()
-        self._parts: Parts | None = None
+        self._wiring: Wiring | None = None
         if (
             hasattr(config, "workerinput")
             or config.getoption("tx", None)
@@ -41,23 +41,23 @@ class Standby:
             or settings.report_dir
             or settings.show_workers
         ):
-            self.parts()
+            self.wiring()
 
-    def parts(self) -> Parts:
+    def wiring(self) -> Wiring:
         """Return the other parts, made and registered at the first call.
 
         :raises pytest.UsageError: if they cannot be made as the settings want them.
         """
-        if self._parts is None:
-            from pytest_clnrm.session.wiring import Parts
+        if self._wiring is None:
+            from pytest_clnrm.session.wiring import Wiring
 
-            self._parts = Parts(
+            self._wiring = Wiring(
                 self._config,
                 self.settings,
                 began_s=self._began_s,
                 began_monotonic_s=self._began_monotonic_s,
             )
-        return self._parts
+        return self._wiring
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.File | None:
         """Collect files that match ``clnrm_files``, and TOML files named on the command line."""
@@ -68,7 +68,7 @@ class Standby:
 
         if not can_be_shown(os.path.relpath(file_path, self._config.rootpath)):
             return RefusedFile.of(parent, file_path)
-        return ScenarioFile.from_parent(parent, path=file_path, runtime=self.parts().runtime)
+        return ScenarioFile.from_parent(parent, path=file_path, runtime=self.wiring().runtime)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -76,22 +76,22 @@ class Standby:
 
         :raises pytest.UsageError: for a wrong marker.
         """
-        if self._parts is not None:
+        if self._wiring is not None:
             return
         if any(_has_containers(item) for item in session.items):
             # Who is registered now is not called for this any more.
-            self.parts().admissions.pytest_collection_finish(session)
+            self.wiring().admissions.pytest_collection_finish(session)
         elif self.settings.enabled:
             for item in session.items:
                 own_priority(item)
 
     def close(self) -> None:
         """End what was begun."""
-        if self._parts is not None:
-            self._parts.close()
+        if self._wiring is not None:
+            self._wiring.close()
 
 
-standby_key: pytest.StashKey[Standby] = pytest.StashKey()
+lazy_key: pytest.StashKey[LazyWiring] = pytest.StashKey()
 """Where the configuration holds what leads to this process's parts."""
 
 

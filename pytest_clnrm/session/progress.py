@@ -31,7 +31,7 @@ _PULLS_S = 0.5
 _LOOKS_A_THRESHOLD = 10
 
 
-class ItemNotes:
+class StatusNotes:
     """Notes what this process runs, from the first item with a demand on.
 
     :param folder: returns the run's own folder.
@@ -169,7 +169,7 @@ class WorkerLog:
         _log.info("worker %s: %s starts", worker, nodeid)
 
 
-class Monitor:
+class ProgressDisplay:
     """Shows the run on its terminal; in the controller, or the only process.
 
     With ``--clnrm-show-workers``: workers and queue below pytest's own output, or a line for what takes long

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.session.run_guard import RunGuard
-    from pytest_clnrm.session.run_trace import Merged
+    from pytest_clnrm.session.run_trace import RunTrace
 
 hookimpl = HookimplMarker("pytest")
 
@@ -31,7 +31,7 @@ CRASHED = "???"
 """What xdist names as the phase of an item whose worker died."""
 
 
-def payload(
+def report_data(
     *,
     result: dict[str, Any],
     engine: str = "",
@@ -87,7 +87,7 @@ class SessionResults:
         self.kept: list[str] = []
         self.engine = ""
         self.started = datetime.fromtimestamp(began_s, timezone.utc)
-        self.merged: Merged | None = None
+        self.merged: RunTrace | None = None
         self._started_s = began_monotonic_s
         self._written: Path | None = None
         self._not_written = ""

@@ -22,7 +22,7 @@ SESSION_WORKER = "session"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
+class RunTrace:
     """What came of the merge.
 
     :param trace: all spans of the run.
@@ -75,7 +75,7 @@ def merge_spans(
     failed: bool,
     attributes: Mapping[str, AttributeValue],
     directory: Path | None,
-) -> Merged | None:
+) -> RunTrace | None:
     """Merge what all processes of the run recorded and received; None if there is nothing.
 
     The session's span has the ids that the workers were given as their parent.
@@ -116,7 +116,7 @@ def merge_spans(
         if written.torn:
             lines.append(f"{written.torn} records of spans were cut off and are left out")
     lines += _forward(runtime, trace)
-    return Merged(trace=trace, lines=tuple(lines))
+    return RunTrace(trace=trace, lines=tuple(lines))
 
 
 def _forward(runtime: Runtime, trace: MergedTrace) -> list[str]:

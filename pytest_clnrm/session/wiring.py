@@ -10,10 +10,10 @@ import pytest
 from pytest_clnrm.items.python_tests import PythonTests
 from pytest_clnrm.reservation.hooks import Admissions
 from pytest_clnrm.runtime.runtime import LOADED, Runtime, new_session_id
-from pytest_clnrm.session.item_hooks import Collected
-from pytest_clnrm.session.progress import ItemNotes, Monitor, WorkerLog
+from pytest_clnrm.session.item_hooks import ItemHooks
+from pytest_clnrm.session.progress import ProgressDisplay, StatusNotes, WorkerLog
 from pytest_clnrm.session.run_guard import RunGuard
-from pytest_clnrm.session.xdist_hooks import WORKER_INPUT, Controller
+from pytest_clnrm.session.xdist_hooks import WORKER_INPUT, XdistHooks
 from pytest_clnrm.telemetry.traceparent import new_traceparent
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.settings.settings import Settings
 
 
-class Parts:
+class Wiring:
     """The parts of one process.
 
     :param began_s: when the run began, in seconds since 1970; *began_monotonic_s* by ``time.monotonic()``.
@@ -46,7 +46,7 @@ class Parts:
         self._guard: RunGuard | None = None
         self._heir: Heir | None = None
         register = config.pluginmanager.register
-        register(Collected(runtime), "clnrm-collection")
+        register(ItemHooks(runtime), "clnrm-collection")
         self.python_tests = PythonTests(runtime)
         register(self.python_tests, "clnrm-python-tests")
         admissions = self.admissions = Admissions(runtime, handed_down.get("folder"))
@@ -72,16 +72,16 @@ class Parts:
                 ) from error
             register(results, "clnrm-results")
             register(guard, "clnrm-guard")
-            register(Controller(runtime, results, guard, admissions), "clnrm-xdist")
+            register(XdistHooks(runtime, results, guard, admissions), "clnrm-xdist")
             runtime.before_ledger = guard.begin
-            monitor = Monitor(runtime, config, admissions.run_folder)
+            monitor = ProgressDisplay(runtime, config, admissions.run_folder)
         admissions.install(config, monitor.tell_queue if monitor else None)
         register(admissions, "clnrm-admissions")
         if monitor is not None:
             register(monitor, "clnrm-monitor")
             register(WorkerLog(runtime, monitor.worker_of), "clnrm-worker-log")
         # Last, so that it stands around all others' wrappers and sees their waits.
-        notes = ItemNotes(
+        notes = StatusNotes(
             runtime,
             folder=admissions.run_folder,
             demands=admissions.demands,

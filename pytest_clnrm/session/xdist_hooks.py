@@ -21,7 +21,7 @@ WORKER_INPUT = "clnrm"
 """The key in ``workerinput`` of what a worker is told."""
 
 
-class Controller:
+class XdistHooks:
     """The controller's part under xdist."""
 
     def __init__(

@@ -19,12 +19,13 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import DemandTooLargeError
-from pytest_clnrm.scheduling.autoscale import Autoscale, parse_autoscale
+from pytest_clnrm.model.priority import Priority
+from pytest_clnrm.scheduling.autoscale import Autoscale
 from pytest_clnrm.scheduling.facts import ItemFacts
-from pytest_clnrm.scheduling.gate import Admission
 from pytest_clnrm.scheduling.install import install
-from pytest_clnrm.scheduling.order import install_order, item_priority
-from pytest_clnrm.scheduling.tickets import TICKET
+from pytest_clnrm.scheduling.order import install_order, own_priority
+from pytest_clnrm.scheduling.tickets import TICKET, Ticket
+from pytest_clnrm.settings.values import worker_range
 
 
 class MemoryGate:
@@ -46,7 +47,7 @@ class MemoryGate:
 
     def try_admit(
         self, index: int, priority: int, demand: Mapping[str, Any], *, worker: str, specification: str | None
-    ) -> Admission | None:
+    ) -> Ticket | None:
         """Grant what fits."""
         del priority, worker, specification
         self.asked.append(index)
@@ -59,7 +60,7 @@ class MemoryGate:
             return None
         lease = f"lease-{index}"
         self.held[lease] = slots
-        return Admission(lease, time.monotonic() - since)
+        return Ticket(lease, time.monotonic() - since)
 
     def why_stuck(self, index: int) -> str:
         """Say that nothing is."""
@@ -70,16 +71,16 @@ class MemoryGate:
         """Forget."""
         del self.since[index]
 
-    def release(self, admission: Admission) -> None:
+    def release(self, ticket: Ticket) -> None:
         """Give back."""
-        del self.held[admission.lease]
+        del self.held[ticket.lease]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare what tests vary."""
     parser.addoption("--fake-cap", type=int, default=10**6)
     parser.addoption("--fake-scheduler", default="strict")
-    parser.addoption("--fake-autoscale", type=parse_autoscale)
+    parser.addoption("--fake-autoscale", type=worker_range)
 
 
 @pytest.hookimpl(trylast=True)
@@ -88,10 +89,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clnrm_priority(level): priority")
     config.addinivalue_line("markers", "demand(slots): slots of the gate")
     cap: int = config.getoption("--fake-cap")
-    autoscale: Autoscale | None = config.getoption("--fake-autoscale")
+    limits: tuple[int, int] | None = config.getoption("--fake-autoscale")
     if config.getoption("--fake-scheduler") == "none":
         return
-    install_order(config)
+    install_order(config, _priority)
     install(
         config,
         scheduler=config.getoption("--fake-scheduler"),
@@ -99,17 +100,22 @@ def pytest_configure(config: pytest.Config) -> None:
         make_gate=lambda wake: MemoryGate(cap, wake),
         admit=_admit,
         make_folder=lambda: Path(tempfile.mkdtemp(prefix="run-", dir=config.rootpath)),
-        autoscale=autoscale,
+        autoscale=Autoscale(*limits) if limits else None,
     )
+
+
+def _priority(item: pytest.Item) -> int:
+    own = own_priority(item)
+    return Priority.NORMAL if own is None else own
 
 
 def _facts(item: pytest.Item) -> ItemFacts:
     marker = item.get_closest_marker("demand")
-    return ItemFacts(item_priority(item), None if marker is None else {"slots": marker.args[0]})
+    return ItemFacts(_priority(item), None if marker is None else {"slots": marker.args[0]})
 
 
 @contextmanager
-def _admit(item: pytest.Item, free: Callable[[], None]) -> Iterator[Admission | None]:
+def _admit(item: pytest.Item, free: Callable[[], None]) -> Iterator[Ticket | None]:
     marker = item.get_closest_marker("demand")
     if marker is None:
         yield None
@@ -118,7 +124,7 @@ def _admit(item: pytest.Item, free: Callable[[], None]) -> Iterator[Admission | 
         raise DemandTooLargeError(f"{marker.args[0]} slots demanded")
     if Path("HELD").exists():
         free()
-    yield Admission(f"local-{item.name}")
+    yield Ticket(f"local-{item.name}")
 
 
 def _note(item: pytest.Item, what: str) -> None:
@@ -128,7 +134,7 @@ def _note(item: pytest.Item, what: str) -> None:
         "what": what,
         "at_s": time.monotonic(),
         "worker": os.environ.get("PYTEST_XDIST_WORKER", "master"),
-        "priority": item_priority(item),
+        "priority": _priority(item),
         "lease": None if ticket is None else ticket.lease,
     }
     with Path(os.environ["EVENTS"]).open("a", encoding="utf-8") as file:

@@ -304,11 +304,11 @@ def test_reuse_is_no_wider_than_the_run(project: EndToEnd, tmp_path: Path) -> No
 
 
 REMOVES_NETWORKS = """
-from pytest_clnrm.session.lazy import standby_key
+from pytest_clnrm.session.lazy import lazy_key
 
 def pytest_configure(config):
     global removing
-    removing = lambda: config.stash[standby_key].parts().runtime
+    removing = lambda: config.stash[lazy_key].wiring().runtime
 
 def pytest_runtest_logfinish():
     client = removing().engine()._client

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import DemandTooLargeError
-from pytest_clnrm.scheduling.gate import Admission
+from pytest_clnrm.scheduling.tickets import Ticket
 
 
 class FakeNode:
@@ -55,7 +55,7 @@ class FakeGate:
 
     def try_admit(
         self, index: int, priority: int, demand: Mapping[str, Any], *, worker: str, specification: str | None
-    ) -> Admission | None:
+    ) -> Ticket | None:
         """Grant what fits; refuse what never will."""
         del priority, specification
         self.asked.append(index)
@@ -65,7 +65,7 @@ class FakeGate:
         if sum(self.held.values()) + demand["slots"] > self.cap:
             return None
         self.held[f"lease-{index}"] = demand["slots"]
-        return Admission(f"lease-{index}", 0.5, position=7)
+        return Ticket(f"lease-{index}", 0.5, position=7)
 
     def why_stuck(self, index: int) -> str:
         """Return what the test says."""
@@ -76,9 +76,9 @@ class FakeGate:
         """Record."""
         self.given_up.append(index)
 
-    def release(self, admission: Admission) -> None:
+    def release(self, ticket: Ticket) -> None:
         """Give back."""
-        del self.held[admission.lease]
+        del self.held[ticket.lease]
 
 
 @pytest.fixture

@@ -18,13 +18,12 @@ from pytest_clnrm.errors import SlotTimeoutError
 from pytest_clnrm.scheduling.autoscale import Autoscale
 from pytest_clnrm.scheduling.controller import StrictController
 from pytest_clnrm.scheduling.facts import ItemFacts, read_facts, write_facts
-from pytest_clnrm.scheduling.gate import Admission
-from pytest_clnrm.scheduling.in_process import LocalAdmission
+from pytest_clnrm.scheduling.in_process import InProcessReservation
 from pytest_clnrm.scheduling.install import install, is_strict_controller
-from pytest_clnrm.scheduling.order import PrioritySorter, item_priority
+from pytest_clnrm.scheduling.order import PrioritySorter, own_priority
 from pytest_clnrm.scheduling.strict import StrictScheduling
 from pytest_clnrm.scheduling.tickets import RUN_FOLDER, TICKET, RefusalReporter, Ticket, put_ticket
-from pytest_clnrm.scheduling.worker import ParkingWorker
+from pytest_clnrm.scheduling.worker import WorkerPlugin
 
 
 class FakeItem:
@@ -43,10 +42,10 @@ def make_item(*names: object, **more: Any) -> Any:
 
 
 def test_priority_of_an_item() -> None:
-    """Its attribute comes before its marker, its marker before normal."""
-    assert item_priority(make_item("low", clnrm_priority=0)) == 0
-    assert item_priority(make_item("low", clnrm_priority=None)) == 2
-    assert item_priority(make_item()) == 1
+    """Its attribute comes before its marker; without both it has none of its own."""
+    assert own_priority(make_item("low", clnrm_priority=0)) == 0
+    assert own_priority(make_item("low", clnrm_priority=None)) == 2
+    assert own_priority(make_item()) is None
 
 
 def test_wrong_marker() -> None:
@@ -55,7 +54,7 @@ def test_wrong_marker() -> None:
     message = (
         r"^test_a.py::test_a: @pytest.mark.clnrm_priority\('urgent'\): takes one of .high., .normal., .low."
     )
-    sorter = PrioritySorter(item_priority)
+    sorter = PrioritySorter(lambda item: int(own_priority(item) or 0))
     config: Any = SimpleNamespace()
     with pytest.raises(pytest.UsageError, match=message):
         sorter.pytest_collection_modifyitems(config, items)
@@ -72,13 +71,13 @@ def test_local_admission_holds_during_the_protocol() -> None:
     log: list[str] = []
 
     @contextmanager
-    def admit(item: pytest.Item, free: object) -> Iterator[Admission]:
+    def admit(item: pytest.Item, free: object) -> Iterator[Ticket]:
         del item, free
-        yield Admission("lease", 2.0, position=3)
+        yield Ticket("lease", 2.0, position=3)
         log.append("released")
 
     item = make_item()
-    protocol = LocalAdmission(admit).pytest_runtest_protocol(item)
+    protocol = InProcessReservation(admit).pytest_runtest_protocol(item)
     next(protocol)
     assert item.stash[TICKET] == Ticket("lease", 2.0, position=3)
     assert log == []
@@ -96,8 +95,8 @@ def test_local_admission_that_is_refused() -> None:
         raise SlotTimeoutError(f"{item.name} waited 5 s")
 
     item = make_item(name="test_a")
-    next(LocalAdmission(admit).pytest_runtest_protocol(item))
-    assert item.stash[TICKET] == Ticket(None, refusal="test_a waited 5 s")
+    next(InProcessReservation(admit).pytest_runtest_protocol(item))
+    assert item.stash[TICKET] == Ticket(refusal="test_a waited 5 s")
     with pytest.raises(pytest.fail.Exception, match=r"^test_a waited 5 s$"):
         RefusalReporter().pytest_runtest_setup(item)
 
@@ -119,7 +118,7 @@ def test_worker_takes_tickets_of_items_with_a_demand(tmp_path: Path, monkeypatch
     """An item with a demand gets its ticket, or a refusal where it is missing; others get none."""
     items = [make_item(demand={}), make_item(demand=None), make_item(demand={})]
     session: Any = SimpleNamespace(items=items)
-    worker: Any = ParkingWorker(tmp_path, facts_of)
+    worker: Any = WorkerPlugin(tmp_path, facts_of)
     worker.pytest_collection_finish(session)
     assert read_facts(tmp_path) == [facts_of(item) for item in items]
     put_ticket(tmp_path, 0, Ticket("lease"))
@@ -139,7 +138,7 @@ def test_worker_takes_tickets_of_items_with_a_demand(tmp_path: Path, monkeypatch
 
 def test_worker_whose_folder_is_lost(tmp_path: Path) -> None:
     """It goes on: the controller misses the facts and says so."""
-    ParkingWorker(tmp_path / "lost", facts_of).pytest_collection_finish(SimpleNamespace(items=[]))  # type: ignore[arg-type]
+    WorkerPlugin(tmp_path / "lost", facts_of).pytest_collection_finish(SimpleNamespace(items=[]))  # type: ignore[arg-type]
 
 
 def make_config(**options: Any) -> Any:

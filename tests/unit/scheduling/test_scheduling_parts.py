@@ -13,7 +13,7 @@ from clnrm_testing.requirements import needs_xdist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_clnrm.scheduling.autoscale import Autoscale, ElasticWorkers, parse_autoscale
+from pytest_clnrm.scheduling.autoscale import Autoscale, Autoscaler
 from pytest_clnrm.scheduling.controller import Waker
 from pytest_clnrm.scheduling.facts import (
     FACTS_FILE,
@@ -97,20 +97,6 @@ def test_policy_keeps_its_limits(waiting: int, workers: int, minimum: int, more:
     assert minimum <= Autoscale(minimum, minimum + more).goal(waiting, workers) <= minimum + more
 
 
-def test_autoscale_is_parsed() -> None:
-    """MIN:MAX gives limits."""
-    assert parse_autoscale("2:8") == Autoscale(2, 8)
-
-
-@pytest.mark.parametrize("text", ["", "4", "4:", ":4", "0:4", "8:4", "a:b", "-1:4", "1:2:3", "\u0664:8"])
-def test_autoscale_that_is_no_range(text: str) -> None:
-    """Anything else is refused with what is allowed."""
-    with pytest.raises(
-        pytest.UsageError, match=r"--clnrm-autoscale .*: takes MIN:MAX, .* \(for example 4:32\)"
-    ):
-        parse_autoscale(text)
-
-
 @pytest.fixture
 def dsession(make_node: Callable[[str], Any]) -> Any:
     """Return the parts of DSession that are used; it starts workers without processes."""
@@ -136,7 +122,7 @@ def dsession(make_node: Callable[[str], Any]) -> Any:
 @needs_xdist
 def test_growing_one_at_a_time_to_a_goal(dsession: Any, make_node: Callable[[str], Any]) -> None:
     """Each event starts one worker until the goal is reached; a new goal is set when all take part."""
-    adjust = ElasticWorkers(dsession, Autoscale(1, 8))
+    adjust = Autoscaler(dsession, Autoscale(1, 8))
     live = [make_node("gw0"), make_node("gw1")]
     for expected in (1, 2, 2):
         adjust(200, live, [])
@@ -149,7 +135,7 @@ def test_growing_one_at_a_time_to_a_goal(dsession: Any, make_node: Callable[[str
 @needs_xdist
 def test_worker_that_died_on_its_start_does_not_count(dsession: Any, make_node: Callable[[str], Any]) -> None:
     """A worker that is gone is not waited for."""
-    adjust = ElasticWorkers(dsession, Autoscale(1, 2))
+    adjust = Autoscaler(dsession, Autoscale(1, 2))
     live = [make_node("gw0")]
     adjust(200, live, [])
     dsession._active_nodes.clear()
@@ -160,14 +146,14 @@ def test_worker_that_died_on_its_start_does_not_count(dsession: Any, make_node: 
 def test_only_idle_workers_are_retired(dsession: Any, make_node: Callable[[str], Any]) -> None:
     """Above the goal as many idle workers end as are too many; busy ones stay."""
     nodes = [make_node(f"gw{number}") for number in range(8)]
-    ElasticWorkers(dsession, Autoscale(4, 8))(5, nodes, nodes[:2])
+    Autoscaler(dsession, Autoscale(4, 8))(5, nodes, nodes[:2])
     assert [node.shutting_down for node in nodes] == [True, True, *[False] * 6]
 
 
 def test_nothing_grows_in_a_session_that_ends(dsession: Any, make_node: Callable[[str], Any]) -> None:
     """A session that shuts down starts no worker."""
     dsession.shuttingdown = True
-    ElasticWorkers(dsession, Autoscale(1, 8))(200, [make_node("gw0")], [])
+    Autoscaler(dsession, Autoscale(1, 8))(200, [make_node("gw0")], [])
     assert dsession.started == []
 
 

@@ -100,7 +100,7 @@ def test_workers_end_for_what_their_fixtures_hold(make: Make, tmp_path: Path) ->
     assert (one.shutting_down, two.shutting_down, gate.given_up) == (False, True, [])
     scheduling.remove_node(two)
     assert (one.shutting_down, one.take(), gate.given_up) == (False, [3, KEEP], [3])
-    assert take_ticket(tmp_path, 3) == Ticket(None, refusal="fixtures hold it")
+    assert take_ticket(tmp_path, 3) == Ticket(refusal="fixtures hold it")
 
 
 def test_wake_asks_again(make: Make) -> None:
@@ -135,7 +135,7 @@ def test_refused_demand_is_sent_with_its_refusal(make: Make, tmp_path: Path) -> 
     """An item that will never be admitted goes to a worker, which fails it with the reason."""
     _, (one, _two), gate = make("a0!! b1! c1! d1! e1! f1!")
     assert one.take() == [0, KEEP]
-    assert take_ticket(tmp_path, 0) == Ticket(None, 0.0, "more than 100")
+    assert take_ticket(tmp_path, 0) == Ticket(refusal="more than 100")
     assert "lease-0" not in gate.held
 
 

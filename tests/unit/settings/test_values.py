@@ -114,7 +114,9 @@ def test_a_range_of_workers() -> None:
     assert values.worker_range("2:2") == (2, 2)
 
 
-@pytest.mark.parametrize("value", ["4", "0:3", "5:4", "a:b", ":", 3, "-1:4"])
+@pytest.mark.parametrize(
+    "value", ["", "4", "4:", ":4", "0:3", "5:4", "a:b", ":", 3, "-1:4", "1:2:3", "\u0664:8"]
+)
 def test_a_wrong_range_of_workers(value: object) -> None:
     """Anything else names what is allowed."""
     with pytest.raises(ValueError, match=r"MIN:MAX with 1 <= MIN <= MAX, such as 4:32"):
