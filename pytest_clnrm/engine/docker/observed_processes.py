@@ -21,8 +21,6 @@ from contextlib import contextmanager, suppress
 from pytest_clnrm.engine.docker.observed_files import shown
 from pytest_clnrm.errors import ContainerError
 
-PROC = b"/proc"
-
 # Of /proc/PID. Counters of time, memory and calls, and where in the kernel it waits; what is only written to;
 # addresses, which the kernel chooses by chance for each process; an old name of another one. Folders and
 # links are looked at by themselves.

@@ -10,7 +10,7 @@ import time
 import weakref
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.telemetry.environment import TOKEN_HEADER
 from pytest_clnrm.telemetry.receive.body import (
@@ -214,7 +214,6 @@ class OtlpHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = 65536
     disable_nagle_algorithm = True
-    answer_type: ClassVar[str] = PROTOBUF
     raw_requestline = b""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 # the base class's name
