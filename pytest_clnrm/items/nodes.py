@@ -138,7 +138,7 @@ class ScenarioFile(pytest.File):
             private={str(ledger): "the ledger's folder (clnrm_ledger_dir)"},
             temporary=(tempfile.gettempdir(),),
             marks=(run_folder.MARK, ID_FILE),
-            loaded=(*self.runtime.loaded, *settings.files),
+            loaded=self.runtime.loaded,
         )
 
     def shown_path(self) -> str:

@@ -28,9 +28,8 @@ def problems_left(
     writable = [each for each in containers if each.sources.writable]
     if not (failed and runtime.settings.keep == "failed"):
         yield from (Failure(kind="error", message=each) for each in _not_ended(runtime, writable))
-    loaded = (*runtime.loaded, *runtime.settings.files)
     for each in writable:
-        yield from (Failure(kind="error", message=problem) for problem in each.sources.left(loaded))
+        yield from (Failure(kind="error", message=problem) for problem in each.sources.left(runtime.loaded))
 
 
 def _not_ended(runtime: Runtime, containers: Iterable[RunningContainer]) -> Iterator[str]:

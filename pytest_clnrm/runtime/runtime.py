@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import ClnrmError, EngineError, EngineUnavailableError, LedgerError
@@ -34,20 +33,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.telemetry.tracing import Tracing
 
 SPANS_FOLDER = "spans"
-LOADED = (
-    "conftest.py",
-    "__init__.py",
-    ".git",
-    ".clnrm",
-    ".pytest.ini",
-    ".pytest.toml",
-    "pyproject.toml",
-    "pytest.ini",
-    "pytest.toml",
-    "setup.cfg",
-    "tox.ini",
-)
-"""Names of what pytest loads, and of what it, Git and this plugin read their settings from."""
 MEMORY_SHARE = 0.8
 """Of the engine's memory, what containers may hold together unless --clnrm-memory-budget says more."""
 
@@ -90,7 +75,7 @@ class Runtime:
     :param without_shell: ids of images whose containers cannot wait in a shell.
     :param run_folder: returns the run's own folder.
     :param traceparent: of the session's span.
-    :param loaded: globs of the names of files that pytest loads, beside scenario files.
+    :param loaded: globs of the names of files that pytest loads from the project.
     """
 
     settings: Settings
@@ -109,7 +94,7 @@ class Runtime:
     engine_is_own: bool = False
     run_folder: Callable[[], Path] | None = None
     traceparent: str = ""
-    loaded: tuple[str, ...] = LOADED
+    loaded: tuple[str, ...] = ()
     _board: Board | None = None
     _engine: Engine | None = None
     _folder: Folder | None = None
@@ -303,12 +288,6 @@ class Runtime:
         except (EngineUnavailableError, LedgerError):
             return
         check_against_engine(self.settings, facts.cpus, facts.memory_bytes)
-
-    def is_scenario(self, nodeid: str) -> bool:
-        """Tell whether *nodeid* is one of a scenario, where there is nothing but the node id."""
-        file = nodeid.partition("::")[0]
-        name = file.rsplit("/", 1)[-1]
-        return file.endswith(".toml") or any(fnmatch(name, glob) for glob in self.settings.files)
 
     def tracing(self) -> Tracing:
         """Return this process's spans: recorded and received from the first scenario on."""

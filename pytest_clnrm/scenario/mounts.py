@@ -12,6 +12,21 @@ from pathlib import Path
 from pytest_clnrm.util.beneath import open_beneath
 from pytest_clnrm.util.walk import TooMuchError, walk
 
+LOADED = (
+    "conftest.py",
+    "__init__.py",
+    ".git",
+    ".clnrm",
+    ".pytest.ini",
+    ".pytest.toml",
+    "pyproject.toml",
+    "pytest.ini",
+    "pytest.toml",
+    "setup.cfg",
+    "tox.ini",
+)
+"""Names of what pytest loads, and of what it, Git and this plugin read their settings from."""
+
 _REMEDY = "the ini option clnrm_allow_writable lists the folders that may be writable"
 _OF_TOOLS = (".git", ".clnrm")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,7 +61,7 @@ class LazyWiring:
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.File | None:
         """Collect files that match ``clnrm_files``, and TOML files named on the command line."""
         named = file_path.suffix == ".toml" and parent.session.isinitpath(file_path)
-        if not named and not any(fnmatch(file_path.name, glob) for glob in self.settings.files):
+        if not named and not self.settings.matches(file_path.name):
             return None
         from pytest_clnrm.items.nodes import RefusedFile, ScenarioFile, can_be_shown
 

@@ -133,12 +133,12 @@ class WorkerLog:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Log a scenario's start, if it is known already where."""
-        if _log.isEnabledFor(logging.INFO) and self._runtime.is_scenario(nodeid):
+        if _log.isEnabledFor(logging.INFO) and self._runtime.settings.names_scenario(nodeid):
             self._log_start(nodeid, self._worker_of(nodeid))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Log a scenario's end."""
-        if not _log.isEnabledFor(logging.INFO) or not self._runtime.is_scenario(report.nodeid):
+        if not _log.isEnabledFor(logging.INFO) or not self._runtime.settings.names_scenario(report.nodeid):
             return
         worker = report.node.gateway.id if hasattr(report, "node") else self._runtime.worker
         if report.nodeid not in self._started and report.when == "setup":
@@ -201,7 +201,7 @@ class ProgressDisplay:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Begin with the first scenario where only pulls are shown."""
-        if self._watcher is None and not self._over and self._runtime.is_scenario(nodeid):
+        if self._watcher is None and not self._over and self._runtime.settings.names_scenario(nodeid):
             self.begin()
 
     @pytest.hookimpl(tryfirst=True)

@@ -124,7 +124,7 @@ class SessionResults:
         if carried is not None:
             self.results[report.nodeid] = carried["result"]
             self._take(carried)
-        elif report.when == CRASHED and self.runtime.is_scenario(report.nodeid):
+        elif report.when == CRASHED and self.runtime.settings.names_scenario(report.nodeid):
             from pytest_clnrm.model.result import Failure, Result
 
             file, _, name = report.nodeid.partition("::")

@@ -9,7 +9,8 @@ import pytest
 
 from pytest_clnrm.items.python_tests import PythonTests
 from pytest_clnrm.reservation.hooks import Admissions
-from pytest_clnrm.runtime.runtime import LOADED, Runtime, new_session_id
+from pytest_clnrm.runtime.runtime import Runtime, new_session_id
+from pytest_clnrm.scenario.mounts import LOADED
 from pytest_clnrm.session.item_hooks import ItemHooks
 from pytest_clnrm.session.progress import ProgressDisplay, StatusNotes, WorkerLog
 from pytest_clnrm.session.run_guard import RunGuard
@@ -39,7 +40,7 @@ class Wiring:
             session_id=handed_down.get("session") or new_session_id(),
             worker=getattr(config, "workerinput", {}).get("workerid", "master"),
             connect=lambda: self._connect(config),
-            loaded=(*LOADED, *config.getini("python_files")),
+            loaded=(*LOADED, *config.getini("python_files"), *settings.files),
             traceparent=handed_down.get("traceparent") or new_traceparent(os.environ.get("TRACEPARENT")),
         )
         self.runtime = runtime

@@ -52,7 +52,7 @@ class XdistHooks:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """Refuse limits beyond the engine's, and start an embedded engine, before the first scenario."""
-        if not self._checked and any(self.runtime.is_scenario(nodeid) for nodeid in ids):
+        if not self._checked and any(self.runtime.settings.names_scenario(nodeid) for nodeid in ids):
             self._checked = True
             self.runtime.check_limits()
         if not self._begun and self.admissions.demands_noted():

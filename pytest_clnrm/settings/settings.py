@@ -8,6 +8,7 @@ All workers of a run parse the same command line and files, so they hold equal :
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -376,6 +377,15 @@ class Settings(NamedTuple):
     def origin(self, name: str) -> str:
         """Return what set the field *name*, "default" if nothing did."""
         return self.origins.get(name, DEFAULT_ORIGIN)
+
+    def matches(self, name: str) -> bool:
+        """Tell whether a file of this name holds scenarios."""
+        return any(fnmatch(name, glob) for glob in self.files)
+
+    def names_scenario(self, nodeid: str) -> bool:
+        """Tell whether *nodeid* is a scenario's, where nothing but the node id is known."""
+        file = nodeid.partition("::")[0]
+        return file.endswith(".toml") or self.matches(file.rsplit("/", 1)[-1])
 
 
 _ALL = declared(Settings._fields)

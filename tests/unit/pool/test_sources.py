@@ -139,7 +139,7 @@ def test_exchanged_before_it_is_opened(source: Path) -> None:
 def _left(source: Path, *, keep: str = "never", failed: bool = False) -> tuple[list[str], list[str]]:
     """Return the problems with what was left, and what the engine was asked for."""
     engine = OneContainer()
-    settings = SimpleNamespace(keep=keep, files=("*.clnrm.toml",))
+    settings = SimpleNamespace(keep=keep)
     runtime: Any = SimpleNamespace(engine=lambda: engine, settings=settings, loaded=("conftest.py",))
     held = [open_sources(_service(source, read_only=False)), open_sources(_service(source))]
     containers: Any = [SimpleNamespace(id=f"c{n}", sources=each) for n, each in enumerate(held)]
