@@ -34,7 +34,6 @@ from pytest_clnrm.scenario.format.document import (
     StepDoc,
     TextDoc,
 )
-from pytest_clnrm.scenario.format.expect_build import build_expectations
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.readiness import argv, build_ready, exit_codes
 from pytest_clnrm.scenario.format.rules import IMPLICIT
@@ -276,21 +275,7 @@ class Builder:
         )
 
     def _expect_table(self, doc: ExpectDoc | None, path: KeyPath) -> Expectations:
-        if doc is None:
-            return Expectations()
-        built = build_expectations(doc, path)
-        changes: dict[str, Any] = {
-            name: tuple(self._placed(each) for each in getattr(built, name))
-            for name in ("spans", "edges", "windows")
-        }
-        for name in ("graph", "counts", "order", "status", "hermeticity"):
-            each = getattr(built, name)
-            changes[name] = None if each is None else self._placed(each)
-        return dataclasses.replace(built, **changes)
-
-    def _placed(self, expectation: Any) -> Any:
-        """Return *expectation* with the place that its author wrote it at."""
-        return dataclasses.replace(expectation, at=self.origin(expectation.at))
+        return Expectations() if doc is None else doc.built(lambda *keys: self.origin((*path, *keys)))
 
 
 def _priority(name: str | None) -> Priority | None:

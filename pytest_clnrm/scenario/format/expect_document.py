@@ -2,18 +2,38 @@
 
 Types, patterns and descriptions here are also the source of the JSON Schema. What types cannot say is checked
 by :mod:`pytest_clnrm.scenario.format.expect_rules`.
+
+What a file may say in several ways, the model says in one: ``built()`` of each table returns its part of
+:class:`~pytest_clnrm.model.expectations.Expectations`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import glob
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, overload
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from pytest_clnrm.model.expectations import Origin
+from pytest_clnrm.model.expectations import (
+    OPERATORS,
+    Condition,
+    CountsExpect,
+    EdgeExpect,
+    Expectations,
+    GraphExpect,
+    HermeticityExpect,
+    KeyPath,
+    OrderExpect,
+    Origin,
+    SpanExpect,
+    SpanSelect,
+    StatusExpect,
+    WindowExpect,
+)
 from pytest_clnrm.model.span import SpanKind, SpanStatus
-from pytest_clnrm.model.units import DURATION_PATTERN
+from pytest_clnrm.model.units import DURATION_PATTERN, parse_duration_s
 
 Glob = Annotated[
     str, Meta(min_length=1, description="A name; *, ? and [...] are wildcards, [*], [?] and [[] are not.")
@@ -120,6 +140,28 @@ class SelectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     status_message: ConditionDoc | str | None = None
     origin: From | None = msgspec.field(default=None, name="from")
 
+    def built(self, origin: Origin) -> SpanSelect:
+        """Return the selection.
+
+        :param origin: whose spans it means if it does not say so.
+        """
+        said = self.status_message
+        return SpanSelect(
+            name=_glob(self.name),
+            kind=self.kind,
+            service=_glob(self.service),
+            status=self.status,
+            attrs=_by_key(self.attrs),
+            under=_select(self.under, "any"),
+            parent=_select(self.parent, "any"),
+            event=_glob(self.event),
+            link=_select(self.link, "any"),
+            scope=_glob(self.scope),
+            resource=_by_key(self.resource),
+            status_message=() if said is None else _conditions(said),
+            origin=self.origin or origin,
+        )
+
 
 Select = SelectDoc | Glob
 
@@ -138,6 +180,23 @@ class SpanDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     events: EventsDoc | None = None
     duration: DurationDoc | None = None
 
+    def built(self, at: KeyPath) -> SpanExpect:
+        """Return the expectation, which stands at *at*."""
+        return SpanExpect(
+            select=_select(self.select),
+            count=SpanExpect().count if self.count is None else _conditions(self.count),
+            match=self.match,
+            kind=self.kind,
+            status=self.status,
+            parent=_select(self.parent, "any"),
+            attrs=_by_key(self.attrs),
+            attrs_any=tuple((each.key, _conditions(each)) for each in self.attrs_any),
+            events_any=_globs(self.events.any) if self.events else (),
+            events_all=_globs(self.events.all) if self.events else (),
+            duration_s=_conditions(self.duration) if self.duration else (),
+            at=at,
+        )
+
 
 class EdgeDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A child span has such a parent (or ancestor)."""
@@ -146,6 +205,11 @@ class EdgeDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     child: Select
     relation: Literal["child", "descendant"] = "child"
     every: bool = False
+
+    def built(self, at: KeyPath) -> EdgeExpect:
+        """Return the expectation, which stands at *at*."""
+        parent, child = _select(self.parent), _select(self.child)
+        return EdgeExpect(parent=parent, child=child, relation=self.relation, every=self.every, at=at)
 
 
 class GraphDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,6 +223,19 @@ class GraphDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_depth: Annotated[int, Meta(ge=1, description="A root has depth 1.")] | None = None
     origin: From = msgspec.field(default="workload", name="from")
 
+    def built(self, at: KeyPath) -> GraphExpect:
+        """Return the expectation, which stands at *at*."""
+        return GraphExpect(
+            must_include=_pairs(self.must_include),
+            must_not_cross=_pairs(self.must_not_cross),
+            acyclic=self.acyclic,
+            single_root=self.single_root,
+            no_orphans=self.no_orphans,
+            max_depth=self.max_depth,
+            origin=self.origin,
+            at=at,
+        )
+
 
 class CountsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many spans, events and errors there are."""
@@ -170,6 +247,18 @@ class CountsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by_service: dict[Glob, Count] = {}
     origin: From = msgspec.field(default="workload", name="from")
 
+    def built(self, at: KeyPath) -> CountsExpect:
+        """Return the expectation, which stands at *at*."""
+        return CountsExpect(
+            spans_total=() if self.spans_total is None else _conditions(self.spans_total),
+            events_total=() if self.events_total is None else _conditions(self.events_total),
+            errors_total=() if self.errors_total is None else _conditions(self.errors_total),
+            by_name=_by_key(self.by_name),
+            by_service=_by_key(self.by_service),
+            origin=self.origin,
+            at=at,
+        )
+
 
 class WindowDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Each span named by contains lies within a span named by outer."""
@@ -178,6 +267,17 @@ class WindowDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     contains: Annotated[list[Name], Meta(min_length=1)]
     max_duration: Duration | None = None
     origin: From = msgspec.field(default="workload", name="from")
+
+    def built(self, at: KeyPath, tolerance_s: float) -> WindowExpect:
+        """Return the expectation, which stands at *at*."""
+        return WindowExpect(
+            outer=_glob(self.outer),
+            contains=_globs(self.contains),
+            tolerance_s=tolerance_s,
+            max_duration_s=None if self.max_duration is None else parse_duration_s(self.max_duration),
+            origin=self.origin,
+            at=at,
+        )
 
 
 class OrderDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -188,6 +288,17 @@ class OrderDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     every: bool = False
     origin: From = msgspec.field(default="workload", name="from")
 
+    def built(self, at: KeyPath, tolerance_s: float) -> OrderExpect:
+        """Return the expectation, which stands at *at*."""
+        return OrderExpect(
+            must_precede=_pairs(self.must_precede),
+            must_follow=_pairs(self.must_follow),
+            every=self.every,
+            tolerance_s=tolerance_s,
+            origin=self.origin,
+            at=at,
+        )
+
 
 class StatusDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The status of all spans, or of those with a name."""
@@ -195,6 +306,10 @@ class StatusDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     all: SpanStatus | None = None
     by_name: dict[Glob, SpanStatus] = {}
     origin: From = msgspec.field(default="workload", name="from")
+
+    def built(self, at: KeyPath) -> StatusExpect:
+        """Return the expectation, which stands at *at*."""
+        return StatusExpect(all=self.all, by_name=dict(self.by_name), origin=self.origin, at=at)
 
 
 class ResourceAttrsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -218,6 +333,17 @@ class HermeticityDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     span_attrs: SpanAttrsDoc | None = None
     origin: From = msgspec.field(default="workload", name="from")
 
+    def built(self, at: KeyPath) -> HermeticityExpect:
+        """Return the expectation, which stands at *at*."""
+        return HermeticityExpect(
+            no_external_services=self.no_external_services,
+            allowed_peers=_globs(self.allowed_peers),
+            resource_attrs=_by_key(self.resource_attrs.must_match) if self.resource_attrs else {},
+            forbid_keys=_globs(self.span_attrs.forbid_keys) if self.span_attrs else (),
+            origin=self.origin,
+            at=at,
+        )
+
 
 class ExpectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the spans of a scenario must look like."""
@@ -238,3 +364,72 @@ class ExpectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tolerance: (
         Annotated[Duration, Meta(description="How far the clocks of two processes may be apart; 0.")] | None
     ) = None
+
+    def built(self, at: Callable[..., KeyPath]) -> Expectations:
+        """Return what is expected.
+
+        :param at: returns the place of the keys below this table.
+        """
+        tolerance_s = 0.0 if self.tolerance is None else parse_duration_s(self.tolerance)
+        times = {"wait_s": self.wait, "settle_s": self.settle}
+        return Expectations(
+            spans=tuple(each.built(at("span", index)) for index, each in enumerate(self.span)),
+            edges=tuple(each.built(at("edge", index)) for index, each in enumerate(self.edge)),
+            graph=self.graph.built(at("graph")) if self.graph else None,
+            counts=self.counts.built(at("counts")) if self.counts else None,
+            windows=tuple(
+                each.built(at("window", index), tolerance_s) for index, each in enumerate(self.window)
+            ),
+            order=self.order.built(at("order"), tolerance_s) if self.order else None,
+            status=self.status.built(at("status")) if self.status else None,
+            hermeticity=self.hermeticity.built(at("hermeticity")) if self.hermeticity else None,
+            **{name: parse_duration_s(value) for name, value in times.items() if value is not None},
+        )
+
+
+@overload
+def _glob(name: Name) -> str: ...
+@overload
+def _glob(name: Name | None) -> str | None: ...
+def _glob(name: Name | None) -> str | None:
+    """Return a name as a glob."""
+    return glob.escape(name.equals) if isinstance(name, LiteralDoc) else name
+
+
+def _globs(names: list[Name]) -> tuple[str, ...]:
+    return tuple(map(_glob, names))
+
+
+def _pairs(pairs: Pairs) -> tuple[tuple[str, str], ...]:
+    return tuple((_glob(first), _glob(second)) for first, second in pairs)
+
+
+@overload
+def _select(select: Select, origin: Origin = "workload") -> SpanSelect: ...
+@overload
+def _select(select: Select | None, origin: Origin = "workload") -> SpanSelect | None: ...
+def _select(select: Select | None, origin: Origin = "workload") -> SpanSelect | None:
+    """Return a selection; a name alone selects the spans of *origin* that are called so."""
+    if select is None:
+        return None
+    return SpanSelect(name=select, origin=origin) if isinstance(select, str) else select.built(origin)
+
+
+def _conditions(test: Any) -> tuple[Condition, ...]:
+    """Return a condition for each operator that is set, durations in seconds; a bare value means ``eq``."""
+    if not isinstance(test, msgspec.Struct):
+        return (Condition(op="eq", value=_frozen(test)),)
+    given = {op: getattr(test, op, None) for op in OPERATORS if op != "json"}
+    read = parse_duration_s if isinstance(test, DurationDoc) else _frozen
+    found = [Condition(op=op, value=read(value)) for op, value in given.items() if value is not None]
+    # Null is a value in JSON, and its lists stay lists.
+    json = getattr(test, "json", UNSET)
+    return (*found, *(() if json is UNSET else (Condition(op="json", value=json),)))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _by_key(tests: Mapping[str, Any]) -> dict[str, tuple[Condition, ...]]:
+    return {key: _conditions(test) for key, test in tests.items()}

@@ -11,7 +11,6 @@ import pytest
 from pytest_clnrm.expect.spans import judge_spans
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.span import Loss, Span, SpanEvent, SpanLink
-from pytest_clnrm.scenario.format.expect_build import build_expectations
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.expect_rules import check_expectations
 
@@ -37,7 +36,7 @@ def judge(expect: dict[str, Any], *spans: Span, lost: tuple[Loss, ...] = ()) -> 
     """Judge what a scenario file expects."""
     doc = msgspec.convert(expect, ExpectDoc)
     assert check_expectations(doc, ("expect",)) == []
-    found = judge_spans(build_expectations(doc, ("expect",)), spans, where=str, lost=lost)
+    found = judge_spans(doc.built(lambda *keys: ("expect", *keys)), spans, where=str, lost=lost)
     return list(found)
 
 

@@ -12,7 +12,6 @@ from pytest_clnrm.expect.spans import judge_spans
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.model.span import Span, SpanEvent
-from pytest_clnrm.scenario.format.expect_build import build_expectations
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.expect_rules import check_expectations
 
@@ -36,7 +35,9 @@ def judge(expect: dict[str, Any], *spans: Span, services: frozenset[str] = froze
     """Judge what a scenario file expects."""
     doc = msgspec.convert(expect, ExpectDoc)
     assert check_expectations(doc, ("expect",)) == []
-    return list(judge_spans(build_expectations(doc, ("expect",)), spans, where=where, services=services))
+    return list(
+        judge_spans(doc.built(lambda *keys: ("expect", *keys)), spans, where=where, services=services)
+    )
 
 
 def messages(expect: dict[str, Any], *spans: Span, **more: Any) -> list[str]:

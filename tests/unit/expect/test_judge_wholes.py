@@ -12,7 +12,6 @@ from pytest_clnrm.expect.spans import judge_spans, lower_bound_only, satisfied_e
 from pytest_clnrm.model.expectations import Expectations
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.span import Loss, Span, SpanEvent
-from pytest_clnrm.scenario.format.expect_build import build_expectations
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.expect_rules import check_expectations
 
@@ -31,7 +30,7 @@ def build(expect: dict[str, Any]) -> Expectations:
     """Return what a scenario file expects."""
     doc = msgspec.convert(expect, ExpectDoc)
     assert check_expectations(doc, ("expect",)) == []
-    return build_expectations(doc, ("expect",))
+    return doc.built(lambda *keys: ("expect", *keys))
 
 
 def judge(

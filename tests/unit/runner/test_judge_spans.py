@@ -19,7 +19,6 @@ from pytest_clnrm.model.scenario import Scenario, Service
 from pytest_clnrm.model.span import Span
 from pytest_clnrm.runner import judge_spans
 from pytest_clnrm.runner.judge_spans import SpanJudge
-from pytest_clnrm.scenario.format.expect_build import build_expectations
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.telemetry.tracing import Tracing
 
@@ -80,7 +79,7 @@ def judge_of(
     return SpanJudge(
         runtime=cast("Any", runtime),
         scenario=Scenario(
-            name="s", file="/f", services=(service,), expect=build_expectations(doc, ("expect",))
+            name="s", file="/f", services=(service,), expect=doc.built(lambda *keys: ("expect", *keys))
         ),
         trace=tracing.scenario("a.toml::a", {}),
         captured={},

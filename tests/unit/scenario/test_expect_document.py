@@ -20,7 +20,6 @@ from pytest_clnrm.model.expectations import (
     StatusExpect,
     WindowExpect,
 )
-from pytest_clnrm.scenario.format.expect_build import build_expectations
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.expect_rules import check_expectations
 
@@ -29,7 +28,7 @@ AT = ("expect",)
 
 def build(data: dict[str, Any]) -> Expectations:
     """Build from plain data."""
-    return build_expectations(msgspec.convert(data, ExpectDoc), AT)
+    return msgspec.convert(data, ExpectDoc).built(lambda *keys: (*AT, *keys))
 
 
 def test_nothing_expected() -> None:
