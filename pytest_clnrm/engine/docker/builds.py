@@ -19,8 +19,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Any
 
@@ -185,7 +184,7 @@ def limit_processes(client: APIClient, container: str, pids: int, own_host: str)
     try:
         hosts = client.inspect_container(container)["HostConfig"].get("ExtraHosts") or ()
         if own_host not in hosts:
-            # A command of the build has printed what the engine would.
+            # It was a command of the build that printed the engine's line.
             return
         url = f"{client.base_url}/v{client.api_version}/containers/{container}/update"
         answer = client.post(url, json={"PidsLimit": pids}, timeout=client.timeout)
@@ -276,13 +275,10 @@ def _run(
 # Both.
 
 
-@contextmanager
-def _archive(spec: BuildSpec, deadline_s: float) -> Iterator[IO[bytes]]:
-    archive = write_context(
+def _archive(spec: BuildSpec, deadline_s: float) -> IO[bytes]:
+    return write_context(
         spec.context, dockerfile=spec.dockerfile, max_bytes=spec.max_context_bytes, deadline_s=deadline_s
     )
-    with archive:
-        yield archive
 
 
 def _dockerfile(spec: BuildSpec, archive: IO[bytes]) -> bytes:
