@@ -90,8 +90,11 @@ class RunGuard:
         self._note_abrupt()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note that something of the engine's failed: what it said is gone may come back when it restarts."""
-        carried = getattr(report, "clnrm", None)
+        """Note that something of the engine's failed: what it said is gone may come back when it restarts.
+
+        That is left to the watchdog: a run that failed does not wait for it.
+        """
+        carried = getattr(report, "clnrm", None) if self._is_watched() else None
         result = carried.get("result") if carried else None
         if result and any(each.get("kind") == "error" for each in result.get("failures", ())):
             self._note_abrupt()
