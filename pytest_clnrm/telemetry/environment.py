@@ -102,15 +102,11 @@ def _headers(variables: Mapping[str, str]) -> list[str]:
     return variables.get(_TRACES["HEADERS"], "").split(",")
 
 
-def warnings(own: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what a user should know of the variables that a file sets itself, and that win over ours.
+def warnings(own: Mapping[str, str]) -> Iterator[str]:
+    """Yield what a user should know of the variables that a file sets itself, and that win over ours.
 
     An endpoint among them is not ours, and any protocol may be right for it.
     """
-    return tuple(_warnings(own))
-
-
-def _warnings(own: Mapping[str, str]) -> Iterator[str]:
     for name in _ENDPOINTS:
         if name in own:
             yield f"{name}={own[name]}: spans go there, none arrives here; remove {name} to have them judged"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.span import AttributeValue, SpanKind
     from pytest_clnrm.telemetry.receive.inbox import Inbox
     from pytest_clnrm.telemetry.receive.receiver import Receiver
+    from pytest_clnrm.telemetry.record.recorder import RunningSpan
 
     Attributes = Mapping[str, AttributeValue]
 
@@ -114,20 +115,16 @@ class Tracing:
         :param held: not all secrets are known yet: store no span of its programs before
             :meth:`ScenarioTrace.release`.
         """
-        return ScenarioTrace(self, nodeid, attributes, redact=redact, held=held)
-
-    def open_inbox(
-        self, nodeid: str, parent: str, *, redact: Callable[[str], str] | None, held: bool
-    ) -> Inbox | None:
-        """Return where the spans of a scenario's programs arrive, None if nothing is received."""
+        span = self.recorder.span("clnrm.scenario", attributes={"test.case.name": nodeid, **attributes})
         if self._folder is None:
-            return None
+            return ScenarioTrace(self, nodeid, span, None, redact)
         if self._receiver is None:
             from pytest_clnrm.telemetry.receive.receiver import Receiver
 
             with _stored_in(self._folder):
                 self._receiver = Receiver(self._folder, self._worker, addresses=self._gateways)
-        return self._receiver.open(nodeid, parent or None, redact=redact, held=held)
+        inbox = self._receiver.open(nodeid, span.traceparent or None, redact=redact, held=held)
+        return ScenarioTrace(self, nodeid, span, inbox, redact)
 
     def allow(self, gateway: str) -> None:
         """Receive from the network whose gateway, an address of this host, is *gateway*."""
@@ -160,31 +157,31 @@ class Tracing:
 
 
 class ScenarioTrace:
-    """The spans of one scenario: ours as they end, and the inbox of its programs."""
+    """The spans of one scenario: ours as they end, and the inbox of its programs.
+
+    :param inbox: where the spans of its programs arrive, None if nothing is received.
+    """
 
     def __init__(
         self,
         tracing: Tracing,
         nodeid: str,
-        attributes: Attributes,
-        *,
+        span: RunningSpan,
+        inbox: Inbox | None,
         redact: Callable[[str], str] | None,
-        held: bool,
     ) -> None:
         self._tracing = tracing
         self._nodeid = nodeid
+        self._span = span
+        self.inbox = inbox
         self._redact = redact
         self.ours: list[Span] = []
         self._finished = False
-        self._span = tracing.recorder.span(
-            "clnrm.scenario", attributes={"test.case.name": nodeid, **attributes}
-        )
-        self.inbox = tracing.open_inbox(nodeid, self._span.traceparent, redact=redact, held=held)
         # Readiness checks have a trace of their own: what continues it is not taken for the workload's.
         self._probe_traceparent = new_traceparent(None)
         probe = parse_traceparent(self._probe_traceparent)
-        if self.inbox is not None and probe is not None:
-            self.inbox.leave_out(probe.trace_id)
+        if inbox is not None and probe is not None:
+            inbox.leave_out(probe.trace_id)
 
     def _shown(self, value: AttributeValue) -> AttributeValue:
         return self._redact(value) if self._redact is not None and isinstance(value, str) else value
@@ -326,7 +323,7 @@ class ScenarioTrace:
 
     def warnings(self, own: Mapping[str, str]) -> tuple[str, ...]:
         """Return what keeps a program from exporting to us, by the variables that a file sets itself."""
-        return warnings(own) if self.inbox is not None else ()
+        return tuple(warnings(own)) if self.inbox is not None else ()
 
     def problems(self) -> tuple[str, ...]:
         """Return which spans were lost and why, in sentences for a user."""
