@@ -14,7 +14,8 @@ from typing import Literal, Protocol
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
 PullPolicy = Literal["always", "missing", "never"]
-OnOutput = Callable[[Literal["stdout", "stderr"], bytes], None]
+StreamName = Literal["stdout", "stderr"]
+OnOutput = Callable[[StreamName, bytes], None]
 OnProgress = Callable[[str], None]
 
 
@@ -221,7 +222,7 @@ class OwnedObject:
 class LogStream(Protocol):
     """The output of a container's main process as it comes, read from one thread."""
 
-    def receive(self, deadline_s: float) -> Sequence[tuple[Literal["stdout", "stderr"], bytes]] | None:
+    def receive(self, deadline_s: float) -> Sequence[tuple[StreamName, bytes]] | None:
         """Return what has arrived; nothing at its end, None if *deadline_s* (monotonic) passed before."""
 
     def close(self) -> None:

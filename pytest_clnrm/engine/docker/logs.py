@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.exec.streams import Chunks, Connection, Demultiplexer, streaming
 from pytest_clnrm.engine.plain_errors import plain_errors
@@ -10,6 +10,8 @@ from pytest_clnrm.errors import ContainerError
 
 if TYPE_CHECKING:
     from docker import APIClient
+
+    from pytest_clnrm.engine.api import StreamName
 
 
 class FollowedLog:
@@ -26,7 +28,7 @@ class FollowedLog:
         self._chunks = Chunks() if chunked else None
         self._frames = Demultiplexer()
 
-    def receive(self, deadline_s: float) -> list[tuple[Literal["stdout", "stderr"], bytes]] | None:
+    def receive(self, deadline_s: float) -> list[tuple[StreamName, bytes]] | None:
         """Return what has arrived, at least something; [] at the end, None if *deadline_s* passed before."""
         # After its last chunk the engine keeps the connection open for the next request.
         while self._chunks is None or not self._chunks.ended:

@@ -16,7 +16,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import ExecSpec
 from pytest_clnrm.engine.docker.observed_sockets import sockets
@@ -26,7 +26,7 @@ from pytest_clnrm.errors import ContainerError
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from pytest_clnrm.engine.api import ExecOutcome, OnOutput
+    from pytest_clnrm.engine.api import ExecOutcome, OnOutput, StreamName
 
 Run = Callable[[str, ExecSpec, "OnOutput", float], "ExecOutcome"]
 
@@ -137,7 +137,7 @@ def _output(run: Run, container: str, argv: tuple[str, ...], user: str | None) -
     """
     told = bytearray()
 
-    def on_output(stream: Literal["stdout", "stderr"], data: bytes) -> None:
+    def on_output(stream: StreamName, data: bytes) -> None:
         if stream == "stdout" and len(told) <= _OUTPUT_BYTES:
             told.extend(data)
 

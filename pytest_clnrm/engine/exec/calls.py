@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import docker.errors
 
@@ -16,7 +16,7 @@ from pytest_clnrm.errors import ContainerError
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from pytest_clnrm.engine.api import ExecSpec, OnOutput
+    from pytest_clnrm.engine.api import ExecSpec, OnOutput, StreamName
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
@@ -55,7 +55,7 @@ class Output:
         self._on_output = on_output
         self._frames = Demultiplexer()
         self._passed = False
-        self._held: list[tuple[Literal["stdout", "stderr"], bytes]] = []
+        self._held: list[tuple[StreamName, bytes]] = []
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the framed stream."""

@@ -17,7 +17,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import docker.errors
 
@@ -27,6 +27,8 @@ from pytest_clnrm.engine.exec.waiting import ENDS_CONTAINER
 
 if TYPE_CHECKING:
     from docker import APIClient
+
+    from pytest_clnrm.engine.api import StreamName
 
 LOG_BYTES = 1 << 20
 """What the engine keeps of such a container's output, which is its commands'."""
@@ -82,7 +84,7 @@ class MainStreams(Demultiplexer):
         self._held = b""
         self.exit_code = None
 
-    def feed(self, data: bytes) -> Iterator[tuple[Literal["stdout", "stderr"], bytes]]:
+    def feed(self, data: bytes) -> Iterator[tuple[StreamName, bytes]]:
         """Yield what *data* holds, each piece not empty."""
         for stream, piece in super().feed(data):
             own = self._without_end_mark(piece) if stream == "stdout" else piece

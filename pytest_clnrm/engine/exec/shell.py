@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from pytest_clnrm.engine.api import ExecSpec
+from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
 from pytest_clnrm.engine.exec.calls import (
     NOT_EXECUTABLE,
     NOT_FOUND,
@@ -39,9 +39,7 @@ from pytest_clnrm.engine.exec.streams import Connection, Demultiplexer
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from pytest_clnrm.engine.api import OnOutput
-
-Stream = Literal["stdout", "stderr"]
+    from pytest_clnrm.engine.api import OnOutput, StreamName
 
 # A shell answers within milliseconds; what does not is something else.
 _OPEN_S = 20.0
@@ -62,20 +60,6 @@ class ShellUnavailableError(Exception):
         super().__init__("no shell")
         self.lacking = lacking
         self.ended = ended
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How a step in a shell ended.
-
-    :param exit_code: None if the shell broke before it told.
-    :param started: False if nothing of it was run: it is to be run by an exec of its own.
-    :param oom: a process of the container was killed for memory while it ran (told with 137 only).
-    """
-
-    exit_code: int | None
-    started: bool = True
-    oom: bool = False
 
 
 class Shell:
@@ -126,7 +110,7 @@ class Shell:
         self._connection.send(text)
         return ShellRun(self, marks, spec.argv[0], on_output)
 
-    def receive(self, deadline_s: float | None) -> list[tuple[Stream, bytes]] | None:
+    def receive(self, deadline_s: float | None) -> list[tuple[StreamName, bytes]] | None:
         """Return the next pieces of output, [] at the end, None if *deadline_s* passed before."""
         while self._over_s is None or time.monotonic() < self._over_s:
             data = self._connection.receive(deadline_s if self._over_s is None else self._over_s)
@@ -187,7 +171,7 @@ class ShellRun:
 
     def __init__(self, shell: Shell, marks: Marks, program: str, on_output: OnOutput) -> None:
         self._shell = shell
-        self._scanners: dict[Stream, Scanner] = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
+        self._scanners: dict[StreamName, Scanner] = {"stdout": Scanner(marks), "stderr": Scanner(marks)}
         self._complaint = _Complaint(program, on_output)
         self._program = program
         self._broken = False
@@ -217,8 +201,12 @@ class ShellRun:
                 return False
         return True
 
-    def ending(self) -> Ending:
-        """Return how it ended; :meth:`pump` has returned True."""
+    def ending(self) -> ExecOutcome:
+        """Return how it ended; :meth:`pump` has returned True.
+
+        It has no exit code if the shell broke before it told. Where nothing of it was run it is not started,
+        and is to be run by an exec of its own.
+        """
         out = self._scanners["stdout"]
         self._shell.printed |= any(each.early for each in self._scanners.values())
         if not out.begun:
@@ -227,17 +215,17 @@ class ShellRun:
             elif out.numbers[0] == STALE:
                 # Only users or groups have changed since it was opened: a new one will do.
                 self._shell.usable, self._shell.worked = False, True
-            return Ending(exit_code=None, started=False)
+            return ExecOutcome(exit_code=None, started=False)
         self._shell.worked = True
         if not self._ended:
             self.release()
-            return Ending(exit_code=None)
+            return ExecOutcome(exit_code=None)
         exit_code, oom, _ = out.numbers
         if exit_code in {NOT_FOUND, NOT_EXECUTABLE} and self._complaint.is_all:
-            return Ending(exit_code=None, started=False)
+            return ExecOutcome(exit_code=None, started=False)
         self.release()
         self._shell.learn(self._program)
-        return Ending(exit_code=exit_code, oom=bool(oom))
+        return ExecOutcome(exit_code=exit_code, oom=bool(oom))
 
     def release(self) -> None:
         """Hand on all that is held back."""
@@ -275,7 +263,7 @@ class _Complaint:
         self._holding = program != SHELL[0]
         self._held = b""
 
-    def feed(self, stream: Stream, piece: bytes) -> None:
+    def feed(self, stream: StreamName, piece: bytes) -> None:
         """Take the next output."""
         if self._holding and stream == "stderr":
             held = self._held + piece

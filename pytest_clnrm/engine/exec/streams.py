@@ -9,10 +9,12 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from docker.types.daemon import CancellableStream
+
+    from pytest_clnrm.engine.api import StreamName
 
 T = TypeVar("T")
 
@@ -46,10 +48,10 @@ class Demultiplexer:
     def __init__(self) -> None:
         self._header = b""
         self._left = 0
-        self._stream: Literal["stdout", "stderr"] = "stdout"
+        self._stream: StreamName = "stdout"
         self.exit_code: int | None = None
 
-    def feed(self, data: bytes) -> Iterator[tuple[Literal["stdout", "stderr"], bytes]]:
+    def feed(self, data: bytes) -> Iterator[tuple[StreamName, bytes]]:
         """Yield what *data* holds, each piece not empty."""
         at = 0
         while at < len(data):
