@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_clnrm.reservation.markers import LIMITS_MARKER, priority_of
-from pytest_clnrm.session.lazy import lazy_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_clnrm.items.containers import Containers
+    from pytest_clnrm.items.python_tests import PythonTests
     from pytest_clnrm.model.scenario import Limits
+
+python_tests_key: pytest.StashKey[Callable[[], PythonTests]] = pytest.StashKey()
+"""Where the configuration holds what makes this process follow its Python tests, at the first call."""
 
 
 @pytest.fixture
@@ -25,13 +30,14 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
     programs in the containers have exported. A test has room for one container, or
     for what ``@pytest.mark.clnrm_limits(containers=2, memory="1g")`` reserves, each of one container.
     """
+    from pytest_clnrm.items.container_group import ContainerGroup
     from pytest_clnrm.items.containers import Containers
     from pytest_clnrm.reservation import item_demand
     from pytest_clnrm.scheduling.tickets import TICKET
     from pytest_clnrm.telemetry.tracing import slot_attributes
 
-    wiring, item = request.config.stash[lazy_key].wiring(), request.node
-    runtime = wiring.runtime
+    tests, item = request.config.stash[python_tests_key](), request.node
+    runtime = tests.runtime
     demand, ticket = item_demand.demand_of(item, runtime), item.stash.get(TICKET, None)
     room = item_demand.room_of(item, runtime)
     if demand is None or ticket is None or room is None:
@@ -43,25 +49,25 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
         )
     room.uses_clnrm = True
     file, line, _ = item.location
-    containers = Containers(
+    group = ContainerGroup(
         runtime,
         item.nodeid,
         room.reserve,
-        tests=wiring.python_tests,
-        attributes={
+        tests,
+        {
             "code.file.path": file,
             "code.line.number": None if line is None else line + 1,
             "clnrm.priority": priority_of(item, runtime.settings, runtime.rootdir).label,
             "clnrm.scenario.name": item.name,
         },
-        slot_wait_s=ticket.waited_s,
-        slot_attributes=slot_attributes(demand, ticket.position),
     )
-    wiring.python_tests.traced(containers.trace)
+    if ticket.waited_s:
+        group.trace.add("clnrm.slot.wait", ticket.waited_s, slot_attributes(demand, ticket.position))
+    tests.traced(group.trace)
     try:
-        yield containers
+        yield Containers(group)
     finally:
-        containers.close(*item_demand.outcome_of(item))
+        group.close(*item_demand.outcome_of(item))
 
 
 @pytest.fixture(scope="session")
@@ -70,19 +76,15 @@ def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
 
     As ``clnrm``; use that one in tests and in fixtures of function scope.
     """
+    from pytest_clnrm.items.container_group import ContainerGroup
     from pytest_clnrm.items.containers import Containers
+    from pytest_clnrm.reservation.reserve import reserving_more
 
-    wiring = request.config.stash[lazy_key].wiring()
-    runtime = wiring.runtime
+    tests = request.config.stash[python_tests_key]()
 
     def reserve(limits: Limits) -> AbstractContextManager[str]:
-        from pytest_clnrm.reservation.reserve import reserving_more
-
-        return reserving_more(runtime, limits)
+        return reserving_more(tests.runtime, limits)
 
     attributes = {"clnrm.scenario.name": "clnrm_factory"}
-    containers = Containers(
-        runtime, "clnrm_factory", reserve, tests=wiring.python_tests, attributes=attributes
-    )
-    with closing(containers):
-        yield containers
+    with closing(ContainerGroup(tests.runtime, "clnrm_factory", reserve, tests, attributes)) as group:
+        yield Containers(group)

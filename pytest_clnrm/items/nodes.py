@@ -24,11 +24,13 @@ from _pytest._code.code import (
 from pytest_clnrm.cleanup import run_folder
 from pytest_clnrm.errors import ClnrmError, ContainerError, EngineUnavailableError, ScenarioFileError
 from pytest_clnrm.expect.texts import indent
+from pytest_clnrm.items.report_data import report_data
+from pytest_clnrm.items.tags import ScenarioWarning, add_tag
 from pytest_clnrm.ledger.folder import ID_FILE, default_path
 from pytest_clnrm.model.result import Failure, Result
 from pytest_clnrm.pool.proof import specification_of
 from pytest_clnrm.report.failure_text import explain, render_failure, title
-from pytest_clnrm.reservation.markers import ScenarioWarning, add_tag, priority_of
+from pytest_clnrm.reservation.markers import priority_of
 from pytest_clnrm.runner.launch import effective_limits
 from pytest_clnrm.runner.scenario_run import ScenarioRun
 from pytest_clnrm.runner.volumes import imported, shared_with
@@ -37,7 +39,6 @@ from pytest_clnrm.scenario.locating import locate
 from pytest_clnrm.scenario.locating import source_of as source_of_step
 from pytest_clnrm.scenario.mounts import VolumeRules
 from pytest_clnrm.scheduling.tickets import TICKET, lease_of
-from pytest_clnrm.session.results import report_data
 from pytest_clnrm.settings.options import options_to_repeat
 from pytest_clnrm.settings.policy import policy_of
 from pytest_clnrm.telemetry.tracing import slot_attributes
@@ -174,6 +175,8 @@ class ScenarioItem(pytest.Item):
 
     :param scenario: what it is.
     """
+
+    clnrm_scenario = True
 
     def __init__(self, *, scenario: Scenario, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from pytest_clnrm.errors import ClnrmError, ServiceError
+from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult, tail
 from pytest_clnrm.report.rows import failure_of
+from pytest_clnrm.reservation.item_demand import is_scenario
 from pytest_clnrm.reservation.markers import priority_of
 from pytest_clnrm.scheduling.tickets import TICKET, is_hidden, lease_of
-from pytest_clnrm.session.item_hooks import is_scenario
-from pytest_clnrm.session.results import report_data
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class PythonTests:
     """
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self._record: _Record | None = None
         self._fixtures: list[str] = []
         self._live: dict[str, Live] = {}
@@ -277,7 +277,7 @@ class PythonTests:
         )
         # What the engine cannot tell any more must not hide what went wrong.
         with suppress(ClnrmError):
-            engine = self._runtime.engine()
+            engine = self.runtime.engine()
             state = engine.state(running.id)
             facts = replace(
                 facts,
@@ -288,7 +288,7 @@ class PythonTests:
         return facts
 
     def _reports(self) -> bool:
-        return self._runtime.settings.report_dir is not None
+        return self.runtime.settings.report_dir is not None
 
     def _attach(self, record: _Record | None, report: pytest.TestReport) -> None:
         """Put on a report what the run's controller has to know."""
@@ -304,7 +304,7 @@ class PythonTests:
         if result is not None or kept:
             report.clnrm_test = report_data(  # type: ignore[attr-defined]
                 result=result or {},
-                engine=self._runtime.engine_text(),
+                engine=self.runtime.engine_text(),
                 kept=tuple(kept),
                 lease=lease_of(record.item) if record is not None and record.kept_under_lease else "",
             )
@@ -320,11 +320,11 @@ class PythonTests:
             file=file,
             line=0 if line is None else line + 1,
             tags=tuple(dict.fromkeys(marker.name for marker in item.iter_markers())),
-            priority=priority_of(item, self._runtime.settings, self._runtime.rootdir).label,
+            priority=priority_of(item, self.runtime.settings, self.runtime.rootdir).label,
             started=record.started.isoformat(timespec="microseconds"),
             duration_s=time.monotonic() - record.began_s,
             slot_wait_s=ticket.waited_s if ticket else 0.0,
-            worker=self._runtime.worker,
+            worker=self.runtime.worker,
             # pytest-rerunfailures counts the runs of an item.
             attempts=int(getattr(item, "execution_count", 1)),
             containers=tuple(record.containers.values()),

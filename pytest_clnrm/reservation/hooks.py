@@ -16,7 +16,6 @@ from pytest_clnrm.reservation import item_demand, markers
 from pytest_clnrm.runtime.runtime import Current, Runtime
 from pytest_clnrm.scheduling.install import install, is_strict_controller
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket, lease_of
-from pytest_clnrm.session.item_hooks import is_scenario
 
 if TYPE_CHECKING:
     from pytest_clnrm.reservation.gate import LedgerGate
@@ -151,7 +150,7 @@ class Admissions:
         return self._demand_of(item) is not None
 
     def _demand_of(self, item: pytest.Item) -> dict[str, Any] | None:
-        if is_scenario(item):
+        if item_demand.is_scenario(item):
             return item.demand()  # type: ignore[attr-defined,no-any-return]
         return item_demand.demand_of(item, self.runtime)
 
@@ -245,4 +244,4 @@ class Admissions:
 
 def _specification_of(item: pytest.Item) -> str | None:
     """Return what is equal for items that may use the same containers, None where none may."""
-    return item.specification() if is_scenario(item) else None  # type: ignore[attr-defined]
+    return item.specification() if item_demand.is_scenario(item) else None  # type: ignore[attr-defined]

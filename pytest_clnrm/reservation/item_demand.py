@@ -26,6 +26,11 @@ _outcome_key: pytest.StashKey[tuple[str, str]] = pytest.StashKey()
 _LIMITS = {"containers": count, "memory": container_memory, "cpu": cpus, "gpus": count_or_zero}
 
 
+def is_scenario(item: pytest.Item) -> bool:
+    """Tell whether *item* is a scenario, without importing what only scenarios need."""
+    return getattr(item, "clnrm_scenario", False)
+
+
 def demand_of(item: pytest.Item, runtime: Runtime) -> dict[str, Any] | None:
     """Return what a Python test has to reserve before it may start, None if it demands nothing.
 

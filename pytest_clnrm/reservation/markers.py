@@ -1,10 +1,8 @@
-"""Tags of scenario files as pytest's markers and keywords."""
+"""The marker by which a test reserves containers, and the priority that counts for an item."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-import pytest
 
 from pytest_clnrm.scheduling.order import own_priority
 from pytest_clnrm.settings.settings import resolve_priority
@@ -12,34 +10,13 @@ from pytest_clnrm.settings.settings import resolve_priority
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from pytest_clnrm.model.priority import Priority
     from pytest_clnrm.settings.settings import Settings
 
 LIMITS_MARKER = "clnrm_limits"
 """The marker by which a Python test reserves containers."""
-
-project_markers_key = pytest.StashKey[frozenset[str]]()
-"""Names of markers that the project's own configuration registers: a tag may be one of them."""
-
-_tag_markers_key = pytest.StashKey[set[str]]()
-"""Names of markers that tags have registered."""
-
-
-class ScenarioWarning(pytest.PytestWarning):
-    """Something is not what the author of a scenario, or of a test with containers, may believe.
-
-    :param message: as it may come from a file or a workload: it is shown without what a terminal obeys.
-    """
-
-    def __init__(self, message: str) -> None:
-        from pytest_clnrm.util.terminal_text import shown
-
-        super().__init__(shown(message))
-
-
-def marker_name(line: str) -> str:
-    """Return the name that a line of the ini option ``markers`` registers, as pytest reads it."""
-    return line.split(":", maxsplit=1)[0].split("(", maxsplit=1)[0].strip()
 
 
 def priority_of(item: pytest.Item, settings: Settings, rootdir: Path) -> Priority:
@@ -54,26 +31,3 @@ def priority_of(item: pytest.Item, settings: Settings, rootdir: Path) -> Priorit
     if item.path.is_relative_to(rootdir):
         folders = [folder.name for folder in item.path.relative_to(rootdir).parents if folder.name]
     return resolve_priority(settings, own_priority(item), tags, folders)
-
-
-def add_tag(item: pytest.Item, tag: str) -> str:
-    """Make *tag* a keyword of *item*, and a marker where the name is free.
-
-    A marker of pytest or of another plugin is not set: a file must not be able to skip a test or to change
-    its timeout. One that the project's own configuration registers is meant to be used.
-
-    :return: why no marker was set, "" if one was.
-    """
-    item.extra_keyword_matches.add(tag)
-    stash = item.config.stash
-    ours = stash.setdefault(_tag_markers_key, set())
-    if tag not in ours and tag not in stash.get(project_markers_key, frozenset()):
-        if tag in {marker_name(line) for line in item.config.getini("markers")}:
-            return f"tag {tag!r} names a marker of pytest or a plugin: it stays a keyword, for -k only"
-        if tag != marker_name(tag) or tag.startswith("_"):
-            # What the registration of a marker cannot spell stays a keyword.
-            return f"tag {tag!r} cannot be the name of a marker: it stays a keyword, for -k only"
-        ours.add(tag)
-        item.config.addinivalue_line("markers", f"{tag}: a tag of scenario files")
-    item.add_marker(getattr(pytest.mark, tag))
-    return ""

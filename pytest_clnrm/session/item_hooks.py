@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator
 from importlib import import_module
 
 import pytest
 
-from pytest_clnrm.reservation import item_demand
+from pytest_clnrm.reservation.item_demand import is_scenario, note_outcome
 from pytest_clnrm.runtime.runtime import Runtime
 
 _NEEDED_BY_THE_FIRST = (
@@ -21,12 +20,6 @@ _NEEDED_BY_THE_FIRST = (
     "pytest_clnrm.telemetry.receive.receiver",
     "pytest_clnrm.telemetry.record.span_file",
 )
-
-
-def is_scenario(item: pytest.Item) -> bool:
-    """Tell whether *item* is a scenario, without importing what only scenarios need."""
-    nodes = sys.modules.get("pytest_clnrm.items.nodes")
-    return nodes is not None and isinstance(item, nodes.ScenarioItem)
 
 
 class ItemHooks:
@@ -62,5 +55,5 @@ class ItemHooks:
         if is_scenario(item):
             item.attach(report, call)  # type: ignore[attr-defined]
         else:
-            item_demand.note_outcome(item, report, call)
+            note_outcome(item, report, call)
         return report

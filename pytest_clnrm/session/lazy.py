@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_clnrm.items.fixtures import python_tests_key
 from pytest_clnrm.reservation.markers import LIMITS_MARKER
 from pytest_clnrm.scheduling.order import own_priority
 
@@ -33,6 +34,7 @@ class LazyWiring:
         self._began_s = time.time()
         self._began_monotonic_s = time.monotonic()
         self._wiring: Wiring | None = None
+        config.stash[python_tests_key] = lambda: self.wiring().python_tests
         if (
             hasattr(config, "workerinput")
             or config.getoption("tx", None)

@@ -31,31 +31,6 @@ CRASHED = "???"
 """What xdist names as the phase of an item whose worker died."""
 
 
-def report_data(
-    *,
-    result: dict[str, Any],
-    engine: str = "",
-    refused: tuple[str, tuple[str, ...]] | None = None,
-    kept: tuple[str, ...] = (),
-    lease: str = "",
-) -> dict[str, Any]:
-    """Return what rides on a test report as ``report.clnrm``: exact builtins only.
-
-    :param result: the data of a :class:`Result`.
-    :param engine: the engine in words, "" if it was not asked.
-    :param refused: summary and details if no engine could be used.
-    :param kept: names of containers that were kept.
-    :param lease: id of the item's reservation.
-    """
-    return {
-        "result": result,
-        "engine": engine,
-        "refused": None if refused is None else [refused[0], list(refused[1])],
-        "kept": list(kept),
-        "lease": lease,
-    }
-
-
 class SessionResults:
     """Gathers what rides on the reports; a pytest plugin of the controller, or of the only process.
 

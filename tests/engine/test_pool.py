@@ -304,11 +304,11 @@ def test_reuse_is_no_wider_than_the_run(project: EndToEnd, tmp_path: Path) -> No
 
 
 REMOVES_NETWORKS = """
-from pytest_clnrm.session.lazy import lazy_key
+from pytest_clnrm.items.fixtures import python_tests_key
 
 def pytest_configure(config):
     global removing
-    removing = lambda: config.stash[lazy_key].wiring().runtime
+    removing = lambda: config.stash[python_tests_key]().runtime
 
 def pytest_runtest_logfinish():
     client = removing().engine()._client

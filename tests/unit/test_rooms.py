@@ -86,12 +86,7 @@ HOMES = {
 STILL = {
     f"{PACKAGE}.{name}"
     for name in (
-        "items.container_block",
-        "items.fixtures",
-        "items.nodes",
-        "items.python_tests",
         "ledger.lease",
-        "reservation.hooks",
         "runtime.runtime",
     )
 }

@@ -1,0 +1,167 @@
+"""The containers of one test, or of one fixture: what they share, and whether each still runs."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.errors import ClnrmError, ServiceEndedError, ServiceError
+from pytest_clnrm.items.python_tests import last_lines
+from pytest_clnrm.items.tags import ScenarioWarning
+from pytest_clnrm.runner.service_ends import ServiceEnds, last_logs
+from pytest_clnrm.util.redaction import Redactor
+from pytest_clnrm.util.terminal_text import shown
+
+if TYPE_CHECKING:
+    from pytest_clnrm.items.python_tests import PythonTests
+    from pytest_clnrm.model.scenario import Limits, Service
+    from pytest_clnrm.model.span import AttributeValue
+    from pytest_clnrm.pool.running import RunningContainer
+    from pytest_clnrm.runtime.runtime import Runtime
+
+Reserve = Callable[["Limits"], AbstractContextManager[str]]
+
+
+@dataclass(eq=False)
+class OpenContainer:
+    """A container that is ready, and whose block goes on.
+
+    :ivar may_have_ended: the test has told it to end, or has waited for its end.
+    """
+
+    running: RunningContainer
+    may_have_ended: bool = False
+
+
+class ContainerGroup:
+    """What the containers of one test share, or those of one fixture of a wider scope.
+
+    :param label: what the containers' labels call it, a node id.
+    :param reserve: holds room for one more container of these limits while it is needed; yields the lease's
+        id, "" for that of the test.
+    :param tests: follows the tests of this process.
+    :param attributes: of the span that all others are part of.
+    :ivar connected: one of them has had a network.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        label: str,
+        reserve: Reserve,
+        tests: PythonTests,
+        attributes: Mapping[str, AttributeValue],
+    ) -> None:
+        self.runtime = runtime
+        self.label = label
+        self.reserve = reserve
+        self.tests = tests
+        secrets = runtime.settings.secrets
+        self.redactor = Redactor(os.environ.get(name, "") for name in secrets)
+        self.trace = runtime.tracing().scenario(
+            label, attributes, redact=self.redactor.text if secrets else None
+        )
+        self.connected = False
+        self._open: list[OpenContainer] = []
+        self._ends = ServiceEnds(runtime, self.redactor, _since_its_start, noun="container")
+
+    def close(self, status: str = "", error: str = "") -> None:
+        """End the trace; what programs export from now on is refused, and what was is told.
+
+        :param status: of the test: "pass" or "fail"; "" if that is not known.
+        :param error: why it failed, "" if it did not.
+        """
+        self.trace.finish(status, error)
+        for problem in self.trace.problems():
+            self.warn(problem)
+
+    def started(self, running: RunningContainer) -> OpenContainer:
+        """Take over a container that is ready."""
+        self.connected = self.connected or running.service.network != "none"
+        opened = OpenContainer(running)
+        self._open.append(opened)
+        return opened
+
+    def ended(self, running: RunningContainer) -> None:
+        """Take note that the block of a container is over."""
+        self._open = [each for each in self._open if each.running.id != running.id]
+
+    def warn(self, message: str) -> None:
+        """Warn of something at the line of the test; called by what the test calls."""
+        text = self.redactor.text(f"{self.label}: {message}")
+        warnings.warn(ScenarioWarning(text), stacklevel=4)
+
+    def _due(self) -> list[RunningContainer]:
+        """Return the containers that should run."""
+        return [each.running for each in self._open if not each.may_have_ended]
+
+    def check(self) -> None:
+        """Look after the containers.
+
+        :raises ServiceEndedError: if one has ended that should run.
+        """
+        try:
+            self._ends.check_now(self._due())
+        except ServiceEndedError as error:
+            raise self.told(error) from None
+
+    def told(self, error: ClnrmError) -> ClnrmError:
+        """Return *error* with the logs that it carries in its message."""
+        if isinstance(error, ServiceError) and error.logs:
+            return type(error)(self.with_logs(str(error), error.logs), error.service, error.logs)
+        return error
+
+    def last_logs(self, container: str) -> str:
+        """Return the end of a container's output, without secrets."""
+        return self.redactor.end_of_text(last_logs(self.runtime.engine(), container))
+
+    def with_logs(self, message: str, logs: str) -> str:
+        """Return *message* with the end of a container's output below it, without secrets."""
+        end = last_lines(self.redactor.end_of_text(logs))
+        return shown(self.redactor.text(message)) + (f"; its last output:\n{end}" if end.strip() else "")
+
+    def in_vain(self) -> bool:
+        """Return False while a wait makes sense.
+
+        :raises ServiceEndedError: if a container has ended that should run.
+        """
+        self._ends.check(self._due())
+        return False
+
+    def explain(self, error: Exception) -> None:
+        """Add to *error* that a container has ended, which is often its cause."""
+        if isinstance(error, ServiceEndedError):
+            return
+        try:
+            self.check()
+        except ClnrmError as ended:
+            if hasattr(error, "add_note"):
+                error.add_note(self.redactor.text(str(ended)))
+            else:  # Python 3.10
+                self.warn(str(ended))
+
+    def judge_end(self, opened: OpenContainer) -> None:
+        """Judge how a container is at the end of its block.
+
+        :raises ServiceEndedError: if it has ended in a way that was not announced.
+        """
+        running = opened.running
+        if running.keeps_alive or opened.may_have_ended:
+            return
+        state = self.runtime.engine().state(running.id)
+        if state.running:
+            return
+        for failure in self._ends.judge(running, state, ()):
+            told = self.with_logs(failure.message, failure.details)
+            raise ServiceEndedError(told, running.service.name, failure.details)
+        for note in self._ends.notes:
+            self.warn(note)
+        self._ends.notes.clear()
+
+
+def _since_its_start(service: Service, lived_s: float | None) -> str:  # noqa: ARG001
+    return "" if lived_s is None else f"{lived_s:.1f} s after its start"
