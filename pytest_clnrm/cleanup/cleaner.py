@@ -1,7 +1,7 @@
 """Removing what dead owners, dead workers and ended runs left on the engine, and never anything else.
 
-Only objects with the label of our own ledger are looked at, and only those whose owner the ledger knows to be
-dead are removed; those that ``--clnrm-keep`` left on purpose stay until they are asked for.
+Only objects with the label of our own ledger are looked at, and only those of owners that the ledger knows to
+be dead are removed. What ``--clnrm-keep`` left on purpose stays until its removal is asked for.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class Foreign:
 class Cleaner:
     """Removes what was left on one engine.
 
-    ``foreign`` tells of other ledgers' containers at the last look, ``swept`` what was removed so far.
+    :ivar foreign: other ledgers' containers when they were last looked for.
+    :ivar swept: what was removed so far.
     """
 
     def __init__(self, folder: Folder, engine: Engine) -> None:
@@ -96,7 +97,7 @@ class Cleaner:
     # what was kept
 
     def keep(self, objects: Iterable[str]) -> None:
-        """Write down that objects of these ids are left on purpose.
+        """Note that the objects with these ids are left on purpose.
 
         :raises OSError: if that cannot be written.
         """
@@ -118,7 +119,7 @@ class Cleaner:
     # what the ledger asks
 
     def load(self) -> list[Found]:
-        """Return what the engine shows of all ledgers' containers.
+        """Return what the containers of all ledgers hold, as the engine shows it.
 
         :raises EngineError: if it does not tell.
         """
@@ -130,13 +131,13 @@ class Cleaner:
     def remove(self, dead: DeadLease) -> bool:
         """Remove the containers and networks of a dead owner, and tell whether they are gone.
 
-        Workers that it left are ended first: they might create more.
+        Workers that it left are ended first: they could create more.
         """
         record = run_records.read(self._folder.runs / f"{dead.run}.json")
         if record is not None and not run_records.end_orphans(record, _END_ORPHANS_S):
             return False
         try:
-            # It may have died before it removed the containers whose room it took; their owners may live.
+            # It may have died before it removed the containers whose lease it took over from a living owner.
             self._engine.remove([container for each in dead.evicted for container in each.containers])
             self.sweep({OWNER: dead.owner})
             return not self._left({OWNER: dead.owner})
@@ -146,9 +147,9 @@ class Cleaner:
     # sweeping
 
     def sweep(self, labels: Mapping[str, str]) -> None:
-        """Remove all of this ledger with these labels, but for what was kept.
+        """Remove all objects of this ledger with these labels, except what was kept.
 
-        Others may do the same at the same time.
+        Other processes may do the same at the same time.
 
         :raises EngineError: if something stays.
         """
@@ -174,7 +175,7 @@ class Cleaner:
         """
 
         def left() -> list[OwnedObject]:
-            # Listed first: whoever created one of these was in the ledger by then.
+            # In this order: whoever created one of the listed objects was in the ledger before.
             listed = self._left({})
             living = {each.owner for each in ledger.living_owners()} if listed else set()
             return [each for each in listed if each.labels.get(OWNER) not in living]
@@ -197,7 +198,7 @@ class Cleaner:
         return [each for each in self._engine.list_owned(labels) if is_made_here(each)]
 
     def _remove(self, look: Callable[[], Sequence[OwnedObject]]) -> None:
-        """Remove what *look* returns until it returns nothing."""
+        """Remove what *look* returns, until it returns nothing."""
         seen: dict[tuple[str, str], OwnedObject] = {}
         for last in (False,) * (_ROUNDS - 1) + (True,):
             found = look()
@@ -207,7 +208,7 @@ class Cleaner:
             try:
                 self._engine.remove_owned(found)
             except EngineError:
-                # Another process may be removing the same, or what is on a network, just now.
+                # Another process may just be removing the same, or a container that is still on a network.
                 if last:
                     raise
                 time.sleep(_ROUND_S)
@@ -220,9 +221,9 @@ class Cleaner:
 
 
 def found_in(listed: Iterable[OwnedObject], ledger: str, kept: Collection[str]) -> list[Found]:
-    """Return what *listed* containers hold, by ledger, owner, and whether they were kept.
+    """Return what *listed* containers hold, by ledger, by owner, and by whether they were kept.
 
-    A container of another ledger that has ended is no load; one of ours counts until it is removed.
+    A container of another ledger counts while it runs, one of ours until it is removed.
 
     :param ledger: our own ledger's id.
     :param kept: ids of those that were kept.
@@ -251,9 +252,9 @@ def _ledger(subject: OwnedObject) -> str:
 
 @contextmanager
 def caretaker(folder: Folder, engine: Engine) -> Iterator[tuple[Ledger, Cleaner]]:
-    """Take part in the engine's ledger without holding or waiting for anything, to clean up.
+    """Open the engine's ledger for cleaning up only, without reserving anything.
 
-    On entry what dead owners hold is purged.
+    What dead owners hold is purged on entry.
 
     :raises EngineError: if the engine does not tell what it has.
     :raises LedgerError: if the ledger cannot be used.

@@ -1,7 +1,7 @@
-"""A worker's part in leaving nothing behind when its controller and the watchdog have died together.
+"""A worker starts a watchdog when its controller has died: the run's own one may have died with it.
 
-Each worker waits in the kernel for its controller's end, and then starts a watchdog. Where the run's own one
-lives, the new one finds the record locked and ends at once.
+The worker waits for that in the kernel. Where the run's watchdog lives, the new one finds the record locked
+and ends at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Heir:
         self._controller = parent_process()
         self._bell = os.pipe()
         self._started = False
-        # No daemon: a worker that ends because of its controller's end waits for it.
+        # No daemon thread: a worker that ends because its controller has ended must wait for it.
         self._thread = threading.Thread(target=self._wait, name="clnrm-heir")
         self._thread.start()
 
@@ -39,7 +39,7 @@ class Heir:
         self._thread.join()
         for end in self._bell:
             os.close(end)
-        # Its end is why this process ends, and was not seen first.
+        # This process may be ending because its controller has, before the thread noticed that.
         if not is_alive(self._controller):
             self._start()
 

@@ -1,11 +1,10 @@
-"""The labels by which our containers, networks, volumes and images are known: made here, read here.
+"""The labels by which our containers, networks, volumes and images are known: written here, read here.
 
-Who may remove an object is decided by its ledger and owner: nothing of another ledger is ever touched, and
-of ours only what a dead owner left. The limits are on the labels too, so that a list of containers tells
-what they hold.
+Ledger and owner decide who may remove an object: nothing of another ledger is ever touched, and of ours only
+what a dead owner left. The limits are labels too, so that a list of containers tells what they hold.
 
-A container has the labels of its image, too, whoever starts it, and a Dockerfile may hold any. So labels
-alone make no container ours: its name, which no image sets, has to be the one that its labels say.
+A container also has its image's labels, and a Dockerfile may set any. So labels alone do not make a container
+ours: its name, which no image can set, has to be the one that its labels say.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _GPUS = f"{_PREFIX}.gpus"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What one container may use, by its labels; zero where they do not tell."""
+    """What one container may use, by its labels; 0 where they do not say."""
 
     memory_bytes: int = 0
     cpus: float = 0.0
@@ -57,9 +56,9 @@ def limit_labels(*, memory_bytes: int, cpus: float, gpus: int) -> dict[str, str]
 
 
 def image_labels(ledger: str) -> dict[str, str]:
-    """Return the label of a built image: the same in each run, as another would make another image.
+    """Return the label of a built image. It is the same in each run, as another one would make another image.
 
-    It is none of an object's: containers have their image's labels, whoever creates them.
+    It is not among an object's labels: containers also have their image's.
     """
     return {_BUILT_BY: ledger}
 
@@ -70,11 +69,11 @@ def name_stem(session: str, worker: str) -> str:
 
 
 def is_made_here(subject: OwnedObject) -> bool:
-    """Tell whether a container, network or volume was made by a run of this package, of any ledger."""
+    """Tell whether a run of this package, on whatever ledger, made a container, network or volume."""
     labels = subject.labels
     if not labels.get(LEDGER) or not labels.get(OWNER) or not labels.get(SESSION):
         return False
-    # Networks and volumes are made of no image.
+    # Networks and volumes have no image whose labels they could have.
     stem = name_stem(labels[SESSION], labels.get(WORKER, ""))
     return subject.kind != "container" or subject.name.startswith(stem)
 
@@ -95,5 +94,5 @@ def owner_of(lease: str) -> str:
 
 def _number(labels: Mapping[str, Any], name: str) -> float:
     text = str(labels.get(name, ""))
-    # Another version's labels may be of any form; a container that tells nothing still counts as one.
+    # Another version's labels may have any form. The container counts in any case.
     return float(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else 0.0

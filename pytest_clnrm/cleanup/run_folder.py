@@ -1,8 +1,8 @@
-"""A run's own folder for temporary files, and removing it: nothing but what carries our mark is ever removed.
+"""A run's own folder for temporary files, and its removal: nothing without our mark is ever removed.
 
-What is written down of a run may have been written by somebody else. So a folder is looked at through
-descriptors, without following links, and is a run's own only by its name, its owner, and a file in it that
-names the run. Only the standard library: the watchdog lives as long as a run.
+The record that names the folder may be forged. So the folder is opened without following links, and is the
+run's own only if its name, its owner and a file in it that names the run say so. Only the standard library is
+used: the watchdog lives as long as a run, and should be small.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def make(session: str, above: Path | None = None) -> Path:
 
 
 def open_own(folder: str, session: str) -> Opened | None:
-    """Return the run's own folder, open; None if there is none there that is this run's and this user's."""
+    """Return the run's own folder, opened; None if *folder* is not this run's and this user's."""
     if not Path(folder).name.startswith(_prefix(session)):
         return None
     with suppress(OSError):
@@ -49,13 +49,13 @@ def remove(folder: str, session: str) -> bool:
     if own is None:
         return False
     with own:
-        # The mark goes last: what is left half removed can be removed again.
+        # The mark goes last, so that a folder that was removed half can be removed again.
         reach = f"/proc/self/fd/{own.fd}"
         with suppress(OSError):
             for name in sorted(os.listdir(reach), key=lambda each: each == MARK):  # noqa: PTH208 of a descriptor
                 _remove(f"{reach}/{name}")
             with open_beneath("/", str(Path(folder).parent)) as above:
-                # Empty: were it exchanged meanwhile, what is there now is a link, or not empty, or no loss.
+                # Only an empty folder: if another one was put in its place meanwhile, nothing is lost.
                 os.rmdir(Path(folder).name, dir_fd=above.fd)
                 return True
     return False

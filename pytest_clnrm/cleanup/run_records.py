@@ -1,8 +1,8 @@
-"""What a run writes down about itself, so that others can clean up after it.
+"""What a run writes down about itself, so that other processes can clean up after it.
 
-``LEDGER_DIR/runs/SESSION.json`` tells the engine, the controller and the run's own folder in the host's
-folder for temporary files; there each worker leaves ``process-WORKER.json``. Only the standard library: the
-watchdog lives as long as a run.
+``LEDGER_DIR/runs/SESSION.json`` names the engine, the controller and the run's own folder for temporary
+files, in which each worker leaves ``process-WORKER.json``. Only the standard library is used: the watchdog
+lives as long as a run, and should be small.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class RunRecord:
     """A run.
 
     :param folder: its own folder for temporary files.
-    :param choice: the engine as the watchdog has to name it: "auto" and its like, or a URL.
-    :param identity: the engine's.
-    :param url: the engine's.
+    :param choice: how the watchdog has to name the engine: "auto" and its like, or a URL.
+    :param identity: of the engine.
+    :param url: of the engine.
     """
 
     session: str
@@ -42,12 +42,12 @@ class RunRecord:
 
     @property
     def is_dead(self) -> bool:
-        """Tell whether its controller has ended, as far as this process can see."""
+        """Tell whether this process can see that the run's controller has ended."""
         return bool(self.controller.started) and not is_alive(self.controller)
 
 
 def note_process(folder: Path, worker: str) -> None:
-    """Write down that this process is one of the run whose own folder is *folder*.
+    """Note in the run's own folder that this process is one of the run.
 
     :raises OSError: if the folder cannot be written.
     """
@@ -55,9 +55,9 @@ def note_process(folder: Path, worker: str) -> None:
 
 
 def write(runs: Path, record: RunRecord) -> Path:
-    """Write *record* down, and return where.
+    """Write a record, and return its path.
 
-    :raises OSError: if that cannot be written.
+    :raises OSError: if it cannot be written.
     """
     runs.mkdir(mode=0o700, exist_ok=True)
     path = runs / f"{record.session}.json"
@@ -66,20 +66,20 @@ def write(runs: Path, record: RunRecord) -> Path:
 
 
 def read(path: Path) -> RunRecord | None:
-    """Return the run that is written down there, None if there is none that can be read and has its name."""
+    """Return the record in a file, None if it cannot be read, or is of another run than the file's name."""
     try:
         data = json.loads(path.read_bytes())
         if data.pop("format") != _FORMAT:
             return None
         record = replace(RunRecord(**data), controller=Process(**data["controller"]))
-        # What is said in the record decides which file and folder go with it.
+        # By these two it is decided which file and which folder are removed with the record.
         return record if f"{record.session}.json" == path.name and isinstance(record.folder, str) else None
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
 def records(runs: Path) -> Iterator[RunRecord]:
-    """Yield all runs that are written down."""
+    """Yield the records of all runs."""
     for path in sorted(runs.glob("*.json")):
         record = read(path)
         if record is not None:
@@ -97,9 +97,9 @@ def orphans(record: RunRecord) -> list[Process]:
 
 
 def end_orphans(record: RunRecord, wait_s: float) -> bool:
-    """Kill the workers of a run whose controller has ended; tell whether none of them is left.
+    """Kill the workers of a run whose controller has ended, and tell whether none of them is left.
 
-    A worker without its controller does nothing more that anybody would see.
+    Nobody would see the results of a worker without its controller.
     """
     left = orphans(record)
     for worker in left:
@@ -109,7 +109,7 @@ def end_orphans(record: RunRecord, wait_s: float) -> bool:
 
 
 def forget(runs: Path, record: RunRecord) -> None:
-    """Remove what is written down of a run, and its own folder if it is one."""
+    """Remove the record of a run, and the run's own folder if the named one is that."""
     run_folder.remove(record.folder, record.session)
     (runs / f"{record.session}.json").unlink(missing_ok=True)
 
@@ -122,7 +122,7 @@ def _noted(record: RunRecord) -> Iterator[Process]:
         for name in os.listdir(f"/proc/self/fd/{own.fd}"):  # noqa: PTH208 of a descriptor
             if not (name.startswith("process-") and name.endswith(".json")):
                 continue
-            # A file that cannot be read is of a writer that had not begun to use the engine.
+            # The writer of a file that cannot be read had not begun to use the engine.
             with suppress(OSError, ValueError, TypeError), own.beneath(name) as file:
                 yield Process(**json.loads(file.read(_MAX_NOTE_BYTES)))
 

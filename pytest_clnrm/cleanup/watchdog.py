@@ -2,11 +2,10 @@
 
     python -m pytest_clnrm.cleanup.watchdog RECORD
 
-It sleeps in the kernel until the controller has ended, in a process session of its own, so that what the
+It sleeps in the kernel until the controller has ended. It has a process session of its own, so that what the
 terminal sends the run does not reach it. A controller that ends in order kills it. Otherwise it kills the
-run's workers, which may still be creating containers, sweeps until some seconds after the last of them is
-gone, gives the run's reservations back, and ends. What costs memory is imported when there is something to
-sweep.
+run's workers, which may still create containers, sweeps until some seconds after the last of them is gone,
+gives the run's reservations back, and ends. What costs memory is imported once there is something to sweep.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.ledger.folder import Folder
 
 QUIET_S = 3.0
-"""What a killed process had asked the engine for may come into being some time after its end."""
+"""For so long after a process was killed the engine may still create what it had asked for."""
 _ROUND_S = 0.25
 _END_ORPHANS_S = 1.0
 _ASKED_TO_END_S = 5.0
@@ -43,7 +42,7 @@ _CODE = (
 
 
 def start(record: Path) -> subprocess.Popen[bytes]:
-    """Start it for the run that is written down in *record*; if that has one, the new one ends at once.
+    """Start a watchdog for the run of the file *record*; if the run has one already, it ends at once.
 
     :raises OSError: if it cannot be started.
     """
@@ -62,14 +61,14 @@ def start(record: Path) -> subprocess.Popen[bytes]:
 
 
 def main(record: str) -> None:
-    """Run as the watchdog of the run that is written down in the file *record*."""
+    """Run as the watchdog of the run of the file *record*."""
     asked = _asked_to_end()
     path = Path(record)
     run = run_records.read(path)
     if run is None or not _is_the_only_one(path):
         return
     _join_embedded(path, run)
-    # When all processes are asked to end, the controller may be about to.
+    # Where all processes are asked to end, as at a shutdown, the controller may be about to end too.
     if wait_for_end(run.controller, None, asked) or wait_for_end(
         run.controller, time.monotonic() + _ASKED_TO_END_S
     ):
@@ -77,7 +76,7 @@ def main(record: str) -> None:
 
 
 def clean_up(path: Path, run: run_records.RunRecord) -> None:
-    """Leave nothing of *run* behind; what cannot be removed now is swept by the next run."""
+    """Remove all that *run* left; what cannot be removed is swept by the next run."""
     run_records.end_orphans(run, _END_ORPHANS_S)
     from pytest_clnrm.cleanup.cleaner import Cleaner, caretaker
     from pytest_clnrm.errors import ClnrmError, LedgerError
@@ -100,7 +99,7 @@ def clean_up(path: Path, run: run_records.RunRecord) -> None:
                 run_records.forget(path.parent, run)
                 return
         except LedgerError:
-            # The engine is swept; a ledger that is not ours, damaged or full is not mended by waiting.
+            # The engine is swept. Waiting does not mend a ledger that is not ours, damaged or full.
             return
         except ClnrmError:
             # The engine may be starting again.
@@ -130,7 +129,7 @@ def _connect(folder: Folder, run: run_records.RunRecord) -> Engine:
 
 
 def _join_embedded(path: Path, run: run_records.RunRecord) -> None:
-    """Use the embedded engine too, if it is that: it must not end before the run's traces are swept."""
+    """Join the embedded engine, if the run uses it: it must not end before it is swept."""
     folder = path.parents[1]
     if run.url == f"unix://{folder / 'engine' / 'engine.sock'}":
         from pytest_clnrm.engine.embedded import join
@@ -139,14 +138,14 @@ def _join_embedded(path: Path, run: run_records.RunRecord) -> None:
         try:
             join.join(folder, os.environ)
         except EngineUnavailableError:
-            # It is gone, and with it all that ran there.
+            # The engine is gone, and with it all that ran there.
             return
 
 
 def _is_the_only_one(path: Path) -> bool:
-    """Tell whether no other process is this run's watchdog; this one is as long as it lives, if so."""
+    """Tell whether no other process is this run's watchdog; if so, this one is until it ends."""
     try:
-        # Never closed: the lock is this process's until its end.
+        # Never closed: this process keeps the lock until it ends.
         fcntl.flock(os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
@@ -154,7 +153,7 @@ def _is_the_only_one(path: Path) -> bool:
 
 
 def _asked_to_end() -> int:
-    """Return what can be read once this process was asked to end."""
+    """Return a descriptor that can be read once this process was asked to end."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)

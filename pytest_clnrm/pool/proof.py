@@ -1,7 +1,7 @@
-"""Whether a container is as it was: the proof that the next scenario may use it.
+"""The proof that a container is unchanged, so that the next scenario may use it (docs/design/proof.md).
 
-Only containers whose one process is our own that waits are looked at: what a service holds in its memory
-cannot be seen.
+Only containers that run nothing but our own waiting process are candidates: what a service holds in its
+memory cannot be looked at.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from pytest_clnrm.settings.settings import Settings
 
 MAX_AGE_S = 900.0
-"""A container older than this is not kept: what cannot be seen (its kernel's counters and caches) adds up."""
+"""Older containers are not kept: what the proof cannot see (the kernel's counters and caches) adds up."""
 
 UNOBSERVABLE = "it cannot be looked at from outside"
-"""How the reason begins why containers are not used again where this process may not look at them."""
+"""How the reason for not reusing a container begins where this process may not look at it."""
 
 OWN_PROCESSES = 2
 """Of a container that only waits: the engine's init, or our shell's parent in its place, and our own."""
 
 
 def why_not_reusable(service: Service, image: ImageFacts, spec: ContainerSpec) -> str:
-    """Return why a container of *spec* is never used again, "" if it may be."""
+    """Return why a container made by *spec* must serve one scenario only, "" if it may be reused."""
     reasons = {
         "fresh = true": service.fresh,
         "it runs a service, whose memory cannot be looked at": spec.command not in WAITING,
@@ -45,10 +45,10 @@ def why_not_reusable(service: Service, image: ImageFacts, spec: ContainerSpec) -
 
 
 def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Return what a scenario has left behind, what tells most of it, in words; "" if there is nothing.
+    """Describe the most telling thing a scenario left behind, "" if it left nothing.
 
-    More processes than there should be are left behind too, as those that an entrypoint has started: their
-    memory cannot be seen.
+    Other processes than our own count even if they are not new (an entrypoint's): their memory is not
+    compared.
     """
     found = [
         *(f"{_how(value)}: {name}" for name, value in after.items() if name not in before),
@@ -58,7 +58,7 @@ def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     running = processes_in(after)
     if len(running) > OWN_PROCESSES:
         found.append(f"left behind: {running[-1]}")
-    # Where a file differs, so do its folder and often that one's: the deepest says where to look.
+    # With a file its folders differ as well: the deepest path says where to look.
     return min(found, key=lambda each: ("folder /" in each, -each.rstrip("/").count("/")), default="")
 
 
@@ -68,13 +68,13 @@ def processes_in(seen: Iterable[str]) -> list[str]:
 
 
 def _how(value: str) -> str:
-    """Return what became of something that was not told of before; its value may begin with that."""
+    """Return what happened to a thing that is new in the list: its value may begin with a word for that."""
     how = value.partition("|")[0]
     return {"changed": "changed", "removed": "gone"}.get(how, "left behind")
 
 
 def why_changed(engine: Engine, container: RunningContainer) -> str:
-    """Return why a container cannot be used by another scenario, "" if it is as it was when it was new."""
+    """Return why a container is not as it was when it was new, "" if it is."""
     if time.monotonic() - container.created_s > MAX_AGE_S:
         return f"it is older than {MAX_AGE_S:g} s"
     try:
@@ -85,9 +85,9 @@ def why_changed(engine: Engine, container: RunningContainer) -> str:
 
 
 def specification_of(settings: Settings, scenario: Scenario) -> str | None:
-    """Return a hash of all that makes the containers of *scenario* what they are, None if it uses none again.
+    """Return a hash by which scenarios find each other's containers, None if *scenario* cannot reuse any.
 
-    Whether a container really is as it should be is looked at once more before it is used.
+    It is known without an engine. Before a container is used, it is compared with what the scenario needs.
     """
     if settings.pool == "off" or all(service.fresh for service in scenario.services):
         return None

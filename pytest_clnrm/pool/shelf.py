@@ -1,9 +1,9 @@
 """Containers of one process that outlive their scenario: kept for the next one, or being removed.
 
-A scenario that has passed gives its reservation back as an idle lease, which names its containers. Those
-that were proven to be unchanged are laid on the shelf; the others are removed while the next scenario runs.
-Whoever needs the room takes the lease and removes the containers itself: nobody waits for this process, and
-what is on its shelf it uses only when the lease's taker tells it to.
+A scenario that has passed gives its reservation back as an idle lease, which names its containers. Those that
+were proven to be unchanged are kept here; the others are removed while the next scenario runs. Whoever needs
+what the lease holds takes it over and removes the containers itself, without waiting for this process. So
+this process uses a kept container only once it has taken its lease over again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _REMOVERS = 2
 
 @dataclass(slots=True)
 class _Left:
-    """What is left under one lease."""
+    """What is left under one lease: containers that are kept, and ids of those that are being removed."""
 
     shelved: dict[str, RunningContainer] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
@@ -37,8 +37,8 @@ class Shelf:
     """The shelf of one process, and the removals that are under way.
 
     :param remove: removes containers; raises EngineError if one stays.
-    :param release: gives a lease back whose containers are gone.
-    :param size: how many scenarios' containers are kept at most.
+    :param release: gives back a lease whose containers are gone.
+    :param size: of how many scenarios containers are kept at most.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class Shelf:
         self._guard = threading.Lock()
 
     def put(self, lease: str, kept: Mapping[str, RunningContainer], removed: Sequence[str]) -> None:
-        """Keep and remove what a scenario leaves; beyond the shelf's size the longest unused goes.
+        """Keep and remove what a scenario leaves; beyond the shelf's size the oldest are removed.
 
-        :param kept: what may be used again, by the name of its service.
+        :param kept: containers that may be reused, by the names of their services.
         :param removed: ids of the other containers.
         """
         with self._guard:
@@ -67,9 +67,9 @@ class Shelf:
             self._discard(each)
 
     def take(self, leases: Iterable[str]) -> tuple[dict[str, RunningContainer], tuple[str, ...]]:
-        """Return what may be used of these leases, by the names of services, once the rest has been removed.
+        """Return the kept containers of these leases by service, once the others have been removed.
 
-        :return: with it the ids of what could not be removed.
+        :return: also the ids of those that could not be removed.
         """
         taken: dict[str, RunningContainer] = {}
         stuck: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class Shelf:
         return taken, stuck
 
     def remove(self, containers: Sequence[str]) -> None:
-        """Remove containers whose room was taken, whoever left them.
+        """Remove containers whose lease was taken over, whichever process left them.
 
         :raises EngineError: if one stays.
         """
@@ -95,13 +95,13 @@ class Shelf:
         self._remove_all(list(containers))
 
     def close(self) -> None:
-        """Wait for the removals and remove what is still there; who reserved it gives the leases back."""
+        """Wait for the removals and remove what is kept; whoever reserved it gives the leases back."""
         self._threads.shutdown()
         with self._guard:
             left, self._left = self._left, OrderedDict()
         containers = [each.id for one in left.values() for each in one.shelved.values()]
         if containers:
-            # What cannot be removed now is swept by the controller, its watchdog, or the next run.
+            # What stays is swept by the controller, its watchdog, or the next run.
             with suppress(ClnrmError):
                 self._remove_all(containers)
 
@@ -116,9 +116,9 @@ class Shelf:
             left.removal = self._threads.submit(self._remove, lease, containers)
 
     def _remove(self, lease: str, containers: Sequence[str]) -> bool:
-        """Remove containers and tell whether they are gone; give their lease back unless some of it is kept.
+        """Remove containers, give their lease back unless some of it is kept, and tell whether they are gone.
 
-        If that fails the lease goes on counting: whoever takes its room tries again, and the end of the run.
+        If not, the lease goes on counting: whoever takes it over tries again, and so does the end of the run.
         """
         try:
             if containers:
@@ -130,7 +130,7 @@ class Shelf:
             if left is None or left.shelved:
                 return True
             del self._left[lease]
-        # Somebody may have taken it meanwhile.
+        # Another process may have taken it over meanwhile.
         with suppress(ClnrmError):
             self._release(lease)
         return True

@@ -1,7 +1,7 @@
-"""The sources of a container's volumes: opened before it is created, compared once it runs, searched after.
+"""The host's files and folders that a container mounts, held open while it lives.
 
-A path says at one moment what it leads to, and something else later. So what was judged when the file was
-read is opened without following links right before the container is created; what the engine has mounted is
+A path that was checked when the scenario's file was read may lead elsewhere later. So a source is opened,
+without following links, right before the container is created; once it runs, what the engine has mounted is
 compared with that; and what a scenario left in a writable volume is looked for in what was opened.
 """
 
@@ -29,18 +29,18 @@ _SHOWN = 5
 
 @dataclass
 class Sources:
-    """The sources of one container's volumes, held open; to be closed."""
+    """The open sources of one container's volumes; to be closed."""
 
     _held: list[tuple[Volume, Opened]] = field(default_factory=list)
 
     def are_mounted(self, engine: Engine, container: str) -> bool:
-        """Tell whether the container shows what is held."""
+        """Tell whether the container has mounted what is held."""
         return not self._held or self._exchanged(engine, engine.state(container)) is None
 
     def check(self, engine: Engine, container: str) -> None:
-        """Remove a container that shows something else than what is held; only writable ones stay held.
+        """Compare what a container has mounted with what is held, and close the read-only sources.
 
-        :raises ContainerError: if it did, or is gone.
+        :raises ContainerError: if it has mounted something else, and was removed for it; or if it is gone.
         """
         if not self._held:
             return
@@ -62,7 +62,7 @@ class Sources:
         )
 
     def left(self, loaded: tuple[str, ...]) -> Iterator[str]:
-        """Yield what is wrong with what a scenario left in its writable volumes, whose processes have ended.
+        """Yield what is dangerous in the writable volumes of a container whose processes have ended.
 
         :param loaded: globs of the names of files that pytest loads from the project.
         """
@@ -91,7 +91,7 @@ class Sources:
         return any(not volume.read_only for volume, _ in self._held)
 
     def close(self) -> None:
-        """Let all go; twice is no error."""
+        """Close all; twice is no error."""
         held, self._held = self._held, []
         for _, opened in held:
             opened.close()
@@ -101,12 +101,12 @@ _LOADED = "which is loaded on this host"
 
 
 def _why_followed(entry: Entry, source: Opened, loaded: tuple[str, ...]) -> str:
-    """Return why an entry of *source* makes this host load what the scenario wants, "" if it does not."""
+    """Return why this host would load or follow an entry of *source*, "" if it would not."""
     if is_loaded(entry.name, loaded):
         return _LOADED
     if not stat.S_ISLNK(entry.status.st_mode):
         return ""
-    # Pytest goes through linked folders, as through others. Nothing changes what they lead to any more.
+    # Pytest walks through linked folders too. Nothing changes the link any more: all processes have ended.
     target, own = os.path.realpath(entry.reach), os.path.realpath(f"/proc/self/fd/{source.fd}")
     inside = target == own or target.startswith(f"{own}/")
     return "" if inside or Path(target).is_file() else "a link out of it, which is followed on this host"
@@ -140,7 +140,7 @@ def _is_shown(engine: Engine, state: ContainerState, volume: Volume, opened: Ope
     seen = identity_in(engine.facts, state, volume.target)
     if seen is not None:
         return seen == opened.identity
-    # From here it cannot be seen. What is left to compare is what the path leads to now.
+    # The container cannot be looked into from here: compare with what the path leads to now.
     try:
         with open_beneath("/", volume.source) as again:
             return again.identity == opened.identity

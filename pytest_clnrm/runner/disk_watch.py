@@ -1,6 +1,6 @@
-"""Looking now and then at how much a scenario's containers have written into their own layers.
+"""Watching how much a scenario's containers write into their own layers.
 
-Only some engines can limit that (Docker's overlay2 on xfs with project quotas); all of them tell it.
+Only some engines can limit that (Docker's overlay2 on xfs with project quotas), but all of them tell it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime.runtime import Runtime
 
 EVERY_S = 2.0
-"""A shorter scenario pays for no look; what it has written goes with its containers."""
+"""A shorter scenario is never looked at: what it has written goes with its containers."""
 
 
 class DiskWatch:
     """Stops the containers of a scenario once one of them has written too much; used in a ``with``.
 
-    :param containers: by the names of their services; it grows while they are started.
-    :ivar problem: what was found, "" if nothing was.
+    :param containers: by the names of their services; the mapping grows while they are started.
+    :ivar problem: which container has written too much, "" if none has.
     """
 
     def __init__(self, runtime: Runtime, containers: Mapping[str, RunningContainer]) -> None:
@@ -49,7 +49,7 @@ class DiskWatch:
     def _watch(self) -> None:
         while not self.problem and not self._over.wait(EVERY_S):
             for service, container in list(self._containers.items()):
-                # One that has gone writes nothing any more.
+                # A container that is gone writes nothing any more.
                 with suppress(ClnrmError):
                     self.problem = self.problem or self._look(service, container.id)
         if self.problem:
@@ -58,7 +58,7 @@ class DiskWatch:
                     self._runtime.engine().stop(container.id, grace_s=0)
 
     def _look(self, service: str, container: str) -> str:
-        """Return what is wrong with a container, "" if nothing is."""
+        """Return that a container has written too much, "" if it has not."""
         settings = self._runtime.settings
         written = self._runtime.engine().written_bytes(container)
         if written <= settings.max_disk_bytes:

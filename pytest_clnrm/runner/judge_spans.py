@@ -1,4 +1,4 @@
-"""Judging the spans of a scenario: when no more of them are waited for, and what they should be."""
+"""Waiting for the spans of a scenario whose steps have ended, and judging them."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 STOP_GRACE_S = 5.0
 DRAIN_S = 0.2
-"""How long it must be quiet once nobody can send any more: what was sent may still have to be read."""
+"""How long nothing must arrive once nobody can send any more: what was sent may still be on its way."""
 LOOK_S = 0.5
-"""How often it is looked whether a program runs that could still send."""
+"""Seconds between two looks whether a program still runs that could send spans."""
 SCHEDULE_DELAY = "OTEL_BSP_SCHEDULE_DELAY"
 
 
@@ -41,7 +41,7 @@ SCHEDULE_DELAY = "OTEL_BSP_SCHEDULE_DELAY"
 class SpanJudge:
     """Judges the spans of one scenario whose steps have ended.
 
-    First :meth:`wait`, then :meth:`judge`; in between all services still run, unless they ended themselves.
+    First :meth:`wait`, then :meth:`judge`. In between the services still run.
 
     :param captured: what its steps have captured, by name.
     :param containers: by the names of their services.
@@ -67,7 +67,7 @@ class SpanJudge:
     def wait(self, deadline_s: float) -> None:
         """Return when nobody can send spans any more, or enough have arrived, or ``wait`` is over.
 
-        Only what further spans cannot undo is ever enough: "at least one", not "none" and not "all".
+        Enough are those that further spans cannot undo: for "at least one", but not for "none" or "all".
 
         :param deadline_s: ``time.monotonic()`` at which the scenario's time is over.
         """
@@ -102,7 +102,7 @@ class SpanJudge:
         looked = False
         while True:
             if self._all_ended():
-                # At least for a moment, however little time there is: what was sent may not be read yet.
+                # A moment at least, however little time is left: what was sent may not have been read yet.
                 left_s = max(DRAIN_S, ends_s - time.monotonic())
                 inbox.wait(early, timeout_s=left_s, settle_s=DRAIN_S)
                 self._satisfied = True
@@ -112,13 +112,13 @@ class SpanJudge:
                 return "time"
             looked = True
             if inbox.wait(early, timeout_s=max(0.0, min(LOOK_S, left_s))) == "held":
-                # The rest of what is on its way belongs into the report.
+                # What is still on its way should be in the report.
                 inbox.wait(timeout_s=max(0.0, ends_s - time.monotonic()), settle_s=self._quiet_s())
                 self._satisfied = True
                 return "enough"
 
     def judge(self) -> tuple[Failure, ...]:
-        """Return which expectations about spans do not hold, once services were stopped where that matters.
+        """Return which expectations about spans do not hold; services are stopped first if that can matter.
 
         :raises ScenarioTimeoutError: if all holds, but the scenario's time was over before ``wait`` was.
         """
@@ -145,9 +145,9 @@ class SpanJudge:
         return failures
 
     def _bound(self, deadline_s: float) -> Expectations:
-        """Return what is expected, with what the steps have captured.
+        """Return the expectations, with the values that steps have captured.
 
-        :raises TemplateError: if something of it was never captured.
+        :raises TemplateError: if one of them was never captured.
         """
         names = frozenset(each.name for step in self.scenario.steps for each in step.captures)
         values = {**self.scenario.variables, **self.captured}
@@ -159,13 +159,13 @@ class SpanJudge:
             return satisfied_early(self._expect, [*self.trace.ours, *spans], services=self._hosts)
 
     def _quiet_s(self) -> float:
-        """Return how long it must be quiet: twice the time that an exporter holds its spans back."""
+        """Return how long nothing must arrive: twice the time for which an exporter holds spans back."""
         envs = [*(each.env for each in self.scenario.services), *(each.env for each in self.scenario.steps)]
         own_ms = [env[SCHEDULE_DELAY] for env in envs if env.get(SCHEDULE_DELAY, "").isdecimal()]
         return max([self.scenario.expect.settle_s, *(2 * int(each) / 1000 for each in own_ms)])
 
     def _named(self) -> frozenset[str]:
-        """Return the names of services that the file knows: those that spans of its containers may have."""
+        """Return the names of services that spans of the scenario's containers may have, by its file."""
         own = {each.name for each in self.scenario.services}
         envs = [*(each.env for each in self.scenario.services), *(each.env for each in self.scenario.steps)]
         own |= {env[SERVICE_NAME] for env in envs if SERVICE_NAME in env}
@@ -175,15 +175,15 @@ class SpanJudge:
         """Return the names and addresses under which the scenario's containers reach one another, and us."""
         hosts: set[str] = set()
         for name, container in self.containers.items():
-            # Asked while it still runs: who has ended has no address.
+            # While it still runs: a container that has ended has no address.
             state = self.runtime.engine().state(container.id)
             hosts |= {name, container.id[:12], *state.addresses.values()}
-            # Where we receive spans, on the network of this scenario.
+            # Our own address on this network, where spans are received.
             hosts |= {*container.spec.no_proxy}
         return frozenset(hosts)
 
     def _cannot_receive(self) -> str:
-        """Return why no span can reach us, "" if some can."""
+        """Return why no span can reach us, "" if spans can."""
         services = self.scenario.services
         if all(service.network == "none" for service in services):
             return (
@@ -199,7 +199,7 @@ class SpanJudge:
         return not any(self._runs(container) for container in self.containers.values())
 
     def _runs(self, container: RunningContainer) -> bool:
-        """Tell whether a program runs in *container*; one that cannot be looked at may have one."""
+        """Tell whether a program may run in *container*: one that cannot be looked at counts as running."""
         engine = self.runtime.engine()
         with contextlib.suppress(ClnrmError):
             if not container.keeps_alive:
@@ -208,7 +208,7 @@ class SpanJudge:
         return True
 
     def _stop_services(self, inbox: Inbox) -> None:
-        """Let services end in order, or the last batch of spans that they hold is lost, and read that."""
+        """End the services so that they send the spans they still hold, and read these."""
         stopped = []
         began_s = time.monotonic()
         for service in reversed(self.scenario.services):

@@ -1,6 +1,6 @@
-"""Starting the container of one service: its image, its limits, its specification, and the wait for it.
+"""Starting the container of one service: its image, how it is made, and the wait until it is ready.
 
-Scenarios and the ``clnrm`` fixture start their containers here, so both hold to the same limits and labels.
+Scenarios and the ``clnrm`` fixture both start their containers here, so both have the same limits and labels.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ BRIDGE = "bridge"
 """The engine's own network, which has a way out and publishes ports."""
 
 _SHORT = 2
-"""A name of an image of so few letters may be taken for the start of an image's id."""
+"""Letters of an image's name that may be the start of an id; longer ones are refused in the file."""
 
 
 def effective_limits(settings: Settings, service: Service) -> Limits:
-    """Return the limits of *service*, completed from the settings: nothing in them is None."""
+    """Return the limits of *service*, with the settings' where it has none: no field is None."""
     defaults = Limits(memory_bytes=settings.memory_bytes, cpus=settings.cpus, pids=settings.pids, gpus=0)
     return service.limits.over(defaults)
 
@@ -62,14 +62,13 @@ def find_image(runtime: Runtime, service: Service, timeout_s: float) -> ImageFac
     mapped = next((new for pattern, new in settings.image_map if fnmatchcase(reference, pattern)), reference)
     with runtime.board.during("image"):
         image = engine.ensure_image(mapped, settings.pull, partial(runtime.board.at, "image"))
-    # Longer ones are refused when the file is read; so short, it is a name as a rule.
     if len(mapped) <= _SHORT and mapped == service.image and image.id.startswith(f"sha256:{mapped}"):
         raise ImageError(f"image {mapped!r} is the start of an image's id: write its name with a tag")
     return image
 
 
 def _build_spec(runtime: Runtime, service: Service, build: Build, timeout_s: float) -> BuildSpec:
-    """Return what is built for *service*, under the limits that its container has."""
+    """Return what is built for *service*, under the limits of its container."""
     limits = effective_limits(runtime.settings, service)
     return BuildSpec(
         context=build.context,
@@ -92,13 +91,13 @@ def get_image(
 ) -> ImageFacts:
     """Return the image of *service* as :func:`find_image` does, within a span of its own.
 
-    :param timeout_s: for a build, the scenario's own; None is ``--clnrm-timeout``.
+    :param timeout_s: for a build; None for ``--clnrm-timeout``.
     :raises ImageError: if it cannot be had.
     """
     asked = "" if service.build else service.image or runtime.settings.default_image
     with trace.span("clnrm.image.pull", {"container.image.name": asked or None}) as span:
         image = find_image(runtime, service, runtime.settings.timeout_s if timeout_s is None else timeout_s)
-        # Where the image is mapped, or built, it is not the one that the file names.
+        # A mapped or built image is not the one that the file names.
         span.set("container.image.name", image.reference)
     return image
 
@@ -123,13 +122,13 @@ def launch(
 
     :param deadline_s: ``time.monotonic()`` moment at which the time is over.
     :param on_created: called when the container exists (so that it can be removed), and again with its
-        fingerprint; one of an image without a shell is removed here, and another takes its place.
+        fingerprint. If its image turns out to have no shell it is removed, and another one is created.
+    :param trace: gets our spans of it, and the address to which its programs send theirs.
+    :param network: the scenario's own; None if it has none.
+    :param idle: an idle container that :func:`fits`, to be used instead of a new one.
+    :param may_be_reused: take the fingerprint of a new one, by which it can be proven later to be unchanged.
     :param on_started: called once it runs, before the wait.
-    :param trace: gets our spans of it, and makes its programs export theirs.
-    :param network: on which its own alone are; None if it has none.
-    :param idle: used in place of a new one: it :func:`fits`.
-    :param may_be_reused: look at a new one, so that it can be proven later that it has not changed.
-    :param cancelled: tells that the wait is in vain.
+    :param cancelled: tells that waiting makes no sense any more.
     :raises ClnrmError: if it cannot be created or started, or is not ready.
     """
     engine = runtime.engine()
@@ -205,9 +204,9 @@ def fits(
     network: Network | None,
     trace: ScenarioTrace,
 ) -> bool:
-    """Tell whether an idle container is such as a new one of *service* would be, whatever it is called.
+    """Tell whether an idle container is made as a new one of *service* would be, apart from its name.
 
-    It has to show the sources that its volumes name now.
+    What it has mounted has to be what its volumes' paths lead to now.
     """
     spec, _ = _planned(
         runtime, service, image, name=idle.name, labels=idle.spec.labels, network=network, trace=trace
@@ -226,7 +225,7 @@ def _planned(
     network: Network | None,
     trace: ScenarioTrace,
 ) -> tuple[ContainerSpec, dict[str, str]]:
-    """Return how a container of *service* is made, and what commands in it get beside its environment."""
+    """Return how a container of *service* is made, and the variables that commands in it get besides."""
     gateway = network.gateway if network is not None and service.network != "none" else ""
     spec = _spec(
         service,
@@ -245,23 +244,23 @@ def _planned(
         # Podman gives a main process other variables and capabilities than execs.
         spec = replace(spec, command=KEEP_ALIVE)
     if spec.command in WAITING:
-        # It may outlive the scenario, whose they are: each command gets them instead.
+        # It may outlive the scenario to which these variables belong: each command gets them instead.
         return spec, {key: value for key, value in env.items() if key not in service.env}
-    # What a step sends is no traffic of the service in whose container it runs.
+    # The spans of a step are not those of the service in whose container it runs.
     return replace(spec, env=env), {SERVICE_NAME: f"{env[SERVICE_NAME]}{OF_STEP}"}
 
 
 def _networks(service: Service, network: Network | None) -> tuple[str, ...]:
     if network is None or service.network == "none":
         return ()
-    # An internal network has no way out and publishes nothing: who needs either joins a bridge too.
+    # An internal network has no way out and publishes no ports: for either the container joins a bridge too.
     return (network.id, BRIDGE) if service.network == "bridge" or service.ports else (network.id,)
 
 
 def _spans(
     engine: Engine, network: Network | None, trace: ScenarioTrace
 ) -> NoSpans | Callable[[str], tuple[bool, list[str]]]:
-    """Return what tells whether a span has arrived, and the names of those that have."""
+    """Return a function that tells whether a span of a name has arrived, and the names of all that have."""
     if trace.inbox is None:
         return NoSpans("spans are off (--clnrm-spans on)")
 
@@ -285,7 +284,7 @@ def _start(engine: Engine, running: RunningContainer, trace: ScenarioTrace, dead
 
 
 def _with_fingerprint(engine: Engine, running: RunningContainer, *, inside: bool) -> RunningContainer:
-    """Return a new container with how it looks, or why that cannot be told."""
+    """Return a new container with its fingerprint, or with the reason why it has none."""
     try:
         return replace(
             running, fingerprint=engine.observe(running.id, scratch=running.spec.tmpfs, inside=inside)
@@ -328,7 +327,7 @@ def _spec(
         tmpfs=service.scratch,
         networks=networks,
         aliases=(service.name,),
-        # Where spans are received: a proxy would not reach it.
+        # Spans are received there, which a proxy cannot reach.
         no_proxy=(gateway,) if gateway else (),
         ports=service.ports,
         labels={

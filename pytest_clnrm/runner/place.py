@@ -1,4 +1,4 @@
-"""Where one scenario runs: its network, on which nothing else is, and the idle containers it uses again."""
+"""Where a scenario runs: on a network of its own, partly in idle containers that it uses again."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Place:
-    """The network of one scenario, and what it found there.
+    """The network of one scenario, and the idle containers on it.
 
-    ``network`` is None where no service has one; ``unused`` are the ids of idle containers that were to be
-    used and have not become a part of the scenario: they have to be removed with it.
+    :ivar network: None where no service has one.
+    :ivar unused: ids of idle containers that were taken over but are no part of the scenario; to be removed.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -39,7 +39,7 @@ class Place:
     ) -> dict[str, RunningContainer]:
         """Get the network, and return the idle containers to be used, by the names of services.
 
-        All that cannot be used is gone then, before anything is started that could reach it.
+        Those that cannot be used are removed first: nothing that is started may reach them.
 
         :param reuse: ids of the leases whose idle containers are to be used.
         :raises EngineError: with the engine's reason.
@@ -66,12 +66,12 @@ class Place:
         return idle
 
     def used(self, container: str) -> None:
-        """Take note that a container is a part of the scenario now."""
+        """Note that a container is a part of the scenario now."""
         if container in self.unused:
             self.unused.remove(container)
 
     def remove(self, containers: Sequence[str]) -> None:
-        """Remove some of those that are unused.
+        """Remove some of the unused containers.
 
         :raises EngineError: if one stays.
         """
@@ -80,7 +80,7 @@ class Place:
             self.unused = [each for each in self.unused if each not in containers]
 
     def keep(self) -> tuple[str, ...]:
-        """Leave the network to what is kept on it, and return its id, if there is one."""
+        """Leave the network to the containers that are kept on it, and return its id, () if there is none."""
         network, self.network = self.network, None
         return () if network is None else (self._runtime.networks().leave(network),)
 

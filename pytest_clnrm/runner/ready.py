@@ -1,6 +1,6 @@
-"""Waiting until a service is ready; it fails at once when the container ends first, or when it never can be.
+"""Waiting until a service is ready. It fails at once if the container ends first, or can never be ready.
 
-Each condition notes what it saw last, which is what a wait in vain has to tell.
+Each condition notes what it saw last, so that the failure can say how far the service got.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SpanNames = Callable[[str], tuple[bool, Sequence[str]]]
 
 @dataclass(frozen=True, slots=True)
 class NoSpans:
-    """Takes the place of the spans where none can arrive.
+    """Stands for the spans where none can arrive.
 
     :param why: in words.
     """
@@ -61,13 +61,13 @@ class _Wait:
     spans: SpanNames | NoSpans
 
     def fails(self, what: str) -> NotReadyError:
-        """Return the error that says *what* of the service, with its logs."""
+        """Return the error that says *what* is wrong with the service, with the end of its logs."""
         logs = last_logs(self.engine, self.container)
         return NotReadyError(f"service {self.service.name!r} {what}", self.service.name, logs)
 
 
 class _Condition(Protocol):
-    """Something that must hold.
+    """One condition that must hold.
 
     :ivar what: what is waited for, in words.
     """
@@ -97,13 +97,13 @@ def wait_ready(
     healthcheck_s: float = 0.0,
     spans: SpanNames | NoSpans = NoSpans("they are not received here"),
 ) -> None:
-    """Return when all conditions of *service* hold in one round.
+    """Return when all conditions of *service* hold at the same time.
 
-    :param env: what a command that asks whether it is ready gets; a request carries its TRACEPARENT.
-    :param deadline_s: ``time.monotonic()`` moment at which the scenario's time is over.
-    :param cancelled: tells that the wait is in vain, as another service has failed; may raise the reason.
+    :param env: variables of the commands that are run to find out; a request carries its TRACEPARENT.
+    :param deadline_s: ``time.monotonic()`` at which the scenario's time is over.
+    :param cancelled: tells that another service has failed, so that waiting makes no sense; may raise why.
     :param healthcheck_s: how long the image's own health check may take.
-    :param spans: tells whether a span of a name has arrived, and the names of those that have.
+    :param spans: tells whether a span of a name has arrived, and the names of all that have.
     :raises NotReadyError: if the container ends, is unhealthy, can never be ready, or its time is over.
     :raises ScenarioTimeoutError: if the scenario's time is over first.
     """
@@ -131,7 +131,7 @@ def wait_ready(
                         f"waiting for service {service.name!r} ({condition.what}): {condition.seen}"
                     )
                 raise wait.fails(f"was not ready after {limit_s:g} s ({condition.what}): {condition.seen}")
-            if ready.log is None:  # following the log has waited already
+            if ready.log is None:  # reading the log has waited already
                 time.sleep(max(0.0, min(_interval_s(ready), min(ends_s, deadline_s) - now_s)))
 
 
@@ -187,7 +187,7 @@ def _condition(  # noqa: PLR0911 -- one for each kind
 
 
 class _Command:
-    """A command that must exit with 0 in the container."""
+    """A command in the container that must exit with 0."""
 
     def __init__(self, wait: _Wait, argv: tuple[str, ...], timeout_s: float | None = None) -> None:
         self._wait = wait
@@ -221,7 +221,7 @@ class _Command:
             raise wait.fails(f"can never be ready: {self.what} cannot be run in it: {said}")
         printed_text = f" and printed: {said}" if said else ""
         if outcome.timed_out:
-            # What the one before did tells more than that this one was cut off.
+            # What the run before did says more than that this one was cut off.
             last = self._last
             self.seen = f"{last}; one more had not ended" if last else f"it had not ended{printed_text}"
             return False
@@ -234,7 +234,7 @@ class _Command:
 
 
 class _HealthCheck:
-    """A command that may fail for a while, and then only so many times in a row."""
+    """A command that may fail during a start period, and then so many times in a row."""
 
     def __init__(self, wait: _Wait, check: HealthCheck) -> None:
         self._wait = wait
@@ -246,7 +246,7 @@ class _HealthCheck:
 
     @property
     def seen(self) -> str:
-        """What its command did last."""
+        """Return what its command did last."""
         return self._command.seen
 
     def holds(self, state: ContainerState, ends_s: float) -> bool:
@@ -254,7 +254,7 @@ class _HealthCheck:
         if self._command.holds(state, ends_s):
             return True
         self._tries += 1
-        # An engine runs it for the first time after its interval; that we do at once is a gift.
+        # An engine makes its first try after an interval. Ours comes at once, so its failure does not count.
         if self._tries > 1 and time.monotonic() >= self._wait.began_s + self._check.start_period_s:
             self._failures += 1
         if state.running and self._failures >= self._check.retries:
@@ -274,7 +274,7 @@ class _ImageHealth:
         self.seen = ""
 
     def holds(self, state: ContainerState, ends_s: float) -> bool:  # noqa: ARG002
-        """Look at what the engine says of it; of one that has ended it says that it is unhealthy."""
+        """Ask the engine; not for one that has ended, which it calls unhealthy."""
         if not state.running:
             return False
         if not state.health:
@@ -290,7 +290,7 @@ class _ImageHealth:
 
 
 class _Log:
-    """Lines of its output. It is followed once, and what was found stays found."""
+    """Lines of its output, which is read once: what was found stays found."""
 
     def __init__(self, wait: _Wait, pattern: str, times: int, followed: contextlib.ExitStack) -> None:
         self._wait = wait
@@ -303,12 +303,12 @@ class _Log:
 
     @property
     def seen(self) -> str:
-        """How many lines have matched."""
+        """Return how many lines have matched."""
         count = self._count
         return f"{count.matching} of {self._times} matching lines in {count.lines} lines of output"
 
     def holds(self, state: ContainerState, ends_s: float) -> bool:
-        """Read on, but only for a moment while it runs, so that a wait in vain is given up."""
+        """Read on, but only for a moment at a time while it runs: another service may fail meanwhile."""
         if self._stream is None:
             self._stream = self._wait.engine.follow_log(self._wait.container)
             self._followed.callback(self._stream.close)
@@ -333,13 +333,13 @@ class _Log:
                 break
 
     def _pause_once_ended(self, state: ContainerState, until_s: float) -> None:
-        """Do not ask again and again whether it has ended where its output has: the engine is slower."""
+        """Wait a moment where its output has ended but not yet the container: the engine tells that later."""
         if self._ended and state.running and self._count.matching < self._times:
             time.sleep(max(0.0, min(LOG_QUIET_S, until_s - time.monotonic())))
 
 
 class _Port:
-    """A TCP port that accepts a connection, which does not mean that what listens there answers."""
+    """A TCP port that accepts connections; whether what listens there answers is not asked."""
 
     def __init__(self, wait: _Wait, port: int) -> None:
         self._wait = wait
@@ -348,7 +348,7 @@ class _Port:
         self.seen = ""
 
     def holds(self, state: ContainerState, ends_s: float) -> bool:
-        """Connect to it; where it cannot be reached from here, look at the container's table of sockets."""
+        """Connect to it; where it cannot be reached from here, read the container's table of sockets."""
         wait = self._wait
         places = places_of(wait.engine, state, self._port)
         for place in places:
@@ -369,7 +369,7 @@ class _Port:
 
 
 class _Http:
-    """A request that is answered as meant."""
+    """A request that must be answered with an expected status."""
 
     def __init__(self, wait: _Wait, probe: HttpProbe) -> None:
         self._wait = wait
@@ -401,7 +401,7 @@ class _Http:
 
 
 class _Exit:
-    """A job, which must have ended, with one of these codes."""
+    """A job that must have ended with one of these codes."""
 
     def __init__(self, wait: _Wait, codes: tuple[int, ...]) -> None:
         self._wait = wait
@@ -420,7 +420,7 @@ class _Exit:
 
 
 class _Span:
-    """A span that a program of the scenario exports."""
+    """A span that a program of the scenario must have exported."""
 
     def __init__(self, wait: _Wait, name: str) -> None:
         self._wait = wait

@@ -1,4 +1,4 @@
-"""Asking a service over the network whether it is ready: a connection, or an HTTP request."""
+"""Asking over the network whether a service is ready: by a connection, or an HTTP request."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def http_target(service: Service, probe: HttpProbe) -> tuple[int, str]:
 
 
 def connect(place: Place, timeout_s: float) -> str:
-    """Return "" if *place* accepts a connection and keeps it, else why not.
+    """Return "" if *place* accepts a connection and keeps it open, else why not.
 
-    A proxy of the engine accepts before the container listens, and then closes at once: so a connection
-    that ends within a moment without a byte does not count.
+    The engine's proxy for published ports accepts before the container listens, and then closes at once. So a
+    connection that is closed within a moment, without a byte, does not count.
     """
     try:
         with socket.create_connection(place, timeout=timeout_s) as connection:
@@ -58,7 +58,7 @@ def connect(place: Place, timeout_s: float) -> str:
 def listens_in(table: str, port: int) -> bool:
     """Tell whether something listens on *port*.
 
-    :param table: what /proc/net/tcp and /proc/net/tcp6 hold.
+    :param table: the content of /proc/net/tcp and /proc/net/tcp6.
     """
     for line in table.split("\n"):
         columns = line.split()
@@ -69,13 +69,13 @@ def listens_in(table: str, port: int) -> bool:
 
 
 def ask(place: Place, path: str, probe: HttpProbe, *, name: str, timeout_s: float) -> tuple[bool, str]:
-    """Make a request; return whether it was answered as meant, and what came of it, in words.
+    """Make a request; return whether the status was an expected one, and the answer or the error in words.
 
-    :param name: of the service, for which a certificate must be valid if it is looked at.
+    :param name: of the service, for which its certificate must be valid if that is verified.
     """
     connection = http.client.HTTPConnection(*place, timeout=timeout_s)
     try:
-        # Not by HTTPSConnection, which would ask for a certificate of an address.
+        # Not by HTTPSConnection, which would expect a certificate for the address.
         connection.sock = socket.create_connection(place, timeout=timeout_s)
         if probe.tls:
             connection.sock = _tls(connection.sock, name, verify=probe.verify)
@@ -98,7 +98,7 @@ def _tls(plain: socket.socket, name: str, *, verify: bool) -> socket.socket:
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        # What a test's own server speaks is its own affair.
+        # A server of a test may be as old and weak as it likes.
         with contextlib.suppress(ssl.SSLError):
             context.set_ciphers("ALL:@SECLEVEL=0")
     try:

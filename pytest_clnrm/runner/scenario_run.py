@@ -1,7 +1,7 @@
-"""One run of one scenario: the one place where the rooms meet.
+"""One run of one scenario, from its images to the removal of its containers.
 
-``prepare`` gets the images and is not counted as the scenario's time; ``execute`` starts the services, runs
-the steps and judges; ``clean_up`` removes the containers. Whoever calls holds the reservation meanwhile.
+``prepare`` gets the images, which is not counted as the scenario's time; ``execute`` starts the services,
+runs the steps and judges; ``clean_up`` removes the containers. The caller holds the reservation meanwhile.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class ScenarioRun:
     """One run of one scenario.
 
     :param nodeid: the item's node id.
-    :param file: the scenario's file as it is to be shown.
-    :param slot_wait_s: seconds that its reservation was waited for.
-    :param slot_attributes: of the span of that wait.
-    :param locate: finds line and column of a key path in the scenario's file.
+    :param file: the scenario's file as it is shown.
+    :param locate: returns line and column of a key path in that file.
     :param reuse: ids of the leases whose idle containers are used.
     :param on_output: gets the output of each step as it arrives.
-    :param redactor: hides the scenario's secrets in all that leaves the run; gets those that steps capture.
+    :param slot_wait_s: seconds that the reservation was waited for.
+    :param slot_attributes: of the span of that wait.
+    :param redactor: hides the scenario's secrets in all that leaves the run; learns those that steps capture.
     """
 
     scenario: Scenario
@@ -106,7 +106,7 @@ class ScenarioRun:
     def prepare(self) -> None:
         """Get the images.
 
-        :raises ClnrmError: if an image cannot be had, or no engine answers.
+        :raises ClnrmError: if an image cannot be had, a volume cannot be mounted, or no engine answers.
         """
         self.runtime.board.hide(self.redactor.text)
         if self.slot_wait_s:
@@ -127,7 +127,7 @@ class ScenarioRun:
     # The scenario's time.
 
     def execute(self) -> Result:
-        """Start the services, run the steps, judge; whatever goes wrong is in the result's failures."""
+        """Start the services, run the steps and judge; what goes wrong is in the result's failures."""
         own_s, usual_s = self.scenario.timeout_s, self.runtime.settings.timeout_s
         timeout_s = usual_s if own_s is None else own_s
         deadline_s = time.monotonic() + timeout_s
@@ -147,7 +147,7 @@ class ScenarioRun:
                 )
                 if not self._failures:
                     judge.wait(deadline_s)
-                # Before anything is stopped.
+                # Before judging, which may stop services.
                 self._look_at_containers()
                 if not self._failures:
                     self._judged = True
@@ -262,7 +262,7 @@ class ScenarioRun:
         return f"{self.file}:{line}"
 
     def _prove(self) -> None:
-        """Find out which containers are as they were when they were new, and note why the others are not."""
+        """Find out which containers are unchanged since they were new, and note why others are not reused."""
         for at, facts in enumerate(self._facts):
             container = self._containers[facts.service]
             why_not = container.never_reused
@@ -280,7 +280,7 @@ class ScenarioRun:
             self._facts[at] = replace(facts, reuse=why_not)
 
     def _look_at_containers(self) -> None:
-        """Note what the engine tells of the containers, once, and judge how services have ended."""
+        """Note, once, what the engine tells of the containers, and judge how services have ended."""
         if not self._facts:
             # In the file's order: which of them is created first is chance.
             names = [service.name for service in self.scenario.services if service.name in self._containers]
@@ -298,12 +298,12 @@ class ScenarioRun:
             reused=container.reused,
         )
         if container.reused and not self._failures:
-            # It has just run the steps, and its peak of memory is that of all it has served.
+            # It has just run the steps, and its peak of memory would be that of all its scenarios.
             return replace(facts, timeline=self._timeline.of(container))
         try:
             state = engine.state(container.id)
         except ClnrmError as error:
-            # It must not hide what went wrong before, but what cannot be told is not known to be well.
+            # A service whose state is not known must not pass; but this must not hide an earlier failure.
             if not self._failures and not container.keeps_alive:
                 self._failures.append(self._ends.unknown(container, error))
             return facts
@@ -314,14 +314,14 @@ class ScenarioRun:
             timeline=self._timeline.of(container),
             oom_killed=state.oom_killed,
             exit_code=state.exit_code,
-            # A reused container's is that of all it has served.
+            # A reused container's peak would be that of all its scenarios.
             peak_memory_bytes=engine.peak_memory_bytes(state)
             if state.running and not container.reused
             else None,
         )
 
     def _explain(self) -> None:
-        """Add the services' logs to a failure; those that it shows already are the same, and not longer."""
+        """Add the services' logs. What a failure shows is not read again, or it would be shown twice."""
         if self._failed:
             self._facts = [
                 replace(facts, logs=self._shown_logs.get(facts.service) or self._logs_of(facts.id))
@@ -332,7 +332,7 @@ class ScenarioRun:
         return self.redactor.end_of_text(last_logs(self.runtime.engine(), container))
 
     def result(self) -> Result:
-        """Return what is known of the run so far, without secrets."""
+        """Return the result so far, without secrets."""
         result = Result(
             nodeid=self.nodeid,
             name=self.scenario.name,
@@ -355,18 +355,18 @@ class ScenarioRun:
         return self.redactor.result(result)
 
     def _not_judged(self) -> Iterator[str]:
-        """Yield that spans were expected, but not looked at."""
+        """Yield that spans were expected but not judged."""
         if self._failed and self.scenario.expect and not self._judged:
             step = next((each.step for each in self._failures if each.step), "")
             why = f"step {step!r} failed" if step else "the scenario had failed before"
             yield f"what [expect] says of spans was not judged, as {why}"
 
     def problems(self) -> tuple[str, ...]:
-        """Return what is to be told although it fails nothing: spans that were lost, services that ended."""
+        """Return what is no failure but worth telling: spans that were lost, services that ended."""
         return (*self._ends.notes, *self._trace.problems())
 
     def warnings(self) -> Iterator[str]:
-        """Yield what is wrong with the variables that the file sets itself."""
+        """Yield what is wrong with variables that the file sets: they may keep spans from arriving."""
         for service in self.scenario.services:
             for warning in self._trace.warnings(service.env):
                 yield f"service {service.name!r}: {warning}"
@@ -375,9 +375,9 @@ class ScenarioRun:
                 yield f"step {step.name!r}: {warning}"
 
     def clean_up(self) -> tuple[str, ...]:
-        """Remove the containers and end the trace; safe to call at any moment, and twice.
+        """Remove the containers and end the trace; may be called at any moment, and twice.
 
-        :return: names of containers that are kept, because ``--clnrm-keep failed`` says so.
+        :return: names of containers that ``--clnrm-keep failed`` keeps.
         """
         self._trace.finish("fail")
         containers, self._containers = list(self._containers.values()), {}
@@ -399,7 +399,7 @@ class ScenarioRun:
         return ()
 
     def _leave(self, containers: Sequence[RunningContainer]) -> bool:
-        """Leave a passed scenario's containers under its lease; return False if that cannot be."""
+        """Leave a passed scenario's containers under its lease; return False where that cannot be done."""
         lease = self.runtime.current().lease if self.runtime.current is not None else ""
         if self._failed or not lease:
             return False

@@ -1,6 +1,6 @@
-"""How services end: what was said of it beforehand, and what fails those who use them.
+"""Judging how services end: as the file announced it, or as a failure of the scenario or test that uses them.
 
-A container that only waits for commands runs no service: how it ends is its steps' own affair.
+A container that only waits for commands runs no service: how it ends shows in its steps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _POLL_S = 0.02
 
 
 def judge_end(service: Service, exit_code: int | None) -> Literal["meant", "unsaid", "wrong"]:
-    """Tell what the end of a service is: announced, a success that nobody announced, or a failure.
+    """Tell whether a service's end was announced, a success that nobody announced ("unsaid"), or a failure.
 
     :param exit_code: None if it was never started.
     """
@@ -41,7 +41,7 @@ def judge_end(service: Service, exit_code: int | None) -> Literal["meant", "unsa
 def describe_end(container: RunningContainer, state: ContainerState, when: str) -> str:
     """Return ``ended with exit code 137 (killed by SIGKILL), out of memory: its limit is 32 MB, ...``.
 
-    :param when: of the end, in words; "" if that is not known.
+    :param when: when it ended, in words; "" if that is not known.
     """
     how = state.describe_end()
     if state.exit_code is not None:
@@ -52,16 +52,16 @@ def describe_end(container: RunningContainer, state: ContainerState, when: str) 
 
 
 def last_logs(engine: Engine, container: str) -> str:
-    """Return the end of a container's output, "" if it cannot be had: what is told with it counts more."""
+    """Return the end of a container's output, "" if it cannot be had: that must not hide what it explains."""
     with contextlib.suppress(ClnrmError):
         return engine.logs(container, tail_bytes=LOG_TAIL_BYTES)
     return ""
 
 
 def state_once_ended(engine: Engine, container: str) -> ContainerState:
-    """Return the state of a container that is known to have ended, as soon as the engine knows that too.
+    """Return the state of a container that is known to have ended, once the engine knows that too.
 
-    It closes the streams of a container some time before it notes the exit code.
+    The engine closes the streams of a container some time before it notes its exit code.
 
     :raises EngineError: if the container is gone, or the engine does not answer.
     """
@@ -72,11 +72,11 @@ def state_once_ended(engine: Engine, container: str) -> ContainerState:
 
 
 class ServiceEnds:
-    """Judges how the services of one scenario, or of one test, have ended.
+    """Judges how the services of one scenario, or the containers of one test, have ended.
 
-    :param noun: what they are called.
-    :param when: returns in words when a container ended that lived so many seconds, "" if that is not known.
-    :ivar notes: ends of which nobody said that they may be, and that fail nothing.
+    :param when: returns in words when a service ended that lived so many seconds, "" if that is not known.
+    :param noun: what they are called in messages.
+    :ivar notes: ends that nobody announced, but that are no failure.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ServiceEnds:
         self.notes: list[str] = []
 
     def check(self, containers: Iterable[RunningContainer]) -> None:
-        """Look after services that are up while others are waited for, but not all the time.
+        """Look at the services that are up while others are waited for, twice a second at most.
 
         :raises ServiceEndedError: if one has ended that should not have.
         """
@@ -104,7 +104,7 @@ class ServiceEnds:
             self.check_now(containers)
 
     def check_now(self, containers: Iterable[RunningContainer]) -> None:
-        """Look after services.
+        """Look at services.
 
         :raises ServiceEndedError: if one has ended that should not have.
         """
@@ -119,10 +119,10 @@ class ServiceEnds:
     def judge(
         self, container: RunningContainer, state: ContainerState, failures: Sequence[Failure]
     ) -> Iterator[Failure]:
-        """Yield that a service has ended in a way it may not; note that it has where nobody said that it may.
+        """Yield a failure if a service has ended as it may not; note a success that nobody announced.
 
-        :param failures: those of the scenario so far. Beside them any end counts that was not announced:
-            it is often their cause.
+        :param failures: those of the scenario so far. If there are any, such a success is a failure too: it
+            is often their cause.
         """
         service = container.service
         text = self._told(container, state)
@@ -137,7 +137,7 @@ class ServiceEnds:
         yield Failure(kind="error", message=text, details=self._redactor.end_of_text(logs))
 
     def unknown(self, container: RunningContainer, error: ClnrmError) -> Failure:
-        """Return that it cannot be told how a service fares: it is not known to be well."""
+        """Return the failure that a service's state cannot be told: it must not pass as running."""
         subject = f"{self._noun} {container.service.name!r}"
         return Failure(kind="error", message=f"{subject}: whether it still runs cannot be told: {error}")
 

@@ -1,4 +1,4 @@
-"""The services of one scenario: what each of them runs, in which order they start, and when that was."""
+"""What the services of a scenario run, the order in which they start, and when that was."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _INTERPRETERS = frozenset(
 def effective_command(
     service: Service, *, image_command: Sequence[str], entrypoint: Sequence[str]
 ) -> tuple[tuple[str, ...] | None, bool]:
-    """Return the command that the container of *service* gets, and whether it replaces the entrypoint.
+    """Return the command of a service's container, and whether it replaces the image's entrypoint.
 
-    A command of the file wins, and a job runs what its image has. Another image without a service of its own
-    (a bare shell or interpreter, or no command at all) is kept alive; any other runs its own (None).
+    The file's own command wins, and a job runs its image's. Otherwise an image that runs no service (a bare
+    shell or interpreter, or nothing) gets a command that waits for steps; any other runs its own (None).
 
     :param image_command: entrypoint and command of the image together.
     """
@@ -39,10 +39,11 @@ def effective_command(
     program = arguments or list(entrypoint)
     bare = not program or (len(program) == 1 and program[0].rsplit("/", 1)[-1] in _SHELLS | _INTERPRETERS)
     if service.implicit or bare:
-        # An entrypoint script may prepare the container (users, folders): it is kept where the image has
-        # one beside its command, and replaced where it is all there is.
+        # An entrypoint with a command behind it may be a script that prepares the container (users, folders):
+        # it stays. One that is all there is would end at once.
         replaced = service.implicit or not arguments
-        # What such a script says is the container's output, which may be waited for.
+        # What such a script prints, and what is awaited in the log, is output of the container: it needs a
+        # main process that is not our shell, whose output is its steps'.
         own_output = bool(entrypoint) and not replaced
         awaited = any(each.log is not None for each in service.ready)
         return KEEP_ALIVE if own_output or awaited else KEEP_SHELL, replaced
@@ -50,10 +51,10 @@ def effective_command(
 
 
 def start_in_order(services: Sequence[Service], start: Callable[[Service, Callable[[], bool]], None]) -> None:
-    """Call *start* for each service, after those it depends on have returned; independent ones in threads.
+    """Call *start* for each service once it has returned for all that it depends on, side by side in threads.
 
-    :param start: starts one service and waits until it is ready; its second argument tells whether another
-        service has failed meanwhile, so that waiting is in vain.
+    :param start: starts a service and waits until it is ready; its second argument tells whether another
+        service has failed meanwhile, so that waiting makes no sense any more.
     :raises BaseException: what *start* raised first; services that depend on a failed one are not started.
     """
     if len(services) == 1:
@@ -74,7 +75,7 @@ def start_in_order(services: Sequence[Service], start: Callable[[Service, Callab
             return False
         return True
 
-    # Each service has a thread and is submitted after those it waits for, so no wait can starve another.
+    # As many threads as services: none waits for a thread that another one occupies by waiting.
     with ThreadPoolExecutor(max_workers=max(1, len(services)), thread_name_prefix="clnrm-start") as pool:
         for service in _topological(services):
             futures[service.name] = pool.submit(after_dependencies, service)
@@ -83,7 +84,7 @@ def start_in_order(services: Sequence[Service], start: Callable[[Service, Callab
 
 
 def _topological(services: Sequence[Service]) -> list[Service]:
-    """Return *services* so that each comes after those it depends on; the loader has refused circles."""
+    """Return *services*, each behind those that it depends on; the loader has refused circles."""
     by_name = {service.name: service for service in services}
     ordered: dict[str, Service] = {}
 
@@ -99,7 +100,7 @@ def _topological(services: Sequence[Service]) -> list[Service]:
 
 
 class Timeline:
-    """When the services of a scenario were created, started and ready, in words.
+    """Notes when the services of a scenario were created, started, ready and ended, and tells it in words.
 
     :param began_s: ``time.monotonic()`` of the scenario's start.
     """
@@ -109,7 +110,7 @@ class Timeline:
         self._moments: dict[str, dict[str, float]] = {}
 
     def note(self, service: Service, what: Literal["created", "started", "ready"]) -> None:
-        """Note that *service* is *what* now, unless it was before."""
+        """Note that *service* is *what* now; the first time counts."""
         moments = self._moments.setdefault(service.name, {})
         moments.setdefault(what, time.monotonic() - self._began_s)
 
@@ -121,12 +122,12 @@ class Timeline:
         moments = self._moments.setdefault(service.name, {})
         if lived_s is None or not {"started", "created"} & moments.keys():
             return ""
-        # Where it ended before our call that starts it had returned, or that one failed.
+        # "created" where it ended before the call that started it returned.
         moments["ended"] = moments.get("started", moments.get("created", 0.0)) + lived_s
         return f"{moments['ended']:.1f} s after the scenario's start"
 
     def of(self, container: RunningContainer) -> str:
-        """Return the moments of a container; "" if it only waits for commands."""
+        """Return the moments of a container in words, "" if it only waits for commands."""
         ready = container.service.ready
         if container.keeps_alive and not ready:
             return ""

@@ -1,4 +1,4 @@
-"""Running the steps of a scenario: retries, timeouts, captures, and what a step did."""
+"""Running the steps of a scenario: retries, timeouts, captures, and the result of each step."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class StepRunner:
 
     :param began_s: ``time.monotonic()`` of the scenario's start.
     :param deadline_s: ``time.monotonic()`` at which the scenario's time is over.
-    :param where: names file and line of a key path.
+    :param where: returns file and line of a key path.
     :param trace: gets a span of each attempt.
-    :param on_output: gets (step, stream, text) as it arrives, without secrets, as a terminal may show it.
-    :param redactor: hides secrets; gets those that steps capture.
+    :param on_output: gets (step, stream, text) as it arrives, without secrets and harmless to a terminal.
+    :param redactor: hides secrets; learns those that steps capture.
     """
 
     engine: Engine
@@ -70,9 +70,9 @@ class StepRunner:
     captured: dict[str, str] = field(default_factory=dict)
 
     def run(self, step: Step, container: RunningContainer) -> tuple[StepResult, ClnrmError | None]:
-        """Run *step*, again while it fails and may be retried.
+        """Run *step*, and again while it fails and may be retried.
 
-        :return: what it did, and the error after which no further step can run, if there is one.
+        :return: its result, and the error after which no further step can run, None if there is none.
         """
         started_s = time.monotonic()
         attempts = 0
@@ -111,9 +111,9 @@ class StepRunner:
         return bind(bind_step, step, values, wall_s=max(1.0, self.deadline_s - time.monotonic()))
 
     def _not_bound(self, step: Step, error: TemplateError, started_s: float) -> StepResult:
-        """Return the result of a step that needs a value which no step before it has captured."""
+        """Return the result of a step that uses a value which no earlier step has captured."""
         named = names_in_step(step)
-        # Of several that were missing, the first one is enough to look for.
+        # Of several that are missing the first one is told.
         why = next(
             (
                 f"{{{{ {each.name} }}}} has no value: step {before.name!r} has not captured it"
@@ -176,7 +176,7 @@ class StepRunner:
             deadline_s=own_deadline_s,
         )
         if outcome.still_running:
-            # Without a shell nothing in the container can end them: they end with it.
+            # Without a shell the step's processes cannot be ended but with the container.
             self.engine.remove([container.id])
         stdout, stderr = outputs["stdout"], outputs["stderr"]
         with within(own_deadline_s):
@@ -224,7 +224,7 @@ class StepRunner:
         return failures, captured
 
     def _learn_secrets(self, step: Step, stdout: BoundedOutput, stderr: BoundedOutput) -> None:
-        """Hide what *step* captures as a secret, also where it fails: its output is shown then."""
+        """Hide what *step* captures as a secret, even if it fails: then its output is shown."""
         secret = tuple(each for each in step.captures if each.secret)
         if secret:
             only = replace(step, captures=secret)
@@ -242,7 +242,7 @@ class StepRunner:
         )
 
     def _broken(self, step: Step, outcome: ExecOutcome, container: RunningContainer) -> Failure | None:
-        """Return why the step did not come to an end of its own, None if it did."""
+        """Return why the step did not end by itself, None if it did."""
         if not (outcome.oom or outcome.container_lost or outcome.timed_out):
             return None
         where = self.where(step.at)
@@ -273,9 +273,10 @@ class StepRunner:
     def _without_meant_end(
         self, step: Step, outcome: ExecOutcome, container: RunningContainer
     ) -> ExecOutcome:
-        """Return how a step ended that ended its own service, which may end so: as it should.
+        """Return *outcome*, as a success where the step has ended its own service in an announced way.
 
-        It ends with its container, before or after it could tell how; what it printed is judged all the same.
+        The step ends with its container, and may not get to tell its exit code. Its output is judged as
+        usual.
         """
         if not outcome.container_lost or not container.service.may_end or step.expect.exit_in != (0,):
             return outcome
@@ -286,17 +287,18 @@ class StepRunner:
         return outcome
 
     def _why_ended(self, container: str) -> str:
-        """Return how a container ended, in brackets; "" if the engine does not tell any more."""
+        """Return how a container ended, in brackets; "" if the engine does not know any more."""
         with contextlib.suppress(ClnrmError):
             return f" ({state_once_ended(self.engine, container).describe_end()})"
         return ""
 
     def _shown(self, output: BoundedOutput) -> str:
-        """Return the bounded tail of an output without secrets, with a note of what is left out."""
+        """Return the end of an output without secrets, with a note of how much is left out."""
         text = clean_text(output.text())
         if output.omitted_bytes:
             text = f"[... {output.omitted_bytes} bytes left out ...]\n{text}"
-        # Before it is cut once more, which could leave a part of a secret; but not all of a long output.
+        # Secrets are hidden before the text is cut, which could leave a part of one. For a long output only
+        # what is shown is searched, and as much more as the longest secret is long.
         looked_at = RESULT_TEXT_CHARS + self.redactor.longest
         if len(text) <= looked_at:
             return tail(self.redactor.cut_text(text), RESULT_TEXT_CHARS)
@@ -336,7 +338,7 @@ class StepRunner:
             exit_code=attempt.outcome.exit_code,
             stdout=self._shown(attempt.stdout),
             stderr=self._shown(attempt.stderr),
-            # At the scenario's timeout the timeout itself is the one failure.
+            # At the scenario's timeout that is the one failure.
             failures=()
             if isinstance(error, ScenarioTimeoutError)
             else _with_attempts(attempt.failures, attempts, now_s - started_s),
@@ -344,7 +346,7 @@ class StepRunner:
 
 
 def _with_attempts(failures: tuple[Failure, ...], attempts: int, duration_s: float) -> tuple[Failure, ...]:
-    """Return *failures*, of which the first one says how often the step was tried, and for how long."""
+    """Return *failures*, the first one with how often the step was tried, and for how long."""
     if not failures or attempts == 1:
         return failures
     message = f"{failures[0].message} (after {attempts} attempts over {duration_s:.1f} s)"
@@ -352,9 +354,9 @@ def _with_attempts(failures: tuple[Failure, ...], attempts: int, duration_s: flo
 
 
 class _Live:
-    """The output of one attempt on its way to who looks on: whole characters, harmless ones, and no secrets.
+    """The output of one attempt on its way to the terminal: whole characters, harmless ones, no secrets.
 
-    What a step prints that captures a secret is shown at its end: before that nobody knows the secret.
+    Where a step captures a secret its output is shown at its end: only then the secret is known.
     """
 
     def __init__(self, step: Step, show: OnStepOutput, redactor: Redactor) -> None:

@@ -1,4 +1,4 @@
-"""Writable volumes: what a scenario left in them, and that nobody else needs what they hold."""
+"""Writable volumes: what a scenario left in them, and whether others use what they hold."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def problems_left(
     runtime: Runtime, containers: Iterable[RunningContainer], *, failed: bool
 ) -> Iterator[Failure]:
-    """Yield what is wrong with what a scenario left in its writable volumes.
+    """Yield what is dangerous in what a scenario left in its writable volumes.
 
-    Its containers are ended first, so that nothing can write there any more, unless they are kept.
+    Unless they are kept its containers are ended first, so that nothing can write there any more.
 
-    :param failed: the scenario failed anyway.
+    :param failed: the scenario has failed for other reasons.
     """
     writable = [each for each in containers if each.sources.writable]
     if not (failed and runtime.settings.keep == "failed"):
@@ -33,18 +33,18 @@ def problems_left(
 
 
 def _not_ended(runtime: Runtime, containers: Iterable[RunningContainer]) -> Iterator[str]:
-    """End containers, and yield why some could not be."""
+    """End containers, and yield why some could not be ended."""
     for each in containers:
         try:
             runtime.engine().stop(each.id, grace_s=0)
-        except ClnrmError as error:  # noqa: PERF203 (one that cannot be ended keeps no other running)
+        except ClnrmError as error:  # noqa: PERF203 (the others are ended all the same)
             yield str(error)
 
 
 def named_files(scenario: Scenario) -> Iterator[tuple[str, str, object, bool]]:
-    """Yield each file and folder of the host that a scenario names.
+    """Yield the path of each file and folder of the host that a scenario names.
 
-    Its path, what it is, where it is named, and whether it is a writable volume.
+    With it: what it is, in words; where it is named; and whether it is a writable volume.
     """
     for service in scenario.services:
         for volume in service.volumes:
@@ -56,13 +56,13 @@ def named_files(scenario: Scenario) -> Iterator[tuple[str, str, object, bool]]:
 
 
 def shared_with(scenario: Scenario, others: Iterable[Scenario], loaded: Mapping[str, str]) -> str:
-    """Return which writable volume of *scenario* holds what others need as it is, "" if none does.
+    """Return which writable volume of *scenario* holds what others use, "" if none does.
 
-    Whoever can write above a source decides what its path leads to. The same entry of a file, in another
-    combination of its matrix, is no other source.
+    Whoever can write into a folder decides what the paths in it lead to. The same entry of the same file, in
+    another combination of its matrix, does not count as another's.
 
     :param others: all scenarios of the session.
-    :param loaded: absolute path -> what it is.
+    :param loaded: what is loaded on this host: absolute path -> what it is, in words.
     """
     own = [(path, at) for path, _, at, writable in named_files(scenario) if writable]
     if not own:
