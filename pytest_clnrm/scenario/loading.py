@@ -31,7 +31,7 @@ from pytest_clnrm.scenario.templates.variables import (
     is_secret,
     variable_tables,
 )
-from pytest_clnrm.toml.positions import Place, Places, extent, place_of, show_path, source_line
+from pytest_clnrm.toml.positions import Place, Places, place_of, show_path, source_line
 from pytest_clnrm.util.confined import confined, note
 
 if TYPE_CHECKING:
@@ -437,6 +437,7 @@ class _File:
         :param text: in which they have places, None if there is none.
         """
         count = 0
+        hidden: set[int] | None = None
         for path, message, *hint in itertools.islice(problems, MAX_MISTAKES):
             count += 1
             if (show_path(path), message) in self._mistakes:
@@ -446,7 +447,8 @@ class _File:
                 continue
             place = text.places.find(path)
             shown = "; ".join(filter(None, (*hint, _RENDERED if text.rendered else "")))
-            source = "" if place.line in self._secret_lines(text) else source_line(text.text, place.line)
+            hidden = self._secret_lines(text) if hidden is None else hidden
+            source = "" if place.line in hidden else source_line(text.text, place.line)
             self._note(place, path, message, hint=shown, source=source)
         return count
 
@@ -455,7 +457,7 @@ class _File:
         hidden: set[int] = set()
         for path, table in variable_tables(text.raw):
             if any(is_secret(name, each, self._options.secrets) for name, each in table.items()):
-                first, last = extent(text.text, text.raw, path)
+                first, last = text.places.extent(path)
                 hidden.update(range(first, last + 1) if first else range(text.text.count("\n") + 2))
         return hidden
 

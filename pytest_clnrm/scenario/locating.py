@@ -8,7 +8,7 @@ from pathlib import Path
 from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.scenario.reading import parse, read
-from pytest_clnrm.toml.positions import Place, extent, find
+from pytest_clnrm.toml.positions import Place, Places
 
 
 def locate(path: str, at: KeyPath) -> tuple[int, int]:
@@ -30,7 +30,7 @@ def locate(path: str, at: KeyPath) -> tuple[int, int]:
 @functools.lru_cache(maxsize=256)
 def _locate(path: str, at: KeyPath, version: tuple[int, int]) -> Place:  # noqa: ARG001 a changed file is another
     text = read(path).text
-    place = find(text, parse(text, path), [at])[0]
+    place = Places(text, parse(text, path)).find(at)
     return place if place.line else Place(1, 1)
 
 
@@ -44,7 +44,7 @@ def source_of(path: str, at: KeyPath) -> tuple[int, tuple[str, ...]]:
     """
     try:
         text = read(path).text
-        first, last = extent(text, parse(text, path), at)
+        first, last = Places(text, parse(text, path)).extent(at)
     except ScenarioFileError:
         return 0, ()
     return first, tuple(text.split("\n")[first - 1 : last]) if first else ()

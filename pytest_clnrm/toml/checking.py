@@ -26,7 +26,7 @@ Model = TypeVar("Model", bound=msgspec.Struct)
 
 _NAMES_SHOWN = 20
 _NAME_CHARS = 64
-_NAMES_COMPARED = 500
+_NAMES_COMPARED = 200
 
 _KINDS: dict[type[types.Type], tuple[type, ...]] = {
     types.StructType: (dict,),

@@ -1,7 +1,7 @@
 """Where keys and values stand in a TOML text: tomli tells no positions.
 
 :func:`scan` reads text that tomli has accepted, so it need not judge it. Its paths are compared with those of
-tomli's result where they are used (:func:`find`): a place that may be wrong is not shown.
+tomli's result where they are used (:class:`Places`): a place that may be wrong is not shown.
 """
 
 from __future__ import annotations
@@ -61,42 +61,6 @@ def place_of(text: str, offset: int) -> Place:
     return Place(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
 
 
-def extent(text: str, document: Mapping[str, Any], path: KeyPath) -> tuple[int, int]:
-    """Return the first and the last line of what stands at *path*, (0, 0) if they are not known.
-
-    :param document: what tomli made of *text*.
-    """
-    known = _known(text, document)
-    if path not in known:
-        return 0, 0
-    within = [offset for each, offset in known.items() if each[: len(path)] == path]
-    behind = min((offset for offset in known.values() if offset > max(within)), default=len(text))
-    # Blank lines and comments at the end belong to what follows.
-    lines = text[:behind].split("\n")
-    first, last = place_of(text, known[path]).line, len(lines) if behind == len(text) else len(lines) - 1
-    while last > first and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith("#")):
-        last -= 1
-    return first, max(first, last)
-
-
-def _known(text: str, document: Mapping[str, Any]) -> dict[KeyPath, int]:
-    """Return what :func:`scan` finds, nothing where it disagrees with tomli's *document*."""
-    try:
-        known = scan(text)
-    except (ValueError, IndexError):
-        return {}
-    return known if known.keys() == set(_paths(document, ())) else {}
-
-
-def find(text: str, document: Mapping[str, Any], paths: list[KeyPath]) -> list[Place]:
-    """Return the place of each of *paths* in *text*; where a path has none, that of its nearest parent.
-
-    :param document: what tomli made of *text*.
-    """
-    places = Places(text, document)
-    return [places.find(path) for path in paths]
-
-
 class Places:
     """The places of a text, which is read once, when the first of them is asked for.
 
@@ -109,7 +73,12 @@ class Places:
 
     @functools.cached_property
     def _offsets(self) -> dict[KeyPath, int]:
-        return _known(self._text, self._document)
+        """Return what :func:`scan` finds, nothing where it disagrees with tomli."""
+        try:
+            known = scan(self._text)
+        except (ValueError, IndexError):
+            return {}
+        return known if known.keys() == set(_paths(self._document, ())) else {}
 
     @functools.cached_property
     def _starts(self) -> list[int]:
@@ -124,6 +93,19 @@ class Places:
         offset = self._offsets[path] if path else _SPACE.match(self._text).end()  # type: ignore[union-attr]
         line = bisect.bisect_right(self._starts, offset)
         return Place(line, offset - self._starts[line - 1] + 1)
+
+    def extent(self, path: KeyPath) -> tuple[int, int]:
+        """Return the first and the last line of what stands at *path*, (0, 0) if they are not known."""
+        if path not in self._offsets:
+            return 0, 0
+        within = max(offset for each, offset in self._offsets.items() if each[: len(path)] == path)
+        behind = min((offset for offset in self._offsets.values() if offset > within), default=None)
+        lines = self._text[:behind].split("\n")
+        first, last = self.find(path).line, len(lines) if behind is None else len(lines) - 1
+        # Blank lines and comments at the end belong to what follows.
+        while last > first and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith("#")):
+            last -= 1
+        return first, max(first, last)
 
 
 def _paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:

@@ -13,9 +13,8 @@ import tomli_w
 from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.toml.positions import (
     Place,
+    Places,
     _paths,
-    extent,
-    find,
     place_of,
     scan,
     show_path,
@@ -87,7 +86,7 @@ TEXT = textwrap.dedent('''\
 )
 def test_each_kind_of_key_has_its_place(path: tuple[str | int, ...], line: int, column: int) -> None:
     """Headers, dotted and quoted keys, arrays, inline tables: all are found after any kind of value."""
-    assert find(TEXT, tomli.loads(TEXT), [path]) == [Place(line, column)]
+    assert Places(TEXT, tomli.loads(TEXT)).find(path) == Place(line, column)
 
 
 def test_the_scan_has_tomlis_structure() -> None:
@@ -98,16 +97,17 @@ def test_the_scan_has_tomlis_structure() -> None:
 def test_what_has_no_place_has_its_parents() -> None:
     """A missing key is shown at its table, the whole file at its first key."""
     document = tomli.loads(TEXT)
-    missing, everything = find(TEXT, document, [("list", 1, "gone", 3), ()])
+    places = Places(TEXT, document)
+    missing, everything = places.find(("list", 1, "gone", 3)), places.find(())
     assert missing == Place(32, 1)
     assert everything == Place(2, 1)
 
 
 def test_no_place_is_shown_if_the_structure_differs() -> None:
     """A scan that disagrees with tomli is not trusted."""
-    assert find("a = 1\n", {"b": 1}, [("a",)]) == [Place(0, 0)]
+    assert Places("a = 1\n", {"b": 1}).find(("a",)) == Place(0, 0)
     for text in ("= 1", "a = [ } ]", "a = [ 1, "):
-        assert find(text, {"a": [1]}, [("a",)]) == [Place(0, 0)]
+        assert Places(text, {"a": [1]}).find(("a",)) == Place(0, 0)
 
 
 STEPS = textwrap.dedent("""\
@@ -142,9 +142,9 @@ STEPS = textwrap.dedent("""\
 )
 def test_what_stands_at_a_path_has_a_first_and_a_last_line(path: KeyPath, lines: tuple[int, int]) -> None:
     """Tables below it and text of several lines belong to it; what is above the next one does not."""
-    assert extent(STEPS, tomli.loads(STEPS), path) == lines
-    assert extent("a = [{ b = 1 }, { b = 2 }]", {"a": [{"b": 1}, {"b": 2}]}, ("a", 0)) == (1, 1)
-    assert extent("a = 1\n", {"b": 1}, ("a",)) == (0, 0)
+    assert Places(STEPS, tomli.loads(STEPS)).extent(path) == lines
+    assert Places("a = [{ b = 1 }, { b = 2 }]", {"a": [{"b": 1}, {"b": 2}]}).extent(("a", 0)) == (1, 1)
+    assert Places("a = 1\n", {"b": 1}).extent(("a",)) == (0, 0)
 
 
 VALUES = st.recursive(
