@@ -266,15 +266,7 @@ class PythonTests:
         return logs
 
     def _facts(self, running: RunningContainer, logs: str) -> ContainerFacts:
-        facts = ContainerFacts(
-            id=running.id,
-            name=running.name,
-            service=running.service.name,
-            image=running.image.reference,
-            memory_bytes=running.spec.memory_bytes,
-            cpus=running.spec.cpus,
-            logs=tail(logs, REPORTED_CHARS),
-        )
+        facts = replace(running.facts, logs=tail(logs, REPORTED_CHARS))
         # What the engine cannot tell any more must not hide what went wrong.
         with suppress(ClnrmError):
             engine = self.runtime.engine()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.exec.waiting import WAITING
+from pytest_clnrm.model.result import ContainerFacts
 from pytest_clnrm.pool.sources import Sources
 
 if TYPE_CHECKING:
@@ -56,6 +57,19 @@ class RunningContainer:
         """Return the attributes of our spans of it."""
         about = span_attributes(self.name, self.service, self.image, reused=self.reused)
         return {"container.id": self.id, **about}
+
+    @property
+    def facts(self) -> ContainerFacts:
+        """Return what a result says of it, as far as it does not depend on the engine."""
+        return ContainerFacts(
+            id=self.id,
+            name=self.name,
+            service=self.service.name,
+            image=self.image.reference,
+            memory_bytes=self.spec.memory_bytes,
+            cpus=self.spec.cpus,
+            reused=self.reused,
+        )
 
     def serves(self, other: ContainerSpec) -> bool:
         """Tell whether it was made as *other* says, apart from its name and labels."""

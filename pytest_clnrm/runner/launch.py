@@ -226,28 +226,51 @@ def _planned(
     trace: ScenarioTrace,
 ) -> tuple[ContainerSpec, dict[str, str]]:
     """Return how a container of *service* is made, and the variables that commands in it get besides."""
+    settings = runtime.settings
     gateway = network.gateway if network is not None and service.network != "none" else ""
-    spec = _spec(
-        service,
-        image,
-        effective_limits(runtime.settings, service),
-        name=name,
-        labels=labels,
-        networks=_networks(service, network),
-        gateway=gateway,
+    command, replace_entrypoint = effective_command(
+        service, image_command=image.command, entrypoint=image.entrypoint
     )
-    spec = replace(spec, log_bytes=runtime.settings.max_log_bytes)
-    env = trace.environment(service.name, gateway, service.env)
-    if spec.command == KEEP_SHELL and (
+    if command == KEEP_SHELL and (
         image.id in runtime.without_shell or runtime.engine().facts.kind != "docker"
     ):
         # Podman gives a main process other variables and capabilities than execs.
-        spec = replace(spec, command=KEEP_ALIVE)
-    if spec.command in WAITING:
+        command = KEEP_ALIVE
+    env = trace.environment(service.name, gateway, service.env)
+    if command in WAITING:
         # It may outlive the scenario to which these variables belong: each command gets them instead.
-        return spec, {key: value for key, value in env.items() if key not in service.env}
-    # The spans of a step are not those of the service in whose container it runs.
-    return replace(spec, env=env), {SERVICE_NAME: f"{env[SERVICE_NAME]}{OF_STEP}"}
+        own, given = service.env, {key: value for key, value in env.items() if key not in service.env}
+    else:
+        # The spans of a step are not those of the service in whose container it runs.
+        own, given = env, {SERVICE_NAME: f"{env[SERVICE_NAME]}{OF_STEP}"}
+    limits = effective_limits(settings, service)
+    memory_bytes, cpus, gpus = limits.memory_bytes or 0, limits.cpus or 0.0, limits.gpus or 0
+    spec = ContainerSpec(
+        name=name,
+        image=image.id,
+        command=command,
+        replace_entrypoint=replace_entrypoint,
+        env=own,
+        workdir=service.workdir,
+        user=service.user,
+        memory_bytes=memory_bytes,
+        cpus=cpus,
+        pids=limits.pids or 0,
+        gpus=gpus,
+        mounts=tuple(
+            Mount(source=each.source, target=each.target, read_only=each.read_only)
+            for each in service.volumes
+        ),
+        tmpfs=service.scratch,
+        networks=_networks(service, network),
+        aliases=(service.name,),
+        ports=service.ports,
+        log_bytes=settings.max_log_bytes,
+        # Spans are received there, which a proxy cannot reach.
+        no_proxy=(gateway,) if gateway else (),
+        labels={**labels, **limit_labels(memory_bytes=memory_bytes, cpus=cpus, gpus=gpus)},
+    )
+    return spec, given
 
 
 def _networks(service: Service, network: Network | None) -> tuple[str, ...]:
@@ -293,47 +316,3 @@ def _with_fingerprint(engine: Engine, running: RunningContainer, *, inside: bool
         return replace(running, never_reused=f"{UNOBSERVABLE}: {error}")
     except ContainerError as error:
         return replace(running, never_reused=str(error))
-
-
-def _spec(
-    service: Service,
-    image: ImageFacts,
-    limits: Limits,
-    *,
-    name: str,
-    labels: Mapping[str, str],
-    networks: tuple[str, ...],
-    gateway: str,
-) -> ContainerSpec:
-    command, replace_entrypoint = effective_command(
-        service, image_command=image.command, entrypoint=image.entrypoint
-    )
-    return ContainerSpec(
-        name=name,
-        image=image.id,
-        command=command,
-        replace_entrypoint=replace_entrypoint,
-        env=service.env,
-        workdir=service.workdir,
-        user=service.user,
-        memory_bytes=limits.memory_bytes or 0,
-        cpus=limits.cpus or 0.0,
-        pids=limits.pids or 0,
-        gpus=limits.gpus or 0,
-        mounts=tuple(
-            Mount(source=each.source, target=each.target, read_only=each.read_only)
-            for each in service.volumes
-        ),
-        tmpfs=service.scratch,
-        networks=networks,
-        aliases=(service.name,),
-        # Spans are received there, which a proxy cannot reach.
-        no_proxy=(gateway,) if gateway else (),
-        ports=service.ports,
-        labels={
-            **labels,
-            **limit_labels(
-                memory_bytes=limits.memory_bytes or 0, cpus=limits.cpus or 0.0, gpus=limits.gpus or 0
-            ),
-        },
-    )

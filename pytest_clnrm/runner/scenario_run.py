@@ -288,15 +288,7 @@ class ScenarioRun:
 
     def _look_at(self, container: RunningContainer) -> ContainerFacts:
         engine = self.runtime.engine()
-        facts = ContainerFacts(
-            id=container.id,
-            name=container.name,
-            service=container.service.name,
-            image=container.image.reference,
-            memory_bytes=container.spec.memory_bytes,
-            cpus=container.spec.cpus,
-            reused=container.reused,
-        )
+        facts = container.facts
         if container.reused and not self._failures:
             # It has just run the steps, and its peak of memory would be that of all its scenarios.
             return replace(facts, timeline=self._timeline.of(container))
