@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_clnrm.items.containers import Container, Containers
+from pytest_clnrm import Container, Containers
 
 IMAGE = "clnrm-examples/shell:1"
 

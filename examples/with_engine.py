@@ -21,9 +21,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_clnrm import EngineUnavailableError
+
+# This is a tool, whose scripts lie beside it. Projects of your own import from pytest_clnrm alone.
 from pytest_clnrm.engine.connect.connect import reach
 from pytest_clnrm.engine.embedded import join
-from pytest_clnrm.errors import EngineUnavailableError
 
 if TYPE_CHECKING:
     from docker import APIClient

@@ -1,7 +1,94 @@
 """pytest-clnrm: run TOML scenario files in containers, as pytest items.
 
-The plugin is loaded by pytest through its entry point; see the README for its options and
-docs/scenario-format.md for the files it collects.
+pytest loads the plugin through its entry point: see the README for its options, docs/scenario-format.md for
+the files that it collects, and docs/api.md for the names that can be imported from here.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_clnrm.engine.api import (
+        BuildSpec,
+        ContainerSpec,
+        ContainerState,
+        Engine,
+        EngineFacts,
+        ExecOutcome,
+        ExecSpec,
+        ImageFacts,
+        LogStream,
+        Mount,
+        OwnedObject,
+    )
+    from pytest_clnrm.errors import (
+        AdmissionError,
+        ClnrmError,
+        ContainerError,
+        DemandTooLargeError,
+        EngineError,
+        EngineUnavailableError,
+        ImageError,
+        LedgerError,
+        NoShellError,
+        NotReadyError,
+        ServiceEndedError,
+        ServiceError,
+        SlotTimeoutError,
+        UnobservableError,
+    )
+    from pytest_clnrm.items.container import CommandResult, Container
+    from pytest_clnrm.items.containers import Containers
+    from pytest_clnrm.items.tags import ScenarioWarning
+    from pytest_clnrm.model.span import Span
+    from pytest_clnrm.telemetry.merge.collector import CollectedSpan, SpanCollector
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "AdmissionError",
+    "BuildSpec",
+    "ClnrmError",
+    "CollectedSpan",
+    "CommandResult",
+    "Container",
+    "ContainerError",
+    "ContainerSpec",
+    "ContainerState",
+    "Containers",
+    "DemandTooLargeError",
+    "Engine",
+    "EngineError",
+    "EngineFacts",
+    "EngineUnavailableError",
+    "ExecOutcome",
+    "ExecSpec",
+    "ImageError",
+    "ImageFacts",
+    "LedgerError",
+    "LogStream",
+    "Mount",
+    "NoShellError",
+    "NotReadyError",
+    "OwnedObject",
+    "ScenarioWarning",
+    "ServiceEndedError",
+    "ServiceError",
+    "SlotTimeoutError",
+    "Span",
+    "SpanCollector",
+    "UnobservableError",
+    "__version__",
+]
+
+if not TYPE_CHECKING:  # a type checker would believe this function that any name is there
+
+    def __getattr__(name):
+        """Return a public name, imported when it is asked for: every pytest run imports this module."""
+        from importlib import import_module
+
+        homes = ("errors", "model.span", "engine.api", "telemetry.merge.collector", "items.tags")
+        for home in (*homes, "items.container", "items.containers") if name in __all__ else ():
+            value = getattr(import_module(f"{__name__}.{home}"), name, None)
+            if value is not None:
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

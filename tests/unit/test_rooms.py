@@ -39,7 +39,10 @@ FLOORS = {
     "util": 1,
     "__init__": 0,
 }
-"""A folder or file directly in the package -> its floor. Imports go to lower floors, or stay in the room."""
+"""A folder or file directly in the package -> its floor. Imports go to lower floors, or stay in the room.
+
+The package's own ``__init__`` hands names on to users, see tests/unit/test_public_names.py.
+"""
 
 CHAMBERS = {
     "engine": {"connect": 4, "docker": 3, "embedded": 3, "exec": 2, "api": 1, "plain_errors": 1},
@@ -133,7 +136,7 @@ def part(name: str, depth: int) -> str:
     return parts[depth] if len(parts) > depth else "__init__"
 
 
-@pytest.mark.parametrize("name", sorted(NAMES.keys() - STILL))
+@pytest.mark.parametrize("name", sorted(NAMES.keys() - STILL - {PACKAGE}))
 def test_every_import_runs_down(name: str) -> None:
     """A room imports only rooms of lower floors, and a chamber only lower chambers of its room."""
     room = part(name, 1)
@@ -150,13 +153,24 @@ def test_every_import_runs_down(name: str) -> None:
 def test_no_circle() -> None:
     """No two modules import each other, by whatever way."""
     graph = {
-        name: set() if name in STILL else imports_of(path) & NAMES.keys() - {name}
+        name: set() if name in {*STILL, PACKAGE} else imports_of(path) & NAMES.keys() - {name}
         for name, path in NAMES.items()
     }
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_nobody_inside_imports_through_the_package(path: Path) -> None:
+    """``pytest_clnrm`` itself hands names of all rooms on to users; inside, only its version is its own."""
+    for node in ast.walk(ast.parse((ROOT.parent / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert PACKAGE not in {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
+            modules = {name.removeprefix(f"{PACKAGE}.") for name in NAMES}
+            assert {alias.name for alias in node.names} <= modules | {"__version__"}
 
 
 def test_few_lie_at_the_top() -> None:

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import pytest_clnrm
 from pytest_clnrm.engine.embedded.host_network import dockerd_of_this_network
 from pytest_clnrm.engine.embedded.keeper import (
     STALE,
@@ -196,7 +195,7 @@ def _missing(kind: str) -> list[str]:
 
 def _spawn_keeper(folder: Path, storage: Path, kind: str) -> str:
     """Start a keeper and return what it says: "ready", or why there is no engine."""
-    package = Path(pytest_clnrm.__file__).parent.parent
+    package = Path(__file__).parents[3]
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pytest_clnrm.engine.embedded.keeper import main; "
         "main(*sys.argv[2:5], int(sys.argv[5]))"
