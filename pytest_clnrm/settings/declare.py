@@ -15,8 +15,8 @@ from pytest_clnrm.settings import values
 _T = TypeVar("_T")
 
 _FORMS = {
-    "SIZE": ": 512 means MB, 512m and 1g work too",
-    "TIME": ": 90 means seconds, 90s and 1.5m work too",
+    "SIZE": "; SIZE: 512 means MB, 512m and 1g work too",
+    "TIME": "; TIME: 90 means seconds, 90s and 1.5m work too",
 }
 """What stands behind an option -> how it is written, for the help text."""
 
