@@ -316,8 +316,11 @@ class Engine(Protocol):
     def logs(self, container: str, *, tail_bytes: int) -> str:
         """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*."""
 
-    def follow_log(self, container: str) -> LogStream:
-        """Return its output from its start on, as it comes; to be closed."""
+    def follow_log(self, container: str, *, until_now: bool = False) -> LogStream:
+        """Return its output from its start on, as it comes; to be closed.
+
+        :param until_now: what it has printed so far, and then the end.
+        """
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
         """Return the most memory that a container has used since its start, None where that cannot be told.

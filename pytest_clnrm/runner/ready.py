@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PROBE_TIMEOUT_S = 1.0
 LOG_SLICE_S = 1.0
 LOG_QUIET_S = 0.05
+LOG_SILENT_S = 0.5
 OUTPUT_BYTES = 4096
 SHOWN_CHARS = 300
 SHOWN_NAMES = 10
@@ -290,13 +291,20 @@ class _ImageHealth:
 
 
 class _Log:
-    """Lines of its output, which is read once: what was found stays found."""
+    """Lines of its output. It is followed once, and what was found stays found.
+
+    An engine may lose lines where it changes to another file of its log while that is followed, as Docker
+    20.10 does, and then say nothing. So a log that is silent is read again, ever more rarely.
+    """
 
     def __init__(self, wait: _Wait, pattern: str, times: int, followed: contextlib.ExitStack) -> None:
         self._wait = wait
         self._times = times
-        self._count = LineCount(pattern)
+        self._pattern = pattern
+        self._count = self._kept = LineCount(pattern)
         self._followed = followed
+        self._silent_s = LOG_SILENT_S
+        self._heard_s = time.monotonic()
         self._stream: LogStream | None = None
         self._ended = False
         self.what = f"log {pattern!r}" + (f", {times} times" if times > 1 else "")
@@ -304,7 +312,7 @@ class _Log:
     @property
     def seen(self) -> str:
         """Return how many lines have matched."""
-        count = self._count
+        count = self._most()
         return f"{count.matching} of {self._times} matching lines in {count.lines} lines of output"
 
     def holds(self, state: ContainerState, ends_s: float) -> bool:
@@ -316,15 +324,26 @@ class _Log:
         try:
             with within(ends_s):
                 self._read(self._stream, until_s)
+                silent = time.monotonic() >= self._heard_s + self._silent_s
+                if not self._found() and (silent or not state.running):
+                    self._read_again(ends_s)
         except PatternTimeoutError as error:
             raise self._wait.fails(f"cannot be waited for: {error}") from None
         self._pause_once_ended(state, until_s)
-        return self._count.matching >= self._times
+        return self._found()
+
+    def _most(self) -> LineCount:
+        """Return what missed less: what was followed, or what was read again."""
+        return max(self._count, self._kept, key=lambda count: (count.matching, count.lines))
+
+    def _found(self) -> bool:
+        return self._most().matching >= self._times
 
     def _read(self, stream: LogStream, until_s: float) -> None:
         while self._count.matching < self._times and not self._ended:
             pieces = stream.receive(min(until_s, time.monotonic() + LOG_QUIET_S))
             if pieces:
+                self._heard_s = time.monotonic()
                 self._count.feed(pieces)
             else:
                 self._count.pause()
@@ -332,9 +351,19 @@ class _Log:
             if time.monotonic() >= until_s:
                 break
 
+    def _read_again(self, ends_s: float) -> None:
+        """Count the lines of all that the engine has kept."""
+        self._kept = LineCount(self._pattern)
+        with contextlib.closing(self._wait.engine.follow_log(self._wait.container, until_now=True)) as stream:
+            while pieces := stream.receive(ends_s):
+                self._kept.feed(pieces)
+        self._kept.pause()
+        self._silent_s *= 2
+        self._heard_s = time.monotonic()
+
     def _pause_once_ended(self, state: ContainerState, until_s: float) -> None:
         """Wait a moment where its output has ended but not yet the container: the engine tells that later."""
-        if self._ended and state.running and self._count.matching < self._times:
+        if self._ended and state.running and not self._found():
             time.sleep(max(0.0, min(LOG_QUIET_S, until_s - time.monotonic())))
 
 

@@ -51,11 +51,12 @@ CHUNK_BYTES = 65536
 class FakeLog:
     """What a container has printed: a line "ready", and what its file holds."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, ends: bool) -> None:
         self._pieces = [b"ready\n", path.read_bytes() if path.exists() else b""]
+        self._at_end: list[tuple[Literal["stdout", "stderr"], bytes]] | None = [] if ends else None
 
     def receive(self, deadline_s: float) -> list[tuple[Literal["stdout", "stderr"], bytes]] | None:
-        return [("stdout", self._pieces.pop(0))] if self._pieces else None
+        return [("stdout", self._pieces.pop(0))] if self._pieces else self._at_end
 
     def close(self) -> None:
         pass
@@ -227,8 +228,8 @@ class FakeEngine:
         self._logs_read += spec.image.startswith("service-chatty")
         return f"logs of {spec.name}\n" + "one more line\n" * self._logs_read
 
-    def follow_log(self, container: str) -> FakeLog:
-        return FakeLog(Path(self._containers[container][1]) / ".printed")
+    def follow_log(self, container: str, *, until_now: bool = False) -> FakeLog:
+        return FakeLog(Path(self._containers[container][1]) / ".printed", ends=until_now)
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
         return 1 << 20

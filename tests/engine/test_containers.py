@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -227,6 +228,9 @@ def test_waiting_for_a_line(engine: DockerEngine, start: Callable[..., Any]) -> 
     assert wait_log(engine, box.id, r"ready on port \d+", deadline_s=time.monotonic() + 60)
     assert wait_log(engine, box.id, r"^starting$", deadline_s=time.monotonic() + 60)
     assert not wait_log(engine, box.id, "never", deadline_s=time.monotonic() + 0.2)
+    with closing(engine.follow_log(box.id, until_now=True)) as kept:
+        pieces = list(iter(lambda: kept.receive(time.monotonic() + 60), []))
+    assert b"ready on port" in b"".join(data for piece in pieces for _, data in piece or ())
     threading.Timer(0.2, engine.remove, ([box.id],)).start()
     assert not wait_log(engine, box.id, "never", deadline_s=time.monotonic() + 60)
 

@@ -224,8 +224,8 @@ class DockerEngine(Engine):
         said = read_logs(self._client, container, tail_bytes=tail_bytes)
         return outside_frames(said) if self._execs.shells.has_main_shell(container) else said
 
-    def follow_log(self, container: str) -> FollowedLog:
-        return follow_log(self._client, container)
+    def follow_log(self, container: str, *, until_now: bool = False) -> FollowedLog:
+        return follow_log(self._client, container, until_now=until_now)
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
         return None if self._facts.remote or not state.pid else peak_memory_bytes(state.pid, state.id)

@@ -72,8 +72,8 @@ class Engine:
         code = codes.pop(0) if len(codes) > 1 else codes[0]
         return code if isinstance(code, ExecOutcome) else ExecOutcome(exit_code=code)
 
-    def follow_log(self, container: str) -> Stream:
-        return Stream(self.answers["printed"])
+    def follow_log(self, container: str, *, until_now: bool = False) -> Stream:
+        return Stream(self.answers.get("kept", []).copy() if until_now else self.answers["printed"])
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         return "the last words"
@@ -164,6 +164,19 @@ def test_log_several_times() -> None:
         match=r"after 0.05 s \(log 'ready', 2 times\): 1 of 2 matching lines in 3 lines of output",
     ):
         wait(Engine(printed=[b"on\nready\non\n"]), Ready(log="ready", times=2, timeout_s=0.05))
+
+
+def test_log_that_the_engine_lost_lines_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is silent is read again: what is there counts, once, whatever the following missed."""
+    monkeypatch.setattr("pytest_clnrm.runner.ready.LOG_SILENT_S", 0.0)
+    silence: list[bytes | None] = [None] * 1000
+    wait(Engine(printed=[b"on\n", *silence], kept=[b"on\nrea", b"dy"]), Ready(log="ready"))
+    wait(Engine(printed=[b"on\n"], kept=[b"on\nready"], states=[ENDED]), Ready(log="ready"))
+    with pytest.raises(NotReadyError, match="2 times\\): 1 of 2 matching lines in 3 lines of output"):
+        wait(
+            Engine(printed=[b"on\nready\n", *silence], kept=[b"on\non\nready\n"]),
+            Ready(log="ready", times=2, timeout_s=0.05),
+        )
 
 
 def test_log_of_a_container_that_has_ended() -> None:
