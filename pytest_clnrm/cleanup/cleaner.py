@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import Engine, OwnedObject
     from pytest_clnrm.ledger.folder import Folder
-    from pytest_clnrm.ledger.lease import DeadLease, Found
     from pytest_clnrm.ledger.ledger import Ledger
+    from pytest_clnrm.ledger.state import EngineLoad, Lease
 
 _ROUNDS = 5
 _ROUND_S = 0.2
@@ -118,7 +118,7 @@ class Cleaner:
 
     # what the ledger asks
 
-    def load(self) -> list[Found]:
+    def load(self) -> list[EngineLoad]:
         """Return what the containers of all ledgers hold, as the engine shows it.
 
         :raises EngineError: if it does not tell.
@@ -128,7 +128,7 @@ class Cleaner:
         self.foreign = Foreign(containers=len(others), ledgers=len({_ledger(each) for each in others}))
         return found_in(listed, self._folder.ledger_id, {each.id for each in listed if self._is_kept(each)})
 
-    def remove(self, dead: DeadLease) -> bool:
+    def remove(self, dead: Lease) -> bool:
         """Remove the containers and networks of a dead owner, and tell whether they are gone.
 
         Workers that it left are ended first: they could create more.
@@ -220,7 +220,7 @@ class Cleaner:
         )
 
 
-def found_in(listed: Iterable[OwnedObject], ledger: str, kept: Collection[str]) -> list[Found]:
+def found_in(listed: Iterable[OwnedObject], ledger: str, kept: Collection[str]) -> list[EngineLoad]:
     """Return what *listed* containers hold, by ledger, by owner, and by whether they were kept.
 
     A container of another ledger counts while it runs, one of ours until it is removed.
@@ -229,7 +229,7 @@ def found_in(listed: Iterable[OwnedObject], ledger: str, kept: Collection[str]) 
     :param kept: ids of those that were kept.
     """
     from pytest_clnrm.ledger.budget import NOTHING, Demand
-    from pytest_clnrm.ledger.lease import Found
+    from pytest_clnrm.ledger.state import EngineLoad
 
     sums: dict[tuple[str, str, bool], Demand] = {}
     for each in listed:
@@ -241,7 +241,7 @@ def found_in(listed: Iterable[OwnedObject], ledger: str, kept: Collection[str]) 
             containers=1, memory_bytes=load.memory_bytes, cpus=load.cpus, gpus=load.gpus
         )
     return [
-        Found(ledger=of, owner=owner, demand=demand, kept=was_kept)
+        EngineLoad(ledger=of, owner=owner, demand=demand, kept=was_kept)
         for (of, owner, was_kept), demand in sums.items()
     ]
 

@@ -10,14 +10,12 @@ from dataclasses import replace
 
 from pytest_clnrm.errors import LedgerError, SlotTimeoutError
 from pytest_clnrm.ledger import owners, policy
-from pytest_clnrm.ledger.budget import Budget, Demand, check_possible
+from pytest_clnrm.ledger.budget import NOTHING, Budget, Demand, check_possible
 from pytest_clnrm.ledger.folder import Folder
-from pytest_clnrm.ledger.lease import DeadLease, Found, Lease, Ticket
 from pytest_clnrm.ledger.membership import Membership
 from pytest_clnrm.ledger.snapshots import OnWait, Snapshot, Waiting, snapshot_of
-from pytest_clnrm.ledger.state import LeaseEntry, OwnerEntry, State, WaiterEntry
-from pytest_clnrm.ledger.store import Draft, Store
-from pytest_clnrm.ledger.upkeep import reconciled
+from pytest_clnrm.ledger.state import EngineLoad, Lease, OwnerEntry, State, Waiter
+from pytest_clnrm.ledger.store import Store
 from pytest_clnrm.ledger.wakeups import Clock, SystemClock, Wakeup
 from pytest_clnrm.util.own_command import own_command, sweep_arguments
 
@@ -31,10 +29,14 @@ class Ledger:
 
     :param engine: the engine's identity.
     :param budget: what this process's run may hold.
-    :param remove: removes a dead owner's containers and says whether they are gone; called without any lock
-        held, perhaps by several processes for the same lease. None: somebody else purges.
+    :param remove: removes the containers of a lease whose owner died, and those that it had taken over (their
+        owners may be alive), and says whether they are gone. It is called without any lock held, perhaps by
+        several processes for the same lease. None: another process purges.
     :param engine_load: returns what the engine shows of all ledgers' containers, one entry an owner.
     :param report: called with a sentence when something takes long or had to be repaired.
+    :param lock_report_s: after waiting so long for the ledger's lock, its holder is reported.
+    :param lock_limit_s: after waiting so long for it, the call fails.
+    :param url: of the engine, for the command that messages suggest.
     """
 
     def __init__(
@@ -43,8 +45,8 @@ class Ledger:
         engine: str,
         budget: Budget,
         *,
-        remove: Callable[[DeadLease], bool] | None = None,
-        engine_load: Callable[[], Sequence[Found]] | None = None,
+        remove: Callable[[Lease], bool] | None = None,
+        engine_load: Callable[[], Sequence[EngineLoad]] | None = None,
         clock: Clock | None = None,
         boot: str | None = None,
         report: Callable[[str], None] = _log.warning,
@@ -87,13 +89,17 @@ class Ledger:
         return self._me.id
 
     def living_owners(self) -> tuple[OwnerEntry, ...]:
-        """Return who lives: what the engine showed before, and is of none of them, is to be swept."""
+        """Return the owners whose processes live.
+
+        To find what is left over, ask the engine first and then this: containers that the engine showed and
+        that belong to none of these owners may be removed.
+        """
         with self._me.change() as draft:
             living = self._store.living(draft.state)
             return tuple(each for each in draft.state.owners if each.owner in living)
 
     def close(self) -> None:
-        """Stop being an owner. Leases that are still held count as a dead owner's."""
+        """Stop being an owner. Leases that are still held count like those of a process that died."""
         self._me.leave()
 
     def __enter__(self) -> Ledger:  # noqa: PYI034 (typing.Self needs Python 3.11)
@@ -119,22 +125,22 @@ class Ledger:
 
         :param priority: smaller goes first.
         :param index: place in the run's collection.
-        :param takes: ids of idle leases of this run whose room it takes before any other's.
+        :param takes: ids of idle leases of this run that it takes over before any other.
         :param timeout_s: give up after that long; None to wait as long as it takes.
-        :param on_wait: called when the waiting begins, and whenever it goes on after a look.
+        :param on_wait: called when the waiting begins, and after each wake-up or poll that granted nothing.
         :raises DemandTooLargeError: at once, if the run's budget can never hold it.
         :raises SlotTimeoutError: after *timeout_s*.
         :raises LedgerError: if the ledger cannot be used.
         """
-        ticket = self.ticket(demand, priority=priority, index=index, label=label, takes=takes)
-        wakeup = self._me.new_wakeup(ticket.id)
+        waiter = self.new_waiter(demand, priority=priority, index=index, label=label, takes=takes)
+        wakeup = self._me.new_wakeup(waiter.id)
         try:
-            while (lease := self._claim(ticket, wakeup)) is None:
-                self._wait(ticket, wakeup, timeout_s, on_wait)
+            while (lease := self._claim(waiter, wakeup)) is None:
+                self._wait(waiter, wakeup, timeout_s, on_wait)
         except BaseException:
-            # Also undoes a grant that an interrupt has kept from the caller.
+            # An interrupt may come after the grant and before the caller knows the lease: undo that, too.
             with suppress(LedgerError):
-                self.withdraw(ticket)
+                self.withdraw(waiter)
             raise
         finally:
             wakeup.close()
@@ -147,62 +153,61 @@ class Ledger:
 
         :raises DemandTooLargeError: if the run's budget can never hold it.
         """
-        return self._claim(
-            self.ticket(demand, priority=priority, index=index, label=label, takes=takes), None
-        )
+        waiter = self.new_waiter(demand, priority=priority, index=index, label=label, takes=takes)
+        return self._claim(waiter, None)
 
-    def ticket(
+    def new_waiter(
         self, demand: Demand, *, priority: int, index: int, label: str = "", takes: tuple[str, ...] = ()
-    ) -> Ticket:
-        """Return a ticket that is not queued yet: :meth:`claim` does that.
+    ) -> Waiter:
+        """Return a waiter that does not stand in the queue yet: :meth:`claim` puts it there.
 
-        :param takes: as :meth:`reserve` has it.
+        The parameters are those of :meth:`reserve`.
 
-        :raises DemandTooLargeError: if the run's budget can never hold it.
+        :raises DemandTooLargeError: if the run's budget can never hold *demand*.
         """
         check_possible(demand, self._budget)
-        return Ticket(
+        return Waiter(
             id=f"{self.owner_id}-{secrets.token_hex(4)}",
+            owner=self.owner_id,
+            run=self._me.run,
             demand=demand,
             priority=priority,
             index=index,
-            label=label,
             since_s=self._clock.monotonic(),
+            label=label,
             takes=takes,
         )
 
-    def claim(self, ticket: Ticket) -> Lease | None:
-        """Return the lease for *ticket* if its turn has come; else queue it.
+    def claim(self, waiter: Waiter) -> Lease | None:
+        """Return the lease for *waiter* if its turn has come; else put it into the queue.
 
         Ask again when :attr:`wakeup_fd` can be read.
         """
         wakeup = self._me.wakeup
         wakeup.drain()
-        return self._claim(ticket, wakeup)
+        return self._claim(waiter, wakeup)
 
-    def waiting(self, ticket: Ticket) -> Waiting:
-        """Return how a queued *ticket* stands, as it was last written."""
+    def waiting(self, waiter: Waiter) -> Waiting:
+        """Return how *waiter* stands in the queue, as it was last written."""
         state = self._store.peek() or State(engine=self.engine, boot=self._boot)
-        return Waiting.of(state, ticket.id, ticket.demand, self._clock.monotonic() - ticket.since_s)
+        return Waiting.of(state, waiter, self._clock.monotonic())
 
-    def withdraw(self, ticket: Ticket) -> None:
-        """Leave the queue; a lease that this process was granted for *ticket* is released.
+    def withdraw(self, waiter: Waiter) -> None:
+        """Leave the queue; a lease that was granted meanwhile is released.
 
-        It is not released if it took idle leases' room: their containers are still there, and are removed by
-        the purge of this process's leases.
+        It is not released if it took over idle leases: their containers are still there, and are removed when
+        this process's leases are purged.
         """
         with self._me.change() as draft:
-            entry = self._me.lease(draft.state, ticket.id)
-            leases = draft.state.leases
-            if entry is not None and not entry.evicted:
-                leases = tuple(each for each in leases if each != entry)
-            waiters = tuple(each for each in draft.state.waiters if each.ticket != ticket.id)
-            draft.state = replace(draft.state, waiters=waiters, leases=leases)
+            lease = self._me.lease(draft.state, waiter.id)
+            if lease is not None and not lease.evicted:
+                draft.state = policy.without_lease(draft.state, lease.id)
+            draft.state = policy.without_waiter(draft.state, waiter.id)
         self._me.ring(draft.state)
 
     @property
     def wakeup_fd(self) -> int | None:
-        """Return what becomes readable when a queued ticket may have its turn; None: poll instead."""
+        """Return what becomes readable when :meth:`claim` may grant something; None: poll instead."""
         return self._me.wakeup.fd
 
     @property
@@ -210,125 +215,95 @@ class Ledger:
         """Return after how many seconds without a wake-up to ask all the same."""
         return self._me.wakeup.poll_s
 
-    def adopt(self, lease_id: str) -> Lease:
-        """Take over a lease that another process of this run holds.
-
-        :raises LedgerError: if there is none of that id in this run.
-        """
-        with self._me.change() as draft:
-            entry = next((each for each in draft.state.leases if each.lease == lease_id), None)
-            if entry is None or entry.run != self._me.run:
-                raise LedgerError(f"the ledger holds no lease {lease_id} of this run")
-            self._put(draft, replace(entry, owner=self.owner_id))
-        return Lease(id=lease_id, demand=entry.demand, evicted=entry.evicted, ledger=self)
+    # -- leases
 
     def release(self, lease_id: str) -> None:
         """Give a lease of this process back; one that is not its own is left alone."""
         with self._me.change() as draft:
             if self._me.lease(draft.state, lease_id) is None:
                 return
-            draft.state = replace(
-                draft.state, leases=tuple(each for each in draft.state.leases if each.lease != lease_id)
-            )
+            draft.state = policy.without_lease(draft.state, lease_id)
         self._me.ring(draft.state)
 
     def release_all(self) -> None:
-        """Give all leases of this process back but those that are kept: what was under them is gone."""
+        """Give back all leases of this process but those that are kept: their containers are gone."""
         with self._me.change() as draft:
-            draft.state = replace(
-                draft.state,
-                leases=tuple(each for each in draft.state.leases if each.owner != self.owner_id or each.kept),
-            )
+            rest = (each for each in draft.state.leases if each.owner != self.owner_id or each.kept)
+            draft.state = replace(draft.state, leases=tuple(rest))
         self._me.ring(draft.state)
 
+    def adopt(self, lease_id: str) -> None:
+        """Take over a lease that another process of this run holds.
+
+        :raises LedgerError: if there is none of that id in this run.
+        """
+        with self._me.change() as draft:
+            lease = next((each for each in draft.state.leases if each.id == lease_id), None)
+            if lease is None or lease.run != self._me.run:
+                raise LedgerError(f"the ledger holds no lease {lease_id} of this run")
+            draft.state = policy.with_lease(draft.state, replace(lease, owner=self.owner_id))
+
+    def keep(self, lease_id: str) -> None:
+        """Let a lease count beyond this process's end, until :meth:`reconcile` misses its containers."""
+        self._update(lease_id, lambda lease: replace(lease, kept=True))
+
     def lend(self, lease_id: str, unused: Demand, demand: Demand, *, label: str = "") -> Lease | None:
-        """Take a lease of *demand* out of what another lease of this run does not use, whoever holds that.
+        """Split a new lease of *demand* off what another lease of this run does not use, whoever holds that.
 
         :param unused: of the lease *lease_id*.
         :return: None if it is not enough. All of *unused* is given back then: wait for *demand* as for any.
         :raises DemandTooLargeError: if the run's budget can never hold *demand*.
         """
-        ticket = self.ticket(demand, priority=0, index=0, label=label)
-        entry = LeaseEntry(
-            lease=ticket.id,
-            owner=self.owner_id,
-            run=self._me.run,
-            demand=demand,
-            granted_s=self._clock.monotonic(),
-            label=label,
-        )
+        waiter = self.new_waiter(demand, priority=0, index=0, label=label)
+        lease = policy.lease_of(waiter, self._clock.monotonic())
         with self._me.change() as draft:
-            if any(each.lease == lease_id and each.run == self._me.run for each in draft.state.leases):
-                draft.state = policy.lent(draft.state, lease_id, unused, entry)
+            if any(each.id == lease_id and each.run == self._me.run for each in draft.state.leases):
+                draft.state = policy.lent(draft.state, lease_id, unused, lease)
         self._me.ring(draft.state)
-        if self._me.lease(draft.state, ticket.id) is None:
-            return None
-        return Lease(id=ticket.id, demand=demand, ledger=self)
+        return self._me.lease(draft.state, lease.id)
 
-    # -- leases that others may take
+    # -- leases that others may take over
 
     def mark_idle(self, lease_id: str, containers: Sequence[str], *, first: bool = False) -> None:
-        """Offer a lease's room to whoever waits.
+        """Let whoever waits take over a lease, whose containers are idle.
 
-        :param containers: ids of its containers, which are removed, or used, by the one who takes it.
-        :param first: its room is taken before that of any other idle lease; else the oldest is.
+        :param containers: their ids; who takes the lease over removes them, or uses them.
+        :param first: it is taken over before all other idle leases; else the one that is idle longest is.
         """
-        with self._me.change() as draft:
-            entry = self._me.lease(draft.state, lease_id)
-            if entry is None:
-                return
-            since_s = 0.0 if first else self._clock.monotonic()
-            self._put(draft, replace(entry, idle_since_s=since_s, containers=tuple(containers), evicted=()))
-        self._me.ring(draft.state)
+        since_s = 0.0 if first else self._clock.monotonic()
+        self._update(
+            lease_id,
+            lambda lease: replace(lease, idle_since_s=since_s, containers=tuple(containers), evicted=()),
+        )
 
     def settle(self, lease_id: str) -> None:
         """Take note that the containers of the idle leases which a lease took over are gone."""
-        with self._me.change() as draft:
-            entry = self._me.lease(draft.state, lease_id)
-            if entry is None or not entry.evicted:
-                return
-            self._put(draft, replace(entry, evicted=()))
-        self._me.ring(draft.state)
+        self._update(lease_id, lambda lease: replace(lease, evicted=()))
 
     def leave_evicted(self, lease_id: str) -> None:
-        """Offer a lease's room, whose containers of the idle leases that it took over may still be there."""
-        with self._me.change() as draft:
-            entry = self._me.lease(draft.state, lease_id)
-            if entry is None:
-                return
-            containers = tuple(name for each in entry.evicted for name in each.containers)
-            self._put(draft, replace(entry, idle_since_s=0.0, containers=containers))
-        self._me.ring(draft.state)
-
-    def keep(self, lease: Lease) -> None:
-        """Let a lease count beyond this process's end, until :meth:`reconcile` misses its containers."""
-        with self._me.change() as draft:
-            entry = self._me.lease(draft.state, lease.id)
-            if entry is not None:
-                self._put(draft, replace(entry, kept=True))
+        """Let others take over a lease of which some containers that it took over may still be there."""
+        self._update(
+            lease_id,
+            lambda lease: replace(
+                lease,
+                idle_since_s=0.0,
+                containers=tuple(container for each in lease.evicted for container in each.containers),
+            ),
+        )
 
     # -- cleaning up after others
 
-    def purge(self, remove: Callable[[DeadLease], bool] | None = None) -> int:
-        """Reconcile, remove what dead owners left, and return how many leases that freed.
-
-        :param remove: instead of the ledger's own.
-        """
+    def purge(self) -> int:
+        """Reconcile, remove what dead owners left, and return how many leases that freed."""
         self.reconcile()
-        remove = remove or self._remove
-        if remove is None:
+        if self._remove is None:
             return 0
         with self._me.change() as draft:
             draft.state = self._store.without_dead(draft.state)
             dead = self._store.dead_leases(draft.state)
         freed = 0
         for each in dead:
-            gone = remove(
-                DeadLease(
-                    id=each.lease, owner=each.owner, run=each.run, label=each.label, evicted=each.evicted
-                )
-            )
-            if not gone:
+            if not self._remove(each):
                 continue
             freed += 1
             with self._me.change() as draft:
@@ -341,20 +316,20 @@ class Ledger:
     def reconcile(self) -> None:
         """Count what the engine shows and the ledger does not know, and forget what is no longer there.
 
-        Containers of other ledgers count as load; those of this one whose owner is unknown wait for
-        :meth:`purge`.
+        Containers of other ledgers count as load; those of this one whose owner is unknown count until
+        :meth:`purge` removes them.
         """
         if self._engine_load is None:
             return
-        found = self._engine_load()
+        load = self._engine_load()
         self._me.rebuilt = False
         with self._me.change() as draft:
             state = self._store.without_dead(draft.state)
-            draft.state = reconciled(state, found, self.id, self._clock.monotonic())
+            draft.state = policy.reconciled(state, load, self.id, self._clock.monotonic())
         self._me.ring(draft.state)
 
-    def tend(self) -> None:
-        """Purge and reconcile if something that only these can free is in the way of a waiter.
+    def unblock(self) -> None:
+        """Purge or reconcile if something that only these can free may be in the way of a waiter.
 
         It asks the engine, so it may take long: not for an event loop.
         """
@@ -363,7 +338,7 @@ class Ledger:
             return
         if self._remove is not None and self._store.dead_leases(state):
             self.purge()
-        elif state.foreign != Demand():
+        elif state.foreign != NOTHING:
             self.reconcile()
 
     def snapshot(self) -> Snapshot | None:
@@ -373,64 +348,47 @@ class Ledger:
 
     # -- helpers
 
-    def _with_waiter(self, state: State, ticket: Ticket, wakeup: Wakeup | None) -> State:
-        """Return *state* with *ticket* in its queue, if it is not, or no longer, there."""
-        if any(each.ticket == ticket.id for each in state.waiters):
-            return state
-        waiter = WaiterEntry(
-            ticket=ticket.id,
-            owner=self.owner_id,
-            run=self._me.run,
-            demand=ticket.demand,
-            priority=ticket.priority,
-            index=ticket.index,
-            since_s=ticket.since_s,
-            wake=wakeup.name if wakeup else "",
-            label=ticket.label,
-            takes=ticket.takes,
-        )
-        return replace(state, waiters=(*state.waiters, waiter))
-
-    def _claim(self, ticket: Ticket, wakeup: Wakeup | None) -> Lease | None:
-        """Return the lease if the turn of *ticket* has come; else queue it, if there is a *wakeup* for it."""
+    def _claim(self, waiter: Waiter, wakeup: Wakeup | None) -> Lease | None:
+        """Return the lease if the turn of *waiter* has come; else queue it, if there is a *wakeup* for it."""
         with self._me.change() as draft:
             # A dead process may be the head, or seem to use up its run's budget.
             living = self._store.without_dead(draft.state) if draft.state.waiters else draft.state
-            buried = living != draft.state
-            state = self._with_waiter(living, ticket, wakeup)
+            dropped = living != draft.state
+            state = policy.with_waiter(living, replace(waiter, wake=wakeup.name if wakeup else ""))
             lost = self._me.rebuilt and self._engine_load is not None
-            given = None if lost else policy.grant(state, ticket.id)
+            grant = None if lost else policy.grant(state, waiter.id)
             draft.state = living
-            if given is not None:
-                draft.state = policy.applied(state, given, self._clock.monotonic())
+            if grant is not None:
+                draft.state = policy.with_grant(state, grant, self._clock.monotonic())
             elif wakeup is not None:
                 # Listening begins before the waiter can be seen: no wake-up is missed.
                 wakeup.listen()
                 draft.state = state
-                policy.check_hope(state, ticket.id, self._sweep)
+                policy.check_can_be_granted(state, waiter, self._sweep)
         if lost:
             # Nothing is granted before the engine has shown what the rebuilt state may lack.
             self.reconcile()
-            return self._claim(ticket, wakeup)
-        if buried:
-            # What the dead held up may be the turn of others too.
+            return self._claim(waiter, wakeup)
+        if dropped:
+            # Others that the dead processes held up may have their turn, too.
             self._me.ring(draft.state)
-        if given is None:
-            return None
-        entry = next(each for each in draft.state.leases if each.lease == ticket.id)
-        return Lease(id=ticket.id, demand=ticket.demand, evicted=entry.evicted, ledger=self)
+        return None if grant is None else self._me.lease(draft.state, waiter.id)
 
-    @staticmethod
-    def _put(draft: Draft, entry: LeaseEntry) -> None:
-        leases = tuple(entry if each.lease == entry.lease else each for each in draft.state.leases)
-        draft.state = replace(draft.state, leases=leases)
+    def _update(self, lease_id: str, change: Callable[[Lease], Lease]) -> None:
+        """Change a lease of this process; one that is not its own is left alone."""
+        with self._me.change() as draft:
+            lease = self._me.lease(draft.state, lease_id)
+            if lease is None:
+                return
+            draft.state = policy.with_lease(draft.state, change(lease))
+        self._me.ring(draft.state)
 
-    def _wait(self, ticket: Ticket, wakeup: Wakeup, timeout_s: float | None, on_wait: OnWait | None) -> None:
-        """Wait for the next wake-up, or for the time to look without one.
+    def _wait(self, waiter: Waiter, wakeup: Wakeup, timeout_s: float | None, on_wait: OnWait | None) -> None:
+        """Wait for the next wake-up, or until it is time to look without one.
 
         :raises SlotTimeoutError: if *timeout_s* is over.
         """
-        waiting = self.waiting(ticket)
+        waiting = self.waiting(waiter)
         if on_wait is not None:
             on_wait(waiting)
         left_s = wakeup.poll_s
@@ -441,4 +399,4 @@ class Ledger:
         if self._clock.wait(wakeup.fd, left_s):
             wakeup.drain()
         else:
-            self.tend()
+            self.unblock()

@@ -10,7 +10,7 @@ from pathlib import Path
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger import owners, policy
 from pytest_clnrm.ledger.budget import Budget
-from pytest_clnrm.ledger.state import LeaseEntry, OwnerEntry, RunEntry, State
+from pytest_clnrm.ledger.state import Lease, OwnerEntry, RunEntry, State
 from pytest_clnrm.ledger.store import Draft, Store
 from pytest_clnrm.ledger.wakeups import Clock, Wakeup, ring
 
@@ -45,7 +45,7 @@ class Membership:
 
     @property
     def wakeup(self) -> Wakeup:
-        """Return where the wake-ups of queued tickets arrive.
+        """Return where the wake-ups of queued waiters arrive.
 
         :raises LedgerError: without a run.
         """
@@ -118,10 +118,10 @@ class Membership:
                     return
                 draft.state = state = buried
 
-    def lease(self, state: State, lease_id: str) -> LeaseEntry | None:
+    def lease(self, state: State, lease_id: str) -> Lease | None:
         """Return this owner's lease of that id, None if it is not, or no longer, its own."""
         me = self.id
-        return next((each for each in state.leases if each.lease == lease_id and each.owner == me), None)
+        return next((each for each in state.leases if each.id == lease_id and each.owner == me), None)
 
     def _all_reached(self, state: State) -> bool:
         reached = [ring(self._store.owners / each.waiter.wake) for each in policy.grants(state)]

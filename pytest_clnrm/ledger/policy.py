@@ -22,7 +22,7 @@ from typing import Literal
 
 from pytest_clnrm.errors import DemandTooLargeError
 from pytest_clnrm.ledger.budget import NOTHING, Budget, Demand, total
-from pytest_clnrm.ledger.state import Evicted, LeaseEntry, RunEntry, State, WaiterEntry
+from pytest_clnrm.ledger.state import EngineLoad, Evicted, Lease, RunEntry, State, Waiter
 
 OF_FIXTURE = "clnrm_factory"
 """The label of what a fixture asks for while the test that needs it keeps its own reservation."""
@@ -40,15 +40,15 @@ class Grant:
     :param evict: ids of the idle leases whose room it takes, those that it wants first.
     """
 
-    waiter: WaiterEntry
+    waiter: Waiter
     evict: tuple[str, ...] = ()
 
 
-def in_order(state: State) -> tuple[WaiterEntry, ...]:
+def in_order(state: State) -> tuple[Waiter, ...]:
     """Return the waiters, first one first."""
     started = {run.run: run.started_s for run in state.runs}
 
-    def key(waiter: WaiterEntry) -> tuple[bool, int, float, str, int, float, str]:
+    def key(waiter: Waiter) -> tuple[bool, int, float, str, int, float, str]:
         return (
             waiter.label != OF_FIXTURE,
             waiter.priority,
@@ -56,7 +56,7 @@ def in_order(state: State) -> tuple[WaiterEntry, ...]:
             waiter.run,
             waiter.index,
             waiter.since_s,
-            waiter.ticket,
+            waiter.id,
         )
 
     return tuple(sorted(state.waiters, key=key))
@@ -74,14 +74,14 @@ def used(state: State) -> Demand:
     return total(held(lease) for lease in state.leases) + state.foreign
 
 
-def held(lease: LeaseEntry) -> Demand:
+def held(lease: Lease) -> Demand:
     """Return what *lease* counts as: its containers come into being when those that it took over are gone."""
     return (
         lease.demand.larger(total(each.demand for each in lease.evicted)) if lease.evicted else lease.demand
     )
 
 
-def held_of(lease: LeaseEntry, run: str) -> Demand:
+def held_of(lease: Lease, run: str) -> Demand:
     """Return what *lease* counts as within the budget of *run*."""
     own = lease.demand if lease.run == run else NOTHING
     return own.larger(total(each.demand for each in lease.evicted if each.run == run))
@@ -92,69 +92,120 @@ def grants(state: State) -> tuple[Grant, ...]:
     return _decide(state)[0]
 
 
-def grant(state: State, ticket: str) -> Grant | None:
-    """Return what the waiter *ticket* may have now, None if it has to wait."""
-    return next((each for each in grants(state) if each.waiter.ticket == ticket), None)
+def grant(state: State, waiter_id: str) -> Grant | None:
+    """Return what the waiter *waiter_id* may have now, None if it has to wait."""
+    return next((each for each in grants(state) if each.waiter.id == waiter_id), None)
 
 
-def holdup(state: State, ticket: str) -> Holdup:
-    """Return why the waiter *ticket* has to wait, "" if nothing holds it back."""
-    return _decide(state)[1].get(ticket, "others before it")
+def holdup(state: State, waiter_id: str) -> Holdup:
+    """Return why the waiter *waiter_id* has to wait, "" if nothing holds it back."""
+    return _decide(state)[1].get(waiter_id, "others before it")
 
 
-def applied(state: State, given: Grant, now_s: float) -> State:
+def with_grant(state: State, given: Grant, now_s: float) -> State:
     """Return *state* with the waiter of *given* turned into a lease of the same id."""
-    waiter = given.waiter
-    lease = LeaseEntry(
-        lease=waiter.ticket,
+    taken = [each for each in state.leases if each.id in given.evict]
+    evicted = tuple(
+        Evicted(id=each.id, owner=each.owner, run=each.run, demand=held(each), containers=each.containers)
+        for each in taken
+    )
+    lease = replace(lease_of(given.waiter, now_s), evicted=evicted)
+    left = without_waiter(state, given.waiter.id)
+    return replace(left, leases=(*(each for each in state.leases if each not in taken), lease))
+
+
+def lease_of(waiter: Waiter, now_s: float) -> Lease:
+    """Return the lease for what *waiter* demands."""
+    return Lease(
+        id=waiter.id,
         owner=waiter.owner,
         run=waiter.run,
         demand=waiter.demand,
         granted_s=now_s,
         label=waiter.label,
-        evicted=tuple(
-            Evicted(
-                lease=each.lease,
-                owner=each.owner,
-                run=each.run,
-                demand=held(each),
-                containers=each.containers,
-            )
-            for each in state.leases
-            if each.lease in given.evict
-        ),
-    )
-    return replace(
-        state,
-        waiters=tuple(each for each in state.waiters if each.ticket != waiter.ticket),
-        leases=(*(each for each in state.leases if each.lease not in given.evict), lease),
     )
 
 
-def lent(state: State, lease: str, unused: Demand, to: LeaseEntry) -> State:
-    """Return *state* with what a lease does not use lent to *to*, a new one that is there if it is enough.
+def with_waiter(state: State, waiter: Waiter) -> State:
+    """Return *state* with *waiter* in its queue; one that is there already keeps how it is to be woken up."""
+    if any(each.id == waiter.id for each in state.waiters):
+        return state
+    return replace(state, waiters=(*state.waiters, waiter))
+
+
+def without_waiter(state: State, waiter_id: str) -> State:
+    """Return *state* without a waiter."""
+    return replace(state, waiters=tuple(each for each in state.waiters if each.id != waiter_id))
+
+
+def with_lease(state: State, lease: Lease) -> State:
+    """Return *state* with *lease* in the place of the one that has its id."""
+    return replace(state, leases=tuple(lease if each.id == lease.id else each for each in state.leases))
+
+
+def without_lease(state: State, lease_id: str) -> State:
+    """Return *state* without a lease."""
+    return replace(state, leases=tuple(each for each in state.leases if each.id != lease_id))
+
+
+def lent(state: State, lease_id: str, unused: Demand, to: Lease) -> State:
+    """Return *state* with the new lease *to* split off what a lease does not use, if that is enough.
 
     If it is not enough, all of it is given back: nothing that is not used is held while more is waited for.
-    Either way all leases together hold no more than before. What *lease* took over is gone: its process is
-    about to use it.
+    Either way all leases together hold no more than before. The containers that the lease took over are known
+    to be gone: its process is about to use its reservation.
     """
-    (entry,) = (each for each in state.leases if each.lease == lease)
-    free = unused.smaller(entry.demand)
+    (lease,) = (each for each in state.leases if each.id == lease_id)
+    free = unused.smaller(lease.demand)
     enough = free.covers(to.demand)
-    rest = replace(entry, demand=entry.demand.minus(to.demand if enough else free), evicted=())
-    leases = tuple(rest if each == entry else each for each in state.leases)
-    return replace(state, leases=(*leases, to) if enough else leases)
+    rest = replace(lease, demand=lease.demand.minus(to.demand if enough else free), evicted=())
+    state = with_lease(state, rest)
+    return replace(state, leases=(*state.leases, to)) if enough else state
 
 
-def check_hope(state: State, ticket: str, sweep: str) -> None:
-    """Check that what the waiter *ticket* needs may become free.
+def reconciled(state: State, load: Sequence[EngineLoad], ledger_id: str, now_s: float) -> State:
+    """Return *state* with what the engine holds and nobody has reserved, and without what is gone.
+
+    Containers of other ledgers count as load. Those of this ledger whose owner is not known become a lease
+    of that owner, who is dead, so that a purge removes them; or a kept lease. Owners that are known are
+    left alone: since the engine was asked they may have reserved and released.
+    """
+    ours = {(each.owner, each.kept): each for each in load if each.ledger == ledger_id}
+    leases = [
+        lease
+        for lease in state.leases
+        if (lease.owner, lease.kept) in ours or not (lease.kept or lease.id == _stray(lease.owner))
+    ]
+    living = {owner.owner for owner in state.owners}
+    known = {(lease.owner, lease.kept) for lease in leases}
+    leases += [
+        Lease(
+            id=_stray(owner, kept=kept),
+            owner=owner,
+            run="",
+            demand=each.demand,
+            granted_s=now_s,
+            kept=kept,
+        )
+        for (owner, kept), each in ours.items()
+        if owner not in living and (owner, kept) not in known
+    ]
+    foreign = total(each.demand for each in load if each.ledger != ledger_id)
+    return replace(state, leases=tuple(leases), foreign=foreign)
+
+
+def _stray(owner: str, *, kept: bool = False) -> str:
+    return f"stray-{'kept-' if kept else ''}{owner}"
+
+
+def check_can_be_granted(state: State, waiter: Waiter, sweep: str) -> None:
+    """Check that what *waiter* needs may become free.
 
     Of several that wait for one another the last one in order gives up.
 
     :param sweep: the command that removes what is kept.
     :raises DemandTooLargeError: if it waits for what is kept, or for those who wait themselves.
     """
-    waiter = next(each for each in state.waiters if each.ticket == ticket)
     kept = [lease for lease in state.leases if lease.kept]
     names = _no_room_beside(state, waiter, kept)
     if names:
@@ -171,14 +222,14 @@ def check_hope(state: State, ticket: str, sweep: str) -> None:
     if grants(replace(state, leases=stuck, foreign=NOTHING)):
         return
     holders = [each for each in blocked if any(_waits_with(each, lease) for lease in stuck)]
-    if holders and holders[-1].ticket == ticket:
+    if holders and holders[-1].id == waiter.id:
         raise DemandTooLargeError(
             f"{waiter.demand.describe()} demanded, but tests and fixtures that wait for one another hold the "
             "rest: allow more, or run fewer workers"
         )
 
 
-def _no_room_beside(state: State, waiter: WaiterEntry, leases: Sequence[LeaseEntry]) -> tuple[str, ...]:
+def _no_room_beside(state: State, waiter: Waiter, leases: Sequence[Lease]) -> tuple[str, ...]:
     """Return of which resources there is too little for *waiter* as long as *leases* are held."""
     run, host = next((each for each in state.runs if each.run == waiter.run), None), host_budget(state)
     if run is None or host is None:
@@ -192,17 +243,17 @@ def _only(demand: Demand, names: tuple[str, ...]) -> str:
     return Demand(**{name: getattr(demand, name) for name in names}).describe()
 
 
-def _limit(state: State, waiter: WaiterEntry, names: tuple[str, ...]) -> str:
+def _limit(state: State, waiter: Waiter, names: tuple[str, ...]) -> str:
     run = next(each for each in state.runs if each.run == waiter.run)
     return run.budget.describe(names)
 
 
-def _blocks(waiter: WaiterEntry) -> bool:
+def _blocks(waiter: Waiter) -> bool:
     """Tell whether its process does nothing else meanwhile."""
     return bool(waiter.wake) and not waiter.wake.endswith(SHARED_WAKEUP)
 
 
-def _waits_with(waiter: WaiterEntry, lease: LeaseEntry) -> bool:
+def _waits_with(waiter: Waiter, lease: Lease) -> bool:
     """Tell whether *lease* stays as long as *waiter*, which blocks its process, has to wait.
 
     It is of the same process, or its controller has made it for the item that waits in a worker.
@@ -216,7 +267,7 @@ def item_label(index: int) -> str:
     return f"item {index}"
 
 
-class _Room:
+class _Capacity:
     """What is held while grants are being decided."""
 
     def __init__(self, state: State, host: Budget) -> None:
@@ -228,14 +279,14 @@ class _Room:
                 self._held_by[run] = self._held_by.get(run, NOTHING) + held_of(lease, run)
         self._idle = sorted(
             (lease for lease in state.leases if lease.idle_since_s is not None),
-            key=lambda lease: (lease.idle_since_s, lease.lease),
+            key=lambda lease: (lease.idle_since_s, lease.id),
         )
 
-    def wanted(self, waiter: WaiterEntry) -> list[LeaseEntry]:
+    def wanted(self, waiter: Waiter) -> list[Lease]:
         """Return the idle leases that *waiter* wants; one that is gone, or in use, is not waited for."""
-        return [lease for lease in self._idle if lease.run == waiter.run and lease.lease in waiter.takes]
+        return [lease for lease in self._idle if lease.run == waiter.run and lease.id in waiter.takes]
 
-    def lacks_own(self, run: RunEntry, demand: Demand, evict: list[LeaseEntry]) -> bool:
+    def lacks_own(self, run: RunEntry, demand: Demand, evict: list[Lease]) -> bool:
         """Return True if *run* may not hold *demand* too; append to *evict* what of its own has to go."""
         while over := run.budget.exceeded_by(self._left(self._held_by.get(run.run, NOTHING), evict) + demand):
             victim = self._oldest(over, evict, run.run)
@@ -244,7 +295,7 @@ class _Room:
             evict.append(victim)
         return False
 
-    def lacks_host(self, demand: Demand, evict: list[LeaseEntry]) -> bool:
+    def lacks_host(self, demand: Demand, evict: list[Lease]) -> bool:
         """Return True if the host has no room for *demand*; append to *evict* what has to go."""
         while over := self._host.exceeded_by(self._left(self._held, evict) + demand):
             victim = self._oldest(over, evict, None)
@@ -253,7 +304,7 @@ class _Room:
             evict.append(victim)
         return False
 
-    def take(self, run: RunEntry, demand: Demand, evict: list[LeaseEntry]) -> None:
+    def take(self, run: RunEntry, demand: Demand, evict: list[Lease]) -> None:
         """Count *demand* as held by *run* in place of *evict*, whose containers are still there at first."""
         for lease in evict:
             self._idle.remove(lease)
@@ -262,14 +313,14 @@ class _Room:
         self._held_by[run.run] = self._left(held_by, own) + demand.larger(total(map(held, own)))
         self._held = self._left(self._held, evict) + demand.larger(total(map(held, evict)))
 
-    def _oldest(self, over: tuple[str, ...], taken: list[LeaseEntry], run: str | None) -> LeaseEntry | None:
+    def _oldest(self, over: tuple[str, ...], taken: list[Lease], run: str | None) -> Lease | None:
         for lease in self._idle:
             if lease not in taken and run in {None, lease.run} and held(lease).shares(over):
                 return lease
         return None
 
     @staticmethod
-    def _left(before: Demand, evict: list[LeaseEntry]) -> Demand:
+    def _left(before: Demand, evict: list[Lease]) -> Demand:
         return before.minus(total(map(held, evict)))
 
 
@@ -279,22 +330,22 @@ def _decide(state: State) -> tuple[tuple[Grant, ...], dict[str, Holdup]]:
     if host is None:
         return (), {}
     runs = {run.run: run for run in state.runs}
-    room = _Room(state, host)
+    capacity = _Capacity(state, host)
     given: list[Grant] = []
     why: dict[str, Holdup] = {}
     for waiter in in_order(state):
         run = runs.get(waiter.run)
         if run is None:
             continue
-        evict = room.wanted(waiter)
-        lacks_own = room.lacks_own(run, waiter.demand, evict)
-        if room.lacks_host(waiter.demand, evict):
-            why[waiter.ticket] = "host's budget"
+        evict = capacity.wanted(waiter)
+        lacks_own = capacity.lacks_own(run, waiter.demand, evict)
+        if capacity.lacks_host(waiter.demand, evict):
+            why[waiter.id] = "host's budget"
             break
         if lacks_own:
-            why[waiter.ticket] = "own run's budget"
+            why[waiter.id] = "own run's budget"
             continue
-        why[waiter.ticket] = ""
-        room.take(run, waiter.demand, evict)
-        given.append(Grant(waiter=waiter, evict=tuple(lease.lease for lease in evict)))
+        why[waiter.id] = ""
+        capacity.take(run, waiter.demand, evict)
+        given.append(Grant(waiter=waiter, evict=tuple(lease.id for lease in evict)))
     return tuple(given), why

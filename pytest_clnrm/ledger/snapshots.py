@@ -11,12 +11,12 @@ from pytest_clnrm.ledger import policy
 from pytest_clnrm.ledger.budget import Budget, Demand
 from pytest_clnrm.ledger.folder import Folder, unusable
 from pytest_clnrm.ledger.state import (
-    LeaseEntry,
+    Lease,
     OwnerEntry,
     RunEntry,
     State,
     TornStateError,
-    WaiterEntry,
+    Waiter,
     decode,
 )
 
@@ -37,14 +37,14 @@ class Waiting:
     used: Demand
 
     @classmethod
-    def of(cls, state: State, ticket: str, demand: Demand, waiting_s: float) -> Waiting:
-        """Return how the waiter *ticket* stands in *state*; last, if it is not there."""
-        queue = [each.ticket for each in policy.in_order(state)]
+    def of(cls, state: State, waiter: Waiter, now_s: float) -> Waiting:
+        """Return how *waiter* stands in *state*; last, if it is not there."""
+        queue = [each.id for each in policy.in_order(state)]
         return cls(
-            demand=demand,
-            position=queue.index(ticket) + 1 if ticket in queue else len(queue) + 1,
-            waiting_s=waiting_s,
-            holdup=policy.holdup(state, ticket),
+            demand=waiter.demand,
+            position=queue.index(waiter.id) + 1 if waiter.id in queue else len(queue) + 1,
+            waiting_s=now_s - waiter.since_s,
+            holdup=policy.holdup(state, waiter.id),
             used=policy.used(state),
         )
 
@@ -78,8 +78,8 @@ class Snapshot:
     foreign: Demand
     runs: tuple[RunEntry, ...]
     owners: tuple[OwnerEntry, ...]
-    leases: tuple[LeaseEntry, ...]
-    waiters: tuple[WaiterEntry, ...]
+    leases: tuple[Lease, ...]
+    waiters: tuple[Waiter, ...]
 
 
 def snapshot_of(state: State, ledger_id: str, now_s: float) -> Snapshot:

@@ -18,7 +18,7 @@ from typing import Any
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger.budget import NOTHING, Budget, Demand
 
-STATE_FORMAT = 2
+STATE_FORMAT = 3
 _KIND = "pytest-clnrm ledger"
 
 
@@ -50,12 +50,13 @@ class OwnerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evicted:
-    """An idle lease whose room was given away; its containers are the new lease's to use or to remove.
+    """An idle lease that was taken over; its containers are the new lease's to use or to remove.
 
-    :param demand: what it counted as, and does until its containers are known to be gone, or used.
+    :param id: of the lease.
+    :param demand: what it counts as until its containers are known to be gone, or used.
     """
 
-    lease: str
+    id: str
     owner: str
     run: str
     demand: Demand
@@ -63,17 +64,19 @@ class Evicted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseEntry:
-    """Room that was granted.
+class Lease:
+    """A granted reservation, as it was when it was read. It counts until its owner releases it by its id.
 
+    :param owner: id of the process that holds it, as in its containers' labels.
     :param label: what it is for, as status views show it.
-    :param idle_since_s: None while in use; else others may take its room.
+    :param idle_since_s: None while in use; else others may take it over.
     :param containers: ids of its containers, while it is idle.
-    :param evicted: what this lease took over, until that is gone.
-    :param kept: its containers were left on purpose: it counts, and no purge removes it.
+    :param evicted: the idle leases that it took over. They have to be gone, or used, before its own
+        containers are created; if its owner dies first, whoever purges it removes theirs too.
+    :param kept: its containers were left on purpose: it counts, and no purge removes them.
     """
 
-    lease: str
+    id: str
     owner: str
     run: str
     demand: Demand
@@ -86,26 +89,39 @@ class LeaseEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WaiterEntry:
+class Waiter:
     """A demand that waits for its turn.
 
-    :param ticket: becomes the lease's id.
+    :param id: becomes the lease's id.
     :param priority: smaller goes first.
     :param index: place in the run's collection.
-    :param wake: file name of the FIFO that its process listens to.
-    :param takes: ids of idle leases whose room it takes before any other's: it wants their containers.
+    :param wake: file name of the FIFO that its process listens to; "" until it stands in the queue.
+    :param takes: ids of idle leases of its run that it takes over before any other, to use their containers.
     """
 
-    ticket: str
+    id: str
     owner: str
     run: str
     demand: Demand
     priority: int
     index: int
     since_s: float
-    wake: str
+    wake: str = ""
     label: str = ""
     takes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoad:
+    """What the engine shows of one owner's containers: those that were kept on purpose, or the others.
+
+    :param ledger: id of the ledger in their labels.
+    """
+
+    ledger: str
+    owner: str
+    demand: Demand
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +136,8 @@ class State:
     boot: str
     runs: tuple[RunEntry, ...] = ()
     owners: tuple[OwnerEntry, ...] = ()
-    leases: tuple[LeaseEntry, ...] = ()
-    waiters: tuple[WaiterEntry, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    waiters: tuple[Waiter, ...] = ()
     foreign: Demand = NOTHING
 
 

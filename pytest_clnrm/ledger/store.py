@@ -17,7 +17,7 @@ from pathlib import Path
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger import locks, owners
 from pytest_clnrm.ledger.folder import Folder, unusable
-from pytest_clnrm.ledger.state import LeaseEntry, OwnerEntry, State, TornStateError, decode, encode
+from pytest_clnrm.ledger.state import Lease, OwnerEntry, State, TornStateError, decode, encode
 from pytest_clnrm.util.files import write_whole
 
 
@@ -129,7 +129,7 @@ class Store:
             if lock.stem not in known and not owners.is_alive(self.owners, lock.stem):
                 owners.forget(self.owners, lock.stem)
 
-    def dead_leases(self, state: State) -> list[LeaseEntry]:
+    def dead_leases(self, state: State) -> list[Lease]:
         """Return the leases whose owners have died, but for those that were kept on purpose."""
         alive = {
             owner: owners.is_alive(self.owners, owner) for owner in {each.owner for each in state.leases}

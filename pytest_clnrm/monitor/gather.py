@@ -10,7 +10,7 @@ from pytest_clnrm.cleanup import run_records
 from pytest_clnrm.ledger.folder import Folder
 from pytest_clnrm.ledger.policy import item_label
 from pytest_clnrm.ledger.snapshots import Snapshot, snapshots
-from pytest_clnrm.ledger.state import WaiterEntry
+from pytest_clnrm.ledger.state import Waiter
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.monitor.view import BudgetView, HostView, RunView, WaiterView
 from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus, read_statuses
@@ -101,6 +101,6 @@ def _budget_view(taken: Snapshot, urls: Mapping[str, str], heads: Mapping[str, s
     )
 
 
-def _label(waiter: WaiterEntry, heads: Mapping[str, str]) -> str:
+def _label(waiter: Waiter, heads: Mapping[str, str]) -> str:
     # A controller's ticket knows its item's index alone; it has no more than the one of its head.
     return heads.get(waiter.run, "") if waiter.label == item_label(waiter.index) else waiter.label

@@ -5,7 +5,7 @@ The worker that has the containers says so in a report of its item; see :mod:`py
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +14,8 @@ from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger.budget import NOTHING, total
 
 if TYPE_CHECKING:
-    from pytest_clnrm.ledger.lease import Lease
+    from pytest_clnrm.ledger.ledger import Ledger
+    from pytest_clnrm.ledger.state import Lease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class Leftover:
 
 
 class Taken(NamedTuple):
-    """What became of idle leases whose room a new one took.
+    """What is to be done with the containers of the idle leases that a new one took over.
 
     :param reuse: ids of the leases whose containers are to be used.
     :param remove: ids of containers to be removed first.
@@ -64,40 +65,44 @@ class Taken(NamedTuple):
 
 
 class IdleLeases:
-    """The idle leases of this process, which others may take at any moment."""
+    """The idle leases of this process, which others may take over at any moment.
 
-    def __init__(self) -> None:
-        self._leases: dict[str, tuple[Lease, Leftover]] = {}
+    :param ledger: returns the ledger that they are in.
+    """
+
+    def __init__(self, ledger: Callable[[], Ledger]) -> None:
+        self._ledger = ledger
+        self._leftovers: dict[str, Leftover] = {}
         self._uncleared: dict[str, Lease] = {}
 
-    def add(self, lease: Lease, leftover: Leftover) -> None:
-        """Offer a lease's room; it was this process's to give back.
+    def add(self, leftover: Leftover) -> None:
+        """Let others take over the lease of *leftover*, which was this process's to give back.
 
         :raises LedgerError: if the ledger cannot take it.
         """
-        lease.ledger.mark_idle(lease.id, leftover.containers, first=not leftover.specification)
-        self._leases[lease.id] = (lease, leftover)
+        self._ledger().mark_idle(leftover.lease, leftover.containers, first=not leftover.specification)
+        self._leftovers[leftover.lease] = leftover
 
     def wanted(self, worker: str, specification: str | None) -> tuple[str, ...]:
         """Return the lease of which a worker could use the containers, the last used of them; () if none."""
         found = [
             lease
-            for lease, (_, leftover) in self._leases.items()
-            if specification and (leftover.worker, leftover.specification) == (worker, specification)
+            for lease, each in self._leftovers.items()
+            if specification and (each.worker, each.specification) == (worker, specification)
         ]
         return tuple(found[-1:])
 
     def taken_by(self, lease: Lease, wanted: Iterable[str]) -> Taken:
-        """Return what is to be done with the containers whose room *lease* took, and forget their leases.
+        """Return what is to be done with the containers of what *lease* took over, and forget those leases.
 
-        :param wanted: what it could use; what is not among what it took was taken by somebody else.
+        :param wanted: what it could use; what it did not get was taken over by another.
         """
-        evicted = {each.lease: each for each in lease.evicted}
+        evicted = {each.id: each for each in lease.evicted}
         reuse = tuple(each for each in wanted if each in evicted)
-        for each in (*evicted, *wanted):
-            self._leases.pop(each, None)
+        for taken in (*evicted, *wanted):
+            self._leftovers.pop(taken, None)
         remove = tuple(
-            container for each in evicted.values() if each.lease not in reuse for container in each.containers
+            container for each in evicted.values() if each.id not in reuse for container in each.containers
         )
         if remove:
             self._uncleared[lease.id] = lease
@@ -110,30 +115,30 @@ class IdleLeases:
         """
         lease = self._uncleared.pop(lease_id, None)
         if lease is not None and total(each.demand for each in lease.evicted).minus(lease.demand) != NOTHING:
-            lease.ledger.settle(lease_id)
+            self._ledger().settle(lease_id)
 
-    def leave(self, lease: Lease) -> bool:
-        """Leave a lease whose room was never cleared to whoever needs it; return False if it was.
+    def leave(self, lease_id: str) -> bool:
+        """Let others take over a lease whose containers to remove may still be there; False if they are gone.
 
         :raises LedgerError: if the ledger cannot take it.
         """
-        if lease.id not in self._uncleared:
+        if lease_id not in self._uncleared:
             return False
-        lease.ledger.leave_evicted(lease.id)
-        del self._uncleared[lease.id]
+        self._ledger().leave_evicted(lease_id)
+        del self._uncleared[lease_id]
         return True
 
     def forget_worker(self, worker: str) -> None:
         """Give back what a worker had: it has ended, and its containers are gone."""
-        self._give_back([lease for lease, found in self._leases.values() if found.worker == worker])
+        self._give_back([lease for lease, each in self._leftovers.items() if each.worker == worker])
 
     def close(self) -> None:
         """Give all back: the containers are gone."""
-        self._give_back([lease for lease, _ in self._leases.values()])
+        self._give_back(list(self._leftovers))
 
-    def _give_back(self, leases: Iterable[Lease]) -> None:
+    def _give_back(self, leases: Iterable[str]) -> None:
         for lease in leases:
-            del self._leases[lease.id]
-            # What cannot be given back is purged by whoever looks next.
+            del self._leftovers[lease]
+            # What cannot be given back now is purged by another process, or by the next run.
             with suppress(LedgerError):
-                lease.release()
+                self._ledger().release(lease)

@@ -17,9 +17,8 @@ from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, as_admission_errors,
 from pytest_clnrm.scheduling.tickets import Ticket
 
 if TYPE_CHECKING:
-    from pytest_clnrm.ledger.lease import Lease
-    from pytest_clnrm.ledger.lease import Ticket as Claim
     from pytest_clnrm.ledger.ledger import Ledger
+    from pytest_clnrm.ledger.state import Waiter
     from pytest_clnrm.runtime.runtime import Runtime
 
 
@@ -33,9 +32,9 @@ class LedgerGate:
         self._runtime = runtime
         self._wake = wake
         self._idle = runtime.idle
-        self._tickets: dict[int, Claim] = {}
+        self._waiters: dict[int, Waiter] = {}
         self._positions: dict[int, int] = {}
-        self._leases: dict[str, Lease] = {}
+        self._leases: set[str] = set()
         self._asked = threading.Event()
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -78,18 +77,18 @@ class LedgerGate:
         ledger = usable_ledger(self._runtime)
         if ledger is None:
             return Ticket(lease=WITHOUT_LEASE)
-        ticket = self._tickets.get(index)
-        if ticket is None:
-            ticket = ledger.ticket(
+        waiter = self._waiters.get(index)
+        if waiter is None:
+            waiter = ledger.new_waiter(
                 Demand(**demand), priority=priority, index=index, label=item_label(index), takes=wanted
             )
-            self._tickets[index] = ticket
-        lease = ledger.claim(ticket)
+            self._waiters[index] = waiter
+        lease = ledger.claim(waiter)
         if lease is not None:
-            del self._tickets[index]
-            self._leases[lease.id] = lease
+            del self._waiters[index]
+            self._leases.add(lease.id)
             taken = self._idle.taken_by(lease, wanted)
-            waited_s = time.monotonic() - ticket.since_s
+            waited_s = time.monotonic() - waiter.since_s
             return Ticket(
                 lease=lease.id,
                 waited_s=waited_s,
@@ -99,44 +98,44 @@ class LedgerGate:
             )
         self._watch(ledger)
         if index not in self._positions:
-            self._positions[index] = ledger.waiting(ticket).position
-        if self._left_s(ticket) <= 0:
-            raise SlotTimeoutError(f"{ledger.waiting(ticket).describe()} (--clnrm-slot-timeout)")
+            self._positions[index] = ledger.waiting(waiter).position
+        if self._left_s(waiter) <= 0:
+            raise SlotTimeoutError(f"{ledger.waiting(waiter).describe()} (--clnrm-slot-timeout)")
         return None
 
-    def _left_s(self, ticket: Claim) -> float:
-        """Return how long a ticket may still wait."""
+    def _left_s(self, waiter: Waiter) -> float:
+        """Return how long a waiter may still wait."""
         limit_s = self._runtime.settings.slot_timeout_s
-        return math.inf if limit_s is None else ticket.since_s + limit_s - time.monotonic()
+        return math.inf if limit_s is None else waiter.since_s + limit_s - time.monotonic()
 
     def why_stuck(self, index: int) -> str:
         """Return what an item wants and fixtures hold, if that is more than the run may hold; else ""."""
         from pytest_clnrm.ledger.budget import total
 
-        ticket, taken = self._tickets.get(index), None
+        waiter, taken = self._waiters.get(index), None
         with suppress(ClnrmError):
             taken = self._runtime.ledger().snapshot()
-        if ticket is None or taken is None:
+        if waiter is None or taken is None:
             return ""
         run = self._runtime.session_id
         # What is kept or idle is no fixture's.
         theirs = [each for each in taken.leases if not each.kept and each.idle_since_s is None]
-        held = total(each.demand for each in theirs if each.run == run and each.lease not in self._leases)
-        names = self._runtime.budget().exceeded_by(held + ticket.demand)
+        held = total(each.demand for each in theirs if each.run == run and each.id not in self._leases)
+        names = self._runtime.budget().exceeded_by(held + waiter.demand)
         if not names:
             return ""
         return (
-            f"{ticket.demand.describe()} demanded, but fixtures of session scope hold {held.describe()}, "
+            f"{waiter.demand.describe()} demanded, but fixtures of session scope hold {held.describe()}, "
             f"and {self._runtime.budget().describe(names)} allowed: allow more"
         )
 
     def give_up(self, index: int) -> None:
         """Take an item out of the ledger's queue, which nobody behind it could pass."""
-        ticket = self._tickets.pop(index, None)
+        waiter = self._waiters.pop(index, None)
         self._positions.pop(index, None)
-        if ticket is None:
+        if waiter is None:
             return
-        withdraw = partial(self._runtime.ledger().withdraw, ticket)
+        withdraw = partial(self._runtime.ledger().withdraw, waiter)
         try:
             withdraw()
         except LedgerError:
@@ -144,9 +143,9 @@ class LedgerGate:
 
     def release(self, ticket: Ticket) -> None:
         """Give a reservation back."""
-        lease = self._leases.pop(ticket.lease, None)
-        if lease is not None:
-            give_back(lease, self._runtime)
+        if ticket.lease in self._leases:
+            self._leases.discard(ticket.lease)
+            give_back(ticket.lease, self._runtime)
 
     def close(self) -> None:
         """Leave the queue and give everything back."""
@@ -159,16 +158,16 @@ class LedgerGate:
             for fd in self._bell:
                 os.close(fd)
             self._watcher = self._bell = None
-        if not self._tickets and not self._leases:
+        if not self._waiters and not self._leases:
             return
         ledger = self._runtime.ledger()
         # What cannot be given back is purged by whoever looks next.
         with suppress(LedgerError):
-            for ticket in self._tickets.values():
-                ledger.withdraw(ticket)
-            for lease in self._leases.values():
-                lease.release()
-        self._tickets.clear()
+            for waiter in self._waiters.values():
+                ledger.withdraw(waiter)
+            for lease in self._leases:
+                ledger.release(lease)
+        self._waiters.clear()
         self._leases.clear()
 
     def _watch(self, ledger: Ledger) -> None:
@@ -182,13 +181,13 @@ class LedgerGate:
 
     def _wait_for_room(self, ledger: Ledger, bell: int) -> None:
         """Wake the queue whenever the ledger may have room, until *bell* can be read."""
-        tended_s = time.monotonic()
+        unblocked_s = time.monotonic()
         while True:
             poll = select.poll()
             for fd in (bell, ledger.wakeup_fd):
                 if fd is not None:
                     poll.register(fd, select.POLLIN)
-            left_s = min([ledger.poll_s, *map(self._left_s, list(self._tickets.values()))])
+            left_s = min([ledger.poll_s, *map(self._left_s, list(self._waiters.values()))])
             poll.poll(max(left_s, 0.0) * 1000)
             self._asked.clear()
             if self._closed.is_set():
@@ -196,8 +195,8 @@ class LedgerGate:
             self._wake()
             # Asking takes the wake-up away; until then it would only be seen again and again.
             self._asked.wait(ledger.poll_s)
-            if time.monotonic() >= tended_s + ledger.poll_s:
+            if time.monotonic() >= unblocked_s + ledger.poll_s:
                 # It may ask the engine: neither the controller's loop nor a hand-over should wait for that.
                 with suppress(ClnrmError):
-                    ledger.tend()
-                tended_s = time.monotonic()
+                    ledger.unblock()
+                unblocked_s = time.monotonic()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import (
@@ -24,9 +23,9 @@ from pytest_clnrm.scheduling.tickets import Ticket
 
 if TYPE_CHECKING:
     from pytest_clnrm.ledger.budget import Demand
-    from pytest_clnrm.ledger.lease import Lease
     from pytest_clnrm.ledger.ledger import Ledger
     from pytest_clnrm.ledger.snapshots import Waiting
+    from pytest_clnrm.ledger.state import Lease
     from pytest_clnrm.model.scenario import Limits
     from pytest_clnrm.runtime.runtime import Current, Runtime
 
@@ -83,7 +82,7 @@ def reserving(
             position=position,
         )
     finally:
-        give_back(lease, runtime)
+        give_back(lease.id, runtime)
 
 
 @contextmanager
@@ -159,20 +158,21 @@ def _note_wait(runtime: Runtime, waiting: Waiting) -> None:
     runtime.board.at("slot", f"{waiting.demand.describe()} (place {waiting.position}, {why})")
 
 
-def give_back(lease: Lease, runtime: Runtime) -> None:
+def give_back(lease_id: str, runtime: Runtime) -> None:
     """Give a reservation back, or let it count on for the containers that are kept, or idle, under it.
 
     If the ledger cannot take it, it is owed: else whoever reserves next would wait for it for ever.
     """
+    leftover = runtime.leftovers.pop(lease_id, None)
 
     def give() -> None:
-        if not runtime.idle.leave(lease):
-            lease.release()
+        if lease_id in runtime.kept:
+            runtime.ledger().keep(lease_id)
+        elif leftover is not None:
+            runtime.idle.add(leftover)
+        elif not runtime.idle.leave(lease_id):
+            runtime.ledger().release(lease_id)
 
-    if lease.id in runtime.kept:
-        give = partial(lease.ledger.keep, lease)
-    elif (leftover := runtime.leftovers.pop(lease.id, None)) is not None:
-        give = partial(runtime.idle.add, lease, leftover)
     try:
         give()
     except LedgerError:
@@ -229,7 +229,7 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
         yield lease.id
     finally:
         runtime.held.remove(demand)
-        give_back(lease, runtime)
+        give_back(lease.id, runtime)
 
 
 def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Current | None) -> Lease:

@@ -89,7 +89,7 @@ class Runtime:
     before_ledger: Callable[[], None] | None = None
     kept: set[str] = field(default_factory=set)
     leftovers: dict[str, Leftover] = field(default_factory=dict)
-    idle: IdleLeases = field(default_factory=IdleLeases)
+    idle: IdleLeases = field(init=False)
     without_shell: set[str] = field(default_factory=set)
     engine_is_own: bool = False
     run_folder: Callable[[], Path] | None = None
@@ -106,6 +106,9 @@ class Runtime:
     _networks: Networks | None = None
     _scenarios: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.idle = IdleLeases(self.ledger)
 
     @property
     def board(self) -> Board:
@@ -239,7 +242,9 @@ class Runtime:
 
     def _release(self, lease: str) -> None:
         """Give back a lease of this run, whichever of its processes has reserved it."""
-        self.ledger().adopt(lease).release()
+        ledger = self.ledger()
+        ledger.adopt(lease)
+        ledger.release(lease)
 
     def keep(self, objects: Iterable[str], lease: str = "") -> None:
         """Leave objects on the engine beyond the run's end; their lease goes on counting them.

@@ -168,8 +168,8 @@ class Project:
         """Return all that there is of its runs: on the engine, in the ledger, among the processes."""
         found = [f"{each.kind} {each.name}" for each in self.objects()]
         for snapshot in snapshots(self.folder):
-            found += [f"lease {each.lease}" for each in snapshot.leases]
-            found += [f"waiter {each.ticket}" for each in snapshot.waiters]
+            found += [f"lease {each.id}" for each in snapshot.leases]
+            found += [f"waiter {each.id}" for each in snapshot.waiters]
             found += [f"owner {each.owner}" for each in snapshot.owners]
         found += [f"file {each}" for each in self.ledger.glob("*.owners/*")]
         found += [f"record {each}" for each in self.ledger.glob("runs/*")]

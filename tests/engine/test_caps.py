@@ -47,12 +47,12 @@ import json, os, time
 import pytest
 from pytest_clnrm.ledger import policy
 
-decide = policy.applied
+decide = policy.with_grant
 
 def demand(entry):
     return [entry.demand.containers, entry.demand.memory_bytes]
 
-def applied(state, given, now_s):
+def with_grant(state, given, now_s):
     noted = {
         "run": given.waiter.run,
         "index": given.waiter.index,
@@ -65,7 +65,7 @@ def applied(state, given, now_s):
         file.write(json.dumps(noted) + "\\n")
     return decide(state, given, now_s)
 
-policy.applied = applied
+policy.with_grant = with_grant
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logstart(nodeid):

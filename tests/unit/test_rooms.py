@@ -86,13 +86,7 @@ HOMES = {
 }
 """A third-party package -> the rooms that may import it."""
 
-STILL = {
-    f"{PACKAGE}.{name}"
-    for name in (
-        "ledger.lease",
-        "runtime.runtime",
-    )
-}
+STILL = {f"{PACKAGE}.{name}" for name in ("runtime.runtime",)}
 """Modules that still import what is not below them."""
 
 MAX_LINES = 600

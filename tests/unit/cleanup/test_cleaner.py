@@ -20,9 +20,8 @@ from pytest_clnrm.engine.api import Engine, OwnedObject
 from pytest_clnrm.errors import EngineError
 from pytest_clnrm.ledger.budget import Budget, Demand
 from pytest_clnrm.ledger.folder import Folder, open_folder
-from pytest_clnrm.ledger.lease import DeadLease, Found
 from pytest_clnrm.ledger.ledger import Ledger
-from pytest_clnrm.ledger.state import Evicted
+from pytest_clnrm.ledger.state import EngineLoad, Evicted, Lease
 from pytest_clnrm.util.processes import Process, this_process
 
 BUDGET = Budget(containers=10, memory_bytes=1 << 40)
@@ -127,10 +126,10 @@ def test_load_is_summed_by_owner() -> None:
     ]
     single = Demand(containers=1, memory_bytes=10, cpus=0.5, gpus=1)
     assert found_in(listed, "ours", {"c"}) == [
-        Found(ledger="ours", owner="one", demand=single + single),
-        Found(ledger="ours", owner="one", demand=single, kept=True),
-        Found(ledger="ours", owner="two", demand=single),
-        Found(ledger="theirs", owner="x", demand=single),
+        EngineLoad(ledger="ours", owner="one", demand=single + single),
+        EngineLoad(ledger="ours", owner="one", demand=single, kept=True),
+        EngineLoad(ledger="ours", owner="two", demand=single),
+        EngineLoad(ledger="theirs", owner="x", demand=single),
     ]
 
 
@@ -173,9 +172,9 @@ def test_busy_objects_are_tried_again(cleaner: Cleaner, engine: MemoryEngine, fo
         cleaner.sweep_session("s")
 
 
-def dead_lease(**changes: Any) -> DeadLease:
+def dead_lease(**changes: Any) -> Lease:
     """Return a lease of the owner "dead"."""
-    return replace(DeadLease(id="l", owner="dead", run="r", label="", evicted=()), **changes)
+    return replace(Lease(id="l", owner="dead", run="r", demand=Demand(), granted_s=0), **changes)
 
 
 def test_a_dead_owner_is_removed(cleaner: Cleaner, engine: MemoryEngine, folder: Folder) -> None:
@@ -194,7 +193,7 @@ def test_what_a_dead_owner_had_taken_over_is_removed(
 ) -> None:
     """It may have died before it removed containers whose room it took, and whose owner lives."""
     engine.add("container", "a", ledger=folder.ledger_id, owner="alive")
-    taken = Evicted(lease="m", owner="alive", run="r", demand=Demand(containers=2), containers=("a", "b"))
+    taken = Evicted(id="m", owner="alive", run="r", demand=Demand(containers=2), containers=("a", "b"))
     assert cleaner.remove(dead_lease(evicted=(taken,)))
     assert engine.removed == ["a", "b"]
 

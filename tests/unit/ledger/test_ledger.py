@@ -10,15 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from clnrm_testing.queueing import enqueue
+from clnrm_testing.queueing import enqueue, purge
 
 from pytest_clnrm.errors import DemandTooLargeError, LedgerError, SlotTimeoutError
 from pytest_clnrm.ledger.budget import Demand
 from pytest_clnrm.ledger.folder import Folder
-from pytest_clnrm.ledger.lease import DeadLease, Found
 from pytest_clnrm.ledger.ledger import Ledger
 from pytest_clnrm.ledger.snapshots import Waiting, snapshots
-from pytest_clnrm.ledger.state import Evicted
+from pytest_clnrm.ledger.state import EngineLoad, Evicted, Lease
 
 ONE = Demand(containers=1, memory_bytes=100)
 TWO = Demand(containers=2, memory_bytes=200)
@@ -30,7 +29,7 @@ def held(ledger: Ledger) -> list[str]:
     """Return the ids of all leases."""
     taken = ledger.snapshot()
     assert taken is not None
-    return [lease.lease for lease in taken.leases]
+    return [lease.id for lease in taken.leases]
 
 
 def queue(ledger: Ledger) -> list[str]:
@@ -48,16 +47,15 @@ def readable(fd: int | None) -> bool:
 def test_free_room_is_granted_at_once(ledger: Open, clock: Any) -> None:
     """A reservation that fits does not wait, is seen by all, and leaves nothing when released."""
     one, other = ledger("a"), ledger("b")
-    with one.reserve(TWO, priority=1, index=0, label="t::x") as lease:
-        taken = other.snapshot()
-        assert taken is not None
-        assert [(each.lease, each.label, each.owner) for each in taken.leases] == [
-            (lease.id, "t::x", one.owner_id)
-        ]
-        assert taken.used == TWO
-        assert taken.budget is not None
-        assert taken.budget.containers == 2
-        assert other.try_reserve(ONE, priority=0, index=0) is None
+    lease = one.reserve(TWO, priority=1, index=0, label="t::x")
+    taken = other.snapshot()
+    assert taken is not None
+    assert [(each.id, each.label, each.owner) for each in taken.leases] == [(lease.id, "t::x", one.owner_id)]
+    assert taken.used == TWO
+    assert taken.budget is not None
+    assert taken.budget.containers == 2
+    assert other.try_reserve(ONE, priority=0, index=0) is None
+    one.release(lease.id)
     assert held(other) == []
     assert clock.waits == []
 
@@ -65,7 +63,7 @@ def test_free_room_is_granted_at_once(ledger: Open, clock: Any) -> None:
 def test_too_large_demand_fails_at_once(ledger: Open, clock: Any) -> None:
     """What the run's budget can never hold is an error with both numbers, in every way to ask."""
     one = ledger("a", containers=2)
-    for ask in (one.reserve, one.try_reserve, one.ticket):
+    for ask in (one.reserve, one.try_reserve, one.new_waiter):
         with pytest.raises(DemandTooLargeError, match=r"3 containers demanded, 2 containers allowed"):
             ask(Demand(containers=3), priority=1, index=0)
     assert clock.waits == []
@@ -75,11 +73,11 @@ def test_waiter_is_woken_by_a_release(ledger: Open, clock: Any) -> None:
     """The release wakes the waiter: it does not wait a second time."""
     one, other = ledger("a"), ledger("b")
     lease = one.reserve(TWO, priority=1, index=0)
-    clock.events.append(lease.release)
+    clock.events.append(lambda: one.release(lease.id))
     told: list[Waiting] = []
-    with other.reserve(ONE, priority=1, index=0, on_wait=told.append):
-        assert len(clock.waits) == 1
-        assert clock.now_s == 1000.0
+    other.reserve(ONE, priority=1, index=0, on_wait=told.append)
+    assert len(clock.waits) == 1
+    assert clock.now_s == 1000.0
     assert told == [Waiting(demand=ONE, position=1, waiting_s=0.0, holdup="host's budget", used=TWO)]
     assert queue(one) == []
 
@@ -140,7 +138,7 @@ def test_queued_tickets_are_claimed_in_order(ledger: Open) -> None:
     assert queue(one) == ["high", "low"]
     assert one.claim(high) is None
     assert not readable(one.wakeup_fd)
-    lease.release()
+    one.release(lease.id)
     assert readable(one.wakeup_fd)
     assert not readable(other.wakeup_fd)
     assert other.claim(low) is None
@@ -148,7 +146,7 @@ def test_queued_tickets_are_claimed_in_order(ledger: Open) -> None:
     assert granted is not None
     assert granted.id == high.id
     assert not readable(one.wakeup_fd)
-    granted.release()
+    one.release(granted.id)
     assert readable(other.wakeup_fd)
     assert other.claim(low) is not None
     assert other.poll_s == 1.0
@@ -183,7 +181,7 @@ def test_earlier_run_goes_first(ledger: Open) -> None:
     enqueue(again, ONE, priority=1, index=0, label="late")
     enqueue(early, ONE, priority=1, index=9, label="early")
     assert queue(late) == ["early", "late"]
-    lease.release()
+    late.release(lease.id)
 
 
 def test_worker_adopts_the_controllers_lease(ledger: Open, kill: Kill) -> None:
@@ -191,12 +189,12 @@ def test_worker_adopts_the_controllers_lease(ledger: Open, kill: Kill) -> None:
     controller, worker = ledger("a"), ledger("a")
     granted = controller.try_reserve(TWO, priority=1, index=0)
     assert granted is not None
-    adopted = worker.adopt(granted.id)
-    granted.release()
+    worker.adopt(granted.id)
+    controller.release(granted.id)
     kill(controller)
-    assert worker.purge(lambda _: True) == 0
+    assert purge(worker, lambda _: True) == 0
     assert held(worker) == [granted.id]
-    adopted.release()
+    worker.release(granted.id)
     assert held(worker) == []
 
 
@@ -216,27 +214,28 @@ def test_dead_owners_lease_counts_until_its_containers_are_gone(ledger: Open, ki
     lease = dead.reserve(TWO, priority=1, index=0, label="t::x")
     owner = dead.owner_id
     kill(dead)
-    ticket = enqueue(living, ONE, priority=1, index=0)
-    assert living.purge(lambda _: False) == 0
-    assert living.claim(ticket) is None
-    asked: list[DeadLease] = []
+    waiter = enqueue(living, ONE, priority=1, index=0)
+    assert purge(living, lambda _: False) == 0
+    assert living.claim(waiter) is None
+    asked: list[Lease] = []
 
-    def remove(dead_lease: DeadLease) -> bool:
+    def remove(dead_lease: Lease) -> bool:
         asked.append(dead_lease)
         return True
 
-    assert living.purge(remove) == 1
-    assert asked == [DeadLease(id=lease.id, owner=owner, run="a", label="t::x", evicted=())]
+    assert purge(living, remove) == 1
+    assert asked == [lease]
+    assert (lease.owner, lease.run, lease.label, lease.evicted) == (owner, "a", "t::x", ())
     assert readable(living.wakeup_fd)
-    assert living.claim(ticket) is not None
+    assert living.claim(waiter) is not None
     assert not list(living._store.owners.glob(f"{owner}*"))
 
 
 def test_waiter_purges_what_is_in_its_way(ledger: Open, kill: Kill, clock: Any) -> None:
     """A blocked waiter looks for dead owners by itself, in bounded time."""
-    removed: list[DeadLease] = []
+    removed: list[Lease] = []
 
-    def remove(dead_lease: DeadLease) -> bool:
+    def remove(dead_lease: Lease) -> bool:
         removed.append(dead_lease)
         return True
 
@@ -266,10 +265,10 @@ def test_dead_head_does_not_hold_others_up(ledger: Open, kill: Kill) -> None:
     dead, holder, living = ledger("a"), ledger("b"), ledger("c")
     holder.reserve(ONE, priority=1, index=0)
     enqueue(dead, TWO, priority=0, index=0)
-    ticket = enqueue(living, ONE, priority=1, index=0)
-    assert living.claim(ticket) is None
+    waiter = enqueue(living, ONE, priority=1, index=0)
+    assert living.claim(waiter) is None
     kill(dead)
-    assert living.claim(ticket) is not None
+    assert living.claim(waiter) is not None
 
 
 def test_dead_waiter_does_not_use_up_its_runs_cap(ledger: Open, kill: Kill) -> None:
@@ -290,7 +289,7 @@ def test_wake_up_that_nobody_hears_goes_on_to_the_next(ledger: Open, kill: Kill)
     enqueue(dead, TWO, priority=0, index=0)
     enqueue(living, TWO, priority=1, index=0)
     kill(dead)
-    lease.release()
+    holder.release(lease.id)
     assert readable(living.wakeup_fd)
     assert len(queue(living)) == 1
 
@@ -301,11 +300,11 @@ def test_adopted_while_purged_is_not_freed(ledger: Open, kill: Kill) -> None:
     lease = controller.reserve(ONE, priority=1, index=0)
     kill(controller)
 
-    def remove(_: DeadLease) -> bool:
+    def remove(_: Lease) -> bool:
         worker.adopt(lease.id)
         return True
 
-    purger.purge(remove)
+    purge(purger, remove)
     assert held(purger) == [lease.id]
 
 
@@ -319,7 +318,7 @@ def test_close_gives_up_waiters_and_leaves_leases_to_a_purge(ledger: Open) -> No
     one.close()
     assert queue(other) == []
     assert len(held(other)) == 1
-    assert other.purge(lambda _: True) == 1
+    assert purge(other, lambda _: True) == 1
     with pytest.raises(LedgerError, match=r"^no run is open in the ledger$"):
         one.try_reserve(ONE, priority=1, index=0)
     with pytest.raises(LedgerError, match=r"^no run is open in the ledger$"):
@@ -329,7 +328,7 @@ def test_close_gives_up_waiters_and_leaves_leases_to_a_purge(ledger: Open) -> No
 def test_close_leaves_no_files(ledger: Open) -> None:
     """The last owner's files go with it; its run too."""
     one = ledger("a")
-    one.reserve(ONE, priority=1, index=0).release()
+    one.release(one.reserve(ONE, priority=1, index=0).id)
     one.close()
     assert list(one._store.owners.iterdir()) == []
     taken = one.snapshot()
@@ -354,13 +353,13 @@ def test_what_a_lease_does_not_use_is_lent(ledger: Open) -> None:
     taken = worker.snapshot()
     assert taken is not None
     assert taken.used == TWO
-    assert {each.lease: (each.owner, each.demand) for each in taken.leases} == {
+    assert {each.id: (each.owner, each.demand) for each in taken.leases} == {
         lease.id: (controller.owner_id, ONE),
         lent.id: (worker.owner_id, ONE),
     }
-    lease.release()
+    controller.release(lease.id)
     assert held(controller) == [lent.id]
-    lent.release()
+    worker.release(lent.id)
     assert held(controller) == []
 
 
@@ -368,10 +367,10 @@ def test_what_is_not_enough_to_be_lent_is_given_back(ledger: Open) -> None:
     """Nobody holds what is not used while more is waited for; others are woken by it."""
     controller, worker, other = ledger("a"), ledger("a"), ledger("b")
     lease = controller.reserve(TWO, priority=1, index=0)
-    ticket = enqueue(other, ONE, priority=0, index=0)
+    waiter = enqueue(other, ONE, priority=0, index=0)
     assert worker.lend(lease.id, ONE, TWO) is None
     assert readable(other.wakeup_fd)
-    assert other.claim(ticket) is not None
+    assert other.claim(waiter) is not None
     assert worker.lend("unknown", TWO, ONE) is None
     stranger = other.reserve(Demand(), priority=1, index=0)
     assert worker.lend(stranger.id, TWO, ONE) is None
@@ -381,18 +380,18 @@ def test_idle_lease_is_taken_by_a_waiter(ledger: Open) -> None:
     """Marking idle wakes the waiter, who learns what it has to remove; the owner's lease is gone."""
     one, other = ledger("a"), ledger("b")
     lease = one.reserve(TWO, priority=1, index=0)
-    ticket = enqueue(other, TWO, priority=1, index=0)
+    waiter = enqueue(other, TWO, priority=1, index=0)
     one.mark_idle(lease.id, ["c1", "c2"])
     assert readable(other.wakeup_fd)
-    granted = other.claim(ticket)
+    granted = other.claim(waiter)
     assert granted is not None
     assert granted.evicted == (
-        Evicted(lease=lease.id, owner=one.owner_id, run="a", demand=TWO, containers=("c1", "c2")),
+        Evicted(id=lease.id, owner=one.owner_id, run="a", demand=TWO, containers=("c1", "c2")),
     )
-    lease.release()
+    one.release(lease.id)
     assert held(one) == [granted.id]
     one.mark_idle(lease.id, [])
-    one.keep(lease)
+    one.keep(lease.id)
     assert held(one) == [granted.id]
 
 
@@ -402,11 +401,11 @@ def test_room_that_was_cleared_is_for_others(ledger: Open) -> None:
     lease = one.reserve(TWO, priority=1, index=0)
     one.mark_idle(lease.id, ["c1", "c2"])
     granted = one.reserve(ONE, priority=1, index=1)
-    ticket = enqueue(one, ONE, priority=1, index=2)
-    assert one.claim(ticket) is None
+    waiter = enqueue(one, ONE, priority=1, index=2)
+    assert one.claim(waiter) is None
     one.settle(granted.id)
     assert readable(one.wakeup_fd)
-    assert one.claim(ticket) is not None
+    assert one.claim(waiter) is not None
     one.settle(granted.id)
     one.settle("of nobody")
 
@@ -420,7 +419,7 @@ def test_room_that_was_never_cleared(ledger: Open) -> None:
     one.leave_evicted(failed.id)
     one.leave_evicted("of nobody")
     granted = one.reserve(ONE, priority=1, index=2)
-    assert [(each.lease, each.demand, each.containers) for each in granted.evicted] == [
+    assert [(each.id, each.demand, each.containers) for each in granted.evicted] == [
         (failed.id, TWO, ("c1", "c2"))
     ]
 
@@ -431,7 +430,7 @@ def test_wanted_idle_lease_is_taken_first(ledger: Open) -> None:
     wanted = one.reserve(ONE, priority=1, index=0)
     one.mark_idle(wanted.id, ["c1"])
     granted = one.reserve(ONE, priority=1, index=1, takes=(wanted.id,))
-    assert [each.lease for each in granted.evicted] == [wanted.id]
+    assert [each.id for each in granted.evicted] == [wanted.id]
     assert held(one) == [granted.id]
 
 
@@ -459,7 +458,7 @@ def test_what_is_being_removed_goes_first(ledger: Open) -> None:
     one.mark_idle(kept.id, ["c1"])
     one.mark_idle(going.id, ["c2"], first=True)
     granted = other.reserve(ONE, priority=1, index=0)
-    assert [each.lease for each in granted.evicted] == [going.id]
+    assert [each.id for each in granted.evicted] == [going.id]
 
 
 def test_dead_evictors_lease_names_what_it_took(ledger: Open, kill: Kill) -> None:
@@ -469,8 +468,8 @@ def test_dead_evictors_lease_names_what_it_took(ledger: Open, kill: Kill) -> Non
     one.mark_idle(lease.id, ["c1"])
     assert other.try_reserve(TWO, priority=1, index=0) is not None
     kill(other)
-    asked: list[DeadLease] = []
-    one.purge(lambda each: asked.append(each) or True)  # type: ignore[func-returns-value]
+    asked: list[Lease] = []
+    purge(one, lambda each: asked.append(each) or True)  # type: ignore[func-returns-value]
     assert [each.evicted[0].containers for each in asked] == [("c1",)]
 
 
@@ -491,12 +490,12 @@ def test_interrupt_does_not_release_what_was_evicted(
         other.reserve(TWO, priority=1, index=0)
     assert len(held(one)) == 1
     kill(other)
-    assert one.purge(lambda each: each.evicted[0].containers == ("c1",)) == 1
+    assert purge(one, lambda each: each.evicted[0].containers == ("c1",)) == 1
 
 
 def test_foreign_containers_count_until_they_are_gone(ledger: Open, clock: Any) -> None:
     """Load of other ledgers holds a waiter up, and the waiter looks again by itself."""
-    found = [Found(ledger="other", owner="x", demand=TWO)]
+    found = [EngineLoad(ledger="other", owner="x", demand=TWO)]
     one = ledger("a", engine_load=lambda: found)
     taken = one.snapshot()
     assert taken is not None
@@ -509,7 +508,7 @@ def test_foreign_containers_count_until_they_are_gone(ledger: Open, clock: Any) 
 
 def test_unknown_owners_containers_count_and_are_purged(ledger: Open) -> None:
     """Containers with our label whose owner is not known hold room until a purge has removed them."""
-    found = [Found(ledger="?", owner="gone-1", demand=TWO)]
+    found = [EngineLoad(ledger="?", owner="gone-1", demand=TWO)]
     one = ledger("a")
     found[0] = replace(found[0], ledger=one.id)
     one._engine_load = lambda: found
@@ -517,7 +516,7 @@ def test_unknown_owners_containers_count_and_are_purged(ledger: Open) -> None:
     one.reconcile()
     assert held(one) == ["stray-gone-1"]
     asked: list[str] = []
-    assert one.purge(lambda each: asked.append(each.owner) or True) == 1  # type: ignore[func-returns-value]
+    assert purge(one, lambda each: asked.append(each.owner) or True) == 1  # type: ignore[func-returns-value]
     assert asked == ["gone-1"]
     assert held(one) == []
 
@@ -525,7 +524,7 @@ def test_unknown_owners_containers_count_and_are_purged(ledger: Open) -> None:
 def test_stray_lease_goes_when_the_engine_shows_nothing(ledger: Open) -> None:
     """Strays that somebody else removed are forgotten at the next look."""
     one = ledger("a")
-    one._engine_load = lambda: [Found(ledger=one.id, owner="gone-1", demand=ONE)]
+    one._engine_load = lambda: [EngineLoad(ledger=one.id, owner="gone-1", demand=ONE)]
     one.reconcile()
     one._engine_load = list
     one.reconcile()
@@ -535,7 +534,7 @@ def test_stray_lease_goes_when_the_engine_shows_nothing(ledger: Open) -> None:
 def test_known_owners_are_not_reconciled(ledger: Open) -> None:
     """What a living owner holds is in its leases; the engine's view of it may be old."""
     one = ledger("a")
-    one._engine_load = lambda: [Found(ledger=one.id, owner=one.owner_id, demand=TWO)]
+    one._engine_load = lambda: [EngineLoad(ledger=one.id, owner=one.owner_id, demand=TWO)]
     one.reconcile()
     assert held(one) == []
 
@@ -544,11 +543,11 @@ def test_kept_lease_outlives_its_owner(ledger: Open, kill: Kill) -> None:
     """Kept containers count, no purge asks for them, and they leave when the engine shows them no more."""
     keeper, other = ledger("a"), ledger("b")
     lease = keeper.reserve(ONE, priority=1, index=0)
-    keeper.keep(lease)
+    keeper.keep(lease.id)
     owner = keeper.owner_id
     kill(keeper)
-    assert other.purge(lambda _: True) == 0
-    other._engine_load = lambda: [Found(ledger=other.id, owner=owner, demand=ONE, kept=True)]
+    assert purge(other, lambda _: True) == 0
+    other._engine_load = lambda: [EngineLoad(ledger=other.id, owner=owner, demand=ONE, kept=True)]
     other.reconcile()
     assert held(other) == [lease.id]
     other._engine_load = list
@@ -559,12 +558,12 @@ def test_kept_lease_outlives_its_owner(ledger: Open, kill: Kill) -> None:
 def test_kept_and_other_containers_of_an_unknown_owner(ledger: Open) -> None:
     """They are two leases: the purge asks for the one, the kept one stays until its containers are gone."""
     one = ledger("a")
-    kept = Found(ledger=one.id, owner="gone-1", demand=TWO, kept=True)
-    one._engine_load = lambda: [Found(ledger=one.id, owner="gone-1", demand=ONE), kept]
+    kept = EngineLoad(ledger=one.id, owner="gone-1", demand=TWO, kept=True)
+    one._engine_load = lambda: [EngineLoad(ledger=one.id, owner="gone-1", demand=ONE), kept]
     one.reconcile()
     one.reconcile()
     assert sorted(held(one)) == ["stray-gone-1", "stray-kept-gone-1"]
-    assert one.purge(lambda dead: dead.owner == "gone-1") == 1
+    assert purge(one, lambda dead: dead.owner == "gone-1") == 1
     one._engine_load = lambda: [kept]
     one.reconcile()
     assert held(one) == ["stray-kept-gone-1"]
@@ -589,9 +588,9 @@ def test_nothing_to_tend_without_waiters(ledger: Open, folder: Folder) -> None:
     """Without a waiter, or without a state, nobody is asked anything."""
     one = ledger("a")
     one._engine_load = lambda: pytest.fail("asked")
-    one.tend()
+    one.unblock()
     folder.state_file("engine-1").unlink()
-    one.tend()
+    one.unblock()
     assert one.snapshot() is None
     assert snapshots(folder) == ()
 
@@ -611,14 +610,14 @@ def test_forked_child_owns_nothing(ledger: Open) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            lease.release()
+            one.release(lease.id)
         except LedgerError as error:
             one.close()
             os._exit(0 if f"was forked from {os.getppid()}" in str(error) else 2)
         os._exit(3)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert other.purge(lambda _: True) == 0
+    assert purge(other, lambda _: True) == 0
     assert held(other) == [lease.id]
     assert one._me.wakeup._path.exists()
-    lease.release()
+    one.release(lease.id)
     assert held(other) == []

@@ -12,17 +12,16 @@ from typing import Any
 
 import filelock
 import pytest
-from clnrm_testing.queueing import enqueue
+from clnrm_testing.queueing import enqueue, purge
 
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger import owners, wakeups
 from pytest_clnrm.ledger.budget import Demand
 from pytest_clnrm.ledger.folder import Folder, default_path, open_folder
-from pytest_clnrm.ledger.lease import Found
 from pytest_clnrm.ledger.ledger import Ledger
 from pytest_clnrm.ledger.locks import host_lock
 from pytest_clnrm.ledger.snapshots import snapshots
-from pytest_clnrm.ledger.state import STATE_FORMAT
+from pytest_clnrm.ledger.state import STATE_FORMAT, EngineLoad
 
 ONE = Demand(containers=1, memory_bytes=100)
 Open = Callable[..., Ledger]
@@ -38,7 +37,7 @@ def held(ledger: Ledger) -> list[str]:
     """Return the ids of all leases."""
     taken = ledger.snapshot()
     assert taken is not None
-    return [lease.lease for lease in taken.leases]
+    return [lease.id for lease in taken.leases]
 
 
 # -- the directory
@@ -153,7 +152,10 @@ def test_torn_state_is_rebuilt(
     kept = [dead.reserve(ONE, priority=1, index=0).id, living.reserve(ONE, priority=1, index=0).id]
     third = living.reserve(ONE, priority=1, index=0)
     kill(dead)
-    clock.events += [lambda: state_file(folder).write_bytes(b'{"kind": "pyt'), third.release]
+    clock.events += [
+        lambda: state_file(folder).write_bytes(b'{"kind": "pyt'),
+        lambda: living.release(third.id),
+    ]
     lease = waiting.reserve(ONE, priority=1, index=0)
     assert sorted(held(living)) == sorted([*kept, lease.id])
     assert re.fullmatch(r".*\.json: .*: the ledger was rebuilt from its owners' files", reports[0])
@@ -224,7 +226,7 @@ def test_lost_leases_are_found_on_the_engine(folder: Folder, ledger: Open, repor
     other._me._owner.close()  # type: ignore[union-attr]
     owners.share_file(one._store.owners, owner).write_text("{")
     state_file(folder).write_text("")
-    one._engine_load = lambda: [Found(ledger=one.id, owner=owner, demand=ONE)]
+    one._engine_load = lambda: [EngineLoad(ledger=one.id, owner=owner, demand=ONE)]
     one.reconcile()
     assert f"stray-{owner}" in held(one)
     assert any(f"the leases of {owner} are lost" in text for text in reports)
@@ -232,16 +234,16 @@ def test_lost_leases_are_found_on_the_engine(folder: Folder, ledger: Open, repor
 
 def test_engine_is_asked_after_a_rebuild(folder: Folder, ledger: Open) -> None:
     """A rebuild is followed by a look at the engine, once, even if nobody waits."""
-    asked: list[Found] = []
+    asked: list[EngineLoad] = []
 
-    def engine_load() -> list[Found]:
-        asked.append(Found(ledger="other", owner="x", demand=Demand()))
+    def engine_load() -> list[EngineLoad]:
+        asked.append(EngineLoad(ledger="other", owner="x", demand=Demand()))
         return asked
 
     one = ledger("a", engine_load=engine_load)
     asked.clear()
     state_file(folder).write_text("{")
-    one.reserve(ONE, priority=1, index=0).release()
+    one.release(one.reserve(ONE, priority=1, index=0).id)
     one.reserve(ONE, priority=1, index=0)
     assert len(asked) == 1
 
@@ -249,7 +251,7 @@ def test_engine_is_asked_after_a_rebuild(folder: Folder, ledger: Open) -> None:
 def test_nothing_is_granted_before_the_engine_is_asked(folder: Folder, ledger: Open) -> None:
     """After a rebuild, what only the engine knows to be there counts before the next grant."""
     one = ledger("a", containers=1, engine_load=list)
-    found = [Found(ledger=one.id, owner="dead", demand=ONE)]
+    found = [EngineLoad(ledger=one.id, owner="dead", demand=ONE)]
     one._engine_load = lambda: found
     state_file(folder).write_text("{")
     assert one.try_reserve(ONE, priority=1, index=0) is None
@@ -314,9 +316,9 @@ def test_full_disk_changes_nothing(
         with pytest.raises(LedgerError, match=re.escape(text)):
             one.reserve(ONE, priority=1, index=1)
         with pytest.raises(LedgerError, match=re.escape(text)):
-            lease.release()
+            one.release(lease.id)
     assert held(one) == [lease.id]
-    lease.release()
+    one.release(lease.id)
     assert held(one) == []
 
 
@@ -374,13 +376,13 @@ def test_after_a_reboot_leases_wait_for_their_purge(ledger: Open, kill: Kill, cl
     new = ledger("b", boot="boot-2")
     taken = new.snapshot()
     assert taken is not None
-    assert [(each.lease, each.granted_s, each.idle_since_s) for each in taken.leases] == [
+    assert [(each.id, each.granted_s, each.idle_since_s) for each in taken.leases] == [
         (lease.id, 3.0, None),
         (idle.id, 3.0, 3.0),
     ]
     assert taken.waiters == ()
     assert [run.run for run in taken.runs] == ["b"]
-    assert new.purge(lambda _: True) == 2
+    assert purge(new, lambda _: True) == 2
 
 
 def test_rebuild_after_a_reboot(folder: Folder, ledger: Open, kill: Kill) -> None:
@@ -391,7 +393,7 @@ def test_rebuild_after_a_reboot(folder: Folder, ledger: Open, kill: Kill) -> Non
     state_file(folder).unlink()
     new = ledger("b", boot="boot-2")
     assert held(new) == [lease.id]
-    assert new.purge(lambda _: True) == 1
+    assert purge(new, lambda _: True) == 1
 
 
 def test_folder_shared_with_another_machine_is_refused(folder: Folder, ledger: Open) -> None:
@@ -475,7 +477,7 @@ def test_without_fifos_waiters_poll(ledger: Open, clock: Any, monkeypatch: pytes
     monkeypatch.setattr(os, "mkfifo", refuse)
     one, other = ledger("a", 1), ledger("b", 1)
     lease = one.reserve(ONE, priority=1, index=0)
-    clock.events += [lambda: None, lease.release]
+    clock.events += [lambda: None, lambda: one.release(lease.id)]
     other.reserve(ONE, priority=1, index=0)
     assert clock.waits == [0.1, 0.1]
     assert one.wakeup_fd is None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import hypothesis.strategies as st
-from clnrm_testing.queueing import enqueue
+from clnrm_testing.queueing import enqueue, purge
 from hypothesis import settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -23,8 +23,8 @@ from hypothesis.stateful import (
 from pytest_clnrm.errors import DemandTooLargeError
 from pytest_clnrm.ledger.budget import Budget, Demand, total
 from pytest_clnrm.ledger.folder import open_folder
-from pytest_clnrm.ledger.lease import DeadLease, Lease, Ticket
 from pytest_clnrm.ledger.ledger import Ledger
+from pytest_clnrm.ledger.state import Lease, Waiter
 
 HOST = Budget(containers=4, memory_bytes=400, gpus=1)
 CAPS = {"a": 4, "b": 2, "c": 2}
@@ -71,11 +71,11 @@ class Owner:
     alive: bool = True
     busy: list[Lease] = field(default_factory=list)
     idle: list[Lease] = field(default_factory=list)
-    waiting: list[Ticket] = field(default_factory=list)
+    waiting: list[Waiter] = field(default_factory=list)
 
-    def key(self, ticket: Ticket) -> tuple[int, int, int]:
-        """Return the place of *ticket* in the one queue."""
-        return ticket.priority, self.started, ticket.index
+    def key(self, waiter: Waiter) -> tuple[int, int, int]:
+        """Return the place of *waiter* in the one queue."""
+        return waiter.priority, self.started, waiter.index
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -109,9 +109,9 @@ class LedgerMachine(RuleBasedStateMachine):
         """Return what the model says *owner* holds."""
         return [*owner.busy, *owner.idle]
 
-    def waiting(self) -> list[tuple[Owner, Ticket]]:
+    def waiting(self) -> list[tuple[Owner, Waiter]]:
         """Return all that wait, in the order of their keys."""
-        waiting = [(owner, ticket) for owner in self.living() for ticket in owner.waiting]
+        waiting = [(owner, waiter) for owner in self.living() for waiter in owner.waiting]
         return sorted(waiting, key=lambda each: each[0].key(each[1]))
 
     def busy(self) -> list[tuple[Owner, Lease]]:
@@ -139,18 +139,18 @@ class LedgerMachine(RuleBasedStateMachine):
             self.runs[run] = len(self.all)
         self.all.append(Owner(run=run, started=self.runs[run], ledger=ledger))
 
-    def granted(self, owner: Owner, ticket: Ticket, lease: Lease, host: Budget) -> None:
+    def granted(self, owner: Owner, waiter: Waiter, lease: Lease, host: Budget) -> None:
         """Check that a grant under the budget *host* was in order; note it and what it evicted."""
-        before = [each for each in self.waiting() if each[0].key(each[1]) < owner.key(ticket)]
-        self.check_room(before, ticket.demand, host)
-        evicted = {each.lease for each in lease.evicted}
+        before = [each for each in self.waiting() if each[0].key(each[1]) < owner.key(waiter)]
+        self.check_room(before, waiter.demand, host)
+        evicted = {each.id for each in lease.evicted}
         idle = {each.id for other in self.all if other.run == owner.run for each in other.idle}
-        assert idle.intersection(ticket.takes) <= evicted, "it did not get the room that it wanted"
+        assert idle.intersection(waiter.takes) <= evicted, "it did not get the room that it wanted"
         for other in self.all:
             other.idle = [each for each in other.idle if each.id not in evicted]
         owner.busy.append(lease)
 
-    def check_room(self, before: list[tuple[Owner, Ticket]], demand: Demand, host: Budget) -> None:
+    def check_room(self, before: list[tuple[Owner, Waiter]], demand: Demand, host: Budget) -> None:
         """Check that *demand* has room beside all that are *before* it, and bypasses none of them."""
         held, held_by = self.in_use(), {run: self.in_use(run) for run in CAPS}
         for other, each in before:
@@ -198,49 +198,47 @@ class LedgerMachine(RuleBasedStateMachine):
         self.index += 1
         lease = owner.ledger.try_reserve(demand, priority=priority, index=self.index)
         if lease is not None:
-            ticket = Ticket(
-                id=lease.id, demand=demand, priority=priority, index=self.index, label="", since_s=0
-            )
-            self.granted(owner, ticket, lease, host)
+            waiter = owner.ledger.new_waiter(demand, priority=priority, index=self.index)
+            self.granted(owner, waiter, lease, host)
 
     @precondition(lambda self: self.waiting())
     @rule(which=NUMBERS)
     def claim(self, which: int) -> None:
-        """Ask for one of the tickets."""
-        self.claim_ticket(*pick(self.waiting(), which))
+        """Ask for one of the waiters."""
+        self.claim_for(*pick(self.waiting(), which))
 
     @precondition(lambda self: self.waiting())
     @rule(backwards=st.booleans())
     def claim_all(self, backwards: bool) -> None:  # noqa: FBT001 (drawn by hypothesis)
-        """Ask for all tickets, in order or the other way round."""
-        for owner, ticket in self.waiting()[:: -1 if backwards else 1]:
-            self.claim_ticket(owner, ticket)
+        """Ask for all waiters, in order or the other way round."""
+        for owner, waiter in self.waiting()[:: -1 if backwards else 1]:
+            self.claim_for(owner, waiter)
 
-    def claim_ticket(self, owner: Owner, ticket: Ticket) -> bool:
-        """Claim *ticket* and return whether it was granted."""
+    def claim_for(self, owner: Owner, waiter: Waiter) -> bool:
+        """Claim *waiter* and return whether it was granted."""
         host = self.host()
-        lease = owner.ledger.claim(ticket)
+        lease = owner.ledger.claim(waiter)
         if lease is None:
             return False
-        assert lease.demand == ticket.demand
-        owner.waiting.remove(ticket)
-        self.granted(owner, ticket, lease, host)
+        assert lease.demand == waiter.demand
+        owner.waiting.remove(waiter)
+        self.granted(owner, waiter, lease, host)
         return True
 
     @precondition(lambda self: self.waiting())
     @rule(which=NUMBERS)
     def withdraw(self, which: int) -> None:
         """Leave the queue."""
-        owner, ticket = pick(self.waiting(), which)
-        owner.ledger.withdraw(ticket)
-        owner.waiting.remove(ticket)
+        owner, waiter = pick(self.waiting(), which)
+        owner.ledger.withdraw(waiter)
+        owner.waiting.remove(waiter)
 
     @precondition(lambda self: self.busy())
     @rule(which=NUMBERS)
     def release(self, which: int) -> None:
         """Give room back."""
         owner, lease = pick(self.busy(), which)
-        lease.release()
+        owner.ledger.release(lease.id)
         owner.busy.remove(lease)
 
     @precondition(lambda self: self.busy())
@@ -259,9 +257,9 @@ class LedgerMachine(RuleBasedStateMachine):
         giver, lease = pick(self.idle(), which)
         owner = pick([each for each in self.living() if each.run == giver.run], taker)
         self.index += 1
-        ticket = owner.ledger.ticket(demand, priority=1, index=self.index, takes=(lease.id,))
-        owner.waiting.append(ticket)
-        self.claim_ticket(owner, ticket)
+        waiter = owner.ledger.new_waiter(demand, priority=1, index=self.index, takes=(lease.id,))
+        owner.waiting.append(waiter)
+        self.claim_for(owner, waiter)
 
     @precondition(lambda self: any(owner.busy for owner in self.all))
     @rule(which=NUMBERS, taker=NUMBERS)
@@ -272,7 +270,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if takers:
             giver.busy.remove(lease)
             new_owner = pick(takers, taker)
-            new_owner.busy.append(new_owner.ledger.adopt(lease.id))
+            new_owner.ledger.adopt(lease.id)
+            new_owner.busy.append(lease)
 
     @precondition(lambda self: self.busy())
     @rule(which=NUMBERS, taker=NUMBERS, unused=DEMANDS, demand=DEMANDS)
@@ -306,11 +305,11 @@ class LedgerMachine(RuleBasedStateMachine):
         """Purge what dead owners left, which may or may not be gone."""
         asked: set[str] = set()
 
-        def remove(dead: DeadLease) -> bool:
+        def remove(dead: Lease) -> bool:
             asked.add(dead.id)
             return gone
 
-        pick(self.living(), which).ledger.purge(remove)
+        purge(pick(self.living(), which).ledger, remove)
         assert asked == {lease.id for each in self.all if not each.alive for lease in self.leases(each)}
         if gone:
             for each in self.all:
@@ -326,7 +325,7 @@ class LedgerMachine(RuleBasedStateMachine):
             file.unlink()
         else:
             file.write_bytes(content)
-        pick(self.living(), which).ledger.purge(lambda _: False)
+        purge(pick(self.living(), which).ledger, lambda _: False)
 
     @invariant()
     def ledger_and_model_agree(self) -> None:
@@ -334,7 +333,7 @@ class LedgerMachine(RuleBasedStateMachine):
         taken = self.all[0].ledger.snapshot()
         assert taken is not None
         expected = {lease.id: lease.demand for owner in self.all for lease in self.leases(owner)}
-        assert {lease.lease: lease.demand for lease in taken.leases} == expected
+        assert {lease.id: lease.demand for lease in taken.leases} == expected
         assert HOST.exceeded_by(self.held()) == ()
         for run in CAPS:
             assert self.budget_of(run).exceeded_by(self.held_by(run)) == ()
@@ -342,7 +341,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def drain(self) -> None:
         """Purge, release everything that is held and claim, until nobody waits; each round must get on."""
         for owner in self.living():
-            owner.ledger.purge(lambda _: True)
+            purge(owner.ledger, lambda _: True)
         for owner in self.all:
             if not owner.alive:
                 owner.busy.clear()
@@ -350,10 +349,10 @@ class LedgerMachine(RuleBasedStateMachine):
         while any(owner.waiting for owner in self.living()):
             for owner in self.living():
                 for lease in owner.busy:
-                    lease.release()
+                    owner.ledger.release(lease.id)
                 owner.busy.clear()
             granted = [
-                self.claim_ticket(owner, ticket) for owner in self.living() for ticket in list(owner.waiting)
+                self.claim_for(owner, waiter) for owner in self.living() for waiter in list(owner.waiting)
             ]
             assert any(granted), "a deadlock: all is released, and nobody may start"
 

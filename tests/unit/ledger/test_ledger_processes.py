@@ -13,13 +13,14 @@ from typing import Any
 
 import filelock
 import pytest
+from clnrm_testing.queueing import purge
 
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger.budget import Budget, Demand
 from pytest_clnrm.ledger.folder import Folder
-from pytest_clnrm.ledger.lease import DeadLease
 from pytest_clnrm.ledger.ledger import Ledger
 from pytest_clnrm.ledger.locks import host_lock
+from pytest_clnrm.ledger.state import Lease
 
 ONE = Demand(containers=1)
 # A process that does what it is told, one JSON line a command, and answers each with a line.
@@ -44,7 +45,6 @@ folder = open_folder(Path(sys.argv[1]), {})
 ledger = Ledger(folder, "engine", Budget(containers=int(sys.argv[3]), memory_bytes=0), clock=NoPolling())
 ledger.open_run(sys.argv[2])
 print(json.dumps(ledger.owner_id), flush=True)
-leases = {}
 for line in sys.stdin:
     command, *rest = json.loads(line)
     answer = None
@@ -55,22 +55,22 @@ for line in sys.stdin:
                 print(json.dumps("waiting"), flush=True)
             waited.append(waiting)
         lease = ledger.reserve(Demand(containers=rest[0]), priority=rest[1], index=0, on_wait=on_wait)
-        leases[lease.id] = lease
         answer = lease.id
     elif command == "try":
         lease = ledger.try_reserve(Demand(containers=rest[0]), priority=0, index=0)
         answer = lease and lease.id
     elif command == "adopt":
-        leases[rest[0]] = ledger.adopt(rest[0])
+        ledger.adopt(rest[0])
     elif command == "release":
-        leases.pop(rest[0]).release()
+        ledger.release(rest[0])
     elif command == "many":
         for index in range(rest[0]):
-            with ledger.reserve(Demand(containers=1), priority=1, index=index):
-                with open(rest[1], "a") as log:
-                    log.write("+")
-                with open(rest[1], "a") as log:
-                    log.write("-")
+            lease = ledger.reserve(Demand(containers=1), priority=1, index=index)
+            with open(rest[1], "a") as log:
+                log.write("+")
+            with open(rest[1], "a") as log:
+                log.write("-")
+            ledger.release(lease.id)
     elif command == "child":
         child = subprocess.Popen(["sleep", "1000"], close_fds=False)
         answer = child.pid
@@ -204,16 +204,16 @@ def test_killed_owners_lease_is_purged(agent: Callable[..., Agent], mine: Ledger
     lease = victim.ask("reserve", 2, 1)
     child = victim.ask("child")
     try:
-        assert mine.purge(lambda _: True) == 0
+        assert purge(mine, lambda _: True) == 0
         victim.kill()
         assert mine.try_reserve(ONE, priority=1, index=0) is None
-        asked: list[DeadLease] = []
+        asked: list[Lease] = []
 
-        def remove(dead: DeadLease) -> bool:
+        def remove(dead: Lease) -> bool:
             asked.append(dead)
             return True
 
-        assert mine.purge(remove) == 1
+        assert purge(mine, remove) == 1
         assert [(each.id, each.owner) for each in asked] == [(lease, victim.owner)]
         assert mine.try_reserve(ONE, priority=1, index=0) is not None
     finally:
@@ -226,9 +226,9 @@ def test_killed_controllers_lease_lives_on_in_the_worker(agent: Callable[..., Ag
     lease = controller.ask("try", 2)
     worker.ask("adopt", lease)
     controller.kill()
-    assert mine.purge(lambda _: True) == 0
+    assert purge(mine, lambda _: True) == 0
     worker.kill()
-    assert mine.purge(lambda _: True) == 1
+    assert purge(mine, lambda _: True) == 1
 
 
 def test_killed_head_is_passed_over(agent: Callable[..., Agent]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_clnrm.ledger import policy
 from pytest_clnrm.ledger.budget import Budget, Demand
-from pytest_clnrm.ledger.state import Evicted, LeaseEntry, RunEntry, State, WaiterEntry
+from pytest_clnrm.ledger.state import Evicted, Lease, RunEntry, State, Waiter
 
 EMPTY = State(engine="e", boot="b")
 
@@ -20,10 +20,10 @@ def run(name: str, started_s: float, containers: int, **limits: Any) -> RunEntry
     return RunEntry(run=name, started_s=started_s, budget=budget)
 
 
-def lease(name: str, containers: int = 1, *, idle: float | None = None, **demand: Any) -> LeaseEntry:
+def lease(name: str, containers: int = 1, *, idle: float | None = None, **demand: Any) -> Lease:
     """Return a lease called ``<run><number>``."""
-    return LeaseEntry(
-        lease=name,
+    return Lease(
+        id=name,
         owner=f"owner-{name[0]}",
         run=name[0],
         demand=Demand(containers=containers, **demand),
@@ -33,12 +33,10 @@ def lease(name: str, containers: int = 1, *, idle: float | None = None, **demand
     )
 
 
-def waiter(
-    name: str, containers: int = 1, *, priority: int = 1, index: int = 0, **demand: Any
-) -> WaiterEntry:
+def waiter(name: str, containers: int = 1, *, priority: int = 1, index: int = 0, **demand: Any) -> Waiter:
     """Return a waiter called ``<run>...``."""
-    return WaiterEntry(
-        ticket=name,
+    return Waiter(
+        id=name,
         owner=f"owner-{name[0]}",
         run=name[0],
         demand=Demand(containers=containers, **demand),
@@ -133,12 +131,12 @@ CASES = {
 
 @pytest.mark.parametrize(("runs", "leases", "waiters", "expected"), CASES.values(), ids=CASES.keys())
 def test_grants(
-    runs: tuple[RunEntry, ...], leases: list[LeaseEntry], waiters: list[WaiterEntry], expected: list[str]
+    runs: tuple[RunEntry, ...], leases: list[Lease], waiters: list[Waiter], expected: list[str]
 ) -> None:
     """Each state of the table grants to exactly those named, in that order, wherever they stand in it."""
     for queue in (tuple(waiters), tuple(reversed(waiters))):
         state = replace(EMPTY, runs=runs, leases=tuple(leases), waiters=queue)
-        assert [each.waiter.ticket for each in policy.grants(state)] == expected
+        assert [each.waiter.id for each in policy.grants(state)] == expected
 
 
 def test_foreign_load_takes_room() -> None:
@@ -172,11 +170,11 @@ EVICTIONS = {
 
 @pytest.mark.parametrize(("runs", "leases", "who", "expected"), EVICTIONS.values(), ids=EVICTIONS.keys())
 def test_evictions(
-    runs: tuple[RunEntry, ...], leases: list[LeaseEntry], who: WaiterEntry, expected: list[str] | None
+    runs: tuple[RunEntry, ...], leases: list[Lease], who: Waiter, expected: list[str] | None
 ) -> None:
     """A waiter takes the room of idle leases: of which ones, and never that of busy ones."""
     state = replace(EMPTY, runs=runs, leases=tuple(leases), waiters=(who,))
-    given = policy.grant(state, who.ticket)
+    given = policy.grant(state, who.id)
     assert (None if given is None else list(given.evict)) == expected
 
 
@@ -185,7 +183,7 @@ def test_no_idle_lease_is_taken_twice() -> None:
     leases = (lease("a1", 2, idle=1.0), lease("b1", 2, idle=2.0), lease("b2"))
     waiters = (waiter("a7", 2), waiter("a8", 2, index=1), waiter("a9", index=2))
     state = replace(EMPTY, runs=A5_B5, leases=leases, waiters=waiters)
-    assert [(each.waiter.ticket, each.evict) for each in policy.grants(state)] == [
+    assert [(each.waiter.id, each.evict) for each in policy.grants(state)] == [
         ("a7", ("a1",)),
         ("a8", ("b1",)),
     ]
@@ -196,21 +194,21 @@ def test_what_was_taken_over_counts_until_it_is_gone() -> None:
     leases = (lease("a1", 3, idle=1.0), lease("b2", 2))
     waiters = (waiter("a8"), waiter("a9", index=1))
     state = replace(EMPTY, runs=A5_B5, leases=leases, waiters=waiters)
-    assert [(each.waiter.ticket, each.evict) for each in policy.grants(state)] == [("a8", ("a1",))]
+    assert [(each.waiter.id, each.evict) for each in policy.grants(state)] == [("a8", ("a1",))]
     (given,) = policy.grants(state)
-    after = policy.applied(state, given, 7.0)
+    after = policy.with_grant(state, given, 7.0)
     assert policy.used(after).containers == 5
     assert policy.grants(after) == ()
     gone = tuple(replace(each, evicted=()) for each in after.leases)
-    assert [each.waiter.ticket for each in policy.grants(replace(after, leases=gone))] == ["a9"]
+    assert [each.waiter.id for each in policy.grants(replace(after, leases=gone))] == ["a9"]
 
 
 def test_what_another_run_took_over_counts_for_its_own() -> None:
     """A run does not hold more than its own budget while others remove its idle containers."""
     leases = (lease("a1", 2, idle=1.0), lease("b2", 3))
     state = replace(EMPTY, runs=A2_B5, leases=leases, waiters=(waiter("b8", priority=0), waiter("a9")))
-    assert [each.waiter.ticket for each in policy.grants(state)] == ["b8"]
-    after = policy.applied(state, policy.grants(state)[0], 7.0)
+    assert [each.waiter.id for each in policy.grants(state)] == ["b8"]
+    after = policy.with_grant(state, policy.grants(state)[0], 7.0)
     assert policy.holdup(after, "a9") == "host's budget"
     emptier = replace(after, leases=after.leases[1:])
     assert policy.holdup(emptier, "a9") == "own run's budget"
@@ -219,13 +217,13 @@ def test_what_another_run_took_over_counts_for_its_own() -> None:
 def test_what_was_not_removed_is_taken_over_in_turn() -> None:
     """A lease whose room was never cleared counts as what is still there, and is given away as that."""
     left = Evicted(
-        lease="b1", owner="owner-b", run="b", demand=Demand(containers=3), containers=("c1", "c2", "c3")
+        id="b1", owner="owner-b", run="b", demand=Demand(containers=3), containers=("c1", "c2", "c3")
     )
     idle = replace(lease("a1", idle=0.0), evicted=(left,), containers=left.containers)
     state = replace(EMPTY, runs=A5_B5, leases=(idle, lease("b2", 2)), waiters=(waiter("a9"),))
-    after = policy.applied(state, policy.grants(state)[0], 7.0)
+    after = policy.with_grant(state, policy.grants(state)[0], 7.0)
     (taken,) = after.leases[1].evicted
-    assert (taken.lease, taken.demand.containers, taken.containers) == ("a1", 3, left.containers)
+    assert (taken.id, taken.demand.containers, taken.containers) == ("a1", 3, left.containers)
     assert policy.used(after).containers == 5
 
 
@@ -234,12 +232,12 @@ def test_applied_turns_a_waiter_into_a_lease() -> None:
     state = replace(EMPTY, runs=(A5,), leases=(lease("a1", 5, idle=1.0),), waiters=(waiter("a9", 5),))
     given = policy.grant(state, "a9")
     assert given is not None
-    after = policy.applied(state, given, 7.0)
+    after = policy.with_grant(state, given, 7.0)
     assert after.waiters == ()
     (entry,) = after.leases
-    assert (entry.lease, entry.demand.containers, entry.granted_s) == ("a9", 5, 7.0)
+    assert (entry.id, entry.demand.containers, entry.granted_s) == ("a9", 5, 7.0)
     assert entry.evicted == (
-        Evicted(lease="a1", owner="owner-a", run="a", demand=Demand(containers=5), containers=("a1",)),
+        Evicted(id="a1", owner="owner-a", run="a", demand=Demand(containers=5), containers=("a1",)),
     )
 
 

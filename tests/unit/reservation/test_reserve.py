@@ -44,7 +44,7 @@ class Parts:
         self.kept: set[str] = set()
         self.worker = "gw0"
         self.leftovers: dict[str, Leftover] = {}
-        self.idle = IdleLeases()
+        self.idle = IdleLeases(self.ledger)
         self.held: list[Any] = []
         self.settings = SimpleNamespace(slot_timeout_s=None)
         self.board = SimpleNamespace(during=lambda _what: nullcontext(), at=lambda *_: None)
@@ -345,7 +345,7 @@ def test_idle_containers_that_another_run_took(parts: Any, gate: LedgerGate, tmp
         assert lease is not None
         assert [each.containers for each in lease.evicted] == [("c1",)]
         assert gate.try_admit(1, 1, ONE, worker="gw0", specification="spec") is None
-        lease.release()
+        other.release(lease.id)
     second = gate.try_admit(1, 1, ONE, worker="gw0", specification="spec")
     assert second is not None
     assert (second.reuse, second.remove) == ((), ())
