@@ -18,10 +18,13 @@ def expectations(reader: Reader, key: str) -> None:
             reader.put(("expect",), raw, (key,), alike=True)
         return
     below = reader.child(key, raw, "expect")
-    for name, read in _SECTIONS.items():
+    for name, (kinds, read) in _SECTIONS.items():
         value = below.take(name)
-        if value is not MISSING:
+        # What is no table goes on as it is, for validation to refuse.
+        if value is not MISSING and isinstance(value, kinds):
             read(below, name, value)
+        elif value is not MISSING:
+            below.put((name,), value, (name,), alike=True)
     below.finish("edge", "wait", "settle")
 
 
@@ -67,9 +70,6 @@ def _typed(text: str) -> list[Any]:
 
 
 def _spans(reader: Reader, key: str, value: Any) -> None:
-    if not isinstance(value, (dict, list)):
-        reader.put(("span",), value, (key,), alike=True)
-        return
     for path, each in tables(value, ("name", "select", "count", "kind", "status", "attrs", "name_pattern")):
         if "select" in each and "name" not in each:
             reader.append("span", each, (key, *path), alike=True)
@@ -139,9 +139,6 @@ def _durations(unit: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
 
 
 def _graph(reader: Reader, key: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        reader.put(("graph",), value, (key,), alike=True)
-        return
     labelled = {label for label, each in value.items() if isinstance(each, dict) and "parent_pattern" in each}
     for label in labelled:
         edge = value[label]
@@ -172,19 +169,13 @@ def _pair_lists(reader: Reader, *keys: str) -> None:
 
 
 def _counts(reader: Reader, key: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        reader.put(("counts",), value, (key,), alike=True)
-        return
     below = reader.child(key, value, "counts")
     for name in ("spans_total", "events_total", "errors_total"):
         below.move(name, by=bounds)
         below.move(name.removesuffix("_total"), name, by=bounds)
-    for wild, canonical in (
-        ("by_name", "by_name"),
-        ("by_service", "by_service"),
-        ("spans_per_service", "by_service"),
-    ):
-        below.move(wild, canonical, by=_each(bounds))
+    below.move("by_name", by=_each(bounds))
+    for name in ("by_service", "spans_per_service"):
+        below.move(name, "by_service", by=_each(bounds))
     for name in ("by_kind", "spans_per_kind"):
         kinds = below.take(name)
         for kind, count in kinds.items() if isinstance(kinds, dict) else ():
@@ -211,9 +202,6 @@ def _labelled_count(reader: Reader, label: str, value: dict[str, Any]) -> None:
 
 
 def _windows(reader: Reader, key: str, value: Any) -> None:
-    if not isinstance(value, (dict, list)):
-        reader.put(("window",), value, (key,), alike=True)
-        return
     for path, each in tables(value, ("outer", "contains")):
         if "container_pattern" in each:
             outer, inner = (
@@ -230,13 +218,10 @@ def _windows(reader: Reader, key: str, value: Any) -> None:
         window.move("max_duration_ms", "max_duration", by=milliseconds)
         window.skip("description")
         window.finish("outer", "contains", "from")
-    _others(reader, key, value, to="window")
+    _others(reader, key, value)
 
 
 def _order(reader: Reader, key: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        reader.put(("order",), value, (key,), alike=True)
-        return
     below = reader.child(key, value)
     _pair_lists(below, "must_precede", "must_follow")
     for label, each in value.items():
@@ -252,9 +237,6 @@ def _order(reader: Reader, key: str, value: Any) -> None:
 
 
 def _status(reader: Reader, key: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        reader.put(("status",), value, (key,), alike=True)
-        return
     below = reader.child(key, value)
     below.move("all", by=lower)
     below.move("by_name", by=_each(lower))
@@ -280,9 +262,6 @@ def _status(reader: Reader, key: str, value: Any) -> None:
 
 
 def _hermeticity(reader: Reader, key: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        reader.put(("hermeticity",), value, (key,), alike=True)
-        return
     below = reader.child(key, value)
     resource = below.take("resource_attrs")
     if isinstance(resource, dict) and "must_match" not in resource:
@@ -319,7 +298,7 @@ def _drop_if_empty(reader: Reader, below: Reader, key: str) -> None:
 
 
 def _count(reader: Reader, key: str, value: Any) -> None:
-    if reader.notes.wild and isinstance(value, dict):
+    if reader.notes.wild:
         _counts(reader, key, value)
     else:
         reader.put((key,), value, (key,), alike=True)
@@ -332,11 +311,11 @@ def _added(reader: Reader, key: str, raw: dict[str, Any], source: tuple[str | in
     return Reader(reader.notes, raw, (*reader.at, *source), made, to)
 
 
-def _others(reader: Reader, key: str, value: Any, to: str = "") -> None:
+def _others(reader: Reader, key: str, value: Any) -> None:
     """Take over the elements of an array that are no tables, for validation to refuse."""
     for index, each in enumerate(value if isinstance(value, list) else ()):
         if not isinstance(each, dict):
-            reader.append(to or key, each, (key, index), alike=True)
+            reader.append(key, each, (key, index), alike=True)
 
 
 def _each(by: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -346,13 +325,13 @@ def _each(by: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return converted
 
 
-_SECTIONS: dict[str, Callable[[Reader, str, Any], None]] = {
-    "span": _spans,
-    "graph": _graph,
-    "counts": _counts,
-    "count": _count,
-    "window": _windows,
-    "order": _order,
-    "status": _status,
-    "hermeticity": _hermeticity,
+_SECTIONS: dict[str, tuple[type | tuple[type, ...], Callable[[Reader, str, Any], None]]] = {
+    "span": ((dict, list), _spans),
+    "graph": (dict, _graph),
+    "counts": (dict, _counts),
+    "count": (dict, _count),
+    "window": ((dict, list), _windows),
+    "order": (dict, _order),
+    "status": (dict, _status),
+    "hermeticity": (dict, _hermeticity),
 }
