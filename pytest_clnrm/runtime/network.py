@@ -1,9 +1,8 @@
-"""The networks of one process: on each is one set of containers that belong together, and nothing else.
+"""The networks of one process: on each are containers that belong together, and nothing else.
 
-A service's name is an alias on its network, so whatever else is there could answer for it: containers that
-are idle, that are being removed beside the next scenario, or that a fixture of a wider scope holds. So a
-scenario gets a network from which every container is known to be gone. Creating and removing one each time
-would take longer than most steps: this process keeps a few that are free.
+A service's name is an alias on its network, so any other container there could answer for it: one that is
+idle, that is still being removed, or that belongs to a fixture. So a scenario gets a network that is known to
+be empty. Creating and removing one each time would take longer than most steps: a few empty ones are kept.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine
 
 _FREE = 2
-"""How many networks are kept that are free: while one is being emptied, the next scenarios take turns."""
+"""How many empty networks are kept: while containers are being removed from one, another one can be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
     """A network without a way out.
 
-    :param gateway: the address under which containers on it reach this process, "" if they do not.
+    :param gateway: the address under which containers on it reach this process, "" if they cannot.
     """
 
     id: str
@@ -38,9 +37,9 @@ class Networks:
     """The networks of one process; may be used from several threads at once.
 
     :param stem: with which their names begin.
-    :param labels: returns those of a new network.
-    :param allow: called with the gateway of each network from which spans are received.
-    :param forbid: called with it once they are no longer.
+    :param labels: returns the labels of a new network.
+    :param allow: called with the gateway of each new network: spans are received from it.
+    :param forbid: called with the gateway before the network is given up.
     """
 
     def __init__(
@@ -59,10 +58,10 @@ class Networks:
         self._forbid = forbid
         self._guard = threading.Lock()
         self._made = 0
-        # The containers on each, those that may still be there included, with their names.
+        # The containers on each, with their names; one that may not be gone yet is still on it.
         self._on: dict[Network, dict[str, str]] = {}
         self._lent: set[Network] = set()
-        # Those that were kept on a network which others are still on.
+        # Containers that were kept, on networks on which others still are.
         self._kept: dict[Network, list[str]] = {}
         self._of_fixtures: Network | None = None
         self._making = threading.Lock()
@@ -70,17 +69,17 @@ class Networks:
 
     @property
     def reach_us(self) -> bool:
-        """Tell whether containers on a network of this process reach it."""
+        """Tell whether containers on a network of this process can reach it."""
         with self._guard:
             return any(network.gateway for network in self._on)
 
     # of scenarios
 
     def lend(self, idle: Collection[str] = ()) -> Network | None:
-        """Return the network for a scenario, until :meth:`give_back`.
+        """Return a network for a scenario, until :meth:`give_back`.
 
-        :param idle: ids of the containers that it would use again. If they are on a network it is that one;
-            None means that it holds something else too, or is gone: ask again without them.
+        :param idle: ids of idle containers that the scenario would use. It gets the network that they are on.
+            None means that others are on it too, or that it is gone: ask again without them.
         :raises EngineError: with the engine's reason.
         """
         with self._guard:
@@ -101,13 +100,13 @@ class Networks:
                 return network
 
     def give_back(self, network: Network) -> None:
-        """End a loan; what is still on the network keeps it from being lent to anybody else."""
+        """Take a network back; it is not lent again as long as containers are on it."""
         with self._guard:
             self._lent.discard(network)
         self._trim()
 
     def leave(self, network: Network) -> str:
-        """Leave a lent network to what is kept on it, and return its id."""
+        """Leave a lent network to the containers that are kept on it, and return its id."""
         self._forget(network)
         return network.id
 
@@ -115,9 +114,9 @@ class Networks:
 
     @contextmanager
     def of_fixtures(self, name: str) -> Iterator[Network]:
-        """Yield the network on which fixtures' containers reach one another, for one called *name*.
+        """Yield the network on which fixtures' containers reach one another, for a container called *name*.
 
-        :raises ContainerError: if another one is called so.
+        :raises ContainerError: if another one has that name.
         :raises EngineError: with the engine's reason.
         """
         key = name.casefold()
@@ -139,9 +138,9 @@ class Networks:
                 self._taken.discard(key)
 
     def keep(self, container: str) -> tuple[str, ...]:
-        """Leave a fixture's container on its network, for good, and return the network's id, if it has one.
+        """Leave a fixture's container on its network, and return the network's id, () if it has none.
 
-        Once nothing else is there, the next fixture's container gets another network.
+        Once nothing else is on that network, the next fixture's container gets another one.
         """
         with self._guard:
             network = next((network for network, on in self._on.items() if container in on), None)
@@ -153,19 +152,19 @@ class Networks:
         return (network.id,)
 
     def is_taken(self, name: str) -> bool:
-        """Tell whether a fixture's container is called so."""
+        """Tell whether a fixture's container has that name."""
         with self._guard:
             return self._is_taken(name.casefold())
 
     # what is on them
 
     def joined(self, network: Network, container: str, name: str) -> None:
-        """Take note that a container is on a network, under a name."""
+        """Note that a container is on a network, under a name."""
         with self._guard:
             self._on[network][container] = name.casefold()
 
     def left(self, containers: Iterable[str]) -> None:
-        """Take note that containers are gone."""
+        """Note that containers are gone."""
         with self._guard:
             for container in containers:
                 for on in self._on.values():
@@ -186,12 +185,12 @@ class Networks:
     # helpers
 
     def _is_taken(self, key: str) -> bool:
-        """Tell whether a fixture's container has a name: as one of a host, it is the same in capitals."""
+        """Tell whether a fixture's container has that name. It is a host's name: case does not matter."""
         on = {} if self._of_fixtures is None else self._on.get(self._of_fixtures, {})
         return key in self._taken or key in on.values()
 
     def _leave_kept(self) -> None:
-        """Leave the networks on which there is nothing but what is kept."""
+        """Leave the networks on which only kept containers are left."""
         with self._guard:
             left = [network for network in self._kept if not self._on.get(network)]
             for network in left:
@@ -202,7 +201,7 @@ class Networks:
             self._forget(network)
 
     def _take_names(self, network: Network) -> None:
-        """See that what is kept beside others answers for nobody's name any more."""
+        """Take their names from kept containers, so that they do not answer for new ones."""
         with self._guard:
             kept = self._kept.get(network, [])
             if kept:
@@ -214,7 +213,7 @@ class Networks:
         return [network for network, on in self._on.items() if not on and network not in self._lent]
 
     def _is_there(self, network: Network) -> bool:
-        """Tell whether nobody has removed a network that was made before; else forget it."""
+        """Tell whether a network still exists, and forget it if somebody has removed it."""
         try:
             there = self._engine.has_network(network.id)
         except ClnrmError:
@@ -225,7 +224,7 @@ class Networks:
         return there
 
     def _create(self) -> Network:
-        """Return a new network, which is lent."""
+        """Create a network, and lend it."""
         with self._guard:
             self._made += 1
             name = f"{self._stem}n{self._made}"
@@ -243,12 +242,12 @@ class Networks:
             self._on.pop(network, None)
             self._lent.discard(network)
             shared = any(each.gateway == network.gateway for each in self._on)
-        # Before it is removed: the next one may get its addresses.
+        # Before it is removed: another network may get its addresses.
         if network.gateway and not shared:
             self._forbid(network.gateway)
 
     def _trim(self) -> None:
-        """Remove free networks beyond those that are kept."""
+        """Remove empty networks beyond those that are kept."""
         while True:
             with self._guard:
                 free = self._free()
