@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from pytest_clnrm.engine.api import Engine, OwnedObject
+    from pytest_clnrm.ledger.budget import Demand
     from pytest_clnrm.ledger.folder import Folder
     from pytest_clnrm.ledger.ledger import Ledger
     from pytest_clnrm.ledger.state import EngineLoad, Lease
@@ -228,18 +229,15 @@ def found_in(listed: Iterable[OwnedObject], ledger: str, kept: Collection[str]) 
     :param ledger: our own ledger's id.
     :param kept: ids of those that were kept.
     """
-    from pytest_clnrm.ledger.budget import NOTHING, Demand
+    from pytest_clnrm.ledger.budget import NOTHING
     from pytest_clnrm.ledger.state import EngineLoad
 
     sums: dict[tuple[str, str, bool], Demand] = {}
     for each in listed:
         if each.ended and _ledger(each) != ledger:
             continue
-        load = load_of(each.labels)
         key = (_ledger(each), each.labels.get(OWNER, ""), each.id in kept)
-        sums[key] = sums.get(key, NOTHING) + Demand(
-            containers=1, memory_bytes=load.memory_bytes, cpus=load.cpus, gpus=load.gpus
-        )
+        sums[key] = sums.get(key, NOTHING) + load_of(each.labels)
     return [
         EngineLoad(ledger=of, owner=owner, demand=demand, kept=was_kept)
         for (of, owner, was_kept), demand in sums.items()

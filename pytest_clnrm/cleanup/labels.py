@@ -10,8 +10,9 @@ ours: its name, which no image can set, has to be the one that its labels say.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.ledger.budget import Demand
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import OwnedObject
@@ -26,15 +27,7 @@ _BUILT_BY = f"{_PREFIX}.built-by"
 _MEMORY_BYTES = f"{_PREFIX}.memory_bytes"
 _CPUS = f"{_PREFIX}.cpus"
 _GPUS = f"{_PREFIX}.gpus"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """What one container may use, by its labels; 0 where they do not say."""
-
-    memory_bytes: int = 0
-    cpus: float = 0.0
-    gpus: int = 0
+_MAX_DIGITS = 20
 
 
 def object_labels(
@@ -78,9 +71,10 @@ def is_made_here(subject: OwnedObject) -> bool:
     return subject.kind != "container" or subject.name.startswith(stem)
 
 
-def load_of(labels: Mapping[str, str]) -> Load:
-    """Return what the labels of a container say that it may use."""
-    return Load(
+def load_of(labels: Mapping[str, str]) -> Demand:
+    """Return what a container holds, by its labels; nothing where they do not say."""
+    return Demand(
+        containers=1,
         memory_bytes=int(_number(labels, _MEMORY_BYTES)),
         cpus=_number(labels, _CPUS),
         gpus=int(_number(labels, _GPUS)),
@@ -92,7 +86,8 @@ def owner_of(lease: str) -> str:
     return lease.rpartition("-")[0]
 
 
-def _number(labels: Mapping[str, Any], name: str) -> float:
-    text = str(labels.get(name, ""))
+def _number(labels: Mapping[str, str], name: str) -> float:
+    text = labels.get(name, "")
     # Another version's labels may have any form. The container counts in any case.
-    return float(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else 0.0
+    is_plain = text.replace(".", "", 1).isdecimal() and text.isascii() and len(text) <= _MAX_DIGITS
+    return float(text) if is_plain else 0.0

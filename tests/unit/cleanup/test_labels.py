@@ -28,7 +28,7 @@ def test_limits_survive_the_way_through_labels() -> None:
     assert (load.memory_bytes, load.cpus, load.gpus) == (512 << 20, 0.25, 2)
 
 
-@pytest.mark.parametrize("text", ["", "much", "-1", "1e9", "²", "1.2.3", "."])
+@pytest.mark.parametrize("text", ["", "much", "-1", "1e9", "²", "1.2.3", ".", "9" * 400])
 def test_limits_of_another_form_count_as_nothing(text: str) -> None:
     """A label that is no plain number is not trusted, and breaks nothing."""
     load = labels.load_of({"pytest-clnrm.memory_bytes": text, "pytest-clnrm.cpus": text})
