@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from pytest_clnrm.engine.api import Engine, OwnedObject
-    from pytest_clnrm.ledger.budget import Demand
     from pytest_clnrm.ledger.folder import Folder
     from pytest_clnrm.ledger.ledger import Ledger
     from pytest_clnrm.ledger.state import EngineLoad, Lease
+    from pytest_clnrm.model.demand import Demand
 
 _ROUNDS = 5
 _ROUND_S = 0.2
@@ -229,8 +229,8 @@ def found_in(listed: Iterable[OwnedObject], ledger: str, kept: Collection[str]) 
     :param ledger: our own ledger's id.
     :param kept: ids of those that were kept.
     """
-    from pytest_clnrm.ledger.budget import NOTHING
     from pytest_clnrm.ledger.state import EngineLoad
+    from pytest_clnrm.model.demand import NOTHING
 
     sums: dict[tuple[str, str, bool], Demand] = {}
     for each in listed:
@@ -263,7 +263,7 @@ def caretaker(folder: Folder, engine: Engine) -> Iterator[tuple[Ledger, Cleaner]
     cleaner = Cleaner(folder, engine)
     cleaner.end_orphans()
     # A budget of nothing leaves that of the others as it is.
-    budget = Budget(containers=0, memory_bytes=0, cpus=0.0, gpus=0, networks=0)
+    budget = Budget(containers=0, memory_bytes=0, cpus=0.0, gpus=0)
     ledger = Ledger(folder, engine.facts.identity, budget, remove=cleaner.remove, engine_load=cleaner.load)
     with ledger:
         ledger.open_run("caretaker")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.ledger.budget import Demand
+from pytest_clnrm.model.demand import Demand
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import OwnedObject

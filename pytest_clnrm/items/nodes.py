@@ -27,6 +27,7 @@ from pytest_clnrm.expect.texts import indent
 from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.items.tags import ScenarioWarning, add_tag
 from pytest_clnrm.ledger.folder import ID_FILE, default_path
+from pytest_clnrm.model.demand import Demand
 from pytest_clnrm.model.result import Failure, Result
 from pytest_clnrm.pool.proof import specification_of
 from pytest_clnrm.report.failure_text import explain, render_failure, title
@@ -207,15 +208,15 @@ class ScenarioItem(pytest.Item):
         """Return the priority that counts."""
         return priority_of(self, self.runtime.settings, self.runtime.rootdir)
 
-    def demand(self) -> dict[str, Any]:
-        """Return what has to be reserved before it may start, as plain builtins."""
+    def demand(self) -> Demand:
+        """Return what has to be reserved before it may start."""
         limits = [effective_limits(self.runtime.settings, each) for each in self.scenario.services]
-        return {
-            "containers": len(limits),
-            "memory_bytes": sum(each.memory_bytes or 0 for each in limits),
-            "cpus": sum(each.cpus or 0.0 for each in limits),
-            "gpus": sum(each.gpus or 0 for each in limits),
-        }
+        return Demand(
+            containers=len(limits),
+            memory_bytes=sum(each.memory_bytes or 0 for each in limits),
+            cpus=sum(each.cpus or 0.0 for each in limits),
+            gpus=sum(each.gpus or 0 for each in limits),
+        )
 
     def specification(self) -> str | None:
         """Return what is equal for scenarios that may use the same containers, None if it uses none again."""

@@ -10,13 +10,14 @@ from dataclasses import replace
 
 from pytest_clnrm.errors import LedgerError, SlotTimeoutError
 from pytest_clnrm.ledger import owners, policy
-from pytest_clnrm.ledger.budget import NOTHING, Budget, Demand, check_possible
+from pytest_clnrm.ledger.budget import Budget, check_possible
 from pytest_clnrm.ledger.folder import Folder
 from pytest_clnrm.ledger.membership import Membership
 from pytest_clnrm.ledger.snapshots import OnWait, Snapshot, Waiting, snapshot_of
 from pytest_clnrm.ledger.state import EngineLoad, Lease, OwnerEntry, State, Waiter
 from pytest_clnrm.ledger.store import Store
 from pytest_clnrm.ledger.wakeups import Clock, SystemClock, Wakeup
+from pytest_clnrm.model.demand import NOTHING, Demand
 from pytest_clnrm.util.own_command import own_command, sweep_arguments
 
 _log = logging.getLogger("pytest_clnrm")

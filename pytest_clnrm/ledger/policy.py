@@ -21,8 +21,9 @@ from functools import reduce
 from typing import Literal
 
 from pytest_clnrm.errors import DemandTooLargeError
-from pytest_clnrm.ledger.budget import NOTHING, Budget, Demand, total
+from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.state import EngineLoad, Evicted, Lease, RunEntry, State, Waiter
+from pytest_clnrm.model.demand import NOTHING, Demand, total
 
 OF_FIXTURE = "clnrm_factory"
 """The label of what a fixture asks for while the test that needs it keeps its own reservation."""

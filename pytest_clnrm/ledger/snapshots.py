@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger import policy
-from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.folder import Folder, unusable
 from pytest_clnrm.ledger.state import (
     Lease,
@@ -19,6 +19,7 @@ from pytest_clnrm.ledger.state import (
     Waiter,
     decode,
 )
+from pytest_clnrm.model.demand import Demand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,8 @@ from functools import cache
 from typing import Any
 
 from pytest_clnrm.errors import LedgerError
-from pytest_clnrm.ledger.budget import NOTHING, Budget, Demand
+from pytest_clnrm.ledger.budget import Budget
+from pytest_clnrm.model.demand import NOTHING, Demand
 
 STATE_FORMAT = 3
 _KIND = "pytest-clnrm ledger"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_clnrm.errors import LedgerError
-from pytest_clnrm.ledger.budget import NOTHING, total
+from pytest_clnrm.model.demand import NOTHING, total
 
 if TYPE_CHECKING:
     from pytest_clnrm.ledger.ledger import Ledger

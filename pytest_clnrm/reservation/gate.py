@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import AdmissionError, ClnrmError, LedgerError, SlotTimeoutError
+from pytest_clnrm.model.demand import Demand, total
 from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, as_admission_errors, give_back, usable_ledger
 from pytest_clnrm.scheduling.tickets import Ticket
 
@@ -71,7 +72,6 @@ class LedgerGate:
     def _ask(
         self, index: int, priority: int, demand: Mapping[str, Any], wanted: tuple[str, ...]
     ) -> Ticket | None:
-        from pytest_clnrm.ledger.budget import Demand
         from pytest_clnrm.ledger.policy import item_label
 
         ledger = usable_ledger(self._runtime)
@@ -80,7 +80,11 @@ class LedgerGate:
         waiter = self._waiters.get(index)
         if waiter is None:
             waiter = ledger.new_waiter(
-                Demand(**demand), priority=priority, index=index, label=item_label(index), takes=wanted
+                Demand.from_data(demand),
+                priority=priority,
+                index=index,
+                label=item_label(index),
+                takes=wanted,
             )
             self._waiters[index] = waiter
         lease = ledger.claim(waiter)
@@ -110,8 +114,6 @@ class LedgerGate:
 
     def why_stuck(self, index: int) -> str:
         """Return what an item wants and fixtures hold, if that is more than the run may hold; else ""."""
-        from pytest_clnrm.ledger.budget import total
-
         waiter, taken = self._waiters.get(index), None
         with suppress(ClnrmError):
             taken = self._runtime.ledger().snapshot()

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -18,6 +18,7 @@ from pytest_clnrm.scheduling.install import install, is_strict_controller
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket, lease_of
 
 if TYPE_CHECKING:
+    from pytest_clnrm.model.demand import Demand
     from pytest_clnrm.reservation.gate import LedgerGate
     from pytest_clnrm.scheduling.autoscale import Autoscale
     from pytest_clnrm.scheduling.facts import ItemFacts
@@ -35,7 +36,7 @@ class Admissions:
         self._gate: LedgerGate | None = None
         self._folder = folder
         self._is_worker = folder is not None
-        self._found: dict[pytest.Item, tuple[int, dict[str, Any] | None]] = {}
+        self._found: dict[pytest.Item, tuple[int, Demand | None]] = {}
         if folder is not None:
             from pytest_clnrm.cleanup import run_records
 
@@ -143,13 +144,14 @@ class Admissions:
         from pytest_clnrm.scheduling.facts import ItemFacts
 
         priority, demand = self._found[item]
-        return ItemFacts(priority=priority, demand=demand, specification=_specification_of(item))
+        data = None if demand is None else demand.to_data()
+        return ItemFacts(priority=priority, demand=data, specification=_specification_of(item))
 
     def demands(self, item: pytest.Item) -> bool:
         """Tell whether an item needs a reservation."""
         return self._demand_of(item) is not None
 
-    def _demand_of(self, item: pytest.Item) -> dict[str, Any] | None:
+    def _demand_of(self, item: pytest.Item) -> Demand | None:
         if item_demand.is_scenario(item):
             return item.demand()  # type: ignore[attr-defined,no-any-return]
         return item_demand.demand_of(item, self.runtime)
@@ -160,7 +162,6 @@ class Admissions:
         self.runtime.current = lambda: Current(
             priority=self.priority_of(item),
             index=item.session.items.index(item),
-            demand=self._demand_of(item) or {},
             lease=lease_of(item),
             room=item_demand.room_of(item, self.runtime),
         )

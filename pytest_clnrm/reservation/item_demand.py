@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_clnrm.errors import AdmissionError
-from pytest_clnrm.ledger.budget import NOTHING, Demand
+from pytest_clnrm.model.demand import NOTHING, Demand
 from pytest_clnrm.model.scenario import Limits
 from pytest_clnrm.reservation.markers import LIMITS_MARKER
 from pytest_clnrm.scheduling.tickets import TICKET
@@ -31,7 +31,7 @@ def is_scenario(item: pytest.Item) -> bool:
     return getattr(item, "clnrm_scenario", False)
 
 
-def demand_of(item: pytest.Item, runtime: Runtime) -> dict[str, Any] | None:
+def demand_of(item: pytest.Item, runtime: Runtime) -> Demand | None:
     """Return what a Python test has to reserve before it may start, None if it demands nothing.
 
     That is its ``clnrm_limits``, or one container of the usual limits if it uses the fixture ``clnrm``.
@@ -44,12 +44,12 @@ def demand_of(item: pytest.Item, runtime: Runtime) -> dict[str, Any] | None:
     given = _limits(item, marker) if marker else {}
     _check_caps(item, given, policy_of(runtime.settings))
     containers = given.get("containers", 1)
-    return {
-        "containers": containers,
-        "memory_bytes": containers * given.get("memory", runtime.settings.memory_bytes),
-        "cpus": containers * given.get("cpu", runtime.settings.cpus),
-        "gpus": containers * given.get("gpus", 0),
-    }
+    return Demand(
+        containers=containers,
+        memory_bytes=containers * given.get("memory", runtime.settings.memory_bytes),
+        cpus=containers * given.get("cpu", runtime.settings.cpus),
+        gpus=containers * given.get("gpus", 0),
+    )
 
 
 def _limits(item: pytest.Item, marker: pytest.Mark) -> dict[str, Any]:
@@ -91,9 +91,9 @@ class Room:
         and nothing of it is lent.
     """
 
-    def __init__(self, runtime: Runtime, demand: dict[str, Any], *, uses_clnrm: bool) -> None:
+    def __init__(self, runtime: Runtime, demand: Demand, *, uses_clnrm: bool) -> None:
         self._runtime = runtime
-        self._demand = self._left = Demand(**demand)
+        self._demand = self._left = demand
         self._all = self._own = NOTHING
         self.uses_clnrm = uses_clnrm
 

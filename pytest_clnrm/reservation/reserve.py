@@ -8,9 +8,9 @@ to wait: the item is let through and fails with the engine's own message.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import (
     AdmissionError,
@@ -19,10 +19,10 @@ from pytest_clnrm.errors import (
     EngineUnavailableError,
     LedgerError,
 )
+from pytest_clnrm.model.demand import NOTHING, Demand, total
 from pytest_clnrm.scheduling.tickets import Ticket
 
 if TYPE_CHECKING:
-    from pytest_clnrm.ledger.budget import Demand
     from pytest_clnrm.ledger.ledger import Ledger
     from pytest_clnrm.ledger.snapshots import Waiting
     from pytest_clnrm.ledger.state import Lease
@@ -36,7 +36,7 @@ WITHOUT_LEASE = ""
 @contextmanager
 def reserving(
     runtime: Runtime,
-    demand: Mapping[str, Any],
+    demand: Demand,
     *,
     priority: int,
     index: int,
@@ -51,8 +51,6 @@ def reserving(
         be ended.
     :raises AdmissionError: if it will never be granted.
     """
-    from pytest_clnrm.ledger.budget import Demand
-
     asked_s = time.monotonic()
     with as_admission_errors():
         ledger = usable_ledger(runtime)
@@ -61,7 +59,7 @@ def reserving(
             lease, position = _reserve(
                 runtime,
                 ledger,
-                Demand(**demand),
+                demand,
                 priority=priority,
                 index=index,
                 label=label,
@@ -126,7 +124,7 @@ def _reserve(
     :param free: ends fixtures of this process that hold something, if the reservation does not come at once.
     :raises DemandTooLargeError: if what stays leaves no room for it.
     """
-    from pytest_clnrm.ledger.budget import check_possible, total
+    from pytest_clnrm.ledger.budget import check_possible
 
     places: list[int] = []
 
@@ -181,8 +179,6 @@ def give_back(lease_id: str, runtime: Runtime) -> None:
 
 def demand_of_one(runtime: Runtime, limits: Limits) -> Demand:
     """Return what one container of a Python test demands."""
-    from pytest_clnrm.ledger.budget import Demand
-
     settings = runtime.settings
     return Demand(
         containers=1,
@@ -204,7 +200,7 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
     :raises AdmissionError: if it will never be granted.
     :raises EngineError: if no engine can be used, or it does not tell what runs on it.
     """
-    from pytest_clnrm.ledger.budget import NOTHING, check_possible, total
+    from pytest_clnrm.ledger.budget import check_possible
 
     ledger = usable_ledger(runtime) or runtime.ledger()
     current = runtime.current() if runtime.current else None
@@ -234,7 +230,6 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
 
 def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Current | None) -> Lease:
     """Return a lease: at once where there is room, or the item that runs has more than it uses; else wait."""
-    from pytest_clnrm.ledger.budget import NOTHING
     from pytest_clnrm.ledger.policy import OF_FIXTURE
 
     priority = current.priority if current else runtime.settings.priority

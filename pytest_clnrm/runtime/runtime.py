@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, EngineError, EngineUnavailableError, LedgerError
 from pytest_clnrm.pool.idle_leases import IdleLeases
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.cleanup.cleaner import Cleaner
     from pytest_clnrm.engine.api import Engine, EngineFacts
-    from pytest_clnrm.ledger.budget import Budget, Demand
+    from pytest_clnrm.ledger.budget import Budget
     from pytest_clnrm.ledger.folder import Folder
     from pytest_clnrm.ledger.ledger import Ledger
+    from pytest_clnrm.model.demand import Demand
     from pytest_clnrm.pool.idle_leases import Leftover
     from pytest_clnrm.pool.shelf import Shelf
     from pytest_clnrm.reservation.item_demand import Room
@@ -46,14 +47,12 @@ def new_session_id() -> str:
 class Current:
     """The item that runs now.
 
-    :param demand: what was reserved for it, as plain builtins.
     :param lease: id of that reservation, "" if it has none.
     :param room: how much of it a Python test uses, None for any other item.
     """
 
     priority: int
     index: int
-    demand: Mapping[str, Any]
     lease: str = ""
     room: Room | None = None
 

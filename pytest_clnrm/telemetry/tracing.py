@@ -18,6 +18,7 @@ from pytest_clnrm.telemetry.record.recorder import Recorder
 from pytest_clnrm.telemetry.traceparent import new_traceparent, parse_traceparent
 
 if TYPE_CHECKING:
+    from pytest_clnrm.model.demand import Demand
     from pytest_clnrm.model.span import AttributeValue, SpanKind
     from pytest_clnrm.telemetry.receive.inbox import Inbox
     from pytest_clnrm.telemetry.receive.receiver import Receiver
@@ -28,13 +29,15 @@ if TYPE_CHECKING:
 SERVICE = "pytest-clnrm"
 
 
-def slot_attributes(demand: Mapping[str, float], position: int) -> dict[str, AttributeValue]:
+def slot_attributes(demand: Demand, position: int) -> dict[str, AttributeValue]:
     """Return the attributes of ``clnrm.slot.wait``.
 
     :param demand: what was to be reserved.
     :param position: the place in the queue at which the wait began, 0 if there was none.
     """
-    found: dict[str, AttributeValue] = {f"clnrm.demand.{name}": amount for name, amount in demand.items()}
+    found: dict[str, AttributeValue] = {
+        f"clnrm.demand.{name}": amount for name, amount in demand.to_data().items()
+    }
     if position:
         found["clnrm.queue.position"] = position
     return found

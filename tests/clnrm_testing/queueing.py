@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from pytest_clnrm.ledger import policy
-from pytest_clnrm.ledger.budget import Demand
 from pytest_clnrm.ledger.ledger import Ledger
 from pytest_clnrm.ledger.state import Lease, Waiter
+from pytest_clnrm.model.demand import Demand
 
 __all__ = ["enqueue", "purge"]
 

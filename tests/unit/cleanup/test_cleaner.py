@@ -18,10 +18,11 @@ from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SESSION, WORKER, limit_la
 from pytest_clnrm.cleanup.run_records import RunRecord
 from pytest_clnrm.engine.api import Engine, OwnedObject
 from pytest_clnrm.errors import EngineError
-from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.folder import Folder, open_folder
 from pytest_clnrm.ledger.ledger import Ledger
 from pytest_clnrm.ledger.state import EngineLoad, Evicted, Lease
+from pytest_clnrm.model.demand import Demand
 from pytest_clnrm.util.processes import Process, this_process
 
 BUDGET = Budget(containers=10, memory_bytes=1 << 40)

@@ -13,11 +13,11 @@ import pytest
 from clnrm_testing.queueing import enqueue, purge
 
 from pytest_clnrm.errors import DemandTooLargeError, LedgerError, SlotTimeoutError
-from pytest_clnrm.ledger.budget import Demand
 from pytest_clnrm.ledger.folder import Folder
 from pytest_clnrm.ledger.ledger import Ledger
 from pytest_clnrm.ledger.snapshots import Waiting, snapshots
 from pytest_clnrm.ledger.state import EngineLoad, Evicted, Lease
+from pytest_clnrm.model.demand import Demand
 
 ONE = Demand(containers=1, memory_bytes=100)
 TWO = Demand(containers=2, memory_bytes=200)

@@ -16,12 +16,12 @@ from clnrm_testing.queueing import enqueue, purge
 
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger import owners, wakeups
-from pytest_clnrm.ledger.budget import Demand
 from pytest_clnrm.ledger.folder import Folder, default_path, open_folder
 from pytest_clnrm.ledger.ledger import Ledger
 from pytest_clnrm.ledger.locks import host_lock
 from pytest_clnrm.ledger.snapshots import snapshots
 from pytest_clnrm.ledger.state import STATE_FORMAT, EngineLoad
+from pytest_clnrm.model.demand import Demand
 
 ONE = Demand(containers=1, memory_bytes=100)
 Open = Callable[..., Ledger]

@@ -21,10 +21,11 @@ from hypothesis.stateful import (
 )
 
 from pytest_clnrm.errors import DemandTooLargeError
-from pytest_clnrm.ledger.budget import Budget, Demand, total
+from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.folder import open_folder
 from pytest_clnrm.ledger.ledger import Ledger
 from pytest_clnrm.ledger.state import Lease, Waiter
+from pytest_clnrm.model.demand import Demand, total
 
 HOST = Budget(containers=4, memory_bytes=400, gpus=1)
 CAPS = {"a": 4, "b": 2, "c": 2}

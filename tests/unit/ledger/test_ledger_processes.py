@@ -16,18 +16,20 @@ import pytest
 from clnrm_testing.queueing import purge
 
 from pytest_clnrm.errors import LedgerError
-from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.folder import Folder
 from pytest_clnrm.ledger.ledger import Ledger
 from pytest_clnrm.ledger.locks import host_lock
 from pytest_clnrm.ledger.state import Lease
+from pytest_clnrm.model.demand import Demand
 
 ONE = Demand(containers=1)
 # A process that does what it is told, one JSON line a command, and answers each with a line.
 AGENT = """
 import json, subprocess, sys
 from pathlib import Path
-from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.budget import Budget
+from pytest_clnrm.model.demand import Demand
 from pytest_clnrm.ledger.folder import open_folder
 from pytest_clnrm.ledger.locks import host_lock
 from pytest_clnrm.ledger.ledger import Ledger

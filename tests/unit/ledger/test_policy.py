@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.ledger import policy
-from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.state import Evicted, Lease, RunEntry, State, Waiter
+from pytest_clnrm.model.demand import Demand
 
 EMPTY = State(engine="e", boot="b")
 
@@ -115,12 +116,6 @@ CASES = {
         (run("a", 1, 5, cpus=1.0),),
         [lease("a1", cpus=0.75)],
         [waiter("a2", cpus=0.5)],
-        [],
-    ),
-    "networks are counted where there is a limit": (
-        (run("a", 1, 5, networks=1),),
-        [lease("a1", networks=1)],
-        [waiter("a2", networks=1)],
         [],
     ),
     "leases of ended runs count": ((B5,), [lease("a1", 5)], [waiter("b1")], []),

@@ -12,9 +12,10 @@ from clnrm_testing.queueing import enqueue
 
 from pytest_clnrm.cleanup import run_records
 from pytest_clnrm.errors import LedgerError
-from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.folder import Folder, open_folder
 from pytest_clnrm.ledger.ledger import Ledger
+from pytest_clnrm.model.demand import Demand
 from pytest_clnrm.monitor.gather import budget_views, host_view
 from pytest_clnrm.status.status_file import QueueStatus, StatusFile, WorkerStatus
 from pytest_clnrm.util.processes import Process, this_process

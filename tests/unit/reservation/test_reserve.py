@@ -22,16 +22,18 @@ from pytest_clnrm.errors import (
     LedgerError,
     SlotTimeoutError,
 )
-from pytest_clnrm.ledger.budget import Budget, Demand
+from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.folder import open_folder
 from pytest_clnrm.ledger.ledger import Ledger
+from pytest_clnrm.model.demand import Demand
 from pytest_clnrm.pool.idle_leases import IdleLeases, Leftover
 from pytest_clnrm.reservation import reserve
 from pytest_clnrm.reservation.gate import LedgerGate
 from pytest_clnrm.reservation.hooks import Admissions
 from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, reserving
 
-ONE = {"containers": 1, "memory_bytes": 1, "cpus": 1.0, "gpus": 0}
+ONE = Demand(containers=1, memory_bytes=1, cpus=1.0)
+DATA = ONE.to_data()
 
 
 class Parts:
@@ -93,11 +95,11 @@ def waiters(parts: Any) -> int:
 
 def test_one_at_a_time(gate: LedgerGate) -> None:
     """The second item waits until the first has given back."""
-    first = gate.try_admit(0, 1, ONE)
+    first = gate.try_admit(0, 1, DATA)
     assert first is not None
-    assert gate.try_admit(1, 1, ONE) is None
+    assert gate.try_admit(1, 1, DATA) is None
     gate.release(first)
-    second = gate.try_admit(1, 1, ONE)
+    second = gate.try_admit(1, 1, DATA)
     assert second is not None
     assert (first.position, second.position) == (0, 1)
 
@@ -106,15 +108,15 @@ def test_the_place_at_which_a_wait_begins(
     gate: LedgerGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who reserves for itself learns its place among all waiters; who need not wait has none."""
-    first = gate.try_admit(0, 1, ONE)
+    first = gate.try_admit(0, 1, DATA)
     assert first is not None
-    assert gate.try_admit(1, 0, ONE) is None
+    assert gate.try_admit(1, 0, DATA) is None
     freed: list[object] = []
 
     def free(*_: object) -> None:
         if not freed:
             gate.release(first)
-            freed.append(gate.try_admit(1, 0, ONE))
+            freed.append(gate.try_admit(1, 0, DATA))
             gate.release(freed[0])  # type: ignore[arg-type]
 
     monkeypatch.setattr(reserve, "_note_wait", free)
@@ -132,9 +134,9 @@ def test_wakes_the_queue_when_there_is_room(parts: Any) -> None:
     woken = threading.Event()
     gate = LedgerGate(parts, woken.set)
     with reserving(parts, ONE, priority=1, index=5, label="other"):
-        assert gate.try_admit(0, 1, ONE) is None
+        assert gate.try_admit(0, 1, DATA) is None
     assert woken.wait(30)
-    assert gate.try_admit(0, 1, ONE) is not None
+    assert gate.try_admit(0, 1, DATA) is not None
     gate.close()
 
 
@@ -142,12 +144,12 @@ def test_a_failed_release_is_made_up_for(
     parts: Any, gate: LedgerGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What could not be given back is given back before the next question."""
-    first = gate.try_admit(0, 1, ONE)
+    first = gate.try_admit(0, 1, DATA)
     assert first is not None
     break_once(monkeypatch, "release")
     gate.release(first)
     assert len(parts.owed) == 1
-    assert gate.try_admit(1, 1, ONE) is not None
+    assert gate.try_admit(1, 1, DATA) is not None
     assert parts.owed == []
 
 
@@ -155,34 +157,34 @@ def test_a_refused_item_leaves_the_queue(
     parts: Any, gate: LedgerGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An item that was refused for a fault of the ledger is nobody's head; if need be that is made up for."""
-    first = gate.try_admit(0, 1, ONE)
-    assert gate.try_admit(1, 1, ONE) is None
+    first = gate.try_admit(0, 1, DATA)
+    assert gate.try_admit(1, 1, DATA) is None
     assert waiters(parts) == 1
     break_once(monkeypatch, "claim")
     break_once(monkeypatch, "withdraw")
     with pytest.raises(LedgerError, match="no space left"):
-        gate.try_admit(1, 1, ONE)
+        gate.try_admit(1, 1, DATA)
     assert waiters(parts) == 1
     assert first is not None
     gate.release(first)
-    assert gate.try_admit(2, 1, ONE) is not None
+    assert gate.try_admit(2, 1, DATA) is not None
     assert waiters(parts) == 0
 
 
 def test_too_much_is_refused_at_once(gate: LedgerGate) -> None:
     """More than the budget is an error of the item."""
     with pytest.raises(DemandTooLargeError, match="2 containers demanded, 1 container allowed"):
-        gate.try_admit(0, 1, {**ONE, "containers": 2})
+        gate.try_admit(0, 1, {**DATA, "containers": 2})
 
 
 def test_the_slot_timeout_says_what_holds_it_up(parts: Any, gate: LedgerGate) -> None:
     """A wait that takes too long is refused, with what it waited for, and leaves the queue."""
-    assert gate.try_admit(0, 1, ONE) is not None
+    assert gate.try_admit(0, 1, DATA) is not None
     parts.settings.slot_timeout_s = 0.0
     with pytest.raises(
         SlotTimeoutError, match=r"1 container.*held up by host's budget, position 1.*slot-timeout"
     ):
-        gate.try_admit(1, 1, ONE)
+        gate.try_admit(1, 1, DATA)
     assert waiters(parts) == 0
 
 
@@ -191,11 +193,11 @@ def test_the_queue_is_woken_when_time_is_over(parts: Any) -> None:
     woken = threading.Event()
     gate = LedgerGate(parts, woken.set)
     parts.settings.slot_timeout_s = 0.05
-    assert gate.try_admit(0, 1, ONE) is not None
+    assert gate.try_admit(0, 1, DATA) is not None
     refused = False
     while not refused:
         try:
-            assert gate.try_admit(1, 1, ONE) is None
+            assert gate.try_admit(1, 1, DATA) is None
         except SlotTimeoutError:
             refused = True
         else:
@@ -207,7 +209,7 @@ def test_the_queue_is_woken_when_time_is_over(parts: Any) -> None:
 def test_without_an_engine_items_go_through(parts: Any, gate: LedgerGate) -> None:
     """Without an engine an item is let through, to fail with the engine's own message."""
     parts.fails = EngineUnavailableError("no engine")
-    admission = gate.try_admit(0, 1, ONE)
+    admission = gate.try_admit(0, 1, DATA)
     assert admission is not None
     assert admission.lease == WITHOUT_LEASE
     gate.release(admission)
@@ -219,7 +221,7 @@ def test_an_engine_that_fails_is_an_error_of_the_item(parts: Any, gate: LedgerGa
     """An engine that does not tell what runs on it is an error of each item, in both places."""
     parts.fails = EngineError("it does not answer")
     with pytest.raises(AdmissionError, match="it does not answer"):
-        gate.try_admit(0, 1, ONE)
+        gate.try_admit(0, 1, DATA)
     with (
         pytest.raises(AdmissionError, match="it does not answer"),
         reserving(parts, ONE, priority=1, index=0, label="x"),
@@ -243,20 +245,20 @@ def test_a_reservation_that_could_not_be_given_back(parts: Any, monkeypatch: pyt
 
 def test_kept_reservations_count_on(parts: Any, gate: LedgerGate) -> None:
     """The reservation of kept containers is not given back, and who finds no room beside it fails."""
-    first = gate.try_admit(0, 1, ONE)
+    first = gate.try_admit(0, 1, DATA)
     assert first is not None
     parts.kept.add(first.lease)
     gate.release(first)
     with pytest.raises(DemandTooLargeError, match="1 container held by what --clnrm-keep left"):
-        gate.try_admit(1, 1, ONE)
+        gate.try_admit(1, 1, DATA)
     assert waiters(parts) == 0
 
 
 def test_closing_gives_everything_back(parts: Any) -> None:
     """At the end nothing is held, and nothing waits."""
     gate = LedgerGate(parts, lambda: None)
-    assert gate.try_admit(0, 1, ONE) is not None
-    assert gate.try_admit(1, 1, ONE) is None
+    assert gate.try_admit(0, 1, DATA) is not None
+    assert gate.try_admit(1, 1, DATA) is None
     gate.close()
     snapshot = parts.ledger().snapshot()
     assert (snapshot.waiters, snapshot.leases) == ((), ())
@@ -270,7 +272,7 @@ def leave(parts: Any, lease: str, specification: str = "spec", worker: str = "gw
 
 def test_idle_containers_go_to_the_next_of_the_same_specification(parts: Any, gate: LedgerGate) -> None:
     """The next item on that worker takes the room and is told to use the containers."""
-    first = gate.try_admit(0, 1, ONE, worker="gw0", specification="spec")
+    first = gate.try_admit(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     assert (first.reuse, first.remove) == ((), ())
     leave(parts, first.lease)
@@ -279,7 +281,7 @@ def test_idle_containers_go_to_the_next_of_the_same_specification(parts: Any, ga
     assert not gate.serves("gw1", "spec")
     assert not gate.serves("gw0", "other")
     assert not gate.serves("gw0", None)
-    second = gate.try_admit(1, 1, ONE, worker="gw0", specification="spec")
+    second = gate.try_admit(1, 1, DATA, worker="gw0", specification="spec")
     assert second is not None
     assert (second.reuse, second.remove) == ((first.lease,), ())
     assert not gate.serves("gw0", "spec")
@@ -290,52 +292,52 @@ def test_idle_containers_give_way(
     parts: Any, gate: LedgerGate, worker: str, specification: str | None
 ) -> None:
     """An item that cannot use them takes their room at once, and is told to remove them first."""
-    first = gate.try_admit(0, 1, ONE, worker="gw0", specification="spec")
+    first = gate.try_admit(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     leave(parts, first.lease)
     gate.release(first)
-    second = gate.try_admit(1, 1, ONE, worker=worker, specification=specification)
+    second = gate.try_admit(1, 1, DATA, worker=worker, specification=specification)
     assert second is not None
     assert (second.reuse, second.remove) == ((), ("c1",))
 
 
 def test_room_that_was_never_cleared_counts_on(parts: Any, gate: LedgerGate) -> None:
     """An item whose reservation took idle containers' room, and that died before it removed them."""
-    first = gate.try_admit(0, 1, ONE)
+    first = gate.try_admit(0, 1, DATA)
     assert first is not None
     parts.leftovers[first.lease] = Leftover(
         lease=first.lease, worker="gw0", specification="s", containers=("c1",)
     )
     gate.release(first)
-    second = gate.try_admit(1, 1, ONE)
+    second = gate.try_admit(1, 1, DATA)
     assert second is not None
     gate.release(second)
-    third = gate.try_admit(2, 1, ONE)
+    third = gate.try_admit(2, 1, DATA)
     assert third is not None
     assert (second.remove, third.remove) == (("c1",), ("c1",))
     parts.idle.cleared(third.lease)
     gate.release(third)
-    fourth = gate.try_admit(3, 1, ONE)
+    fourth = gate.try_admit(3, 1, DATA)
     assert fourth is not None
     assert fourth.remove == ()
 
 
 def test_containers_that_are_being_removed_serve_nobody(parts: Any, gate: LedgerGate) -> None:
     """Their room can be taken before they are gone, by one who sees to that."""
-    first = gate.try_admit(0, 1, ONE, worker="gw0", specification="spec")
+    first = gate.try_admit(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     leave(parts, first.lease, specification="")
     gate.release(first)
     assert not gate.serves("gw0", "spec")
     assert not gate.serves("gw0", "")
-    second = gate.try_admit(1, 1, ONE, worker="gw0", specification="spec")
+    second = gate.try_admit(1, 1, DATA, worker="gw0", specification="spec")
     assert second is not None
     assert (second.reuse, second.remove) == ((), ("c1",))
 
 
 def test_idle_containers_that_another_run_took(parts: Any, gate: LedgerGate, tmp_path: Path) -> None:
     """They are not used, and the item waits for its turn as any other."""
-    first = gate.try_admit(0, 1, ONE, worker="gw0", specification="spec")
+    first = gate.try_admit(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     leave(parts, first.lease)
     gate.release(first)
@@ -344,9 +346,9 @@ def test_idle_containers_that_another_run_took(parts: Any, gate: LedgerGate, tmp
         lease = other.try_reserve(Demand(containers=1), priority=0, index=0)
         assert lease is not None
         assert [each.containers for each in lease.evicted] == [("c1",)]
-        assert gate.try_admit(1, 1, ONE, worker="gw0", specification="spec") is None
+        assert gate.try_admit(1, 1, DATA, worker="gw0", specification="spec") is None
         other.release(lease.id)
-    second = gate.try_admit(1, 1, ONE, worker="gw0", specification="spec")
+    second = gate.try_admit(1, 1, DATA, worker="gw0", specification="spec")
     assert second is not None
     assert (second.reuse, second.remove) == ((), ())
     assert not gate.serves("gw0", "spec")
@@ -354,7 +356,7 @@ def test_idle_containers_that_another_run_took(parts: Any, gate: LedgerGate, tmp
 
 def test_idle_leases_of_a_worker_that_ended_are_given_back(parts: Any, gate: LedgerGate) -> None:
     """Its containers are gone with it."""
-    first = gate.try_admit(0, 1, ONE, worker="gw0", specification="spec")
+    first = gate.try_admit(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     leave(parts, first.lease)
     gate.release(first)

@@ -1,0 +1,108 @@
+"""How much a scenario or a test reserves of each resource, its arithmetic and its words."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+# Sums of decimal fractions are not exact: 0.1 + 0.2 has to fit into 0.3.
+_CPU_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """How much of each resource is reserved all at once; each field is zero or more.
+
+    :param cpus: cores, fractions allowed.
+
+    :raises ValueError: if a field is negative or not finite.
+    """
+
+    containers: int = 0
+    memory_bytes: int = 0
+    cpus: float = 0.0
+    gpus: int = 0
+
+    def __post_init__(self) -> None:
+        for name in _RESOURCES:
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0:
+                raise ValueError(f"{name}={value!r}: zero or more is allowed")
+
+    def __add__(self, other: Demand) -> Demand:
+        return self._with(other, operator.add)
+
+    def minus(self, other: Demand) -> Demand:
+        """Return what is left after *other* was given back; never below zero."""
+        return self._with(other, lambda mine, its: max(mine - its, 0))
+
+    def larger(self, other: Demand) -> Demand:
+        """Return the larger of both, for each resource by itself."""
+        return self._with(other, max)
+
+    def smaller(self, other: Demand) -> Demand:
+        """Return the smaller of both, for each resource by itself."""
+        return self.minus(self.minus(other))
+
+    def covers(self, other: Demand) -> bool:
+        """Tell whether it is, of each resource, at least as much as *other*."""
+        return not any(exceeds(name, getattr(other, name), getattr(self, name)) for name in _RESOURCES)
+
+    def shares(self, names: Iterable[str]) -> bool:
+        """Tell whether giving this back would free some of the resources *names*."""
+        return any(getattr(self, name) > 0 for name in names)
+
+    def describe(self) -> str:
+        """Return it in words: ``2 containers, 512.0 MiB memory``; zero fields are left out."""
+        amounts = [(name, getattr(self, name)) for name in _RESOURCES]
+        return ", ".join(describe_amount(name, amount) for name, amount in amounts if amount) or "nothing"
+
+    def to_data(self) -> dict[str, Any]:
+        """Return it as plain builtins, for another process."""
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Demand:
+        """Return what :meth:`to_data` gave."""
+        return cls(**data)
+
+    def _with(self, other: Demand, of: Callable[[Any, Any], Any]) -> Demand:
+        """Return what *of* makes of both amounts of each resource."""
+        return Demand(**{name: of(getattr(self, name), getattr(other, name)) for name in _RESOURCES})
+
+
+_RESOURCES = tuple(each.name for each in fields(Demand))
+NOTHING = Demand()
+
+
+def total(demands: Iterable[Demand]) -> Demand:
+    """Return the sum of *demands*."""
+    return sum(demands, NOTHING)
+
+
+def exceeds(name: str, amount: float, limit: float) -> bool:
+    """Tell whether *amount* of the resource *name* is more than *limit*."""
+    return amount > limit + (_CPU_TOLERANCE if name == "cpus" else 0)
+
+
+def describe_bytes(count: int) -> str:
+    """Return *count* bytes in the largest binary unit that keeps it at 1 or more."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:  # noqa: PLR2004 (the step between binary units)
+            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def describe_amount(name: str, value: float) -> str:
+    """Return *value* of the resource *name* in words."""
+    if name == "memory_bytes":
+        return f"{describe_bytes(int(value))} memory"
+    if name == "cpus":
+        return f"{value:g} CPUs"
+    noun = {"containers": "container", "gpus": "GPU"}[name]
+    return f"{int(value)} {noun}{'' if value == 1 else 's'}"
