@@ -1,4 +1,4 @@
-"""Elastic workers: more while many items wait, fewer while few do.
+"""More workers while many items wait, fewer while few do.
 
 The policy of ``--clnrm-autoscale MIN:MAX``: more than 100 waiting items double the workers, fewer than 10
 halve them if there are more than 4, within the limits. Only idle workers are retired.
@@ -17,7 +17,7 @@ _FEW_WORKERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Autoscale:
-    """Between how many workers a run may use.
+    """How many workers a run may use.
 
     :param minimum: at least 1.
     :param maximum: not below the minimum.
@@ -50,7 +50,7 @@ class Autoscaler:
         self._starting: set[Any] = set()
 
     def __call__(self, waiting: int, live: Sequence[Any], idle: Sequence[Any]) -> None:
-        """Take one step towards as many workers as *waiting* items ask for.
+        """Take one step towards the goal for *waiting* items: start one worker, or retire idle ones.
 
         :param live: workers that take part.
         :param idle: those of them that have nothing to do.
@@ -69,7 +69,7 @@ class Autoscaler:
             node.shutdown()
 
     def _start_one(self) -> None:
-        """Start one worker. It takes some 50 ms, so others' events come between two of them."""
+        """Start one worker. That blocks the controller, so events of others come between two of them."""
         import execnet
 
         manager = self._dsession.nodemanager

@@ -1,4 +1,4 @@
-"""Compares what the workers collected, then chooses: our queue, or xdist's own ``load`` if that will do."""
+"""Compares what the workers collected, then lets the work be done by our queue or by xdist's own ``load``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 3
 def collection_difference(
     expected: Sequence[str], expected_by: str, found: Sequence[str], found_by: str
 ) -> str | None:
-    """Return how two workers' collections differ, in words; None if they do not."""
+    """Return in words how two workers' collections differ; None if they are the same."""
     if list(expected) == list(found):
         return None
     lines = [f"Workers {expected_by} and {found_by} collected different tests, so none can be handed out."]
@@ -38,7 +38,7 @@ def collection_difference(
 
 
 class ChosenScheduling:
-    """xdist's Scheduling protocol: waits for all collections, then leaves the work to the chosen scheduling.
+    """xdist's Scheduling protocol: waits for all collections, then passes everything on to what was chosen.
 
     :param config: pytest's, for reports of failed collections.
     :param workers: how many must have collected before the choice.

@@ -19,7 +19,7 @@ GateFactory = Callable[[Callable[[], None]], Gate]
 
 
 class Waker:
-    """Called from any thread, lets the controller's loop ask the gate again.
+    """Lets the controller's loop ask the gate again; may be called from any thread.
 
     :param put: puts an event into the loop's queue.
     """
@@ -98,7 +98,6 @@ class StrictController:
         scheduling = ChosenScheduling(
             config, workers=workers, read_facts=lambda: read_facts(self._folder), choose=choose
         )
-
         self._scheduling = scheduling
 
         def woken() -> None:

@@ -1,9 +1,8 @@
-"""What a worker knows of its items and the controller, which sees only node ids, has to know.
+"""What the controller has to know of items, and only workers do: the controller sees their node ids alone.
 
 Each worker writes its facts into the run's folder before it reports its ids; the first one wins, the
 controller reads them when all have collected. The form is JSON: ``{"format": 1, "count": N, "items":
-[[priority, demand, specification], ...]}``; ``items`` is empty for a session in which nothing is out of the
-ordinary.
+[[priority, demand, specification], ...]}``; ``items`` is empty if nothing is out of the ordinary.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Admission where no controller of ours reserves: ``-p no:xdist``, ``-n 0``, another ``--dist``.
+"""Reserving where no controller of ours does: ``-p no:xdist``, ``-n 0``, another ``--dist``.
 
 The process that runs the item reserves for it, outside of pytest-timeout's clock.
 """
@@ -16,13 +16,14 @@ from pytest_clnrm.scheduling.tickets import TICKET, Ticket
 from pytest_clnrm.scheduling.worker import FlushItem, tear_down
 
 Admit = Callable[[pytest.Item, Callable[[], None]], AbstractContextManager[Ticket | None]]
-"""Gets an item, and what tears down all fixtures but those of session scope: one may hold what it needs."""
+"""Gets an item, and a function that tears down all fixtures but those of session scope: one may hold what the
+item needs."""
 
 
 class InProcessReservation:
     """Holds an item's reservation while the item runs, with all its reruns.
 
-    :param admit: returns what blocks until the reservation is granted, and gives it back at its end; it
+    :param admit: returns a context manager that waits for the reservation, and gives it back at its end; it
         yields None for an item that demands nothing, and raises AdmissionError on entry if it is refused.
     """
 

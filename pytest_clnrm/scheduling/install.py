@@ -31,7 +31,7 @@ def install(
     autoscale: Autoscale | None = None,
     tell: TellQueue | None = None,
 ) -> None:
-    """Register what this process schedules and admits with; in the controller and workers, when configured.
+    """Register what this process schedules and reserves with.
 
     :param scheduler: "xdist" leaves scheduling alone, and each worker reserves for itself.
     :param facts_of: returns an item's facts, in workers.

@@ -1,4 +1,4 @@
-"""Feeds xdist's workers from the one queue: strict priority, nothing prefetched, admission before sending.
+"""Feeds xdist's workers from the one queue: strict priority, nothing prefetched, reserved before it is sent.
 
 An xdist worker starts an item only when it knows the next one. So each sending ends with a hidden item that
 the worker's side appended after it reported its ids (:mod:`pytest_clnrm.scheduling.worker`): the worker runs
@@ -10,44 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, TypeAlias
 
 from pytest_clnrm.errors import AdmissionError
 from pytest_clnrm.scheduling.facts import ItemFacts
 from pytest_clnrm.scheduling.tickets import Gate, Ticket, put_ticket
 from pytest_clnrm.scheduling.work_queue import WorkQueue
 
-
-class Gateway(Protocol):
-    """What is used of execnet's gateway."""
-
-    @property
-    def id(self) -> str:
-        """Return the worker's name, ``gw0``."""
-        ...
-
-
-class Node(Protocol):
-    """What is used of xdist's WorkerController."""
-
-    @property
-    def gateway(self) -> Gateway:
-        """Return the connection to it, which has its name."""
-        ...
-
-    @property
-    def shutting_down(self) -> bool:
-        """Return True once it was asked to end, or has."""
-        ...
-
-    def send_runtest_some(self, indices: Sequence[int]) -> None:
-        """Let it run items."""
-        ...
-
-    def shutdown(self) -> None:
-        """Let it end once it has run what it got."""
-        ...
-
+Node: TypeAlias = Any
+"""xdist's WorkerController, which has no types."""
 
 AdjustWorkers = Callable[[int, Sequence[Node], Sequence[Node]], None]
 """Gets how many items wait, the workers that take part, and those of them that are idle."""
@@ -92,14 +63,15 @@ class StrictScheduling:
         files = [nodeid.split("::", 1)[0] for nodeid in self.collection]
         self._work: WorkQueue[Node] = WorkQueue(files, facts, workers=workers, max_chunk=max_chunk)
         self._keep, self._flush = len(self.collection), len(self.collection) + 1
-        # None until it has collected; True while it holds no fixture but the session's.
+        # None until the worker has collected; True while it holds no fixture but those of session scope.
         self._clean: dict[Node, bool | None] = {}
         self._granted: dict[int, Ticket] = {}
+        # The gate has no room for it now, and is not asked again before something has changed.
         self._refused_head: int | None = None
-        # Those that have been told to tear down fixtures, and have not yet.
-        self._flushing: set[Node] = set()
-        # As it is told: it goes on waiting while nobody is idle and the gate is not asked again.
+        # The same for those who watch the run: it goes on waiting when something has changed.
         self._waiting_head: int | None = None
+        # Workers that have been told to tear down fixtures, and have not yet.
+        self._flushing: set[Node] = set()
         self._index: dict[str, int] = {}
         for index, nodeid in enumerate(self.collection):
             self._index.setdefault(nodeid, index)
@@ -129,7 +101,7 @@ class StrictScheduling:
         self._clean[node] = None
 
     def add_node_collection(self, node: Node, collection: Sequence[str]) -> None:  # noqa: ARG002 - xdist's
-        """Let a worker take part; that its collection is the same is checked before."""
+        """Let a worker take part; ChosenScheduling has compared its collection."""
         self._clean[node] = True
         self._work.join(node)
 
@@ -141,7 +113,7 @@ class StrictScheduling:
         self._flushing.discard(node)
         if self._clean.pop(node) is None:
             return None
-        # What its fixtures held is free.
+        # What its fixtures held is free now.
         self._refused_head = None
         sent = self._work.leave(node)
         for index in sent:
@@ -218,7 +190,7 @@ class StrictScheduling:
         ]
 
     def _distance(self, node: Node) -> tuple[bool, bool]:
-        """Return how far the head is from a worker: it chooses among the idle ones, and waits for none.
+        """Return how well an idle worker suits the head, best first; the head waits for no other worker.
 
         A worker that has no chunk comes first, so that no module's fixtures are torn down for the head; then
         one that has idle containers such as it needs.
@@ -281,14 +253,14 @@ class StrictScheduling:
         node.send_runtest_some([*indices, self._keep])
 
     def _flush_fixtures(self, node: Node) -> None:
-        """Let an idle worker tear down all but the session's fixtures: one may hold what the head needs."""
+        """Let an idle worker tear down all fixtures but the session's: one may hold what the head needs."""
         if not self._clean[node]:
             self._clean[node] = True
             self._flushing.add(node)
             node.send_runtest_some([self._flush])
 
     def _make_way(self, head: int, idle: Sequence[Node]) -> None:
-        """End a worker whose session's fixtures hold what *head* needs; of the last one refuse *head*."""
+        """End a worker whose session fixtures hold what *head* needs; with the last one refuse *head*."""
         if any(node.shutting_down for node in self._clean) or not idle:
             return
         reason = self._gate.why_stuck(head)

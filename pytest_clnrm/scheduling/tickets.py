@@ -1,4 +1,4 @@
-"""How a reservation gets from the controller to the item on its worker.
+"""What the controller asks for a reservation, and how that gets to the item on its worker.
 
 The controller writes ``ticket-INDEX.json`` into the run's folder before it sends the item; the worker takes
 it (reads and removes) before the item's setup, and lays it into the item's stash. Where no controller
@@ -22,7 +22,7 @@ RUN_FOLDER = "clnrm_run_folder"
 
 
 class Ticket(NamedTuple):
-    """What admission said of one item.
+    """What became of an item's demand.
 
     :param lease: id in the ledger, which the worker adopts; "" if it has none.
     :param waited_s: seconds waited for it.
@@ -42,6 +42,7 @@ class Ticket(NamedTuple):
 
 
 TICKET: pytest.StashKey[Ticket] = pytest.StashKey()
+"""Where an item that demands something holds its ticket while it runs."""
 
 
 class Gate(Protocol):
@@ -97,7 +98,7 @@ def lease_of(item: pytest.Item) -> str:
 
 
 def is_hidden(item: pytest.Item) -> bool:
-    """Tell whether *item* is one of those on which a worker waits, and no test."""
+    """Tell whether *item* is no test but one of those on which a worker waits."""
     return getattr(item, "clnrm_hidden", False)
 
 
@@ -144,7 +145,7 @@ class RefusalReporter:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Fail with admission's message, and no traceback."""
+        """Fail with the reason of the refusal, and no traceback."""
         ticket = item.stash.get(TICKET, None)
         if ticket is not None and ticket.refusal:
             pytest.fail(ticket.refusal, pytrace=False)

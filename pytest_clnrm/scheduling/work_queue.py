@@ -1,4 +1,4 @@
-"""The one queue of a run, and what each worker holds of it: pure, no xdist and no clock.
+"""The one queue of a run, and what each worker holds of it: pure, without xdist and without a clock.
 
 The queue's order is that of the collection, which is sorted. A *level* is a stretch of equal priority in it.
 Nothing of a lower level is handed out while something of a higher one could start. An item with a demand is
