@@ -340,7 +340,7 @@ class _Log:
         return self._most().matching >= self._times
 
     def _read(self, stream: LogStream, until_s: float) -> None:
-        while self._count.matching < self._times and not self._ended:
+        while not self._found() and not self._ended:
             pieces = stream.receive(min(until_s, time.monotonic() + LOG_QUIET_S))
             if pieces:
                 self._heard_s = time.monotonic()
