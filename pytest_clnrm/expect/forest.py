@@ -7,23 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pytest_clnrm.expect.texts import duration_text, indent, quote, visible
+from pytest_clnrm.expect.texts import bounded_lines, duration_text, indent, quote, visible
 from pytest_clnrm.model.expectations import Origin
 from pytest_clnrm.model.span import Span
 from pytest_clnrm.util.patterns import matches_glob
 
 TREE_SPANS = 60
 TREE_DEPTH = 20
+FAILED_NAMES = 5
 
 
 class Forest:
     """Spans by their ids, each once, in the order of their start.
 
     What a failed attempt of a step did does not count for the one that followed it. Which step a span belongs
-    to is told by its parents; by its time only where they are missing, and one step alone ran.
+    to is told by its parents, or by the step whose program has sent it; by its time only where neither is
+    known, and one step alone ran.
 
     :ivar spans: without those that arrived a second time, and those of failed attempts.
-    :ivar of_failed_attempts: how many these are.
+    :ivar of_failed_attempts: these.
     """
 
     def __init__(self, spans: Iterable[Span]) -> None:
@@ -46,18 +48,18 @@ class Forest:
             self._by_id.setdefault((span.trace_id, span.span_id), span)
             if span.origin == "runner" and span.name == "clnrm.step":
                 attempts.setdefault(str(span.attributes.get("clnrm.step.name", "")), []).append(span)
-        # The attempts of the one step, if only one ran.
-        only = next(iter(attempts.values())) if len(attempts) == 1 else []
-        self._only_step = {span.span_id: span for span in only}
-        failed = {id(each) for step in attempts.values() for each in step[:-1]}
-        before = len(self.spans)
-        if failed:
-            self.spans = [
-                span
-                for span in self.spans
-                if span.origin == "runner" or failed.isdisjoint(map(id, self.ancestors(span)))
-            ]
-        self.of_failed_attempts = before - len(self.spans)
+        self._attempts = {span.span_id: span for step in attempts.values() for span in step}
+        self._one_step = len(attempts) == 1
+        # Two steps may have one name; the attempt of a step that another one followed has failed.
+        failed = {id(each) for step in attempts.values() for each in step[:-1] if each.status == "error"}
+        self.of_failed_attempts = [
+            span
+            for span in (self.spans if failed else ())
+            if span.origin != "runner" and not failed.isdisjoint(map(id, self.ancestors(span)))
+        ]
+        if self.of_failed_attempts:
+            gone = set(map(id, self.of_failed_attempts))
+            self.spans = [span for span in self.spans if id(span) not in gone]
 
     def of(self, origin: Origin) -> list[Span]:
         """Return the spans of the workload, of the runner, or all."""
@@ -78,14 +80,14 @@ class Forest:
     def ancestors(self, span: Span) -> Iterator[Span]:
         """Yield the parent, its parent, and so on; each once.
 
-        A program that starts a trace of its own is still part of the step that ran it, if that was the only
-        one: above its root come the runner's spans of that step.
+        A program that starts a trace of its own is still part of the step that ran it: above its root come
+        the runner's spans of that step.
         """
         seen = {id(span)}
         while True:
             above = self.parent(span)
-            if above is None and span.attempt:
-                above = self._only_step.get(span.attempt)
+            if above is None and (span.sent_by_step or self._one_step):
+                above = self._attempts.get(span.attempt)
             if above is None or id(above) in seen:
                 return
             seen.add(id(above))
@@ -153,7 +155,10 @@ def tree_text(forest: Forest, origin: Origin) -> str:
     whose = {"workload": "the workload", "runner": "the runner", "any": "workload or runner"}[origin]
     failed = ""
     if forest.of_failed_attempts:
-        failed = f"and {forest.of_failed_attempts} of attempts of steps that failed, which do not count"
+        names = dict.fromkeys(visible(each.name) for each in forest.of_failed_attempts)
+        named = ", ".join(bounded_lines(list(names), FAILED_NAMES, "names"))
+        number = len(forest.of_failed_attempts)
+        failed = f"and {number} of attempts of steps that failed, which do not count: {named}"
     if not spans:
         return f"no span of {whose} arrived{failed and ' that counts, '}{failed}"
     children = forest.children(origin)

@@ -51,6 +51,7 @@ class Span:
     :param origin: "runner" for our own spans, "workload" for those of programs in containers.
     :param step: name of the step that ran when it started, "" if that is not known.
     :param attempt: id of the span of that step's attempt.
+    :param sent_by_step: a program that this step started has sent it; else the step is told by its time.
     :param dropped_attributes: how many of its attributes, and of those of its events, its program left out;
         *dropped_events* likewise.
     :param incomplete: it was still running when its recording ended.
@@ -74,6 +75,7 @@ class Span:
     origin: Literal["workload", "runner"] = "workload"
     step: str = ""
     attempt: str = ""
+    sent_by_step: bool = False
     incomplete: bool = False
     dropped_attributes: int = 0
     dropped_events: int = 0

@@ -47,6 +47,19 @@ def environment(endpoint: str, token: str, scenario_id: str, service_name: str) 
     }
 
 
+def of_attempt(variables: Mapping[str, str], token: str, attempt: str) -> dict[str, str]:
+    """Return *variables* such that what a program of one attempt of a step sends is known to be of that.
+
+    :param token: of the scenario's inbox.
+    :param attempt: id of the attempt's span, "" if it has none.
+    """
+    ours = {names[kind] for kind in ("ENDPOINT", "HEADERS") for names in (_GENERIC, _TRACES)}
+    return {
+        name: value.replace(token, f"{token}{attempt}") if name in ours else value
+        for name, value in variables.items()
+    }
+
+
 def probe_environment(given: Mapping[str, str], traceparent: str) -> dict[str, str]:
     """Return the variables of a command that asks whether a service is ready: its spans are known by them.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import SpansError
 from pytest_clnrm.model.span import Span
-from pytest_clnrm.telemetry.environment import environment, merged, probe_environment, warnings
+from pytest_clnrm.telemetry.environment import environment, merged, of_attempt, probe_environment, warnings
 from pytest_clnrm.telemetry.record.recorder import Recorder
 from pytest_clnrm.telemetry.traceparent import new_traceparent, parse_traceparent
 
@@ -299,6 +299,9 @@ class ScenarioTrace:
             self.inbox.enter_step(str(self._shown(name)), traceparent)
         ours = {"TRACEPARENT": traceparent} if traceparent and "TRACEPARENT" not in made_with else {}
         variables = merged({**made_with, **given, **ours}, own)
+        step = parse_traceparent(traceparent)
+        if self.inbox is not None and step is not None:
+            variables = of_attempt(variables, self.inbox.token, step.span_id)
         # A variable that was dropped cannot be taken out of what the command inherits: it is emptied.
         gone = dict.fromkeys(made_with.keys() - variables.keys(), "")
         inherited = made_with.items() - own.items()

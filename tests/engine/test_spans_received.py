@@ -148,7 +148,11 @@ def test_only_the_last_attempt_of_a_step_counts(project: EndToEnd) -> None:
     retry = "retry = { times = 1, delay = 0.0 }\n"
     project.write("again.clnrm.toml", scenario(step=once.format(POST, POST), expect=retry + ONE))
     project.write("failed.clnrm.toml", scenario(step=once.format("true", POST), expect=retry + ONE))
+    # With another step, the times alone do not tell.
+    more = '\n[[step]]\nname = "more"\nservice = "box"\nrun = "true"\n'
+    project.write("two.clnrm.toml", scenario(step=once.format("true", POST), expect=retry + more + ONE))
     run = project.run()
-    assert run.outcomes() == {"again": "passed", "failed": "failed"}, run.text
+    assert run.outcomes() == {"again": "passed", "failed": "failed", "two": "failed"}, run.text
+    assert run.failures("two") == run.failures("failed")
     assert run.failures("failed") == ["expect.span[from a shell]: no span selected, expected exactly 1"]
-    assert "and 1 of attempts of steps that failed, which do not count" in run.text
+    assert "and 1 of attempts of steps that failed, which do not count: from a shell" in run.text

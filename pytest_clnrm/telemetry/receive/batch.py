@@ -48,22 +48,40 @@ class Steps:
         self._starts_ns.append(start_ns)
         self._steps.append((name, traceparent))
 
-    def place(self, span: Span) -> tuple[str, str]:
+    def place(self, span: Span, attempt: str = "") -> tuple[str, str]:
         """Return the name and the ``traceparent`` of the step that *span* belongs to.
 
-        It is the step that the span names as its parent, else the last that had started when it started: a
-        batch may arrive when the next step runs. Before the first step it is ("", the scenario's). A span
-        whose times are from before the scenario, as those that a shell posts, is of the step that runs now.
+        It is the step that the span names as its parent, else that whose program has sent it, else the last
+        that had started when it started: a batch may arrive when the next step runs. Before the first step
+        it is ("", the scenario's). A span whose times are from before the scenario, as those that a shell
+        posts, is taken to have started now.
+
+        What a step left running may serve its next attempts: of several attempts it is the last that had
+        started when the span did.
 
         Clocks get no tolerance: what a step causes starts after the step, by the time that a process needs to
         start, while what the step before caused often starts only milliseconds before.
         """
         index = self._by_span.get(span.parent_id or "")
-        if index is None and span.start_ns < self._began_ns:
-            index = len(self._steps) - 1
         if index is None:
             index = bisect.bisect_right(self._starts_ns, span.start_ns) - 1
+            if span.start_ns < self._began_ns:
+                index = len(self._steps) - 1
+            sent_by = self._by_span.get(attempt)
+            if sent_by is not None:
+                index = max(sent_by, min(index, self._last_attempt(sent_by)))
         return self._steps[index] if index >= 0 else ("", self.parent or "")
+
+    def sent_by_step(self, attempt: str) -> bool:
+        """Tell whether *attempt* is the id of a step's span."""
+        return attempt in self._by_span
+
+    def _last_attempt(self, index: int) -> int:
+        """Return the last attempt of the step of which *index* is one; they follow one another."""
+        name = self._steps[index][0]
+        while index + 1 < len(self._steps) and self._steps[index + 1][0] == name:
+            index += 1
+        return index
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +90,13 @@ class Placed:
 
     :param struct: the same span with its resource and scope.
     :param place: name and ``traceparent`` of its step, or "" and the scenario's.
+    :param sent_by_step: a program of that step has sent it.
     """
 
     span: Span
     struct: tuple[ResourceSpans, ScopeSpans, OtlpSpan]
     place: tuple[str, str]
+    sent_by_step: bool = False
 
 
 def encode_batch(batch: Sequence[Placed], redact: Callable[[str], str] | None = None) -> bytes:

@@ -102,9 +102,10 @@ class GrpcServer:
         :raises RefusedError: for another answer.
         """
         token = metadata.get(TOKEN_HEADER)
-        with self._inboxes.request((token,) if isinstance(token, str) else (), spans=spans) as inbox:
+        tokens = (token,) if isinstance(token, str) else ()
+        with self._inboxes.request(tokens, spans=spans) as (inbox, attempt):
             body = self._read(messages)
-            return self._inboxes.take(inbox, PROTOBUF, body) if spans else b""
+            return self._inboxes.take(inbox, PROTOBUF, body, attempt=attempt) if spans else b""
 
     @staticmethod
     def _read(messages: Iterator[bytes]) -> bytes:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Waited = Literal["held", "settled", "deadline"]
 Lost = Literal["span", "request", "connection", "output"]
 
+TOKEN_BYTES = 24
+TOKEN_CHARS = 32
+"""The length of a token; a step's programs have the id of its attempt's span behind it."""
 MAX_SPANS = 50_000
 """How many spans an inbox holds at most."""
 MAX_BYTES = 32 << 20
@@ -153,11 +156,14 @@ class Inbox:
                 self._last_s = time.monotonic()
                 self._changed.notify_all()
 
-    def take(self, request: TraceRequest, size_bytes: int, mended: int = 0) -> tuple[int, str]:
+    def take(
+        self, request: TraceRequest, size_bytes: int, mended: int = 0, *, attempt: str = ""
+    ) -> tuple[int, str]:
         """Take the spans of a decoded body.
 
         :param size_bytes: of the body, without its compression.
         :param mended: how many texts in it had something replaced.
+        :param attempt: id of the span of the step's attempt that sent it, "" if no step has.
         :return: how many spans were rejected, and why.
         :raises DecodeBodyError: if a value is not of the type that it says.
         :raises InboxClosedError: if the scenario ended meanwhile.
@@ -177,7 +183,7 @@ class Inbox:
                 rejected += len(accepted.spans)
                 why = f"the limit of {MAX_BYTES >> 20} MiB of spans a scenario is reached"
             else:
-                self._keep(accepted)
+                self._keep(accepted, attempt)
                 self._bytes += size_bytes
             if rejected:
                 self.lose("span", why, rejected)
@@ -187,12 +193,13 @@ class Inbox:
             self._changed.notify_all()
         return rejected, why
 
-    def _keep(self, accepted: Accepted) -> None:
+    def _keep(self, accepted: Accepted, attempt: str) -> None:
+        sent_by_step = self._steps.sent_by_step(attempt)
         batch: list[Placed] = []
         for span, struct in zip(accepted.spans, accepted.structs, strict=True):
             # An exporter that got no answer sends its batch again.
             key = (span.trace_id, span.span_id, span.name, span.start_ns, span.end_ns, span.status)
-            placed = Placed(span, struct, self._steps.place(span))
+            placed = Placed(span, struct, self._steps.place(span, attempt), sent_by_step)
             at = self._seen.get(key)
             if at is None:
                 self._seen[key] = len(self._spans) if self._is_workload(span) else -1
@@ -279,4 +286,5 @@ def _placed(each: Placed) -> Span:
     """Return the span of *each*, which knows its step."""
     name, traceparent = each.place
     step = parse_traceparent(traceparent) if name else None
-    return replace(each.span, step=name, attempt=step.span_id if step else "")
+    attempt = step.span_id if step else ""
+    return replace(each.span, step=name, attempt=attempt, sent_by_step=each.sent_by_step)

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from pytest_clnrm.telemetry.otlp.messages import DecodeBodyError, decode_sent_json, encode_json
 from pytest_clnrm.telemetry.otlp.parts import TooManyPartsError
 from pytest_clnrm.telemetry.receive.body import JSON, RefusedError, gunzip
-from pytest_clnrm.telemetry.receive.inbox import Inbox, InboxClosedError, Lost
+from pytest_clnrm.telemetry.receive.inbox import TOKEN_CHARS, Inbox, InboxClosedError, Lost
 
 _REMEMBERED = 1000
 _UNKNOWN = "no token of a running scenario"
@@ -56,16 +56,19 @@ class Inboxes:
         """Keep the exception that is being handled: it is no client's fault."""
         self.problem = traceback.format_exc()
 
-    def find(self, tokens: tuple[str, ...], *, spans: bool) -> Inbox | None:
-        """Return the inbox of one of *tokens*, None if it is nobody's or its scenario is over.
+    def find(self, tokens: tuple[str, ...], *, spans: bool) -> tuple[Inbox, str] | None:
+        """Return the inbox of one of *tokens* and the attempt of a step that the token names ("" if none).
+
+        None if the token is nobody's or its scenario is over.
 
         :param spans: they come with spans, which are lost then.
         """
+        split = [(token[:TOKEN_CHARS], token[TOKEN_CHARS:]) for token in tokens]
         with self._lock:
-            for token in tokens:
+            for token, attempt in split:
                 if token in self._open:
-                    return self._open[token]
-            gone = next((self._closed[token] for token in tokens if token in self._closed), None)
+                    return self._open[token], attempt
+            gone = next((self._closed[token] for token, _ in split if token in self._closed), None)
         if gone is None:
             if spans:
                 self.lose("request", f"{HTTPStatus.UNAUTHORIZED:d}, {_UNKNOWN}")
@@ -74,19 +77,22 @@ class Inboxes:
         return None
 
     @contextmanager
-    def request(self, tokens: tuple[str, ...], *, spans: bool) -> Iterator[Inbox]:
-        """Return the inbox that a request is for; its refusal is a loss if it came with spans.
+    def request(self, tokens: tuple[str, ...], *, spans: bool) -> Iterator[tuple[Inbox, str]]:
+        """Return the inbox that a request is for, and the attempt of a step that it comes from ("" if none).
+
+        Its refusal is a loss if it came with spans.
 
         :raises RefusedError: if no scenario that runs has one of *tokens*.
         """
         unknown = RefusedError(HTTPStatus.UNAUTHORIZED, _UNKNOWN, close=True)
-        inbox = self.find(tokens, spans=spans)
-        if inbox is None:
+        found = self.find(tokens, spans=spans)
+        if found is None:
             raise unknown
+        inbox = found[0]
         try:
             with inbox.request():
                 try:
-                    yield inbox
+                    yield found
                 except RefusedError as refused:
                     if spans:
                         inbox.lose("request", str(refused))
@@ -94,28 +100,32 @@ class Inboxes:
         except InboxClosedError:
             raise unknown from None
 
-    def take(self, inbox: Inbox, content_type: str, body: bytes, *, gzip: bool = False) -> bytes:
+    def take(
+        self, inbox: Inbox, content_type: str, body: bytes, *, gzip: bool = False, attempt: str = ""
+    ) -> bytes:
         """Decode *body*, give it to *inbox* and return the body of the answer.
+
+        :param attempt: id of the span of the step's attempt that sent it, "" if no step has.
 
         :raises RefusedError: if it cannot be decoded, or has too many parts.
         :raises InboxClosedError: if the scenario ended meanwhile.
         """
         # One at a time: what is decoded takes many times the memory of its body.
         with self._decoding:
-            return _take(inbox, content_type, gunzip(body) if gzip else body)
+            return _take(inbox, content_type, gunzip(body) if gzip else body, attempt)
 
 
-def _take(inbox: Inbox, content_type: str, body: bytes) -> bytes:
+def _take(inbox: Inbox, content_type: str, body: bytes, attempt: str) -> bytes:
     try:
         if content_type == JSON:
             request, mended = decode_sent_json(body)
-            rejected, why = inbox.take(request, len(body), mended)
+            rejected, why = inbox.take(request, len(body), mended, attempt=attempt)
             partial = {"rejectedSpans": str(rejected), "errorMessage": why}
             return encode_json({"partialSuccess": partial} if rejected else {})
         from pytest_clnrm.telemetry.otlp.protobuf import decode_sent_protobuf, encode_response
 
         request, mended = decode_sent_protobuf(body)
-        rejected, why = inbox.take(request, len(body), mended)
+        rejected, why = inbox.take(request, len(body), mended, attempt=attempt)
         return encode_response(rejected, why)
     except DecodeBodyError as error:
         raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None

@@ -83,10 +83,10 @@ class Receiver:
         :param redact: hides secrets in a text before it is stored.
         :param held: store nothing before the inbox is released.
         """
-        from pytest_clnrm.telemetry.receive.inbox import Inbox
+        from pytest_clnrm.telemetry.receive.inbox import TOKEN_BYTES, Inbox
 
         inbox = Inbox(
-            token=secrets.token_urlsafe(24),
+            token=secrets.token_urlsafe(TOKEN_BYTES),
             scenario_id=scenario_id,
             parent=parent,
             store=self._store,

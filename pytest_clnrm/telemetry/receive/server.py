@@ -331,15 +331,15 @@ class OtlpHandler(BaseHTTPRequestHandler):
             raise missing
         spans = match[2] == "traces"
         tokens = tuple(token for token in (self.headers.get(TOKEN_HEADER), match[1]) if token)
-        with self.server.inboxes.request(tokens, spans=spans) as inbox:
+        with self.server.inboxes.request(tokens, spans=spans) as (inbox, attempt):
             try:
-                return self._read(inbox, content_type, spans=spans)
+                return self._read(inbox, attempt, content_type, spans=spans)
             except _HANG_UP:
                 if spans:
                     inbox.lose("request", "the connection broke off within its body")
                 raise
 
-    def _read(self, inbox: Inbox, content_type: str, *, spans: bool) -> bytes:
+    def _read(self, inbox: Inbox, attempt: str, content_type: str, *, spans: bool) -> bytes:
         unsupported = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
         if content_type not in {PROTOBUF, JSON}:
             raise RefusedError(unsupported, f"Content-Type must be {PROTOBUF} or {JSON}", close=True)
@@ -360,7 +360,8 @@ class OtlpHandler(BaseHTTPRequestHandler):
             body = read_body(length, self.rfile)
             if not spans:
                 return b"{}" if content_type == JSON else b""
-            return self.server.inboxes.take(inbox, content_type, body, gzip=encoding == "gzip")
+            packed = encoding == "gzip"
+            return self.server.inboxes.take(inbox, content_type, body, gzip=packed, attempt=attempt)
         finally:
             if large:
                 self.server.large.release()

@@ -25,10 +25,16 @@ def make(name: str, parent: str | None = None, at: tuple[int, int] = (0, 10), **
     return Span(name=name, parent_id=parent, start_ns=(at[0] + 1) * MS, end_ns=(at[1] + 1) * MS, **fields)
 
 
-def attempt(name: str, step: str = "one", at: tuple[int, int] = (0, 10)) -> Span:
+def attempt(name: str, step: str = "one", at: tuple[int, int] = (0, 10), *, failed: bool = False) -> Span:
     """Return the runner's span of an attempt of a step."""
     return make(
-        "clnrm.step", at=at, span_id=name, origin="runner", attributes={"clnrm.step.name": step}, service=""
+        "clnrm.step",
+        at=at,
+        span_id=name,
+        origin="runner",
+        attributes={"clnrm.step.name": step},
+        service="",
+        status="error" if failed else "unset",
     )
 
 
@@ -161,16 +167,23 @@ def test_spans_without_a_step_are_under_the_only_one() -> None:
     assert "no span selected" in failure.message
     linked = make("work", parent="s", attempt="s")
     assert judge(under, attempt("s"), attempt("s2", "two"), linked) == []
+    sent = replace(work, sent_by_step=True)
+    assert judge(under, attempt("s"), attempt("s2", "two"), sent) == []
 
 
-@pytest.mark.parametrize("linked", [True, False], ids=["by its parent", "by its time"])
-def test_spans_of_a_failed_attempt_do_not_count(*, linked: bool) -> None:
-    """What an attempt did that failed is no deed of the one that passed; the tree says so."""
-    attempts = (attempt("one", at=(0, 10)), attempt("two", at=(20, 30)))
+@pytest.mark.parametrize("told", ["by its parent", "by who sent it", "by its time"])
+def test_spans_of_a_failed_attempt_do_not_count(told: str) -> None:
+    """What an attempt did that failed is no deed of the one that passed; the tree says so, by their names."""
+    linked = told == "by its parent"
+    attempts = [attempt("one", at=(0, 10), failed=True), attempt("two", at=(20, 30))]
+    if told != "by its time":
+        attempts.append(attempt("three", "another", at=(40, 50)))
     first = make("pay", at=(1, 2), attempt="one", **({"parent": "one"} if linked else {"trace_id": "own"}))
+    first = replace(first, sent_by_step=told == "by who sent it")
     (failure,) = judge({"span": [{"select": "pay"}]}, *attempts, first)
     assert "no span selected" in failure.message
     assert "no span of the workload arrived that counts, and 1 of attempts of steps that" in failure.details
+    assert failure.details.endswith("which do not count: pay")
     second = make(
         "pay",
         at=(21, 22),
@@ -180,7 +193,21 @@ def test_spans_of_a_failed_attempt_do_not_count(*, linked: bool) -> None:
     )
     assert judge({"span": [{"select": "pay", "count": 1}]}, *attempts, first, second) == []
     (failure,) = judge({"span": [{"select": "pay", "count": 2}]}, *attempts, first, second)
-    assert "and 1 of attempts of steps that failed, which do not count" in failure.details
+    assert "and 1 of attempts of steps that failed, which do not count: pay" in failure.details
+
+
+def test_many_names_of_failed_attempts_are_told_as_a_number() -> None:
+    """Five of them are shown."""
+    attempts = (attempt("one", failed=True), attempt("two"))
+    spans = [make(f"n{number}", parent="one") for number in range(7)]
+    (failure,) = judge({"span": [{"select": "pay"}]}, *attempts, *spans)
+    assert failure.details.endswith("which do not count: n0, n1, n2, n3, n4, ... 2 more names")
+
+
+def test_steps_of_one_name_are_no_attempts() -> None:
+    """What the first of two steps did counts, though the second is called the same."""
+    first = make("pay", parent="one")
+    assert judge({"span": [{"select": "pay"}]}, attempt("one"), attempt("two"), first) == []
 
 
 @pytest.mark.parametrize(

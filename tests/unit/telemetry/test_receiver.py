@@ -778,6 +778,24 @@ def test_spans_are_placed_under_their_steps(
     assert [span.attempt for span in inbox.spans()] == ["1" * 16, "2" * 16, "", "2" * 16]
 
 
+def test_a_span_is_of_the_step_whose_program_sent_it(post: Post, inbox: Inbox) -> None:
+    """Its token says so. What a step left running is of the attempt of that step which ran last before it."""
+    began_ns = time.time_ns()
+    attempts = {}
+    for number, name in enumerate(("other", "try", "try", "next"), start=1):
+        attempts[number] = f"{number}" * 16
+        inbox.enter_step(name, f"00-{TRACE_ID}-{attempts[number]}-01")
+    starts_ns = inbox._steps._starts_ns
+    starts_ns[:] = [began_ns + number * 10**9 for number in range(1, 5)]
+    sent = ((2, 2.5, 2), (2, 3.5, 3), (2, 4.5, 3), (3, 2.5, 3), (1, 4.5, 1), (4, 0.5, 4), (9, 4.5, 4))
+    for number, (by, after_s, _) in enumerate(sent, start=1):
+        more = {"spanId": f"{number:016x}", "startTimeUnixNano": str(began_ns + int(after_s * 1e9))}
+        post(json_body("x", **more), JSON, path=f"/t/{inbox.token}{attempts.get(by, '9' * 16)}/v1/traces")
+    spans = inbox.spans()
+    assert [span.attempt[0] for span in spans] == [str(number) for _, _, number in sent]
+    assert [span.sent_by_step for span in spans] == [True] * 6 + [False]
+
+
 def test_what_starts_just_before_the_next_step_is_of_the_last(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,6 +171,23 @@ def test_what_a_step_inherits(tracing: Tracing) -> None:
     assert env["OTEL_EXPORTER_OTLP_TRACES_HEADERS"] == ""
 
 
+@pytest.mark.parametrize("own", [{}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}], ids=["http", "grpc"])
+def test_what_a_step_sends_is_known_to_be_of_its_attempt(tracing: Tracing, own: dict[str, str]) -> None:
+    """Each attempt has a token of its own, in all places where a program may take it from."""
+    trace = tracing.scenario("a", {})
+    made_with = trace.environment("box", "127.0.0.1", {})
+    assert trace.inbox is not None
+    for attempt in ("1" * 16, "2" * 16):
+        step = f"00-{'a' * 32}-{attempt}-01"
+        env = trace.enter_step("one", step, given={}, made_with=made_with, own=own)
+        token = f"{trace.inbox.token}{attempt}"
+        assert env["OTEL_EXPORTER_OTLP_TRACES_HEADERS"] == f"x-clnrm-token={token}"
+        if not own:
+            assert env["OTEL_EXPORTER_OTLP_ENDPOINT"].endswith(f"/t/{token}")
+            assert env["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"].endswith(f"/t/{token}/v1/traces")
+            assert env["OTEL_EXPORTER_OTLP_HEADERS"] == f"x-clnrm-token={token}"
+
+
 def test_printed_spans_are_taken(tracing: Tracing) -> None:
     """A span that a program printed counts as one that arrived; what looks like one and is none is told."""
     trace = tracing.scenario("a", {})
