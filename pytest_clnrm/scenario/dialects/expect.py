@@ -12,19 +12,14 @@ _BOUNDS = {"min": "gte", "max": "lte", "exact": "eq"}
 
 def expectations(reader: Reader, key: str) -> None:
     """Read the table of expectations *key* into ``expect``."""
-    raw = reader.take(key)
-    if not isinstance(raw, dict):
-        if raw is not MISSING:
-            reader.put(("expect",), raw, (key,), alike=True)
+    raw = reader.take_if(dict, key, to="expect")
+    if raw is None:
         return
     below = reader.child(key, raw, "expect")
     for name, (kinds, read) in _SECTIONS.items():
-        value = below.take(name)
-        # What is no table goes on as it is, for validation to refuse.
-        if value is not MISSING and isinstance(value, kinds):
+        value = below.take_if(kinds, name, to=name)
+        if value is not None:
             read(below, name, value)
-        elif value is not MISSING:
-            below.put((name,), value, (name,), alike=True)
     below.finish("edge", "wait", "settle")
 
 
@@ -74,7 +69,7 @@ def _spans(reader: Reader, key: str, value: Any) -> None:
         if "select" in each and "name" not in each:
             reader.append("span", each, (key, *path), alike=True)
             continue
-        span = _added(reader, "span", each, (key, *path))
+        span = reader.appended("span", each, (key, *path))
         _selected(span)
         for name in ("kind", "status"):
             span.move(name, by=lower)
@@ -86,7 +81,7 @@ def _spans(reader: Reader, key: str, value: Any) -> None:
             span.move(name, "duration", by=_durations(unit))
         span.skip("description")
         span.finish("match", "events", "attrs_any")
-    _others(reader, key, value)
+    reader.append_others(key, value)
 
 
 def _selected(span: Reader) -> None:
@@ -106,14 +101,10 @@ def _attributes(span: Reader) -> None:
         if grouped and all(isinstance(each, (dict, list)) for each in attrs.values()):
             for group, to, by in (("all", "attrs", _all_of), ("any", "attrs_any", any_of)):
                 made = by(attrs.get(group, MISSING))
-                if made is not MISSING and not span.put(
-                    (to,), made, (key, group), alike=made is attrs[group]
-                ):
-                    span.give_up(key, group)
-        elif attrs is not MISSING and not span.put(
-            ("attrs",), _all_of(attrs), (key,), alike=isinstance(attrs, dict)
-        ):
-            span.give_up(key)
+                if made is not MISSING:
+                    span.put_or_give_up((to,), made, (key, group), alike=made is attrs[group])
+        elif attrs is not MISSING:
+            span.put_or_give_up(("attrs",), _all_of(attrs), (key,), alike=isinstance(attrs, dict))
     required = span.take("required_attributes")
     if isinstance(required, list) and all(isinstance(each, str) for each in required):
         for index, name in enumerate(required):
@@ -177,13 +168,11 @@ def _counts(reader: Reader, key: str, value: Any) -> None:
     for name in ("by_service", "spans_per_service"):
         below.move(name, "by_service", by=_each(bounds))
     for name in ("by_kind", "spans_per_kind"):
-        kinds = below.take(name)
-        for kind, count in kinds.items() if isinstance(kinds, dict) else ():
+        kinds = below.take_if(dict, name) or {}
+        for kind, count in kinds.items():
             reader.append(
                 "span", {"select": {"kind": lower(kind)}, "count": bounds(count)}, (key, name, kind)
             )
-        if not isinstance(kinds, dict) and kinds is not MISSING:
-            below.give_up(name)
     for label, each in value.items():
         if label in below and isinstance(each, dict) and "description" in each:
             _labelled_count(below, label, each)
@@ -213,12 +202,12 @@ def _windows(reader: Reader, key: str, value: Any) -> None:
             else:
                 reader.give_up(key, *path)
             continue
-        window = _added(reader, "window", each, (key, *path))
+        window = reader.appended("window", each, (key, *path))
         window.move("max_duration")
         window.move("max_duration_ms", "max_duration", by=milliseconds)
         window.skip("description")
         window.finish("outer", "contains", "from")
-    _others(reader, key, value)
+    reader.append_others(key, value)
 
 
 def _order(reader: Reader, key: str, value: Any) -> None:
@@ -243,8 +232,8 @@ def _status(reader: Reader, key: str, value: Any) -> None:
     if below.take("all_ok") is True:
         below.put(("all",), "ok", ("all_ok",))
     errors = below.take("error_count")
-    if errors is not MISSING and not reader.put(("counts", "errors_total"), errors, (key, "error_count")):
-        below.give_up("error_count")
+    if errors is not MISSING:
+        reader.put_or_give_up(("counts", "errors_total"), errors, (key, "error_count"))
     if below.take("errors_allowed") is False:
         reader.put(("counts", "errors_total"), {"eq": 0}, (key, "errors_allowed"))
     for label, each in value.items():
@@ -275,15 +264,13 @@ def _hermeticity(reader: Reader, key: str, value: Any) -> None:
         below.put(to, {"exists": True}, ("resource_attributes", "required_attributes"))
     if required is not MISSING and not isinstance(names, list):
         below.give_up("resource_attributes")
-    spans = below.take("span_attributes")
-    if isinstance(spans, dict):
-        span = _added(reader, "span", spans, (key, "span_attributes"))
+    spans = below.take_if(dict, "span_attributes")
+    if spans is not None:
+        span = reader.appended("span", spans, (key, "span_attributes"))
         _selected(span)
         _attributes(span)
         span.skip("description")
         span.finish()
-    elif spans is not MISSING:
-        below.give_up("span_attributes")
     below.finish("no_external_services", "allowed_peers", "span_attrs", "from")
     _drop_if_empty(reader, below, key)
 
@@ -302,20 +289,6 @@ def _count(reader: Reader, key: str, value: Any) -> None:
         _counts(reader, key, value)
     else:
         reader.put((key,), value, (key,), alike=True)
-
-
-def _added(reader: Reader, key: str, raw: dict[str, Any], source: tuple[str | int, ...]) -> Reader:
-    """Append an empty table to the list *key* and return the reader that fills it from *raw*."""
-    made: dict[str, Any] = {}
-    to = (*reader.to, key, reader.append(key, made, source))
-    return Reader(reader.notes, raw, (*reader.at, *source), made, to)
-
-
-def _others(reader: Reader, key: str, value: Any) -> None:
-    """Take over the elements of an array that are no tables, for validation to refuse."""
-    for index, each in enumerate(value if isinstance(value, list) else ()):
-        if not isinstance(each, dict):
-            reader.append(key, each, (key, index), alike=True)
 
 
 def _each(by: Callable[[Any], Any]) -> Callable[[Any], Any]:

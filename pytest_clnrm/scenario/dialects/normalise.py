@@ -120,11 +120,7 @@ def _expect_of(table: dict[str, Any], notes: Notes, at: KeyPath) -> Any:
 
 def _otel(reader: Reader) -> bool:
     """Read ``[otel]`` and tell whether spans are printed to stdout."""
-    otel = reader.take("otel")
-    if not isinstance(otel, dict):
-        if otel is not MISSING:
-            reader.give_up("otel")
-        return False
+    otel = reader.take_if(dict, "otel") or {}
     for key in otel:
         if key != "exporter":
             reader.give_up("otel", key)
@@ -132,15 +128,11 @@ def _otel(reader: Reader) -> bool:
 
 
 def _meta(reader: Reader) -> None:
-    raw = reader.take("meta")
-    if isinstance(raw, dict):
+    raw = reader.take_if(dict, "meta", to="meta")
+    if raw is not None:
         _description(reader.child("meta", raw))
-    elif raw is not MISSING:
-        reader.put(("meta",), raw, ("meta",), alike=True)
-    test = reader.take("test")
-    if not isinstance(test, dict):
-        if test is not MISSING:
-            reader.put(("meta",), test, ("test",), alike=True)
+    test = reader.take_if(dict, "test", to="meta")
+    if test is None:
         return
     flat = reader.child("test", {key: each for key, each in test.items() if key in _DESCRIBING}, "meta")
     metadata = test.get("metadata")
@@ -173,10 +165,8 @@ def _services(reader: Reader) -> set[str]:
     """Read the services and return their names."""
     names: set[str] = set()
     for key in ("service", "services"):
-        raw = reader.take(key)
-        if not isinstance(raw, dict):
-            if raw is not MISSING:
-                reader.put(("service",), raw, (key,), alike=True)
+        raw = reader.take_if(dict, key, to="service")
+        if raw is None:
             continue
         below = reader.child(key, raw, "service")
         for name, each in raw.items():
@@ -192,21 +182,17 @@ def _services(reader: Reader) -> set[str]:
 def _scenarios(reader: Reader, services: Collection[str]) -> None:
     for key in ("step", "steps"):
         steps(reader, key, services)
-    raw = reader.take("scenario")
-    if not isinstance(raw, list):
-        if raw is not MISSING:
-            reader.put(("scenario",), raw, ("scenario",), alike=True)
+    raw = reader.take_if(list, "scenario", to="scenario")
+    if raw is None:
         return
     own = reader.out.get("step")
     if isinstance(own, list) and own:
         _steps_as_scenario(reader, own)
     for index, each in enumerate(raw):
-        made: dict[str, Any] = {}
-        is_table = isinstance(each, dict)
-        reader.append("scenario", made if is_table else each, ("scenario", index), alike=not is_table)
-        if is_table:
-            place = len(reader.out["scenario"]) - 1
-            scenario(Reader(reader.notes, each, ("scenario", index), made, ("scenario", place)), services)
+        if isinstance(each, dict):
+            scenario(reader.appended("scenario", each, ("scenario", index)), services)
+        else:
+            reader.append("scenario", each, ("scenario", index), alike=True)
 
 
 def _steps_as_scenario(reader: Reader, own: list[Any]) -> None:

@@ -74,8 +74,8 @@ def _selected(reader: Reader) -> dict[str, Any]:
     for key in ("name", "span_name"):
         if key in reader:
             select["name"] = reader.take(key)
-    attributes = reader.take("attributes")
-    if isinstance(attributes, dict):
+    attributes = reader.take_if(dict, "attributes")
+    if attributes:
         attrs = dict(attributes)
         # A resource and a kind are no attributes of a span; the file's author knows them under these names.
         if isinstance(attrs.get("service.name"), str):
@@ -84,8 +84,6 @@ def _selected(reader: Reader) -> dict[str, Any]:
             select["kind"] = lower(attrs.pop("span.kind"))
         if attrs:
             select["attrs"] = attrs
-    elif attributes is not MISSING:
-        reader.give_up("attributes")
     return select
 
 
@@ -94,21 +92,15 @@ def _taken_count(reader: Reader) -> dict[str, Any]:
 
 
 def _expected_trace(reader: Reader) -> None:
-    names = reader.take("span_names")
-    for index, name in enumerate(names if isinstance(names, list) else ()):
+    for index, name in enumerate(reader.take_if(list, "span_names") or ()):
         reader.append("span", {"select": {"name": name}}, ("span_names", index))
-    if names is not MISSING and not isinstance(names, list):
-        reader.give_up("span_names")
-    edges = reader.take("parent_child")
-    for index, edge in enumerate(edges if isinstance(edges, list) else ()):
+    for index, edge in enumerate(reader.take_if(list, "parent_child") or ()):
         ends = [edge.get("parent"), edge.get("child")] if isinstance(edge, dict) else edge
         if isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, str) for end in ends):  # noqa: PLR2004
             made = {"parent": {"name": ends[0]}, "child": {"name": ends[1]}}
             reader.append("edge", made, ("parent_child", index))
         else:
             reader.give_up("parent_child", index)
-    if edges is not MISSING and not isinstance(edges, list):
-        reader.give_up("parent_child")
     reader.skip("complete")  # that each of its spans exists
     if reader.take("is_tree") is True:
         for name in ("acyclic", "no_orphans"):
@@ -154,15 +146,12 @@ def _attribute(reader: Reader) -> None:
 
 
 def _resource(reader: Reader) -> None:
-    attributes = reader.take("attributes")
+    attributes = reader.take_if(dict, "attributes") or {}
     required = reader.take("required")
-    if not isinstance(attributes, dict) and attributes is not MISSING:
-        reader.give_up("attributes")
-    for name, each in attributes.items() if isinstance(attributes, dict) else ():
+    for name, each in attributes.items():
         wanted = each if isinstance(each, dict) else {"eq": each}
-        optional = wanted.get("required", required) is False
         tests = {key: test for key, test in wanted.items() if key != "required"}
-        if not optional:
+        if wanted.get("required", required) is not False:
             to = ("hermeticity", "resource_attrs", "must_match", str(name))
             reader.put(to, tests or {"exists": True}, ("attributes", name))
 

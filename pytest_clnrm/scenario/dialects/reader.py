@@ -73,6 +73,20 @@ class Reader:
         """Return the value of *key*, which counts as read; MISSING if there is none."""
         return self._left.pop(key, MISSING)
 
+    def take_if(self, kind: type | tuple[type, ...], key: str, *, to: str = "") -> Any:
+        """Return the value of *key* if it is of *kind*; None if it is another one, or there is none.
+
+        Another one goes on to *to* as it is, for validation to refuse; without *to* it is given up.
+        """
+        value = self.take(key)
+        if isinstance(value, kind):
+            return value
+        if value is not MISSING and to:
+            self.put((to,), value, (key,), alike=True)
+        elif value is not MISSING:
+            self.give_up(key)
+        return None
+
     def give_up(self, key: str | int, *more: str | int) -> None:
         """Note that the claim at *key* is not checked."""
         self.notes.unchecked.append((*self.at, key, *more))
@@ -94,6 +108,11 @@ class Reader:
         self.notes.came((*self.to, *to), (*self.at, *source), alike=alike)
         return True
 
+    def put_or_give_up(self, to: KeyPath, value: Any, source: KeyPath, *, alike: bool = False) -> None:
+        """As :meth:`put`; where the place is taken, what is at *source* is given up."""
+        if not self.put(to, value, source, alike=alike):
+            self.give_up(*source)
+
     def move(self, key: str, *to: str, by: Callable[[Any], Any] | None = None) -> None:
         """Move the value of *key*, changed *by* a function, to *to* (default: the same key).
 
@@ -103,8 +122,7 @@ class Reader:
         if value is MISSING:
             return
         new = value if by is None else by(value)
-        if not self.put(to or (key,), new, (key,), alike=new is value):
-            self.give_up(key)
+        self.put_or_give_up(to or (key,), new, (key,), alike=new is value)
 
     def append(self, to: str | tuple[str, ...], item: Any, source: KeyPath, *, alike: bool = False) -> int:
         """Append *item* to the canonical list *to* and return its index; -1 if no list stands there."""
@@ -120,6 +138,18 @@ class Reader:
         table.append(item)
         self.notes.came((*self.to, *path, len(table) - 1), (*self.at, *source), alike=alike)
         return len(table) - 1
+
+    def appended(self, to: str, raw: dict[str, Any], source: KeyPath) -> Reader:
+        """Append an empty table to the canonical list *to*; return the reader that fills it from *raw*."""
+        made: dict[str, Any] = {}
+        index = self.append(to, made, source)
+        return Reader(self.notes, raw, (*self.at, *source), made, (*self.to, to, index))
+
+    def append_others(self, key: str, value: Any) -> None:
+        """Take over the elements of the array at *key* that are no tables, for validation to refuse."""
+        for index, each in enumerate(value if isinstance(value, list) else ()):
+            if not isinstance(each, dict):
+                self.append(key, each, (key, index), alike=True)
 
     def child(self, key: str, raw: dict[str, Any], *to: str) -> Reader:
         """Return a reader of the table *raw* at *key* into the canonical table *to* (default: *key*)."""

@@ -63,10 +63,8 @@ def limits(reader: Reader, key: str, *, to_timeout: bool = False) -> None:
 
     :param to_timeout: True where a limit of time is the file's timeout.
     """
-    raw = reader.take(key)
-    if not isinstance(raw, dict):
-        if raw is not MISSING:
-            reader.put(("limits",), raw, (key,), alike=True)
+    raw = reader.take_if(dict, key, to="limits")
+    if raw is None:
         return
     below = reader.child(key, raw, "limits")
     for wild, canonical in (("memory_mb", "memory"), ("memory_limit", "memory"), ("pids_limit", "pids")):
@@ -74,8 +72,8 @@ def limits(reader: Reader, key: str, *, to_timeout: bool = False) -> None:
     below.move("cpu_millicores", "cpu", by=lambda value: value / 1000 if _is_number(value) else value)
     below.move("cpu_limit", "cpu", by=_number)
     longest = below.take("max_duration_seconds") if to_timeout else MISSING
-    if longest is not MISSING and not reader.put(("meta", "timeout"), longest, (key, "max_duration_seconds")):
-        below.give_up("max_duration_seconds")
+    if longest is not MISSING:
+        reader.put_or_give_up(("meta", "timeout"), longest, (key, "max_duration_seconds"))
     below.finish("memory", "cpu", "pids", "gpus")
 
 
@@ -120,10 +118,8 @@ def _kept_alive(arguments: list[Any]) -> list[Any]:
 
 
 def _ports(reader: Reader) -> None:
-    ports = reader.take("ports")
-    if not isinstance(ports, list):
-        if ports is not MISSING:
-            reader.put(("ports",), ports, ("ports",), alike=True)
+    ports = reader.take_if(list, "ports", to="ports")
+    if ports is None:
         return
     reader.put(("ports",), [], ("ports",), alike=True)
     for index, port in enumerate(ports):
@@ -134,10 +130,8 @@ def _ports(reader: Reader) -> None:
 
 
 def _volumes(reader: Reader) -> None:
-    volumes = reader.take("volumes")
-    if not isinstance(volumes, list):
-        if volumes is not MISSING:
-            reader.put(("volumes",), volumes, ("volumes",), alike=True)
+    volumes = reader.take_if(list, "volumes", to="volumes")
+    if volumes is None:
         return
     reader.put(("volumes",), [], ("volumes",), alike=True)
     for index, volume in enumerate(volumes):
@@ -166,18 +160,14 @@ def _ready(reader: Reader) -> None:
     given = "ready" in reader
     reader.move("ready")
     _healthcheck(reader, given=given)
-    command = reader.take("health_check")
-    if isinstance(command, str):
-        if not reader.put(("ready",), {"command": argv(command)}, ("health_check",)):
-            reader.give_up("health_check")
-    elif command is not MISSING:
-        reader.give_up("health_check")
+    command = reader.take_if(str, "health_check")
+    if command is not None:
+        reader.put_or_give_up(("ready",), {"command": argv(command)}, ("health_check",))
     strategy = reader.take("wait_strategy")
     message = reader.take("wait_log_message")
     by_log = strategy is MISSING or strategy == "log"
     if by_log and isinstance(message, str):
-        if not reader.put(("ready",), {"log": re.escape(message)}, ("wait_log_message",)):
-            reader.give_up("wait_log_message")
+        reader.put_or_give_up(("ready",), {"log": re.escape(message)}, ("wait_log_message",))
     else:
         for key, value in (("wait_strategy", strategy), ("wait_log_message", message)):
             if value is not MISSING:

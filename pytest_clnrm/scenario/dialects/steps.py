@@ -26,15 +26,14 @@ def steps(reader: Reader, key: str, services: Collection[str], *, split: bool = 
     if raw is MISSING:
         return
     if not isinstance(raw, list):
-        if not reader.put(("step",), raw, (key,), alike=True):
-            reader.give_up(key)
+        reader.put_or_give_up(("step",), raw, (key,), alike=True)
         return
     names: list[str] = []
     for index, each in enumerate(raw):
         if not isinstance(each, dict):
             reader.append("step", each, (key, index), alike=True)
             continue
-        _step(_appended(reader, each, (key, index)), services, names, split=split)
+        _step(reader.appended("step", each, (key, index)), services, names, split=split)
         if isinstance(each.get("name"), str):
             names.append(each["name"])
 
@@ -70,21 +69,13 @@ def _run(reader: Reader, services: Collection[str]) -> None:
     run = reader.take("run")
     if isinstance(run, list) and run and all(isinstance(each, dict) for each in run):
         for index, each in enumerate(run):
-            below = _appended(reader, each, ("run", index))
+            below = reader.appended("step", each, ("run", index))
             below.put(("name",), f"run {index + 1}", ())
             _step(below, services, [], split=True)
     elif run is not MISSING:
-        _appended(reader, {}, ("run",))
-        path = (*reader.to, "step", 0)
-        reader.out["step"][0].update({"name": "run", "run": split_run(run)})
-        reader.notes.came((*path, "run"), (*reader.at, "run"))
-
-
-def _appended(reader: Reader, raw: dict[str, Any], source: tuple[str | int, ...]) -> Reader:
-    """Append an empty step and return the reader that fills it from *raw*."""
-    made: dict[str, Any] = {}
-    to = (*reader.to, "step", reader.append("step", made, source))
-    return Reader(reader.notes, raw, (*reader.at, *source), made, to)
+        below = reader.appended("step", {}, ("run",))
+        below.out.update({"name": "run", "run": split_run(run)})
+        reader.notes.came((*below.to, "run"), below.at)
 
 
 def _step(reader: Reader, services: Collection[str], before: Collection[str], *, split: bool) -> None:
