@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         OwnedObject,
     )
     from pytest_clnrm.errors import (
-        AdmissionError,
         ClnrmError,
         ContainerError,
         DemandTooLargeError,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         LedgerError,
         NoShellError,
         NotReadyError,
+        ReservationError,
         ServiceEndedError,
         ServiceError,
         SlotTimeoutError,
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "AdmissionError",
     "BuildSpec",
     "ClnrmError",
     "CollectedSpan",
@@ -70,6 +69,7 @@ __all__ = [
     "NoShellError",
     "NotReadyError",
     "OwnedObject",
+    "ReservationError",
     "ScenarioWarning",
     "ServiceEndedError",
     "ServiceError",

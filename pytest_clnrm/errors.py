@@ -12,7 +12,7 @@
     │       ├── NotReadyError            it exited, or was not ready in time
     │       └── ServiceEndedError        it has ended that should run
     ├── ScenarioTimeoutError     the scenario's own time is over
-    └── AdmissionError           a reservation cannot be granted
+    └── ReservationError         a reservation cannot be granted
         ├── DemandTooLargeError      more than the budget can ever hold
         ├── SlotTimeoutError         waited longer than --clnrm-slot-timeout
         └── LedgerError              the ledger's folder or file is unusable
@@ -25,7 +25,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 __all__ = [
-    "AdmissionError",
     "ClnrmError",
     "ContainerError",
     "DemandTooLargeError",
@@ -36,6 +35,7 @@ __all__ = [
     "Mistake",
     "NoShellError",
     "NotReadyError",
+    "ReservationError",
     "ScenarioFileError",
     "ScenarioTimeoutError",
     "ServiceEndedError",
@@ -203,17 +203,17 @@ class SpansError(ClnrmError):
     """Spans cannot be stored."""
 
 
-class AdmissionError(ClnrmError):
+class ReservationError(ClnrmError):
     """A reservation cannot be granted."""
 
 
-class DemandTooLargeError(AdmissionError):
+class DemandTooLargeError(ReservationError):
     """A demand is more than the budget can ever hold."""
 
 
-class SlotTimeoutError(AdmissionError):
+class SlotTimeoutError(ReservationError):
     """A reservation was waited for longer than --clnrm-slot-timeout."""
 
 
-class LedgerError(AdmissionError):
+class LedgerError(ReservationError):
     """The ledger's folder or file is unusable."""

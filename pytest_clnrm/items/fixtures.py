@@ -39,20 +39,20 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
     tests, item = request.config.stash[python_tests_key](), request.node
     runtime = tests.runtime
     demand, ticket = item_demand.demand_of(item, runtime), item.stash.get(TICKET, None)
-    room = item_demand.room_of(item, runtime)
-    if demand is None or ticket is None or room is None:
+    allowance = item_demand.allowance_of(item, runtime)
+    if demand is None or ticket is None or allowance is None:
         pytest.fail(
             "this test has reserved no container, as it was not known when it was collected that it uses the "
             "fixture clnrm: name clnrm among its arguments or in @pytest.mark.usefixtures, "
             f"or reserve with @pytest.mark.{LIMITS_MARKER}()",
             pytrace=False,
         )
-    room.uses_clnrm = True
+    allowance.uses_clnrm = True
     file, line, _ = item.location
     group = ContainerGroup(
         runtime,
         item.nodeid,
-        room.reserve,
+        allowance.reserve,
         tests,
         {
             "code.file.path": file,
@@ -78,12 +78,12 @@ def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
     """
     from pytest_clnrm.items.container_group import ContainerGroup
     from pytest_clnrm.items.containers import Containers
-    from pytest_clnrm.reservation.reserve import reserving_more
+    from pytest_clnrm.reservation.reserve import reserving_for_fixture
 
     tests = request.config.stash[python_tests_key]()
 
     def reserve(limits: Limits) -> AbstractContextManager[str]:
-        return reserving_more(tests.runtime, limits)
+        return reserving_for_fixture(tests.runtime, limits)
 
     attributes = {"clnrm.scenario.name": "clnrm_factory"}
     with closing(ContainerGroup(tests.runtime, "clnrm_factory", reserve, tests, attributes)) as group:

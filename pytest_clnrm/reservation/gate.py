@@ -12,9 +12,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_clnrm.errors import AdmissionError, ClnrmError, LedgerError, SlotTimeoutError
+from pytest_clnrm.errors import ClnrmError, LedgerError, ReservationError, SlotTimeoutError
 from pytest_clnrm.model.demand import Demand, total
-from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, as_admission_errors, give_back, usable_ledger
+from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, as_reservation_errors, give_back, usable_ledger
 from pytest_clnrm.scheduling.tickets import Ticket
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class LedgerGate:
         """Tell whether *worker* has idle containers of *specification*."""
         return bool(self._idle.wanted(worker, specification))
 
-    def try_admit(
+    def try_reserve(
         self,
         index: int,
         priority: int,
@@ -58,12 +58,12 @@ class LedgerGate:
 
         :param worker: who would run it; its idle containers of the same *specification* are used again.
 
-        :raises AdmissionError: if it will never be granted.
+        :raises ReservationError: if it will never be granted.
         """
         try:
-            with as_admission_errors():
+            with as_reservation_errors():
                 return self._ask(index, priority, demand, self._idle.wanted(worker, specification))
-        except AdmissionError:
+        except ReservationError:
             self.give_up(index)
             raise
         finally:

@@ -1,4 +1,4 @@
-"""Hands the rooms of scheduling and admission to each other, in every process."""
+"""Brings scheduling, the ledger and the items together, in every process."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _cleared_key: pytest.StashKey[bool] = pytest.StashKey()
 """Set once the containers are gone whose room an item's reservation took."""
 
 
-class Admissions:
-    """Hands the rooms of scheduling and admission to each other."""
+class ReservationHooks:
+    """Reserves for items, or lets the controller do it, and notes what becomes of the reservations."""
 
     def __init__(self, runtime: Runtime, folder: str | None) -> None:
         self.runtime = runtime
@@ -45,14 +45,14 @@ class Admissions:
                 run_records.note_process(Path(folder), runtime.worker)
 
     def install(self, config: pytest.Config, tell: TellQueue | None) -> None:
-        """Register what this process needs to schedule and admit."""
+        """Register what this process needs to schedule items and to reserve for them."""
         self._config = config
         install(
             config,
             scheduler=self._scheduler(),
             facts_of=self._facts_of,
             make_gate=self._make_gate,
-            admit=self._admit,
+            reserve=self._reserve,
             make_folder=self.run_folder,
             autoscale=self._autoscale(config),
             tell=tell,
@@ -163,7 +163,7 @@ class Admissions:
             priority=self.priority_of(item),
             index=item.session.items.index(item),
             lease=lease_of(item),
-            room=item_demand.room_of(item, self.runtime),
+            allowance=item_demand.allowance_of(item, self.runtime),
         )
         return (yield)
 
@@ -176,7 +176,9 @@ class Admissions:
         try:
             self.runtime.shelf().remove(ticket.remove)
         except ClnrmError as error:
-            pytest.fail(f"the room that was reserved is not free: {error}", pytrace=False)
+            pytest.fail(
+                f"could not remove the idle containers whose slot this test was given: {error}", pytrace=False
+            )
         item.stash[_cleared_key] = True
 
     @pytest.hookimpl(wrapper=True)
@@ -226,7 +228,7 @@ class Admissions:
         self._gate = LedgerGate(self.runtime, wake)
         return self._gate
 
-    def _admit(self, item: pytest.Item, free: Callable[[], None]) -> AbstractContextManager[Ticket | None]:
+    def _reserve(self, item: pytest.Item, free: Callable[[], None]) -> AbstractContextManager[Ticket | None]:
         demand = self._demand_of(item)
         if demand is None:
             return nullcontext()

@@ -1,4 +1,4 @@
-"""What Python tests with containers demand, the room that they have reserved, and how they ended."""
+"""What Python tests with containers demand, what they have reserved, and how they ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_clnrm.errors import AdmissionError
+from pytest_clnrm.errors import ReservationError
 from pytest_clnrm.model.demand import NOTHING, Demand
 from pytest_clnrm.model.scenario import Limits
 from pytest_clnrm.reservation.markers import LIMITS_MARKER
@@ -80,15 +80,15 @@ def _parsed(item: pytest.Item, name: str, value: object) -> Any:
         ) from error
 
 
-class Room:
-    """The room that a test has reserved, and how much of it its containers take.
+class Allowance:
+    """What a test has reserved, and how much of it its containers use.
 
-    What they do not take is lent to a fixture that would have to wait otherwise, see
-    :func:`~pytest_clnrm.reservation.reserve.reserving_more`: a container for which too little is left then
-    waits for room of its own.
+    What they do not use is lent to a fixture that would have to wait otherwise
+    (``reserving_for_fixture`` of reserve.py); a container for which too little is left
+    then waits for a reservation of its own.
 
-    :param uses_clnrm: the test uses the fixture ``clnrm``. What another one does with its room is not known,
-        and nothing of it is lent.
+    :param uses_clnrm: the test uses the fixture ``clnrm``. It is not known what any other test does with its
+        reservation, so nothing of that is lent.
     """
 
     def __init__(self, runtime: Runtime, demand: Demand, *, uses_clnrm: bool) -> None:
@@ -111,15 +111,15 @@ class Room:
 
     @contextmanager
     def reserve(self, limits: Limits) -> Iterator[str]:
-        """Take room for one more container, under the test's own lease or, where it was lent, a new one.
+        """Count one more container, under the test's own lease or, if too much of that was lent, a new one.
 
-        :raises AdmissionError: if the test has not reserved so much, or will never get back what it has lent.
+        :raises ReservationError: if the test has not reserved so much, or can never get back what it lent.
         """
-        from pytest_clnrm.reservation.reserve import demand_of_one, reserving_more
+        from pytest_clnrm.reservation.reserve import demand_of_one, reserving_for_fixture
 
         more = demand_of_one(self._runtime, limits)
         if not self._demand.covers(self._all + more):
-            raise AdmissionError(
+            raise ReservationError(
                 f"this test has reserved {_describe(self._demand)}, and one more container would make it "
                 f"more: reserve it with @pytest.mark.{LIMITS_MARKER}(containers=..., memory=..., "
                 f"cpu=..., gpus=...), each of one container"
@@ -133,7 +133,7 @@ class Room:
                 finally:
                     self._own = self._own.minus(more)
             else:
-                with reserving_more(self._runtime, limits) as lease:
+                with reserving_for_fixture(self._runtime, limits) as lease:
                     yield lease
         finally:
             self._all = self._all.minus(more)
@@ -144,21 +144,21 @@ def _describe(demand: Demand) -> str:
     return f"{containers}, {demand.memory_bytes // (1 << 20)} MB, {demand.cpus:g} CPUs, {demand.gpus} GPUs"
 
 
-_room_key: pytest.StashKey[tuple[str, Room]] = pytest.StashKey()
-"""Where an item holds its room, and the id of the lease that it is of."""
+_allowance_key: pytest.StashKey[tuple[str, Allowance]] = pytest.StashKey()
+"""Where an item holds its allowance, and the id of the lease that it is part of."""
 
 
-def room_of(item: pytest.Item, runtime: Runtime) -> Room | None:
-    """Return the room of a Python test, None if it has reserved nothing."""
+def allowance_of(item: pytest.Item, runtime: Runtime) -> Allowance | None:
+    """Return the allowance of a Python test, None if it has reserved nothing."""
     ticket = item.stash.get(TICKET, None)
     demand = demand_of(item, runtime)
     if ticket is None or demand is None:
         return None
-    known, room = item.stash.get(_room_key, ("", None))
-    if room is None or known != ticket.lease:
-        room = Room(runtime, demand, uses_clnrm="clnrm" in getattr(item, "fixturenames", ()))
-        item.stash[_room_key] = (ticket.lease, room)
-    return room
+    known, allowance = item.stash.get(_allowance_key, ("", None))
+    if allowance is None or known != ticket.lease:
+        allowance = Allowance(runtime, demand, uses_clnrm="clnrm" in getattr(item, "fixturenames", ()))
+        item.stash[_allowance_key] = (ticket.lease, allowance)
+    return allowance
 
 
 def note_outcome(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:

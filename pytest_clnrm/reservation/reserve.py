@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import (
-    AdmissionError,
     DemandTooLargeError,
     EngineError,
     EngineUnavailableError,
     LedgerError,
+    ReservationError,
 )
 from pytest_clnrm.model.demand import NOTHING, Demand, total
 from pytest_clnrm.scheduling.tickets import Ticket
@@ -49,10 +49,10 @@ def reserving(
     :param specification: of its containers; idle ones of the same are used again.
     :param free: called when it has to wait while fixtures of this process hold something; ends those that may
         be ended.
-    :raises AdmissionError: if it will never be granted.
+    :raises ReservationError: if it will never be granted.
     """
     asked_s = time.monotonic()
-    with as_admission_errors():
+    with as_reservation_errors():
         ledger = usable_ledger(runtime)
         if ledger is not None:
             wanted = runtime.idle.wanted(runtime.worker, specification)
@@ -84,12 +84,12 @@ def reserving(
 
 
 @contextmanager
-def as_admission_errors() -> Iterator[None]:
-    """Make an engine's error one of admission, which is the item's own."""
+def as_reservation_errors() -> Iterator[None]:
+    """Turn an error of the engine into one of the reservation, which fails this item alone."""
     try:
         yield
     except EngineError as error:
-        raise AdmissionError(str(error)) from error
+        raise ReservationError(str(error)) from error
 
 
 def usable_ledger(runtime: Runtime) -> Ledger | None:
@@ -189,7 +189,7 @@ def demand_of_one(runtime: Runtime, limits: Limits) -> Demand:
 
 
 @contextmanager
-def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
+def reserving_for_fixture(runtime: Runtime, limits: Limits) -> Iterator[str]:
     """Wait for room for one container beside what the item that runs has reserved, and give it back.
 
     Yields the lease's id.
@@ -197,16 +197,16 @@ def reserving_more(runtime: Runtime, limits: Limits) -> Iterator[str]:
     What this process uses already is not given back while it waits, so it must fit beside it. What the item
     has reserved and does not use is lent: two of those who wait never hold what neither of them uses.
 
-    :raises AdmissionError: if it will never be granted.
+    :raises ReservationError: if it will never be granted.
     :raises EngineError: if no engine can be used, or it does not tell what runs on it.
     """
     from pytest_clnrm.ledger.budget import check_possible
 
     ledger = usable_ledger(runtime) or runtime.ledger()
     current = runtime.current() if runtime.current else None
-    room = current.room if current else None
+    allowance = current.allowance if current else None
     demand = demand_of_one(runtime, limits)
-    used = total([*runtime.held, room.used() if room else NOTHING])
+    used = total([*runtime.held, allowance.used() if allowance else NOTHING])
     try:
         check_possible(used + demand, runtime.budget())
     except DemandTooLargeError as error:
@@ -235,11 +235,11 @@ def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Cur
     priority = current.priority if current else runtime.settings.priority
     index = current.index if current else 0
     lease = ledger.try_reserve(demand, priority=priority, index=index, label=OF_FIXTURE)
-    if lease is None and current is not None and current.lease and current.room is not None:
-        unused = current.room.unused()
+    if lease is None and current is not None and current.lease and current.allowance is not None:
+        unused = current.allowance.unused()
         if unused != NOTHING:
             lease = ledger.lend(current.lease, unused, demand, label=OF_FIXTURE)
-            current.room.lent(unused if lease is None else demand)
+            current.allowance.lent(unused if lease is None else demand)
     if lease is None:
         lease, _ = _reserve(runtime, ledger, demand, priority=priority, index=index, label=OF_FIXTURE)
     return lease

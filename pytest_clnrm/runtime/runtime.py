@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.demand import Demand
     from pytest_clnrm.pool.idle_leases import Leftover
     from pytest_clnrm.pool.shelf import Shelf
-    from pytest_clnrm.reservation.item_demand import Room
+    from pytest_clnrm.reservation.item_demand import Allowance
     from pytest_clnrm.runtime.network import Networks
     from pytest_clnrm.settings.settings import Settings
     from pytest_clnrm.status.board import Board
@@ -48,13 +48,13 @@ class Current:
     """The item that runs now.
 
     :param lease: id of that reservation, "" if it has none.
-    :param room: how much of it a Python test uses, None for any other item.
+    :param allowance: how much of it a Python test uses, None for any other item.
     """
 
     priority: int
     index: int
     lease: str = ""
-    room: Room | None = None
+    allowance: Allowance | None = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -11,11 +11,11 @@ from functools import partial
 
 import pytest
 
-from pytest_clnrm.errors import AdmissionError
+from pytest_clnrm.errors import ReservationError
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket
 from pytest_clnrm.scheduling.worker import FlushItem, tear_down
 
-Admit = Callable[[pytest.Item, Callable[[], None]], AbstractContextManager[Ticket | None]]
+Reserve = Callable[[pytest.Item, Callable[[], None]], AbstractContextManager[Ticket | None]]
 """Gets an item, and a function that tears down all fixtures but those of session scope: one may hold what the
 item needs."""
 
@@ -23,12 +23,12 @@ item needs."""
 class InProcessReservation:
     """Holds an item's reservation while the item runs, with all its reruns.
 
-    :param admit: returns a context manager that waits for the reservation, and gives it back at its end; it
-        yields None for an item that demands nothing, and raises AdmissionError on entry if it is refused.
+    :param reserve: returns a context manager that waits for the reservation, and gives it back at its end; it
+        yields None for an item that demands nothing, and raises ReservationError on entry if it is refused.
     """
 
-    def __init__(self, admit: Admit) -> None:
-        self._admit = admit
+    def __init__(self, reserve: Reserve) -> None:
+        self._reserve = reserve
         self._last: pytest.Item | None = None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -36,8 +36,8 @@ class InProcessReservation:
         """Reserve, lay the ticket into the item's stash, run the item."""
         with ExitStack() as held:
             try:
-                ticket = held.enter_context(self._admit(item, partial(self._flush, item)))
-            except AdmissionError as error:
+                ticket = held.enter_context(self._reserve(item, partial(self._flush, item)))
+            except ReservationError as error:
                 ticket = Ticket(refusal=str(error))
             if ticket is not None:
                 item.stash[TICKET] = ticket

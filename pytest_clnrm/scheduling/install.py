@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from pytest_clnrm.scheduling.in_process import Admit, InProcessReservation
+from pytest_clnrm.scheduling.in_process import InProcessReservation, Reserve
 from pytest_clnrm.scheduling.tickets import RUN_FOLDER, RefusalReporter
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def install(
     scheduler: Scheduler,
     facts_of: FactsOf,
     make_gate: GateFactory,
-    admit: Admit,
+    reserve: Reserve,
     make_folder: Callable[[], Path],
     autoscale: Autoscale | None = None,
     tell: TellQueue | None = None,
@@ -36,7 +36,7 @@ def install(
     :param scheduler: "xdist" leaves scheduling alone, and each worker reserves for itself.
     :param facts_of: returns an item's facts, in workers.
     :param make_gate: makes the controller's gate.
-    :param admit: reserves in the process that runs the item.
+    :param reserve: reserves in the process that runs the item.
     :param make_folder: returns the run's folder, in the controller.
     :param tell: is told in the controller what waits.
     """
@@ -52,7 +52,7 @@ def install(
 
         register(StrictController(make_folder(), make_gate, autoscale, tell), "clnrm-controller")
     else:
-        register(InProcessReservation(admit), "clnrm-local")
+        register(InProcessReservation(reserve), "clnrm-local")
 
 
 def is_strict_controller(config: pytest.Config, scheduler: Scheduler) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from pytest_clnrm.errors import AdmissionError
+from pytest_clnrm.errors import ReservationError
 from pytest_clnrm.scheduling.facts import ItemFacts
 from pytest_clnrm.scheduling.tickets import Gate, Ticket, put_ticket
 from pytest_clnrm.scheduling.work_queue import WorkQueue
@@ -214,14 +214,14 @@ class StrictScheduling:
             return False
         facts = self._facts[index]
         try:
-            ticket = self._gate.try_admit(
+            ticket = self._gate.try_reserve(
                 index,
                 facts.priority,
                 facts.demand or {},
                 worker=node.gateway.id,
                 specification=facts.specification,
             )
-        except AdmissionError as error:
+        except ReservationError as error:
             ticket = Ticket(refusal=str(error))
         else:
             if ticket is None:

@@ -54,7 +54,7 @@ class Gate(Protocol):
     reason.
     """
 
-    def try_admit(
+    def try_reserve(
         self, index: int, priority: int, demand: Mapping[str, Any], *, worker: str, specification: str | None
     ) -> Ticket | None:
         """Reserve for the item at *index* of the session, or return None: it has to wait.

@@ -81,7 +81,7 @@ class LazyWiring:
             return
         if any(_has_containers(item) for item in session.items):
             # Who is registered now is not called for this any more.
-            self.wiring().admissions.pytest_collection_finish(session)
+            self.wiring().reservations.pytest_collection_finish(session)
         elif self.settings.enabled:
             for item in session.items:
                 own_priority(item)

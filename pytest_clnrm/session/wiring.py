@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_clnrm.items.python_tests import PythonTests
-from pytest_clnrm.reservation.hooks import Admissions
+from pytest_clnrm.reservation.hooks import ReservationHooks
 from pytest_clnrm.runtime.runtime import Runtime, new_session_id
 from pytest_clnrm.scenario.mounts import LOADED
 from pytest_clnrm.session.item_hooks import ItemHooks
@@ -50,13 +50,13 @@ class Wiring:
         register(ItemHooks(runtime), "clnrm-collection")
         self.python_tests = PythonTests(runtime)
         register(self.python_tests, "clnrm-python-tests")
-        admissions = self.admissions = Admissions(runtime, handed_down.get("folder"))
-        runtime.run_folder = admissions.run_folder
+        reservations = self.reservations = ReservationHooks(runtime, handed_down.get("folder"))
+        runtime.run_folder = reservations.run_folder
         monitor = None
         if not hasattr(config, "workerinput"):
             from pytest_clnrm.session.results import SessionResults
 
-            guard = self._guard = RunGuard(runtime, admissions.run_folder)
+            guard = self._guard = RunGuard(runtime, reservations.run_folder)
             results = SessionResults(
                 runtime=runtime,
                 guard=guard,
@@ -73,20 +73,20 @@ class Wiring:
                 ) from error
             register(results, "clnrm-results")
             register(guard, "clnrm-guard")
-            register(XdistHooks(runtime, results, guard, admissions), "clnrm-xdist")
+            register(XdistHooks(runtime, results, guard, reservations), "clnrm-xdist")
             runtime.before_ledger = guard.begin
-            monitor = ProgressDisplay(runtime, config, admissions.run_folder)
-        admissions.install(config, monitor.tell_queue if monitor else None)
-        register(admissions, "clnrm-admissions")
+            monitor = ProgressDisplay(runtime, config, reservations.run_folder)
+        reservations.install(config, monitor.tell_queue if monitor else None)
+        register(reservations, "clnrm-reservations")
         if monitor is not None:
             register(monitor, "clnrm-monitor")
             register(WorkerLog(runtime, monitor.worker_of), "clnrm-worker-log")
         # Last, so that it stands around all others' wrappers and sees their waits.
         notes = StatusNotes(
             runtime,
-            folder=admissions.run_folder,
-            demands=admissions.demands,
-            priority_of=admissions.priority_of,
+            folder=reservations.run_folder,
+            demands=reservations.demands,
+            priority_of=reservations.priority_of,
             queue=(lambda: monitor.queue) if monitor else None,
         )
         register(notes, "clnrm-notes")
@@ -95,13 +95,13 @@ class Wiring:
         """Remove what is left, then give up what the run held; what fails here the watchdog does."""
         if self._guard is not None:
             self._guard.sweep()
-        self.admissions.leave_queue()
+        self.reservations.leave_queue()
         self.runtime.close()
         if self._heir is not None:
             self._heir.close()
         if self._guard is not None:
             self._guard.finish()
-        self.admissions.remove_folder()
+        self.reservations.remove_folder()
 
     def _connect(self, config: pytest.Config) -> Engine:
         """Return another plugin's engine, else the one that ``--clnrm-engine`` names."""

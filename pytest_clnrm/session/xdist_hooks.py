@@ -13,7 +13,7 @@ from pytest_clnrm.items.python_tests import KEPT
 from pytest_clnrm.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
-    from pytest_clnrm.reservation.hooks import Admissions
+    from pytest_clnrm.reservation.hooks import ReservationHooks
     from pytest_clnrm.session.results import SessionResults
     from pytest_clnrm.session.run_guard import RunGuard
 
@@ -25,12 +25,12 @@ class XdistHooks:
     """The controller's part under xdist."""
 
     def __init__(
-        self, runtime: Runtime, results: SessionResults, guard: RunGuard, admissions: Admissions
+        self, runtime: Runtime, results: SessionResults, guard: RunGuard, reservations: ReservationHooks
     ) -> None:
         self.runtime = runtime
         self.results = results
         self.guard = guard
-        self.admissions = admissions
+        self.reservations = reservations
         self._checked = False
         self._begun = False
 
@@ -45,7 +45,7 @@ class XdistHooks:
         """Tell a worker which run it belongs to."""
         node.workerinput[WORKER_INPUT] = {
             "session": self.runtime.session_id,
-            "folder": str(self.admissions.run_folder()),
+            "folder": str(self.reservations.run_folder()),
             "traceparent": self.runtime.traceparent,
         }
 
@@ -55,7 +55,7 @@ class XdistHooks:
         if not self._checked and any(self.runtime.settings.names_scenario(nodeid) for nodeid in ids):
             self._checked = True
             self.runtime.check_limits()
-        if not self._begun and self.admissions.demands_noted():
+        if not self._begun and self.reservations.demands_noted():
             self._begun = True
             # Where workers reserve themselves, nothing else makes the controller look.
             with suppress(ClnrmError):
@@ -67,4 +67,4 @@ class XdistHooks:
         self.results.kept += (getattr(node, "workeroutput", None) or {}).get(KEPT, [])
         # What could not be removed goes on counting, until somebody who needs the room has removed it.
         if not error or self.guard.worker_died(node.gateway.id):
-            self.admissions.worker_ended(node.gateway.id)
+            self.reservations.worker_ended(node.gateway.id)

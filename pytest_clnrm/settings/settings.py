@@ -114,7 +114,7 @@ class Settings(NamedTuple):
     )
     slot_timeout_s: float | None = setting(
         "--clnrm-slot-timeout TIME",
-        "how long an item waits for its containers to be admitted",
+        "how long an item waits for the reservation of its containers",
         values.duration,
         default=None,
         unset="as long as it takes",

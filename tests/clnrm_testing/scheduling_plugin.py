@@ -1,4 +1,4 @@
-"""Installs the scheduling room alone, with an admission in memory: ``-p clnrm_testing.scheduling_plugin``.
+"""Installs the scheduling room alone, with reservations in memory: ``-p clnrm_testing.scheduling_plugin``.
 
 ``@pytest.mark.demand(n)`` makes an item demand n slots of ``--fake-cap``. Each item's start and end are
 appended to the file that ``EVENTS`` names, as JSON lines.
@@ -45,7 +45,7 @@ class MemoryGate:
         """Nothing is used again."""
         return False
 
-    def try_admit(
+    def try_reserve(
         self, index: int, priority: int, demand: Mapping[str, Any], *, worker: str, specification: str | None
     ) -> Ticket | None:
         """Grant what fits."""
@@ -98,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
         scheduler=config.getoption("--fake-scheduler"),
         facts_of=_facts,
         make_gate=lambda wake: MemoryGate(cap, wake),
-        admit=_admit,
+        reserve=_reserve,
         make_folder=lambda: Path(tempfile.mkdtemp(prefix="run-", dir=config.rootpath)),
         autoscale=Autoscale(*limits) if limits else None,
     )
@@ -115,7 +115,7 @@ def _facts(item: pytest.Item) -> ItemFacts:
 
 
 @contextmanager
-def _admit(item: pytest.Item, free: Callable[[], None]) -> Iterator[Ticket | None]:
+def _reserve(item: pytest.Item, free: Callable[[], None]) -> Iterator[Ticket | None]:
     marker = item.get_closest_marker("demand")
     if marker is None:
         yield None

@@ -1,4 +1,4 @@
-"""Strict scheduling over real xdist workers: order, admission, crashes, stops, differing collections."""
+"""Strict scheduling over real xdist workers: order, reservations, crashes, stops, differing collections."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ def test_replacement_that_collects_something_else(project: SchedulingProject) ->
 
 @pytest.mark.parametrize("mode", [("-n", "2"), ("-p", "no:xdist"), ("-n", "2", "--dist", "loadfile")])
 def test_refused_demand(project: SchedulingProject, mode: tuple[str, ...]) -> None:
-    """An item whose demand can never be met fails with admission's message and no traceback."""
+    """An item whose demand can never be met fails with the reservation's message and no traceback."""
     project.pytester.makepyfile(
         """
         import pytest

@@ -15,11 +15,11 @@ import pytest
 
 from pytest_clnrm.cleanup import run_folder
 from pytest_clnrm.errors import (
-    AdmissionError,
     DemandTooLargeError,
     EngineError,
     EngineUnavailableError,
     LedgerError,
+    ReservationError,
     SlotTimeoutError,
 )
 from pytest_clnrm.ledger.budget import Budget
@@ -29,7 +29,7 @@ from pytest_clnrm.model.demand import Demand
 from pytest_clnrm.pool.idle_leases import IdleLeases, Leftover
 from pytest_clnrm.reservation import reserve
 from pytest_clnrm.reservation.gate import LedgerGate
-from pytest_clnrm.reservation.hooks import Admissions
+from pytest_clnrm.reservation.hooks import ReservationHooks
 from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, reserving
 
 ONE = Demand(containers=1, memory_bytes=1, cpus=1.0)
@@ -95,11 +95,11 @@ def waiters(parts: Any) -> int:
 
 def test_one_at_a_time(gate: LedgerGate) -> None:
     """The second item waits until the first has given back."""
-    first = gate.try_admit(0, 1, DATA)
+    first = gate.try_reserve(0, 1, DATA)
     assert first is not None
-    assert gate.try_admit(1, 1, DATA) is None
+    assert gate.try_reserve(1, 1, DATA) is None
     gate.release(first)
-    second = gate.try_admit(1, 1, DATA)
+    second = gate.try_reserve(1, 1, DATA)
     assert second is not None
     assert (first.position, second.position) == (0, 1)
 
@@ -108,25 +108,25 @@ def test_the_place_at_which_a_wait_begins(
     gate: LedgerGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who reserves for itself learns its place among all waiters; who need not wait has none."""
-    first = gate.try_admit(0, 1, DATA)
+    first = gate.try_reserve(0, 1, DATA)
     assert first is not None
-    assert gate.try_admit(1, 0, DATA) is None
+    assert gate.try_reserve(1, 0, DATA) is None
     freed: list[object] = []
 
     def free(*_: object) -> None:
         if not freed:
             gate.release(first)
-            freed.append(gate.try_admit(1, 0, DATA))
+            freed.append(gate.try_reserve(1, 0, DATA))
             gate.release(freed[0])  # type: ignore[arg-type]
 
     monkeypatch.setattr(reserve, "_note_wait", free)
     with Ledger(open_folder(tmp_path, {}), "engine", Budget(containers=1, memory_bytes=10)) as ledger:
         ledger.open_run("run")
         parts: Any = Parts(ledger)
-        with reserving(parts, ONE, priority=1, index=5, label="other") as admission:
-            assert admission.position == 2
-        with reserving(parts, ONE, priority=1, index=6, label="other") as admission:
-            assert admission.position == 0
+        with reserving(parts, ONE, priority=1, index=5, label="other") as ticket:
+            assert ticket.position == 2
+        with reserving(parts, ONE, priority=1, index=6, label="other") as ticket:
+            assert ticket.position == 0
 
 
 def test_wakes_the_queue_when_there_is_room(parts: Any) -> None:
@@ -134,9 +134,9 @@ def test_wakes_the_queue_when_there_is_room(parts: Any) -> None:
     woken = threading.Event()
     gate = LedgerGate(parts, woken.set)
     with reserving(parts, ONE, priority=1, index=5, label="other"):
-        assert gate.try_admit(0, 1, DATA) is None
+        assert gate.try_reserve(0, 1, DATA) is None
     assert woken.wait(30)
-    assert gate.try_admit(0, 1, DATA) is not None
+    assert gate.try_reserve(0, 1, DATA) is not None
     gate.close()
 
 
@@ -144,12 +144,12 @@ def test_a_failed_release_is_made_up_for(
     parts: Any, gate: LedgerGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What could not be given back is given back before the next question."""
-    first = gate.try_admit(0, 1, DATA)
+    first = gate.try_reserve(0, 1, DATA)
     assert first is not None
     break_once(monkeypatch, "release")
     gate.release(first)
     assert len(parts.owed) == 1
-    assert gate.try_admit(1, 1, DATA) is not None
+    assert gate.try_reserve(1, 1, DATA) is not None
     assert parts.owed == []
 
 
@@ -157,34 +157,34 @@ def test_a_refused_item_leaves_the_queue(
     parts: Any, gate: LedgerGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An item that was refused for a fault of the ledger is nobody's head; if need be that is made up for."""
-    first = gate.try_admit(0, 1, DATA)
-    assert gate.try_admit(1, 1, DATA) is None
+    first = gate.try_reserve(0, 1, DATA)
+    assert gate.try_reserve(1, 1, DATA) is None
     assert waiters(parts) == 1
     break_once(monkeypatch, "claim")
     break_once(monkeypatch, "withdraw")
     with pytest.raises(LedgerError, match="no space left"):
-        gate.try_admit(1, 1, DATA)
+        gate.try_reserve(1, 1, DATA)
     assert waiters(parts) == 1
     assert first is not None
     gate.release(first)
-    assert gate.try_admit(2, 1, DATA) is not None
+    assert gate.try_reserve(2, 1, DATA) is not None
     assert waiters(parts) == 0
 
 
 def test_too_much_is_refused_at_once(gate: LedgerGate) -> None:
     """More than the budget is an error of the item."""
     with pytest.raises(DemandTooLargeError, match="2 containers demanded, 1 container allowed"):
-        gate.try_admit(0, 1, {**DATA, "containers": 2})
+        gate.try_reserve(0, 1, {**DATA, "containers": 2})
 
 
 def test_the_slot_timeout_says_what_holds_it_up(parts: Any, gate: LedgerGate) -> None:
     """A wait that takes too long is refused, with what it waited for, and leaves the queue."""
-    assert gate.try_admit(0, 1, DATA) is not None
+    assert gate.try_reserve(0, 1, DATA) is not None
     parts.settings.slot_timeout_s = 0.0
     with pytest.raises(
         SlotTimeoutError, match=r"1 container.*held up by host's budget, position 1.*slot-timeout"
     ):
-        gate.try_admit(1, 1, DATA)
+        gate.try_reserve(1, 1, DATA)
     assert waiters(parts) == 0
 
 
@@ -193,11 +193,11 @@ def test_the_queue_is_woken_when_time_is_over(parts: Any) -> None:
     woken = threading.Event()
     gate = LedgerGate(parts, woken.set)
     parts.settings.slot_timeout_s = 0.05
-    assert gate.try_admit(0, 1, DATA) is not None
+    assert gate.try_reserve(0, 1, DATA) is not None
     refused = False
     while not refused:
         try:
-            assert gate.try_admit(1, 1, DATA) is None
+            assert gate.try_reserve(1, 1, DATA) is None
         except SlotTimeoutError:
             refused = True
         else:
@@ -209,28 +209,28 @@ def test_the_queue_is_woken_when_time_is_over(parts: Any) -> None:
 def test_without_an_engine_items_go_through(parts: Any, gate: LedgerGate) -> None:
     """Without an engine an item is let through, to fail with the engine's own message."""
     parts.fails = EngineUnavailableError("no engine")
-    admission = gate.try_admit(0, 1, DATA)
-    assert admission is not None
-    assert admission.lease == WITHOUT_LEASE
-    gate.release(admission)
-    with reserving(parts, ONE, priority=1, index=0, label="x") as admission:
-        assert admission.lease == WITHOUT_LEASE
+    ticket = gate.try_reserve(0, 1, DATA)
+    assert ticket is not None
+    assert ticket.lease == WITHOUT_LEASE
+    gate.release(ticket)
+    with reserving(parts, ONE, priority=1, index=0, label="x") as ticket:
+        assert ticket.lease == WITHOUT_LEASE
 
 
 def test_an_engine_that_fails_is_an_error_of_the_item(parts: Any, gate: LedgerGate) -> None:
     """An engine that does not tell what runs on it is an error of each item, in both places."""
     parts.fails = EngineError("it does not answer")
-    with pytest.raises(AdmissionError, match="it does not answer"):
-        gate.try_admit(0, 1, DATA)
+    with pytest.raises(ReservationError, match="it does not answer"):
+        gate.try_reserve(0, 1, DATA)
     with (
-        pytest.raises(AdmissionError, match="it does not answer"),
+        pytest.raises(ReservationError, match="it does not answer"),
         reserving(parts, ONE, priority=1, index=0, label="x"),
     ):
         pytest.fail("it was let through")
 
 
 def test_an_engines_error_of_the_item_itself_stays(parts: Any) -> None:
-    """What goes wrong while the reservation is held is not made an error of admission."""
+    """What goes wrong while the reservation is held is not made an error of the reservation."""
     with pytest.raises(EngineError, match="own"), reserving(parts, ONE, priority=1, index=0, label="x"):
         raise EngineError("own")
 
@@ -239,26 +239,26 @@ def test_a_reservation_that_could_not_be_given_back(parts: Any, monkeypatch: pyt
     """A process gives back what it owes before it waits again: else it would wait for itself."""
     with reserving(parts, ONE, priority=1, index=0, label="x"):
         break_once(monkeypatch, "release")
-    with reserving(parts, ONE, priority=1, index=1, label="y") as admission:
-        assert admission.lease
+    with reserving(parts, ONE, priority=1, index=1, label="y") as ticket:
+        assert ticket.lease
 
 
 def test_kept_reservations_count_on(parts: Any, gate: LedgerGate) -> None:
     """The reservation of kept containers is not given back, and who finds no room beside it fails."""
-    first = gate.try_admit(0, 1, DATA)
+    first = gate.try_reserve(0, 1, DATA)
     assert first is not None
     parts.kept.add(first.lease)
     gate.release(first)
     with pytest.raises(DemandTooLargeError, match="1 container held by what --clnrm-keep left"):
-        gate.try_admit(1, 1, DATA)
+        gate.try_reserve(1, 1, DATA)
     assert waiters(parts) == 0
 
 
 def test_closing_gives_everything_back(parts: Any) -> None:
     """At the end nothing is held, and nothing waits."""
     gate = LedgerGate(parts, lambda: None)
-    assert gate.try_admit(0, 1, DATA) is not None
-    assert gate.try_admit(1, 1, DATA) is None
+    assert gate.try_reserve(0, 1, DATA) is not None
+    assert gate.try_reserve(1, 1, DATA) is None
     gate.close()
     snapshot = parts.ledger().snapshot()
     assert (snapshot.waiters, snapshot.leases) == ((), ())
@@ -272,7 +272,7 @@ def leave(parts: Any, lease: str, specification: str = "spec", worker: str = "gw
 
 def test_idle_containers_go_to_the_next_of_the_same_specification(parts: Any, gate: LedgerGate) -> None:
     """The next item on that worker takes the room and is told to use the containers."""
-    first = gate.try_admit(0, 1, DATA, worker="gw0", specification="spec")
+    first = gate.try_reserve(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     assert (first.reuse, first.remove) == ((), ())
     leave(parts, first.lease)
@@ -281,7 +281,7 @@ def test_idle_containers_go_to_the_next_of_the_same_specification(parts: Any, ga
     assert not gate.serves("gw1", "spec")
     assert not gate.serves("gw0", "other")
     assert not gate.serves("gw0", None)
-    second = gate.try_admit(1, 1, DATA, worker="gw0", specification="spec")
+    second = gate.try_reserve(1, 1, DATA, worker="gw0", specification="spec")
     assert second is not None
     assert (second.reuse, second.remove) == ((first.lease,), ())
     assert not gate.serves("gw0", "spec")
@@ -292,52 +292,52 @@ def test_idle_containers_give_way(
     parts: Any, gate: LedgerGate, worker: str, specification: str | None
 ) -> None:
     """An item that cannot use them takes their room at once, and is told to remove them first."""
-    first = gate.try_admit(0, 1, DATA, worker="gw0", specification="spec")
+    first = gate.try_reserve(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     leave(parts, first.lease)
     gate.release(first)
-    second = gate.try_admit(1, 1, DATA, worker=worker, specification=specification)
+    second = gate.try_reserve(1, 1, DATA, worker=worker, specification=specification)
     assert second is not None
     assert (second.reuse, second.remove) == ((), ("c1",))
 
 
 def test_room_that_was_never_cleared_counts_on(parts: Any, gate: LedgerGate) -> None:
     """An item whose reservation took idle containers' room, and that died before it removed them."""
-    first = gate.try_admit(0, 1, DATA)
+    first = gate.try_reserve(0, 1, DATA)
     assert first is not None
     parts.leftovers[first.lease] = Leftover(
         lease=first.lease, worker="gw0", specification="s", containers=("c1",)
     )
     gate.release(first)
-    second = gate.try_admit(1, 1, DATA)
+    second = gate.try_reserve(1, 1, DATA)
     assert second is not None
     gate.release(second)
-    third = gate.try_admit(2, 1, DATA)
+    third = gate.try_reserve(2, 1, DATA)
     assert third is not None
     assert (second.remove, third.remove) == (("c1",), ("c1",))
     parts.idle.cleared(third.lease)
     gate.release(third)
-    fourth = gate.try_admit(3, 1, DATA)
+    fourth = gate.try_reserve(3, 1, DATA)
     assert fourth is not None
     assert fourth.remove == ()
 
 
 def test_containers_that_are_being_removed_serve_nobody(parts: Any, gate: LedgerGate) -> None:
     """Their room can be taken before they are gone, by one who sees to that."""
-    first = gate.try_admit(0, 1, DATA, worker="gw0", specification="spec")
+    first = gate.try_reserve(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     leave(parts, first.lease, specification="")
     gate.release(first)
     assert not gate.serves("gw0", "spec")
     assert not gate.serves("gw0", "")
-    second = gate.try_admit(1, 1, DATA, worker="gw0", specification="spec")
+    second = gate.try_reserve(1, 1, DATA, worker="gw0", specification="spec")
     assert second is not None
     assert (second.reuse, second.remove) == ((), ("c1",))
 
 
 def test_idle_containers_that_another_run_took(parts: Any, gate: LedgerGate, tmp_path: Path) -> None:
     """They are not used, and the item waits for its turn as any other."""
-    first = gate.try_admit(0, 1, DATA, worker="gw0", specification="spec")
+    first = gate.try_reserve(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     leave(parts, first.lease)
     gate.release(first)
@@ -346,9 +346,9 @@ def test_idle_containers_that_another_run_took(parts: Any, gate: LedgerGate, tmp
         lease = other.try_reserve(Demand(containers=1), priority=0, index=0)
         assert lease is not None
         assert [each.containers for each in lease.evicted] == [("c1",)]
-        assert gate.try_admit(1, 1, DATA, worker="gw0", specification="spec") is None
+        assert gate.try_reserve(1, 1, DATA, worker="gw0", specification="spec") is None
         other.release(lease.id)
-    second = gate.try_admit(1, 1, DATA, worker="gw0", specification="spec")
+    second = gate.try_reserve(1, 1, DATA, worker="gw0", specification="spec")
     assert second is not None
     assert (second.reuse, second.remove) == ((), ())
     assert not gate.serves("gw0", "spec")
@@ -356,7 +356,7 @@ def test_idle_containers_that_another_run_took(parts: Any, gate: LedgerGate, tmp
 
 def test_idle_leases_of_a_worker_that_ended_are_given_back(parts: Any, gate: LedgerGate) -> None:
     """Its containers are gone with it."""
-    first = gate.try_admit(0, 1, DATA, worker="gw0", specification="spec")
+    first = gate.try_reserve(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     leave(parts, first.lease)
     gate.release(first)
@@ -388,4 +388,4 @@ def test_a_full_disk_under_the_runs_folder_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(run_folder, "make", full)
     runtime: Any = SimpleNamespace(session_id="s", worker="master")
     with pytest.raises(pytest.UsageError, match=r"made in /.*: No space left on device; .* set TMPDIR"):
-        Admissions(runtime, None).run_folder()
+        ReservationHooks(runtime, None).run_folder()

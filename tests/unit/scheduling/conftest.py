@@ -53,7 +53,7 @@ class FakeGate:
         """Tell what ``idle`` says."""
         return (worker, specification) in self.idle
 
-    def try_admit(
+    def try_reserve(
         self, index: int, priority: int, demand: Mapping[str, Any], *, worker: str, specification: str | None
     ) -> Ticket | None:
         """Grant what fits; refuse what never will."""

@@ -66,18 +66,18 @@ def test_wrong_marker() -> None:
     assert (reports[0].nodeid, reports[0].outcome) == ("test_a.py::test_a", "failed")
 
 
-def test_local_admission_holds_during_the_protocol() -> None:
+def test_local_reservation_holds_during_the_protocol() -> None:
     """The ticket lies in the stash while the item runs; the lease is given back at its end."""
     log: list[str] = []
 
     @contextmanager
-    def admit(item: pytest.Item, free: object) -> Iterator[Ticket]:
+    def reserve(item: pytest.Item, free: object) -> Iterator[Ticket]:
         del item, free
         yield Ticket("lease", 2.0, position=3)
         log.append("released")
 
     item = make_item()
-    protocol = InProcessReservation(admit).pytest_runtest_protocol(item)
+    protocol = InProcessReservation(reserve).pytest_runtest_protocol(item)
     next(protocol)
     assert item.stash[TICKET] == Ticket("lease", 2.0, position=3)
     assert log == []
@@ -87,15 +87,15 @@ def test_local_admission_holds_during_the_protocol() -> None:
     assert log == ["released"]
 
 
-def test_local_admission_that_is_refused() -> None:
+def test_local_reservation_that_is_refused() -> None:
     """A refusal is laid into the stash, and fails the item at its setup."""
 
-    def admit(item: pytest.Item, free: object) -> AbstractContextManager[None]:
+    def reserve(item: pytest.Item, free: object) -> AbstractContextManager[None]:
         del free
         raise SlotTimeoutError(f"{item.name} waited 5 s")
 
     item = make_item(name="test_a")
-    next(InProcessReservation(admit).pytest_runtest_protocol(item))
+    next(InProcessReservation(reserve).pytest_runtest_protocol(item))
     assert item.stash[TICKET] == Ticket(refusal="test_a waited 5 s")
     with pytest.raises(pytest.fail.Exception, match=r"^test_a waited 5 s$"):
         RefusalReporter().pytest_runtest_setup(item)
@@ -196,7 +196,7 @@ def test_each_process_gets_its_part(tmp_path: Path, changes: dict[str, Any], nam
         scheduler="strict",
         facts_of=facts_of,
         make_gate=other,
-        admit=other,
+        reserve=other,
         make_folder=lambda: tmp_path,
     )
     assert config.names == ["clnrm-refusals", name]

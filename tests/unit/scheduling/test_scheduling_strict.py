@@ -1,4 +1,4 @@
-"""Feeding workers: what is sent to whom, admission, flushing, shutting down, crashes."""
+"""Feeding workers: what is sent to whom, reservations, flushing, shutting down, crashes."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_idle_workers_end_when_nothing_waits(make: Make) -> None:
 
 
 def test_refused_demand_is_sent_with_its_refusal(make: Make, tmp_path: Path) -> None:
-    """An item that will never be admitted goes to a worker, which fails it with the reason."""
+    """An item that is never granted its reservation goes to a worker, which fails it with the reason."""
     _, (one, _two), gate = make("a0!! b1! c1! d1! e1! f1!")
     assert one.take() == [0, KEEP]
     assert take_ticket(tmp_path, 0) == Ticket(refusal="more than 100")
