@@ -123,14 +123,13 @@ class StepRunner:
             ),
             str(error),
         )
-        failure = Failure(kind="error", message=why, where=self.where(step.at), step=step.name)
         return StepResult(
             name=step.name,
             service=step.service,
             outcome="failed",
             started_s=started_s - self.began_s,
             attempts=0,
-            failures=(failure,),
+            failures=(self._failure(step, why, "error"),),
         )
 
     def _attempt(self, step: Step, container: RunningContainer) -> _Attempt:
@@ -208,9 +207,7 @@ class StepRunner:
             failures = (self._not_started(step, stderr.text().strip()),)
         if self.scenario.stdout_spans:
             problems = self.trace.add_printed(stdout.text(), stdout.omitted_bytes)
-            failures += tuple(
-                Failure(message=problem, where=self.where(step.at), step=step.name) for problem in problems
-            )
+            failures += tuple(self._failure(step, problem) for problem in problems)
         captured: dict[str, str] = {}
         if not failures and step.captures:
             captured, failures = capture(
@@ -234,41 +231,26 @@ class StepRunner:
     def _not_started(self, step: Step, why: str) -> Failure:
         if isinstance(step.run, str) and why == "command not found: sh":
             why = "the image has no shell (sh); give `run` as a list of a program and its arguments"
-        return Failure(
-            kind="error",
-            message=f"step {step.name!r} could not be started: {why}",
-            where=self.where(step.at),
-            step=step.name,
-        )
+        return self._failure(step, f"step {step.name!r} could not be started: {why}", "error")
 
     def _broken(self, step: Step, outcome: ExecOutcome, container: RunningContainer) -> Failure | None:
         """Return why the step did not end by itself, None if it did."""
-        if not (outcome.oom or outcome.container_lost or outcome.timed_out):
-            return None
-        where = self.where(step.at)
         if outcome.oom:
-            return Failure(
-                kind="error",
-                message=f"step {step.name!r} ran out of memory: the container of service {step.service!r} is "
-                f"limited to {container.memory_limit_mb} MB",
-                where=where,
-                step=step.name,
-            )
+            limit = f"the container of service {step.service!r} is limited to {container.memory_limit_mb} MB"
+            return self._failure(step, f"step {step.name!r} ran out of memory: {limit}", "error")
         if outcome.container_lost:
-            return Failure(
-                kind="error",
-                message=f"step {step.name!r}: the container of service {step.service!r} has ended"
-                f"{self._why_ended(container.id)}",
-                where=where,
-                step=step.name,
-            )
+            ended = f"the container of service {step.service!r} has ended{self._why_ended(container.id)}"
+            return self._failure(step, f"step {step.name!r}: {ended}", "error")
+        if not outcome.timed_out:
+            return None
         if time.monotonic() < self.deadline_s:
-            return Failure(
-                message=f"step {step.name!r} timed out after {step.timeout_s:g} s",
-                where=where,
-                step=step.name,
-            )
+            return self._failure(step, f"step {step.name!r} timed out after {step.timeout_s:g} s")
         return Failure(message=f"step {step.name!r} was cut off by the scenario's timeout", step=step.name)
+
+    def _failure(
+        self, step: Step, message: str, kind: Literal["expectation", "error"] = "expectation"
+    ) -> Failure:
+        return Failure(message=message, kind=kind, where=self.where(step.at), step=step.name)
 
     def _without_meant_end(
         self, step: Step, outcome: ExecOutcome, container: RunningContainer
