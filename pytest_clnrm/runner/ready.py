@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import ContainerState, Engine, ExecSpec, LogStream
 from pytest_clnrm.errors import ContainerError, NotReadyError, ScenarioTimeoutError
@@ -67,18 +68,23 @@ class _Wait:
         return NotReadyError(f"service {self.service.name!r} {what}", self.service.name, logs)
 
 
-class _Condition(Protocol):
+class _Condition(ABC):
     """One condition that must hold.
 
-    :ivar what: what is waited for, in words.
+    :param what: what is waited for, in words.
     """
 
-    what: str
+    def __init__(self, wait: _Wait, what: str) -> None:
+        self._wait = wait
+        self.what = what
+        self._seen = ""
 
     @property
     def seen(self) -> str:
-        """Return what was seen at the last try."""
+        """Return what was seen at the last try, in words."""
+        return self._seen
 
+    @abstractmethod
     def holds(self, state: ContainerState, ends_s: float) -> bool:
         """Try once.
 
@@ -184,20 +190,18 @@ def _condition(  # noqa: PLR0911 -- one for each kind
         return _Span(wait, ready.span)
     if isinstance(ready.healthcheck, HealthCheck):
         return _HealthCheck(wait, ready.healthcheck)
-    return _ImageHealth(wait)
+    return _ImageHealth(wait, "the image's health check")
 
 
-class _Command:
+class _Command(_Condition):
     """A command in the container that must exit with 0."""
 
     def __init__(self, wait: _Wait, argv: tuple[str, ...], timeout_s: float | None = None) -> None:
-        self._wait = wait
+        shell = argv[:2] == ("sh", "-c")
+        super().__init__(wait, f"command {argv[2] if shell and len(argv) == 3 else ' '.join(argv)}")  # noqa: PLR2004
         self._argv = argv
         self._timeout_s = timeout_s
-        shell = argv[:2] == ("sh", "-c")
         self._last = ""
-        self.what = f"command {argv[2] if shell and len(argv) == 3 else ' '.join(argv)}"  # noqa: PLR2004
-        self.seen = ""
 
     def holds(self, state: ContainerState, ends_s: float) -> bool:
         """Run it."""
@@ -224,26 +228,25 @@ class _Command:
         if outcome.timed_out:
             # What the run before did says more than that this one was cut off.
             last = self._last
-            self.seen = f"{last}; one more had not ended" if last else f"it had not ended{printed_text}"
+            self._seen = f"{last}; one more had not ended" if last else f"it had not ended{printed_text}"
             return False
         how = "was cut off, as the container ended"
         if outcome.exit_code is not None:
             how = f"ended with {exit_code_in_words(outcome.exit_code)}"
         memory = ", out of memory" if outcome.oom else ""
-        self.seen = self._last = f"its last run {how}{memory}{printed_text}"
+        self._seen = self._last = f"its last run {how}{memory}{printed_text}"
         return outcome.exit_code == 0
 
 
-class _HealthCheck:
+class _HealthCheck(_Condition):
     """A command that may fail during a start period, and then so many times in a row."""
 
     def __init__(self, wait: _Wait, check: HealthCheck) -> None:
-        self._wait = wait
-        self._check = check
         self._command = _Command(wait, check.command, check.timeout_s)
+        super().__init__(wait, f"health check: {self._command.what}")
+        self._check = check
         self._tries = 0
         self._failures = 0
-        self.what = f"health check: {self._command.what}"
 
     @property
     def seen(self) -> str:
@@ -265,14 +268,8 @@ class _HealthCheck:
         return False
 
 
-class _ImageHealth:
+class _ImageHealth(_Condition):
     """The image's own health check."""
-
-    what = "the image's health check"
-
-    def __init__(self, wait: _Wait) -> None:
-        self._wait = wait
-        self.seen = ""
 
     def holds(self, state: ContainerState, ends_s: float) -> bool:  # noqa: ARG002
         """Ask the engine; not for one that has ended, which it calls unhealthy."""
@@ -284,13 +281,13 @@ class _ImageHealth:
                 "or give one: healthcheck = { command = ... }"
             )
         last = f"its last run: {state.health_said}" if state.health_said else "it has not been run yet"
-        self.seen = f"{state.health}; {last}"
+        self._seen = f"{state.health}; {last}"
         if state.health == "unhealthy":
             raise self._wait.fails(f"turned unhealthy, as its image's health check says ({last})")
         return state.health == "healthy"
 
 
-class _Log:
+class _Log(_Condition):
     """Lines of its output. It is followed once, and what was found stays found.
 
     An engine may lose lines where it changes to another file of its log while that is followed, as Docker
@@ -298,7 +295,7 @@ class _Log:
     """
 
     def __init__(self, wait: _Wait, pattern: str, times: int, followed: contextlib.ExitStack) -> None:
-        self._wait = wait
+        super().__init__(wait, f"log {pattern!r}" + (f", {times} times" if times > 1 else ""))
         self._times = times
         self._pattern = pattern
         self._count = self._kept = LineCount(pattern)
@@ -307,7 +304,6 @@ class _Log:
         self._heard_s = time.monotonic()
         self._stream: LogStream | None = None
         self._ended = False
-        self.what = f"log {pattern!r}" + (f", {times} times" if times > 1 else "")
 
     @property
     def seen(self) -> str:
@@ -367,21 +363,19 @@ class _Log:
             time.sleep(max(0.0, min(LOG_QUIET_S, until_s - time.monotonic())))
 
 
-class _Port:
+class _Port(_Condition):
     """A TCP port that accepts connections; whether what listens there answers is not asked."""
 
     def __init__(self, wait: _Wait, port: int) -> None:
-        self._wait = wait
+        super().__init__(wait, f"port {port}")
         self._port = port
-        self.what = f"port {port}"
-        self.seen = ""
 
     def holds(self, state: ContainerState, ends_s: float) -> bool:
         """Connect to it; where it cannot be reached from here, read the container's table of sockets."""
         wait = self._wait
         places = places_of(wait.engine, state, self._port)
         for place in places:
-            self.seen = connect(place, _probe_s(ends_s))
+            self._seen = connect(place, _probe_s(ends_s))
             if not self.seen:
                 return True
         if places or not state.running:
@@ -393,20 +387,18 @@ class _Port:
             on_output=lambda stream, data: table.extend(data) if stream == "stdout" else None,
             deadline_s=ends_s,
         )
-        self.seen = "nothing listens on it"
+        self._seen = "nothing listens on it"
         return listens_in(table.decode("ascii", "replace"), self._port)
 
 
-class _Http:
+class _Http(_Condition):
     """A request that must be answered with an expected status."""
 
     def __init__(self, wait: _Wait, probe: HttpProbe) -> None:
-        self._wait = wait
+        self._port, self._path = http_target(wait.service, probe)
+        super().__init__(wait, f"{'https' if probe.tls else 'http'} {self._path} on port {self._port}")
         trace = {"traceparent": wait.env["TRACEPARENT"]} if "TRACEPARENT" in wait.env else {}
         self._probe = replace(probe, headers={**trace, **probe.headers})
-        self._port, self._path = http_target(wait.service, probe)
-        self.what = f"{'https' if probe.tls else 'http'} {self._path} on port {self._port}"
-        self.seen = ""
 
     def holds(self, state: ContainerState, ends_s: float) -> bool:
         """Make the request."""
@@ -423,21 +415,20 @@ class _Http:
             )
             if meant:
                 return True
-            self.seen = f"the last answer was {said}, expected {_statuses(self._probe)}"
+            self._seen = f"the last answer was {said}, expected {_statuses(self._probe)}"
             if not said[:1].isdigit():
-                self.seen = f"no answer: {said}"
+                self._seen = f"no answer: {said}"
         return False
 
 
-class _Exit:
+class _Exit(_Condition):
     """A job that must have ended with one of these codes."""
 
     def __init__(self, wait: _Wait, codes: tuple[int, ...]) -> None:
-        self._wait = wait
-        self._codes = codes
         self._expected = " or ".join(map(str, codes))
-        self.what = f"exit {self._expected}"
-        self.seen = "it still runs"
+        super().__init__(wait, f"exit {self._expected}")
+        self._codes = codes
+        self._seen = "it still runs"
 
     def holds(self, state: ContainerState, ends_s: float) -> bool:  # noqa: ARG002
         """Look at how it ended."""
@@ -448,14 +439,13 @@ class _Exit:
         return True
 
 
-class _Span:
+class _Span(_Condition):
     """A span that a program of the scenario must have exported."""
 
     def __init__(self, wait: _Wait, name: str) -> None:
-        self._wait = wait
+        super().__init__(wait, f"span {name!r}")
         self._name = name
-        self.what = f"span {name!r}"
-        self.seen = "no span has arrived"
+        self._seen = "no span has arrived"
 
     def holds(self, state: ContainerState, ends_s: float) -> bool:  # noqa: ARG002
         """Look at what has arrived."""
@@ -465,7 +455,7 @@ class _Span:
         found, names = spans(self._name)
         if names:
             more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-            self.seen = f"arrived: {', '.join(map(repr, names[:SHOWN_NAMES]))}{more}"
+            self._seen = f"arrived: {', '.join(map(repr, names[:SHOWN_NAMES]))}{more}"
         return found
 
 
