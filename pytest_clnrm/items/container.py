@@ -18,7 +18,8 @@ from pytest_clnrm.runner.service_ends import describe_end, last_logs, state_once
 from pytest_clnrm.util.output import BoundedOutput
 
 if TYPE_CHECKING:
-    from pytest_clnrm.items.container_group import ContainerGroup, OpenContainer
+    from pytest_clnrm.items.container_group import ContainerGroup
+    from pytest_clnrm.items.python_tests import LiveContainer
 
 LOG_TAIL_BYTES = 1 << 20
 STEP_NAME_CHARS = 80
@@ -47,14 +48,14 @@ class Container:
     :ivar name: its name in the engine.
     """
 
-    def __init__(self, group: ContainerGroup, opened: OpenContainer) -> None:
+    def __init__(self, group: ContainerGroup, live: LiveContainer) -> None:
         self._group = group
         self._runtime = group.runtime
-        self._opened = opened
-        self._running = opened.running
+        self._live = live
+        self._running = live.running
         self._trace = group.trace
-        self.id = opened.running.id
-        self.name = opened.running.name
+        self.id = live.running.id
+        self.name = live.running.name
 
     @shows_caller
     def run(
@@ -111,10 +112,7 @@ class Container:
     def _ran(
         self, name: str, service: str, command: str, began_s: float, result: CommandResult | None
     ) -> None:
-        """Take note of a command that was run.
-
-        :param result: None if it could not be told.
-        """
+        """Note a command for the report; *result* is None if it raised an error."""
         outcome: Literal["passed", "timeout", "error"] = "passed"
         if result is None or result.timed_out:
             outcome = "error" if result is None else "timeout"
@@ -153,7 +151,7 @@ class Container:
         )
 
     def _why_ended(self) -> str:
-        """Return how it ended, with its last output; "" if the engine does not tell any more."""
+        """Return how it ended, with its last output; "" if the engine can no longer tell."""
         engine = self._runtime.engine()
         try:
             state = state_once_ended(engine, self.id)
@@ -170,7 +168,7 @@ class Container:
         :raises ServiceEndedError: if it had ended before, and should not have.
         """
         self._group.check()
-        self._opened.may_have_ended = True
+        self._live.may_have_ended = True
         self._runtime.engine().stop(self.id, grace_s=parse_duration_s(timeout))
 
     @shows_caller
@@ -180,7 +178,7 @@ class Container:
         :param timeout: seconds, or text such as "1.5m"; None is the time of ``--clnrm-timeout``.
         :raises ContainerError: if it still runs then.
         """
-        self._opened.may_have_ended = True
+        self._live.may_have_ended = True
         timeout_s = self._runtime.settings.timeout_s if timeout is None else parse_duration_s(timeout)
         ends_s = time.monotonic() + timeout_s
         while (state := self._state()).exit_code is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError
@@ -14,8 +15,8 @@ from pytest_clnrm.runner.launch import get_image, launch
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from pytest_clnrm.items.container_group import ContainerGroup, OpenContainer
-    from pytest_clnrm.items.python_tests import Live
+    from pytest_clnrm.items.container_group import ContainerGroup
+    from pytest_clnrm.items.python_tests import LiveContainer
     from pytest_clnrm.model.scenario import Service
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.network import Network
@@ -30,20 +31,19 @@ class ContainerBlock(AbstractContextManager[Container]):
         self._service = service
         self._stack = ExitStack()
         self._lease = ""
-        self._created: list[RunningContainer] = []
-        self._live: Live | None = None
-        self._opened: OpenContainer | None = None
+        self._live: LiveContainer | None = None
+        self._is_ready = False
 
     def __enter__(self) -> Container:
         """Reserve, create, start and wait."""
         __tracebackhide__ = True
         try:
-            # What an earlier block left for a look, should its test fail, goes: the test has gone on.
+            # The test goes on, so it has caught the exception that has ended an earlier block.
             self._group.tests.settle()
             return self._start()
         except ClnrmError as error:
             problem = plain(self._group.told(error))
-            # What cannot be removed besides is noted where it counts.
+            # A container that cannot be removed is noted with its lease.
             with suppress(ClnrmError):
                 self._end(problem)
             raise problem from None
@@ -60,9 +60,9 @@ class ContainerBlock(AbstractContextManager[Container]):
         problem: ClnrmError | None = None
         if isinstance(error, Exception):
             self._group.explain(error)
-        elif error is None and self._opened is not None:
+        elif error is None and self._live is not None and self._is_ready:
             try:
-                self._group.judge_end(self._opened)
+                self._group.judge_end(self._live)
             except ClnrmError as found:
                 problem = plain(found)
         try:
@@ -90,12 +90,13 @@ class ContainerBlock(AbstractContextManager[Container]):
             network=network,
             cancelled=group.in_vain,
         )
-        self._opened = group.started(self._created[0])
-        return Container(group, self._opened)
+        assert self._live is not None  # noqa: S101 (launch has called _note)
+        self._is_ready = True
+        group.add(self._live)
+        return Container(group, self._live)
 
     def _note(self, running: RunningContainer) -> None:
-        """Take note of the container; one without a shell is replaced by another."""
-        self._created[:] = [running]
+        """Note the container; one that turned out to have no shell was replaced by another."""
         if self._live is not None:
             self._group.tests.gone(self._live)
         self._live = self._group.tests.opened(
@@ -103,21 +104,21 @@ class ContainerBlock(AbstractContextManager[Container]):
         )
 
     def _end(self, error: BaseException | None) -> None:
-        """End the block because of *error*; whether its test fails with it may have to be waited for."""
+        """End the block because of *error*, or wait with that until it is known whether the test fails."""
         if self._live is None:
             self._stack.close()
             return
-        self._group.ended(self._created[0])
-        wrong = self._group.tests.ending(self._live, error)
+        self._group.drop(self._live)
+        is_failure = self._group.tests.ending(self._live, error)
         keeps = self._runtime.settings.keep == "failed"
-        if keeps and wrong and not self._live.failed:
-            self._group.tests.postpone(self._finish)
+        if keeps and is_failure and not self._live.failed:
+            self._group.tests.postpone(partial(self._finish, self._live))
         else:
-            self._finish(failed=keeps and self._live.failed)
+            self._finish(self._live, failed=keeps and self._live.failed)
 
-    def _finish(self, *, failed: bool) -> None:
+    def _finish(self, live: LiveContainer, *, failed: bool) -> None:
         """Remove the container, or keep it with its network, and give back what was reserved."""
-        runtime, running, live = self._runtime, self._created[0], self._live
+        runtime, running = self._runtime, live.running
         try:
             running.sources.close()
             if failed:
@@ -126,7 +127,6 @@ class ContainerBlock(AbstractContextManager[Container]):
             else:
                 runtime.remove_all([running.id], self._lease)
         finally:
-            if live is not None:
-                self._group.tests.gone(live)
+            self._group.tests.gone(live)
             runtime.board.count(-1, -running.spec.memory_bytes)
             self._stack.close()

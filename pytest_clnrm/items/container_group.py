@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, ServiceEndedError, ServiceError
@@ -17,7 +16,7 @@ from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
-    from pytest_clnrm.items.python_tests import PythonTests
+    from pytest_clnrm.items.python_tests import LiveContainer, PythonTests
     from pytest_clnrm.model.scenario import Limits, Service
     from pytest_clnrm.model.span import AttributeValue
     from pytest_clnrm.pool.running import RunningContainer
@@ -26,24 +25,12 @@ if TYPE_CHECKING:
 Reserve = Callable[["Limits"], AbstractContextManager[str]]
 
 
-@dataclass(eq=False)
-class OpenContainer:
-    """A container that is ready, and whose block goes on.
-
-    :ivar may_have_ended: the test has told it to end, or has waited for its end.
-    """
-
-    running: RunningContainer
-    may_have_ended: bool = False
-
-
 class ContainerGroup:
-    """What the containers of one test share, or those of one fixture of a wider scope.
+    """What the containers of one test, or of ``clnrm_factory``, have in common.
 
-    :param label: what the containers' labels call it, a node id.
-    :param reserve: holds room for one more container of these limits while it is needed; yields the lease's
-        id, "" for that of the test.
-    :param tests: follows the tests of this process.
+    :param label: the node id of the test, or the fixture's name, for labels and warnings.
+    :param reserve: holds what one more container of these limits takes while it is there; yields the id of
+        the lease, "" for that of the test.
     :param attributes: of the span that all others are part of.
     :ivar connected: one of them has had a network.
     """
@@ -66,11 +53,11 @@ class ContainerGroup:
             label, attributes, redact=self.redactor.text if secrets else None
         )
         self.connected = False
-        self._open: list[OpenContainer] = []
+        self._ready: list[LiveContainer] = []
         self._ends = ServiceEnds(runtime, self.redactor, _since_its_start, noun="container")
 
     def close(self, status: str = "", error: str = "") -> None:
-        """End the trace; what programs export from now on is refused, and what was is told.
+        """End the trace: exports from now on are refused. Warn of what was refused or lost before.
 
         :param status: of the test: "pass" or "fail"; "" if that is not known.
         :param error: why it failed, "" if it did not.
@@ -79,28 +66,26 @@ class ContainerGroup:
         for problem in self.trace.problems():
             self.warn(problem)
 
-    def started(self, running: RunningContainer) -> OpenContainer:
-        """Take over a container that is ready."""
-        self.connected = self.connected or running.service.network != "none"
-        opened = OpenContainer(running)
-        self._open.append(opened)
-        return opened
+    def add(self, live: LiveContainer) -> None:
+        """Look after a container that is ready."""
+        self.connected = self.connected or live.running.service.network != "none"
+        self._ready.append(live)
 
-    def ended(self, running: RunningContainer) -> None:
-        """Take note that the block of a container is over."""
-        self._open = [each for each in self._open if each.running.id != running.id]
+    def drop(self, live: LiveContainer) -> None:
+        """Look no longer after a container whose block is over."""
+        self._ready = [each for each in self._ready if each is not live]
 
     def warn(self, message: str) -> None:
-        """Warn of something at the line of the test; called by what the test calls."""
+        """Warn at the line of the test; to be called by the method that the test has called."""
         text = self.redactor.text(f"{self.label}: {message}")
         warnings.warn(ScenarioWarning(text), stacklevel=4)
 
     def _due(self) -> list[RunningContainer]:
         """Return the containers that should run."""
-        return [each.running for each in self._open if not each.may_have_ended]
+        return [each.running for each in self._ready if not each.may_have_ended]
 
     def check(self) -> None:
-        """Look after the containers.
+        """Look whether the containers still run.
 
         :raises ServiceEndedError: if one has ended that should run.
         """
@@ -110,7 +95,7 @@ class ContainerGroup:
             raise self.told(error) from None
 
     def told(self, error: ClnrmError) -> ClnrmError:
-        """Return *error* with the logs that it carries in its message."""
+        """Return *error* with its logs as a part of its message."""
         if isinstance(error, ServiceError) and error.logs:
             return type(error)(self.with_logs(str(error), error.logs), error.service, error.logs)
         return error
@@ -125,7 +110,7 @@ class ContainerGroup:
         return shown(self.redactor.text(message)) + (f"; its last output:\n{end}" if end.strip() else "")
 
     def in_vain(self) -> bool:
-        """Return False while a wait makes sense.
+        """Return False: a wait for another container may go on.
 
         :raises ServiceEndedError: if a container has ended that should run.
         """
@@ -133,7 +118,7 @@ class ContainerGroup:
         return False
 
     def explain(self, error: Exception) -> None:
-        """Add to *error* that a container has ended, which is often its cause."""
+        """Add a note to *error* if a container has ended, which is often its cause."""
         if isinstance(error, ServiceEndedError):
             return
         try:
@@ -144,13 +129,13 @@ class ContainerGroup:
             else:  # Python 3.10
                 self.warn(str(ended))
 
-    def judge_end(self, opened: OpenContainer) -> None:
-        """Judge how a container is at the end of its block.
+    def judge_end(self, live: LiveContainer) -> None:
+        """Judge a container at the end of its block.
 
         :raises ServiceEndedError: if it has ended in a way that was not announced.
         """
-        running = opened.running
-        if running.keeps_alive or opened.may_have_ended:
+        running = live.running
+        if running.keeps_alive or live.may_have_ended:
             return
         state = self.runtime.engine().state(running.id)
         if state.running:

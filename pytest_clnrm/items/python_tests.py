@@ -1,4 +1,4 @@
-"""Python tests with containers: what each did, for its reports, and what is kept of those that fail."""
+"""Python tests with containers: what each did, for its reports, and what is kept if it fails."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.util.redaction import Redactor
 
 KEPT = "clnrm_kept"
-"""The key in ``workeroutput`` of what no report has told."""
+"""The key in ``workeroutput`` of the names of kept containers that no report has told."""
 SHOWN_CHARS, SHOWN_LINES = 4096, 40
 """How much of a container's output is shown below a test that failed."""
 REPORTED_CHARS = 64 * 1024
@@ -51,20 +51,22 @@ def _tells(error: BaseException | None, name: str, logs: str) -> bool:
 
 
 class End(Protocol):
-    """Ends what a failure has ended."""
+    """Ends a container whose block a failure has ended."""
 
     def __call__(self, *, failed: bool) -> None:
         """Keep it if its test has failed, else remove it."""
 
 
 @dataclass(kw_only=True, eq=False)
-class Live:
-    """A container that is there.
+class LiveContainer:
+    """A container from its creation to its removal.
 
     :param logs: returns the end of its output without secrets.
-    :param redactor: of whoever made it.
-    :param fixture: during whose set-up it was made, "" if that was none.
+    :param redactor: hides the secrets of whoever made it.
+    :param fixture: the fixture in whose set-up it was made, "" if none was set up.
+    :param nodeid: of the test that ran then.
     :ivar failed: a test that uses it has failed.
+    :ivar may_have_ended: the test has told it to end, or has waited for its end.
     """
 
     running: RunningContainer
@@ -73,11 +75,12 @@ class Live:
     fixture: str
     nodeid: str
     failed: bool = False
+    may_have_ended: bool = False
 
 
 @dataclass(kw_only=True, eq=False)
 class _Record:
-    """What one item has done with containers, from its set-up on."""
+    """What one test has done with containers, from its set-up on."""
 
     item: pytest.Item
     started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
@@ -95,22 +98,24 @@ class _Record:
 class PythonTests:
     """Follows the Python tests of one process; a plugin of pytest.
 
-    ``kept`` are the names of containers that were kept, and that no report has told yet.
+    :ivar kept: names of containers that were kept, and that no report has told yet.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self._record: _Record | None = None
         self._fixtures: list[str] = []
-        self._live: dict[str, Live] = {}
+        self._live: dict[str, LiveContainer] = {}
         self._postponed: list[End] = []
         self.kept: list[str] = []
 
     # what containers tell
 
-    def opened(self, running: RunningContainer, *, logs: Callable[[], str], redactor: Redactor) -> Live:
-        """Take note of a container that is there."""
-        live = Live(
+    def opened(
+        self, running: RunningContainer, *, logs: Callable[[], str], redactor: Redactor
+    ) -> LiveContainer:
+        """Note that a container was created, for the test and the fixture that are at work."""
+        live = LiveContainer(
             running=running,
             logs=logs,
             redactor=redactor,
@@ -120,27 +125,27 @@ class PythonTests:
         self._live[running.id] = live
         return live
 
-    def ending(self, live: Live, error: BaseException | None) -> bool:
-        """Take note of a container that is about to be removed; tell whether what ends it is a failure.
+    def ending(self, live: LiveContainer, error: BaseException | None) -> bool:
+        """Note how a container is before its block ends; tell whether a failure ends it.
 
-        :param error: because of which its block ends.
+        :param error: what ends the block, None if it ends by itself.
         """
-        wrong = error is not None and not isinstance(
+        is_failure = error is not None and not isinstance(
             error, (pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt, GeneratorExit)
         )
         record = self._record
-        if record is not None and _uses(record.item, live) and (wrong or self._reports()):
-            logs = self._noted(record, live, with_logs=wrong)
-            if wrong:
+        if record is not None and _uses(record.item, live) and (is_failure or self._reports()):
+            logs = self._noted(record, live, with_logs=is_failure)
+            if is_failure:
                 record.logs[live.running.id] = (live.running.service.name, logs)
-        return wrong
+        return is_failure
 
-    def gone(self, live: Live) -> None:
-        """Take note of a container that is gone, or kept."""
+    def gone(self, live: LiveContainer) -> None:
+        """Forget a container that was removed, or kept."""
         self._live.pop(live.running.id, None)
 
     def ran(self, step: StepResult) -> None:
-        """Take note of a command that was run; its start is by the monotonic clock."""
+        """Note a command that was run, for the report; its start is by the monotonic clock."""
         record = self._record
         if record is not None and self._reports():
             record.steps.append(replace(step, started_s=max(0.0, step.started_s - record.began_s)))
@@ -149,28 +154,25 @@ class PythonTests:
                 record.steps_left_out += 1
 
     def traced(self, trace: ScenarioTrace) -> None:
-        """Take note of the trace of the test that runs."""
+        """Note the trace of the test that runs, whose spans are counted."""
         if self._record is not None:
             self._record.traces.append(trace)
 
     def was_kept(self, name: str, *, own_lease: bool) -> None:
-        """Take note of a container that was kept.
+        """Note that a container was kept.
 
-        :param own_lease: it counts under a lease of its own, not under that of the item.
+        :param own_lease: it counts under a lease of its own, not under that of the test.
         """
         self.kept.append(name)
         if self._record is not None and not own_lease:
             self._record.kept_under_lease = True
 
     def postpone(self, end: End) -> None:
-        """Decide on the end of a container that a failure has ended once it is known whether its test fails.
-
-        :param end: gets whether it has failed.
-        """
+        """End a container once it is known whether the test whose exception has ended its block fails."""
         self._postponed.append(end)
 
     def settle(self, *, failed: bool = False) -> None:
-        """Decide on what was postponed: nothing of a test that goes on stays."""
+        """End what was postponed; a test that goes on has caught the exception, and nothing of it is kept."""
         postponed, self._postponed = self._postponed, []
         failed = failed or (self._record is not None and bool(self._record.failures))
         for end in postponed:
@@ -180,12 +182,12 @@ class PythonTests:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Begin a record, one for each rerun."""
+        """Begin a new record, for each rerun too."""
         self._record = None if is_scenario(item) or is_hidden(item) else _Record(item=item)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, object, object]:
-        """Remember which fixture makes containers."""
+        """Remember which fixture is set up: containers that are made meanwhile are its own."""
         self._fixtures.append(fixturedef.argname)
         try:
             return (yield)
@@ -194,7 +196,7 @@ class PythonTests:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self) -> Generator[None, object, object]:
-        """Decide on what was postponed once the fixtures are gone."""
+        """End what was postponed once the fixtures are torn down."""
         failed = True
         try:
             result = yield
@@ -228,7 +230,7 @@ class PythonTests:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Tell a controller what was kept after the last report."""
+        """Tell the controller what was kept after the last report."""
         if self.kept and hasattr(session.config, "workeroutput"):
             session.config.workeroutput[KEPT] = list(self.kept)
 
@@ -250,10 +252,10 @@ class PythonTests:
             failure = redactor.result(failure)
         record.failures.append(failure)
 
-    def _used_by(self, item: pytest.Item) -> list[Live]:
+    def _used_by(self, item: pytest.Item) -> list[LiveContainer]:
         return [live for live in self._live.values() if _uses(item, live)]
 
-    def _noted(self, record: _Record, live: Live, *, with_logs: bool) -> str:
+    def _noted(self, record: _Record, live: LiveContainer, *, with_logs: bool) -> str:
         """Note how a container is, and return its logs if they are asked for."""
         logs = ""
         if with_logs:
@@ -283,10 +285,10 @@ class PythonTests:
         return self.runtime.settings.report_dir is not None
 
     def _attach(self, record: _Record | None, report: pytest.TestReport) -> None:
-        """Put on a report what the run's controller has to know."""
+        """Put on a report what the controller has to know."""
         result = None
         if record is not None and (
-            # How what is kept of it can be looked at depends on the engine, and on whether it still runs.
+            # The command by which a kept container can be looked at depends on whether it still runs.
             (record.failures and record.containers)
             or (self._reports() and (record.containers or TICKET in record.item.stash))
         ):
@@ -331,6 +333,6 @@ class PythonTests:
         return result.to_data()
 
 
-def _uses(item: pytest.Item, live: Live) -> bool:
+def _uses(item: pytest.Item, live: LiveContainer) -> bool:
     """Tell whether a container was made for an item, or for a fixture that it uses."""
     return live.nodeid == item.nodeid or live.fixture in getattr(item, "fixturenames", ())
