@@ -25,7 +25,7 @@ def pytest_clnrm_engine(config: pytest.Config) -> Engine | None:
 
 @hookspec
 def pytest_clnrm_spans(config: pytest.Config, collector: SpanCollector) -> None:
-    """Look at the spans of the whole run: those of pytest-clnrm, and those that programs have exported.
+    """Get the spans of the whole run: those of pytest-clnrm, and those that programs have exported.
 
     Called once, on the controller, when the session has finished and the spans of all workers are merged; not
     called if spans are off, or if nothing was recorded. Secrets are masked.

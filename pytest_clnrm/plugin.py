@@ -1,4 +1,4 @@
-"""The pytest plugin: options, hooks, and what they are handed to. No logic of its own.
+"""The pytest plugin: options and hooks, without logic of their own.
 
 The rest of the package is imported when the first scenario file, or Python test with containers, is met.
 """
@@ -40,7 +40,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the settings, and register what every run has of this plugin."""
+    """Read the settings, and register the little of this plugin that every run has."""
     config.addinivalue_line(
         "markers", 'clnrm_priority(level): run this test among those of priority "high", "normal" or "low"'
     )
@@ -59,9 +59,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Return what ``-n auto`` means where ``.clnrm/config.toml`` names a worker_count; ``logical`` stays.
+    """Return the number of workers of ``-n auto`` if ``.clnrm/config.toml`` has a worker_count.
 
-    It comes before xdist's own answer, but for a number that xdist's environment variable names.
+    ``-n logical``, and a number in xdist's environment variable, stay xdist's.
     """
     if config.option.numprocesses != "auto" or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None
@@ -69,12 +69,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End what the run has begun."""
+    """End what this process has begun."""
     lazy = config.stash.get(lazy_key, None)
     if lazy is not None:
         lazy.close()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say under which limits scenarios run."""
+    """Tell the engine and the limits of scenarios."""
     return header_lines(config.stash[lazy_key].settings)

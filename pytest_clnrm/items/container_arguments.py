@@ -1,4 +1,4 @@
-"""What a Python test says of a container it wants, checked: each refusal says what to write instead."""
+"""Checks the arguments of ``clnrm.container(...)``: each refusal says what to write instead."""
 
 from __future__ import annotations
 

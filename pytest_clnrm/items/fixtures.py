@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Limits
 
 python_tests_key: pytest.StashKey[Callable[[], PythonTests]] = pytest.StashKey()
-"""Where the configuration holds what makes this process follow its Python tests, at the first call."""
+"""Where the configuration holds what returns this process's PythonTests, made at the first call."""
 
 
 @pytest.fixture

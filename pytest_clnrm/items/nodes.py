@@ -1,4 +1,4 @@
-"""Scenario files and their scenarios as pytest collects, runs and reports them."""
+"""Scenario files and scenarios as pytest collects, runs and reports them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class RefusedFile(pytest.File):
 
     @classmethod
     def of(cls, parent: pytest.Collector, path: Path) -> RefusedFile:
-        """Return what stands for the file at *path*."""
+        """Return the node that refuses the file at *path*, under a path that can be shown."""
         named = Path(one_line(str(path)).replace("::", r"\x3a:"))
         refused: RefusedFile = cls.from_parent(parent, path=named)
         return refused
@@ -161,10 +161,9 @@ class ScenarioFile(pytest.File):
             self.warn_at(1, f"{self.shown_path()}: {message}")
 
     def warn_at(self, line: int, message: str) -> None:
-        """Warn of something in this file.
+        """Warn of something in this file, under a file name that does not exist.
 
-        Python shows the line that a warning is about, as it stands in a file of that name: in this one, it
-        may hold a secret.
+        Python would print the line of the warning, which may hold a secret.
         """
         warnings.warn_explicit(
             ScenarioWarning(message), category=None, filename=f"<{self.shown_path()}>", lineno=line
@@ -172,10 +171,7 @@ class ScenarioFile(pytest.File):
 
 
 class ScenarioItem(pytest.Item):
-    """One scenario, or one combination of its matrix.
-
-    :param scenario: what it is.
-    """
+    """One scenario, or one combination of its matrix."""
 
     clnrm_scenario = True
 
@@ -219,7 +215,7 @@ class ScenarioItem(pytest.Item):
         )
 
     def specification(self) -> str | None:
-        """Return what is equal for scenarios that may use the same containers, None if it uses none again."""
+        """Return a text that is equal for scenarios that may share containers, None if it shares none."""
         return specification_of(self.runtime.settings, self.scenario)
 
     def reportinfo(self) -> tuple[Path, int, str]:
@@ -251,7 +247,7 @@ class ScenarioItem(pytest.Item):
             self._file.warn_at(self.scenario.line, self._redactor.text(warning))
 
     def _shared(self) -> str:
-        """Return which writable volume holds what others use, "" if none does."""
+        """Return in words which writable volume holds what others use, "" if none does."""
         if all(each.read_only for service in self.scenario.services for each in service.volumes):
             return ""
         items = self.session.items
@@ -275,7 +271,7 @@ class ScenarioItem(pytest.Item):
         for step in self.result.steps:
             details = "\n".join(failure.details for failure in step.failures)
             for stream, text in (("stdout", step.stdout), ("stderr", step.stderr)):
-                # What stands with a failure, and whole, is not shown twice.
+                # Output that a failure shows whole is not shown twice.
                 if text and indent(text.removesuffix("\n")) not in details:
                     self.add_report_section("call", f"{stream} of step {step.name!r}", text)
         told = {failure.details.strip() for failure in self.result.failures}
@@ -337,16 +333,16 @@ class ScenarioItem(pytest.Item):
         )
 
     def _clean(self, text: str) -> str:
-        """Return *text* as it may be shown: without secrets, and without what a terminal obeys."""
+        """Return *text* without secrets and without control characters for a terminal."""
         return shown(self._redactor.text(text))
 
     def attach(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
-        """Put the result on *report*: on that of the call, and on any that did not pass.
+        """Put the result on *report*, if that is of the call or did not pass.
 
-        The result's outcome is what pytest made of it, so that xfail and skip marks count.
+        The result's outcome is pytest's, so that xfail and skip marks count.
         """
         if report.failed and call.excinfo is not None and isinstance(call.excinfo.value, ClnrmError):
-            # pytest asks an item how to show the failure of its call, but shows those of setup itself.
+            # pytest asks an item only how to show a failure of its call.
             report.longrepr = self.repr_failure(call.excinfo)
         self._clean_report(report)
         leftover, self._leftover = self._leftover, None
@@ -380,7 +376,7 @@ class ScenarioItem(pytest.Item):
         )
 
     def _clean_report(self, report: pytest.TestReport) -> None:
-        """Clean all that is shown of *report*: sections, what was captured, tracebacks of pytest's own."""
+        """Clean all that is shown of *report*: sections, captured output, tracebacks of pytest's own."""
         report.sections = [(self._clean(title), self._clean(text)) for title, text in report.sections]
         if isinstance(report.longrepr, ExceptionChainRepr):
             text = str(report.longrepr)

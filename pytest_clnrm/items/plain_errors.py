@@ -1,4 +1,4 @@
-"""Errors of ours in Python tests: the line of the test that caused them is shown, and no frame of ours."""
+"""Our errors in Python tests: pytest shows the line of the test that caused them, and no frame of ours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Error = TypeVar("_Error", bound=Exception)
 
 
 def shows_caller(function: Callable[_Given, _Returned]) -> Callable[_Given, _Returned]:
-    """Return *function*, whose errors on purpose end a traceback at the line that has called it."""
+    """Return *function* with tracebacks of our own errors that end at the line of the test."""
 
     @wraps(function)
     def call(*args: _Given.args, **kwargs: _Given.kwargs) -> _Returned:
@@ -28,7 +28,7 @@ def shows_caller(function: Callable[_Given, _Returned]) -> Callable[_Given, _Ret
 
 
 def plain(error: _Error) -> _Error:
-    """Return *error* without the frames that it went through, and without what has caused it."""
+    """Return *error* without the frames that it went through, and without its cause."""
     error.__cause__ = error.__context__ = None
     error.__traceback__ = None
     return error

@@ -1,4 +1,4 @@
-"""What rides on test reports, from the process that runs an item to the one that gathers results."""
+"""What a test report carries from the process that runs an item to the one that gathers results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def report_data(
     kept: tuple[str, ...] = (),
     lease: str = "",
 ) -> dict[str, Any]:
-    """Return what rides on a test report as ``report.clnrm``: exact builtins only.
+    """Return what a test report carries as ``report.clnrm``, in builtins, which xdist can send.
 
     :param result: the data of a :class:`Result`.
     :param engine: the engine in words, "" if it was not asked.

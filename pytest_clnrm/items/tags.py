@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 project_markers_key = pytest.StashKey[frozenset[str]]()
-"""Names of markers that the project's own configuration registers: a tag may be one of them."""
+"""Names of the markers that the project's own configuration registers. A tag may be one of them."""
 
 _tag_markers_key = pytest.StashKey[set[str]]()
 """Names of markers that tags have registered."""
 
 
 class ScenarioWarning(pytest.PytestWarning):
-    """Something is not what the author of a scenario, or of a test with containers, may believe.
+    """Something in a scenario, or in a test with containers, may not be what its author believes.
 
-    :param message: as it may come from a file or a workload: it is shown without what a terminal obeys.
+    :param message: may come from a file or a program: control characters for a terminal are escaped.
     """
 
     def __init__(self, message: str) -> None:
@@ -34,7 +34,7 @@ def add_tag(item: pytest.Item, tag: str) -> str:
     A marker of pytest or of another plugin is not set: a file must not be able to skip a test or to change
     its timeout. One that the project's own configuration registers is meant to be used.
 
-    :return: why no marker was set, "" if one was.
+    :return: why it is no marker, "" if it is one.
     """
     item.extra_keyword_matches.add(tag)
     stash = item.config.stash

@@ -1,1 +1,1 @@
-"""What runs tell of themselves while they run, and how that is shown."""
+"""How running runs are shown: on their own terminal, in a log, and to ``python -m pytest_clnrm status``."""

@@ -1,4 +1,4 @@
-"""Views as lines of text for a terminal or a log: the only module here that needs rich."""
+"""Views as lines of text for a terminal; the only module here that imports rich."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ width_of = cell_len
 
 
 class _Tail:
-    """A text of which the end is shown where there is no room for all: a node id's end tells most."""
+    """A text of which the end is shown where there is no room for all: the end of a node id tells most."""
 
     def __init__(self, text: str, style: str = "") -> None:
         self._text = one_line(text)
@@ -69,7 +69,7 @@ def run_lines(view: HostView, *, columns: int, rows: int, colour: bool) -> list[
     room = max(1, rows - len(heads))
     shown, hidden = workers, 0
     if len(workers) > room:
-        # Those that do something come first where there is no room for all.
+        # Busy ones first, as there is no room for all.
         busy = sorted(workers, key=lambda worker: not worker.item)
         shown, hidden = busy[: room - 1], len(workers) - room + 1
     parts = [*heads]
@@ -190,7 +190,7 @@ def _cells(worker: WorkerStatus, now_s: float, width: int, indent: str) -> Itera
 
 
 def _text(text: str, style: str = "") -> Text:
-    """Return *text*, which others may have written, on one line and without what moves a cursor."""
+    """Return *text*, which may come from a file, on one line and without control characters."""
     return Text(one_line(text), style=style)
 
 

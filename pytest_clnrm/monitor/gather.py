@@ -1,4 +1,4 @@
-"""What can be seen of runs from outside: their records, their status files and the ledgers, as one view."""
+"""Reads run records, status files and ledgers, and returns what they tell as one view."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def budget_views(
 
 
 def _is_used(taken: Snapshot) -> bool:
-    # What others hold is looked at by runs alone: without one it is old.
+    # Only runs update what foreign containers hold: without a run that is old.
     return bool(taken.runs or taken.leases)
 
 

@@ -1,4 +1,4 @@
-"""What takes long, told in a log: once when it has, then each time that it has doubled."""
+"""Lines in a log about what takes long: after a threshold, and each time that twice the time has passed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _MIN_S = 0.001
 
 
 class SlowLines:
-    """Decides when something has taken so long that it is told.
+    """Decides when something has taken so long that a line is due.
 
-    :param after_s: when it is told for the first time.
+    :param after_s: when the first line is due.
     """
 
     def __init__(self, after_s: float) -> None:

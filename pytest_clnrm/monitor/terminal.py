@@ -1,4 +1,4 @@
-"""Showing a run while it goes: a thread that looks now and then, and what it writes to the terminal."""
+"""A thread that looks at the run now and then, and the ways in which it shows that on the terminal."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Draw(Protocol):
 
 
 class Shown(Protocol):
-    """Where views are shown."""
+    """A way to show views."""
 
     def show(self, view: HostView) -> None:
         """Show a view."""
 
     def close(self) -> None:
-        """Take away what is not to stay."""
+        """Take away all that is shown only while the run goes."""
 
 
 def is_terminal(file: TextIO) -> bool:
@@ -43,9 +43,9 @@ def is_terminal(file: TextIO) -> bool:
 
 
 class _Attached:
-    """Everybody's output goes through a region from the making until :meth:`close`.
+    """Leads all output for the terminal through a region, until :meth:`close`.
 
-    :param writer: pytest's terminal writer; to be handed in while nothing is captured.
+    :param writer: pytest's terminal writer, at a moment when nothing is captured.
     """
 
     def __init__(self, writer: Any, width_of: Callable[[str], int] = len) -> None:
@@ -136,7 +136,7 @@ class Watcher:
         self._shown.close()
 
     def _run(self) -> None:
-        # A terminal that went away, or a folder, ends the showing and never the run.
+        # If the terminal or the folder has gone, nothing more is shown, and the run goes on.
         with suppress(ClnrmError, OSError, ValueError):
             while not self._stopped.wait(self._period_s):
                 self._shown.show(self._look())

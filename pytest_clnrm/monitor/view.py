@@ -1,4 +1,4 @@
-"""All that can be seen of the runs of a host at one moment, and the words for it: pure, plain data."""
+"""What the runs of a host do at one moment, as plain data, and the words for it."""
 
 from __future__ import annotations
 

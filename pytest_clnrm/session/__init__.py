@@ -1,1 +1,1 @@
-"""One pytest session: makes the parts when first needed, gathers results, shows progress, ends cleanly."""
+"""One pytest session: its parts are made when first needed, results gathered, progress shown, all ended."""

@@ -1,4 +1,4 @@
-"""What is done with items once they are collected, and attached to their reports, in every process."""
+"""What every process does with items once they are collected, and with their reports."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _NEEDED_BY_THE_FIRST = (
 
 
 class ItemHooks:
-    """Looks at what was collected, and at how it ended, in every process."""
+    """Checks limits once items are collected, and attaches results to their reports; in every process."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Refuse limits beyond the engine's before the first scenario; under xdist the controller does."""
+        """Refuse limits that the engine cannot give; under xdist the controller does that."""
         if session.config.option.collectonly or hasattr(session.config, "workerinput"):
             return
         if any(is_scenario(item) for item in session.items):
@@ -38,7 +38,7 @@ class ItemHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Import in a worker what its first scenario needs, while the controller connects and chooses it."""
+        """Import in a worker what its first scenario will need, while the controller still connects."""
         of_another = session.config.hook.pytest_clnrm_engine.get_hookimpls()
         if not hasattr(session.config, "workerinput") or of_another:
             return

@@ -1,4 +1,4 @@
-"""What a run has of this plugin until something needs the rest: a run without scenarios must not feel it."""
+"""What every run has of this plugin: the rest is imported and made only for runs that need it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ _FIXTURES = {"clnrm", "clnrm_factory"}
 
 
 class LazyWiring:
-    """Waits in every process that collects for what needs the other parts, and makes them then.
+    """Makes the other parts when the first scenario file, or Python test with containers, is met.
 
-    That is a scenario file, or a Python test with containers. Under xdist, and where something is to be shown
-    or written in any case, it does not wait.
+    Under xdist, and where something is shown or written in any case, it makes them at once.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
@@ -73,14 +72,14 @@ class LazyWiring:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Look for tests with containers, and for wrong priorities, once nobody changes the items any more.
+        """Look for tests with containers, and for wrong priorities, once the items are final.
 
         :raises pytest.UsageError: for a wrong marker.
         """
         if self._wiring is not None:
             return
         if any(_has_containers(item) for item in session.items):
-            # Who is registered now is not called for this any more.
+            # What is registered during a hook is not called for it any more.
             self.wiring().reservations.pytest_collection_finish(session)
         elif self.settings.enabled:
             for item in session.items:
@@ -93,7 +92,7 @@ class LazyWiring:
 
 
 lazy_key: pytest.StashKey[LazyWiring] = pytest.StashKey()
-"""Where the configuration holds what leads to this process's parts."""
+"""Where the configuration holds its LazyWiring."""
 
 
 def _has_containers(item: pytest.Item) -> bool:

@@ -1,4 +1,4 @@
-"""How a run is watched: each process notes what it runs, the controller shows and logs it."""
+"""How a run is watched: each process notes what it runs; the controller shows and logs it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _LOOKS_A_THRESHOLD = 10
 
 
 class StatusNotes:
-    """Notes what this process runs, from the first item with a demand on.
+    """Writes down what this process runs, from the first item with a demand on.
 
     :param folder: returns the run's own folder.
     :param demands: tells whether an item needs a reservation.
-    :param queue: returns where it is noted what waits; None where the controller knows that.
+    :param queue: returns where to write how many items wait; None in a worker, whose controller knows that.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class StatusNotes:
         self._notes = False
 
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Begin at once where workers are to be shown."""
+        """Begin at once if workers are shown."""
         if self._runtime.settings.show_workers and not session.config.option.collectonly:
             self._begin(session.items)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Note an item's begin and end."""
+        """Note when an item begins and ends."""
         if is_hidden(item) or not (self._notes or self._demands(item)):
             return (yield)
         items = item.session.items
@@ -132,7 +132,7 @@ class WorkerLog:
             _log.info("worker %s ended", node.gateway.id)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Log a scenario's start, if it is known already where."""
+        """Log a scenario's start, if its worker is already known."""
         if _log.isEnabledFor(logging.INFO) and self._runtime.settings.names_scenario(nodeid):
             self._log_start(nodeid, self._worker_of(nodeid))
 
@@ -195,12 +195,12 @@ class ProgressDisplay:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Begin at once where workers are to be shown."""
+        """Begin at once if workers are shown."""
         if self._runtime.settings.show_workers and not session.config.option.collectonly:
             self.begin()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Begin with the first scenario where only pulls are shown."""
+        """Begin with the first scenario if only pulls are shown."""
         if self._watcher is None and not self._over and self._runtime.settings.names_scenario(nodeid):
             self.begin()
 
@@ -222,22 +222,22 @@ class ProgressDisplay:
         self.end()
 
     def tell_queue(self, waiting: Mapping[int, int], head: str) -> None:
-        """Take from the scheduler what waits."""
+        """Write down what waits, as the scheduler says; called after each change."""
         self.queue.open(self._folder())
         self.queue.tell(by_label(waiting), head)
         self.begin()
 
     def begin(self) -> None:
-        """Show from now on, if there is a place to show it."""
+        """Show the run from now on, if there is a place for it."""
         reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
-        # Another plugin's reporter draws on the terminal itself.
+        # A reporter of another plugin draws on the terminal itself.
         if self._watcher is not None or self._over or type(reporter).__module__ != "_pytest.terminal":
             self._over = self._watcher is None
             return
         from pytest_clnrm.monitor import terminal
 
         settings, writer = self._runtime.settings, self._config.get_terminal_writer()
-        # With -s whatever runs writes to the terminal too.
+        # With -s tests write to the terminal too.
         live = terminal.is_terminal(writer._file) and self._config.getoption("capture") != "no"  # noqa: SLF001
         if live:
             from pytest_clnrm.monitor import drawing
@@ -263,14 +263,14 @@ class ProgressDisplay:
             self.queue.close()
 
     def look(self) -> HostView:
-        """Return this run."""
+        """Return the run as it is now."""
         from pytest_clnrm.monitor import gather
         from pytest_clnrm.monitor.view import HostView
 
         session = self._runtime.session_id
         run = gather.run_view(session, os.getpid(), self._folder())
         budgets: tuple[BudgetView, ...] = ()
-        # A ledger that cannot be read is what each scenario says itself.
+        # Each scenario says itself that the ledger cannot be read.
         with suppress(LedgerError):
             budgets = gather.budget_views(self._runtime.folder(), urls={}, heads={}, run=session)
         return HostView(taken_s=time.monotonic(), runs=(run,), budgets=budgets)

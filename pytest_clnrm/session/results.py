@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 hookimpl = HookimplMarker("pytest")
 
 CRASHED = "???"
-"""What xdist names as the phase of an item whose worker died."""
+"""What xdist calls the phase of an item whose worker died."""
 
 
 class SessionResults:
-    """Gathers what rides on the reports; a pytest plugin of the controller, or of the only process.
+    """Gathers results from test reports, sums them up and writes the report.
+
+    It is a plugin of the controller, or of the only process.
 
     :param began_s: when the run began, in seconds since 1970; *began_monotonic_s* by ``time.monotonic()``.
-    :param kept_late: names of containers that this process has kept, and that no report tells.
-    :param category: returns under which outcome pytest counts a report, "" if it does not.
+    :param kept_late: names of containers that this process has kept, and that are on no test report.
+    :param category: returns the outcome as which pytest counts a report, "" if it does not count it.
     """
 
     def __init__(
@@ -68,10 +70,10 @@ class SessionResults:
         self._not_written = ""
 
     def prepare(self) -> None:
-        """See that the report's folder can be made, so that a run does not end without its report.
+        """Check before the run that the report's folder can be made.
 
-        It is not left there: a path that exists and stands on the command line decides where pytest looks for
-        its configuration file, and workers would find another one than this process.
+        It is not left there: pytest looks for its configuration file at paths on the command line that exist,
+        so workers, which start later, would find another one than this process.
 
         :raises OSError: if it cannot be made.
         """
@@ -85,7 +87,7 @@ class SessionResults:
                 each.rmdir()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take what a report of a scenario carries."""
+        """Take the result that a test report carries."""
         node = getattr(report, "node", None)
         worker = node.gateway.id if node is not None else self.runtime.worker
         if self.rows is not None:
@@ -116,7 +118,7 @@ class SessionResults:
             self.results[report.nodeid] = crashed.to_data()
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Take what could not be collected, or was skipped as a whole."""
+        """Take what could not be collected, or was skipped when it was."""
         if self.rows is not None:
             self.rows.add_collected(report)
 
@@ -135,7 +137,7 @@ class SessionResults:
         settings = self.runtime.settings
         directory = settings.report_dir
         if directory is not None:
-            with suppress(OSError):  # what is written there says what is wrong
+            with suppress(OSError):  # writing the report says what is wrong
                 directory.mkdir(parents=True, exist_ok=True)
         self._merge(int(exitstatus))
         if self.merged is not None and session.config.hook.pytest_clnrm_spans.get_hookimpls():
@@ -177,7 +179,7 @@ class SessionResults:
             self._not_written = f"{path} cannot be written: {error.strerror or error}"
 
     def _merge(self, exitstatus: int) -> None:
-        # Under xdist only the workers know whether Python tests have recorded something.
+        # Under xdist only workers know whether Python tests have recorded spans.
         if not (self.results or self.distributed or self.runtime.traces):
             return
         from pytest_clnrm.session.run_trace import complete_crashed, merge_spans
@@ -203,8 +205,8 @@ class SessionResults:
             self._not_written = f"the spans cannot be merged: {error.strerror or error}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what concerns all scenarios, once."""
-        # What was kept after the last report.
+        """Say once what concerns the whole run."""
+        # Those that were kept after the last test report.
         self.kept += self._kept_late
         if self.results:
             self._tell_usage(terminalreporter)
@@ -238,7 +240,7 @@ class SessionResults:
             for container in result["containers"]
             if container["reuse"].startswith(UNOBSERVABLE)
         ]
-        # A single one would not have been used again.
+        # A single container would not have been used again anyway.
         if len(reasons) > 1:
             line = (
                 f"clnrm: no container was used again: {reasons[0]}. As root on the engine's host it can; "
@@ -248,7 +250,7 @@ class SessionResults:
             terminalreporter.line(shown(line), yellow=True)
 
     def _kept_lines(self) -> list[str]:
-        """Return which containers were kept, and the commands for them, as a shell runs them."""
+        """Return which containers were kept, and shell commands to look at and to remove them."""
         if not self.kept:
             return []
         from pytest_clnrm.util.own_command import own_command, sweep_arguments

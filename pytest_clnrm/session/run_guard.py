@@ -1,7 +1,7 @@
-"""The controller's, or the only process's, part in leaving nothing behind.
+"""Leaves nothing behind: what the controller, or the only process, does for that.
 
-Before the first scenario what dead runs left is swept and the watchdog is started; a dead worker's containers
-go before its reservation is given back; at the end what is left of the run goes, and the watchdog with it.
+Before the first scenario it sweeps what dead runs left and starts the watchdog. It removes a dead worker's
+containers before that worker's reservations are given back. At the end it removes what is left of the run.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RunGuard:
     def begin(self) -> None:
         """Start the watchdog and sweep; to be called before the first scenario, and once.
 
-        Nothing is raised: what is wrong with the engine or the ledger is what each scenario says itself.
+        Nothing is raised: each scenario says itself what is wrong with the engine or the ledger.
         """
         from pytest_clnrm.cleanup import run_records, watchdog
         from pytest_clnrm.util.processes import this_process
@@ -60,7 +60,7 @@ class RunGuard:
                 url=facts.url,
             )
             path = run_records.write(folder.runs, self._record)
-            # An engine that another plugin made cannot be reached from another process.
+            # The watchdog cannot connect to an engine that another plugin made.
             if self._runtime.engine_is_own:
                 self._watchdog = watchdog.start(path)
             cleaner = self._runtime.cleaner()
@@ -69,7 +69,7 @@ class RunGuard:
             self.foreign = cleaner.foreign.describe()
 
     def worker_died(self, worker: str) -> bool:
-        """Remove what a dead worker left, and tell whether it is gone; its own reservations too."""
+        """Remove what a dead worker left, its own reservations too; tell whether its containers are gone."""
         self._note_abrupt()
         if self._record is None:
             return True
@@ -82,11 +82,11 @@ class RunGuard:
         return True
 
     def pytest_keyboard_interrupt(self) -> None:
-        """Note that items may have been left in the middle."""
+        """Note that items may have been interrupted."""
         self._note_abrupt()
 
     def pytest_internalerror(self) -> None:
-        """Note that items may have been left in the middle."""
+        """Note that items may have been interrupted."""
         self._note_abrupt()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -100,7 +100,7 @@ class RunGuard:
             self._note_abrupt()
 
     def _note_abrupt(self) -> None:
-        # What the engine was asked for by then may still come into being.
+        # What the engine was asked for until now may still be created.
         self._abrupt_s = time.monotonic()
 
     def sweep(self) -> None:
@@ -112,7 +112,7 @@ class RunGuard:
                 self._runtime.cleaner().sweep_session(self._runtime.session_id)
                 self._unswept = False
             except EngineError:
-                # It may be starting again, for which the watchdog waits.
+                # The engine may be restarting, which the watchdog waits for.
                 self._unswept = True
             if not self._may_follow() or self._is_watched():
                 break
@@ -120,13 +120,13 @@ class RunGuard:
         with suppress(ClnrmError):
             ledger = self._runtime.ledger()
             if not (self._unswept or self._may_follow()):
-                # What an engine that was gone for a while could not remove in time counted until now.
+                # Leases of containers that a failing engine did not remove have counted until now.
                 ledger.release_all()
-            # What workers reserved themselves and did not give back.
+            # Leases that workers took themselves and did not give back.
             ledger.purge()
 
     def finish(self) -> None:
-        """End the watchdog, unless there may be something left for it; to be called last."""
+        """End the watchdog, unless it has something left to do; to be called last."""
         if self._record is None:
             return
         from pytest_clnrm.cleanup import run_records
@@ -135,7 +135,7 @@ class RunGuard:
             if self._is_watched() and (
                 self._unswept or self._may_follow() or run_records.workers(self._record)
             ):
-                # It is not waited for: what has a return code is not missed when it is collected.
+                # Popen warns of a process that was not waited for, unless it has a return code.
                 self._watchdog.returncode = 0
                 return
             self._watchdog.kill()

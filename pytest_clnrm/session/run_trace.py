@@ -1,4 +1,4 @@
-"""The end of a run's trace, on the controller: the session's own span, the merge, the file, the collector."""
+"""The trace of a whole run, made by the controller at its end: merged, written, sent to a collector."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SESSION_WORKER = "session"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTrace:
-    """What came of the merge.
+    """The merged spans of a run.
 
-    :param trace: all spans of the run.
-    :param lines: what a user should know, a sentence each.
+    :param trace: all of them.
+    :param lines: what a user should know of the merge, a sentence each.
     """
 
     trace: MergedTrace
@@ -44,7 +44,7 @@ class RunTrace:
 
 
 def complete_crashed(results: Mapping[str, dict[str, Any]], trace: MergedTrace) -> None:
-    """Complete the results of scenarios whose worker died by what it had recorded until then.
+    """Complete the results of scenarios whose worker died, from the spans that it had recorded.
 
     :param results: the data of all results, by node id.
     """
@@ -120,7 +120,7 @@ def merge_spans(
 
 
 def _forward(runtime: Runtime, trace: MergedTrace) -> list[str]:
-    """Send the trace to a collector where one is named, and return what became of it."""
+    """Send the trace to a collector if one is named; return why it was not sent whole."""
     from pytest_clnrm.telemetry.merge.forward import forward, target_of
 
     target = target_of(runtime.settings.otlp_endpoint, os.environ)

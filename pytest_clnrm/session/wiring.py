@@ -1,4 +1,4 @@
-"""Makes the parts of a run, and registers them as plugins of pytest in their order."""
+"""Makes the parts of a process, and registers them as plugins of pytest in the order that they need."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Wiring:
-    """The parts of one process.
+    """Makes, registers and ends the parts of one process.
 
     :param began_s: when the run began, in seconds since 1970; *began_monotonic_s* by ``time.monotonic()``.
     :raises pytest.UsageError: if they cannot be made as the settings want them.
@@ -81,7 +81,7 @@ class Wiring:
         if monitor is not None:
             register(monitor, "clnrm-monitor")
             register(WorkerLog(runtime, monitor.worker_of), "clnrm-worker-log")
-        # Last, so that it stands around all others' wrappers and sees their waits.
+        # Last: its wrapper goes around all others' and sees their waits.
         notes = StatusNotes(
             runtime,
             folder=reservations.run_folder,
@@ -92,7 +92,7 @@ class Wiring:
         register(notes, "clnrm-notes")
 
     def close(self) -> None:
-        """Remove what is left, then give up what the run held; what fails here the watchdog does."""
+        """Remove what is left, then give up what the run held. The watchdog does what fails here."""
         if self._guard is not None:
             self._guard.sweep()
         self.reservations.leave_queue()
@@ -111,7 +111,7 @@ class Wiring:
         if hasattr(config, "workerinput"):
             from pytest_clnrm.cleanup.heir import Heir
 
-            # Before there is anything to be left behind.
+            # Before anything is created that could be left behind.
             self._heir = Heir(self.runtime.folder().runs / f"{self.runtime.session_id}.json")
         return self.runtime.connect_own()
 

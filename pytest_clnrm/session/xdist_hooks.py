@@ -1,4 +1,4 @@
-"""The controller's part under xdist: what workers are told, first checks, workers that die."""
+"""What the controller does under xdist: it tells workers their run, checks limits, and cleans up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORKER_INPUT = "clnrm"
 
 
 class XdistHooks:
-    """The controller's part under xdist."""
+    """Hooks of the controller under xdist."""
 
     def __init__(
         self, runtime: Runtime, results: SessionResults, guard: RunGuard, reservations: ReservationHooks
@@ -51,20 +51,20 @@ class XdistHooks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        """Refuse limits beyond the engine's, and start an embedded engine, before the first scenario."""
+        """Refuse limits that the engine cannot give, and start an embedded engine if one is asked for."""
         if not self._checked and any(self.runtime.settings.names_scenario(nodeid) for nodeid in ids):
             self._checked = True
             self.runtime.check_limits()
         if not self._begun and self.reservations.demands_noted():
             self._begun = True
-            # Where workers reserve themselves, nothing else makes the controller look.
+            # Where workers reserve themselves, nothing else makes the controller connect and sweep.
             with suppress(ClnrmError):
                 self.runtime.ledger()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        """Remove what a worker that died left, before xdist lets go of its item and its reservations."""
+        """Remove what a dead worker left, before xdist gives up its item and with it the reservation."""
         self.results.kept += (getattr(node, "workeroutput", None) or {}).get(KEPT, [])
-        # What could not be removed goes on counting, until somebody who needs the room has removed it.
+        # Containers that could not be removed go on counting, until a run that needs the room removes them.
         if not error or self.guard.worker_died(node.gateway.id):
             self.reservations.worker_ended(node.gateway.id)

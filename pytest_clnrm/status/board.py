@@ -1,6 +1,6 @@
-"""What this process is at: noted by the parts that do the work, told to whoever watches.
+"""What this process is at: noted by the parts that do the work, for those who watch.
 
-Nothing is written until somebody opens a file for it; until then a note costs a few microseconds.
+Nothing is written until somebody opens a file for it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Board:
             yield
         finally:
             with self._lock:
-                # At an item's end all are forgotten.
+                # The end of an item forgets all of them.
                 if service in self._unready:
                     self._unready.remove(service)
                     self.at("service" if self._unready else "test", ", ".join(self._unready))
@@ -118,7 +118,7 @@ class Board:
 
 
 class QueueBoard:
-    """What waits to be started in this run; nothing is written until a file is opened for it."""
+    """How many items of this run wait; nothing is written until a file is opened for it."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
