@@ -1,4 +1,4 @@
-"""What all scenarios of one process share: settings, the engine, the ledger, names and labels.
+"""What all scenarios of one process share: settings, the engine, the ledger, spans, names and labels.
 
 Nothing is connected or opened before the first scenario asks for it.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_clnrm.cleanup.cleaner import Cleaner
-    from pytest_clnrm.engine.api import Engine, EngineFacts
+    from pytest_clnrm.engine.api import Engine
     from pytest_clnrm.ledger.budget import Budget
     from pytest_clnrm.ledger.folder import Folder
     from pytest_clnrm.ledger.ledger import Ledger
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 SPANS_FOLDER = "spans"
 MEMORY_SHARE = 0.8
-"""Of the engine's memory, what containers may hold together unless --clnrm-memory-budget says more."""
+"""The share of the engine's memory that containers may hold together, unless --clnrm-memory-budget is set."""
 
 
 def new_session_id() -> str:
-    """Return a fresh name of a run, shared by its workers."""
+    """Return a new name for a run, which its workers share."""
     return os.urandom(4).hex()
 
 
@@ -63,7 +63,7 @@ class Runtime:
 
     :param session_id: of the run, the same in all its workers.
     :param worker: "gw0" and so on, "master" without xdist.
-    :param connect: connects to the engine, or raises EngineUnavailableError.
+    :param connect: returns the engine, or raises EngineUnavailableError.
     :param current: returns what is known of the item that runs now; None before the first one.
     :param held: what fixtures of a wider scope hold in this process.
     :param owed: what gives back what the ledger could not take back so far.
@@ -71,8 +71,9 @@ class Runtime:
     :param kept: ids of leases whose containers are kept.
     :param leftovers: of leases that are still to be given back, by their ids: what is left under them.
     :param idle: the idle leases of this process.
-    :param without_shell: ids of images whose containers cannot wait in a shell.
-    :param run_folder: returns the run's own folder.
+    :param without_shell: ids of images that have no shell in which their containers could wait.
+    :param engine_is_own: the engine is the one of ``--clnrm-engine``, not one that another plugin brings.
+    :param run_folder: returns the run's own folder for temporary files.
     :param traceparent: of the session's span.
     :param loaded: globs of the names of files that pytest loads from the project.
     """
@@ -104,7 +105,7 @@ class Runtime:
     _shelf: Shelf | None = None
     _networks: Networks | None = None
     _scenarios: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         self.idle = IdleLeases(self.ledger)
@@ -121,7 +122,7 @@ class Runtime:
     def engine(self) -> Engine:
         """Return the engine, connected at the first call.
 
-        :raises EngineUnavailableError: if none can be used; asked once, remembered.
+        :raises EngineUnavailableError: if none can be used; that is found out once.
         """
         with self._lock:
             if self._refused is not None:
@@ -154,7 +155,7 @@ class Runtime:
         return engine
 
     def engine_choice(self) -> str:
-        """Return what makes another process connect to the same engine.
+        """Return the ``--clnrm-engine`` by which another process connects to the same engine.
 
         :raises EngineUnavailableError: if none can be used.
         """
@@ -164,7 +165,7 @@ class Runtime:
         return self.settings.engine if named else self.engine().facts.url
 
     def engine_text(self) -> str:
-        """Return the engine in words, "" if it was not asked."""
+        """Return the engine in words, "" if it was not needed so far."""
         if self._engine is None:
             return ""
         facts = self._engine.facts
@@ -200,7 +201,7 @@ class Runtime:
                 ledger = Ledger(
                     self.folder(),
                     facts.identity,
-                    self._budget(facts),
+                    self.budget(),
                     remove=cleaner.remove,
                     engine_load=cleaner.load,
                     url=facts.url,
@@ -215,7 +216,7 @@ class Runtime:
             return self._ledger
 
     def cleaner(self) -> Cleaner:
-        """Return what removes from the engine what was left there.
+        """Return the remover of what runs left on the engine.
 
         :raises EngineUnavailableError: if no engine can be used.
         :raises LedgerError: if the ledger's folder cannot be used.
@@ -229,7 +230,7 @@ class Runtime:
             return self._cleaner
 
     def shelf(self) -> Shelf:
-        """Return what holds the containers of this process that outlive their scenarios.
+        """Return the shelf of this process's containers that outlive their scenarios.
 
         :raises EngineUnavailableError: if no engine can be used.
         """
@@ -267,12 +268,9 @@ class Runtime:
 
         :raises EngineUnavailableError: if no engine can be used.
         """
-        return self._budget(self.engine().facts)
-
-    def _budget(self, facts: EngineFacts) -> Budget:
         from pytest_clnrm.ledger.budget import Budget
 
-        settings = self.settings
+        settings, facts = self.settings, self.engine().facts
         return Budget(
             containers=settings.max_containers,
             memory_bytes=settings.memory_budget_bytes or int(facts.memory_bytes * MEMORY_SHARE),
@@ -283,9 +281,9 @@ class Runtime:
     def check_limits(self) -> None:
         """Refuse limits that are more than the engine has.
 
-        Without an engine, or a folder for its locks, each scenario says so itself.
+        Where there is no engine, or no folder for its locks, each scenario fails with that.
 
-        :raises pytest.UsageError: once, for all such limits.
+        :raises pytest.UsageError: for all such limits at once.
         """
         try:
             facts = self.engine().facts
@@ -294,7 +292,7 @@ class Runtime:
         check_against_engine(self.settings, facts.cpus, facts.memory_bytes)
 
     def tracing(self) -> Tracing:
-        """Return this process's spans: recorded and received from the first scenario on."""
+        """Return the recorder and receiver of this process's spans, which begin at the first call."""
         from pytest_clnrm.telemetry.tracing import Tracing
 
         if self._tracing is None:
@@ -307,7 +305,7 @@ class Runtime:
         return self._tracing is not None
 
     def spans_folder(self) -> Path | None:
-        """Return where the run's spans are stored until they are merged, None if they are off."""
+        """Return where the run's spans are stored until they are merged, None if spans are off."""
         if not self.settings.collect_spans or self.run_folder is None:
             return None
         return self.run_folder() / SPANS_FOLDER
@@ -350,7 +348,7 @@ class Runtime:
             raise
 
     def remove(self, containers: Sequence[str]) -> None:
-        """Remove containers, and take note that their networks are free of them.
+        """Remove containers, also from the notes of what is on which network.
 
         :raises EngineError: if one stays.
         """
@@ -359,7 +357,7 @@ class Runtime:
             self._networks.left(containers)
 
     def next_name(self) -> str:
-        """Return a name stem for the containers of one more scenario."""
+        """Return the beginning of the names of the next scenario's containers."""
         from pytest_clnrm.cleanup.labels import name_stem
 
         self._scenarios += 1
