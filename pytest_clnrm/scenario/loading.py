@@ -33,6 +33,7 @@ from pytest_clnrm.scenario.templates.variables import (
 )
 from pytest_clnrm.toml.positions import Place, Places, place_of, show_path, source_line
 from pytest_clnrm.util.confined import confined, note
+from pytest_clnrm.util.redaction import Redactor
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.policy import Policy
@@ -339,6 +340,8 @@ class _File:
 
             policy = self._options.policy
             self._add(text, [each for scenario in built for each in check_containers(scenario, policy)])
+        if self._add(text, self._secrets_in_names(built, combination, rendering.variables.secrets)):
+            return []
         return [
             dataclasses.replace(
                 scenario,
@@ -352,6 +355,20 @@ class _File:
             )
             for scenario, line in zip(built, self._lines(text, built), strict=True)
         ]
+
+    def _secrets_in_names(
+        self, scenarios: list[Scenario], combination: Mapping[str, str], secrets: set[str]
+    ) -> Iterator[tuple[KeyPath, str]]:
+        """Yield where a secret would be part of an item's name, which cannot be masked."""
+        options = self._options
+        redactor = Redactor({*secrets, *(options.environ.get(name, "") for name in options.secrets)})
+        told = "holds a secret: items are shown and selected by their names; take another"
+        for scenario in scenarios:
+            if redactor.text(scenario.name) != scenario.name:
+                yield (*(scenario.at or ("meta",)), "name"), f"the name {told} name"
+        for axis, value in combination.items():
+            if redactor.text(value) != value:
+                yield ("matrix", axis), f"a value of the matrix {told} value"
 
     def _checked(
         self, text: _Text, normal: Normalised, deferred: frozenset[str], templates: set[KeyPath]

@@ -276,6 +276,37 @@ def test_a_mistake_beside_a_secret_shows_no_value(project: Any, given: str, told
     assert "hunter2" not in shown
 
 
+HIDDEN = '[vars]\npw = { value = "hunter2", secret = true }\n'
+TOLD = "holds a secret: items are shown and selected by their names; take another"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f'{HIDDEN}[meta]\nname = "as {{{{ pw }}}}"\n{STEP}',
+            f"FILE:4:1: meta.name: the name {TOLD} name",
+        ),
+        (
+            HIDDEN + FIRST + FIRST.replace('"a"', '"hunter2"'),
+            f"FILE:8:1: scenario[1].name: the name {TOLD} name",
+        ),
+        (
+            f'{HIDDEN}[matrix]\nwho = ["me", "xhunter2"]\n{STEP}',
+            f"FILE:4:1: matrix.who: a value of the matrix {TOLD} value",
+        ),
+        (
+            f'[meta]\nname = "of s3same"\n{STEP}',
+            f"FILE:2:1: meta.name: the name {TOLD} name",
+        ),
+    ],
+    ids=["meta", "scenario", "matrix", "environment"],
+)
+def test_a_secret_in_the_name_of_an_item(project: Any, head: Any, text: str, message: str) -> None:
+    """It would be shown in node ids, which cannot be masked: it is refused."""
+    assert head(project.refuse(text, environ={"KEY": "s3same"}, secrets=("KEY",))) == [message]
+
+
 def test_variables_of_the_older_dialect(project: Any) -> None:
     """``[template.vars]`` is read as ``[vars]`` is, which wins; the rest of the table is not checked."""
     text = """
