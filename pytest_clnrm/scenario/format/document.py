@@ -4,17 +4,48 @@ This is the one description of the format: a file is converted to it, its mistak
 (:mod:`pytest_clnrm.toml.checking`), and the JSON Schema is generated from it. What types cannot say is
 checked by :mod:`pytest_clnrm.scenario.format.rules`. ``extra["allowed"]`` says in words what a
 pattern allows.
+
+What a file may say in several ways, the model says in one: ``built()`` of a table in which no mistake was
+found returns its part of :class:`~pytest_clnrm.model.scenario.Scenario`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from pytest_clnrm.model.units import DURATION_ALLOWED, DURATION_PATTERN, SIZE_ALLOWED, SIZE_PATTERN
-from pytest_clnrm.scenario.format.expect_document import ExpectDoc
+from pytest_clnrm.model.scenario import (
+    Build,
+    Capture,
+    HealthCheck,
+    HttpProbe,
+    KeyPath,
+    Limits,
+    Ready,
+    Retry,
+    Service,
+    Step,
+    StepExpect,
+    TextExpect,
+    Volume,
+)
+from pytest_clnrm.model.units import (
+    DURATION_ALLOWED,
+    DURATION_PATTERN,
+    SIZE_ALLOWED,
+    SIZE_PATTERN,
+    parse_size_bytes,
+)
+from pytest_clnrm.scenario.format.expect_document import At, ExpectDoc, seconds
+from pytest_clnrm.scenario.matrix import as_text
+
+_One = TypeVar("_One")
+Source = Callable[..., str]
+"""Path in the file (and of a volume, whether it is read-only) -> absolute path on the host."""
 
 
 def _words(allowed: str) -> dict[str, str]:
@@ -97,6 +128,11 @@ class LimitsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pids: Annotated[int, Meta(ge=1, le=4194304)] | None = None
     gpus: Annotated[int, Meta(ge=0, le=1024)] | None = None
 
+    def built(self) -> Limits:
+        """Return the limits."""
+        memory_bytes = None if self.memory is None else parse_size_bytes(self.memory)
+        return Limits(memory_bytes=memory_bytes, cpus=self.cpu, pids=self.pids, gpus=self.gpus)
+
 
 class BuildDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An image built from a folder."""
@@ -107,6 +143,17 @@ class BuildDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     args: Env = {}
     network: Annotated[Literal["none", "bridge"], Meta(description="Of the build's commands.")] = "none"
 
+    def built(self, source: Source, at: KeyPath) -> Build:
+        """Return the build."""
+        return Build(
+            context=source(self.context),
+            dockerfile=self.dockerfile,
+            target=self.target,
+            args=_env(self.args),
+            network=self.network,
+            at=at,
+        )
+
 
 class VolumeDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A file or folder of the host inside the container."""
@@ -116,6 +163,11 @@ class VolumeDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     read_only: Annotated[
         bool, Meta(description="false only where the ini option clnrm_allow_writable lists the folder.")
     ] = True
+
+    def built(self, source: Source, at: KeyPath) -> Volume:
+        """Return the volume."""
+        real = source(self.source, read_only=self.read_only)
+        return Volume(source=real, target=self.target, read_only=self.read_only, at=at)
 
 
 class HealthCheckDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,6 +180,14 @@ class HealthCheckDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retries: (
         Annotated[int, Meta(ge=1, le=100_000, description="So many failures in a row are the end.")] | None
     ) = None
+
+    def built(self) -> HealthCheck:
+        """Return the health check."""
+        return HealthCheck(
+            command=_argv(self.command),
+            **seconds(interval=self.interval, timeout=self.timeout, start_period=self.start_period),
+            **({} if self.retries is None else {"retries": self.retries}),
+        )
 
 
 class ReadyDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,6 +209,34 @@ class ReadyDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
     timeout: Duration | None = None
     interval: Duration | None = None
+
+    def built(self, at: KeyPath) -> Ready:
+        """Return the condition."""
+        check = self.healthcheck
+        return Ready(
+            command=None if self.command is None else _argv(self.command),
+            log=self.log,
+            times=self.times or 1,
+            port=self.port,
+            http=self._http(),
+            exit=tuple(several(self.exit)),
+            span=self.span,
+            healthcheck=check.built() if isinstance(check, HealthCheckDoc) else bool(check),
+            at=at,
+            **seconds(timeout=self.timeout, interval=self.interval),
+        )
+
+    def _http(self) -> HttpProbe | None:
+        target = self.http or self.https
+        if target is None:
+            return None
+        return HttpProbe(
+            target=target,
+            tls=self.https is not None,
+            verify=bool(self.verify),
+            status=tuple(map(_range_of, several(self.status))) or HttpProbe(target="").status,
+            headers=dict(self.headers),
+        )
 
 
 class ServiceDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -172,12 +260,55 @@ class ServiceDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fresh: Annotated[bool, Meta(description="true: never a reused container.")] = False
     scratch: Annotated[list[AbsolutePath], Meta(description="Each a tmpfs.")] = []
 
+    @property
+    def is_job(self) -> bool:
+        """Tell whether it is waited for until it has ended."""
+        return any(each.exit is not None for each in several(self.ready))
+
+    @property
+    def build_table(self) -> BuildDoc | None:
+        """Return its build as a table: a text alone is the context."""
+        return BuildDoc(context=self.build) if isinstance(self.build, str) else self.build
+
+    def built(self, name: str, limits: Limits, source: Source, at: At) -> Service:
+        """Return the service.
+
+        :param limits: of the file, for what its own leave open.
+        """
+        build = self.build_table
+        ready = built_ready(self.ready, partial(at, "ready"))
+        return Service(
+            name=name,
+            image=self.image,
+            build=build.built(source, at("build")) if build else None,
+            command=None if self.command is None else _argv(self.command),
+            env=_env(self.env),
+            workdir=self.workdir,
+            user=self.user,
+            ports=tuple(self.ports),
+            volumes=tuple(
+                each.built(source, at("volumes", index)) for index, each in enumerate(self.volumes)
+            ),
+            depends_on=tuple(self.depends_on),
+            ready=ready,
+            may_end=(*several(self.may_end), *(code for each in ready for code in each.exit)),
+            limits=self.limits.built().over(limits) if self.limits else limits,
+            network=self.network,
+            fresh=self.fresh,
+            scratch=tuple(self.scratch),
+            at=at(),
+        )
+
 
 class ExitDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which exit codes are meant."""
 
     ne: ExitCode | None = None
     one_of: Annotated[list[ExitCode], Meta(min_length=1)] | None = None
+
+    def built(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the codes of which it must be one, and those that it must not be."""
+        return tuple(self.one_of or ()), () if self.ne is None else (self.ne,)
 
 
 class TextDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -190,6 +321,19 @@ class TextDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     equals: str | None = None
     json: Any | UnsetType = UNSET
 
+    def built(self, at: KeyPath) -> TextExpect:
+        """Return the expectation."""
+        return TextExpect(
+            contains=tuple(several(self.contains)),
+            not_contains=tuple(several(self.not_contains)),
+            regex=tuple(several(self.regex)),
+            not_regex=tuple(several(self.not_regex)),
+            equals=self.equals,
+            json=None if self.json is UNSET else self.json,
+            has_json=self.json is not UNSET,
+            at=at,
+        )
+
 
 class StepExpectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a step must do."""
@@ -197,6 +341,18 @@ class StepExpectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     exit: ExitCode | ExitDoc | None = None
     stdout: TextDoc | None = None
     stderr: TextDoc | None = None
+
+    def built(self, at: At) -> StepExpect:
+        """Return the expectation."""
+        code = 0 if self.exit is None else self.exit
+        exit_in, exit_not_in = ((code,), ()) if isinstance(code, int) else code.built()
+        return StepExpect(
+            exit_in=exit_in,
+            exit_not_in=exit_not_in,
+            stdout=self.stdout.built(at("stdout")) if self.stdout else None,
+            stderr=self.stderr.built(at("stderr")) if self.stderr else None,
+            at=at(),
+        )
 
 
 class CaptureDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -207,12 +363,22 @@ class CaptureDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream: Literal["stdout", "stderr"] = msgspec.field(default="stdout", name="from")
     secret: bool = False
 
+    def built(self, name: str, at: KeyPath) -> Capture:
+        """Return the capture."""
+        return Capture(
+            name=name, regex=self.regex, json=self.json, stream=self.stream, secret=self.secret, at=at
+        )
+
 
 class RetryDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A step is run again while it fails."""
 
     times: Annotated[int, Meta(ge=0, le=1000, description="How many further runs at most.")]
     delay: Duration = 0.0
+
+    def built(self) -> Retry:
+        """Return how it is run again."""
+        return Retry(times=self.times, **seconds(delay=self.delay))
 
 
 class StepDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -230,6 +396,28 @@ class StepDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     continue_on_failure: bool = False
     expect: StepExpectDoc | None = None
     capture: dict[VariableName, CaptureDoc] = {}
+
+    def built(self, index: int, service: str, at: At) -> Step:
+        """Return the step.
+
+        :param index: among the steps of its scenario.
+        :param service: that it runs in.
+        """
+        return Step(
+            name=f"step {index + 1}" if self.name is None else self.name,
+            service=service,
+            run=self.run if isinstance(self.run, str) else tuple(self.run),
+            env=_env(self.env),
+            workdir=self.workdir,
+            user=self.user,
+            stdin=self.stdin,
+            retry=self.retry.built() if self.retry else Retry(),
+            continue_on_failure=self.continue_on_failure,
+            expect=(self.expect or StepExpectDoc()).built(partial(at, "expect")),
+            captures=tuple(each.built(name, at("capture", name)) for name, each in self.capture.items()),
+            at=at(),
+            **seconds(timeout=self.timeout),
+        )
 
 
 class ScenarioDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -277,3 +465,34 @@ EXACTLY_ONE: dict[type[msgspec.Struct], tuple[str, ...]] = {
     CaptureDoc: ("regex", "json"),
 }
 """Tables of which exactly one of these keys must be given."""
+
+
+def several(value: _One | list[_One] | None) -> list[_One]:
+    """Return what may be given alone or in a list as a list."""
+    if isinstance(value, list):
+        return value
+    return [] if value is None else [value]
+
+
+def built_ready(ready: ReadyDoc | list[ReadyDoc] | None, at: At) -> tuple[Ready, ...]:
+    """Return the conditions under which a service is ready."""
+    if isinstance(ready, list):
+        return tuple(each.built(at(index)) for index, each in enumerate(ready))
+    return () if ready is None else (ready.built(at()),)
+
+
+def _argv(command: str | list[str]) -> tuple[str, ...]:
+    """Return a command as an argv: a text runs under ``sh -c``."""
+    return ("sh", "-c", command) if isinstance(command, str) else tuple(command)
+
+
+def _env(env: Mapping[str, Any]) -> dict[str, str]:
+    return {name: as_text(value) for name, value in env.items()}
+
+
+def _range_of(status: Any) -> tuple[int, int]:
+    """Return the lowest and the highest status that is meant: ``"2xx"`` is a hundred of them."""
+    if isinstance(status, int):
+        return status, status
+    lowest = int(status[0]) * 100
+    return lowest, lowest + 99

@@ -46,6 +46,9 @@ Seconds = Annotated[float, Meta(ge=0, description="Seconds.")]
 DurationText = Annotated[str, Meta(pattern=DURATION_PATTERN, description='Such as "500ms", "90s", "1.5m".')]
 Duration = Seconds | DurationText
 
+At = Callable[..., KeyPath]
+"""Returns where the keys below a table of the canonical form are in the file as its author wrote it."""
+
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file."""
@@ -365,13 +368,9 @@ class ExpectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[Duration, Meta(description="How far the clocks of two processes may be apart; 0.")] | None
     ) = None
 
-    def built(self, at: Callable[..., KeyPath]) -> Expectations:
-        """Return what is expected.
-
-        :param at: returns the place of the keys below this table.
-        """
+    def built(self, at: At) -> Expectations:
+        """Return what is expected."""
         tolerance_s = 0.0 if self.tolerance is None else parse_duration_s(self.tolerance)
-        times = {"wait_s": self.wait, "settle_s": self.settle}
         return Expectations(
             spans=tuple(each.built(at("span", index)) for index, each in enumerate(self.span)),
             edges=tuple(each.built(at("edge", index)) for index, each in enumerate(self.edge)),
@@ -383,8 +382,16 @@ class ExpectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             order=self.order.built(at("order"), tolerance_s) if self.order else None,
             status=self.status.built(at("status")) if self.status else None,
             hermeticity=self.hermeticity.built(at("hermeticity")) if self.hermeticity else None,
-            **{name: parse_duration_s(value) for name, value in times.items() if value is not None},
+            **seconds(wait=self.wait, settle=self.settle),
         )
+
+
+def seconds(**times: float | str | None) -> dict[str, Any]:
+    """Return the times that are given as arguments of the model, ``timeout`` as ``timeout_s``.
+
+    For those that are not given, the model's own defaults hold.
+    """
+    return {f"{name}_s": parse_duration_s(value) for name, value in times.items() if value is not None}
 
 
 @overload

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.model.scenario import KeyPath, Limits
-from pytest_clnrm.model.units import parse_duration_s, parse_size_bytes
+from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.model.units import parse_duration_s
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.policy import Policy
@@ -48,9 +48,7 @@ def _timeout(value: float | str | None, path: KeyPath, policy: Policy) -> Iterat
 
 
 def _limits(doc: LimitsDoc, path: KeyPath, policy: Policy) -> Iterator[Refusal]:
-    memory_bytes = None if doc.memory is None else parse_size_bytes(doc.memory)
-    asked = Limits(memory_bytes=memory_bytes, cpus=doc.cpu, pids=doc.pids, gpus=doc.gpus)
-    for name, message in policy.refusals(asked):
+    for name, message in policy.refusals(doc.built()):
         yield (*path, name), message, _REMEDY
 
 

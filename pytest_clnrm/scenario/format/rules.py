@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import starmap
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,6 +26,7 @@ from pytest_clnrm.scenario.format.document import (
     ServiceDoc,
     StepDoc,
     TextDoc,
+    several,
 )
 from pytest_clnrm.scenario.format.expect_rules import check_expectations
 from pytest_clnrm.scenario.mounts import NotWritableError
@@ -83,7 +85,7 @@ def check_file(
     elif doc.meta.name is None:
         yield from _item_name(name, (), "the file's name gives the scenario's: ")
     if doc.expect:
-        yield from map(Problem._make, ((*each, "") for each in check_expectations(doc.expect, ("expect",))))
+        yield from starmap(Problem, check_expectations(doc.expect, ("expect",)))
 
 
 _REMEDIES: dict[type[msgspec.Struct], str] = {
@@ -195,8 +197,7 @@ def _service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iter
     if doc.limits:
         yield from _limits(doc.limits, (*path, "limits"))
     yield from check_ready(doc.ready, (*path, "ready"))
-    job = any(each.exit is not None for each in _conditions(doc.ready))
-    if job and doc.may_end is not None:
+    if doc.is_job and doc.may_end is not None:
         yield Problem((*path, "may_end"), "it is a job: `exit` in its `ready` says with which codes it ends")
 
 
@@ -226,20 +227,20 @@ def _unique(values: list[Any], path: KeyPath) -> Iterator[Problem]:
 
 
 def _build(doc: ServiceDoc, path: KeyPath, source: Callable[[str], str]) -> Iterator[Problem]:
-    if doc.build is None:
+    build = doc.build_table
+    if build is None:
         return
-    context = doc.build if isinstance(doc.build, str) else doc.build.context
-    below = (*path, "build") if isinstance(doc.build, str) else (*path, "build", "context")
     try:
-        real = source(context)
+        real = source(build.context)
     except ValueError as error:
-        yield Problem(below, str(error))
+        yield Problem(
+            (*path, "build") if isinstance(doc.build, str) else (*path, "build", "context"), str(error)
+        )
         return
-    dockerfile = None if isinstance(doc.build, str) else doc.build.dockerfile
-    if dockerfile is None:
+    if build.dockerfile is None:
         return
     try:
-        found = source(f"{real}/{dockerfile}")
+        found = source(f"{real}/{build.dockerfile}")
     except ValueError as error:
         yield Problem((*path, "build", "dockerfile"), str(error))
         return
@@ -247,15 +248,9 @@ def _build(doc: ServiceDoc, path: KeyPath, source: Callable[[str], str]) -> Iter
         yield Problem((*path, "build", "dockerfile"), "must lie below the context")
 
 
-def _conditions(doc: ReadyDoc | list[ReadyDoc] | None) -> list[ReadyDoc]:
-    if isinstance(doc, list):
-        return doc
-    return [] if doc is None else [doc]
-
-
 def check_ready(doc: ReadyDoc | list[ReadyDoc] | None, path: KeyPath) -> Iterator[Problem]:
     """Yield the mistakes of what a service is waited for."""
-    conditions = _conditions(doc)
+    conditions = several(doc)
     job = any(each.exit is not None for each in conditions)
     for index, each in enumerate(conditions):
         at = (*path, index) if isinstance(doc, list) else path
@@ -409,7 +404,7 @@ class _Steps:
         only = next(iter(self._services)) if len(self._services) == 1 else None
         name = doc.service or only
         service = self._services.get(name or "")
-        if service and any(each.exit is not None for each in _conditions(service.ready)):
+        if service and service.is_job:
             yield Problem(
                 (*path, "service") if doc.service else path,
                 f'"{name}" is a job (ready = {{ exit = ... }}), which has ended by then: name another one',
@@ -457,7 +452,7 @@ def _scenarios(scenarios: list[ScenarioDoc], steps: _Steps, doc: FileDoc) -> Ite
         yield from steps.check(each.step, (*path, "step"))
         if each.expect:
             below = (*path, "expect")
-            yield from map(Problem._make, ((*found, "") for found in check_expectations(each.expect, below)))
+            yield from starmap(Problem, check_expectations(each.expect, below))
             for table in ("graph", "counts", "order", "status", "hermeticity"):
                 if doc.expect and getattr(each.expect, table) and getattr(doc.expect, table):
                     yield Problem((*below, table), f"the file's own [expect.{table}] holds for each scenario")

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _MAX_MADE = 32 * MAX_TEXT
 _NAME = re.compile(r"(?<!\{)\{\{ *([A-Za-z_]\w*(?:\.[A-Za-z_]\w*){,9}) *\}\}", re.ASCII)
+BOUND_LATER = ("run", "env", "workdir", "user", "stdin")
+"""What of a step may name captured values, beside the texts that it expects."""
+_EXPECTED = ("contains", "not_contains", "regex", "not_regex", "equals", "json")
 _WORDS = frozenset({
     "and", "else", "false", "False", "if", "in", "is", "loop", "none", "None", "not", "or", "self", "true",
     "True",
@@ -204,11 +207,9 @@ class Renderer:
 
 def names_deferred(value: Any, deferred: AbstractSet[str]) -> bool:
     """Tell whether a string in *value*, at any depth, names one of *deferred* in a template."""
-    if isinstance(value, str):
-        return bool(deferred) and _is_template(value) and not deferred.isdisjoint(names_in(value))
-    if isinstance(value, dict):
-        return any(names_deferred(each, deferred) for each in value.values())
-    return isinstance(value, (list, tuple)) and any(names_deferred(each, deferred) for each in value)
+    return bool(deferred) and any(
+        _is_template(text) and not deferred.isdisjoint(names_in(text)) for text in _strings(value)
+    )
 
 
 def bind_step(step: Step, values: Mapping[str, Any]) -> Step:
@@ -229,11 +230,10 @@ def bind_step(step: Step, values: Mapping[str, Any]) -> Step:
     def bound_text(expected: TextExpect | None, stream: str) -> TextExpect | None:
         if expected is None:
             return None
-        names = ("contains", "not_contains", "regex", "not_regex", "equals", "json")
-        changes = {name: bound(getattr(expected, name), "expect", stream, name) for name in names}
+        changes = {name: bound(getattr(expected, name), "expect", stream, name) for name in _EXPECTED}
         return dataclasses.replace(expected, **changes)
 
-    changes = {name: bound(getattr(step, name), name) for name in ("run", "env", "workdir", "user", "stdin")}
+    changes = {name: bound(getattr(step, name), name) for name in BOUND_LATER}
     expect = dataclasses.replace(
         step.expect,
         stdout=bound_text(step.expect.stdout, "stdout"),
@@ -245,15 +245,9 @@ def bind_step(step: Step, values: Mapping[str, Any]) -> Step:
 def names_in_step(step: Step) -> set[str]:
     """Return the names that strings of *step* use when it runs."""
     texts = [text for text in (step.expect.stdout, step.expect.stderr) if text is not None]
-    expected = [
-        part
-        for text in texts
-        for part in (text.contains, text.not_contains, text.regex, text.not_regex, text.equals, text.json)
-    ]
-    found: set[str] = set()
-    for text in _strings([step.run, step.env, step.workdir, step.user, step.stdin, expected]):
-        found |= names_in(text)
-    return found
+    values = [getattr(step, name) for name in BOUND_LATER]
+    values += [getattr(text, name) for text in texts for name in _EXPECTED]
+    return {name for text in _strings(values) for name in names_in(text)}
 
 
 def _strings(value: Any) -> Iterator[str]:

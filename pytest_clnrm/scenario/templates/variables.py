@@ -10,10 +10,16 @@ from typing import Any
 from pytest_clnrm.errors import MAX_MISTAKES
 from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.scenario.matrix import as_text
-from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, is_plain, names_deferred, names_in
+from pytest_clnrm.scenario.templates.render import (
+    BOUND_LATER,
+    Renderer,
+    TemplateError,
+    is_plain,
+    names_deferred,
+    names_in,
+)
 
 _RESERVED = ("vars", "matrix")
-_BOUND_LATER = ("run", "env", "workdir", "user", "stdin")
 
 
 @dataclass
@@ -209,7 +215,7 @@ def _steps(steps: Any, path: KeyPath, deferred: frozenset[str]) -> Iterator[tupl
     for index, step in enumerate(steps):
         for key, value in step.items():
             below = (*path, index, key)
-            if key in _BOUND_LATER:
+            if key in BOUND_LATER:
                 yield from _unknown(value, below, missing, "before a step captures it")
             elif key == "expect" and isinstance(value, dict):
                 for stream, text in value.items():
