@@ -86,9 +86,17 @@ if not TYPE_CHECKING:  # a type checker would believe this function that any nam
         """Return a public name, imported when it is asked for: every pytest run imports this module."""
         from importlib import import_module
 
-        homes = ("errors", "model.span", "engine.api", "telemetry.merge.collector", "items.tags")
-        for home in (*homes, "items.container", "items.containers") if name in __all__ else ():
-            value = getattr(import_module(f"{__name__}.{home}"), name, None)
-            if value is not None:
-                return value
+        if name in __all__:
+            for home in (
+                "errors",
+                "model.span",
+                "engine.api",
+                "telemetry.merge.collector",
+                "items.tags",
+                "items.container",
+                "items.containers",
+            ):
+                module = import_module(f"{__name__}.{home}")
+                if hasattr(module, name):
+                    return getattr(module, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus
@@ -80,7 +80,7 @@ class HostView:
 
     taken_s: float
     runs: tuple[RunView, ...] = ()
-    budgets: tuple[BudgetView, ...] = field(default=())
+    budgets: tuple[BudgetView, ...] = ()
 
 
 def to_data(view: HostView) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pytest_clnrm.scheduling.tickets import is_hidden
 if TYPE_CHECKING:
     from pytest_clnrm.monitor.terminal import Watcher
     from pytest_clnrm.monitor.view import BudgetView, HostView
+    from pytest_clnrm.reservation.hooks import ReservationHooks
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.status.board import QueueBoard
 
@@ -34,24 +35,15 @@ _LOOKS_A_THRESHOLD = 10
 class StatusNotes:
     """Writes down what this process runs, from the first item with a demand on.
 
-    :param folder: returns the run's own folder.
-    :param demands: tells whether an item needs a reservation.
+    :param reservations: tell which items have a demand, and the priority of each.
     :param queue: returns where to write how many items wait; None in a worker, whose controller knows that.
     """
 
     def __init__(
-        self,
-        runtime: Runtime,
-        *,
-        folder: Callable[[], Path],
-        demands: Callable[[pytest.Item], bool],
-        priority_of: Callable[[pytest.Item], int],
-        queue: Callable[[], QueueBoard] | None,
+        self, runtime: Runtime, reservations: ReservationHooks, queue: Callable[[], QueueBoard] | None
     ) -> None:
         self._runtime = runtime
-        self._folder = folder
-        self._demands = demands
-        self._priority_of = priority_of
+        self._reservations = reservations
         self._queue = queue
         self._waiting: Counter[int] = Counter()
         self._notes = False
@@ -64,14 +56,14 @@ class StatusNotes:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Note when an item begins and ends."""
-        if is_hidden(item) or not (self._notes or self._demands(item)):
+        if is_hidden(item) or not (self._notes or self._reservations.demands(item)):
             return (yield)
         items = item.session.items
         if not self._notes:
             self._begin(items[items.index(item) :])
         if self._queue is not None:
-            self._waiting[self._priority_of(item)] -= 1
-            self._tell()
+            self._waiting[self._reservations.priority_of(item)] -= 1
+            self._queue().tell(by_label(self._waiting))
         self._runtime.board.begin(item.nodeid, "test")
         try:
             return (yield)
@@ -88,15 +80,13 @@ class StatusNotes:
 
     def _begin(self, items: list[pytest.Item]) -> None:
         self._notes = True
-        self._runtime.board.open(self._folder())
+        folder = self._reservations.run_folder()
+        self._runtime.board.open(folder)
         if self._queue is not None:
-            self._queue().open(self._folder())
-            self._waiting.update(self._priority_of(item) for item in items)
-            self._tell()
-
-    def _tell(self) -> None:
-        assert self._queue is not None  # noqa: S101 (asked for by those who know that there is one)
-        self._queue().tell(by_label(self._waiting))
+            queue = self._queue()
+            queue.open(folder)
+            self._waiting.update(self._reservations.priority_of(item) for item in items)
+            queue.tell(by_label(self._waiting))
 
 
 def by_label(waiting: Mapping[int, int]) -> dict[str, int]:

@@ -82,13 +82,7 @@ class Wiring:
             register(monitor, "clnrm-monitor")
             register(WorkerLog(runtime, monitor.worker_of), "clnrm-worker-log")
         # Last: its wrapper goes around all others' and sees their waits.
-        notes = StatusNotes(
-            runtime,
-            folder=reservations.run_folder,
-            demands=reservations.demands,
-            priority_of=reservations.priority_of,
-            queue=(lambda: monitor.queue) if monitor else None,
-        )
+        notes = StatusNotes(runtime, reservations, (lambda: monitor.queue) if monitor else None)
         register(notes, "clnrm-notes")
 
     def close(self) -> None:

@@ -17,34 +17,26 @@ from typing import Any
 from pytest_clnrm.status.status_file import Phase, QueueStatus, StatusFile, WorkerStatus
 
 
-class Board:
-    """The status of this process. Calls may come from several threads.
+class _Noted:
+    """The fields of a status, written into its file at each change while that is open.
 
-    :param worker: "gw0" and so on, "master" without xdist.
-    :param now: the clock.
+    :param name: of the file.
     """
 
-    def __init__(self, worker: str, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, name: str, status: WorkerStatus | QueueStatus, now: Callable[[], float]) -> None:
+        self._name = name
         self._now = now
         self._lock = threading.RLock()
         self._file: StatusFile | None = None
-        self._unready: list[str] = []
-        self._hide: Callable[[str], str] = str
         self._pid = os.getpid()
         # Plain data, as a new frozen value for each change would take longer than writing it.
-        self._data = asdict(WorkerStatus(worker=worker, pid=self._pid, since_s=now()))
-
-    @property
-    def status(self) -> WorkerStatus:
-        """Return what this process is at."""
-        with self._lock:
-            return WorkerStatus(**self._data)
+        self._data = asdict(status)
 
     def open(self, folder: Path) -> None:
         """Write the status into the run's *folder* from now on."""
         with self._lock:
             if self._file is None:
-                self._file = StatusFile(folder, self._data["worker"])
+                self._file = StatusFile(folder, self._name)
                 self._file.write(self._data)
 
     def close(self) -> None:
@@ -53,6 +45,31 @@ class Board:
             if self._file is not None and os.getpid() == self._pid:
                 self._file.close()
             self._file = None
+
+    def _put(self, **changed: Any) -> None:
+        with self._lock:
+            self._data.update(changed)
+            if self._file is not None and os.getpid() == self._pid:
+                self._file.write(self._data)
+
+
+class Board(_Noted):
+    """The status of this process. Calls may come from several threads.
+
+    :param worker: "gw0" and so on, "master" without xdist.
+    :param now: the clock.
+    """
+
+    def __init__(self, worker: str, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(worker, WorkerStatus(worker=worker, pid=os.getpid(), since_s=now()), now)
+        self._unready: list[str] = []
+        self._hide: Callable[[str], str] = str
+
+    @property
+    def status(self) -> WorkerStatus:
+        """Return what this process is at."""
+        with self._lock:
+            return WorkerStatus(**self._data)
 
     def begin(self, item: str, phase: Phase) -> None:
         """Note that *item* (a node id) begins here."""
@@ -110,37 +127,12 @@ class Board:
                 memory_bytes=max(0, self._data["memory_bytes"] + memory_bytes),
             )
 
-    def _put(self, **changed: Any) -> None:
-        with self._lock:
-            self._data.update(changed)
-            if self._file is not None and os.getpid() == self._pid:
-                self._file.write(self._data)
 
-
-class QueueBoard:
+class QueueBoard(_Noted):
     """How many items of this run wait; nothing is written until a file is opened for it."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._file: StatusFile | None = None
-        self._data = asdict(QueueStatus(pid=os.getpid()))
-
-    @property
-    def status(self) -> QueueStatus:
-        """Return what waits."""
-        return QueueStatus(**self._data)
-
-    def open(self, folder: Path) -> None:
-        """Write what waits into the run's *folder* from now on."""
-        if self._file is None:
-            self._file = StatusFile(folder, "queue")
-            self._file.write(self._data)
-
-    def close(self) -> None:
-        """Remove the file."""
-        if self._file is not None and os.getpid() == self._data["pid"]:
-            self._file.close()
-        self._file = None
+        super().__init__("queue", QueueStatus(pid=os.getpid()), now)
 
     def tell(self, waiting: Mapping[str, int], head: str = "") -> None:
         """Note what waits.
@@ -150,8 +142,7 @@ class QueueBoard:
         """
         if waiting == self._data["waiting"] and head == self._data["head"]:
             return
+        since_s = self._data["head_since_s"]
         if head != self._data["head"]:
-            self._data["head_since_s"] = self._now() if head else 0.0
-        self._data |= {"waiting": dict(waiting), "head": head}
-        if self._file is not None:
-            self._file.write(self._data)
+            since_s = self._now() if head else 0.0
+        self._put(waiting=dict(waiting), head=head, head_since_s=since_s)
