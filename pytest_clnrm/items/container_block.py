@@ -74,7 +74,7 @@ class ContainerBlock(AbstractContextManager[Container]):
 
     def _start(self) -> Container:
         group, runtime, service = self._group, self._runtime, self._service
-        self._lease = self._stack.enter_context(group.reserve(service.limits))
+        self._lease = self._stack.enter_context(group.reserve(service.limits, service.name))
         network: Network | None = None
         if service.network != "none":
             network = self._stack.enter_context(runtime.networks().of_fixtures(service.name))

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime
 
-Reserve = Callable[["Limits"], AbstractContextManager[str]]
+Reserve = Callable[["Limits", str], AbstractContextManager[str]]
 
 
 class ContainerGroup:
     """What the containers of one test, or of ``clnrm_factory``, have in common.
 
     :param label: the node id of the test, or the fixture's name, for labels and warnings.
-    :param reserve: holds what one more container of these limits takes while it is there; yields the id of
-        the lease, "" for that of the test.
+    :param reserve: holds what one more container of these limits, and of this name, takes while it is there;
+        yields the id of the lease, "" for that of the test.
     :param attributes: of the span that all others are part of.
     :ivar connected: one of them has had a network.
     """

@@ -82,8 +82,8 @@ def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
 
     tests = request.config.stash[python_tests_key]()
 
-    def reserve(limits: Limits) -> AbstractContextManager[str]:
-        return reserving_for_fixture(tests.runtime, limits)
+    def reserve(limits: Limits, name: str) -> AbstractContextManager[str]:
+        return reserving_for_fixture(tests.runtime, limits, name)
 
     attributes = {"clnrm.scenario.name": "clnrm_factory"}
     with closing(ContainerGroup(tests.runtime, "clnrm_factory", reserve, tests, attributes)) as group:

@@ -110,7 +110,7 @@ class Allowance:
         self._left = self._left.minus(demand)
 
     @contextmanager
-    def reserve(self, limits: Limits) -> Iterator[str]:
+    def reserve(self, limits: Limits, name: str) -> Iterator[str]:
         """Count one more container, under the test's own lease or, if too much of that was lent, a new one.
 
         :raises ReservationError: if the test has not reserved so much, or can never get back what it lent.
@@ -133,7 +133,7 @@ class Allowance:
                 finally:
                     self._own = self._own.minus(more)
             else:
-                with reserving_for_fixture(self._runtime, limits) as lease:
+                with reserving_for_fixture(self._runtime, limits, name) as lease:
                     yield lease
         finally:
             self._all = self._all.minus(more)

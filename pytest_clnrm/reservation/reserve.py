@@ -124,8 +124,6 @@ def _reserve(
     :param free: ends fixtures of this process that hold something, if the reservation does not come at once.
     :raises DemandTooLargeError: if what stays leaves no room for it.
     """
-    from pytest_clnrm.ledger.budget import check_possible
-
     places: list[int] = []
 
     def note(waiting: Waiting) -> None:
@@ -138,7 +136,7 @@ def _reserve(
             if at_once is not None:
                 return at_once, 0
             free()
-            check_possible(total([*runtime.held, demand]), runtime.budget())
+            _check_beside(runtime, NOTHING, demand)
         lease = ledger.reserve(
             demand,
             priority=priority,
@@ -149,6 +147,31 @@ def _reserve(
             on_wait=note,
         )
     return lease, places[0] if places else 0
+
+
+def _check_beside(runtime: Runtime, own: Demand, demand: Demand) -> None:
+    """Check that *demand* fits beside what fixtures of this process hold, and a test.
+
+    :param own: what the test that runs holds for good.
+    :raises DemandTooLargeError: if it does not, with who holds the rest and what to do.
+    """
+    from pytest_clnrm.ledger.budget import check_possible
+
+    used = total([*(each.demand for each in runtime.held), own])
+    try:
+        check_possible(used + demand, runtime.budget())
+    except DemandTooLargeError as error:
+        if used == NOTHING:
+            raise
+        names = ", ".join(repr(each.name) for each in runtime.held)
+        holders = [
+            *(["this test"] if own != NOTHING else []),
+            *([f"containers of fixtures ({names})"] if names else []),
+        ]
+        remedy = "allow more" + (", or give these fixtures a narrower scope" if names else "")
+        raise DemandTooLargeError(
+            f"{error}; {used.describe()} of it is held by {' and '.join(holders)} until they end: {remedy}"
+        ) from None
 
 
 def _note_wait(runtime: Runtime, waiting: Waiting) -> None:
@@ -189,10 +212,12 @@ def demand_of_one(runtime: Runtime, limits: Limits) -> Demand:
 
 
 @contextmanager
-def reserving_for_fixture(runtime: Runtime, limits: Limits) -> Iterator[str]:
+def reserving_for_fixture(runtime: Runtime, limits: Limits, name: str) -> Iterator[str]:
     """Wait for room for one container beside what the item that runs has reserved, and give it back.
 
     Yields the lease's id.
+
+    :param name: of the container, for messages.
 
     What this process uses already is not given back while it waits, so it must fit beside it. What the item
     has reserved and does not use is lent: two of those who wait never hold what neither of them uses.
@@ -200,23 +225,16 @@ def reserving_for_fixture(runtime: Runtime, limits: Limits) -> Iterator[str]:
     :raises ReservationError: if it will never be granted.
     :raises EngineError: if no engine can be used, or it does not tell what runs on it.
     """
-    from pytest_clnrm.ledger.budget import check_possible
+    from pytest_clnrm.runtime.runtime import Held
 
     ledger = usable_ledger(runtime) or runtime.ledger()
     current = runtime.current() if runtime.current else None
     allowance = current.allowance if current else None
     demand = demand_of_one(runtime, limits)
-    used = total([*runtime.held, allowance.used() if allowance else NOTHING])
-    try:
-        check_possible(used + demand, runtime.budget())
-    except DemandTooLargeError as error:
-        if used == NOTHING:
-            raise
-        raise DemandTooLargeError(
-            f"{error}; {used.describe()} of it is held by this test and by fixtures until they end"
-        ) from None
+    _check_beside(runtime, allowance.used() if allowance else NOTHING, demand)
     lease = _reserve_more(runtime, ledger, demand, current)
-    runtime.held.append(demand)
+    held = Held(name, demand)
+    runtime.held.append(held)
     try:
         taken = runtime.idle.taken_by(lease, ())
         if taken.remove:
@@ -224,7 +242,7 @@ def reserving_for_fixture(runtime: Runtime, limits: Limits) -> Iterator[str]:
             runtime.idle.cleared(lease.id)
         yield lease.id
     finally:
-        runtime.held.remove(demand)
+        runtime.held.remove(held)
         give_back(lease.id, runtime)
 
 

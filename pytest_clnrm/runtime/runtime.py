@@ -57,6 +57,17 @@ class Current:
     allowance: Allowance | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What a container of a fixture holds.
+
+    :param name: of the container.
+    """
+
+    name: str
+    demand: Demand
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class Runtime:
     """The shared parts of one process.
@@ -84,7 +95,7 @@ class Runtime:
     worker: str
     connect: Callable[[], Engine]
     current: Callable[[], Current] | None = None
-    held: list[Demand] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
     owed: list[Callable[[], None]] = field(default_factory=list)
     before_ledger: Callable[[], None] | None = None
     kept: set[str] = field(default_factory=set)

@@ -271,15 +271,42 @@ def test_a_module_fixture_that_holds_the_only_slot(each_mode: Project) -> None:
     each_mode.run("--clnrm-max-containers", "1").assert_outcomes(passed=3)
 
 
+BESIDE = (
+    "*2 containers demanded, 1 container allowed (--clnrm-max-containers); 1 container, 512.0 MiB memory, "
+    "1 CPUs of it is held by containers of fixtures ('{}') until they end: allow more, or give these "
+    "fixtures a narrower scope"
+)
+
+
 def test_what_can_never_fit_beside_it_fails_at_once(each_mode: Project) -> None:
     """A test that needs a slot while its own module fixture holds the only one fails instead of hanging."""
     both = "\ndef test_c(clnrm, db):\n    with clnrm.container('c'):\n        pass\n"
     each_mode.write("test_it.py", MODULE + both)
     result = each_mode.run("--clnrm-max-containers", "1", "-k", "test_c")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*2 containers demanded, 1 container allowed (*); 1 container, * of it is held by this test and *"]
-    )
+    result.stdout.fnmatch_lines([BESIDE.format("container1")])
+
+
+LASTS = """
+import pytest
+
+@pytest.fixture(scope="session")
+def db(clnrm_factory):
+    with clnrm_factory.container("a", name="db") as box:
+        yield box
+
+def test_a(db): pass
+
+def test_b(clnrm): pass
+"""
+
+
+def test_what_never_fits_beside_a_session_fixture(project: Project) -> None:
+    """The error names the fixture's container, which lasts until the end, and what to do."""
+    project.write("test_it.py", LASTS)
+    result = project.run("-p", "no:xdist", "--clnrm-max-containers", "1")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines([BESIDE.format("db")])
 
 
 LENDS = """
