@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+from clnrm_testing.left_behind import wait_until
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -111,6 +112,8 @@ def test_what_is_refused_is_told(  # noqa: PLR0917 # pytest passes by name
     assert raised.value.code() is grpc.StatusCode[code]
     assert inbox.wait(lambda _: True, timeout_s=0.0) == "held"
     assert call(body("next")) == b""
+    # grpcio answers what is too large before the call is ours.
+    wait_until(lambda: bool(lost(inbox)), 10, "the loss")
     (told,) = lost(inbox)
     assert why in told
 
