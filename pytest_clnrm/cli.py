@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -109,26 +110,19 @@ def _engine(text: str) -> str:
 
 
 def _sweep(given: argparse.Namespace) -> None:
-    from pytest_clnrm.cleanup.cleaner import Swept, sweep_dead
-    from pytest_clnrm.engine.connect.connect import connect
-    from pytest_clnrm.ledger.locks import host_lock
+    from pytest_clnrm.cleanup.cleaner import connect_with_locks, describe_swept, sweep_dead
 
     folder = _folder(given.ledger_dir)
     if folder is None:
         # Without a ledger nothing on any engine can be known to be ours.
-        _say(sys.stdout, f"removed: {Swept().describe()}")
+        _say(sys.stdout, f"removed: {describe_swept(Counter())}")
         return
-    engine = connect(
-        given.engine,
-        environ=os.environ,
-        runtime_dir=folder.path,
-        locks=lambda name: host_lock(folder, name),
-    )
+    engine = connect_with_locks(folder, given.engine)
     try:
         swept = sweep_dead(folder, engine, kept=given.kept)
     finally:
         engine.close()
-    _say(sys.stdout, f"removed: {swept.describe()}")
+    _say(sys.stdout, f"removed: {describe_swept(swept)}")
 
 
 def _status(given: argparse.Namespace) -> None:

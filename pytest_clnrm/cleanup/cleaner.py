@@ -6,9 +6,10 @@ be dead are removed. What ``--clnrm-keep`` left on purpose stays until its remov
 
 from __future__ import annotations
 
+import os
 import time
+from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.cleanup import run_records
@@ -29,62 +30,28 @@ _ROUND_S = 0.2
 _END_ORPHANS_S = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
-    """How many objects were removed."""
-
-    containers: int = 0
-    networks: int = 0
-    volumes: int = 0
-
-    def __add__(self, other: Swept) -> Swept:
-        return Swept(
-            containers=self.containers + other.containers,
-            networks=self.networks + other.networks,
-            volumes=self.volumes + other.volumes,
-        )
-
-    def __bool__(self) -> bool:
-        return bool(self.containers or self.networks or self.volumes)
-
-    def describe(self) -> str:
-        """Return it in words: ``2 containers, 1 network``."""
-        parts = [
-            f"{number} {noun}{'' if number == 1 else 's'}"
-            for number, noun in (
-                (self.containers, "container"),
-                (self.networks, "network"),
-                (self.volumes, "volume"),
-            )
-            if number
-        ]
-        return ", ".join(parts) or "nothing"
+def describe_swept(swept: Counter[str]) -> str:
+    """Return how many objects of each kind were removed: ``2 containers, 1 network``."""
+    kinds = [kind for kind in ("container", "network", "volume") if swept[kind]]
+    return ", ".join(f"{swept[kind]} {kind}{'' if swept[kind] == 1 else 's'}" for kind in kinds) or "nothing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Foreign:
-    """Containers of other ledgers on the same engine, which count as load."""
-
-    containers: int = 0
-    ledgers: int = 0
-
-    def describe(self) -> str:
-        """Return the warning, "" if there are none."""
-        if not self.containers:
-            return ""
-        what = "1 container" if self.containers == 1 else f"{self.containers} containers"
-        whose = "another ledger" if self.ledgers == 1 else f"{self.ledgers} other ledgers"
-        return (
-            f"{what} of {whose} (another user, host or CI job) ran on this engine: counted as load, "
-            "never removed"
-        )
+def describe_foreign(containers: int, ledgers: int) -> str:
+    """Return a warning of so many containers of other ledgers, "" if there are none."""
+    if not containers:
+        return ""
+    what = "1 container" if containers == 1 else f"{containers} containers"
+    whose = "another ledger" if ledgers == 1 else f"{ledgers} other ledgers"
+    return (
+        f"{what} of {whose} (another user, host or CI job) ran on this engine: counted as load, never removed"
+    )
 
 
 class Cleaner:
     """Removes what was left on one engine.
 
-    :ivar foreign: other ledgers' containers when they were last looked for.
-    :ivar swept: what was removed so far.
+    :ivar foreign: a warning of other ledgers' containers, as they were last seen; "" if there were none.
+    :ivar swept: kind of object -> how many were removed so far.
     """
 
     def __init__(self, folder: Folder, engine: Engine) -> None:
@@ -92,8 +59,8 @@ class Cleaner:
         self._engine = engine
         self._kept = folder.kept(engine.facts.identity)
         self._ours = {LEDGER: folder.ledger_id, OWNER: ""}
-        self.foreign = Foreign()
-        self.swept = Swept()
+        self.foreign = ""
+        self.swept: Counter[str] = Counter()
 
     # what was kept
 
@@ -126,7 +93,7 @@ class Cleaner:
         """
         listed = [each for each in self._listed({LEDGER: "", OWNER: ""}) if each.kind == "container"]
         others = [each for each in listed if _ledger(each) != self._folder.ledger_id and not each.ended]
-        self.foreign = Foreign(containers=len(others), ledgers=len({_ledger(each) for each in others}))
+        self.foreign = describe_foreign(len(others), len({_ledger(each) for each in others}))
         return found_in(listed, self._folder.ledger_id, {each.id for each in listed if self._is_kept(each)})
 
     def remove(self, dead: Lease) -> bool:
@@ -200,12 +167,12 @@ class Cleaner:
 
     def _remove(self, look: Callable[[], Sequence[OwnedObject]]) -> None:
         """Remove what *look* returns, until it returns nothing."""
-        seen: dict[tuple[str, str], OwnedObject] = {}
+        seen: set[tuple[str, str]] = set()
         for last in (False,) * (_ROUNDS - 1) + (True,):
             found = look()
             if not found:
                 break
-            seen |= {(each.kind, each.id): each for each in found}
+            seen |= {(each.kind, each.id) for each in found}
             try:
                 self._engine.remove_owned(found)
             except EngineError:
@@ -213,12 +180,7 @@ class Cleaner:
                 if last:
                     raise
                 time.sleep(_ROUND_S)
-        kinds = [kind for kind, _ in seen]
-        self.swept += Swept(
-            containers=kinds.count("container"),
-            networks=kinds.count("network"),
-            volumes=kinds.count("volume"),
-        )
+        self.swept.update(kind for kind, _ in seen)
 
 
 def found_in(listed: Iterable[OwnedObject], ledger: str, kept: Collection[str]) -> list[EngineLoad]:
@@ -248,6 +210,19 @@ def _ledger(subject: OwnedObject) -> str:
     return subject.labels.get(LEDGER, "")
 
 
+def connect_with_locks(folder: Folder, choice: str) -> Engine:
+    """Return the engine that ``--clnrm-engine`` names, connected, with its locks in *folder*.
+
+    :raises EngineUnavailableError: if it cannot be used.
+    """
+    from pytest_clnrm.engine.connect.connect import connect
+    from pytest_clnrm.ledger.locks import host_lock
+
+    return connect(
+        choice, environ=os.environ, runtime_dir=folder.path, locks=lambda name: host_lock(folder, name)
+    )
+
+
 @contextmanager
 def caretaker(folder: Folder, engine: Engine) -> Iterator[tuple[Ledger, Cleaner]]:
     """Open the engine's ledger for cleaning up only, without reserving anything.
@@ -270,7 +245,7 @@ def caretaker(folder: Folder, engine: Engine) -> Iterator[tuple[Ledger, Cleaner]
         yield ledger, cleaner
 
 
-def sweep_dead(folder: Folder, engine: Engine, *, kept: bool = False) -> Swept:
+def sweep_dead(folder: Folder, engine: Engine, *, kept: bool = False) -> Counter[str]:
     """Remove what dead owners left on *engine*, and return how much that was.
 
     :param kept: what ``--clnrm-keep`` left, too.

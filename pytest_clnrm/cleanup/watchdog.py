@@ -112,16 +112,10 @@ def _connect(folder: Folder, run: run_records.RunRecord) -> Engine:
 
     :raises EngineUnavailableError: if it does not answer, or another one does.
     """
-    from pytest_clnrm.engine.connect.connect import connect
+    from pytest_clnrm.cleanup.cleaner import connect_with_locks
     from pytest_clnrm.errors import EngineUnavailableError
-    from pytest_clnrm.ledger.locks import host_lock
 
-    engine = connect(
-        run.choice,
-        environ=os.environ,
-        runtime_dir=folder.path,
-        locks=lambda name: host_lock(folder, name),
-    )
+    engine = connect_with_locks(folder, run.choice)
     if engine.facts.identity != run.identity:
         engine.close()
         raise EngineUnavailableError("another engine answers", ())

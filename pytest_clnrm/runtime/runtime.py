@@ -152,16 +152,9 @@ class Runtime:
         :raises EngineUnavailableError: if there is none.
         :raises LedgerError: if the folder for its locks cannot be used.
         """
-        from pytest_clnrm.engine.connect.connect import connect
-        from pytest_clnrm.ledger.locks import host_lock
+        from pytest_clnrm.cleanup.cleaner import connect_with_locks
 
-        folder = self.folder()
-        engine = connect(
-            self.settings.engine,
-            environ=os.environ,
-            runtime_dir=folder.path,
-            locks=lambda name: host_lock(folder, name),
-        )
+        engine = connect_with_locks(self.folder(), self.settings.engine)
         self.engine_is_own = True
         return engine
 

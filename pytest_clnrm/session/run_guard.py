@@ -66,7 +66,7 @@ class RunGuard:
             cleaner = self._runtime.cleaner()
             cleaner.end_orphans()
             cleaner.sweep_dead(self._runtime.ledger())
-            self.foreign = cleaner.foreign.describe()
+            self.foreign = cleaner.foreign
 
     def worker_died(self, worker: str) -> bool:
         """Remove what a dead worker left, its own reservations too; tell whether its containers are gone."""

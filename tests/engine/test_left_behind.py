@@ -207,7 +207,7 @@ def test_kept_containers_stay_counted(project: Project) -> None:
     assert next_run.end() == 0, project.output()
     assert not sweep_dead(project.folder, project.engine)
     assert len(project.containers()) == 1
-    assert sweep_dead(project.folder, project.engine, kept=True).containers == 1
+    assert sweep_dead(project.folder, project.engine, kept=True)["container"] == 1
     assert project.traces() == []
 
 
@@ -238,7 +238,7 @@ def test_other_ledgers_are_counted_and_left_alone(project: Project, tmp_path: Pa
     mine = project.start("-n", "2", "-k", "next or work0")
     assert mine.end() == 0, project.output()
     assert project.output().count("counted as load, never removed") == 1
-    assert sweep_dead(project.folder, project.engine).containers == 0
+    assert sweep_dead(project.folder, project.engine)["container"] == 0
     assert len(other.containers()) == 1
     theirs.signal(theirs.pids(), signal.SIGTERM)
     theirs.process.wait(WITHIN_S)

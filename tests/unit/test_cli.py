@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from pytest_clnrm import cli
 from pytest_clnrm.cleanup import cleaner
-from pytest_clnrm.cleanup.cleaner import Swept
 from pytest_clnrm.cli import main
 from pytest_clnrm.errors import EngineUnavailableError
 from pytest_clnrm.ledger.folder import open_folder
@@ -136,9 +136,9 @@ def test_sweep_says_what_it_removed(
         asked.append(choice)
         return engine
 
-    def sweep(folder: object, used: object, *, kept: bool) -> Swept:
+    def sweep(folder: object, used: object, *, kept: bool) -> Counter[str]:
         asked.append((folder, used, kept))
-        return Swept(containers=2, networks=1)
+        return Counter(container=2, network=1)
 
     folder = open_folder(ledger_dir, {})
     monkeypatch.setattr("pytest_clnrm.engine.connect.connect.connect", connect)

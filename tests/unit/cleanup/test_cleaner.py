@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,14 @@ import pytest
 
 from pytest_clnrm.cleanup import cleaner as cleaning
 from pytest_clnrm.cleanup import run_folder, run_records
-from pytest_clnrm.cleanup.cleaner import Cleaner, Foreign, Swept, caretaker, found_in, sweep_dead
+from pytest_clnrm.cleanup.cleaner import (
+    Cleaner,
+    caretaker,
+    describe_foreign,
+    describe_swept,
+    found_in,
+    sweep_dead,
+)
 from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SESSION, WORKER, limit_labels
 from pytest_clnrm.cleanup.run_records import RunRecord
 from pytest_clnrm.engine.api import Engine, OwnedObject
@@ -93,21 +101,18 @@ def as_engine(engine: MemoryEngine) -> Engine:
 
 def test_counts_in_words() -> None:
     """What was removed is told with its number and noun."""
-    assert Swept().describe() == "nothing"
-    assert not Swept()
-    both = Swept(containers=2) + Swept(networks=1, volumes=1)
-    assert both
-    assert both.describe() == "2 containers, 1 network, 1 volume"
+    assert describe_swept(Counter()) == "nothing"
+    assert describe_swept(Counter(volume=1, network=1, container=2)) == "2 containers, 1 network, 1 volume"
 
 
 def test_foreign_containers_in_words() -> None:
     """The warning says how many of how many, and what is done about them."""
-    assert Foreign().describe() == ""
-    assert Foreign(containers=1, ledgers=1).describe() == (
+    assert describe_foreign(0, 0) == ""
+    assert describe_foreign(1, 1) == (
         "1 container of another ledger (another user, host or CI job) ran on this engine: counted as load, "
         "never removed"
     )
-    assert Foreign(containers=3, ledgers=2).describe().startswith("3 containers of 2 other ledgers ")
+    assert describe_foreign(3, 2).startswith("3 containers of 2 other ledgers ")
 
 
 def test_load_is_summed_by_owner() -> None:
@@ -141,7 +146,7 @@ def test_load_tells_of_foreign_containers(cleaner: Cleaner, engine: MemoryEngine
     engine.add("container", "x", ledger="other", owner="p")
     engine.add("container", "y", ledger="other", owner="p", ended=True)
     assert {each.owner for each in cleaner.load()} == {"o", "p"}
-    assert cleaner.foreign == Foreign(containers=1, ledgers=1)
+    assert cleaner.foreign == describe_foreign(1, 1)
 
 
 def test_sessions_and_workers_are_swept(cleaner: Cleaner, engine: MemoryEngine, folder: Folder) -> None:
@@ -157,7 +162,7 @@ def test_sessions_and_workers_are_swept(cleaner: Cleaner, engine: MemoryEngine, 
     assert engine.removed == ["a"]
     cleaner.sweep_session("s")
     assert engine.removed == ["a", "b"]
-    assert cleaner.swept == Swept(containers=1, networks=1)
+    assert cleaner.swept == Counter(container=1, network=1)
     assert SESSION != WORKER
 
 
@@ -233,7 +238,7 @@ def test_only_dead_owners_are_swept(engine: MemoryEngine, folder: Folder, tmp_pa
         engine.add("network", "foreign", ledger="other", owner="dead")
         swept = sweep_dead(folder, as_engine(engine))
     assert sorted(engine.removed) == ["data", "dead"]
-    assert swept == Swept(networks=1, volumes=1)
+    assert swept == Counter(network=1, volume=1)
     assert not own.exists()
     assert {each.session for each in run_records.records(folder.runs)} == {"elsewhere", "lives", "here"}
 
@@ -257,7 +262,7 @@ def test_kept_containers_leave_when_asked_for(engine: MemoryEngine, folder: Fold
         snapshot = ledger.snapshot()
         assert snapshot is not None
         assert [each.kept for each in snapshot.leases] == [True]
-    assert sweep_dead(folder, as_engine(engine), kept=True) == Swept(containers=1)
+    assert sweep_dead(folder, as_engine(engine), kept=True) == Counter(container=1)
     assert os.listdir(folder.kept("memory")) == []  # noqa: PTH208 (names are enough)
     with caretaker(folder, as_engine(engine)) as (ledger, _):
         snapshot = ledger.snapshot()

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_clnrm.cleanup import run_folder, run_records, watchdog
-from pytest_clnrm.cleanup.cleaner import Foreign
+from pytest_clnrm.cleanup.cleaner import describe_foreign
 from pytest_clnrm.errors import EngineError, EngineUnavailableError, LedgerError
 from pytest_clnrm.session import run_guard
 from pytest_clnrm.session.run_guard import RunGuard
@@ -24,7 +24,7 @@ class FakeParts:
 
     session_id = "s"
     engine_is_own = True
-    foreign = Foreign(containers=1, ledgers=1)
+    foreign = describe_foreign(1, 1)
 
     def __init__(self, path: Path) -> None:
         self.runs = path / "runs"
