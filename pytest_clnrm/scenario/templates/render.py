@@ -352,6 +352,8 @@ def _refuse(error: Exception, path: KeyPath, *, in_string: bool) -> NoReturn:
     line = 0
     if isinstance(error, TemplateSyntaxError):
         message, line = f"the template is not valid: {error.message}", error.lineno
+        if in_string:
+            message += "; braces that are no template stand in {% raw %}...{% endraw %}"
     elif isinstance(error, RecursionError):
         message = "the template is nested too deeply"
     elif isinstance(error, MemoryError):

@@ -105,6 +105,7 @@ def test_rendered(template: str, text: str) -> None:
         ),
         ("{{ name.first }}", r"there is no 'first' in this value"),
         ("{{ x", r"the template is not valid: "),
+        ("ps --format '{{.Names}}'", r"unexpected '\.'; braces that are no template stand in \{% raw %\}"),
         ("{{ env.TOKEN }}", r"environment variable TOKEN is not listed in clnrm_env"),
         ("{{ env.TOKEN | default('x') }}", r"environment variable TOKEN is not listed in clnrm_env"),
         ("{{ env.NONE }}", r"environment variable NONE is not listed in clnrm_env"),
