@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -292,10 +291,8 @@ def test_a_build_by_the_command_that_fails(docker_command: Path, context: Path) 
     with pytest.raises(ImageError, match=r"its output:\n    line 70\n(?s:.*)    line 99$"):
         build_by_command(build_of(context), "tag", LOCAL)
     (docker_command.parent / "hang").touch()
-    began_s = time.monotonic()
     with pytest.raises(ImageError, match=r"took longer than 1 s and was stopped;"):
         build_by_command(build_of(context, timeout_s=1.0), "tag", LOCAL)
-    assert time.monotonic() - began_s < 60
 
 
 @pytest.mark.parametrize("why_not", ["fail", "no command", "podman", "remote"])
