@@ -7,14 +7,21 @@ import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import pytest
 
-# Imported here once for all runs in this process. Pytester takes back what a run imports; of OpenTelemetry a
-# part would stay and the other be imported anew, and the two halves do not know each other's spans.
+import pytest_clnrm
+
+# Imported here once for all runs in this process: pytester takes back what a run imports, and importing the
+# package anew takes more than half of a short run's time. Of OpenTelemetry a part would stay and the other be
+# imported anew, and the two halves do not know each other's spans.
 for name in ("trace", "proto.collector.trace.v1.trace_service_pb2", "sdk.trace", "sdk.trace.id_generator"):
     import_module(f"opentelemetry.{name}")
+for module in walk_packages(pytest_clnrm.__path__, "pytest_clnrm."):
+    if not module.name.endswith("__main__"):
+        import_module(module.name)
 
 # Half of a short run's time goes into importing Hypothesis, which no project of the tests uses.
 PYTEST_ADDOPTS = "-p no:hypothesispytest"
