@@ -85,8 +85,9 @@ class Inbox:
         """Do not count spans of this trace as the workload's; they are stored all the same."""
         self._left_out.add(trace_id)
 
-    def _is_workload(self, span: Span) -> bool:
-        return span.trace_id not in self._left_out and span.resource.get(PROBE) != "true"
+    def _workload(self) -> list[Span]:
+        """Return the spans that count. What a probe has caused may have arrived before its own spans."""
+        return [span for span in self._spans if span.trace_id not in self._left_out]
 
     def enter_step(self, name: str, traceparent: str = "") -> None:
         """Note that the step *name* starts now: later spans are shown under it."""
@@ -97,7 +98,7 @@ class Inbox:
     def spans(self) -> list[Span]:
         """Return what has arrived, in the order of arrival."""
         with self._changed:
-            return list(self._spans)
+            return self._workload()
 
     def problems(self) -> tuple[str, ...]:
         """Return what is missing among the spans, and why, in sentences for a user."""
@@ -201,12 +202,13 @@ class Inbox:
             key = (span.trace_id, span.span_id, span.name, span.start_ns, span.end_ns, span.status)
             placed = Placed(span, struct, self._steps.place(span, attempt), sent_by_step)
             at = self._seen.get(key)
+            if span.resource.get(PROBE) == "true":
+                self._left_out.add(span.trace_id)
             if at is None:
-                self._seen[key] = len(self._spans) if self._is_workload(span) else -1
+                self._seen[key] = len(self._spans)
                 batch.append(placed)
-                if self._is_workload(span):
-                    self._spans.append(_placed(placed))
-            elif at >= 0 and self._spans[at].step == placed.place[0]:
+                self._spans.append(_placed(placed))
+            elif self._spans[at].step == placed.place[0]:
                 # The next attempt of a step may send the very same span, which then belongs to that.
                 self._spans[at] = _placed(placed)
         if batch:
@@ -251,7 +253,8 @@ class Inbox:
         judged = -1
         while True:
             with self._changed:
-                spans, open_requests, last_s = tuple(self._spans), self._open, self._last_s
+                spans, arrived = tuple(self._workload()), len(self._spans)
+                open_requests, last_s = self._open, self._last_s
             if until is not None and len(spans) != judged:
                 # Outside the lock: it may take its time, and spans go on arriving.
                 judged = len(spans)
@@ -267,7 +270,7 @@ class Inbox:
             if now_s >= began_s + timeout_s:
                 return "deadline"
             with self._changed:
-                if (len(self._spans), self._open, self._last_s) == (len(spans), open_requests, last_s):
+                if (len(self._spans), self._open, self._last_s) == (arrived, open_requests, last_s):
                     self._changed.wait(left_s)
 
     def close(self) -> None:

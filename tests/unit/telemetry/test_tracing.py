@@ -131,7 +131,7 @@ def test_a_variable_that_keeps_spans_from_us_is_warned_of(tracing: Tracing) -> N
 
 
 def test_what_our_probes_cause_is_no_workload(tracing: Tracing) -> None:
-    """A span that continues a probe's trace, or whose program is one, is counted nowhere."""
+    """A span of a program that is a probe is counted nowhere, nor is what continues its trace or ours."""
     trace = tracing.scenario("a", {})
     env = trace.environment("box", "127.0.0.1", {})
     probe = trace.probe_environment({}, env)
@@ -141,9 +141,11 @@ def test_what_our_probes_cause_is_no_workload(tracing: Tracing) -> None:
     body = {
         "resourceSpans": [
             {"scopeSpans": [{"spans": [{**SPAN, **now, "traceId": trace_id, "parentSpanId": parent}]}]},
+            # What a probe has caused arrives before its own span.
+            {"scopeSpans": [{"spans": [{**SPAN, **now, "traceId": "d" * 32, "parentSpanId": "2" * 16}]}]},
             {
                 "resource": {"attributes": marked},
-                "scopeSpans": [{"spans": [{**SPAN, **now, "spanId": "2" * 16}]}],
+                "scopeSpans": [{"spans": [{**SPAN, **now, "traceId": "d" * 32, "spanId": "2" * 16}]}],
             },
             {"scopeSpans": [{"spans": [{**SPAN, **now, "name": "traffic"}]}]},
         ]
