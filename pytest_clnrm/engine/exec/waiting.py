@@ -1,4 +1,4 @@
-"""What the main process of a container is that only waits for commands, as it runs no service."""
+"""The main process of a container that runs no service, and only waits for commands."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ KEEP_ALIVE = ("sleep", "2147483647")
 """Sleeps for 68 years; `sleep infinity` is not understood by every busybox."""
 
 ENDS_CONTAINER = 33
-"""The exit code of the shell by which its container ends too."""
+"""The exit code with which the shell ends its container too."""
 
-KILLED = 137
-"""The exit code of a killed shell: there may be another one, if the next line of input asks for it."""
+_KILLED = 137
+"""The exit code of a killed shell. Another one is started if the next line of input asks for it."""
 
 KEEP_SHELL = (
     "sh",
@@ -23,19 +23,22 @@ KEEP_SHELL = (
             "code=$?",
             f"[ $code = {ENDS_CONTAINER} ] && exit",
             "printf '\\034%s %s\\n' \"$0\" $code",
-            f'[ $code = {KILLED} ] && read -r line && [ "$line" = "again $0" ] || break',
+            f'[ $code = {_KILLED} ] && read -r line && [ "$line" = "again $0" ] || break',
             "done",
-            # It takes in orphans that have ended, and where it cannot start the program, it becomes that.
+            # While it waits for the program it takes in orphans; where it cannot start it, it becomes that
+            # itself.
             f"trap 'exec {' '.join(KEEP_ALIVE)}' EXIT",
             " ".join(KEEP_ALIVE),
         )
     ),
 )
-"""Takes commands on its standard input: :mod:`pytest_clnrm.engine.exec.main_shell`.
+"""A shell that takes commands on its standard input (:mod:`pytest_clnrm.engine.exec.main_shell`), and its
+parent.
 
-The shell leads a process session of its own, as it does in an exec. Its parent says nothing of its own on
-the streams ("Killed"), and takes in orphans as an init process would. It starts another one for the next
-scenario, as nobody can tell what is in the memory of one that has run steps.
+The shell leads a process session of its own, as it does in an exec. The parent prints nothing of its own
+("Killed") on the streams, and takes in orphans as an init process would. For the next scenario it starts
+another shell, as nobody can tell what is in the memory of one that has run steps
+(docs/design/exec-shells.md).
 """
 
 WAITING = frozenset({KEEP_ALIVE, KEEP_SHELL})
