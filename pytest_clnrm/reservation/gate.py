@@ -9,12 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import ClnrmError, LedgerError, ReservationError, SlotTimeoutError
 from pytest_clnrm.model.demand import Demand, total
-from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, as_reservation_errors, give_back, usable_ledger
+from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, as_reservation_errors, usable_ledger
 from pytest_clnrm.scheduling.tickets import Ticket
 
 if TYPE_CHECKING:
@@ -32,7 +31,8 @@ class LedgerGate:
     def __init__(self, runtime: Runtime, wake: Callable[[], None]) -> None:
         self._runtime = runtime
         self._wake = wake
-        self._idle = runtime.idle
+        self._holdings = runtime.holdings
+        self._idle = runtime.holdings.idle
         self._waiters: dict[int, Waiter] = {}
         self._positions: dict[int, int] = {}
         self._leases: set[str] = set()
@@ -137,17 +137,13 @@ class LedgerGate:
         self._positions.pop(index, None)
         if waiter is None:
             return
-        withdraw = partial(self._runtime.ledger().withdraw, waiter)
-        try:
-            withdraw()
-        except LedgerError:
-            self._runtime.owed.append(withdraw)
+        self._holdings.try_release(lambda: self._runtime.ledger().withdraw(waiter))
 
     def release(self, ticket: Ticket) -> None:
         """Give a reservation back."""
         if ticket.lease in self._leases:
             self._leases.discard(ticket.lease)
-            give_back(ticket.lease, self._runtime)
+            self._holdings.give_back(ticket.lease)
 
     def close(self) -> None:
         """Leave the queue and give everything back."""

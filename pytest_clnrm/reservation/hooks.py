@@ -13,7 +13,8 @@ import pytest
 from pytest_clnrm.cleanup import run_folder
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.reservation import item_demand, markers
-from pytest_clnrm.runtime.runtime import Current, Runtime
+from pytest_clnrm.runtime.holdings import Current
+from pytest_clnrm.runtime.runtime import Runtime
 from pytest_clnrm.scheduling.install import install, is_strict_controller
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket, lease_of
 
@@ -159,11 +160,13 @@ class ReservationHooks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Let fixtures that reserve more know for which item they do."""
-        self.runtime.current = lambda: Current(
-            priority=self.priority_of(item),
-            index=item.session.items.index(item),
-            lease=lease_of(item),
-            allowance=item_demand.allowance_of(item, self.runtime),
+        self.runtime.holdings.begin(
+            lambda: Current(
+                priority=self.priority_of(item),
+                index=item.session.items.index(item),
+                lease=lease_of(item),
+                allowance=item_demand.allowance_of(item, self.runtime),
+            )
         )
         return (yield)
 
@@ -191,8 +194,8 @@ class ReservationHooks:
         if call.when == "setup" and item.stash.get(_cleared_key, False):
             report.clnrm_cleared = lease  # type: ignore[attr-defined]
             del item.stash[_cleared_key]
-        if call.when == "teardown" and lease in self.runtime.leftovers:
-            report.clnrm_leftover = self.runtime.leftovers.pop(lease).to_data()  # type: ignore[attr-defined]
+        if call.when == "teardown" and (leftover := self.runtime.holdings.take_leftover(lease)) is not None:
+            report.clnrm_leftover = leftover.to_data()  # type: ignore[attr-defined]
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -201,13 +204,12 @@ class ReservationHooks:
         if cleared and self._reserves():
             # What cannot be noted goes on counting.
             with suppress(ClnrmError):
-                self.runtime.idle.cleared(cleared)
+                self.runtime.holdings.idle.cleared(cleared)
         data = getattr(report, "clnrm_leftover", None)
         if data is not None and self._reserves():
             from pytest_clnrm.pool.idle_leases import Leftover
 
-            leftover = Leftover.from_data(data)
-            self.runtime.leftovers[leftover.lease] = leftover
+            self.runtime.holdings.leave(Leftover.from_data(data))
 
     def _reserves(self) -> bool:
         """Tell whether this process, and no controller, has reserved for its items."""
@@ -220,7 +222,7 @@ class ReservationHooks:
 
     def worker_ended(self, worker: str) -> None:
         """Give back what a worker had: its containers are gone."""
-        self.runtime.idle.forget_worker(worker)
+        self.runtime.holdings.idle.forget_worker(worker)
 
     def _make_gate(self, wake: Callable[[], None]) -> LedgerGate:
         from pytest_clnrm.reservation.gate import LedgerGate

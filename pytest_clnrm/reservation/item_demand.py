@@ -105,7 +105,7 @@ class Allowance:
         """Return what is held for good while this test runs."""
         return self._left.minus(self.unused())
 
-    def lent(self, demand: Demand) -> None:
+    def lend(self, demand: Demand) -> None:
         """Take note that so much of it is no longer the test's."""
         self._left = self._left.minus(demand)
 

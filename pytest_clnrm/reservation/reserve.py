@@ -16,10 +16,9 @@ from pytest_clnrm.errors import (
     DemandTooLargeError,
     EngineError,
     EngineUnavailableError,
-    LedgerError,
     ReservationError,
 )
-from pytest_clnrm.model.demand import NOTHING, Demand, total
+from pytest_clnrm.model.demand import NOTHING, Demand
 from pytest_clnrm.scheduling.tickets import Ticket
 
 if TYPE_CHECKING:
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from pytest_clnrm.ledger.snapshots import Waiting
     from pytest_clnrm.ledger.state import Lease
     from pytest_clnrm.model.scenario import Limits
-    from pytest_clnrm.runtime.runtime import Current, Runtime
+    from pytest_clnrm.runtime.holdings import Current
+    from pytest_clnrm.runtime.runtime import Runtime
 
 WITHOUT_LEASE = ""
 """The lease of an item that is let through without one."""
@@ -55,7 +55,7 @@ def reserving(
     with as_reservation_errors():
         ledger = usable_ledger(runtime)
         if ledger is not None:
-            wanted = runtime.idle.wanted(runtime.worker, specification)
+            wanted = runtime.holdings.idle.wanted(runtime.worker, specification)
             lease, position = _reserve(
                 runtime,
                 ledger,
@@ -70,7 +70,7 @@ def reserving(
         yield Ticket(lease=WITHOUT_LEASE)
         return
     try:
-        taken = runtime.idle.taken_by(lease, wanted)
+        taken = runtime.holdings.idle.taken_by(lease, wanted)
         waited_s = time.monotonic() - asked_s
         yield Ticket(
             lease=lease.id,
@@ -80,7 +80,7 @@ def reserving(
             position=position,
         )
     finally:
-        give_back(lease.id, runtime)
+        runtime.holdings.give_back(lease.id)
 
 
 @contextmanager
@@ -102,9 +102,7 @@ def usable_ledger(runtime: Runtime) -> Ledger | None:
         ledger = runtime.ledger()
     except EngineUnavailableError:
         return None
-    while runtime.owed:
-        runtime.owed[-1]()
-        runtime.owed.pop()
+    runtime.holdings.pay()
     return ledger
 
 
@@ -131,7 +129,7 @@ def _reserve(
         _note_wait(runtime, waiting)
 
     with runtime.board.during("slot"):
-        if free is not None and runtime.held:
+        if free is not None and runtime.holdings.of_fixtures() != NOTHING:
             at_once = ledger.try_reserve(demand, priority=priority, index=index, label=label, takes=takes)
             if at_once is not None:
                 return at_once, 0
@@ -157,13 +155,13 @@ def _check_beside(runtime: Runtime, own: Demand, demand: Demand) -> None:
     """
     from pytest_clnrm.ledger.budget import check_possible
 
-    used = total([*(each.demand for each in runtime.held), own])
+    used = runtime.holdings.of_fixtures() + own
     try:
         check_possible(used + demand, runtime.budget())
     except DemandTooLargeError as error:
         if used == NOTHING:
             raise
-        names = ", ".join(repr(each.name) for each in runtime.held)
+        names = ", ".join(map(repr, runtime.holdings.fixtures_containers()))
         holders = [
             *(["this test"] if own != NOTHING else []),
             *([f"containers of fixtures ({names})"] if names else []),
@@ -177,27 +175,6 @@ def _check_beside(runtime: Runtime, own: Demand, demand: Demand) -> None:
 def _note_wait(runtime: Runtime, waiting: Waiting) -> None:
     why = f"held up by {waiting.holdup}" if waiting.holdup else "next"
     runtime.board.at("slot", f"{waiting.demand.describe()} (place {waiting.position}, {why})")
-
-
-def give_back(lease_id: str, runtime: Runtime) -> None:
-    """Give a reservation back, or let it count on for the containers that are kept, or idle, under it.
-
-    If the ledger cannot take it, it is owed: else whoever reserves next would wait for it for ever.
-    """
-    leftover = runtime.leftovers.pop(lease_id, None)
-
-    def give() -> None:
-        if lease_id in runtime.kept:
-            runtime.ledger().keep(lease_id)
-        elif leftover is not None:
-            runtime.idle.add(leftover)
-        elif not runtime.idle.leave(lease_id):
-            runtime.ledger().release(lease_id)
-
-    try:
-        give()
-    except LedgerError:
-        runtime.owed.append(give)
 
 
 def demand_of_one(runtime: Runtime, limits: Limits) -> Demand:
@@ -225,25 +202,21 @@ def reserving_for_fixture(runtime: Runtime, limits: Limits, name: str) -> Iterat
     :raises ReservationError: if it will never be granted.
     :raises EngineError: if no engine can be used, or it does not tell what runs on it.
     """
-    from pytest_clnrm.runtime.runtime import Held
-
     ledger = usable_ledger(runtime) or runtime.ledger()
-    current = runtime.current() if runtime.current else None
+    current = runtime.holdings.current()
     allowance = current.allowance if current else None
     demand = demand_of_one(runtime, limits)
     _check_beside(runtime, allowance.used() if allowance else NOTHING, demand)
     lease = _reserve_more(runtime, ledger, demand, current)
-    held = Held(name, demand)
-    runtime.held.append(held)
     try:
-        taken = runtime.idle.taken_by(lease, ())
-        if taken.remove:
-            runtime.shelf().remove(taken.remove)
-            runtime.idle.cleared(lease.id)
-        yield lease.id
+        with runtime.holdings.holding(name, demand):
+            taken = runtime.holdings.idle.taken_by(lease, ())
+            if taken.remove:
+                runtime.shelf().remove(taken.remove)
+                runtime.holdings.idle.cleared(lease.id)
+            yield lease.id
     finally:
-        runtime.held.remove(held)
-        give_back(lease.id, runtime)
+        runtime.holdings.give_back(lease.id)
 
 
 def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Current | None) -> Lease:
@@ -257,7 +230,7 @@ def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Cur
         unused = current.allowance.unused()
         if unused != NOTHING:
             lease = ledger.lend(current.lease, unused, demand, label=OF_FIXTURE)
-            current.allowance.lent(unused if lease is None else demand)
+            current.allowance.lend(unused if lease is None else demand)
     if lease is None:
         lease, _ = _reserve(runtime, ledger, demand, priority=priority, index=index, label=OF_FIXTURE)
     return lease

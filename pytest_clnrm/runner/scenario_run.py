@@ -392,7 +392,7 @@ class ScenarioRun:
 
     def _leave(self, containers: Sequence[RunningContainer]) -> bool:
         """Leave a passed scenario's containers under its lease; return False where that cannot be done."""
-        lease = self.runtime.current().lease if self.runtime.current is not None else ""
+        lease = self.runtime.holdings.lease()
         if self._failed or not lease:
             return False
         proven, self._proven = self._proven, {}

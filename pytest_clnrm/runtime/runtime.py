@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, EngineError, EngineUnavailableError, LedgerError
-from pytest_clnrm.pool.idle_leases import IdleLeases
+from pytest_clnrm.pool.idle_leases import Leftover
+from pytest_clnrm.runtime.holdings import Holdings
 from pytest_clnrm.settings.loading import check_against_engine
 
 if TYPE_CHECKING:
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.ledger.budget import Budget
     from pytest_clnrm.ledger.folder import Folder
     from pytest_clnrm.ledger.ledger import Ledger
-    from pytest_clnrm.model.demand import Demand
-    from pytest_clnrm.pool.idle_leases import Leftover
     from pytest_clnrm.pool.shelf import Shelf
-    from pytest_clnrm.reservation.item_demand import Allowance
     from pytest_clnrm.runtime.network import Networks
     from pytest_clnrm.settings.settings import Settings
     from pytest_clnrm.status.board import Board
@@ -43,31 +41,6 @@ def new_session_id() -> str:
     return os.urandom(4).hex()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Current:
-    """The item that runs now.
-
-    :param lease: id of that reservation, "" if it has none.
-    :param allowance: how much of it a Python test uses, None for any other item.
-    """
-
-    priority: int
-    index: int
-    lease: str = ""
-    allowance: Allowance | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """What a container of a fixture holds.
-
-    :param name: of the container.
-    """
-
-    name: str
-    demand: Demand
-
-
 @dataclass(kw_only=True, eq=False, repr=False)
 class Runtime:
     """The shared parts of one process.
@@ -75,13 +48,8 @@ class Runtime:
     :param session_id: of the run, the same in all its workers.
     :param worker: "gw0" and so on, "master" without xdist.
     :param connect: returns the engine, or raises EngineUnavailableError.
-    :param current: returns what is known of the item that runs now; None before the first one.
-    :param held: what fixtures of a wider scope hold in this process.
-    :param owed: what gives back what the ledger could not take back so far.
+    :param holdings: what this process holds in the ledger.
     :param before_ledger: called once, before the ledger is opened.
-    :param kept: ids of leases whose containers are kept.
-    :param leftovers: of leases that are still to be given back, by their ids: what is left under them.
-    :param idle: the idle leases of this process.
     :param without_shell: ids of images that have no shell in which their containers could wait.
     :param engine_is_own: the engine is the one of ``--clnrm-engine``, not one that another plugin brings.
     :param run_folder: returns the run's own folder for temporary files.
@@ -94,13 +62,8 @@ class Runtime:
     session_id: str
     worker: str
     connect: Callable[[], Engine]
-    current: Callable[[], Current] | None = None
-    held: list[Held] = field(default_factory=list)
-    owed: list[Callable[[], None]] = field(default_factory=list)
+    holdings: Holdings = field(init=False)
     before_ledger: Callable[[], None] | None = None
-    kept: set[str] = field(default_factory=set)
-    leftovers: dict[str, Leftover] = field(default_factory=dict)
-    idle: IdleLeases = field(init=False)
     without_shell: set[str] = field(default_factory=set)
     engine_is_own: bool = False
     run_folder: Callable[[], Path] | None = None
@@ -119,7 +82,7 @@ class Runtime:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
-        self.idle = IdleLeases(self.ledger)
+        self.holdings = Holdings(self.ledger)
 
     @property
     def board(self) -> Board:
@@ -262,10 +225,7 @@ class Runtime:
             self.cleaner().keep(objects)
         except OSError as error:
             raise unusable(self.folder().path, error) from error
-        if lease:
-            self.kept.add(lease)
-        elif self.current is not None:
-            self.kept.add(self.current().lease)
+        self.holdings.keep(lease or self.holdings.lease())
 
     def budget(self) -> Budget:
         """Return what this run may hold.
@@ -343,11 +303,13 @@ class Runtime:
         try:
             self.remove(containers)
         except EngineError:
-            from pytest_clnrm.pool.idle_leases import Leftover
-
-            lease = lease or (self.current().lease if self.current else "")
-            self.leftovers[lease] = Leftover(
-                lease=lease, worker=self.worker, specification="", containers=tuple(containers)
+            self.holdings.leave(
+                Leftover(
+                    lease=lease or self.holdings.lease(),
+                    worker=self.worker,
+                    specification="",
+                    containers=tuple(containers),
+                )
             )
             raise
 
@@ -374,12 +336,10 @@ class Runtime:
         """
         from pytest_clnrm.cleanup.labels import object_labels, owner_of
 
-        current = self.current() if self.current else None
-        lease = lease or (current.lease if current else "")
         return object_labels(
             ledger=self.folder().ledger_id,
             session=self.session_id,
-            owner=owner_of(lease) or self.ledger().owner_id,
+            owner=owner_of(lease or self.holdings.lease()) or self.ledger().owner_id,
             worker=self.worker,
             scenario=scenario,
         )
@@ -393,7 +353,7 @@ class Runtime:
     def close(self) -> None:
         """Remove the networks, stop owning leases, and give up the engine."""
         self.close_shelf()
-        self.idle.close()
+        self.holdings.idle.close()
         networks, self._networks = self._networks, None
         if networks is not None:
             networks.close()

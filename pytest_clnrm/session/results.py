@@ -126,7 +126,7 @@ class SessionResults:
         self.engine = carried["engine"] or self.engine
         self.kept += carried["kept"]
         if carried["kept"] and carried["lease"]:
-            self.runtime.kept.add(carried["lease"])
+            self.runtime.holdings.keep(carried["lease"])
         if carried["refused"] is not None:
             summary, details = carried["refused"]
             self.refused[summary] = details

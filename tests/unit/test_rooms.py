@@ -86,9 +86,6 @@ HOMES = {
 }
 """A third-party package -> the rooms that may import it."""
 
-STILL = {f"{PACKAGE}.{name}" for name in ("runtime.runtime",)}
-"""Modules that still import what is not below them."""
-
 MAX_LINES = 600
 MAX_LOOSE = 7
 MODULES = sorted(path.relative_to(ROOT.parent) for path in ROOT.rglob("*.py"))
@@ -130,7 +127,7 @@ def part(name: str, depth: int) -> str:
     return parts[depth] if len(parts) > depth else "__init__"
 
 
-@pytest.mark.parametrize("name", sorted(NAMES.keys() - STILL - {PACKAGE}))
+@pytest.mark.parametrize("name", sorted(NAMES.keys() - {PACKAGE}))
 def test_every_import_runs_down(name: str) -> None:
     """A room imports only rooms of lower floors, and a chamber only lower chambers of its room."""
     room = part(name, 1)
@@ -147,7 +144,7 @@ def test_every_import_runs_down(name: str) -> None:
 def test_no_circle() -> None:
     """No two modules import each other, by whatever way."""
     graph = {
-        name: set() if name in {*STILL, PACKAGE} else imports_of(path) & NAMES.keys() - {name}
+        name: set() if name == PACKAGE else imports_of(path) & NAMES.keys() - {name}
         for name, path in NAMES.items()
     }
     try:

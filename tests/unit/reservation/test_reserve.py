@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,11 +26,12 @@ from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.folder import open_folder
 from pytest_clnrm.ledger.ledger import Ledger
 from pytest_clnrm.model.demand import Demand
-from pytest_clnrm.pool.idle_leases import IdleLeases, Leftover
+from pytest_clnrm.pool.idle_leases import Leftover
 from pytest_clnrm.reservation import reserve
 from pytest_clnrm.reservation.gate import LedgerGate
 from pytest_clnrm.reservation.hooks import ReservationHooks
 from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, reserving
+from pytest_clnrm.runtime.holdings import Holdings
 
 ONE = Demand(containers=1, memory_bytes=1, cpus=1.0)
 DATA = ONE.to_data()
@@ -42,12 +43,8 @@ class Parts:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.fails: Exception | None = None
-        self.owed: list[Callable[[], None]] = []
-        self.kept: set[str] = set()
         self.worker = "gw0"
-        self.leftovers: dict[str, Leftover] = {}
-        self.idle = IdleLeases(self.ledger)
-        self.held: list[Any] = []
+        self.holdings = Holdings(self.ledger)
         self.settings = SimpleNamespace(slot_timeout_s=None)
         self.board = SimpleNamespace(during=lambda _what: nullcontext(), at=lambda *_: None)
 
@@ -148,9 +145,9 @@ def test_a_failed_release_is_made_up_for(
     assert first is not None
     break_once(monkeypatch, "release")
     gate.release(first)
-    assert len(parts.owed) == 1
+    assert len(parts.holdings._owed) == 1
     assert gate.try_reserve(1, 1, DATA) is not None
-    assert parts.owed == []
+    assert parts.holdings._owed == []
 
 
 def test_a_refused_item_leaves_the_queue(
@@ -247,7 +244,7 @@ def test_kept_reservations_count_on(parts: Any, gate: LedgerGate) -> None:
     """The reservation of kept containers is not given back, and who finds no room beside it fails."""
     first = gate.try_reserve(0, 1, DATA)
     assert first is not None
-    parts.kept.add(first.lease)
+    parts.holdings.keep(first.lease)
     gate.release(first)
     with pytest.raises(DemandTooLargeError, match="1 container held by what --clnrm-keep left"):
         gate.try_reserve(1, 1, DATA)
@@ -267,7 +264,7 @@ def test_closing_gives_everything_back(parts: Any) -> None:
 def leave(parts: Any, lease: str, specification: str = "spec", worker: str = "gw0") -> None:
     """Let an item's report say that its container c1 is left."""
     leftover = Leftover(lease=lease, worker=worker, specification=specification, containers=("c1",))
-    parts.leftovers[lease] = Leftover.from_data(leftover.to_data())
+    parts.holdings.leave(Leftover.from_data(leftover.to_data()))
 
 
 def test_idle_containers_go_to_the_next_of_the_same_specification(parts: Any, gate: LedgerGate) -> None:
@@ -305,9 +302,7 @@ def test_room_that_was_never_cleared_counts_on(parts: Any, gate: LedgerGate) -> 
     """An item whose reservation took idle containers' room, and that died before it removed them."""
     first = gate.try_reserve(0, 1, DATA)
     assert first is not None
-    parts.leftovers[first.lease] = Leftover(
-        lease=first.lease, worker="gw0", specification="s", containers=("c1",)
-    )
+    leave(parts, first.lease)
     gate.release(first)
     second = gate.try_reserve(1, 1, DATA)
     assert second is not None
@@ -315,7 +310,7 @@ def test_room_that_was_never_cleared_counts_on(parts: Any, gate: LedgerGate) -> 
     third = gate.try_reserve(2, 1, DATA)
     assert third is not None
     assert (second.remove, third.remove) == (("c1",), ("c1",))
-    parts.idle.cleared(third.lease)
+    parts.holdings.idle.cleared(third.lease)
     gate.release(third)
     fourth = gate.try_reserve(3, 1, DATA)
     assert fourth is not None
@@ -360,9 +355,9 @@ def test_idle_leases_of_a_worker_that_ended_are_given_back(parts: Any, gate: Led
     assert first is not None
     leave(parts, first.lease)
     gate.release(first)
-    parts.idle.forget_worker("gw1")
+    parts.holdings.idle.forget_worker("gw1")
     assert gate.serves("gw0", "spec")
-    parts.idle.forget_worker("gw0")
+    parts.holdings.idle.forget_worker("gw0")
     snapshot = parts.ledger().snapshot()
     assert snapshot is not None
     assert snapshot.leases == ()
@@ -374,7 +369,7 @@ def test_a_process_uses_its_own_idle_containers(parts: Any) -> None:
         leave(parts, first.lease)
     with reserving(parts, ONE, priority=1, index=1, label="b", specification="spec") as second:
         assert second.reuse == (first.lease,)
-    parts.idle.close()
+    parts.holdings.idle.close()
     with reserving(parts, ONE, priority=1, index=2, label="c", specification="spec") as third:
         assert (third.reuse, third.remove) == ((), ())
 
