@@ -56,7 +56,7 @@ class Folder:
 
 
 def default_path(environ: Mapping[str, str]) -> tuple[Path, bool]:
-    """Return the directory that is used if none is configured, and whether others may write next to it."""
+    """Return the directory to use if none is configured, and whether other users can write beside it."""
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     if runtime and Path(runtime).is_absolute() and Path(runtime).is_dir():
         return Path(runtime) / "pytest-clnrm", False

@@ -70,7 +70,7 @@ def host_lock(folder: Folder, name: str) -> AbstractContextManager[None]:
 
 
 def _sign(fd: int) -> None:
-    # The lock itself needs no disk space; a name tag that finds none must not make it fail.
+    # It only tells others who holds the lock: on a full disk the lock has to work without it.
     with suppress(OSError):
         os.pwrite(fd, b"%-20d\n" % os.getpid(), 0)
 

@@ -1,4 +1,4 @@
-"""This process's part in the ledger: an owner of a run, its changes to the state, and waking others."""
+"""This process as an owner in the ledger: how it joins a run, changes the state and wakes others."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Membership:
         return self._wakeup
 
     def new_wakeup(self, name: str) -> Wakeup:
-        """Return another place for wake-ups of this owner, at which nobody listens yet."""
+        """Return another FIFO for wake-ups of this owner, which does not exist before somebody listens."""
         return Wakeup(self._fifo(self.id, name))
 
     def join(self, run: str, budget: Budget, started_s: float | None) -> None:
-        """Become an owner of *run*, which begins with its first owner.
+        """Become an owner of *run*; the first owner decides its budget and when it began.
 
         :raises LedgerError: if it is one already, or the ledger cannot be used.
         """
@@ -110,13 +110,13 @@ class Membership:
             yield draft
 
     def ring(self, state: State) -> None:
-        """Wake up all whose turn it is in *state*; bury those who are dead, and wake up the next."""
+        """Wake all whose turn it is in *state*; if one does not listen, drop the dead and wake the next."""
         while not self._all_reached(state):
             with self._store.change(self._clock.monotonic()) as draft:
-                buried = self._store.without_dead(draft.state)
-                if buried == draft.state:
+                living = self._store.without_dead(draft.state)
+                if living == draft.state:
                     return
-                draft.state = state = buried
+                draft.state = state = living
 
     def lease(self, state: State, lease_id: str) -> Lease | None:
         """Return this owner's lease of that id, None if it is not, or no longer, its own."""

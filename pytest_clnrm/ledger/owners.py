@@ -19,8 +19,8 @@ from pytest_clnrm.errors import LedgerError
 class Owner:
     """This process as an owner, from its creation to :meth:`close`.
 
-    It has to be made, and known owners judged, under the ledger's lock: between the making of its file and
-    the locking of it, it would look dead.
+    Make it under the ledger's lock, and ask :func:`is_alive` under it: between the making of the file and the
+    locking of it a new owner would look dead.
 
     :param directory: where the owners of the ledger have their files.
     """
@@ -49,7 +49,7 @@ class Owner:
             )
 
     def close(self) -> None:
-        """Stop being an owner: what is still held counts as a dead owner's from now on."""
+        """Stop being an owner: from now on what it still holds counts like a dead owner's."""
         if self.is_this_process():
             self._lock.release()
 

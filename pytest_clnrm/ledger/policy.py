@@ -1,16 +1,15 @@
-"""Who may be granted now: pure functions over the ledger's state.
+"""Who may be granted what, and what a change makes of the ledger's state: pure functions.
 
-The rule: waiters stand in one queue, ordered by (priority, start of the run, place in the collection); the
-fixtures of tests that have started come before all items that have not, since others wait for them. The
-first one that the host has no room for is the head, and nobody behind it is granted anything. A waiter that
-the host has room for, but its own run's budget has not, is passed over: it is not the head for others.
+The order: waiters stand in one queue, by (priority, start of the run, place in the collection). Fixtures of
+tests that have started come first, as these tests hold what others wait for. The first waiter for which too
+little of the host's budget is left is the head, and nobody behind it is granted anything. A waiter that only
+its own run's budget holds back is passed over: it is not the head for others.
 
-What a lease has taken over from idle ones counts until it is gone.
+The host's budget is, for each resource, the largest budget among the runs that live. Idle leases that a lease
+has taken over count until their containers are gone.
 
-The host's budget is, for each resource, the largest budget among the runs that live.
-
-A waiter that would wait for ever is told so: what was kept on purpose leaves no room for it, or everybody who
-could give something back waits, too (a test that waits for the container of a fixture keeps its own).
+A waiter that would wait for ever is told so: what was kept on purpose leaves too little for it, or everybody
+who could give something back waits, too (a test that waits for the container of a fixture keeps its own).
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from pytest_clnrm.ledger.state import EngineLoad, Evicted, Lease, RunEntry, Stat
 from pytest_clnrm.model.demand import NOTHING, Demand, total
 
 OF_FIXTURE = "clnrm_factory"
-"""The label of what a fixture asks for while the test that needs it keeps its own reservation."""
+"""The label of a reservation for a fixture, whose test keeps its own meanwhile."""
 
 SHARED_WAKEUP = ".all.fifo"
-"""How the place ends where an owner is woken that does not block while it waits."""
+"""How the name of the FIFO of a process ends that does other things while it waits."""
 
 Holdup = Literal["", "own run's budget", "host's budget", "others before it"]
 
@@ -38,7 +37,7 @@ Holdup = Literal["", "own run's budget", "host's budget", "others before it"]
 class Grant:
     """A waiter that may have what it demands now.
 
-    :param evict: ids of the idle leases whose room it takes, those that it wants first.
+    :param evict: ids of the idle leases that it takes over.
     """
 
     waiter: Waiter
@@ -71,15 +70,13 @@ def host_budget(state: State) -> Budget | None:
 
 
 def used(state: State) -> Demand:
-    """Return what is held, by leases (idle and dead owners' ones too) and by other ledgers."""
+    """Return what is held by all leases, those that are idle or of dead owners too, and by other ledgers."""
     return total(held(lease) for lease in state.leases) + state.foreign
 
 
 def held(lease: Lease) -> Demand:
-    """Return what *lease* counts as: its containers come into being when those that it took over are gone."""
-    return (
-        lease.demand.larger(total(each.demand for each in lease.evicted)) if lease.evicted else lease.demand
-    )
+    """Return what *lease* counts as: its containers are created when those that it took over are gone."""
+    return lease.demand.larger(total(each.demand for each in lease.evicted))
 
 
 def held_of(lease: Lease, run: str) -> Demand:
@@ -165,11 +162,12 @@ def lent(state: State, lease_id: str, unused: Demand, to: Lease) -> State:
 
 
 def reconciled(state: State, load: Sequence[EngineLoad], ledger_id: str, now_s: float) -> State:
-    """Return *state* with what the engine holds and nobody has reserved, and without what is gone.
+    """Return *state* in line with what the engine shows: *load*, of all owners of all ledgers.
 
-    Containers of other ledgers count as load. Those of this ledger whose owner is not known become a lease
-    of that owner, who is dead, so that a purge removes them; or a kept lease. Owners that are known are
-    left alone: since the engine was asked they may have reserved and released.
+    Containers of other ledgers count as load. Those of this ledger whose owner is not known, and so dead,
+    become a lease of that owner, which a purge removes; or a kept lease, if they were kept. Kept leases and
+    leases made here are dropped once their containers are gone. All others stay as they are: since the engine
+    was asked their owners may have reserved and released.
     """
     ours = {(each.owner, each.kept): each for each in load if each.ledger == ledger_id}
     leases = [
@@ -200,7 +198,7 @@ def _stray(owner: str, *, kept: bool = False) -> str:
 
 
 def check_can_be_granted(state: State, waiter: Waiter, sweep: str) -> None:
-    """Check that what *waiter* needs may become free.
+    """Check that what *waiter* needs can become free without anybody's doing.
 
     Of several that wait for one another the last one in order gives up.
 
@@ -208,13 +206,12 @@ def check_can_be_granted(state: State, waiter: Waiter, sweep: str) -> None:
     :raises DemandTooLargeError: if it waits for what is kept, or for those who wait themselves.
     """
     kept = [lease for lease in state.leases if lease.kept]
-    names = _no_room_beside(state, waiter, kept)
+    names = _lacking_beside(state, waiter, kept)
     if names:
         left = total(held(lease) for lease in kept)
         raise DemandTooLargeError(
             f"{_only(waiter.demand, names)} demanded, {_limit(state, waiter, names)} allowed, and "
-            f"{_only(left, names)} held by what --clnrm-keep left: remove that with "
-            f"`{sweep}`"
+            f"{_only(left, names)} held by what --clnrm-keep left: remove that with `{sweep}`"
         )
     blocked = [each for each in in_order(state) if _blocks(each)]
     stuck = tuple(
@@ -230,7 +227,7 @@ def check_can_be_granted(state: State, waiter: Waiter, sweep: str) -> None:
         )
 
 
-def _no_room_beside(state: State, waiter: Waiter, leases: Sequence[Lease]) -> tuple[str, ...]:
+def _lacking_beside(state: State, waiter: Waiter, leases: Sequence[Lease]) -> tuple[str, ...]:
     """Return of which resources there is too little for *waiter* as long as *leases* are held."""
     run, host = next((each for each in state.runs if each.run == waiter.run), None), host_budget(state)
     if run is None or host is None:
@@ -250,7 +247,7 @@ def _limit(state: State, waiter: Waiter, names: tuple[str, ...]) -> str:
 
 
 def _blocks(waiter: Waiter) -> bool:
-    """Tell whether its process does nothing else meanwhile."""
+    """Tell whether the process of *waiter* does nothing else while it waits."""
     return bool(waiter.wake) and not waiter.wake.endswith(SHARED_WAKEUP)
 
 
@@ -264,7 +261,7 @@ def _waits_with(waiter: Waiter, lease: Lease) -> bool:
 
 
 def item_label(index: int) -> str:
-    """Return what a controller calls the reservation for the item at *index*, of which it knows no more."""
+    """Return the label of a controller's reservation: it knows an item by its index alone."""
     return f"item {index}"
 
 
@@ -284,11 +281,11 @@ class _Capacity:
         )
 
     def wanted(self, waiter: Waiter) -> list[Lease]:
-        """Return the idle leases that *waiter* wants; one that is gone, or in use, is not waited for."""
+        """Return the idle leases whose containers *waiter* could use; others of them are in use, or gone."""
         return [lease for lease in self._idle if lease.run == waiter.run and lease.id in waiter.takes]
 
     def lacks_own(self, run: RunEntry, demand: Demand, evict: list[Lease]) -> bool:
-        """Return True if *run* may not hold *demand* too; append to *evict* what of its own has to go."""
+        """Tell whether *run* may not hold *demand* too; append to *evict* what of its own has to go."""
         while over := run.budget.exceeded_by(self._left(self._held_by.get(run.run, NOTHING), evict) + demand):
             victim = self._oldest(over, evict, run.run)
             if victim is None:
@@ -297,7 +294,7 @@ class _Capacity:
         return False
 
     def lacks_host(self, demand: Demand, evict: list[Lease]) -> bool:
-        """Return True if the host has no room for *demand*; append to *evict* what has to go."""
+        """Tell whether the host's budget lacks *demand*; append to *evict* what has to go for it."""
         while over := self._host.exceeded_by(self._left(self._held, evict) + demand):
             victim = self._oldest(over, evict, None)
             if victim is None:
@@ -306,7 +303,7 @@ class _Capacity:
         return False
 
     def take(self, run: RunEntry, demand: Demand, evict: list[Lease]) -> None:
-        """Count *demand* as held by *run* in place of *evict*, whose containers are still there at first."""
+        """Count *demand* as held by *run* in place of *evict*, whose containers count until they are gone."""
         for lease in evict:
             self._idle.remove(lease)
         own = [lease for lease in evict if lease.run == run.run]
@@ -326,7 +323,7 @@ class _Capacity:
 
 
 def _decide(state: State) -> tuple[tuple[Grant, ...], dict[str, Holdup]]:
-    """Return the grants, and of each waiter that was looked at why it has to wait."""
+    """Return the grants, and why each waiter that was looked at has to wait."""
     host = host_budget(state)
     if host is None:
         return (), {}

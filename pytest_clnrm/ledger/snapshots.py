@@ -1,4 +1,4 @@
-"""What others may see of the ledger: how a demand waits, and the whole at one moment."""
+"""How a demand stands in the queue, and the ledger as a whole at one moment: for messages and `status`."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from pytest_clnrm.util.files import write_whole
 class Draft:
     """A state that is being changed under the lock.
 
-    ``rebuilt`` says why it had to be rebuilt, "" if it was read.
+    ``rebuilt`` says why it was rebuilt, "" if it was read from its file.
     """
 
     def __init__(self, state: State, rebuilt: str = "") -> None:
@@ -59,7 +59,7 @@ class Store:
         self._report = report
         self._report_s = report_s
         self._limit_s = limit_s
-        # Most looks see what this process has read or written itself just before.
+        # Decoding takes longer than reading: what this process has read or written last is not decoded again.
         self._last: tuple[bytes, State] | None = None
 
     @contextlib.contextmanager

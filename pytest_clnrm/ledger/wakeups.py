@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-# A wake-up may get lost with a process that dies; then waiters look by themselves.
+# A process may die between writing the state and waking others: so waiters also look by themselves.
 _POLL_S = 1.0
 _POLL_WITHOUT_FIFO_S = 0.1
 
@@ -43,8 +43,8 @@ class SystemClock:
 class Wakeup:
     """Where wake-ups arrive, once :meth:`listen` was called: a FIFO at *path*.
 
-    ``fd`` stays None where the file system has no FIFOs; ``poll_s`` is how long to wait at most before
-    looking without a wake-up.
+    ``fd`` can be read when one has arrived; it stays None where the file system has no FIFOs. ``poll_s`` is
+    how long to wait before looking without a wake-up.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,7 +73,7 @@ class Wakeup:
         return self._path.name
 
     def drain(self) -> None:
-        """Forget the wake-ups that have arrived; to be called before looking, never after."""
+        """Forget the wake-ups so far. Call it before looking: what arrives while looking must stay."""
         if self.fd is not None:
             with suppress(BlockingIOError):
                 os.read(self.fd, 65536)

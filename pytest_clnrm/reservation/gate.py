@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import ClnrmError, LedgerError, ReservationError, SlotTimeoutError
 from pytest_clnrm.model.demand import Demand, total
-from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, as_reservation_errors, usable_ledger
+from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, as_reservation_errors, ticket_for, usable_ledger
 from pytest_clnrm.scheduling.tickets import Ticket
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class LedgerGate:
     """The controller's gate: reserves for the head of the queue without blocking.
 
-    :param wake: called from a thread of this gate when the ledger may have room.
+    :param wake: called when it is worth asking again, from a thread of this gate.
     """
 
     def __init__(self, runtime: Runtime, wake: Callable[[], None]) -> None:
@@ -91,15 +91,8 @@ class LedgerGate:
         if lease is not None:
             del self._waiters[index]
             self._leases.add(lease.id)
-            taken = self._idle.taken_by(lease, wanted)
-            waited_s = time.monotonic() - waiter.since_s
-            return Ticket(
-                lease=lease.id,
-                waited_s=waited_s,
-                reuse=taken.reuse,
-                remove=taken.remove,
-                position=self._positions.pop(index, 0),
-            )
+            position = self._positions.pop(index, 0)
+            return ticket_for(self._holdings, lease, wanted, waiter.since_s, position)
         self._watch(ledger)
         if index not in self._positions:
             self._positions[index] = ledger.waiting(waiter).position
@@ -113,14 +106,14 @@ class LedgerGate:
         return math.inf if limit_s is None else waiter.since_s + limit_s - time.monotonic()
 
     def why_stuck(self, index: int) -> str:
-        """Return what an item wants and fixtures hold, if that is more than the run may hold; else ""."""
+        """Return why an item cannot start while fixtures of session scope hold what they do, "" if it can."""
         waiter, taken = self._waiters.get(index), None
         with suppress(ClnrmError):
             taken = self._runtime.ledger().snapshot()
         if waiter is None or taken is None:
             return ""
         run = self._runtime.session_id
-        # What is kept or idle is no fixture's.
+        # Leases that are kept or idle are not held by fixtures.
         theirs = [each for each in taken.leases if not each.kept and each.idle_since_s is None]
         held = total(each.demand for each in theirs if each.run == run and each.id not in self._leases)
         names = self._runtime.budget().exceeded_by(held + waiter.demand)
@@ -132,7 +125,7 @@ class LedgerGate:
         )
 
     def give_up(self, index: int) -> None:
-        """Take an item out of the ledger's queue, which nobody behind it could pass."""
+        """Take an item out of the ledger's queue: while it stands there nobody passes it."""
         waiter = self._waiters.pop(index, None)
         self._positions.pop(index, None)
         if waiter is None:
@@ -151,7 +144,7 @@ class LedgerGate:
         self._asked.set()
         if self._watcher is not None and self._bell is not None:
             os.write(self._bell[1], b"!")
-            # It uses the ledger, which is closed next.
+            # The thread uses the ledger, which the caller closes next.
             self._watcher.join()
             for fd in self._bell:
                 os.close(fd)
@@ -159,7 +152,7 @@ class LedgerGate:
         if not self._waiters and not self._leases:
             return
         ledger = self._runtime.ledger()
-        # What cannot be given back is purged by whoever looks next.
+        # What cannot be given back now is purged by another process, or by the next run.
         with suppress(LedgerError):
             for waiter in self._waiters.values():
                 ledger.withdraw(waiter)
@@ -169,16 +162,16 @@ class LedgerGate:
         self._leases.clear()
 
     def _watch(self, ledger: Ledger) -> None:
-        """Start the thread that wakes the queue, at the first wait."""
+        """Start the thread that wakes the scheduler, at the first wait."""
         if self._watcher is None:
             self._bell = os.pipe()
             self._watcher = threading.Thread(
-                target=self._wait_for_room, args=(ledger, self._bell[0]), name="clnrm-gate", daemon=True
+                target=self._watch_ledger, args=(ledger, self._bell[0]), name="clnrm-gate", daemon=True
             )
             self._watcher.start()
 
-    def _wait_for_room(self, ledger: Ledger, bell: int) -> None:
-        """Wake the queue whenever the ledger may have room, until *bell* can be read."""
+    def _watch_ledger(self, ledger: Ledger, bell: int) -> None:
+        """Wake the scheduler whenever the ledger may grant something, until *bell* can be read."""
         unblocked_s = time.monotonic()
         while True:
             poll = select.poll()
@@ -191,10 +184,10 @@ class LedgerGate:
             if self._closed.is_set():
                 return
             self._wake()
-            # Asking takes the wake-up away; until then it would only be seen again and again.
+            # Only asking takes the wake-up out of the FIFO: until then it would be seen again and again.
             self._asked.wait(ledger.poll_s)
             if time.monotonic() >= unblocked_s + ledger.poll_s:
-                # It may ask the engine: neither the controller's loop nor a hand-over should wait for that.
+                # Not in the scheduler's thread: it may ask the engine, and no hand-over should wait for that.
                 with suppress(ClnrmError):
                     ledger.unblock()
                 unblocked_s = time.monotonic()

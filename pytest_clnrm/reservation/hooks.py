@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.scheduling.strict import TellQueue
 
 _cleared_key: pytest.StashKey[bool] = pytest.StashKey()
-"""Set once the containers are gone whose room an item's reservation took."""
+"""Set once the idle containers are gone that an item's reservation took over."""
 
 
 class ReservationHooks:
@@ -172,7 +172,7 @@ class ReservationHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Remove the idle containers whose room this item's reservation took."""
+        """Remove the idle containers that this item's reservation took over and does not use."""
         ticket = item.stash.get(TICKET, None)
         if ticket is None or not ticket.remove:
             return
@@ -188,7 +188,7 @@ class ReservationHooks:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Tell who has reserved for an item that its room was cleared, or that something is left there."""
+        """Tell the process that reserved for an item what was removed, or is left, under its lease."""
         report = yield
         lease = lease_of(item)
         if call.when == "setup" and item.stash.get(_cleared_key, False):

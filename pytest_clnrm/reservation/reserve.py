@@ -1,4 +1,4 @@
-"""Where items, the engine and the ledger meet: what an item demands, and who reserves it.
+"""Reserving in the process that runs the item, and for containers of fixtures.
 
 Under our scheduler the controller reserves before it sends an item (:mod:`pytest_clnrm.reservation.gate`);
 elsewhere the process that runs the item does (:func:`reserving`). An engine that cannot be used is no reason
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.ledger.snapshots import Waiting
     from pytest_clnrm.ledger.state import Lease
     from pytest_clnrm.model.scenario import Limits
-    from pytest_clnrm.runtime.holdings import Current
+    from pytest_clnrm.runtime.holdings import Current, Holdings
     from pytest_clnrm.runtime.runtime import Runtime
 
 WITHOUT_LEASE = ""
@@ -70,17 +70,23 @@ def reserving(
         yield Ticket(lease=WITHOUT_LEASE)
         return
     try:
-        taken = runtime.holdings.idle.taken_by(lease, wanted)
-        waited_s = time.monotonic() - asked_s
-        yield Ticket(
-            lease=lease.id,
-            waited_s=waited_s,
-            reuse=taken.reuse,
-            remove=taken.remove,
-            position=position,
-        )
+        yield ticket_for(runtime.holdings, lease, wanted, asked_s, position)
     finally:
         runtime.holdings.give_back(lease.id)
+
+
+def ticket_for(
+    holdings: Holdings, lease: Lease, wanted: tuple[str, ...], asked_s: float, position: int
+) -> Ticket:
+    """Return what the process that runs an item has to know of its lease.
+
+    :param wanted: ids of the idle leases whose containers it could use.
+    :param asked_s: when it was asked for, by the monotonic clock.
+    :param position: the place in the queue where it began to wait, 0 if it did not.
+    """
+    taken = holdings.idle.taken_by(lease, wanted)
+    waited_s = time.monotonic() - asked_s
+    return Ticket(lease.id, waited_s, reuse=taken.reuse, remove=taken.remove, position=position)
 
 
 @contextmanager
@@ -117,10 +123,10 @@ def _reserve(
     takes: tuple[str, ...] = (),
     free: Callable[[], None] | None = None,
 ) -> tuple[Lease, int]:
-    """Wait for a reservation, for all to see, and return it with the place at which its wait began.
+    """Wait for a reservation, show that, and return it with the place in the queue where it began to wait.
 
     :param free: ends fixtures of this process that hold something, if the reservation does not come at once.
-    :raises DemandTooLargeError: if what stays leaves no room for it.
+    :raises DemandTooLargeError: if what those hold that stay leaves too little for it.
     """
     places: list[int] = []
 
@@ -190,15 +196,15 @@ def demand_of_one(runtime: Runtime, limits: Limits) -> Demand:
 
 @contextmanager
 def reserving_for_fixture(runtime: Runtime, limits: Limits, name: str) -> Iterator[str]:
-    """Wait for room for one container beside what the item that runs has reserved, and give it back.
+    """Wait for a reservation of one container beside that of the item that runs, and give it back.
 
     Yields the lease's id.
 
+    This process gives nothing back that it uses while it waits, so both have to fit into the budget. What the
+    item has reserved and does not use is lent: otherwise two processes could wait for what each of them holds
+    and neither uses.
+
     :param name: of the container, for messages.
-
-    What this process uses already is not given back while it waits, so it must fit beside it. What the item
-    has reserved and does not use is lent: two of those who wait never hold what neither of them uses.
-
     :raises ReservationError: if it will never be granted.
     :raises EngineError: if no engine can be used, or it does not tell what runs on it.
     """
@@ -220,7 +226,7 @@ def reserving_for_fixture(runtime: Runtime, limits: Limits, name: str) -> Iterat
 
 
 def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Current | None) -> Lease:
-    """Return a lease: at once where there is room, or the item that runs has more than it uses; else wait."""
+    """Return a lease: at once if there is one, or out of what the item that runs does not use; else wait."""
     from pytest_clnrm.ledger.policy import OF_FIXTURE
 
     priority = current.priority if current else runtime.settings.priority

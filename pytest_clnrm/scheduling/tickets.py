@@ -24,7 +24,7 @@ RUN_FOLDER = "clnrm_run_folder"
 class Ticket(NamedTuple):
     """What became of an item's demand.
 
-    :param lease: id in the ledger, which the worker adopts; "" if it has none.
+    :param lease: id in the ledger, "" if it has none.
     :param waited_s: seconds waited for it.
     :param refusal: why it will never be granted, "" if it was.
     :param reuse: ids of leases whose idle containers in this process are to be used.
