@@ -44,6 +44,9 @@ def check_axes(axes: Mapping[str, list[Any]]) -> Iterator[tuple[KeyPath, str]]:
             problem = item_name_problem(text)
             if problem:
                 yield ("matrix", axis, index), problem
+            if "{{" in text or "{%" in text:
+                told = "values of a matrix are no templates, and would be taken as they stand: write them out"
+                yield ("matrix", axis, index), told
             if text in seen:
                 yield ("matrix", axis, index), f'"{text}" is there twice'
             seen.add(text)

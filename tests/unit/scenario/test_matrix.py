@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 STEP = '[[step]]\nrun = "echo {{ matrix.database }}"\n'
 
 
@@ -39,6 +41,14 @@ def test_mistakes_of_the_matrix_come_alone(project: Any) -> None:
         f"FILE:3:8: matrix.odd[0]: {scalars}, found a list\n    odd = [[1]]\n           ^",
         f'FILE:4:1: matrix."a b": the name "a b" is not allowed: {letters}\n    "a b" = [1]\n    ^',
     ]
+
+
+@pytest.mark.parametrize("value", ["{{ vars.a }}", "{% if a %}x{% endif %}"])
+def test_values_are_no_templates(project: Any, head: Any, value: str) -> None:
+    """One that looks like a template would be used, and shown, as it stands: it is refused."""
+    told = "values of a matrix are no templates, and would be taken as they stand: write them out"
+    text = f'[vars]\na = 1\n[matrix]\ndatabase = ["1", "{value}"]\n{STEP}'
+    assert head(project.refuse(text)) == [f"FILE:4:18: matrix.database[1]: {told}"]
 
 
 def test_a_value_twice_is_a_mistake(project: Any, head: Any) -> None:
