@@ -6,8 +6,9 @@ be sure that all spans have arrived: they are judged last, and not at all where 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pytest_clnrm.expect.conditions import Fault
 from pytest_clnrm.model.expectations import (
@@ -21,6 +22,7 @@ from pytest_clnrm.model.expectations import (
     Origin,
     SpanExpect,
     StatusExpect,
+    WindowExpect,
 )
 from pytest_clnrm.model.span import Loss, Span
 
@@ -63,25 +65,17 @@ def _forms(expect: Expectations) -> Iterator[AbsenceForm]:
         if edge.every:
             title = f"expect.edge[{edge.parent.name} -> {edge.child.name}]"
             yield AbsenceForm(edge.at, title, edge.child.origin)
-    graph, counts, order = expect.graph, expect.counts, expect.order
-    if graph:
-        yield from (AbsenceForm(graph.at, title, graph.origin) for title in _graph(graph))
-    if counts:
-        yield from (
-            AbsenceForm(counts.at, title, counts.origin, _LOOK_AT.get(title, ())) for title in _counts(counts)
-        )
-    for window in expect.windows:
-        yield AbsenceForm(window.at, f"expect.window[{window.outer}]", window.origin)
-    if order and order.every:
-        yield from (AbsenceForm(order.at, title, order.origin) for title in _order(order))
-    status, hermeticity = expect.status, expect.hermeticity
-    if status:
-        yield from (AbsenceForm(status.at, title, status.origin) for title in _status(status))
-    if hermeticity:
-        yield from (
-            AbsenceForm(hermeticity.at, title, hermeticity.origin, _LOOK_AT.get(title, ()))
-            for title in _hermeticity(hermeticity)
-        )
+    tables: list[tuple[Any, Callable[[Any], Iterable[str]]]] = [
+        (expect.graph, _graph),
+        (expect.counts, _counts),
+        *((window, _window) for window in expect.windows),
+        (expect.order, _order),
+        (expect.status, _status),
+        (expect.hermeticity, _hermeticity),
+    ]
+    for table, titles in tables:
+        for title in titles(table) if table else ():
+            yield AbsenceForm(table.at, title, table.origin, _LOOK_AT.get(title, ()))
 
 
 def _looked_at(expect: SpanExpect) -> tuple[str, ...]:
@@ -134,9 +128,14 @@ def _counts(counts: CountsExpect) -> Iterator[str]:
     return (f"expect.counts.{name}" for name, each in bounds.items() if not _only_from_below(each))
 
 
+def _window(window: WindowExpect) -> Iterable[str]:
+    return (f"expect.window[{window.outer}]",)
+
+
 def _order(order: OrderExpect) -> Iterator[str]:
-    yield from (f"expect.order.must_precede[{a}, {b}]" for a, b in order.must_precede)
-    yield from (f"expect.order.must_follow[{a}, {b}]" for a, b in order.must_follow)
+    if order.every:
+        yield from (f"expect.order.must_precede[{a}, {b}]" for a, b in order.must_precede)
+        yield from (f"expect.order.must_follow[{a}, {b}]" for a, b in order.must_follow)
 
 
 def _status(status: StatusExpect) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from itertools import product
 
-from pytest_clnrm.expect.conditions import Fault, matches_any, number_fault, number_of_spans
+from pytest_clnrm.expect.conditions import Fault, number_fault, number_of_spans
 from pytest_clnrm.expect.forest import Forest
 from pytest_clnrm.expect.selected_spans import SHOWN, status_fault
 from pytest_clnrm.expect.span_select import near_misses
@@ -278,16 +278,16 @@ def judge_counts(expect: CountsExpect, forest: Forest, named: frozenset[str]) ->
             yield Fault(f"expect.counts.{name}: {fault}", origin, tuple(bounded_lines(lines, SHOWN)))
     names = Counter(span.name for span in spans)
     for glob, bounds in expect.by_name.items():
-        number = sum(count for name, count in names.items() if matches_any(name, [glob]))
+        number = sum(count for name, count in names.items() if matches_glob(name, glob))
         if fault := number_fault(bounds, number):
             misses = near_misses(SpanSelect(name=glob, origin=origin), forest)
             yield Fault(f"expect.counts.by_name[{glob}]: {fault}", origin, tuple(misses))
     services = Counter(span.service for span in spans)
     known = named | {span.service for span in forest.spans}
     for glob, bounds in expect.by_service.items():
-        number = sum(count for name, count in services.items() if matches_any(name, [glob]))
+        number = sum(count for name, count in services.items() if matches_glob(name, glob))
         fault = number_fault(bounds, number)
-        if not fault and spans and not any(matches_any(name, [glob]) for name in known):
+        if not fault and spans and not any(matches_glob(name, glob) for name in known):
             # A misspelt name never has a span.
             fault = "no span has this service.name, and no service of the file is called so"
         if fault:

@@ -23,6 +23,7 @@ from pytest_clnrm.expect.span_select import (
 from pytest_clnrm.expect.texts import bounded_lines, duration_text
 from pytest_clnrm.model.expectations import EdgeExpect, SpanExpect
 from pytest_clnrm.model.span import Span
+from pytest_clnrm.util.patterns import matches_glob
 
 SHOWN = 10
 
@@ -100,7 +101,7 @@ def _events(expect: SpanExpect, span: Span) -> list[str]:
     faults = [
         f"event {glob!r} is missing, {got}"
         for glob in expect.events_all
-        if not any(matches_any(name, [glob]) for name in names)
+        if not any(matches_glob(name, glob) for name in names)
     ]
     if expect.events_any and not any(matches_any(name, expect.events_any) for name in names):
         faults.append(f"none of the events {', '.join(map(repr, expect.events_any))} is there, {got}")

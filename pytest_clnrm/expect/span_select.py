@@ -35,11 +35,8 @@ def _own_faults(select: SpanSelect, span: Span) -> list[str]:
     faults = []
     if select.kind not in (None, span.kind):
         faults.append(f"kind is {span.kind}, expected {select.kind}")
-    for what, name, glob in (
-        ("service", span.service, select.service),
-        ("scope", span.scope, select.scope),
-    ):
-        if glob is not None and not matches_glob(name, glob):
+    for what, glob in (("service", select.service), ("scope", select.scope)):
+        if glob is not None and not matches_glob(name := getattr(span, what), glob):
             faults.append(f"{what} is {quote(name)}, expected {quote(glob)}")
     if select.status not in (None, span.status):
         faults.append(f"status is {span.status}, expected {select.status}")
@@ -82,12 +79,9 @@ def parent_faults(select: SpanSelect, span: Span, forest: Forest) -> list[str]:
 def unknown_names(select: SpanSelect, forest: Forest) -> list[str]:
     """Return what else *select* names that nothing has: service, scope, resource attribute, what is above."""
     unknown = []
-    if select.service is not None and not any(
-        matches_glob(span.service, select.service) for span in forest.spans
-    ):
-        unknown.append(f"no span is of service {select.service}")
-    if select.scope is not None and not any(matches_glob(span.scope, select.scope) for span in forest.spans):
-        unknown.append(f"no span is of scope {select.scope}")
+    for what, glob in (("service", select.service), ("scope", select.scope)):
+        if glob is not None and not any(matches_glob(getattr(span, what), glob) for span in forest.spans):
+            unknown.append(f"no span is of {what} {glob}")
     unknown += [
         f"no span has the resource attribute {key!r}"
         for key, tests in select.resource.items()

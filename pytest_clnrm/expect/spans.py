@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from pytest_clnrm.expect.absence import absence_forms, unproven
 from pytest_clnrm.expect.all_spans import judge_counts, judge_graph, judge_order, judge_status, judge_window
@@ -56,31 +57,23 @@ def _faults(
     expect: Expectations, forest: Forest, services: frozenset[str], named: frozenset[str]
 ) -> list[tuple[KeyPath, Fault]]:
     """Return what is wrong, with the key path of each expectation."""
-    found: list[tuple[KeyPath, Fault]] = []
-    for span in expect.spans:
-        found.extend(_judged(span.at, partial(judge_span, span, forest)))
-    for edge in expect.edges:
-        found.extend(_judged(edge.at, partial(judge_edge, edge, forest)))
-    if expect.graph:
-        found.extend(_judged(expect.graph.at, partial(judge_graph, expect.graph, forest)))
-    if expect.counts:
-        found.extend(_judged(expect.counts.at, partial(judge_counts, expect.counts, forest, named)))
-    for window in expect.windows:
-        found.extend(_judged(window.at, partial(judge_window, window, forest)))
-    if expect.order:
-        found.extend(_judged(expect.order.at, partial(judge_order, expect.order, forest)))
-    if expect.status:
-        found.extend(_judged(expect.status.at, partial(judge_status, expect.status, forest)))
-    if expect.hermeticity:
-        judge = partial(judge_hermeticity, expect.hermeticity, forest, services)
-        found.extend(_judged(expect.hermeticity.at, judge))
-    return found
+    tables: list[tuple[Any, Callable[[Any, Forest], Iterator[Fault]]]] = [
+        *((span, judge_span) for span in expect.spans),
+        *((edge, judge_edge) for edge in expect.edges),
+        (expect.graph, judge_graph),
+        (expect.counts, partial(judge_counts, named=named)),
+        *((window, judge_window) for window in expect.windows),
+        (expect.order, judge_order),
+        (expect.status, judge_status),
+        (expect.hermeticity, partial(judge_hermeticity, services=services)),
+    ]
+    return [found for table, judge in tables if table for found in _told(table.at, judge(table, forest))]
 
 
-def _judged(at: KeyPath, judge: Callable[[], Iterable[Fault]]) -> Iterator[tuple[KeyPath, Fault]]:
-    """Yield what *judge* finds; that a pattern took too long is a fault too."""
+def _told(at: KeyPath, faults: Iterator[Fault]) -> Iterator[tuple[KeyPath, Fault]]:
+    """Yield *faults*, with their place, as they are found; that a pattern took too long is one too."""
     try:
-        yield from ((at, fault) for fault in judge())
+        yield from ((at, fault) for fault in faults)
     except PatternTimeoutError as error:
         yield at, Fault(f"cannot be judged: {error}", "any")
 

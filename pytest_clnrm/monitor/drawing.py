@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -64,19 +64,18 @@ def run_lines(view: HostView, *, columns: int, rows: int, colour: bool) -> list[
     :param columns: the terminal's; lines are one column shorter.
     :param rows: how many lines there may be.
     """
-    heads: list[RenderableType] = [_line(_text(text, style="bold")) for text in _head_texts(view)]
+    parts: list[RenderableType] = [_line(text, "bold") for text in _head_texts(view)]
     workers = [worker for run in view.runs for worker in run.workers]
-    room = max(1, rows - len(heads))
+    room = max(1, rows - len(parts))
     shown, hidden = workers, 0
     if len(workers) > room:
         # Busy ones first, as there is no room for all.
         busy = sorted(workers, key=lambda worker: not worker.item)
         shown, hidden = busy[: room - 1], len(workers) - room + 1
-    parts = [*heads]
     if shown:
         parts.append(_table(shown, view.taken_s, columns))
     if hidden:
-        parts.append(_line(_text(f"{_ELLIPSIS} and {hidden} more workers", style="dim")))
+        parts.append(_line(f"{_ELLIPSIS} and {hidden} more workers", "dim"))
     return _rendered(parts, columns=columns, colour=colour)
 
 
@@ -88,7 +87,7 @@ def pull_lines(view: HostView, *, columns: int, rows: int, colour: bool) -> list
         for worker in run.workers
         if worker.phase == "image" and worker.detail
     )
-    lines: list[RenderableType] = [_line(_text(f"clnrm: {text}", style="dim")) for text in pulls]
+    lines: list[RenderableType] = [_line(f"clnrm: {text}", "dim") for text in pulls]
     return _rendered(lines[:rows], columns=columns, colour=colour)
 
 
@@ -130,32 +129,23 @@ def _run_parts(run: RunView, now_s: float, width: int, ledger_dir: object) -> li
     if not run.alive:
         sweep = own_command(sweep_arguments(kept=False, ledger_dir=ledger_dir, engine=run.engine))
         state = f" has ended and left something (see: {sweep})"
-    parts: list[RenderableType] = [
-        _line(_text(f"run {run.session}, process {run.pid}{where}{state}", style="bold"))
-    ]
+    parts: list[RenderableType] = [_line(f"run {run.session}, process {run.pid}{where}{state}", "bold")]
     if run.queue is not None:
         head = run.queue.head
         waits = f"; next: {head} ({clock_text(now_s - run.queue.head_since_s)})" if head else ""
-        parts.append(_line(_text(f"  {queue_text(run.queue)}{waits}")))
+        parts.append(_line(f"  {queue_text(run.queue)}{waits}"))
     if run.workers:
         parts.append(_table(run.workers, now_s, width, indent="  "))
     return parts
 
 
-def _budget_parts(budget: BudgetView, now_s: float) -> list[RenderableType]:
-    parts: list[RenderableType] = [
-        _line(_text(f"engine {budget.engine}: {budget_text(budget)}", style="bold"))
-    ]
-    parts += [
-        _line(
-            _text(
-                f"  waits {number}. {waiter.priority}, run {waiter.run}, {waiter.demand}, "
-                f"{clock_text(now_s - waiter.since_s)}: {waiter.label}"
-            )
+def _budget_parts(budget: BudgetView, now_s: float) -> Iterator[RenderableType]:
+    yield _line(f"engine {budget.engine}: {budget_text(budget)}", "bold")
+    for number, waiter in enumerate(budget.waiters, start=1):
+        yield _line(
+            f"  waits {number}. {waiter.priority}, run {waiter.run}, {waiter.demand}, "
+            f"{clock_text(now_s - waiter.since_s)}: {waiter.label}"
         )
-        for number, waiter in enumerate(budget.waiters, start=1)
-    ]
-    return parts
 
 
 def _table(workers: Sequence[WorkerStatus], now_s: float, width: int, indent: str = "") -> Table:
@@ -194,10 +184,9 @@ def _text(text: str, style: str = "") -> Text:
     return Text(one_line(text), style=style)
 
 
-def _line(text: Text) -> Text:
-    text.no_wrap = True
-    text.overflow = "ellipsis"
-    return text
+def _line(text: str, style: str = "") -> Text:
+    """Return *text* as :func:`_text` does, for a row of its own: what has no room is cut off."""
+    return Text(one_line(text), style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _rendered(

@@ -140,14 +140,11 @@ class Rows:
         ]
 
     def _test(self, row: _Row, result: Mapping[str, Any] | None) -> dict[str, Any]:
-        if result is not None:
-            data = dict(result)
-            data["outcome"] = row.outcome
-            # Those of the test's own process are without its secrets.
-            if not data["failures"]:
-                data["failures"] = self._plain(row)["failures"]
-            return data
-        return self._plain(row)
+        plain = self._plain(row)
+        if result is None:
+            return plain
+        # Those of the test's own process are without its secrets.
+        return {**result, "outcome": row.outcome, "failures": result["failures"] or plain["failures"]}
 
     @staticmethod
     def _plain(row: _Row) -> dict[str, Any]:

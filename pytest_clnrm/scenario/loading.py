@@ -31,7 +31,7 @@ from pytest_clnrm.scenario.templates.variables import (
     is_secret,
     variable_tables,
 )
-from pytest_clnrm.toml.positions import Place, Places, place_of, show_path, source_line
+from pytest_clnrm.toml.positions import Place, Places, place_of, show_path, source_line, value_at
 from pytest_clnrm.util.confined import confined, note
 from pytest_clnrm.util.redaction import Redactor
 
@@ -175,7 +175,7 @@ class _File:
             text = self._rendered(rendering, known, plain) if whole else plain
             if text is not None:
                 scenarios += self._combination(text, rendering, combination, deferred=deferred, whole=whole)
-            self._secrets |= rendering.variables.secrets
+            self._secrets |= rendering.secrets
             items = len(scenarios) + to_come * (len(scenarios) - before)
             if len(self._mistakes) >= MAX_MISTAKES or self._too_many(plain, items):
                 break
@@ -282,9 +282,7 @@ class _File:
         try:
             done = _Text(made, parse(made, self._path, _RENDERED), rendered=True)
         except ScenarioFileError as error:
-            raise ScenarioFileError(
-                self._path, error.mistakes, frozenset(rendering.variables.secrets)
-            ) from None
+            raise ScenarioFileError(self._path, error.mistakes, frozenset(rendering.secrets)) from None
         return None if self._add(done, excess(done.raw)) else done
 
     def _combination(
@@ -320,8 +318,8 @@ class _File:
             unchecked = ((path, "is not checked (clnrm_strict)") for path in normal.unchecked)
             wrong += self._add(text, unchecked)
         if not whole and "{{" in text.text:
-            names = {"vars": rendering.variables.values, "matrix": _typed(raw.get("matrix"), combination)}
-            give_types(normal, text.raw, {**names, **rendering.variables.values})
+            names = {"vars": rendering.values, "matrix": _typed(raw.get("matrix"), combination)}
+            give_types(normal, text.raw, {**names, **rendering.values})
         doc = self._checked(text, normal, deferred, {path for path, _ in rendering.mistakes})
         if doc is None or wrong:
             return []
@@ -340,7 +338,7 @@ class _File:
 
             policy = self._options.policy
             self._add(text, [each for scenario in built for each in check_containers(scenario, policy)])
-        if self._add(text, self._secrets_in_names(built, combination, rendering.variables.secrets)):
+        if self._add(text, self._secrets_in_names(built, combination, rendering.secrets)):
             return []
         return [
             dataclasses.replace(
@@ -348,8 +346,8 @@ class _File:
                 name=scenario.name + suffix(combination),
                 stdout_spans=normal.stdout_spans,
                 unchecked=tuple(Unchecked(path=show_path(path), at=path) for path in normal.unchecked),
-                variables=dict(rendering.variables.values),
-                secrets=frozenset(rendering.variables.secrets),
+                variables=dict(rendering.values),
+                secrets=frozenset(rendering.secrets),
                 matrix=combination,
                 line=line,
             )
@@ -401,7 +399,7 @@ class _File:
                 from pytest_clnrm.scenario.format.policy import check_policy
 
                 problems += check_policy(
-                    doc, self._options.policy, lambda path: _value_at(text.raw, normal.origin(path))
+                    doc, self._options.policy, lambda path: value_at(text.raw, normal.origin(path))
                 )
         placed = [(normal.origin(path), *rest) for path, *rest in problems]
         self._add(text, [each for each in placed if each[0] not in templates])
@@ -500,12 +498,6 @@ def _with_remedies(document: dict[str, Any], findings: list[Finding]) -> list[tu
         for each, hint in found
         if not (each.missing == "run" and each.path in renamed)
     ]
-
-
-def _value_at(raw: Any, path: KeyPath) -> Any:
-    for key in path:
-        raw = raw[key]
-    return raw
 
 
 def _typed(axes: Any, combination: Mapping[str, str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -121,12 +121,8 @@ def allowed_file(path: str, *, rootdir: str, allowed: tuple[str, ...]) -> str:
     """
     real = os.path.realpath(path)
     own = rootdir if _below(os.path.normpath(path), rootdir) else os.path.dirname(path)  # noqa: PTH120
-    roots = [os.path.realpath(each) for each in (own, *allowed)]
-    if not any(_below(real, root) for root in roots):
-        raise ValueError(
-            f"it leads out of the project, to {real}; a scenario file lies below {', '.join(roots)} "
-            "(clnrm_allow_mounts adds to them)"
-        )
+    if roots := _outside(real, (own, *allowed)):
+        raise ValueError(f"it leads out of the project, to {real}; a scenario file lies below {roots}")
     return real
 
 
@@ -165,13 +161,17 @@ def allowed_source(
     for socket in (*_engine_sockets(environ), *map(os.path.realpath, sockets)):
         if _below(socket, real):
             raise ValueError(f"the engine's socket {socket} lies below it{leads}")
-    roots = [os.path.realpath(each) for each in (rootdir, *allowed)]
-    if not any(_below(real, root) for root in roots):
-        raise ValueError(
-            f"lies outside of the project{leads}; allowed are paths below {', '.join(roots)} "
-            "(clnrm_allow_mounts adds to them)"
-        )
+    if roots := _outside(real, (rootdir, *allowed)):
+        raise ValueError(f"lies outside of the project{leads}; allowed are paths below {roots}")
     return real
+
+
+def _outside(real: str, folders: Iterable[str]) -> str:
+    """Return the folders in words if *real* lies below none of them, "" if it does."""
+    roots = list(map(os.path.realpath, folders))
+    if any(_below(real, root) for root in roots):
+        return ""
+    return f"{', '.join(roots)} (clnrm_allow_mounts adds to them)"
 
 
 def _engine_sockets(environ: Mapping[str, str]) -> Iterator[str]:

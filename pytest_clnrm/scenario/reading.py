@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from pytest_clnrm.errors import Mistake, ScenarioFileError
 from pytest_clnrm.model.scenario import KeyPath
-from pytest_clnrm.toml.positions import place_of, source_line
+from pytest_clnrm.toml.positions import leaves, place_of, source_line
 from pytest_clnrm.util.beneath import open_beneath
 
 _EXPRESSION = re.compile(
@@ -155,22 +154,11 @@ def huge_numbers(text: str, document: dict[str, Any]) -> list[tuple[KeyPath, str
     if not _LONG_NUMBER.search(text):
         return []
     message = "this number is beyond 64 bits"
-    return [(path, message) for path, value in _leaves(document, ()) if _is_huge(value)]
+    return [(path, message) for path, value in leaves(document) if _is_huge(value)]
 
 
 def _is_huge(value: Any) -> bool:
     return isinstance(value, int) and not _INT_MIN <= value <= _INT_MAX
-
-
-def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield from _leaves(each, (*path, key))
-    elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from _leaves(each, (*path, index))
-    else:
-        yield path, value
 
 
 def outline(text: str) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import operator
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.toml.positions import value_at
 
 _RUN = 'write run = "..."'
 _EXIT = "write expect = { exit = 0 }"
@@ -91,9 +90,8 @@ def remedy(document: Any, path: KeyPath) -> str:
 
     :param document: the canonical form.
     """
-    try:
-        value = functools.reduce(operator.getitem, path, document)
-    except (LookupError, TypeError):
+    value = value_at(document, path)
+    if value is None:
         return ""
     known = _KEYS.get(_kind(path[:-1]), {})
     if path and path[-1] in known:

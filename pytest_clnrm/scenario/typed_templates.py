@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.scenario.format.document import FileDoc
 from pytest_clnrm.toml.checking import convert
+from pytest_clnrm.toml.positions import value_at
 
 if TYPE_CHECKING:
-    from pytest_clnrm.model.scenario import KeyPath
     from pytest_clnrm.scenario.dialects.normalise import Normalised
 
 _ONE_NAME = re.compile(r"\s*\{\{-?\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*-?\}\}\s*", re.ASCII)
@@ -28,18 +26,14 @@ def give_types(normal: Normalised, raw: Mapping[str, Any], names: Mapping[str, A
     :param names: what templates name.
     """
     for finding in convert(normal.document, FileDoc)[1]:
-        written = _at(raw, normal.origin(finding.path))
+        written = value_at(raw, normal.origin(finding.path))
         match = _ONE_NAME.fullmatch(written) if isinstance(written, str) else None
-        value = None if match is None else _at(names, tuple(match[1].split(".")))
-        if value is None or isinstance(value, str) or not isinstance(_at(normal.document, finding.path), str):
+        value = None if match is None else value_at(names, tuple(match[1].split(".")))
+        if (
+            value is None
+            or isinstance(value, str)
+            or not isinstance(value_at(normal.document, finding.path), str)
+        ):
             continue
-        table = _at(normal.document, finding.path[:-1])
+        table = value_at(normal.document, finding.path[:-1])
         table[finding.path[-1]] = value
-
-
-def _at(value: Any, path: KeyPath) -> Any:
-    """Return what stands at *path*, None if nothing does."""
-    try:
-        return functools.reduce(operator.getitem, path, value)
-    except (LookupError, TypeError):
-        return None

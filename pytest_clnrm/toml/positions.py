@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import functools
 import json
+import operator
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -106,6 +107,23 @@ class Places:
         while last > first and (not lines[last - 1].strip() or lines[last - 1].lstrip().startswith("#")):
             last -= 1
         return first, max(first, last)
+
+
+def value_at(document: Any, path: KeyPath) -> Any:
+    """Return what stands at *path*, None if nothing does."""
+    try:
+        return functools.reduce(operator.getitem, path, document)
+    except (LookupError, TypeError):
+        return None
+
+
+def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield each scalar in *value*, at any depth, with its path."""
+    if isinstance(value, (dict, list)):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(each, (*path, key))
+    else:
+        yield path, value
 
 
 def _paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:

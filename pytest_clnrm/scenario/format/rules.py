@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import starmap
 from typing import Any, NamedTuple
 
@@ -360,6 +361,7 @@ def _unknown_service(name: str, services: Mapping[str, ServiceDoc]) -> tuple[str
     return f'there is no service "{name}"; known: {known}', suggestion(name, list(services))
 
 
+@dataclass
 class _Steps:
     """Checks lists of steps.
 
@@ -367,9 +369,8 @@ class _Steps:
     :param deferred: names that steps capture.
     """
 
-    def __init__(self, services: Mapping[str, ServiceDoc], deferred: frozenset[str]) -> None:
-        self._services = services
-        self._deferred = deferred
+    services: Mapping[str, ServiceDoc]
+    deferred: frozenset[str]
 
     def check(self, steps: Iterable[StepDoc], path: KeyPath) -> Iterator[Problem]:
         """Yield the mistakes of *steps*."""
@@ -384,8 +385,8 @@ class _Steps:
     def _step(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
         if doc.name is not None and (not doc.name.strip() or has_control(doc.name)):
             yield Problem((*path, "name"), "the name must not be empty or hold control characters")
-        if doc.service is not None and doc.service not in self._services:
-            yield Problem((*path, "service"), *_unknown_service(doc.service, self._services))
+        if doc.service is not None and doc.service not in self.services:
+            yield Problem((*path, "service"), *_unknown_service(doc.service, self.services))
         yield from self._in_a_job(doc, path)
         yield from _texts(((name, getattr(doc, name)) for name in ("run", "env", "workdir", "user")), path)
         yield from _duration(doc.timeout, (*path, "timeout"), zero=False)
@@ -401,9 +402,9 @@ class _Steps:
 
     def _in_a_job(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
         """Yield a mistake if a step names a job: its container has ended by then."""
-        only = next(iter(self._services)) if len(self._services) == 1 else None
+        only = next(iter(self.services)) if len(self.services) == 1 else None
         name = doc.service or only
-        service = self._services.get(name or "")
+        service = self.services.get(name or "")
         if service and service.is_job:
             yield Problem(
                 (*path, "service") if doc.service else path,
@@ -421,7 +422,7 @@ class _Steps:
                 if not text:
                     yield Problem(below, "is empty, so it says nothing")
                 elif key.endswith("regex"):
-                    yield from _regex(text, below, self._deferred)
+                    yield from _regex(text, below, self.deferred)
 
     def _capture(self, doc: CaptureDoc, path: KeyPath) -> Iterator[Problem]:
         yield from _exactly_one(doc, path)

@@ -64,7 +64,7 @@ def functions(stream: Stream, now_s: float, get_env: Callable[..., Any]) -> dict
         "sha256": _sha256,
         "toml_encode": toml_encode,
         "throw": _throw,
-        "slug": _slug,
+        "slug": slugify,
         "kebab": lambda s: _words(s, "-"),
         "snake": lambda s: _words(s, "_"),
         "baggage": _baggage,
@@ -216,9 +216,9 @@ def replace(text: Any, old: Any = None, new: Any = None, **tera: Any) -> str:
     return whole.replace(old, new)
 
 
-def slugify(text: Any) -> str:
-    """Return *text* in ASCII lower case, with one ``-`` for each run of other characters."""
-    plain = unicodedata.normalize("NFKD", str(text)).encode("ascii", "ignore").decode()
+def slugify(s: Any) -> str:
+    """Return *s* in ASCII lower case, with one ``-`` for each run of other characters."""
+    plain = unicodedata.normalize("NFKD", str(s)).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
 
 
@@ -263,10 +263,6 @@ def _date(value: Any, **tera: Any) -> str:
     if isinstance(value, (int, float)):
         return datetime.fromtimestamp(value, timezone.utc).strftime(form)
     return datetime.fromisoformat(str(value).replace("Z", "+00:00")).strftime(form)
-
-
-def _slug(s: Any) -> str:
-    return slugify(s)
 
 
 def _sha256(s: Any) -> str:

@@ -139,13 +139,11 @@ class _Bounding(NodeTransformer):
         node.iter = _filter(node.iter, "_pairs" if pairs else "_steps")
         return node
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802
+    def visit_Concat(self, node: nodes.Concat | nodes.Filter) -> nodes.Expr:  # noqa: N802
         self.generic_visit(node)
         return _filter(node, "_sized")
 
-    def visit_Filter(self, node: nodes.Filter) -> nodes.Expr:  # noqa: N802
-        self.generic_visit(node)
-        return _filter(node, "_sized")
+    visit_Filter = visit_Concat  # noqa: N815
 
 
 def _filter(node: nodes.Node, name: str) -> nodes.Filter:

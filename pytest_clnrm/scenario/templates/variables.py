@@ -18,19 +18,9 @@ from pytest_clnrm.scenario.templates.render import (
     names_deferred,
     names_in,
 )
+from pytest_clnrm.toml.positions import leaves
 
 _RESERVED = ("vars", "matrix")
-
-
-@dataclass
-class Variables:
-    """What ``{{ name }}`` may name.
-
-    :ivar secrets: values that must not be shown.
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
-    secrets: set[str] = field(default_factory=set)
 
 
 def variable_tables(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
@@ -42,21 +32,22 @@ def variable_tables(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapp
             yield path, table
 
 
+@dataclass
 class Rendering:
     """Renders one combination of a file; gathers the mistakes of all its templates.
 
     :param make: returns the renderer for these variables.
     :param tell: is told the path of each string that may take long.
+    :ivar values: what ``{{ name }}`` may name.
+    :ivar secrets: values that must not be shown.
     :ivar mistakes: path in the file and message.
     """
 
-    def __init__(
-        self, make: Callable[[Mapping[str, Any]], Renderer], tell: Callable[[KeyPath], None]
-    ) -> None:
-        self._make = make
-        self._tell = tell
-        self.mistakes: list[tuple[KeyPath, str]] = []
-        self.variables = Variables()
+    make: Callable[[Mapping[str, Any]], Renderer]
+    tell: Callable[[KeyPath], None]
+    values: dict[str, Any] = field(default_factory=dict)
+    secrets: set[str] = field(default_factory=set)
+    mistakes: list[tuple[KeyPath, str]] = field(default_factory=list)
 
     def read_variables(self, document: Mapping[str, Any], secret_names: tuple[str, ...]) -> None:
         """Take the variables of a file; each may name those before it."""
@@ -70,17 +61,17 @@ class Rendering:
             if _is_marked(given):
                 if secret and given.keys() != set(_MARKS):
                     # A key is misspelt, and which of them holds the secret is not known: hide all.
-                    self.variables.secrets.update(filter(None, _texts(_without_flags(given))))
+                    self.secrets.update(filter(None, _texts(_without_flags(given))))
                 value, path = given.get("value", ""), (*path, "value")
             if has_template(value):
-                value = self.render(self._make(self.variables.values), value, path)
-            self.variables.values[name] = value
+                value = self.render(self.renderer(), value, path)
+            self.values[name] = value
             if secret:
-                self.variables.secrets.update(filter(None, _texts(value)))
+                self.secrets.update(filter(None, _texts(value)))
 
     def renderer(self) -> Renderer:
-        """Return a renderer that knows all variables."""
-        return self._make(self.variables.values)
+        """Return a renderer that knows the variables so far."""
+        return self.make(self.values)
 
     def render(self, renderer: Renderer, value: Any, path: KeyPath) -> Any:
         """Return *value* with its strings rendered; one that cannot be rendered stays, and is a mistake."""
@@ -92,7 +83,7 @@ class Rendering:
         if not isinstance(value, str) or len(self.mistakes) >= MAX_MISTAKES:
             return value
         if not is_plain(value):
-            self._tell(path)
+            self.tell(path)
         try:
             return renderer.render_value(value, path)
         except TemplateError as error:
@@ -136,11 +127,7 @@ def has_template(value: Any) -> bool:
 
 def _texts(value: Any) -> Iterator[str]:
     """Yield each scalar in *value* as text."""
-    if isinstance(value, (dict, list)):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each)
-    else:
-        yield as_text(value)
+    return (as_text(each) for _, each in leaves(value))
 
 
 def check_variables(
@@ -229,12 +216,6 @@ def _steps(steps: Any, path: KeyPath, deferred: frozenset[str]) -> Iterator[tupl
 def _unknown(
     value: Any, path: KeyPath, names: AbstractSet[str], when: str = "where captured values are not known"
 ) -> Iterator[tuple[KeyPath, str]]:
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield from _unknown(each, (*path, key), names, when)
-    elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from _unknown(each, (*path, index), names, when)
-    elif isinstance(value, str) and names_deferred(value, names):
-        named = sorted(name for name in names_in(value) if name in names)
-        yield path, f'names "{named[0]}" {when}'
+    for at, text in leaves(value, path):
+        if isinstance(text, str) and names_deferred(text, names):
+            yield at, f'names "{min(names_in(text) & names)}" {when}'
