@@ -18,7 +18,7 @@ from typing import IO
 
 from pytest_clnrm.engine.docker.dockerignore import Ignored, State
 from pytest_clnrm.errors import ImageError
-from pytest_clnrm.util.beneath import Opened, open_beneath
+from pytest_clnrm.util.beneath import Opened, held, open_beneath
 
 DOCKERFILE = "Dockerfile"
 _IGNORE = ".dockerignore"
@@ -104,13 +104,10 @@ class _Writer:
     def _folder(self, folder: Opened, path: str, state: State) -> None:
         if path.count("/") >= _MAX_DEPTH:
             raise _problem(self._context, f"folders lie more than {_MAX_DEPTH} deep: {path[:100]}...")
-        fd = folder.readable()
-        try:
+        with held(folder.readable()) as fd:
             for name in sorted(os.listdir(fd)):  # noqa: PTH208 of a descriptor
                 below = f"{path}/{name}" if path else name
                 self._entry(folder, fd, name, below, self._ignored.state(below, state))
-        finally:
-            os.close(fd)
 
     def _entry(self, folder: Opened, fd: int, name: str, path: str, state: State) -> None:
         if time.monotonic() >= self._deadline_s:

@@ -181,19 +181,15 @@ def limit_processes(client: APIClient, container: str, pids: int, own_host: str)
 
     :param own_host: what the container has in its list of hosts if it is of the build.
     """
-    try:
+    with suppress(docker.errors.NotFound):  # then it has ended
         hosts = client.inspect_container(container)["HostConfig"].get("ExtraHosts") or ()
         if own_host not in hosts:
             # It was a command of the build that printed the engine's line.
             return
         url = f"{client.base_url}/v{client.api_version}/containers/{container}/update"
         answer = client.post(url, json={"PidsLimit": pids}, timeout=client.timeout)
-        with suppress(docker.errors.NotFound):
-            if answer.status_code >= 400 and client.inspect_container(container)["State"]["Running"]:  # noqa: PLR2004
-                client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
-    except docker.errors.NotFound:
-        # It has ended.
-        return
+        if answer.status_code >= 400 and client.inspect_container(container)["State"]["Running"]:  # noqa: PLR2004
+            client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _credentials(client: APIClient) -> dict[str, str]:

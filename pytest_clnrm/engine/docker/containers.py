@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -177,11 +178,8 @@ def _moment_s(text: str | None) -> float:
 
 def stop_container(client: APIClient, container: str, *, grace_s: float) -> None:
     """Ask it to end, kill it after *grace_s* (the engine counts whole seconds: rounded up)."""
-    with plain_errors("stop the container", ContainerError):
-        try:
-            client.stop(container, timeout=math.ceil(grace_s))
-        except docker.errors.NotFound:
-            return
+    with plain_errors("stop the container", ContainerError), suppress(docker.errors.NotFound):
+        client.stop(container, timeout=math.ceil(grace_s))
 
 
 def for_each(subjects: Sequence[str], act: Callable[[str], None]) -> None:

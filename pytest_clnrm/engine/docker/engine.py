@@ -191,7 +191,7 @@ class DockerEngine(Engine):
             except UnobservableError:
                 if not inside:
                     raise
-                seen = self._ask_inside(container, scratch, None)
+                seen = ask_inside(self._client, container, self.exec, scratch=scratch)
         elif _FIRST in before:
             pid = int(before[_FIRST])
             renew = partial(self._execs.shells.begin_anew, container, partial(kill_shell, pid))
@@ -200,7 +200,7 @@ class DockerEngine(Engine):
                 **observe(pid, container, scratch=scratch, renewed=renewed, renew=renew),
             }
         else:
-            seen = self._ask_inside(container, scratch, before)
+            seen = ask_inside(self._client, container, self.exec, scratch=scratch, before=before)
             shell = self._execs.shells.state_of_main_shell(container)
         if shell is not None:
             seen["shell that runs its commands"] = shell
@@ -209,16 +209,6 @@ class DockerEngine(Engine):
         elif before and has_printed(self._client, container):
             seen["output of the container's main process"] = "added"
         return seen
-
-    def _ask_inside(
-        self, container: str, scratch: Sequence[str], before: Mapping[str, str] | None
-    ) -> dict[str, str]:
-        """Return what a container tells of itself."""
-
-        def run(container: str, spec: ExecSpec, on_output: OnOutput, deadline_s: float) -> ExecOutcome:
-            return self.exec(container, spec, on_output=on_output, deadline_s=deadline_s)
-
-        return ask_inside(self._client, container, run, scratch=scratch, before=before)
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         said = read_logs(self._client, container, tail_bytes=tail_bytes)

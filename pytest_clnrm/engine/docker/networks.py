@@ -83,32 +83,26 @@ def gateway(client: APIClient, network: str) -> str:
 
 def remove_network(client: APIClient, network: str) -> None:
     """Remove it, with what is still connected to it taken off; one that is gone already is no error."""
-    with plain_errors("remove a network"):
+    with plain_errors("remove a network"), suppress(docker.errors.NotFound):
         try:
-            try:
-                client.remove_network(network)
-            except docker.errors.APIError as error:
-                if not _says(error, ("active endpoints", "being used")):
-                    raise
-                for container, endpoint in (client.inspect_network(network)["Containers"] or {}).items():
-                    # Of a container that is gone, an engine that was ended meanwhile knows the name alone.
-                    for name in (container, endpoint.get("Name") or container):
-                        with suppress(docker.errors.NotFound):
-                            client.disconnect_container_from_network(name, network, force=True)
-                            break
-                client.remove_network(network)
-        except docker.errors.NotFound:
-            return
+            client.remove_network(network)
+        except docker.errors.APIError as error:
+            if not _says(error, ("active endpoints", "being used")):
+                raise
+            for container, endpoint in (client.inspect_network(network)["Containers"] or {}).items():
+                # Of a container that is gone, an engine that was ended meanwhile knows the name alone.
+                for name in (container, endpoint.get("Name") or container):
+                    with suppress(docker.errors.NotFound):
+                        client.disconnect_container_from_network(name, network, force=True)
+                        break
+            client.remove_network(network)
 
 
 def take_names(client: APIClient, network: str, container: str) -> None:
     """Connect a container anew, without aliases; one that is gone is no error."""
-    with plain_errors("connect a container anew"):
-        try:
-            client.disconnect_container_from_network(container, network, force=True)
-            client.connect_container_to_network(container, network)
-        except docker.errors.NotFound:
-            return
+    with plain_errors("connect a container anew"), suppress(docker.errors.NotFound):
+        client.disconnect_container_from_network(container, network, force=True)
+        client.connect_container_to_network(container, network)
 
 
 def _create(

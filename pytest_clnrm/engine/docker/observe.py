@@ -37,7 +37,7 @@ from pytest_clnrm.engine.docker.observed_sockets import sockets
 from pytest_clnrm.engine.exec.shell_script import SHELL
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
 from pytest_clnrm.errors import ContainerError, UnobservableError
-from pytest_clnrm.util.beneath import Opened, open_beneath
+from pytest_clnrm.util.beneath import Opened, held, open_beneath
 
 SHARED_MEMORY = "shared memory, semaphores or message queues"
 
@@ -167,12 +167,11 @@ class _View:
         self.mountinfo = read(b"/proc/%d/mountinfo" % pid)
         self._mounts = mounts_of(self.mountinfo)
         self._points = {each.point: each for each in self._mounts}
-        self._root = os.open(b"/proc/%d/root" % pid, _FOLDER)
-        opened.callback(os.close, self._root)
+        self._root = opened.enter_context(held(os.open(b"/proc/%d/root" % pid, _FOLDER)))
         if (proc := self._points.get(b"/proc")) is None or proc.kind != b"proc":
             raise ContainerError("it has no /proc of its own")
-        self.proc = os.open(b"proc", _FOLDER | os.O_NOFOLLOW, dir_fd=self._root)
-        opened.callback(os.close, self.proc)
+        proc_folder = os.open(b"proc", _FOLDER | os.O_NOFOLLOW, dir_fd=self._root)
+        self.proc = opened.enter_context(held(proc_folder))
         self._budget = Budget()
 
     def check_alone(self) -> None:
@@ -211,8 +210,7 @@ class _View:
             place = os.fsencode(os.path.normpath(path))
             with self._open(place) as opened:
                 self._check_is_tmpfs(opened.status.st_dev, place)
-                folder = opened.readable()
-                try:
+                with held(opened.readable()) as folder:
                     empty_folder(folder, self._budget)
                     touch(folder)
                     found = os.fstat(folder)
@@ -221,8 +219,6 @@ class _View:
                         *attributes(folder, b"."),
                         _flags(folder),
                     ]
-                finally:
-                    os.close(folder)
             yield f"scratch folder {shown(place)}", " ".join(told)
 
     def _open(self, place: bytes) -> Opened:
@@ -269,13 +265,9 @@ class _View:
 
         for path, value in modes_below(self.proc, b"/proc", is_told_elsewhere):
             yield f"mode and owner of {shown(path)}", value
-        with self._open(b"/proc/1/net") as net:
-            folder = net.readable()
-            try:
-                for path, value in modes_below(folder, b"/proc/net"):
-                    yield f"mode and owner of {shown(path)}", value
-            finally:
-                os.close(folder)
+        with self._open(b"/proc/1/net") as net, held(net.readable()) as folder:
+            for path, value in modes_below(folder, b"/proc/net"):
+                yield f"mode and owner of {shown(path)}", value
 
     def files(self, scratch: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Yield the files that differ from the image's, and all that is on mounts that can be written."""
@@ -300,14 +292,11 @@ class _View:
         upper = mount.option(b"upperdir") if mount.kind == b"overlay" else b""
         lowers = [each for each in mount.option(b"lowerdir").split(b":") if each.startswith(b"/")]
         if upper.startswith(b"/") and self._is_upper(upper):
-            layer = os.open(upper, _FOLDER | os.O_NOFOLLOW)
-            try:
+            with held(os.open(upper, _FOLDER | os.O_NOFOLLOW)) as layer:
                 for path, found, told in entries_below(layer, b".", b"/", self._budget):
                     in_image = any(os.path.lexists(each + path) for each in lowers)
                     how = "removed" if _is_whiteout(found) else "changed" if in_image else "added"
                     yield f"{_word(found)} {shown(path)}", f"{how}|{told}"
-            finally:
-                os.close(layer)
             return
         for path, found, told in entries_below(
             self._root, b".", b"/", self._budget, mounts=self._points, closely=False

@@ -26,9 +26,9 @@ from pytest_clnrm.errors import ContainerError
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from pytest_clnrm.engine.api import ExecOutcome, OnOutput, StreamName
+    from pytest_clnrm.engine.api import ExecOutcome, StreamName
 
-Run = Callable[[str, ExecSpec, "OnOutput", float], "ExecOutcome"]
+Run = Callable[..., "ExecOutcome"]
 
 OBSERVING_S = 10.0
 _NO_TOOLS = 90
@@ -96,7 +96,7 @@ def ask_inside(
 ) -> dict[str, str]:
     """Return what a container at rest tells of itself: the name of each thing, and what it is like.
 
-    :param run: runs a command in the container, as ``Engine.exec`` does.
+    :param run: runs a command in the container: ``Engine.exec``.
     :param scratch: absolute paths of tmpfs mounts, which are emptied first.
     :param before: what this returned when the container was new. With it, it is also told which files differ
         from the image's: each of these was left. If there is one, no more is told.
@@ -142,7 +142,7 @@ def _output(run: Run, container: str, argv: tuple[str, ...], user: str | None) -
             told.extend(data)
 
     spec = ExecSpec(argv=argv, workdir="/", user=user)
-    outcome = run(container, spec, on_output, time.monotonic() + OBSERVING_S)
+    outcome = run(container, spec, on_output=on_output, deadline_s=time.monotonic() + OBSERVING_S)
     if outcome.exit_code == _NO_TOOLS or not outcome.started:
         raise ContainerError("its image has not all of sh, find, stat, cat and rm, with which to look at it")
     if outcome.exit_code != 0:

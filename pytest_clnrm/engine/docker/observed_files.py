@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from hashlib import sha256
 
 from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.util.beneath import held
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -91,16 +92,13 @@ def entries_below(
     yield path, found, " ".join(told)
     if not stat.S_ISDIR(found.st_mode):
         return
-    folder = os.open(name, _FOLDER, dir_fd=parent)
-    try:
+    with held(os.open(name, _FOLDER, dir_fd=parent)) as folder:
         for below in sorted(os.fsencode(each) for each in os.listdir(folder)):
             place = path.rstrip(b"/") + b"/" + below
             if place not in mounts:
                 yield from entries_below(
                     folder, below, place, budget, mounts=mounts, closely=closely, depth=depth + 1
                 )
-    finally:
-        os.close(folder)
 
 
 def modes_below(
@@ -117,11 +115,8 @@ def modes_below(
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         yield place, f"{found.st_mode:o} {found.st_uid}:{found.st_gid}"
         if stat.S_ISDIR(found.st_mode):
-            below = os.open(name, _FOLDER, dir_fd=folder)
-            try:
+            with held(os.open(name, _FOLDER, dir_fd=folder)) as below:
                 yield from modes_below(below, place, is_skipped)
-            finally:
-                os.close(below)
 
 
 def empty_folder(folder: int, budget: Budget, *, depth: int = 0) -> None:
@@ -132,11 +127,8 @@ def empty_folder(folder: int, budget: Budget, *, depth: int = 0) -> None:
     for each in os.listdir(folder):
         budget.take_entry(depth)
         if stat.S_ISDIR(os.stat(each, dir_fd=folder, follow_symlinks=False).st_mode):
-            below = os.open(each, _FOLDER, dir_fd=folder)
-            try:
+            with held(os.open(each, _FOLDER, dir_fd=folder)) as below:
                 empty_folder(below, budget, depth=depth + 1)
-            finally:
-                os.close(below)
             os.rmdir(each, dir_fd=folder)
         else:
             os.unlink(each, dir_fd=folder)
@@ -158,12 +150,9 @@ def attributes(parent: int, name: bytes) -> Iterator[str]:
 
 def _digest(parent: int, name: bytes, budget: Budget) -> str:
     """Return a hash of a file's content."""
-    file = os.open(name, _FILE, dir_fd=parent)
-    try:
-        digest = sha256()
+    digest = sha256()
+    with held(os.open(name, _FILE, dir_fd=parent)) as file:
         while piece := os.read(file, _PIECE_BYTES):
             budget.take_content(len(piece))
             digest.update(piece)
-    finally:
-        os.close(file)
     return digest.hexdigest()

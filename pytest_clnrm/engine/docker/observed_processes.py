@@ -16,10 +16,12 @@ import stat
 import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 
 from pytest_clnrm.engine.docker.observed_files import shown
 from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.util.beneath import held
 
 # Of /proc/PID. Counters of time, memory and calls, and where in the kernel it waits; what is only written to;
 # addresses, which the kernel chooses by chance for each process; an old name of another one. Folders and
@@ -58,6 +60,7 @@ _ZOMBIES_S = 0.1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+@dataclass(slots=True)
 class Process:
     """A process of a container.
 
@@ -65,12 +68,9 @@ class Process:
     :param inside: the container's own number of it.
     """
 
-    __slots__ = ("inside", "name", "pid")
-
-    def __init__(self, pid: int, inside: int, name: str) -> None:
-        self.pid = pid
-        self.inside = inside
-        self.name = name
+    pid: int
+    inside: int
+    name: str
 
 
 def read(path: bytes) -> bytes:
@@ -78,13 +78,10 @@ def read(path: bytes) -> bytes:
 
     :raises OSError: if it cannot be read.
     """
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        pieces = []
+    pieces = []
+    with _opened(path) as file:
         while piece := os.read(file, _PIECE_BYTES):
             pieces.append(piece)
-    finally:
-        os.close(file)
     return b"".join(pieces)
 
 
@@ -232,14 +229,9 @@ def _open_files(folder: bytes) -> Iterator[tuple[str, str]]:
         yield f"open file {each.decode()}", " ".join(told)
 
 
-@contextmanager
-def _opened(path: bytes) -> Iterator[int]:
-    """Open a pipe of another process for reading, without waiting for a writer."""
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        yield file
-    finally:
-        os.close(file)
+def _opened(path: bytes) -> AbstractContextManager[int]:
+    """Open a file for reading, a pipe without waiting for a writer."""
+    return held(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
 
 
 def _mappings(smaps: bytes) -> Iterator[tuple[str, str]]:
@@ -269,7 +261,14 @@ def _scheduling(pid: int) -> str:
 
 
 def _call(number: int, *arguments: object) -> int:
-    result = int(_libc.syscall(number, *arguments))
+    return _checked(_libc.syscall(number, *arguments))
+
+
+def _checked(result: int) -> int:
+    """Return what a function of the C library has returned.
+
+    :raises OSError: if it has failed.
+    """
     if result < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
@@ -308,13 +307,8 @@ def in_ipc_namespace(pid: int, look: Callable[[], str]) -> str:
     def enter() -> None:
         # A thread of its own, which ends with that: it alone is in another namespace.
         try:
-            namespace = os.open(b"/proc/%d/ns/ipc" % pid, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                if _libc.setns(namespace, _NEWIPC) != 0:
-                    error = ctypes.get_errno()
-                    raise OSError(error, os.strerror(error))
-            finally:
-                os.close(namespace)
+            with _opened(b"/proc/%d/ns/ipc" % pid) as namespace:
+                _checked(_libc.setns(namespace, _NEWIPC))
             found.append(look())
         except OSError as error:
             found.append(error)
@@ -335,8 +329,7 @@ def kill_at_rest(process: Process, parent: Process) -> None:
     :raises ContainerError: if something is there.
     :raises OSError: if this process may not do that.
     """
-    handle = os.pidfd_open(process.pid)
-    try:
+    with held(os.pidfd_open(process.pid)) as handle:
         status = status_fields(read(b"/proc/%d/status" % process.pid))
         if int(status[b"PPid"]) != parent.pid:
             raise ContainerError("its shell has ended")
@@ -352,5 +345,3 @@ def kill_at_rest(process: Process, parent: Process) -> None:
         signal.pidfd_send_signal(handle, signal.SIGKILL)
         if waiting[0]:
             raise ContainerError("left behind: commands for the shell that runs its steps")
-    finally:
-        os.close(handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import docker.errors
@@ -37,11 +38,8 @@ def list_owned(client: APIClient, labels: Mapping[str, str]) -> tuple[OwnedObjec
 
 def remove_volume(client: APIClient, volume: str) -> None:
     """Remove it; one that is gone already is no error."""
-    with plain_errors(f"remove the volume {volume!r}"):
-        try:
-            client.remove_volume(volume, force=True)
-        except docker.errors.NotFound:
-            return
+    with plain_errors(f"remove the volume {volume!r}"), suppress(docker.errors.NotFound):
+        client.remove_volume(volume, force=True)
 
 
 def _owned(
