@@ -109,6 +109,11 @@ class OnTerminal:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        # By default a terminal that gets Ctrl-C drops output that is on its way: now and then that would be
+        # what the program draws when it gets the signal.
+        modes = termios.tcgetattr(theirs)
+        modes[3] |= termios.NOFLSH
+        termios.tcsetattr(theirs, termios.TCSANOW, modes)
         environ = {
             name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "CI"}
         }
