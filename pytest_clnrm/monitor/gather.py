@@ -71,13 +71,9 @@ def budget_views(
     return tuple(
         _budget_view(taken, urls, heads)
         for taken in snapshots(folder)
-        if _is_used(taken) and (run is None or any(each.run == run for each in taken.runs))
+        # Only runs update what foreign containers hold: without a run that is old.
+        if (taken.runs or taken.leases) and (run is None or any(each.run == run for each in taken.runs))
     )
-
-
-def _is_used(taken: Snapshot) -> bool:
-    # Only runs update what foreign containers hold: without a run that is old.
-    return bool(taken.runs or taken.leases)
 
 
 def _budget_view(taken: Snapshot, urls: Mapping[str, str], heads: Mapping[str, str]) -> BudgetView:

@@ -23,6 +23,7 @@ SPANS_BYTES = 720_000
 PASSED_TEXT_CHARS = 4096
 """How much of each output of a scenario that passed is shown."""
 NAME_CHARS, VALUE_CHARS = 128, 1024
+_CONTAINER_FACTS = ("memory_bytes", "peak_memory_bytes", "cpus", "reused", "oom_killed", "exit_code")
 FAR_MICROSECONDS, EXACT_NUMBERS = 1 << 51, 1 << 53
 
 _NOTHING = Result(nodeid="", name="", file="", line=0).to_data()
@@ -136,17 +137,7 @@ def _scenario(result: Mapping[str, Any], texts: _Table, epoch_s: float) -> list[
         [
             [
                 *texts.indexes(each[key] for key in ("id", "name", "service", "image", "reuse")),
-                *(
-                    _plain(each[key])
-                    for key in (
-                        "memory_bytes",
-                        "peak_memory_bytes",
-                        "cpus",
-                        "reused",
-                        "oom_killed",
-                        "exit_code",
-                    )
-                ),
+                *(_plain(each[key]) for key in _CONTAINER_FACTS),
                 shown(each["logs"]),
             ]
             for each in result["containers"]

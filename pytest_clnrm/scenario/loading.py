@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Any
 from pytest_clnrm.errors import MAX_MISTAKES, Mistake, ScenarioFileError
 from pytest_clnrm.model.scenario import KeyPath, Scenario, Unchecked
 from pytest_clnrm.scenario.matrix import as_text
-from pytest_clnrm.scenario.reading import Source, excess, huge_numbers, may_show_secret, outline, parse, read
+from pytest_clnrm.scenario.reading import (
+    Source,
+    excess,
+    huge_numbers,
+    may_show_secret,
+    outline,
+    parse,
+    read,
+    refused,
+)
 from pytest_clnrm.scenario.templates.render import Made, is_plain
 from pytest_clnrm.scenario.templates.variables import (
     Rendering,
@@ -88,8 +97,7 @@ def load(path: str, options: LoadOptions) -> tuple[Scenario, ...]:
     try:
         real = allowed_file(path, rootdir=options.rootdir, allowed=options.allow_mounts)
     except ValueError as error:
-        mistake = Mistake(line=0, column=0, path="", message=str(error))
-        raise ScenarioFileError(path, (mistake,)) from None
+        raise refused(path, str(error)) from None
     source = read(real)
     if not is_modest(source.text):
         from pytest_clnrm.scenario.templates.confined import LimitError, run_confined
@@ -124,8 +132,7 @@ def load_source(path: str, source: Source, options: LoadOptions) -> tuple[Scenar
     try:
         return _File(path, source, options).load()
     except RecursionError:
-        mistake = Mistake(line=0, column=0, path="", message="tables and lists are nested too deeply")
-        raise ScenarioFileError(path, (mistake,)) from None
+        raise refused(path, "tables and lists are nested too deeply") from None
 
 
 @dataclass(frozen=True)
@@ -157,34 +164,33 @@ class _File:
         self._secrets: set[str] = set()
         self._sources: dict[tuple[str, bool | None], str] = {}
         self._made = Made()
+        self._plain = self._parsed()
+        self._known = self._plain.raw if self._plain else outline(source.text)
+        self._deferred = captured_names(self._known)
 
     def load(self) -> tuple[Scenario, ...]:
         """Return the scenarios.
 
         :raises ScenarioFileError: with all mistakes.
         """
-        plain, whole = self._parsed()
-        known = plain.raw if plain else outline(self._source.text)
-        deferred = captured_names(known)
-        axes = self._axes(known, plain)
+        axes = self._axes()
         scenarios: list[Scenario] = []
         for to_come, combination in zip(range(len(axes) - 1, -1, -1), axes, strict=True):
             before = len(scenarios)
-            make = functools.partial(self._renderer, known, combination, deferred)
-            rendering = Rendering(make, functools.partial(self._tell, plain))
-            text = self._rendered(rendering, known, plain) if whole else plain
+            rendering = Rendering(functools.partial(self._renderer, combination), self._tell)
+            text = self._plain or self._rendered(rendering)
             if text is not None:
-                scenarios += self._combination(text, rendering, combination, deferred=deferred, whole=whole)
+                scenarios += self._combination(text, rendering, combination)
             self._secrets |= rendering.secrets
             items = len(scenarios) + to_come * (len(scenarios) - before)
-            if len(self._mistakes) >= MAX_MISTAKES or self._too_many(plain, items):
+            if len(self._mistakes) >= MAX_MISTAKES or self._too_many(items):
                 break
         if self._mistakes:
             ordered = sorted(self._mistakes.values(), key=lambda each: (each.line, each.column))
             raise ScenarioFileError(self._path, tuple(ordered), frozenset(self._secrets))
         return tuple(scenarios)
 
-    def _too_many(self, plain: _Text | None, items: int) -> bool:
+    def _too_many(self, items: int) -> bool:
         """Tell whether the matrix makes too many items, which is a mistake.
 
         :param items: of all combinations, if those to come have as many as the last one.
@@ -195,16 +201,19 @@ class _File:
             return False
         if len(self._mistakes) == 0:
             message = f"makes {items} items of the file's scenarios; at most {MAX_ITEMS} are allowed"
-            self._add(plain, [(("matrix",), message)])
+            self._add(self._plain, [(("matrix",), message)])
         return True
 
-    def _tell(self, plain: _Text | None, path: KeyPath) -> None:
+    def _tell(self, path: KeyPath) -> None:
         """Tell the process that waits for this confined one which string is being rendered."""
-        if confined() and plain is not None:
-            note(json.dumps([plain.places.find(path).line, show_path(path)]).encode())
+        if confined() and self._plain is not None:
+            note(json.dumps([self._plain.places.find(path).line, show_path(path)]).encode())
 
-    def _parsed(self) -> tuple[_Text | None, bool]:
-        """Return the file's own text if that is TOML, and whether it has to be rendered whole."""
+    def _parsed(self) -> _Text | None:
+        """Return the file's own text if that is TOML; None if it has to be rendered whole.
+
+        It is with statements in strings, each rendered by itself, or in comments, which are no templates.
+        """
         text = self._source.text
         try:
             raw = parse(text, self._path)
@@ -212,16 +221,14 @@ class _File:
             # With a template outside of strings the text is TOML only after rendering.
             if "{%" not in text and "{{" not in text:
                 raise
-            return None, True
+            return None
         plain = _Text(text, raw, rendered=False)
-        if self._add(plain, excess(raw) or huge_numbers(text, raw)):
-            return plain, False
-        # Its statements stand in strings, each rendered by itself, or in comments, which are no templates.
-        return plain, False
+        self._add(plain, excess(raw) or huge_numbers(text, raw))
+        return plain
 
-    def _axes(self, known: dict[str, Any], plain: _Text | None) -> list[dict[str, str]]:
+    def _axes(self) -> list[dict[str, str]]:
         """Return the combinations of the matrix; none if the matrix itself is wrong."""
-        table = known.get("matrix")
+        table = self._known.get("matrix")
         if self._mistakes or table is None:
             return [] if self._mistakes else [{}]
         from pytest_clnrm.scenario.format.document import MatrixDoc
@@ -229,22 +236,16 @@ class _File:
         from pytest_clnrm.toml.checking import find_mistakes
 
         findings = find_mistakes({"matrix": table}, MatrixDoc)
-        if self._add(plain, _with_remedies({"matrix": table}, findings)):
+        if self._add(self._plain, _with_remedies({"matrix": table}, findings)):
             return []
-        return [] if self._add(plain, check_axes(table)) else list(combinations(table))
+        return [] if self._add(self._plain, check_axes(table)) else list(combinations(table))
 
-    def _renderer(
-        self,
-        known: dict[str, Any],
-        combination: dict[str, str],
-        deferred: frozenset[str],
-        variables: Mapping[str, Any],
-    ) -> Renderer:
+    def _renderer(self, combination: dict[str, str], variables: Mapping[str, Any]) -> Renderer:
         from pytest_clnrm.scenario.templates.environ import moment
         from pytest_clnrm.scenario.templates.render import Renderer
 
         options = self._options
-        determinism = known.get("determinism")
+        determinism = self._known.get("determinism")
         told: Mapping[str, Any] = determinism if isinstance(determinism, dict) else {}
         place = os.path.relpath(self._path, options.rootdir)
         return Renderer(
@@ -253,21 +254,20 @@ class _File:
             options.env_allowed,
             options.environ,
             seed=f"{told.get('seed', '')}\n{place}\n{combination}",
-            deferred=deferred,
+            deferred=self._deferred,
             now_s=moment(told.get("freeze_clock"), options.environ, self._source.modified_s),
             made=self._made,
         )
 
-    def _rendered(self, rendering: Rendering, known: dict[str, Any], plain: _Text | None) -> _Text | None:
+    def _rendered(self, rendering: Rendering) -> _Text | None:
         """Return the file rendered whole; None after a mistake."""
         from pytest_clnrm.scenario.templates.render import TemplateError
 
         text = self._source.text
         first = place_of(text, min(_begins(text))).line
         note(json.dumps([first, ""]).encode())
-        rendering.read_variables(known, self._options.secrets)
-        if rendering.mistakes:
-            self._add(plain, rendering.mistakes)
+        rendering.read_variables(self._known, self._options.secrets)
+        if self._add(None, rendering.mistakes):
             return None
         try:
             made = rendering.renderer().render_text(text)
@@ -285,15 +285,7 @@ class _File:
             raise ScenarioFileError(self._path, error.mistakes, frozenset(rendering.secrets)) from None
         return None if self._add(done, excess(done.raw)) else done
 
-    def _combination(
-        self,
-        text: _Text,
-        rendering: Rendering,
-        combination: dict[str, str],
-        *,
-        deferred: frozenset[str],
-        whole: bool,
-    ) -> list[Scenario]:
+    def _combination(self, text: _Text, rendering: Rendering, combination: dict[str, str]) -> list[Scenario]:
         """Return the scenarios of one combination, [] after a mistake."""
         from pytest_clnrm.scenario.dialects.normalise import normalise
         from pytest_clnrm.scenario.format.build import Builder
@@ -301,7 +293,7 @@ class _File:
         from pytest_clnrm.scenario.typed_templates import give_types
 
         raw = text.raw
-        if not whole:
+        if not text.rendered:
             rendering.read_variables(raw, self._options.secrets)
             if "{{" in text.text or "{%" in text.text:
                 renderer = rendering.renderer()
@@ -312,15 +304,15 @@ class _File:
         wrong = self._add(text, rendering.mistakes)
         wrong += self._add(text, normal.mistakes)
         for at, table in variable_tables(raw):
-            found = check_variables(table, deferred)
+            found = check_variables(table, self._deferred)
             wrong += self._add(text, [((*at, *path[1:]), *rest) for path, *rest in found])
         if self._options.strict:
             unchecked = ((path, "is not checked (clnrm_strict)") for path in normal.unchecked)
             wrong += self._add(text, unchecked)
-        if not whole and "{{" in text.text:
+        if not text.rendered and "{{" in text.text:
             names = {"vars": rendering.values, "matrix": _typed(raw.get("matrix"), combination)}
             give_types(normal, text.raw, {**names, **rendering.values})
-        doc = self._checked(text, normal, deferred, {path for path, _ in rendering.mistakes})
+        doc = self._checked(text, normal, {path for path, _ in rendering.mistakes})
         if doc is None or wrong:
             return []
         builder = Builder(
@@ -328,7 +320,7 @@ class _File:
             file=self._path,
             name=self._stem,
             default_image=self._options.default_image,
-            deferred=deferred,
+            deferred=self._deferred,
             origin=normal.origin,
             source=self._source_of,
         )
@@ -368,9 +360,7 @@ class _File:
             if redactor.text(value) != value:
                 yield ("matrix", axis), f"a value of the matrix {told} value"
 
-    def _checked(
-        self, text: _Text, normal: Normalised, deferred: frozenset[str], templates: set[KeyPath]
-    ) -> FileDoc | None:
+    def _checked(self, text: _Text, normal: Normalised, templates: set[KeyPath]) -> FileDoc | None:
         """Return the document, None after a mistake.
 
         :param templates: paths in the file of strings that could not be rendered.
@@ -382,7 +372,7 @@ class _File:
         doc, findings = convert(normal.document, FileDoc)
         problems = _with_remedies(normal.document, findings)
         if doc is not None:
-            rules = check_file(doc, name=self._stem, deferred=deferred, source=self._source_of)
+            rules = check_file(doc, name=self._stem, deferred=self._deferred, source=self._source_of)
             paths = [each.subject for each in findings]
             problems += itertools.islice(
                 (
@@ -393,7 +383,7 @@ class _File:
                 MAX_MISTAKES,
             )
             if not findings:
-                captures = check_captures(normal.document, deferred)
+                captures = check_captures(normal.document, self._deferred)
                 problems += ((*each, "") for each in itertools.islice(captures, MAX_MISTAKES))
             if not problems and self._options.policy is not None:
                 from pytest_clnrm.scenario.format.policy import check_policy

@@ -52,11 +52,8 @@ def read(path: str) -> Source:
         if error.errno == errno.EFBIG:
             size = f"{MAX_FILE_BYTES >> 20} MiB"
             message = f"the file is larger than {size}; spread its scenarios over several files"
-            raise _refused(path, Mistake(line=1, column=0, path="", message=message)) from None
-        reason = error.strerror or type(error).__name__
-        raise _refused(
-            path, Mistake(line=0, column=0, path="", message=f"cannot be read: {reason}")
-        ) from None
+            raise refused(path, message, line=1) from None
+        raise refused(path, f"cannot be read: {error.strerror or type(error).__name__}") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -66,7 +63,7 @@ def read(path: str) -> Source:
         place = place_of(before, len(before))
         line = data.split(b"\n")[place.line - 1].decode("utf-8", "replace").rstrip("\r")
         message = f"not UTF-8: byte 0x{data[error.start]:02x} cannot stand here; save the file as UTF-8"
-        raise _refused(path, Mistake(**place._asdict(), path="", message=message, source=line)) from None
+        raise refused(path, message, line=place.line, column=place.column, source=line) from None
     return Source(text.replace("\r\n", "\n"), modified_s)
 
 
@@ -85,7 +82,6 @@ def parse(text: str, path: str, note: str = "") -> dict[str, Any]:
         line, column = error.lineno, error.colno
         from pytest_clnrm.scenario.slips import of_syntax
 
-        message = f"not valid TOML: {error.msg}"
         shown = source_line(text, line)
         if _TWICE.search(error.msg):
             column = len(shown) - len(shown.lstrip()) + 1
@@ -94,11 +90,12 @@ def parse(text: str, path: str, note: str = "") -> dict[str, Any]:
             remedy = of_syntax(error.msg, shown, column)
         hint = "; ".join(filter(None, (remedy, note)))
         source = "" if may_show_secret(text, line) else shown
-        mistake = Mistake(line=line, column=column, path="", message=message, source=source, hint=hint)
+        message = f"not valid TOML: {error.msg}"
+        wrong = refused(path, message, line=line, column=column, source=source, hint=hint)
     except ValueError as error:
         # tomli passes on what Python says of a number with thousands of digits, without its place.
-        mistake = Mistake(line=0, column=0, path="", message=f"not valid TOML: {error}", hint=note)
-    raise _refused(path, mistake)
+        wrong = refused(path, f"not valid TOML: {error}", hint=note)
+    raise wrong
 
 
 def _first_one(text: str, line: int) -> str:
@@ -196,5 +193,9 @@ def _without_statements(text: str) -> str:
     return "".join((*kept, text[at:]))
 
 
-def _refused(path: str, mistake: Mistake) -> ScenarioFileError:
+def refused(
+    path: str, message: str, *, line: int = 0, column: int = 0, source: str = "", hint: str = ""
+) -> ScenarioFileError:
+    """Return the error of a file of which nothing can be told but one mistake, at no key."""
+    mistake = Mistake(line=line, column=column, path="", message=message, source=source, hint=hint)
     return ScenarioFileError(path, (mistake,))

@@ -5,26 +5,8 @@ from __future__ import annotations
 _BY_SHELLS = {126: "command cannot be executed", 127: "command not found"}
 _SIGNALLED = 128
 # Of Linux, whatever this host is: signal(7), as on x86 and ARM.
-_SIGNALS = {
-    1: "SIGHUP",
-    2: "SIGINT",
-    3: "SIGQUIT",
-    4: "SIGILL",
-    5: "SIGTRAP",
-    6: "SIGABRT",
-    7: "SIGBUS",
-    8: "SIGFPE",
-    9: "SIGKILL",
-    10: "SIGUSR1",
-    11: "SIGSEGV",
-    12: "SIGUSR2",
-    13: "SIGPIPE",
-    14: "SIGALRM",
-    15: "SIGTERM",
-    24: "SIGXCPU",
-    25: "SIGXFSZ",
-    31: "SIGSYS",
-}
+_FROM_1_ON = "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM"
+_SIGNALS = {**dict(enumerate(_FROM_1_ON.split(), start=1)), 24: "XCPU", 25: "XFSZ", 31: "SYS"}
 
 
 def exit_code_in_words(code: int, reason: str = "") -> str:
@@ -35,5 +17,5 @@ def exit_code_in_words(code: int, reason: str = "") -> str:
     :param reason: what is known better than the code tells.
     """
     signal = _SIGNALS.get(code - _SIGNALLED)
-    words = reason or _BY_SHELLS.get(code, "") or (f"killed by {signal}" if signal else "")
+    words = reason or _BY_SHELLS.get(code, "") or (f"killed by SIG{signal}" if signal else "")
     return f"exit code {code} ({words})" if words else f"exit code {code}"

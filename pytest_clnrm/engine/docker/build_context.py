@@ -13,6 +13,7 @@ import stat
 import tarfile
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -84,38 +85,36 @@ def _ignore_text(folder: Opened) -> str:
         return ""
 
 
+@dataclass
 class _Writer:
     """Writes one context into its archive."""
 
-    def __init__(
-        self, context: str, archive: tarfile.TarFile, ignored: Ignored, max_bytes: int, deadline_s: float
-    ) -> None:
-        self._context = context
-        self._archive = archive
-        self._ignored = ignored
-        self._max_bytes = max_bytes
-        self._deadline_s = deadline_s
-        self._bytes = 0
+    context: str
+    archive: tarfile.TarFile
+    ignored: Ignored
+    max_bytes: int
+    deadline_s: float
+    written: int = 0
 
     def add_all(self, folder: Opened) -> None:
         """Add all that lies below the context."""
-        self._folder(folder, "", self._ignored.outside)
+        self._folder(folder, "", self.ignored.outside)
 
     def _folder(self, folder: Opened, path: str, state: State) -> None:
         if path.count("/") >= _MAX_DEPTH:
-            raise _problem(self._context, f"folders lie more than {_MAX_DEPTH} deep: {path[:100]}...")
+            raise _problem(self.context, f"folders lie more than {_MAX_DEPTH} deep: {path[:100]}...")
         with held(folder.readable()) as fd:
             for name in sorted(os.listdir(fd)):  # noqa: PTH208 of a descriptor
                 below = f"{path}/{name}" if path else name
-                self._entry(folder, fd, name, below, self._ignored.state(below, state))
+                self._entry(folder, fd, name, below, self.ignored.state(below, state))
 
     def _entry(self, folder: Opened, fd: int, name: str, path: str, state: State) -> None:
-        if time.monotonic() >= self._deadline_s:
-            raise _problem(self._context, "the time for it was over before its context was read")
-        out = self._ignored.leaves_out(path, state)
+        if time.monotonic() >= self.deadline_s:
+            raise _problem(self.context, "the time for it was over before its context was read")
+        out = self.ignored.leaves_out(path, state)
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
-            if out and not self._ignored.readmits:
+            if out and not self.ignored.readmits:
                 return
             with folder.beneath(name) as below:
                 if not out:
@@ -135,7 +134,7 @@ class _Writer:
         if not file.is_file:
             what = _KINDS.get(stat.S_IFMT(file.status.st_mode), "a device")
             raise _problem(
-                self._context,
+                self.context,
                 f"{path} is {what}, which no image can hold: remove it, or name it in {_IGNORE}",
             )
         info = self._info(path, file.status, tarfile.REGTYPE)
@@ -153,13 +152,13 @@ class _Writer:
 
     def _add(self, info: tarfile.TarInfo, content: IO[bytes] | None = None) -> None:
         self._grow(tarfile.BLOCKSIZE)
-        self._archive.addfile(info, content)
+        self.archive.addfile(info, content)
 
     def _grow(self, more: int) -> None:
-        self._bytes += more
-        if self._bytes > self._max_bytes:
+        self.written += more
+        if self.written > self.max_bytes:
             raise _problem(
-                self._context,
-                f"its context is larger than {self._max_bytes / 2**20:.10g} MB: leave out what the image "
+                self.context,
+                f"its context is larger than {self.max_bytes / 2**20:.10g} MB: leave out what the image "
                 f"does not need in {_IGNORE}",
             )

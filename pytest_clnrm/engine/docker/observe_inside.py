@@ -124,7 +124,7 @@ def _inside(
         "content of mounted files": sections["content"],
         **_processes(sections, given),
         **dict(_named("scratch folder", sections["scratch"])),
-        **_shared_memory(sections["kernel"]),
+        "shared memory, semaphores or message queues": "\n".join(_SHARED.findall(sections["kernel"])),
         **sockets(sections["kernel"], lambda: command(_TCP, None)),
         **_files(sections["seen"], scratch),
     }
@@ -160,13 +160,8 @@ def _mounts(text: str) -> list[tuple[str, str, set[str]]]:
     mounts = []
     for line in _lines(text):
         _, point, kind, options, *_ = line.split()
-        mounts.append(
-            (
-                re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point),
-                kind,
-                set(options.split(",")),
-            )
-        )
+        plain = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point)
+        mounts.append((plain, kind, set(options.split(","))))
     return mounts
 
 
@@ -273,10 +268,6 @@ def _named(kind: str, text: str) -> Iterator[tuple[str, str]]:
         if not (bar and name.startswith("/")):
             raise ContainerError("it has a file whose name cannot be told")
         yield f"{kind} {name}".strip(), value
-
-
-def _shared_memory(text: str) -> dict[str, str]:
-    return {"shared memory, semaphores or message queues": "\n".join(_SHARED.findall(text))}
 
 
 def _files(text: str, scratch: tuple[str, ...]) -> dict[str, str]:

@@ -28,6 +28,7 @@ from pytest_clnrm.engine.embedded.keeper import (
 )
 from pytest_clnrm.engine.embedded.kinds import answers, end_process, find_program
 from pytest_clnrm.errors import EngineUnavailableError
+from pytest_clnrm.util.beneath import held
 
 # dockerd first: it is the one that scenarios are mostly written for.
 KINDS = ("dockerd", "podman")
@@ -203,8 +204,8 @@ def _spawn_keeper(folder: Path, storage: Path, kind: str) -> str:
     reader, writer = os.pipe()
     # -I: neither the user's PYTHON* variables nor the current folder decide what it imports.
     argv = [sys.executable, "-I", "-c", code, str(package), str(folder), str(storage), kind, str(writer)]
-    try:
-        with (folder / "log").open("wb") as log:
+    with held(reader):
+        with held(writer), (folder / "log").open("wb") as log:
             subprocess.run(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -214,12 +215,7 @@ def _spawn_keeper(folder: Path, storage: Path, kind: str) -> str:
                 check=False,
                 timeout=START_TIMEOUT_S,
             )
-    finally:
-        os.close(writer)
-    try:
         return _read_answer(reader)
-    finally:
-        os.close(reader)
 
 
 def _read_answer(reader: int) -> str:

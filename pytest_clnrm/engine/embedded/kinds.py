@@ -230,12 +230,6 @@ def _hard_limit(which: int, most: int) -> int:
 
 def _podman(folder: Path, storage: Path) -> list[str]:
     program = find_program("podman") or "podman"
-    return [
-        *(program, "--root", str(storage), "--runroot", str(folder / "exec")),
-        *(
-            "--tmpdir",
-            str(folder / "exec" / "tmp"),
-            "--network-config-dir",
-            str(folder / "exec" / "networks"),
-        ),
-    ]
+    command = [program, "--root", str(storage), "--runroot", str(folder / "exec")]
+    command += ["--tmpdir", str(folder / "exec" / "tmp")]
+    return [*command, "--network-config-dir", str(folder / "exec" / "networks")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pytest_clnrm.scenario.dialects.reader import MISSING, Reader, glob_of_regex, milliseconds, tables
@@ -77,8 +78,8 @@ def _spans(reader: Reader, key: str, value: Any) -> None:
         span.move("count", by=bounds)
         _attributes(span)
         span.move("required_events", "events", "all")
-        for name, unit in (("duration_ms", milliseconds), ("duration", None)):
-            span.move(name, "duration", by=_durations(unit))
+        span.move("duration_ms", "duration", by=lambda given: _each(milliseconds, bounds(given)))
+        span.move("duration", by=bounds)
         span.skip("description")
         span.finish("match", "events", "attrs_any")
     reader.append_others(key, value)
@@ -121,14 +122,6 @@ def _all_of(value: Any) -> Any:
     return {each.pop("key"): each for each in alternatives}
 
 
-def _durations(unit: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
-    def converted(value: Any) -> Any:
-        named = bounds(value)
-        return {key: unit(each) for key, each in named.items()} if unit and isinstance(named, dict) else named
-
-    return converted
-
-
 def _graph(reader: Reader, key: str, value: Any) -> None:
     labelled = {label for label, each in value.items() if isinstance(each, dict) and "parent_pattern" in each}
     for label in labelled:
@@ -164,9 +157,9 @@ def _counts(reader: Reader, key: str, value: Any) -> None:
     for name in ("spans_total", "events_total", "errors_total"):
         below.move(name, by=bounds)
         below.move(name.removesuffix("_total"), name, by=bounds)
-    below.move("by_name", by=_each(bounds))
+    below.move("by_name", by=partial(_each, bounds))
     for name in ("by_service", "spans_per_service"):
-        below.move(name, "by_service", by=_each(bounds))
+        below.move(name, "by_service", by=partial(_each, bounds))
     for name in ("by_kind", "spans_per_kind"):
         kinds = below.take_if(dict, name) or {}
         for kind, count in kinds.items():
@@ -228,7 +221,7 @@ def _order(reader: Reader, key: str, value: Any) -> None:
 def _status(reader: Reader, key: str, value: Any) -> None:
     below = reader.child(key, value)
     below.move("all", by=lower)
-    below.move("by_name", by=_each(lower))
+    below.move("by_name", by=partial(_each, lower))
     if below.take("all_ok") is True:
         below.put(("all",), "ok", ("all_ok",))
     errors = below.take("error_count")
@@ -291,11 +284,9 @@ def _count(reader: Reader, key: str, value: Any) -> None:
         reader.put((key,), value, (key,), alike=True)
 
 
-def _each(by: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def converted(value: Any) -> Any:
-        return {key: by(each) for key, each in value.items()} if isinstance(value, dict) else value
-
-    return converted
+def _each(by: Callable[[Any], Any], value: Any) -> Any:
+    """Return a table with each of its values changed *by* a function; anything else as it is."""
+    return {key: by(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 _SECTIONS: dict[str, tuple[type | tuple[type, ...], Callable[[Reader, str, Any], None]]] = {

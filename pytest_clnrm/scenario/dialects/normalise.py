@@ -73,15 +73,12 @@ def normalise(raw: dict[str, Any]) -> Normalised:
     _assertions(reader, "assertions")
     expectations(reader, "expect")
     otel_validation(reader)
-    expected = reader.take("otel_expectations")
-    for key in expected if isinstance(expected, dict) else ():
-        reader.give_up("otel_expectations", key)
-    template = reader.take("template")
-    if template is not MISSING:
-        # Its variables are read before all else.
-        for key in template if isinstance(template, dict) else ():
-            if key != "vars":
-                reader.give_up("template", key)
+    for name in ("otel_expectations", "template"):
+        table = reader.take(name)
+        for key in table if isinstance(table, dict) else ():
+            # The variables of a template are read before all else.
+            if (name, key) != ("template", "vars"):
+                reader.give_up(name, key)
     reader.finish("vars", "matrix")
     return Normalised(document, tuple(notes.unchecked), tuple(notes.mistakes), stdout_spans, notes)
 

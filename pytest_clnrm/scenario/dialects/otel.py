@@ -5,7 +5,7 @@ Each constraint that has a canonical meaning becomes one; the others are noted a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pytest_clnrm.scenario.dialects.expect import lower
@@ -38,10 +38,7 @@ def otel_validation(reader: Reader, key: str = "otel_validation") -> None:
             one.skip("reason", "description")
             read(one)
             one.finish()
-    for name in raw:
-        if name in below:
-            below.take(name)
-            below.give_up(name)
+    below.finish()
     if not below.out:
         del reader.out["expect"]
 
@@ -59,9 +56,9 @@ def _expected_span(reader: Reader) -> None:
             span[key] = lower(reader.take(key))
     if "parent" in reader:
         span["parent"] = {"name": reader.take("parent")}
-    durations = {"min_duration_ms": "gte", "max_duration_ms": "lte"}
-    duration = {op: milliseconds(reader.take(key)) for key, op in durations.items() if key in reader}
-    count = _taken_count(reader)
+    bounds = _taken(reader, {"min_duration_ms": "gte", "max_duration_ms": "lte"})
+    duration = {op: milliseconds(each) for op, each in bounds.items()}
+    count = _taken(reader, _COUNTS)
     if reader.take("required") is False and not count:
         count = {"gte": 0}
     span.update({key: each for key, each in (("duration", duration), ("count", count)) if each})
@@ -70,10 +67,7 @@ def _expected_span(reader: Reader) -> None:
 
 def _selected(reader: Reader) -> dict[str, Any]:
     """Return which spans an entry means: of one name, several entries tell spans apart by attributes."""
-    select: dict[str, Any] = {}
-    for key in ("name", "span_name"):
-        if key in reader:
-            select["name"] = reader.take(key)
+    select = _taken(reader, {"name": "name", "span_name": "name"})
     attributes = reader.take_if(dict, "attributes")
     if attributes:
         attrs = dict(attributes)
@@ -87,8 +81,9 @@ def _selected(reader: Reader) -> dict[str, Any]:
     return select
 
 
-def _taken_count(reader: Reader) -> dict[str, Any]:
-    return {op: reader.take(key) for key, op in _COUNTS.items() if key in reader}
+def _taken(reader: Reader, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return those of the keys *names* that are there, under their canonical names."""
+    return {name: reader.take(key) for key, name in names.items() if key in reader}
 
 
 def _expected_trace(reader: Reader) -> None:
@@ -117,12 +112,8 @@ def _temporal(reader: Reader) -> None:
 
 
 def _span_count(reader: Reader) -> None:
-    count = _taken_count(reader)
-    select = {
-        name: reader.take(key)
-        for key, name in (("span_name", "name"), ("service_name", "service"))
-        if key in reader
-    }
+    count = _taken(reader, _COUNTS)
+    select = _taken(reader, {"span_name": "name", "service_name": "service"})
     if count:
         reader.append("span", {"select": select, "count": count}, ())
 
@@ -135,9 +126,7 @@ def _attribute(reader: Reader) -> None:
         tests.update({"gte": bounds[0], "lte": bounds[1]})
     elif bounds is not MISSING:
         reader.give_up("valid_range")
-    for key, op in (("allowed_values", "one_of"), ("pattern", "regex")):
-        if key in reader:
-            tests[op] = reader.take(key)
+    tests |= _taken(reader, {"allowed_values": "one_of", "pattern": "regex"})
     if isinstance(name, str) and tests:
         select = {"attrs": {name: {"exists": True}}}
         reader.append("span", {"select": select, "attrs": {name: tests}}, ())

@@ -196,9 +196,14 @@ def pairs(values: Iterable[Any]) -> list[list[str]]:
     return [list(pair) for pair in itertools.pairwise(values)]
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether *value* is a number; a boolean is none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def milliseconds(value: Any) -> Any:
     """Return a number of milliseconds as a duration; anything else as it is, for validation to refuse."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if is_number(value):
         return f"{value:g}ms" if isinstance(value, float) else f"{value}ms"
     return value
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from pytest_clnrm.scenario.dialects.commands import argv
-from pytest_clnrm.scenario.dialects.reader import MISSING, Reader
+from pytest_clnrm.scenario.dialects.reader import MISSING, Reader, is_number
 
 _CANONICAL = ("build", "depends_on", "fresh", "image", "may_end", "scratch", "user")
 _SHELLS = frozenset({"ash", "bash", "dash", "sh"})
@@ -27,8 +27,7 @@ def service(reader: Reader) -> None:
     reader.skip("name", "description", "version", "author")
     if "image" not in reader and "build" not in reader:
         _refuse(reader, plugin if isinstance(plugin, str) else kind)
-    command, arguments = reader.take("command"), reader.take("args")
-    _command(reader, command, arguments)
+    _command(reader)
     for key in ("env", "environment", "env_vars"):
         environment(reader, key)
     reader.move("workdir")
@@ -69,7 +68,7 @@ def limits(reader: Reader, key: str, *, to_timeout: bool = False) -> None:
     below = reader.child(key, raw, "limits")
     for wild, canonical in (("memory_mb", "memory"), ("memory_limit", "memory"), ("pids_limit", "pids")):
         below.move(wild, canonical)
-    below.move("cpu_millicores", "cpu", by=lambda value: value / 1000 if _is_number(value) else value)
+    below.move("cpu_millicores", "cpu", by=lambda value: value / 1000 if is_number(value) else value)
     below.move("cpu_limit", "cpu", by=_number)
     longest = below.take("max_duration_seconds") if to_timeout else MISSING
     if longest is not MISSING:
@@ -87,10 +86,9 @@ def _refuse(reader: Reader, plugin: Any) -> None:
     reader.put(("image",), "unknown", ())
 
 
-def _command(reader: Reader, command: Any, arguments: Any) -> None:
-    given = {"command": command, "args": arguments}
+def _command(reader: Reader) -> None:
+    given = {key: reader.take(key) for key in ("command", "args") if key in reader}
     parts = {key: argv(part) if isinstance(part, str) else part for key, part in given.items()}
-    parts = {key: part for key, part in parts.items() if part is not MISSING}
     if not parts:
         return
     source = next(iter(parts))
@@ -217,10 +215,6 @@ def _network(reader: Reader) -> None:
     elif network is not MISSING:
         known = _NETWORKS.get(network, network) if isinstance(network, str) else network
         reader.put(("network",), known, ("network",), alike=True)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _number(value: Any) -> Any:

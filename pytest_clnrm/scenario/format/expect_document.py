@@ -148,7 +148,6 @@ class SelectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         :param origin: whose spans it means if it does not say so.
         """
-        said = self.status_message
         return SpanSelect(
             name=_glob(self.name),
             kind=self.kind,
@@ -161,7 +160,7 @@ class SelectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             link=_select(self.link, "any"),
             scope=_glob(self.scope),
             resource=_by_key(self.resource),
-            status_message=() if said is None else _conditions(said),
+            status_message=_conditions(self.status_message),
             origin=self.origin or origin,
         )
 
@@ -196,7 +195,7 @@ class SpanDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             attrs_any=tuple((each.key, _conditions(each)) for each in self.attrs_any),
             events_any=_globs(self.events.any) if self.events else (),
             events_all=_globs(self.events.all) if self.events else (),
-            duration_s=_conditions(self.duration) if self.duration else (),
+            duration_s=_conditions(self.duration),
             at=at,
         )
 
@@ -253,9 +252,9 @@ class CountsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def built(self, at: KeyPath) -> CountsExpect:
         """Return the expectation, which stands at *at*."""
         return CountsExpect(
-            spans_total=() if self.spans_total is None else _conditions(self.spans_total),
-            events_total=() if self.events_total is None else _conditions(self.events_total),
-            errors_total=() if self.errors_total is None else _conditions(self.errors_total),
+            spans_total=_conditions(self.spans_total),
+            events_total=_conditions(self.events_total),
+            errors_total=_conditions(self.errors_total),
             by_name=_by_key(self.by_name),
             by_service=_by_key(self.by_service),
             origin=self.origin,
@@ -424,6 +423,8 @@ def _select(select: Select | None, origin: Origin = "workload") -> SpanSelect | 
 
 def _conditions(test: Any) -> tuple[Condition, ...]:
     """Return a condition for each operator that is set, durations in seconds; a bare value means ``eq``."""
+    if test is None:
+        return ()
     if not isinstance(test, msgspec.Struct):
         return (Condition(op="eq", value=_frozen(test)),)
     given = {op: getattr(test, op, None) for op in OPERATORS if op != "json"}

@@ -68,9 +68,7 @@ def _service(
         yield (*path, "ports"), policy.not_allowed("bridge", what), _ALLOW
     if doc.build is not None and not policy.build:
         yield (*path, "build"), policy.not_allowed("build", "building an image"), _ALLOW
-    elif not (doc.build is None or isinstance(doc.build, str) or policy.bridge) and (
-        doc.build.network == "bridge"
-    ):
+    elif not policy.bridge and (build := doc.build_table) and build.network == "bridge":
         below = (*path, "build", "network")
         yield below, policy.not_allowed("bridge", _network(written(below))), _ALLOW
     if doc.volumes and not policy.volumes:

@@ -34,6 +34,7 @@ from pytest_clnrm.scenario.mounts import NotWritableError
 from pytest_clnrm.scenario.names import has_control, item_name_problem
 from pytest_clnrm.scenario.templates.render import names_deferred
 from pytest_clnrm.toml.checking import listed, some, suggestion
+from pytest_clnrm.toml.positions import leaves
 from pytest_clnrm.util.patterns import problem_of
 
 IMPLICIT = "default"
@@ -157,19 +158,16 @@ def _regex(pattern: str, path: KeyPath, deferred: frozenset[str] = frozenset()) 
         yield Problem(path, f"not a regular expression: {problem}")
 
 
-def _texts(texts: Iterable[tuple[str | int, Any]], path: KeyPath) -> Iterator[Problem]:
-    """Yield a mistake for each text with a NUL character, which no program can be given."""
-    for key, value in texts:
-        if isinstance(value, str) and "\0" in value:
-            yield Problem((*path, key), "a NUL character cannot be passed to a program")
-        elif isinstance(value, (list, dict)):
-            yield from _texts(value.items() if isinstance(value, dict) else enumerate(value), (*path, key))
+def _texts(doc: msgspec.Struct, keys: Iterable[str], path: KeyPath) -> Iterator[Problem]:
+    """Yield a mistake for each text below *keys* with a NUL character, which no program can be given."""
+    for at, text in leaves({key: getattr(doc, key) for key in keys}, path):
+        if isinstance(text, str) and "\0" in text:
+            yield Problem(at, "a NUL character cannot be passed to a program")
 
 
 def _service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iterator[Problem]:
     yield from _exactly_one(doc, path)
-    passed = ("image", "command", "env", "workdir", "user", "scratch")
-    yield from _texts(((name, getattr(doc, name)) for name in passed), path)
+    yield from _texts(doc, ("image", "command", "env", "workdir", "user", "scratch"), path)
     if doc.image is not None and _may_be_id(doc.image):
         message = f"{doc.image} may be the id of any image of this host, or the start of one"
         yield Problem((*path, "image"), message, f'write its name with a tag, such as "{_tagged(doc.image)}"')
@@ -264,7 +262,7 @@ def check_ready(doc: ReadyDoc | list[ReadyDoc] | None, path: KeyPath) -> Iterato
 
 def _ready(doc: ReadyDoc, path: KeyPath) -> Iterator[Problem]:
     yield from _exactly_one(doc, path)
-    yield from _texts([("command", doc.command)], path)
+    yield from _texts(doc, ("command",), path)
     yield from _duration(doc.timeout, (*path, "timeout"), zero=False)
     yield from _duration(doc.interval, (*path, "interval"), zero=False)
     if doc.log is not None:
@@ -294,7 +292,7 @@ def _http_target(target: str | None, path: KeyPath) -> Iterator[Problem]:
 
 
 def _healthcheck(doc: HealthCheckDoc, path: KeyPath) -> Iterator[Problem]:
-    yield from _texts([("command", doc.command)], path)
+    yield from _texts(doc, ("command",), path)
     yield from _duration(doc.interval, (*path, "interval"), zero=False)
     yield from _duration(doc.timeout, (*path, "timeout"), zero=False)
     yield from _duration(doc.start_period, (*path, "start_period"))
@@ -388,7 +386,7 @@ class _Steps:
         if doc.service is not None and doc.service not in self.services:
             yield Problem((*path, "service"), *_unknown_service(doc.service, self.services))
         yield from self._in_a_job(doc, path)
-        yield from _texts(((name, getattr(doc, name)) for name in ("run", "env", "workdir", "user")), path)
+        yield from _texts(doc, ("run", "env", "workdir", "user"), path)
         yield from _duration(doc.timeout, (*path, "timeout"), zero=False)
         if doc.retry:
             yield from _duration(doc.retry.delay, (*path, "retry", "delay"))
