@@ -32,6 +32,10 @@ _CONTAINER_REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), words)
     for pattern, words in (
         (
+            r'exec: "(catatonit|docker-init)": executable file not found',
+            "the engine's own init program is missing: install {0} on its host",
+        ),
+        (
             r'exec: "([^"]*)": (?:executable file not found|stat [^:]+: no such file)',
             "command not found: {0}",
         ),

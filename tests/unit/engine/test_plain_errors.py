@@ -28,6 +28,10 @@ PROCESS = f"{CREATE}unable to start container process: "
             "command not found: nosuch",
         ),
         ("[FATAL tini (7)] exec nosuch failed: No such file or directory", "command not found: nosuch"),
+        (
+            'finding catatonit binary: exec: "catatonit": executable file not found in $PATH',
+            "the engine's own init program is missing: install catatonit on its host",
+        ),
         ("ERROR (catatonit:2): failed to exec x: No such file or directory", "command not found: x"),
         (f'{PROCESS}exec: "/etc": permission denied: unknown', "permission denied: /etc is no program"),
         ("[FATAL tini (7)] exec /etc failed: Permission denied", "permission denied: /etc is no program"),
