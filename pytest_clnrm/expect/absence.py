@@ -48,15 +48,11 @@ class AbsenceForm:
     looks_at: tuple[str, ...] = ()
 
 
-def absence_forms(expect: Expectations) -> tuple[AbsenceForm, ...]:
-    """Return the expectations of that kind in the order in which they are judged.
+def absence_forms(expect: Expectations) -> Iterator[AbsenceForm]:
+    """Yield the expectations of that kind in the order in which they are judged.
 
     "At least one such span" is none of them.
     """
-    return tuple(_forms(expect))
-
-
-def _forms(expect: Expectations) -> Iterator[AbsenceForm]:
     for span in expect.spans:
         if not _may_only_gain(span):
             title = f"expect.span[{span.select.name}]"

@@ -83,7 +83,7 @@ def lower_bound_only(expect: Expectations) -> bool:
 
     This is so for "at least one such span", and not for "no error" or "each such span".
     """
-    return not absence_forms(expect)
+    return not any(absence_forms(expect))
 
 
 def satisfied_early(

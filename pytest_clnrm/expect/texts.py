@@ -38,17 +38,6 @@ def indent(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.split("\n"))
 
 
-def excerpt(name: str, text: str, omitted_bytes: int = 0) -> str:
-    """Return the end of the output *text* under a heading that names it.
-
-    :param omitted_bytes: how many bytes before *text* were not kept.
-    """
-    heading = f"{name} without its first {omitted_bytes} bytes" if omitted_bytes else name
-    if not text:
-        return f"{heading} is empty"
-    return f"{heading}:\n{indent(tail(text.removesuffix(chr(10)), EXCERPT_LIMIT))}"
-
-
 def visible(line: str) -> str:
     """Return *line*, bounded, with characters that cannot be seen as escapes, a last blank among them."""
     if len(line) > LINE_LIMIT:
@@ -132,8 +121,12 @@ class Output:
         return f" (cannot be judged: its first {self.omitted_bytes} bytes were left out)"
 
     def excerpt(self) -> str:
-        """Return its end, for a failure's details."""
-        return excerpt(self.name, self.text, self.omitted_bytes)
+        """Return its end under a heading that names it, for a failure's details."""
+        omitted = self.omitted_bytes
+        heading = f"{self.name} without its first {omitted} bytes" if omitted else self.name
+        if not self.text:
+            return f"{heading} is empty"
+        return f"{heading}:\n{indent(tail(self.text.removesuffix(chr(10)), EXCERPT_LIMIT))}"
 
 
 def case_hint(part: str, text: str) -> str:

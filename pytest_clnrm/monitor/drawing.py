@@ -123,20 +123,19 @@ def _head_texts(view: HostView) -> list[str]:
     return heads[:_HEAD_ROWS]
 
 
-def _run_parts(run: RunView, now_s: float, width: int, ledger_dir: object) -> list[RenderableType]:
+def _run_parts(run: RunView, now_s: float, width: int, ledger_dir: object) -> Iterator[RenderableType]:
     where = f" on {run.engine}" if run.engine else ""
     state = ""
     if not run.alive:
         sweep = own_command(sweep_arguments(kept=False, ledger_dir=ledger_dir, engine=run.engine))
         state = f" has ended and left something (see: {sweep})"
-    parts: list[RenderableType] = [_line(f"run {run.session}, process {run.pid}{where}{state}", "bold")]
+    yield _line(f"run {run.session}, process {run.pid}{where}{state}", "bold")
     if run.queue is not None:
         head = run.queue.head
         waits = f"; next: {head} ({clock_text(now_s - run.queue.head_since_s)})" if head else ""
-        parts.append(_line(f"  {queue_text(run.queue)}{waits}"))
+        yield _line(f"  {queue_text(run.queue)}{waits}")
     if run.workers:
-        parts.append(_table(run.workers, now_s, width, indent="  "))
-    return parts
+        yield _table(run.workers, now_s, width, indent="  ")
 
 
 def _budget_parts(budget: BudgetView, now_s: float) -> Iterator[RenderableType]:

@@ -264,7 +264,8 @@ class _File:
         from pytest_clnrm.scenario.templates.render import TemplateError
 
         text = self._source.text
-        first = place_of(text, min(_begins(text))).line
+        begin = min(at for mark in ("{%", "{{") if (at := text.find(mark)) >= 0)
+        first = place_of(text, begin).line
         note(json.dumps([first, ""]).encode())
         rendering.read_variables(self._known, self._options.secrets)
         if self._add(None, rendering.mistakes):
@@ -496,8 +497,3 @@ def _typed(axes: Any, combination: Mapping[str, str]) -> dict[str, Any]:
         axis: next(value for value in axes[axis] if as_text(value) == text)
         for axis, text in combination.items()
     }
-
-
-def _begins(text: str) -> Iterator[int]:
-    """Yield where the first statement and the first expression of a text begin."""
-    yield from (at for mark in ("{%", "{{") if (at := text.find(mark)) >= 0)

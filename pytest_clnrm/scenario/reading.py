@@ -151,11 +151,11 @@ def huge_numbers(text: str, document: dict[str, Any]) -> list[tuple[KeyPath, str
     if not _LONG_NUMBER.search(text):
         return []
     message = "this number is beyond 64 bits"
-    return [(path, message) for path, value in leaves(document) if _is_huge(value)]
-
-
-def _is_huge(value: Any) -> bool:
-    return isinstance(value, int) and not _INT_MIN <= value <= _INT_MAX
+    return [
+        (path, message)
+        for path, value in leaves(document)
+        if isinstance(value, int) and not _INT_MIN <= value <= _INT_MAX
+    ]
 
 
 def outline(text: str) -> dict[str, Any]:

@@ -158,11 +158,7 @@ def facts_of(process: Process, *, is_new: bool) -> Iterator[tuple[str, str]]:
         yield "pid", f"{process.pid} {fields[_START].decode()}"
     for each in sorted(os.listdir(folder)):
         if each not in _MAY_DIFFER:
-            path = folder + each
-            if stat.S_ISREG(os.lstat(path).st_mode):
-                yield shown(each), _content(path)
-            else:
-                yield from _tree(path, shown(each))
+            yield from _tree(folder + each, shown(each))
     yield "autogroup", _text(_autogroup(folder))
     for each in _LINKS:
         yield shown(each), _text(_link(folder + each))
@@ -189,14 +185,13 @@ def _content(path: bytes) -> str:
 
 
 def _tree(path: bytes, name: str) -> Iterator[tuple[str, str]]:
-    """Yield a folder of /proc/PID that is not known here, or a link."""
-    if stat.S_ISDIR(os.lstat(path).st_mode):
+    """Yield what is at a path below /proc/PID: a file's content, all that is in a folder, or a link."""
+    mode = os.lstat(path).st_mode
+    if stat.S_ISREG(mode):
+        yield name, _content(path)
+    elif stat.S_ISDIR(mode):
         for each in sorted(os.listdir(path)):
-            below = path + b"/" + each
-            if stat.S_ISREG(os.lstat(below).st_mode):
-                yield f"{name}/{shown(each)}", _content(below)
-            else:
-                yield from _tree(below, f"{name}/{shown(each)}")
+            yield from _tree(path + b"/" + each, f"{name}/{shown(each)}")
     else:
         yield name, _text(_link(path))
 

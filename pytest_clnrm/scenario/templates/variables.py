@@ -61,7 +61,8 @@ class Rendering:
             if _is_marked(given):
                 if secret and given.keys() != set(_MARKS):
                     # A key is misspelt, and which of them holds the secret is not known: hide all.
-                    self.secrets.update(filter(None, _texts(_without_flags(given))))
+                    told = [each for each in given.values() if not isinstance(each, bool)]
+                    self.secrets.update(filter(None, _texts(told)))
                 value, path = given.get("value", ""), (*path, "value")
             if has_template(value):
                 value = self.render(self.renderer(), value, path)
@@ -114,10 +115,6 @@ def is_secret(name: str, given: Any, secret_names: tuple[str, ...]) -> bool:
     if name in secret_names:
         return True
     return _is_marked(given) and not (given.keys() == set(_MARKS) and given["secret"] is False)
-
-
-def _without_flags(given: dict[str, Any]) -> list[Any]:
-    return [value for value in given.values() if not isinstance(value, bool)]
 
 
 def has_template(value: Any) -> bool:
