@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 import tomli
 import tomli_w
+from clnrm_testing.schema import SCHEMA_FILE, json_schema, schema_text
 
 from pytest_clnrm.errors import ScenarioFileError
-from pytest_clnrm.scenario.format.schema import SCHEMA_FILE, json_schema, schema_text
 
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 STEP = {"run": "true"}
@@ -139,7 +139,9 @@ BAD: dict[str, dict[str, Any]] = {
 
 def test_the_shipped_schema_is_up_to_date() -> None:
     """The file is what the types give; ``schema_text()`` writes it."""
-    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text()
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), (
+        "write it: cd tests && python -m clnrm_testing.schema"
+    )
 
 
 def test_the_schema_is_a_schema() -> None:

@@ -1,7 +1,8 @@
 """The JSON Schema of scenario files, generated from the types that describe them.
 
-It is shipped as :data:`SCHEMA_FILE` for editors. It describes the canonical form; references, such as the
-name of a service in a step, are beyond a schema.
+It is shipped as :data:`SCHEMA_FILE` for editors; ``python -m clnrm_testing.schema``, started in ``tests``,
+writes it. It describes the canonical form; references, such as the name of a service in a step, are beyond a
+schema.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Any
 
 import msgspec
 
+from pytest_clnrm.scenario.format import document
 from pytest_clnrm.scenario.format.document import EXACTLY_ONE, FileDoc
 
-SCHEMA_FILE = Path(__file__).with_name("scenario.schema.json")
+SCHEMA_FILE = Path(document.__file__).with_name("scenario.schema.json")
 
 _TEMPLATE = {"type": "string", "pattern": "\\{\\{"}
 
@@ -66,3 +68,7 @@ def _tidy(schema: Any) -> Any:
         form = {key: tidy.pop(key) for key in ("enum", "type", "pattern", "minLength") if key in tidy}
         tidy["anyOf"] = [form, dict(_TEMPLATE)]
     return tidy
+
+
+if __name__ == "__main__":
+    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
