@@ -22,12 +22,12 @@ pytestmark = pytest.mark.engine
 USER = """
 import os, sys
 from pathlib import Path
-from pytest_clnrm.engine import embedded
+from pytest_clnrm.engine.embedded.join import join
 from pytest_clnrm.engine.connect.connect import reach
 from pytest_clnrm.errors import EngineUnavailableError
 runtime, kinds = Path(sys.argv[1]), tuple(sys.argv[2:])
 try:
-    embedded.join(runtime, os.environ, kinds)
+    join(runtime, os.environ, kinds)
     client, facts = reach("embedded", environ=os.environ, runtime_dir=runtime, sockets=())
 except EngineUnavailableError as error:
     print(error, *error.details, sep=" | ", flush=True)
