@@ -1,4 +1,4 @@
-"""A project on the real engine, as the tests of ``tests/engine`` have it."""
+"""A project on the real engine, as the tests of ``tests/engine`` have it, and a receiver of spans."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from clnrm_testing.engine_fixtures import (
     start,
     waiting,
 )
+from clnrm_testing.receiving import inbox, receiver
 
 __all__ = [
     "box",
@@ -22,9 +23,11 @@ __all__ = [
     "engine",
     "image_without",
     "in_shells",
+    "inbox",
     "locks",
     "project",
     "reached",
+    "receiver",
     "spec",
     "start",
     "waiting",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -196,21 +196,6 @@ def test_volume_of_the_engines_socket(tmp_path: Path, monkeypatch: pytest.Monkey
                 pytest.fail(f"GIVEN: {allowed(source)}")
             with pytest.raises(ValueError, match=f"the engine's socket {path} lies below it"):
                 allowed(source)
-
-
-@pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[Receiver]:
-    """Return a receiver of the loopback address."""
-    receiver = Receiver(tmp_path, "gw0", addresses=["127.0.0.1"])
-    yield receiver
-    receiver.close()
-    assert receiver.problem == ""
-
-
-@pytest.fixture
-def inbox(receiver: Receiver) -> Inbox:
-    """Return the inbox of a scenario that runs."""
-    return receiver.open("attacked")
 
 
 SPAN = {"traceId": "1" * 32, "spanId": "2" * 16, "name": "forged"}

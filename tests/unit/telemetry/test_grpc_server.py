@@ -14,8 +14,8 @@ from typing import Any
 import grpc
 import pytest
 from clnrm_testing.left_behind import wait_until
+from clnrm_testing.receiving import protobuf_body
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 
@@ -26,30 +26,6 @@ from pytest_clnrm.telemetry.receive.receiver import Receiver
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 Call = Callable[..., bytes]
-
-
-def body(*names: str, span_id: bytes | None = None) -> bytes:
-    """Return an export request with spans of these names."""
-    request = ExportTraceServiceRequest()
-    spans = request.resource_spans.add().scope_spans.add().spans
-    for number, name in enumerate(names, start=1):
-        spans.add(trace_id=b"t" * 16, span_id=span_id or number.to_bytes(8, "big"), name=name)
-    return bytes(request.SerializeToString())
-
-
-@pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[Receiver]:
-    """Return a receiver that serves the loopback address; nothing may have gone wrong within it."""
-    receiver = Receiver(tmp_path, "gw0", addresses=["127.0.0.1"])
-    yield receiver
-    receiver.close()
-    assert receiver.problem == ""
-
-
-@pytest.fixture
-def inbox(receiver: Receiver) -> Inbox:
-    """Return an inbox of the receiver."""
-    return receiver.open("s1")
 
 
 @pytest.fixture
@@ -72,8 +48,8 @@ def lost(inbox: Inbox) -> list[str]:
 
 def test_spans_arrive(call: Call, inbox: Inbox) -> None:
     """Plain or gzip, several calls over one connection; metrics and logs are accepted and dropped."""
-    assert call(body("a", "b")) == b""
-    assert call(body("c", span_id=b"c" * 8), compression=grpc.Compression.Gzip) == b""
+    assert call(protobuf_body("a", "b")) == b""
+    assert call(protobuf_body("c", span_id=b"c" * 8), compression=grpc.Compression.Gzip) == b""
     for signal in ("metrics", "logs"):
         method = EXPORT.replace("trace", signal).replace("Trace", signal.capitalize())
         assert call(b"\xff", method) == b""
@@ -83,7 +59,7 @@ def test_spans_arrive(call: Call, inbox: Inbox) -> None:
 
 def test_some_invalid_spans(call: Call, inbox: Inbox) -> None:
     """A span without a proper id is refused alone, and the exporter is told."""
-    answer = ExportTraceServiceResponse.FromString(call(body("a", span_id=b"\0" * 8)))
+    answer = ExportTraceServiceResponse.FromString(call(protobuf_body("a", span_id=b"\0" * 8)))
     assert answer.partial_success.rejected_spans == 1
     assert lost(inbox) == ["1 span was refused: a span's id is not 8 bytes, some of them not 0"]
 
@@ -111,7 +87,7 @@ def test_what_is_refused_is_told(  # noqa: PLR0917 # pytest passes by name
         call(message, **more)
     assert raised.value.code() is grpc.StatusCode[code]
     assert inbox.wait(lambda _: True, timeout_s=0.0) == "held"
-    assert call(body("next")) == b""
+    assert call(protobuf_body("next")) == b""
     # grpcio answers what is too large before the call is ours.
     wait_until(lambda: bool(lost(inbox)), 10, "the loss")
     (told,) = lost(inbox)
@@ -177,7 +153,7 @@ def test_a_mistake_of_ours_is_kept(call: Call, receiver: Receiver, monkeypatch: 
 
     monkeypatch.setattr(receiver._inboxes, "take", broken)
     with pytest.raises(grpc.RpcError):
-        call(body("a"))
+        call(protobuf_body("a"))
     assert "AssertionError: ours" in receiver.problem
     receiver._inboxes.problem = ""
 

@@ -10,11 +10,12 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clnrm_testing.receiving import TRACE_ID, protobuf_body
 from clnrm_testing.spans import to_request
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -31,7 +32,7 @@ from pytest_clnrm.telemetry.receive.receiver import Receiver
 from pytest_clnrm.telemetry.span_store import read_store
 
 Post = Callable[..., tuple[int, str, bytes]]
-TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+SPAN_ID = "b7ad6b7169203331"
 
 
 def json_body(*names: str, **more: Any) -> bytes:
@@ -41,31 +42,6 @@ def json_body(*names: str, **more: Any) -> bytes:
         for number, name in enumerate(names)
     ]
     return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).encode()
-
-
-def protobuf_body(*names: str, span_id: bytes | None = None) -> bytes:
-    """Return an export request in protobuf with spans of these names."""
-    request = ExportTraceServiceRequest()
-    spans = request.resource_spans.add().scope_spans.add().spans
-    for number, name in enumerate(names):
-        identity = (number + 1).to_bytes(8, "big") if span_id is None else span_id
-        spans.add(trace_id=bytes.fromhex(TRACE_ID), span_id=identity, name=name)
-    return bytes(request.SerializeToString())
-
-
-@pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[Receiver]:
-    """Return a receiver that serves the loopback address; nothing may have gone wrong within it."""
-    receiver = Receiver(tmp_path, "gw0", addresses=["127.0.0.1"])
-    yield receiver
-    receiver.close()
-    assert receiver.problem == ""
-
-
-@pytest.fixture
-def inbox(receiver: Receiver) -> Inbox:
-    """Return an inbox of the receiver."""
-    return receiver.open("s1")
 
 
 @pytest.fixture
