@@ -65,8 +65,8 @@ class Gate(Protocol):
         Only the head of the queue is asked for. Another index may be asked for while one waits: a crashed
         item that is to be run again comes first.
 
-        :raises pytest_clnrm.errors.TicketError: if it will never be granted (too large, waited too long):
-            the item is then sent without, and fails with this message.
+        :raises pytest_clnrm.errors.ReservationError: if it will never be granted (too large, waited too
+            long): the item is then sent without, and fails with this message.
         """
         ...
 

@@ -27,10 +27,8 @@ def load_settings(config: pytest.Config) -> Settings:
         from pytest_clnrm.settings.config_file import read_config_file
 
         file = read_config_file(config.rootpath / CONFIG_FILE, CONFIG_FILE)
-        reading.found, reading.origins = dict(file.settings), dict(file.origins)
-        if "allow_writable" in reading.found:
-            folders = reading.found["allow_writable"]
-            reading.found["allow_writable"] = tuple((config.rootpath / each).resolve() for each in folders)
+        reading.found = {name: _absolute(value, config.rootpath) for name, value in file.settings.items()}
+        reading.origins = dict(file.origins)
         reading.mistakes = [mistake.render(CONFIG_FILE) for mistake in file.mistakes]
     with warnings.catch_warnings():
         # pytest warns of a native value for a key that it holds to be text; our own reading judges it.
@@ -123,7 +121,14 @@ class _Reading:
         except ValueError as error:
             self.mistakes.append(f"{given.origin}: {error}")
             return []
-        return [(given.base / value).resolve() if isinstance(value, Path) else value]
+        return [_absolute(value, given.base)]
+
+
+def _absolute(value: Any, base: Path) -> Any:
+    """Return a setting's value with relative paths in it below *base*, and links resolved."""
+    if isinstance(value, tuple):
+        return tuple(_absolute(each, base) for each in value)
+    return (base / value).resolve() if isinstance(value, Path) else value
 
 
 def _command_line(config: pytest.Config, setting: Setting) -> list[_Given]:
