@@ -17,13 +17,13 @@ from pytest_clnrm.model.expectations import (
     Expectations,
     GraphExpect,
     HermeticityExpect,
-    KeyPath,
     OrderExpect,
     Origin,
     SpanExpect,
     StatusExpect,
     WindowExpect,
 )
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.span import Loss, Span
 
 _LOOK_AT = {

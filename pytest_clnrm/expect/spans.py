@@ -12,7 +12,8 @@ from pytest_clnrm.expect.conditions import Fault
 from pytest_clnrm.expect.forest import Forest, tree_text
 from pytest_clnrm.expect.hermeticity import judge_hermeticity
 from pytest_clnrm.expect.selected_spans import judge_edge, judge_span
-from pytest_clnrm.model.expectations import Expectations, KeyPath, Origin
+from pytest_clnrm.model.expectations import Expectations, Origin
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.span import Loss, Span
 from pytest_clnrm.util.patterns import PatternTimeoutError

@@ -14,8 +14,9 @@ from typing import Any
 
 from pytest_clnrm.expect.json_match import NotJsonError, json_differences, parse_json, resolve_pointer
 from pytest_clnrm.expect.texts import Output, case_hint, line_of, quote, regex_hint, text_difference
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
-from pytest_clnrm.model.scenario import Capture, KeyPath, Step, StepExpect, TextExpect
+from pytest_clnrm.model.step import Capture, Step, StepExpect, TextExpect
 from pytest_clnrm.util.patterns import PatternTimeoutError
 
 Where = Callable[[KeyPath], str]

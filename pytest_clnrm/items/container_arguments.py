@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
-from pytest_clnrm.model.scenario import Limits, Service
+from pytest_clnrm.model.service import Limits, Service
 from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.format.readiness import parse_ready
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.items.container_group import ContainerGroup
     from pytest_clnrm.items.python_tests import LiveContainer
-    from pytest_clnrm.model.scenario import Service
+    from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.network import Network
 

@@ -17,7 +17,7 @@ from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
     from pytest_clnrm.items.python_tests import LiveContainer, PythonTests
-    from pytest_clnrm.model.scenario import Limits, Service
+    from pytest_clnrm.model.service import Limits, Service
     from pytest_clnrm.model.span import AttributeValue
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime

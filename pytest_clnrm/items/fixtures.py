@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.items.containers import Containers
     from pytest_clnrm.items.python_tests import PythonTests
-    from pytest_clnrm.model.scenario import Limits
+    from pytest_clnrm.model.service import Limits
 
 python_tests_key: pytest.StashKey[Callable[[], PythonTests]] = pytest.StashKey()
 """Where the configuration holds what returns this process's PythonTests, made at the first call."""

@@ -49,8 +49,9 @@ from pytest_clnrm.util.terminal_text import one_line, shown
 if TYPE_CHECKING:
     from _pytest._code.code import TerminalRepr
 
+    from pytest_clnrm.model.key_path import KeyPath
     from pytest_clnrm.model.priority import Priority
-    from pytest_clnrm.model.scenario import KeyPath, Scenario
+    from pytest_clnrm.model.scenario import Scenario
     from pytest_clnrm.pool.idle_leases import Leftover
     from pytest_clnrm.runtime.runtime import Runtime
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from pytest_clnrm.model.key_path import KeyPath
+
 if TYPE_CHECKING:
     from pytest_clnrm.model.span import SpanKind, SpanStatus
 
-KeyPath = tuple["str | int", ...]
 Operator = Literal["eq", "ne", "lt", "lte", "gt", "gte", "regex", "contains", "one_of", "json", "exists"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
 Origin = Literal["workload", "runner", "any"]

@@ -16,7 +16,8 @@ from pytest_clnrm.errors import ClnrmError
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerSpec, Engine, ImageFacts
-    from pytest_clnrm.model.scenario import Scenario, Service
+    from pytest_clnrm.model.scenario import Scenario
+    from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.settings.settings import Settings
 

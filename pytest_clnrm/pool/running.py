@@ -12,7 +12,7 @@ from pytest_clnrm.pool.sources import Sources
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerSpec, ImageFacts
-    from pytest_clnrm.model.scenario import Service
+    from pytest_clnrm.model.service import Service
     from pytest_clnrm.model.span import AttributeValue
 
 

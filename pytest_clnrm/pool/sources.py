@@ -22,7 +22,7 @@ from pytest_clnrm.util.walk import Entry, TooMuchError, walk
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerState, Engine
-    from pytest_clnrm.model.scenario import Service, Volume
+    from pytest_clnrm.model.service import Service, Volume
 
 _SHOWN = 5
 

@@ -22,7 +22,8 @@ from pytest_clnrm.util.patterns import within
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_clnrm.model.scenario import KeyPath, Scenario
+    from pytest_clnrm.model.key_path import KeyPath
+    from pytest_clnrm.model.scenario import Scenario
     from pytest_clnrm.model.span import Span
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime

@@ -16,7 +16,7 @@ from pytest_clnrm.cleanup.labels import image_labels, limit_labels
 from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, ImageFacts, Mount
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL, WAITING
 from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
-from pytest_clnrm.model.scenario import Build, Limits, Service
+from pytest_clnrm.model.service import Build, Limits, Service
 from pytest_clnrm.pool.proof import UNOBSERVABLE, why_not_reusable
 from pytest_clnrm.pool.running import RunningContainer, span_attributes
 from pytest_clnrm.pool.sources import open_sources

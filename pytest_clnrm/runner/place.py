@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_clnrm.engine.api import ImageFacts
-    from pytest_clnrm.model.scenario import Service
+    from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.network import Network
     from pytest_clnrm.runtime.runtime import Runtime

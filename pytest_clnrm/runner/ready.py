@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import ContainerState, Engine, ExecSpec, LogStream
 from pytest_clnrm.errors import ContainerError, NotReadyError, ScenarioTimeoutError
-from pytest_clnrm.model.scenario import READY_TIMEOUT_S, HealthCheck, HttpProbe, Ready
+from pytest_clnrm.model.service import READY_TIMEOUT_S, HealthCheck, HttpProbe, Ready
 from pytest_clnrm.runner.ready_network import ask, connect, http_target, listens_in, places_of
 from pytest_clnrm.runner.service_ends import last_logs
 from pytest_clnrm.util.exit_codes import exit_code_in_words
@@ -23,7 +23,7 @@ from pytest_clnrm.util.line_count import LineCount
 from pytest_clnrm.util.patterns import PatternTimeoutError, within
 
 if TYPE_CHECKING:
-    from pytest_clnrm.model.scenario import Service
+    from pytest_clnrm.model.service import Service
 
 PROBE_TIMEOUT_S = 1.0
 LOG_SLICE_S = 1.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerState, Engine
-    from pytest_clnrm.model.scenario import HttpProbe, Service
+    from pytest_clnrm.model.service import HttpProbe, Service
 
 Place = tuple[str, int]
 

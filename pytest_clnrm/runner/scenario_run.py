@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError, ServiceError
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
-from pytest_clnrm.model.scenario import Scenario, Service, Step
+from pytest_clnrm.model.scenario import Scenario
+from pytest_clnrm.model.service import Service
+from pytest_clnrm.model.step import Step
 from pytest_clnrm.pool.idle_leases import Leftover
 from pytest_clnrm.pool.proof import specification_of, why_changed
 from pytest_clnrm.runner.disk_watch import DiskWatch
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_clnrm.engine.api import ImageFacts
+    from pytest_clnrm.model.key_path import KeyPath
     from pytest_clnrm.model.priority import Priority
-    from pytest_clnrm.model.scenario import KeyPath
     from pytest_clnrm.model.span import AttributeValue
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runner.steps import OnStepOutput

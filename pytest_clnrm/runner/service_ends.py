@@ -15,7 +15,7 @@ from pytest_clnrm.model.result import Failure
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerState, Engine
-    from pytest_clnrm.model.scenario import Service
+    from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.util.redaction import Redactor

@@ -12,7 +12,7 @@ from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_clnrm.model.scenario import Service
+    from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
 
 # Programs that end at once when they are started without arguments and without a terminal: an image whose

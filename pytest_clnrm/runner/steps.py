@@ -25,7 +25,9 @@ from pytest_clnrm.util.terminal_text import LiveText
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine
-    from pytest_clnrm.model.scenario import KeyPath, Scenario, Step
+    from pytest_clnrm.model.key_path import KeyPath
+    from pytest_clnrm.model.scenario import Scenario
+    from pytest_clnrm.model.step import Step
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
 

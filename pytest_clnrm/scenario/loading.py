@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import MAX_MISTAKES, Mistake, ScenarioFileError
-from pytest_clnrm.model.scenario import KeyPath, Scenario, Unchecked
+from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.scenario import Scenario, Unchecked
 from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.reading import (
     Source,

@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from pytest_clnrm.errors import ScenarioFileError
-from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.reading import parse, read
 from pytest_clnrm.toml.positions import Place, Places
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from pytest_clnrm.errors import Mistake, ScenarioFileError
-from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.toml.positions import leaves, place_of, source_line
 from pytest_clnrm.util.beneath import open_beneath
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.toml.positions import value_at
 
 _RUN = 'write run = "..."'

@@ -11,7 +11,7 @@ from pytest_clnrm.model.policy import Policy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_clnrm.model.scenario import Service
+    from pytest_clnrm.model.service import Service
     from pytest_clnrm.settings.settings import Settings
 
 _PID_LIMITS = (Path("/proc/sys/kernel/pid_max"), Path("/proc/sys/kernel/threads-max"))

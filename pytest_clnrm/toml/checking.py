@@ -19,7 +19,7 @@ import msgspec
 import msgspec.inspect as types
 
 from pytest_clnrm.errors import MAX_MISTAKES
-from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import DURATION_ALLOWED, DURATION_PATTERN, SIZE_ALLOWED, SIZE_PATTERN
 
 Model = TypeVar("Model", bound=msgspec.Struct)

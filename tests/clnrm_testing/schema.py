@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from pytest_clnrm.scenario.format import document
-from pytest_clnrm.scenario.format.document import EXACTLY_ONE, FileDoc
+from pytest_clnrm.scenario.format.document import FileDoc
+from pytest_clnrm.scenario.format.parts import Table
 
 SCHEMA_FILE = Path(document.__file__).with_name("scenario.schema.json")
 
@@ -25,8 +26,9 @@ def json_schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12) as plain builtins."""
     made = msgspec.json.schema(FileDoc)
     definitions = {name: _tidy(each) for name, each in made["$defs"].items()}
-    for model, keys in EXACTLY_ONE.items():
-        definitions[model.__name__]["oneOf"] = [{"required": [key]} for key in keys]
+    for model in Table.__subclasses__():
+        if model.ONE_OF and model.__name__ in definitions:
+            definitions[model.__name__]["oneOf"] = [{"required": [key]} for key in model.ONE_OF]
     ready = definitions["ReadyDoc"]
     for choice in ready["properties"]["healthcheck"]["anyOf"]:
         if choice.get("type") == "boolean":

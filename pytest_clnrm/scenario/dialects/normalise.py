@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.dialects.expect import expectations
 from pytest_clnrm.scenario.dialects.otel import otel_validation
 from pytest_clnrm.scenario.dialects.reader import MISSING, Notes, Reader, milliseconds, tables

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from pytest_clnrm.model.expectations import Expectations
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.priority import Priority
-from pytest_clnrm.model.scenario import KeyPath, Scenario, Service, Step
-from pytest_clnrm.scenario.format.document import FileDoc, ScenarioDoc, Source, StepDoc
-from pytest_clnrm.scenario.format.expect_document import At, ExpectDoc, seconds
+from pytest_clnrm.model.scenario import Scenario
+from pytest_clnrm.model.service import Service
+from pytest_clnrm.model.step import Step
+from pytest_clnrm.scenario.format.document import FileDoc, ScenarioDoc
+from pytest_clnrm.scenario.format.expect_document import ExpectDoc
+from pytest_clnrm.scenario.format.parts import At, Source, seconds
 from pytest_clnrm.scenario.format.rules import IMPLICIT
+from pytest_clnrm.scenario.format.step_document import StepDoc
 from pytest_clnrm.scenario.templates.render import names_in_step
 
 

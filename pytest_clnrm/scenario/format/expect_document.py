@@ -10,7 +10,7 @@ What a file may say in several ways, the model says in one: ``built()`` of each 
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, overload
 
 import msgspec
@@ -24,7 +24,6 @@ from pytest_clnrm.model.expectations import (
     Expectations,
     GraphExpect,
     HermeticityExpect,
-    KeyPath,
     OrderExpect,
     Origin,
     SpanExpect,
@@ -32,8 +31,10 @@ from pytest_clnrm.model.expectations import (
     StatusExpect,
     WindowExpect,
 )
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.span import SpanKind, SpanStatus
 from pytest_clnrm.model.units import DURATION_PATTERN, parse_duration_s
+from pytest_clnrm.scenario.format.parts import At, Table, seconds
 
 Glob = Annotated[
     str, Meta(min_length=1, description="A name; *, ? and [...] are wildcards, [*], [?] and [[] are not.")
@@ -46,15 +47,8 @@ Seconds = Annotated[float, Meta(ge=0, description="Seconds.")]
 DurationText = Annotated[str, Meta(pattern=DURATION_PATTERN, description='Such as "500ms", "90s", "1.5m".')]
 Duration = Seconds | DurationText
 
-At = Callable[..., KeyPath]
-"""Returns where the keys below a table of the canonical form are in the file as its author wrote it."""
 
-
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file."""
-
-
-class LiteralDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LiteralDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A name as it is, without wildcards."""
 
     equals: Annotated[str, Meta(min_length=1)]
@@ -99,7 +93,7 @@ class AttrAnyDoc(_Comparisons, frozen=True, kw_only=True, forbid_unknown_fields=
 AttrTests = dict[Key, ConditionDoc | Scalar | list[Scalar]]
 
 
-class CountDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CountDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of a number of things."""
 
     eq: Amount | None = None
@@ -110,7 +104,7 @@ class CountDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 Count = CountDoc | Amount
 
 
-class DurationDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DurationDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of a duration."""
 
     gt: Duration | None = None
@@ -119,14 +113,14 @@ class DurationDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True)
     lte: Duration | None = None
 
 
-class EventsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EventsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Names of events that a span must have."""
 
     any: list[Name] = []
     all: list[Name] = []
 
 
-class SelectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SelectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which spans are meant; everything that is set must hold."""
 
     name: Name = "*"
@@ -168,7 +162,7 @@ class SelectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 Select = SelectDoc | Glob
 
 
-class SpanDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SpanDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many spans are selected, and what they are like."""
 
     select: Select = SelectDoc()
@@ -200,7 +194,7 @@ class SpanDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
-class EdgeDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EdgeDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A child span has such a parent (or ancestor)."""
 
     parent: Select
@@ -214,7 +208,7 @@ class EdgeDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return EdgeExpect(parent=parent, child=child, relation=self.relation, every=self.every, at=at)
 
 
-class GraphDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GraphDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The shape of all spans together."""
 
     must_include: Pairs = []
@@ -239,7 +233,7 @@ class GraphDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
-class CountsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CountsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many spans, events and errors there are."""
 
     spans_total: Count | None = None
@@ -262,7 +256,7 @@ class CountsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
-class WindowDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WindowDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Each span named by contains lies within a span named by outer."""
 
     outer: Name
@@ -282,7 +276,7 @@ class WindowDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
-class OrderDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OrderDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What comes after what."""
 
     must_precede: Pairs = []
@@ -302,7 +296,7 @@ class OrderDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
-class StatusDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StatusDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The status of all spans, or of those with a name."""
 
     all: SpanStatus | None = None
@@ -314,19 +308,19 @@ class StatusDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return StatusExpect(all=self.all, by_name=dict(self.by_name), origin=self.origin, at=at)
 
 
-class ResourceAttrsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ResourceAttrsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the resource of each span must say."""
 
     must_match: AttrTests = {}
 
 
-class SpanAttrsDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SpanAttrsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What no span's attributes may say."""
 
     forbid_keys: list[Name] = []
 
 
-class HermeticityDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HermeticityDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who was talked to, and what spans and resources must and must not say."""
 
     no_external_services: bool = False
@@ -347,7 +341,7 @@ class HermeticityDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )
 
 
-class ExpectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the spans of a scenario must look like."""
 
     span: list[SpanDoc] = []
@@ -383,14 +377,6 @@ class ExpectDoc(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             hermeticity=self.hermeticity.built(at("hermeticity")) if self.hermeticity else None,
             **seconds(wait=self.wait, settle=self.settle),
         )
-
-
-def seconds(**times: float | str | None) -> dict[str, Any]:
-    """Return the times that are given as arguments of the model, ``timeout`` as ``timeout_s``.
-
-    For those that are not given, the model's own defaults hold.
-    """
-    return {f"{name}_s": parse_duration_s(value) for name, value in times.items() if value is not None}
 
 
 @overload

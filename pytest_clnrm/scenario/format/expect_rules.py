@@ -10,7 +10,8 @@ from typing import Any
 
 from msgspec import UNSET
 
-from pytest_clnrm.model.expectations import OPERATORS, KeyPath
+from pytest_clnrm.model.expectations import OPERATORS
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_duration_s
 from pytest_clnrm.scenario.format.expect_document import (
     AttrAnyDoc,

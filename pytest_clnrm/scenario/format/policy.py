@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_duration_s
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.policy import Policy
     from pytest_clnrm.model.scenario import Scenario
-    from pytest_clnrm.scenario.format.document import FileDoc, LimitsDoc, ServiceDoc
+    from pytest_clnrm.scenario.format.document import FileDoc
+    from pytest_clnrm.scenario.format.service_document import LimitsDoc, ServiceDoc
 
 _REMEDY = "ask for less, or have the cap raised there"
 _ALLOW = "do without, or have it allowed there"

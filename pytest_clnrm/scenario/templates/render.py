@@ -24,7 +24,8 @@ from pytest_clnrm.util.confined import OutOfTimeError, note
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from pytest_clnrm.model.scenario import KeyPath, Step, TextExpect
+    from pytest_clnrm.model.key_path import KeyPath
+    from pytest_clnrm.model.step import Step, TextExpect
     from pytest_clnrm.scenario.templates.sandbox import ScenarioEnvironment
 
 _MAX_MADE = 32 * MAX_TEXT

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_clnrm.errors import MAX_MISTAKES
-from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.templates.render import (
     BOUND_LATER,

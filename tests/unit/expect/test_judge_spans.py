@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from pytest_clnrm.expect.spans import judge_spans
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
-from pytest_clnrm.model.scenario import KeyPath
 from pytest_clnrm.model.span import Span, SpanEvent
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.expect_rules import check_expectations

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.expect.steps import capture, judge_step
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
-from pytest_clnrm.model.scenario import Capture, KeyPath, Step, StepExpect, TextExpect
+from pytest_clnrm.model.step import Capture, Step, StepExpect, TextExpect
 
 
 def where(at: KeyPath) -> str:

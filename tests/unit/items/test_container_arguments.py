@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.items.container_arguments import service_of
-from pytest_clnrm.model.scenario import Limits
+from pytest_clnrm.model.service import Limits
 
 RIGHT: dict[str, Any] = {
     "image": "redis:7", "name": "db", "command": None, "env": None, "ports": (), "memory": None, "cpu": None,

@@ -10,7 +10,7 @@ import pytest
 from pytest_clnrm.engine.api import ContainerSpec, ImageFacts, Mount
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
 from pytest_clnrm.errors import ContainerError
-from pytest_clnrm.model.scenario import Service
+from pytest_clnrm.model.service import Service
 from pytest_clnrm.pool import proof
 from pytest_clnrm.pool.running import RunningContainer
 

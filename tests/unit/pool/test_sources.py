@@ -13,7 +13,7 @@ import pytest
 from pytest_clnrm.engine.api import ContainerState
 from pytest_clnrm.engine.docker import mounted
 from pytest_clnrm.errors import ContainerError, EngineError
-from pytest_clnrm.model.scenario import Service, Volume
+from pytest_clnrm.model.service import Service, Volume
 from pytest_clnrm.pool import sources as pool_sources
 from pytest_clnrm.pool.sources import open_sources
 from pytest_clnrm.runner.volumes import problems_left

@@ -15,7 +15,8 @@ import pytest
 from clnrm_testing.spans import to_request
 
 from pytest_clnrm.errors import ContainerError, ScenarioTimeoutError
-from pytest_clnrm.model.scenario import Scenario, Service
+from pytest_clnrm.model.scenario import Scenario
+from pytest_clnrm.model.service import Service
 from pytest_clnrm.model.span import Span
 from pytest_clnrm.runner import judge_spans
 from pytest_clnrm.runner.judge_spans import SpanJudge

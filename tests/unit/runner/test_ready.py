@@ -20,7 +20,7 @@ import pytest
 
 from pytest_clnrm.engine.api import ContainerState, EngineFacts, ExecOutcome
 from pytest_clnrm.errors import ContainerError, NotReadyError, ScenarioTimeoutError
-from pytest_clnrm.model.scenario import HealthCheck, HttpProbe, Ready, Service
+from pytest_clnrm.model.service import HealthCheck, HttpProbe, Ready, Service
 from pytest_clnrm.runner.ready import NoSpans, wait_ready
 
 RUNNING = ContainerState(id="c", running=True, exit_code=None, oom_killed=False)

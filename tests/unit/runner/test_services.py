@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
-from pytest_clnrm.model.scenario import Ready, Service
+from pytest_clnrm.model.service import Ready, Service
 from pytest_clnrm.runner.services import effective_command, start_in_order
 
 

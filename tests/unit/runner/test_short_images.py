@@ -10,7 +10,7 @@ import pytest
 
 from pytest_clnrm.engine.api import ImageFacts
 from pytest_clnrm.errors import ImageError
-from pytest_clnrm.model.scenario import Service
+from pytest_clnrm.model.service import Service
 from pytest_clnrm.runner.launch import find_image
 from pytest_clnrm.settings.settings import Settings
 

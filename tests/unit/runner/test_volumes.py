@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.model.scenario import Build, Scenario, Service, Volume
+from pytest_clnrm.model.scenario import Scenario
+from pytest_clnrm.model.service import Build, Service, Volume
 from pytest_clnrm.runner.volumes import imported, shared_with
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import Mistake, ScenarioFileError
-from pytest_clnrm.model.scenario import Scenario, Step
+from pytest_clnrm.model.scenario import Scenario
+from pytest_clnrm.model.step import Step
 from pytest_clnrm.scenario.loading import MODEST_CHARS, is_modest
 from pytest_clnrm.scenario.templates import confined
 from pytest_clnrm.scenario.templates.confined import LimitError, answer, bind, run_confined

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.model.scenario import Step, StepExpect, TextExpect
+from pytest_clnrm.model.step import Step, StepExpect, TextExpect
 from pytest_clnrm.scenario.templates.environ import moment
 from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, bind_step, names_deferred
 

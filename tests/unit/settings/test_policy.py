@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.model.scenario import Limits, Service
+from pytest_clnrm.model.service import Limits, Service
 from pytest_clnrm.settings import policy
 from pytest_clnrm.settings.policy import check_service, policy_of
 from pytest_clnrm.settings.settings import Settings

@@ -10,7 +10,7 @@ import pytest
 import tomli
 import tomli_w
 
-from pytest_clnrm.model.scenario import KeyPath
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.toml.positions import (
     Place,
     Places,

@@ -1,0 +1,172 @@
+"""The services of a scenario: frozen values that every room may import.
+
+They come validated out of :mod:`pytest_clnrm.scenario.loading`: templates are rendered, units are in the
+names.
+``at`` is the path of keys in the file, see :mod:`pytest_clnrm.model.scenario`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pytest_clnrm.model.key_path import KeyPath
+
+READY_TIMEOUT_S = 30.0
+"""How long a service is waited for where neither the file nor a health check says."""
+
+NetworkMode = Literal["isolated", "bridge", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of one container; None means: the next wider setting decides."""
+
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+    gpus: int | None = None
+
+    def over(self, wider: Limits) -> Limits:
+        """Return these limits, completed from *wider* where they are None."""
+        return Limits(
+            memory_bytes=wider.memory_bytes if self.memory_bytes is None else self.memory_bytes,
+            cpus=wider.cpus if self.cpus is None else self.cpus,
+            pids=wider.pids if self.pids is None else self.pids,
+            gpus=wider.gpus if self.gpus is None else self.gpus,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """An image built from a folder.
+
+    :param context: the folder, absolute.
+    :param dockerfile: path below the context; None means the engine's default.
+    :param network: what the commands of the build reach.
+    """
+
+    context: str
+    dockerfile: str | None = None
+    target: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    network: Literal["none", "bridge"] = "none"
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A folder or file of the host inside a container.
+
+    :param source: absolute path on the host, links resolved, judged to be allowed by
+        :func:`pytest_clnrm.scenario.mounts.allowed_source`.
+    :param target: absolute path in the container.
+    """
+
+    source: str
+    target: str
+    read_only: bool = True
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpProbe:
+    """A request that must be answered.
+
+    :param target: path, with an optional port in front: ``:8080/health``.
+    :param tls: over TLS.
+    :param verify: the certificate must be valid for the service's name, and trusted by this host.
+    :param status: which statuses are meant: lowest and highest of each range.
+    :param headers: sent with it.
+    """
+
+    target: str
+    tls: bool = False
+    verify: bool = False
+    status: tuple[tuple[int, int], ...] = ((100, 399),)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """A health check that the file gives: a command that must exit with 0 inside the container.
+
+    :param interval_s: pause between two runs.
+    :param timeout_s: of one run.
+    :param start_period_s: seconds from the start in which failures do not count.
+    :param retries: so many failures in a row are the end of the wait.
+    """
+
+    command: tuple[str, ...]
+    interval_s: float = 1.0
+    timeout_s: float = 30.0
+    start_period_s: float = 0.0
+    retries: int = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A condition under which a service counts as ready: exactly one kind is set.
+
+    :param command: argv that must exit with 0 inside the container.
+    :param log: regular expression searched in each line of its output since its start.
+    :param times: how many lines must match.
+    :param port: TCP port that must accept a connection.
+    :param exit: codes with one of which it must have ended; () if it is no job.
+    :param span: name of a span, or a glob, that programs of the scenario must have exported.
+    :param healthcheck: True: the image's own must say healthy.
+    :param timeout_s: seconds from the service's start; None: the time that a health check takes by itself,
+        else :data:`READY_TIMEOUT_S`.
+    :param interval_s: pause between two tries, seconds.
+    """
+
+    command: tuple[str, ...] | None = None
+    log: str | None = None
+    times: int = 1
+    port: int | None = None
+    http: HttpProbe | None = None
+    exit: tuple[int, ...] = ()
+    span: str | None = None
+    healthcheck: bool | HealthCheck = False
+    timeout_s: float | None = None
+    interval_s: float = 0.2
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A container that a scenario uses.
+
+    :param image: image reference as written; None if it is built.
+    :param command: replaces the image's command; None keeps the image's own, and a bare shell is kept alive.
+    :param ports: container ports published on a free port of the loopback address.
+    :param scratch: absolute paths, each a tmpfs.
+    :param ready: all of it must hold at one time; () is ready once it is started.
+    :param may_end: exit codes with which it may end before the steps are over.
+    :param implicit: True for the container of the default image that steps without a service share.
+    """
+
+    name: str
+    image: str | None = None
+    build: Build | None = None
+    command: tuple[str, ...] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    workdir: str | None = None
+    user: str | None = None
+    ports: tuple[int, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    ready: tuple[Ready, ...] = ()
+    may_end: tuple[int, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    network: NetworkMode = "isolated"
+    fresh: bool = False
+    scratch: tuple[str, ...] = ()
+    implicit: bool = False
+    at: KeyPath = ()
+
+    @property
+    def is_job(self) -> bool:
+        """Tell whether it is waited for until it has ended."""
+        return any(each.exit for each in self.ready)

@@ -1,0 +1,95 @@
+"""The steps of a scenario, and what is expected of each: frozen values that every room may import.
+
+They come validated out of :mod:`pytest_clnrm.scenario.loading`, as those of
+:mod:`pytest_clnrm.model.service`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pytest_clnrm.model.key_path import KeyPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextExpect:
+    """What a text must be; everything that is set must hold.
+
+    :param json: a value that the text, parsed as JSON, must match: objects by the keys named here,
+        everything else by equality. ``has_json`` tells an expected ``null`` from none.
+    """
+
+    contains: tuple[str, ...] = ()
+    not_contains: tuple[str, ...] = ()
+    regex: tuple[str, ...] = ()
+    not_regex: tuple[str, ...] = ()
+    equals: str | None = None
+    json: Any = None
+    has_json: bool = False
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepExpect:
+    """What a step must do. Exit codes: it must be in ``exit_in`` and not in ``exit_not_in``."""
+
+    exit_in: tuple[int, ...] = (0,)
+    exit_not_in: tuple[int, ...] = ()
+    stdout: TextExpect | None = None
+    stderr: TextExpect | None = None
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """A step is run again while it fails.
+
+    :param times: how many further runs there are at most.
+    :param delay_s: seconds between two runs.
+    """
+
+    times: int = 0
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """A value taken from a step's output, named in later steps as ``{{ name }}``.
+
+    :param regex: its first group (or the whole match if it has none); exactly one of regex and json is set.
+    :param json: a JSON pointer (RFC 6901).
+    """
+
+    name: str
+    regex: str | None = None
+    json: str | None = None
+    stream: Literal["stdout", "stderr"] = "stdout"
+    secret: bool = False
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One command in one container.
+
+    :param run: a string runs under ``sh -c``; a tuple is an argv.
+    :param templated: True if strings of this step name captured values, which
+        :func:`pytest_clnrm.scenario.templates.render.bind_step` fills in before it runs.
+    """
+
+    name: str
+    service: str
+    run: str | tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    workdir: str | None = None
+    user: str | None = None
+    stdin: str | None = None
+    timeout_s: float | None = None
+    retry: Retry = field(default_factory=Retry)
+    continue_on_failure: bool = False
+    expect: StepExpect = field(default_factory=StepExpect)
+    captures: tuple[Capture, ...] = ()
+    templated: bool = False
+    at: KeyPath = ()

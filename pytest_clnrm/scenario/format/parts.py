@@ -1,0 +1,120 @@
+"""What the tables of a scenario file have in common: forms of values, and the base of all tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.units import (
+    DURATION_ALLOWED,
+    DURATION_PATTERN,
+    SIZE_ALLOWED,
+    SIZE_PATTERN,
+    parse_duration_s,
+)
+from pytest_clnrm.scenario.matrix import as_text
+
+_One = TypeVar("_One")
+Source = Callable[..., str]
+"""Path in the file (and of a volume, whether it is read-only) -> absolute path on the host."""
+At = Callable[..., KeyPath]
+"""Returns where the keys below a table of the canonical form are in the file as its author wrote it."""
+
+
+def words(allowed: str) -> dict[str, str]:
+    """Return what a pattern allows in words, for messages."""
+    return {"allowed": allowed}
+
+
+Duration = (
+    Annotated[float, Meta(ge=0, description="Seconds.")]
+    | Annotated[str, Meta(pattern=DURATION_PATTERN, extra=words(DURATION_ALLOWED))]
+)
+Size = (
+    Annotated[int, Meta(ge=1, le=2**43 - 1, description="MB.")]
+    | Annotated[str, Meta(pattern=SIZE_PATTERN, extra=words(SIZE_ALLOWED))]
+)
+Text = Annotated[str, Meta(min_length=1)]
+Argv = Annotated[list[str], Meta(min_length=1)]
+Command = Annotated[str, Meta(min_length=1, description="Runs under sh -c.")] | Argv
+Port = Annotated[int, Meta(ge=1, le=65535)]
+AbsolutePath = Annotated[
+    str, Meta(pattern="^/", extra=words("an absolute path in the container such as /data"))
+]
+Tags = list[Text]
+Priority = Literal["high", "normal", "low"]
+StepFolder = Annotated[
+    str, Meta(pattern="^/|{{", extra=words("an absolute path in the container such as /data"))
+]
+ServiceName = Annotated[
+    str,
+    Meta(
+        pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
+        extra=words("up to 63 letters, digits, '_', '.' and '-', a letter or digit first"),
+    ),
+]
+VariableName = Annotated[
+    str,
+    Meta(
+        pattern="^[A-Za-z_][A-Za-z0-9_]*$",
+        extra=words("letters, digits and '_', no digit first"),
+    ),
+]
+EnvName = Annotated[str, Meta(pattern="^[^=\\u0000]+$", extra=words("a name without '='"))]
+Env = dict[EnvName, str | int | float | bool]
+Patterns = str | Argv
+HttpPath = Annotated[
+    str,
+    Meta(
+        pattern="^(:[0-9]{1,5})?/",
+        extra=words('a path such as "/health", or with a port in front ":8080/health"'),
+    ),
+]
+JsonPointer = Annotated[
+    str,
+    Meta(pattern="^(/|$)", extra=words('a JSON pointer such as "/items/0/id", or "" for the whole')),
+]
+ExitCode = Annotated[int, Meta(ge=0, le=255)]
+ExitCodes = ExitCode | Annotated[list[ExitCode], Meta(min_length=1)]
+# No text with a pattern: of a union of one with a list msgspec 0.22 frees too much, and the process crashes.
+HttpStatus = Annotated[int, Meta(ge=100, le=599)] | Literal["1xx", "2xx", "3xx", "4xx", "5xx"]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file.
+
+    :cvar ONE_OF: exactly one of these keys must be given, if there are any.
+    :cvar REMEDY: what to write where none is.
+    """
+
+    ONE_OF: ClassVar[tuple[str, ...]] = ()
+    REMEDY: ClassVar[str] = ""
+
+
+def several(value: _One | list[_One] | None) -> list[_One]:
+    """Return what may be given alone or in a list as a list."""
+    if isinstance(value, list):
+        return value
+    return [] if value is None else [value]
+
+
+def argv_of(command: str | list[str]) -> tuple[str, ...]:
+    """Return a command as an argv: a text runs under ``sh -c``."""
+    return ("sh", "-c", command) if isinstance(command, str) else tuple(command)
+
+
+def env_of(env: Mapping[str, Any]) -> dict[str, str]:
+    """Return variables with their values as text."""
+    return {name: as_text(value) for name, value in env.items()}
+
+
+def seconds(**times: float | str | None) -> dict[str, Any]:
+    """Return the times that are given as arguments of the model, ``timeout`` as ``timeout_s``.
+
+    For those that are not given, the model's own defaults hold.
+    """
+    return {f"{name}_s": parse_duration_s(value) for name, value in times.items() if value is not None}

@@ -1,0 +1,231 @@
+"""``[service.NAME]`` of a scenario file, see :mod:`pytest_clnrm.scenario.format.document`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.service import Build, HealthCheck, HttpProbe, Limits, Ready, Service, Volume
+from pytest_clnrm.model.units import parse_size_bytes
+from pytest_clnrm.scenario.format.parts import (
+    AbsolutePath,
+    At,
+    Command,
+    Duration,
+    Env,
+    ExitCodes,
+    HttpPath,
+    HttpStatus,
+    Port,
+    Size,
+    Source,
+    Table,
+    Text,
+    argv_of,
+    env_of,
+    seconds,
+    several,
+)
+
+
+class LimitsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one container."""
+
+    memory: Size | None = None
+    cpu: Annotated[float, Meta(ge=0.01, le=4096, description="CPUs; 0.5 is half of one.")] | None = None
+    pids: Annotated[int, Meta(ge=1, le=4194304)] | None = None
+    gpus: Annotated[int, Meta(ge=0, le=1024)] | None = None
+
+    def built(self) -> Limits:
+        """Return the limits."""
+        memory_bytes = None if self.memory is None else parse_size_bytes(self.memory)
+        return Limits(memory_bytes=memory_bytes, cpus=self.cpu, pids=self.pids, gpus=self.gpus)
+
+
+class BuildDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An image built from a folder."""
+
+    context: Text
+    dockerfile: Text | None = None
+    target: Text | None = None
+    args: Env = {}
+    network: Annotated[Literal["none", "bridge"], Meta(description="Of the build's commands.")] = "none"
+
+    def built(self, source: Source, at: KeyPath) -> Build:
+        """Return the build."""
+        return Build(
+            context=source(self.context),
+            dockerfile=self.dockerfile,
+            target=self.target,
+            args=env_of(self.args),
+            network=self.network,
+            at=at,
+        )
+
+
+class VolumeDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file or folder of the host inside the container."""
+
+    source: Annotated[Text, Meta(description="Relative to the file's folder.")]
+    target: AbsolutePath
+    read_only: Annotated[
+        bool, Meta(description="false only where the ini option clnrm_allow_writable lists the folder.")
+    ] = True
+
+    def built(self, source: Source, at: KeyPath) -> Volume:
+        """Return the volume."""
+        real = source(self.source, read_only=self.read_only)
+        return Volume(source=real, target=self.target, read_only=self.read_only, at=at)
+
+
+class HealthCheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A command that must exit with 0 in the container; it may fail for a while."""
+
+    command: Command
+    interval: Duration | None = None
+    timeout: Annotated[Duration, Meta(description="Of one run.")] | None = None
+    start_period: Annotated[Duration, Meta(description="In which failures do not count.")] | None = None
+    retries: (
+        Annotated[int, Meta(ge=1, le=100_000, description="So many failures in a row are the end.")] | None
+    ) = None
+
+    def built(self) -> HealthCheck:
+        """Return the health check."""
+        return HealthCheck(
+            command=argv_of(self.command),
+            **seconds(interval=self.interval, timeout=self.timeout, start_period=self.start_period),
+            **({} if self.retries is None else {"retries": self.retries}),
+        )
+
+
+class ReadyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A condition under which the service is ready: exactly one kind, and what goes with it."""
+
+    ONE_OF = ("command", "log", "port", "http", "https", "exit", "span", "healthcheck")
+
+    command: Command | None = None
+    log: Annotated[Text, Meta(description="A regular expression, searched in each line.")] | None = None
+    times: Annotated[int, Meta(ge=1, le=1_000_000, description="So many lines match `log`.")] | None = None
+    port: Port | None = None
+    http: HttpPath | None = None
+    https: HttpPath | None = None
+    status: HttpStatus | list[HttpStatus] | None = None
+    headers: Annotated[dict[Text, str], Meta(description="Sent with the request.")] = {}
+    verify: Annotated[bool, Meta(description="Whether the certificate must be trusted.")] | None = None
+    exit: Annotated[ExitCodes, Meta(description="With which it must end: it is a job.")] | None = None
+    span: Annotated[Text, Meta(description="A name, or a glob.")] | None = None
+    healthcheck: (
+        Annotated[bool, Meta(description="The image's own; only true has a meaning.")] | HealthCheckDoc | None
+    ) = None
+    timeout: Duration | None = None
+    interval: Duration | None = None
+
+    def built(self, at: KeyPath) -> Ready:
+        """Return the condition."""
+        check = self.healthcheck
+        return Ready(
+            command=None if self.command is None else argv_of(self.command),
+            log=self.log,
+            times=self.times or 1,
+            port=self.port,
+            http=self._http(),
+            exit=tuple(several(self.exit)),
+            span=self.span,
+            healthcheck=check.built() if isinstance(check, HealthCheckDoc) else bool(check),
+            at=at,
+            **seconds(timeout=self.timeout, interval=self.interval),
+        )
+
+    def _http(self) -> HttpProbe | None:
+        target = self.http or self.https
+        if target is None:
+            return None
+        return HttpProbe(
+            target=target,
+            tls=self.https is not None,
+            verify=bool(self.verify),
+            status=tuple(map(_range_of, several(self.status))) or HttpProbe(target="").status,
+            headers=dict(self.headers),
+        )
+
+
+class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A container of the scenario."""
+
+    ONE_OF = ("image", "build")
+    REMEDY = 'write image = "name:tag", or build = "./folder"'
+
+    image: Text | None = None
+    build: Text | BuildDoc | None = None
+    command: Command | None = None
+    env: Env = {}
+    workdir: AbsolutePath | None = None
+    user: Text | None = None
+    ports: Annotated[list[Port], Meta(description="Each published on a free port of 127.0.0.1.")] = []
+    volumes: list[VolumeDoc] = []
+    depends_on: list[str] = []
+    ready: ReadyDoc | Annotated[list[ReadyDoc], Meta(min_length=1, description="All must hold.")] | None = (
+        None
+    )
+    may_end: Annotated[ExitCodes, Meta(description="With which it may end.")] | None = None
+    limits: LimitsDoc | None = None
+    network: Literal["isolated", "bridge", "none"] = "isolated"
+    fresh: Annotated[bool, Meta(description="true: never a reused container.")] = False
+    scratch: Annotated[list[AbsolutePath], Meta(description="Each a tmpfs.")] = []
+
+    @property
+    def is_job(self) -> bool:
+        """Tell whether it is waited for until it has ended."""
+        return any(each.exit is not None for each in several(self.ready))
+
+    @property
+    def build_table(self) -> BuildDoc | None:
+        """Return its build as a table: a text alone is the context."""
+        return BuildDoc(context=self.build) if isinstance(self.build, str) else self.build
+
+    def built(self, name: str, limits: Limits, source: Source, at: At) -> Service:
+        """Return the service.
+
+        :param limits: of the file, for what its own leave open.
+        """
+        build = self.build_table
+        ready = built_ready(self.ready, partial(at, "ready"))
+        return Service(
+            name=name,
+            image=self.image,
+            build=build.built(source, at("build")) if build else None,
+            command=None if self.command is None else argv_of(self.command),
+            env=env_of(self.env),
+            workdir=self.workdir,
+            user=self.user,
+            ports=tuple(self.ports),
+            volumes=tuple(
+                each.built(source, at("volumes", index)) for index, each in enumerate(self.volumes)
+            ),
+            depends_on=tuple(self.depends_on),
+            ready=ready,
+            may_end=(*several(self.may_end), *(code for each in ready for code in each.exit)),
+            limits=self.limits.built().over(limits) if self.limits else limits,
+            network=self.network,
+            fresh=self.fresh,
+            scratch=tuple(self.scratch),
+            at=at(),
+        )
+
+
+def built_ready(ready: ReadyDoc | list[ReadyDoc] | None, at: At) -> tuple[Ready, ...]:
+    """Return the conditions under which a service is ready."""
+    if isinstance(ready, list):
+        return tuple(each.built(at(index)) for index, each in enumerate(ready))
+    return () if ready is None else (ready.built(at()),)
+
+
+def _range_of(status: Any) -> tuple[int, int]:
+    """Return the lowest and the highest status that is meant: ``"2xx"`` is a hundred of them."""
+    if isinstance(status, int):
+        return status, status
+    lowest = int(status[0]) * 100
+    return lowest, lowest + 99

@@ -1,0 +1,240 @@
+"""What types cannot say of the services of a scenario file."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from pytest_clnrm.errors import MAX_MISTAKES
+from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.units import parse_size_bytes
+from pytest_clnrm.scenario.format.parts import several
+from pytest_clnrm.scenario.format.problems import (
+    Problem,
+    duration,
+    exactly_one,
+    regex,
+    texts,
+    unique,
+    unknown_service,
+)
+from pytest_clnrm.scenario.format.service_document import HealthCheckDoc, LimitsDoc, ReadyDoc, ServiceDoc
+from pytest_clnrm.scenario.mounts import NotWritableError
+from pytest_clnrm.toml.checking import listed
+
+_GOES_WITH = {
+    "times": ("log",),
+    "status": ("http", "https"),
+    "headers": ("http", "https"),
+    "verify": ("https",),
+}
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_MAX_PORT = 65535
+_CIRCLE_SHOWN = 12
+_IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-fA-F]{3,64}|sha256:.*")
+_LONGEST_NAME = 11  # hexadecimal names that are longer were ids
+_ENGINES_OWN = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/proc", "/sys", "/dev")
+_MIN_MEMORY_BYTES = 6 * 1024**2  # what engines accept at least
+
+
+def check_limits(doc: LimitsDoc, path: KeyPath) -> Iterator[Problem]:
+    """Yield the mistakes of limits."""
+    if doc.memory is None:
+        return
+    try:
+        too_small = parse_size_bytes(doc.memory) < _MIN_MEMORY_BYTES
+    except ValueError as error:
+        yield Problem((*path, "memory"), str(error))
+        return
+    if too_small:
+        yield Problem((*path, "memory"), f"{doc.memory} is less than a container can have: at least 6m")
+
+
+def check_service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iterator[Problem]:
+    """Yield the mistakes of a service but those of `depends_on`."""
+    yield from exactly_one(doc, path)
+    yield from texts(doc, ("image", "command", "env", "workdir", "user", "scratch"), path)
+    if doc.image is not None and _may_be_id(doc.image):
+        message = f"{doc.image} may be the id of any image of this host, or the start of one"
+        yield Problem((*path, "image"), message, f'write its name with a tag, such as "{_tagged(doc.image)}"')
+    yield from _build(doc, path, source)
+    targets = set(doc.scratch)
+    for index, volume in enumerate(doc.volumes):
+        below = (*path, "volumes", index)
+        try:
+            source(volume.source, read_only=volume.read_only)
+        except NotWritableError as error:
+            yield Problem((*below, "read_only"), str(error))
+        except ValueError as error:
+            yield Problem((*below, "source"), str(error))
+        target = volume.target.rstrip("/")
+        if not target or "\0" in target:
+            yield Problem((*below, "target"), "expected a path below / in the container")
+        elif (own := _engines_own(target)) is not None:
+            message = f"{volume.target} is in the way of {own}, which the engine mounts"
+            yield Problem((*below, "target"), message, "mount it elsewhere, such as below /mnt")
+        elif target in targets:
+            yield Problem((*below, "target"), f"{volume.target} is there twice")
+        targets.add(target)
+    yield from unique(doc.ports, (*path, "ports"))
+    if doc.ports and doc.network == "none":
+        yield Problem((*path, "ports"), 'cannot be published with network = "none"')
+    if doc.limits:
+        yield from check_limits(doc.limits, (*path, "limits"))
+    yield from check_ready(doc.ready, (*path, "ready"))
+    if doc.is_job and doc.may_end is not None:
+        yield Problem((*path, "may_end"), "it is a job: `exit` in its `ready` says with which codes it ends")
+
+
+def _may_be_id(image: str) -> bool:
+    return _IMAGE_ID.fullmatch(image) is not None
+
+
+def _tagged(image: str) -> str:
+    return "name:tag" if ":" in image or len(image) > _LONGEST_NAME else f"{image}:latest"
+
+
+def _engines_own(target: str) -> str | None:
+    """Return what the engine mounts itself at, above or below a path in the container, None if nothing."""
+    real = posixpath.normpath(f"/{target.lstrip('/')}")
+    for own in _ENGINES_OWN:
+        if real == own or own.startswith(f"{real.rstrip('/')}/") or real.startswith(f"{own}/"):
+            return own
+    return None
+
+
+def _build(doc: ServiceDoc, path: KeyPath, source: Callable[[str], str]) -> Iterator[Problem]:
+    build = doc.build_table
+    if build is None:
+        return
+    try:
+        real = source(build.context)
+    except ValueError as error:
+        yield Problem(
+            (*path, "build") if isinstance(doc.build, str) else (*path, "build", "context"), str(error)
+        )
+        return
+    if build.dockerfile is None:
+        return
+    try:
+        found = source(f"{real}/{build.dockerfile}")
+    except ValueError as error:
+        yield Problem((*path, "build", "dockerfile"), str(error))
+        return
+    if not found.startswith(f"{real}/"):
+        yield Problem((*path, "build", "dockerfile"), "must lie below the context")
+
+
+def check_ready(doc: ReadyDoc | list[ReadyDoc] | None, path: KeyPath) -> Iterator[Problem]:
+    """Yield the mistakes of what a service is waited for."""
+    conditions = several(doc)
+    job = any(each.exit is not None for each in conditions)
+    for index, each in enumerate(conditions):
+        at = (*path, index) if isinstance(doc, list) else path
+        yield from _ready(each, at)
+        if job and each.exit is None and each.log is None and each.span is None:
+            yield Problem(at, "a job has ended by then: beside `exit` only `log` and `span` can hold")
+    if sum(each.exit is not None for each in conditions) > 1:
+        yield Problem(path, "`exit` is there twice: give all codes in one list")
+
+
+def _ready(doc: ReadyDoc, path: KeyPath) -> Iterator[Problem]:
+    yield from exactly_one(doc, path)
+    yield from texts(doc, ("command",), path)
+    yield from duration(doc.timeout, (*path, "timeout"), zero=False)
+    yield from duration(doc.interval, (*path, "interval"), zero=False)
+    if doc.log is not None:
+        yield from regex(doc.log, (*path, "log"))
+    if doc.healthcheck is False:
+        yield Problem((*path, "healthcheck"), "only true has a meaning here")
+    elif isinstance(doc.healthcheck, HealthCheckDoc):
+        yield from _healthcheck(doc.healthcheck, (*path, "healthcheck"))
+    for key, kinds in _GOES_WITH.items():
+        if getattr(doc, key) not in (None, {}) and all(getattr(doc, kind) is None for kind in kinds):
+            yield Problem((*path, key), f"goes with {listed([f'`{kind}`' for kind in kinds])} only")
+    for key in ("http", "https"):
+        yield from _http_target(getattr(doc, key), (*path, key))
+    for name, value in doc.headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            yield Problem((*path, "headers", name), "is no header that can be sent: one line of Latin text")
+
+
+def _http_target(target: str | None, path: KeyPath) -> Iterator[Problem]:
+    if target is None:
+        return
+    if not re.fullmatch("[!-~]*", target):
+        yield Problem(path, "only ASCII without blanks is sent: write other characters as %20 and the like")
+    port = target[1:].partition("/")[0] if target.startswith(":") else "80"
+    if not 1 <= int(port) <= _MAX_PORT:
+        yield Problem(path, f"there is no port {port}: from 1 to {_MAX_PORT}")
+
+
+def _healthcheck(doc: HealthCheckDoc, path: KeyPath) -> Iterator[Problem]:
+    yield from texts(doc, ("command",), path)
+    yield from duration(doc.interval, (*path, "interval"), zero=False)
+    yield from duration(doc.timeout, (*path, "timeout"), zero=False)
+    yield from duration(doc.start_period, (*path, "start_period"))
+
+
+def check_depends_on(
+    name: str, services: Mapping[str, ServiceDoc], circle: tuple[str, ...]
+) -> Iterator[Problem]:
+    """Yield the mistakes of what a service depends on.
+
+    :param circle: in which it is, see :func:`circles_of`.
+    """
+    path = ("service", name, "depends_on")
+    needed = services[name].depends_on
+    yield from unique(needed, path)
+    for index, other in enumerate(needed):
+        if other not in services:
+            yield Problem((*path, index), *unknown_service(other, services))
+        elif circle and circle[0] == other:
+            way = [name, *circle]
+            if len(way) > _CIRCLE_SHOWN:
+                way[_CIRCLE_SHOWN // 2 : 1 - _CIRCLE_SHOWN // 2] = ["..."]
+            yield Problem((*path, index), f"services depend on one another: {' -> '.join(way)}")
+
+
+def circles_of(services: Mapping[str, ServiceDoc]) -> dict[str, tuple[str, ...]]:
+    """Return for each service in a circle the rest of it, which ends with the service itself.
+
+    A service that is in several is told with one of them. What depends on a circle is in none.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    left = dict.fromkeys(services)
+    while len(found) < MAX_MISTAKES:
+        _strip(left, services)
+        if not left:
+            break
+        # Each one that is left depends on another one that is left, so following them leads into a circle.
+        way = [next(iter(left))]
+        at = {way[0]: 0}
+        while (after := next(each for each in services[way[-1]].depends_on if each in left)) not in at:
+            at[after] = len(way)
+            way.append(after)
+        circle = way[at[after] :]
+        for index, name in enumerate(circle):
+            found[name] = (*circle[index + 1 :], *circle[: index + 1])
+            del left[name]
+    return found
+
+
+def _strip(left: dict[str, None], services: Mapping[str, ServiceDoc]) -> None:
+    """Remove from *left* what depends on nothing in it, until only circles are left, and what needs them."""
+    users: dict[str, list[str]] = {name: [] for name in left}
+    needs = dict.fromkeys(left, 0)
+    for name in left:
+        for other in services[name].depends_on:
+            if other in left:
+                users[other].append(name)
+                needs[name] += 1
+    free = [name for name, count in needs.items() if not count]
+    for name in free:
+        del left[name]
+        for user in users[name]:
+            needs[user] -= 1
+            if not needs[user]:
+                free.append(user)

@@ -1,0 +1,153 @@
+"""``[[step]]`` of a scenario file, see :mod:`pytest_clnrm.scenario.format.document`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.step import Capture, Retry, Step, StepExpect, TextExpect
+from pytest_clnrm.scenario.format.parts import (
+    At,
+    Command,
+    Duration,
+    Env,
+    ExitCode,
+    JsonPointer,
+    Patterns,
+    StepFolder,
+    Table,
+    Text,
+    VariableName,
+    env_of,
+    seconds,
+    several,
+)
+
+
+class ExitDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which exit codes are meant."""
+
+    ONE_OF = ("ne", "one_of")
+
+    ne: ExitCode | None = None
+    one_of: Annotated[list[ExitCode], Meta(min_length=1)] | None = None
+
+    def built(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the codes of which it must be one, and those that it must not be."""
+        return tuple(self.one_of or ()), () if self.ne is None else (self.ne,)
+
+
+class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a text must be; everything that is set must hold."""
+
+    contains: Patterns | None = None
+    not_contains: Patterns | None = None
+    regex: Patterns | None = None
+    not_regex: Patterns | None = None
+    equals: str | None = None
+    json: Any | UnsetType = UNSET
+
+    def built(self, at: KeyPath) -> TextExpect:
+        """Return the expectation."""
+        return TextExpect(
+            contains=tuple(several(self.contains)),
+            not_contains=tuple(several(self.not_contains)),
+            regex=tuple(several(self.regex)),
+            not_regex=tuple(several(self.not_regex)),
+            equals=self.equals,
+            json=None if self.json is UNSET else self.json,
+            has_json=self.json is not UNSET,
+            at=at,
+        )
+
+
+class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a step must do."""
+
+    exit: ExitCode | ExitDoc | None = None
+    stdout: TextDoc | None = None
+    stderr: TextDoc | None = None
+
+    def built(self, at: At) -> StepExpect:
+        """Return the expectation."""
+        code = 0 if self.exit is None else self.exit
+        exit_in, exit_not_in = ((code,), ()) if isinstance(code, int) else code.built()
+        return StepExpect(
+            exit_in=exit_in,
+            exit_not_in=exit_not_in,
+            stdout=self.stdout.built(at("stdout")) if self.stdout else None,
+            stderr=self.stderr.built(at("stderr")) if self.stderr else None,
+            at=at(),
+        )
+
+
+class CaptureDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A value taken from a step's output, named in later steps."""
+
+    ONE_OF = ("regex", "json")
+    REMEDY = "write regex = '...' or json = \"/pointer\""
+
+    regex: Annotated[Text, Meta(description="Its first group, or the whole match.")] | None = None
+    json: JsonPointer | None = None
+    stream: Literal["stdout", "stderr"] = msgspec.field(default="stdout", name="from")
+    secret: bool = False
+
+    def built(self, name: str, at: KeyPath) -> Capture:
+        """Return the capture."""
+        return Capture(
+            name=name, regex=self.regex, json=self.json, stream=self.stream, secret=self.secret, at=at
+        )
+
+
+class RetryDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A step is run again while it fails."""
+
+    times: Annotated[int, Meta(ge=0, le=1000, description="How many further runs at most.")]
+    delay: Duration = 0.0
+
+    def built(self) -> Retry:
+        """Return how it is run again."""
+        return Retry(times=self.times, **seconds(delay=self.delay))
+
+
+class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One command in one container."""
+
+    name: str | None = None
+    service: str | None = None
+    run: Annotated[Command, Meta(description="Text runs under sh -c; a list is an argv.")]
+    env: Env = {}
+    workdir: StepFolder | None = None
+    user: Text | None = None
+    stdin: str | None = None
+    timeout: Duration | None = None
+    retry: RetryDoc | None = None
+    continue_on_failure: bool = False
+    expect: StepExpectDoc | None = None
+    capture: dict[VariableName, CaptureDoc] = {}
+
+    def built(self, index: int, service: str, at: At) -> Step:
+        """Return the step.
+
+        :param index: among the steps of its scenario.
+        :param service: that it runs in.
+        """
+        return Step(
+            name=f"step {index + 1}" if self.name is None else self.name,
+            service=service,
+            run=self.run if isinstance(self.run, str) else tuple(self.run),
+            env=env_of(self.env),
+            workdir=self.workdir,
+            user=self.user,
+            stdin=self.stdin,
+            retry=self.retry.built() if self.retry else Retry(),
+            continue_on_failure=self.continue_on_failure,
+            expect=(self.expect or StepExpectDoc()).built(partial(at, "expect")),
+            captures=tuple(each.built(name, at("capture", name)) for name, each in self.capture.items()),
+            at=at(),
+            **seconds(timeout=self.timeout),
+        )

@@ -1,0 +1,93 @@
+"""What types cannot say of the steps of a scenario file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.scenario.format.problems import (
+    Problem,
+    duration,
+    each_text,
+    exactly_one,
+    regex,
+    texts,
+    unknown_service,
+)
+from pytest_clnrm.scenario.format.service_document import ServiceDoc
+from pytest_clnrm.scenario.format.step_document import CaptureDoc, ExitDoc, StepDoc, TextDoc
+from pytest_clnrm.scenario.names import has_control
+
+
+@dataclass
+class StepRules:
+    """Checks lists of steps.
+
+    :param services: of the file.
+    :param deferred: names that steps capture.
+    """
+
+    services: Mapping[str, ServiceDoc]
+    deferred: frozenset[str]
+
+    def check(self, steps: Iterable[StepDoc], path: KeyPath) -> Iterator[Problem]:
+        """Yield the mistakes of *steps*."""
+        captured: set[str] = set()
+        for index, step in enumerate(steps):
+            yield from self._step(step, (*path, index))
+            for name in step.capture:
+                if name in captured:
+                    yield Problem((*path, index, "capture", name), f'"{name}" is captured by an earlier step')
+                captured.add(name)
+
+    def _step(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
+        if doc.name is not None and (not doc.name.strip() or has_control(doc.name)):
+            yield Problem((*path, "name"), "the name must not be empty or hold control characters")
+        if doc.service is not None and doc.service not in self.services:
+            yield Problem((*path, "service"), *unknown_service(doc.service, self.services))
+        yield from self._in_a_job(doc, path)
+        yield from texts(doc, ("run", "env", "workdir", "user"), path)
+        yield from duration(doc.timeout, (*path, "timeout"), zero=False)
+        if doc.retry:
+            yield from duration(doc.retry.delay, (*path, "retry", "delay"))
+        if doc.expect:
+            if isinstance(doc.expect.exit, ExitDoc):
+                yield from exactly_one(doc.expect.exit, (*path, "expect", "exit"))
+            for stream in ("stdout", "stderr"):
+                yield from self._text(getattr(doc.expect, stream), (*path, "expect", stream))
+        for name, capture in doc.capture.items():
+            yield from self._capture(capture, (*path, "capture", name))
+
+    def _in_a_job(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
+        """Yield a mistake if a step names a job: its container has ended by then."""
+        only = next(iter(self.services)) if len(self.services) == 1 else None
+        name = doc.service or only
+        service = self.services.get(name or "")
+        if service and service.is_job:
+            yield Problem(
+                (*path, "service") if doc.service else path,
+                f'"{name}" is a job (ready = {{ exit = ... }}), which has ended by then: name another one',
+            )
+
+    def _text(self, doc: TextDoc | None, path: KeyPath) -> Iterator[Problem]:
+        if doc is None:
+            return
+        given = {name: getattr(doc, name) for name in doc.__struct_fields__}
+        if all(value is None or value is msgspec.UNSET for value in given.values()):
+            yield Problem(path, f"this checks nothing; set at least one of {', '.join(given)}")
+        for key in ("contains", "not_contains", "regex", "not_regex"):
+            for below, text in each_text(given[key], (*path, key)):
+                if not text:
+                    yield Problem(below, "is empty, so it says nothing")
+                elif key.endswith("regex"):
+                    yield from regex(text, below, self.deferred)
+
+    def _capture(self, doc: CaptureDoc, path: KeyPath) -> Iterator[Problem]:
+        yield from exactly_one(doc, path)
+        if path[-1] in {"vars", "matrix", "env"}:
+            yield Problem(path, "a captured value cannot be called vars, matrix or env")
+        if doc.regex is not None:
+            yield from regex(doc.regex, (*path, "regex"))
