@@ -17,7 +17,7 @@ from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCount
 from pytest_clnrm.report.rows import failure_of
 from pytest_clnrm.reservation.item_demand import is_scenario
 from pytest_clnrm.reservation.markers import priority_of
-from pytest_clnrm.scheduling.tickets import TICKET, is_hidden, lease_of
+from pytest_clnrm.scheduling.tickets import TICKET, lease_of
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class PythonTests:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Begin a new record, for each rerun too."""
-        self._record = None if is_scenario(item) or is_hidden(item) else _Record(item=item)
+        self._record = None if is_scenario(item) else _Record(item=item)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, object, object]:
@@ -224,7 +224,7 @@ class PythonTests:
             record.logs.clear()
             if call.when == "teardown":
                 self._attach(record, report)
-        elif self.kept and not is_hidden(item):
+        elif self.kept:
             self._attach(None, report)
         return report
 

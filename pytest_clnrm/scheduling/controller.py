@@ -13,7 +13,7 @@ from pytest_clnrm.scheduling.autoscale import Autoscale, Autoscaler
 from pytest_clnrm.scheduling.choice import ChosenScheduling
 from pytest_clnrm.scheduling.facts import ItemFacts, is_ordinary, read_facts
 from pytest_clnrm.scheduling.strict import StrictScheduling, TellQueue
-from pytest_clnrm.scheduling.tickets import RUN_FOLDER, Gate
+from pytest_clnrm.scheduling.tickets import ALWAYS_PARKS, RUN_FOLDER, Gate
 
 GateFactory = Callable[[Callable[[], None]], Gate]
 
@@ -66,8 +66,9 @@ class StrictController:
         self._scheduling: ChosenScheduling | None = None
 
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker where the run's folder is."""
+        """Tell a worker where the run's folder is, and whether our queue feeds it in any case."""
         node.workerinput[RUN_FOLDER] = str(self._folder)
+        node.workerinput[ALWAYS_PARKS] = self._autoscale is not None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> ChosenScheduling:

@@ -12,8 +12,8 @@ from functools import partial
 import pytest
 
 from pytest_clnrm.errors import ReservationError
+from pytest_clnrm.scheduling.parking import tear_down_to
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket
-from pytest_clnrm.scheduling.worker import FlushItem, tear_down
 
 Reserve = Callable[[pytest.Item, Callable[[], None]], AbstractContextManager[Ticket | None]]
 """Gets an item, and a function that tears down all fixtures but those of session scope: one may hold what the
@@ -45,5 +45,4 @@ class InProcessReservation:
             return (yield)
 
     def _flush(self, item: pytest.Item) -> None:
-        session = item.session
-        tear_down(session, self._last, FlushItem.from_parent(session, name="<clnrm flush>"))
+        tear_down_to(item.session, self._last, [item.session])

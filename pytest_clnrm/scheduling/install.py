@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from pytest_clnrm.scheduling.in_process import InProcessReservation, Reserve
-from pytest_clnrm.scheduling.tickets import RUN_FOLDER, RefusalReporter
+from pytest_clnrm.scheduling.tickets import ALWAYS_PARKS, RUN_FOLDER, RefusalReporter
 
 if TYPE_CHECKING:
     from pytest_clnrm.scheduling.autoscale import Autoscale
@@ -42,11 +42,13 @@ def install(
     """
     register = config.pluginmanager.register
     register(RefusalReporter(), "clnrm-refusals")
-    folder = getattr(config, "workerinput", {}).get(RUN_FOLDER)
+    handed_down = getattr(config, "workerinput", {})
+    folder = handed_down.get(RUN_FOLDER)
     if folder is not None:
         from pytest_clnrm.scheduling.worker import WorkerPlugin
 
-        register(WorkerPlugin(Path(folder), facts_of), "clnrm-worker")
+        always_parks = handed_down.get(ALWAYS_PARKS, False)
+        register(WorkerPlugin(Path(folder), facts_of, always_parks=always_parks), "clnrm-worker")
     elif is_strict_controller(config, scheduler):
         from pytest_clnrm.scheduling.controller import StrictController
 

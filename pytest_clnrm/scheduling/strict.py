@@ -1,9 +1,11 @@
-"""Feeds xdist's workers from the one queue: strict priority, nothing prefetched, reserved before it is sent.
+"""Feeds xdist's workers from the one queue: strict priority, nothing prefetched, reserved before it starts.
 
-An xdist worker starts an item only when it knows the next one. So each sending ends with a hidden item that
-the worker's side appended after it reported its ids (:mod:`pytest_clnrm.scheduling.worker`): the worker runs
-what it got, keeps its fixtures, and waits. With nothing queued on workers there is nothing to steal from
-them: every idle worker takes from the one queue. The public names are those of xdist's Scheduling protocol.
+The worker's side (:mod:`pytest_clnrm.scheduling.parking`) asks what comes next when an item's fixtures are to
+be torn down. The answer binds: the worker tears down what that item does not need, and then runs it. What may
+not start at once, as it waits for its reservation, is told as ``~index`` first, and as ``index`` when it may.
+After what may start there follows, as ``~index`` too, what is foreseen to come next. With nothing queued on
+workers there is nothing to steal from them: every worker that is free takes from the one queue. The public
+names are those of xdist's Scheduling protocol.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any, TypeAlias
 
 from pytest_clnrm.errors import ReservationError
 from pytest_clnrm.scheduling.facts import ItemFacts
+from pytest_clnrm.scheduling.parking import flush_order
 from pytest_clnrm.scheduling.tickets import Gate, Ticket, put_ticket
 from pytest_clnrm.scheduling.work_queue import WorkQueue
 
@@ -62,16 +65,20 @@ class StrictScheduling:
         self._tell = tell
         files = [nodeid.split("::", 1)[0] for nodeid in self.collection]
         self._work: WorkQueue[Node] = WorkQueue(files, facts, workers=workers, max_chunk=max_chunk)
-        self._keep, self._flush = len(self.collection), len(self.collection) + 1
+        self._flush = flush_order(self.collection)
         # None until the worker has collected; True while it holds no fixture but those of session scope.
         self._clean: dict[Node, bool | None] = {}
         self._granted: dict[int, Ticket] = {}
         # The gate has no room for it now, and is not asked again before something has changed.
         self._refused_head: int | None = None
-        # The same for those who watch the run: it goes on waiting when something has changed.
+        # It was asked for and waits, also when something has changed: nothing after it is asked for.
         self._waiting_head: int | None = None
         # Workers that have been told to tear down fixtures, and have not yet.
         self._flushing: set[Node] = set()
+        # Workers that ask what comes next, in the order in which they did.
+        self._asking: dict[Node, None] = {}
+        # What workers may start, and are not told yet.
+        self._starts: dict[Node, list[int]] = {}
         self._index: dict[str, int] = {}
         for index, nodeid in enumerate(self.collection):
             self._index.setdefault(nodeid, index)
@@ -87,7 +94,7 @@ class StrictScheduling:
     @property
     def has_pending(self) -> bool:
         """Tell whether anything waits or runs."""
-        return bool(self._work.waiting or self._work.running)
+        return bool(self._work.waiting or self._work.bound or self._work.running)
 
     @property
     def tests_finished(self) -> bool:
@@ -111,6 +118,7 @@ class StrictScheduling:
         :raises KeyError: if it is not known.
         """
         self._flushing.discard(node)
+        self._asking.pop(node, None)
         if self._clean.pop(node) is None:
             return None
         # What its fixtures held is free now.
@@ -124,12 +132,11 @@ class StrictScheduling:
     # items
 
     def mark_test_complete(self, node: Node, item_index: int, duration: float = 0) -> None:
-        """Note that an item, or a hidden one, has ended."""
-        if item_index >= self._keep:
-            if node in self._flushing:
-                self._flushing.discard(node)
-                # A flushed worker may have given back what its fixtures held.
-                self.wake()
+        """Note that an item has ended, or that a worker has torn its fixtures down."""
+        if item_index == self._flush:
+            self._flushing.discard(node)
+            # It may have given back what its fixtures held.
+            self.wake()
             return
         self._work.ended(node, item_index, duration)
         self._release(item_index)
@@ -148,9 +155,10 @@ class StrictScheduling:
         self._work.put_back(self._index[item])
         self.schedule()
 
-    def remove_pending_tests_from_node(self, node: Node, indices: Sequence[int]) -> None:
-        """Raise: it answers xdist's "steal", which is never sent."""
-        raise NotImplementedError
+    def remove_pending_tests_from_node(self, node: Node, indices: Sequence[int]) -> None:  # noqa: ARG002 - xdist's
+        """Answer a worker that asks what comes next: nothing else is sent as if it were stolen."""
+        self._asking[node] = None
+        self.schedule()
 
     def wake(self) -> None:
         """Ask the gate again: its answer may have changed."""
@@ -158,26 +166,32 @@ class StrictScheduling:
         self.schedule()
 
     def schedule(self) -> None:
-        """Give each idle worker what it may start now."""
+        """Let start what may, and answer those who ask."""
         self._held_back = False
-        unfed = self._idle()
-        while unfed:
-            node = min(unfed, key=self._distance)
-            unfed.remove(node)
+        for node in sorted(self._parked(), key=self._bound_to):
+            self._start_bound(node)
+        fresh = self._fresh()
+        while fresh:
+            node = min(fresh, key=self._distance)
+            fresh.remove(node)
             self._feed(node)
-        idle = self._idle()
+        free = [*self._fresh(), *self._asking]
+        if self._work.waiting and self._adjust is not None:
+            live = [node for node in self._clean if node in self._work and not node.shutting_down]
+            self._adjust(self._work.waiting, live, free)
+        for node in free:
+            if node in self._asking and not node.shutting_down:
+                self._answer(node)
+        self._asking.clear()
+        self._tell_starts()
         if not self._work.waiting:
-            for node in idle:
+            for node in self._fresh():
                 node.shutdown()
-        else:
-            if self._refused_head is not None:
-                for node in idle:
-                    self._flush_fixtures(node)
-                if not self._work.running and not self._flushing:
-                    self._make_way(self._refused_head, idle)
-            if self._adjust is not None:
-                live = [node for node in self._clean if node in self._work and not node.shutting_down]
-                self._adjust(self._work.waiting, live, idle)
+        if self._refused_head is not None:
+            for node in self._parked():
+                self._flush_fixtures(node)
+            if not self._work.running and not self._flushing:
+                self._make_way(self._refused_head)
         if self._tell is not None:
             head = "" if self._waiting_head is None else self.collection[self._waiting_head]
             self._tell(self._work.waiting_by_priority(), head)
@@ -189,29 +203,103 @@ class StrictScheduling:
             if node in self._work and not node.shutting_down and not self._work.holding(node).sent
         ]
 
-    def _distance(self, node: Node) -> tuple[bool, bool]:
-        """Return how well an idle worker suits the head, best first; the head waits for no other worker.
+    def _parked(self) -> list[Node]:
+        """Return the workers that wait until they may start what they are bound to."""
+        return [node for node in self._idle() if self._work.holding(node).bound is not None]
 
-        A worker that has no chunk comes first, so that no module's fixtures are torn down for the head; then
-        one that has idle containers such as it needs.
-        """
+    def _fresh(self) -> list[Node]:
+        """Return the workers that have not run anything yet: they are bound to nothing."""
+        return [node for node in self._idle() if self._work.holding(node).bound is None]
+
+    def _bound_to(self, node: Node) -> int:
+        bound: int = self._work.holding(node).bound  # type: ignore[assignment]
+        return bound
+
+    def _distance(self, node: Node) -> bool:
+        """Return how well a worker suits the head, best first: with idle containers such as that needs."""
         head = self._work.head
-        serves = head is not None and self._gate.serves(node.gateway.id, self._facts[head].specification)
-        return bool(self._work.holding(node).reserve), not serves
+        return head is None or not self._gate.serves(node.gateway.id, self._facts[head].specification)
+
+    def _head_for(self, node: Node) -> int | None:
+        """Return the item with a demand that *node* is to be given: one that waits stays the first."""
+        waiting = self._waiting_head
+        return waiting if waiting is not None and self._work.waits(waiting) else self._work.head_for(node)
+
+    def _start_bound(self, node: Node) -> None:
+        """Let *node* start what it is bound to, if that may start."""
+        index = self._bound_to(node)
+        if self._holds_back(index):
+            return
+        if self._work.demands(index):
+            ticket = self._ticket_for(node, index)
+            if ticket is None:
+                self._work.held_up(index)
+                return
+            self._leave_ticket(index, ticket)
+        self._work.hand_out_bound(node)
+        self._start(node, [index])
 
     def _feed(self, node: Node) -> None:
-        """Send the best that *node* may start, if there is any."""
+        """Let a fresh worker start the best that it may, if there is any."""
         plain = self._work.best_plain(node)
-        head = self._work.head_before(plain)
-        if head is not None and self._send_head(node, head):
+        head = self._work.before(self._head_for(node), plain)
+        if head is not None and self._start_head(node, head):
             return
         if plain is not None and not self._holds_back(plain.index):
-            self._send(node, self._work.hand_out_plain(node, plain, alone=head is not None))
+            self._start(node, self._work.hand_out_plain(node, plain, alone=head is not None))
 
-    def _send_head(self, node: Node, index: int) -> bool:
-        """Reserve for the head, which is *index*, and send it; return False if it has to wait."""
-        if index == self._refused_head or self._holds_back(index):
+    def _answer(self, node: Node) -> None:
+        """Tell a worker what comes next, whose last item is about to tear its fixtures down."""
+        plain = self._work.best_plain(node)
+        head = self._work.before(self._head_for(node), plain)
+        if head is not None:
+            if self._frees_room(node):
+                self._bind_head(node, head)
+                return
+            if self._start_head(node, head):
+                return
+            if plain is None or self._work.must_wait(head):
+                self._bind_head(node, head)
+                return
+        if plain is None:
+            node.shutdown()
+        elif self._holds_back(plain.index):
+            self._work.bind_plain(node, plain)
+            node.send_runtest_some([~self._bound_to(node)])
+        else:
+            self._start(node, self._work.hand_out_plain(node, plain, alone=head is not None))
+
+    def _frees_room(self, node: Node) -> bool:
+        """Tell whether the item that *node* ends has a reservation that is the head's when it has ended."""
+        if not any(map(self._work.demands, self._work.holding(node).sent)):
             return False
+        refused = self._refused_head
+        return refused is None or (self._work.waits(refused) and not self._fresh())
+
+    def _bind_head(self, node: Node, index: int) -> None:
+        self._work.bind_demanding(node, index)
+        if index == self._refused_head:
+            self._work.held_up(index)
+        node.send_runtest_some([~index])
+
+    def _start_head(self, node: Node, index: int) -> bool:
+        """Reserve for an item of the queue and let it start; return False if it has to wait."""
+        if self._holds_back(index):
+            return False
+        ticket = self._ticket_for(node, index)
+        if ticket is None:
+            return False
+        self._leave_ticket(index, ticket)
+        self._work.hand_out_demanding(node, index)
+        self._start(node, [index])
+        return True
+
+    def _ticket_for(self, node: Node, index: int) -> Ticket | None:
+        """Reserve for an item, or return None: it has to wait, or to stand behind one that does."""
+        if self._refused_head is not None and index >= self._refused_head:
+            return None
+        if self._waiting_head is not None and index > self._waiting_head:
+            return None
         facts = self._facts[index]
         try:
             ticket = self._gate.try_reserve(
@@ -222,25 +310,21 @@ class StrictScheduling:
                 specification=facts.specification,
             )
         except ReservationError as error:
-            ticket = Ticket(refusal=str(error))
-        else:
-            if ticket is None:
-                self._refused_head = self._waiting_head = index
-                return False
-            self._granted[index] = ticket
-        self._hand_out_head(node, index, ticket)
-        return True
+            return Ticket(refusal=str(error))
+        if ticket is None:
+            self._refused_head = self._waiting_head = index
+            return None
+        self._granted[index] = ticket
+        return ticket
 
-    def _hand_out_head(self, node: Node, index: int, ticket: Ticket) -> None:
+    def _leave_ticket(self, index: int, ticket: Ticket) -> None:
         try:
             put_ticket(self._folder, index, ticket)
         except OSError:
             # The worker misses the ticket, and fails the item for it.
             self._release(index)
-        self._work.hand_out_head(node)
         if index == self._waiting_head:
             self._waiting_head = None
-        self._send(node, [index])
 
     def _holds_back(self, index: int) -> bool:
         """Tell whether an item has to wait until others have started, and remember that one had to."""
@@ -248,29 +332,47 @@ class StrictScheduling:
         self._held_back = self._held_back or waits
         return waits
 
-    def _send(self, node: Node, indices: Sequence[int]) -> None:
+    def _start(self, node: Node, indices: list[int]) -> None:
         self._clean[node] = False
-        node.send_runtest_some([*indices, self._keep])
+        self._starts[node] = indices
+
+    def _tell_starts(self) -> None:
+        """Tell workers what they may start, and what is foreseen to come then: all have their work now."""
+        starts, self._starts = self._starts, {}
+        for node, indices in starts.items():
+            foreseen = self._work.foresee(node, passing=self._refused_head is not None)
+            node.send_runtest_some(indices if foreseen is None else [*indices, ~foreseen])
+            if foreseen is None:
+                node.shutdown()
 
     def _flush_fixtures(self, node: Node) -> None:
-        """Let an idle worker tear down all fixtures but the session's: one may hold what the head needs."""
+        """Let a parked worker tear down all fixtures but the session's: one may hold what the head needs."""
         if not self._clean[node]:
             self._clean[node] = True
             self._flushing.add(node)
             node.send_runtest_some([self._flush])
 
-    def _make_way(self, head: int, idle: Sequence[Node]) -> None:
+    def _make_way(self, head: int) -> None:
         """End a worker whose session fixtures hold what *head* needs; with the last one refuse *head*."""
-        if any(node.shutting_down for node in self._clean) or not idle:
+        parked, fresh = self._parked(), self._fresh()
+        if any(node.shutting_down for node in self._clean) or not (parked or fresh):
             return
         reason = self._gate.why_stuck(head)
         if not reason:
             return
-        if len(idle) > 1:
-            idle[-1].shutdown()
+        owner = next((node for node in parked if self._bound_to(node) == head), None)
+        others = [node for node in parked if node is not owner]
+        if others or (owner is not None and fresh):
+            [owner, *others][-1].shutdown()
             return
         self._gate.give_up(head)
-        self._hand_out_head(idle[0], head, Ticket(refusal=reason))
+        self._leave_ticket(head, Ticket(refusal=reason))
+        if owner is None:
+            self._work.hand_out_demanding(fresh[0], head)
+        else:
+            self._work.hand_out_bound(owner)
+        self._start(owner or fresh[0], [head])
+        self._tell_starts()
 
     def _release(self, index: int) -> None:
         ticket = self._granted.pop(index, None)

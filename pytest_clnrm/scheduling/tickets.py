@@ -19,6 +19,8 @@ from pytest_clnrm.util.files import write_whole
 
 RUN_FOLDER = "clnrm_run_folder"
 """The key of the run's folder in ``workerinput``."""
+ALWAYS_PARKS = "clnrm_always_parks"
+"""The key in ``workerinput`` that says whether our queue feeds the worker whatever it collects."""
 
 
 class Ticket(NamedTuple):
@@ -95,11 +97,6 @@ def lease_of(item: pytest.Item) -> str:
     """Return the id of an item's reservation, "" if it has none."""
     ticket = item.stash.get(TICKET, None)
     return ticket.lease if ticket else ""
-
-
-def is_hidden(item: pytest.Item) -> bool:
-    """Tell whether *item* is no test but one of those on which a worker waits."""
-    return getattr(item, "clnrm_hidden", False)
 
 
 def put_ticket(folder: Path, index: int, ticket: Ticket) -> None:

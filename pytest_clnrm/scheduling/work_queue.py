@@ -7,6 +7,10 @@ as a chunk, so that their module's fixtures are set up once, but they are handed
 of a chunk stays here, where a worker that would otherwise go idle or down a level takes half of it. What was
 handed out counts as waiting until its worker says that it has started: of two workers that get items at the
 same time the later one may be the faster.
+
+A worker is told which item comes next before it tears the last one's fixtures down: it is *bound* to it, also
+where that cannot start yet. Which one that will be is *foreseen* when an item starts, and comes true unless
+another worker would have nothing as urgent to do.
 """
 
 from __future__ import annotations
@@ -32,11 +36,15 @@ class Holding:
     """What one worker holds.
 
     :param sent: indices that were handed out and have not ended, in the order in which they run.
+    :param bound: what it was told to come next, and may not start yet.
+    :param foreseen: the item with a demand that is expected to come next.
     :param reserve: the rest of its chunk.
     :param pace_s: how long its last item took, seconds; None before the first.
     """
 
     sent: deque[int] = field(default_factory=deque)
+    bound: int | None = None
+    foreseen: int | None = None
     reserve: deque[int] = field(default_factory=deque)
     pace_s: float | None = None
 
@@ -94,8 +102,9 @@ class WorkQueue(Generic[W]):
     def leave(self, worker: W) -> list[int]:
         """Take *worker* out, put back what it had not started, and return what was handed out to it."""
         holding = self._holdings.pop(worker)
-        self._unstarted.difference_update(holding.sent)
-        for index in [*list(holding.sent)[1:], *holding.reserve]:
+        bound = [] if holding.bound is None else [holding.bound]
+        self._unstarted.difference_update(holding.sent, bound)
+        for index in [*list(holding.sent)[1:], *bound, *holding.reserve]:
             self.put_back(index)
         return list(holding.sent)
 
@@ -110,15 +119,23 @@ class WorkQueue(Generic[W]):
 
     @property
     def waiting(self) -> int:
-        """Return how many items have not been handed out."""
+        """Return how many items no worker was told to run."""
         reserved = sum(len(holding.reserve) for holding in self._holdings.values())
         return len(self._demanding) + len(self._plain) + reserved
+
+    @property
+    def bound(self) -> int:
+        """Return how many items workers were told that may not start yet."""
+        return sum(holding.bound is not None for holding in self._holdings.values())
 
     def waiting_by_priority(self) -> dict[int, int]:
         """Return how many items of each priority have not been handed out."""
         found: dict[int, int] = {}
         reserved = Counter(
             self._levels[held.reserve[0]] for held in self._holdings.values() for _ in held.reserve
+        )
+        reserved.update(
+            self._levels[held.bound] for held in self._holdings.values() if held.bound is not None
         )
         for level, (start, priority) in enumerate(self._level_starts):
             end = (
@@ -139,6 +156,35 @@ class WorkQueue(Generic[W]):
     def head(self) -> int | None:
         """Return the first item with a demand, None if there is none left."""
         return self._demanding[0] if self._demanding else None
+
+    def head_for(self, worker: W) -> int | None:
+        """Return the item with a demand that *worker* is to be given, None if there is none left.
+
+        Among those of the head's level it is the one that was foreseen for this worker, else the first that
+        was for no other.
+        """
+        if not self._demanding:
+            return None
+        level = self._levels[self._demanding[0]]
+        own = self._holdings[worker].foreseen
+        if own is not None and self._levels[own] == level and self.waits(own):
+            return own
+        first = self._first_free(worker)
+        return self._demanding[0] if first is None or self._levels[first] != level else first
+
+    def _first_free(self, worker: W) -> int | None:
+        """Return the first item with a demand that is foreseen for no other worker, None if there is none."""
+        taken = {held.foreseen for other, held in self._holdings.items() if other != worker}
+        return next((index for index in self._demanding if index not in taken), None)
+
+    def waits(self, index: int) -> bool:
+        """Tell whether an item with a demand waits in the queue."""
+        at = bisect_left(self._demanding, index)
+        return self._demanding[at : at + 1] == [index]
+
+    def demands(self, index: int) -> bool:
+        """Tell whether an item has a demand."""
+        return self._demands[index]
 
     def must_wait(self, index: int) -> bool:
         """Tell whether something of a higher level was handed out and has not started yet."""
@@ -163,9 +209,8 @@ class WorkQueue(Generic[W]):
             picks.append(Pick(self._levels[other[0]], other[0], "other"))
         return min(picks, key=lambda pick: pick.level, default=None)
 
-    def head_before(self, plain: Pick | None) -> int | None:
-        """Return the head if it comes before *plain*, else None."""
-        head = self.head
+    def before(self, head: int | None, plain: Pick | None) -> int | None:
+        """Return *head* if it comes before *plain*, else None."""
         if head is None or plain is None:
             return head
         if plain.source == "other":
@@ -173,9 +218,28 @@ class WorkQueue(Generic[W]):
             return head if self._levels[head] <= plain.level else None
         return head if head < plain.index else None
 
-    def hand_out_head(self, worker: W) -> None:
-        """Hand the head out to *worker*."""
-        index = self._demanding.pop(0)
+    def foresee(self, worker: W, *, passing: bool) -> int | None:
+        """Return what is expected to come next on *worker*, None if nothing waits.
+
+        :param passing: items with a demand wait for room, and plain ones pass them.
+        """
+        holding = self._holdings[worker]
+        head, plain = self._first_free(worker), self.best_plain(worker)
+        if plain is None or (not passing and self.before(head, plain) is not None):
+            holding.foreseen = self.head if head is None else head
+            return holding.foreseen
+        holding.foreseen = None
+        # A chunk goes to who needs it first: not to one that runs something longer, and the last item of
+        # another's not before it is needed.
+        last_of_another = plain.source == "other" and len(self._richest(worker)) == 1
+        if plain.source == "own" or last_of_another or any(map(self.demands, holding.sent)):
+            return plain.index
+        self._reserve(worker, plain)
+        return holding.reserve[0]
+
+    def hand_out_demanding(self, worker: W, index: int) -> None:
+        """Hand an item with a demand out to *worker*."""
+        self._demanding.remove(index)
         self._holdings[worker].sent.append(index)
         self._unstarted.add(index)
 
@@ -184,16 +248,48 @@ class WorkQueue(Generic[W]):
 
         :param alone: only the one: something more urgent may become free to start at any moment.
         """
+        self._reserve(worker, pick)
         holding = self._holdings[worker]
-        if pick.source == "queue":
-            holding.reserve.extendleft(reversed(self._take_chunk()))
-        elif pick.source == "other":
-            holding.reserve.extendleft(reversed(self._take_half(worker)))
         window = 1 if alone else self._window(holding)
         sent = [holding.reserve.popleft() for _ in range(window)]
         holding.sent.extend(sent)
         self._unstarted.update(sent)
         return sent
+
+    def bind_demanding(self, worker: W, index: int) -> None:
+        """Bind *worker* to an item with a demand."""
+        self._demanding.remove(index)
+        self._bind(worker, index)
+
+    def bind_plain(self, worker: W, pick: Pick) -> None:
+        """Bind *worker* to *pick*."""
+        self._reserve(worker, pick)
+        self._bind(worker, self._holdings[worker].reserve.popleft())
+
+    def hand_out_bound(self, worker: W) -> None:
+        """Hand out what *worker* is bound to."""
+        holding = self._holdings[worker]
+        index, holding.bound = holding.bound, None
+        if index is None:
+            raise ValueError(f"{worker} is bound to nothing")
+        holding.sent.append(index)
+        self._unstarted.add(index)
+
+    def held_up(self, index: int) -> None:
+        """Note that a bound item waits for something else than its worker: nothing waits for its start."""
+        self._unstarted.discard(index)
+
+    def _bind(self, worker: W, index: int) -> None:
+        self._holdings[worker].bound = index
+        self._unstarted.add(index)
+
+    def _reserve(self, worker: W, pick: Pick) -> None:
+        """Let *pick* be the first of the chunk of *worker*."""
+        holding = self._holdings[worker]
+        if pick.source == "queue":
+            holding.reserve.extendleft(reversed(self._take_chunk()))
+        elif pick.source == "other":
+            holding.reserve.extendleft(reversed(self._take_half(worker)))
 
     def started(self, index: int) -> None:
         """Note that an item has started."""

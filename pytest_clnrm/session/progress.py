@@ -16,7 +16,6 @@ import pytest
 
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.model.priority import Priority
-from pytest_clnrm.scheduling.tickets import is_hidden
 
 if TYPE_CHECKING:
     from pytest_clnrm.monitor.terminal import Watcher
@@ -56,7 +55,7 @@ class StatusNotes:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Note when an item begins and ends."""
-        if is_hidden(item) or not (self._notes or self._reservations.demands(item)):
+        if not (self._notes or self._reservations.demands(item)):
             return (yield)
         items = item.session.items
         if not self._notes:

@@ -87,7 +87,7 @@ def make_node() -> Callable[[str], FakeNode]:
     return FakeNode
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_gate() -> Callable[[int], FakeGate]:
     """Return what makes a gate with a cap."""
     return FakeGate

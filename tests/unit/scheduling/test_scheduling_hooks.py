@@ -1,4 +1,4 @@
-"""Hooks of the room called by hand: priorities, tickets, hidden items, who installs what."""
+"""Hooks of the room called by hand: priorities, tickets, who installs what."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ from pytest_clnrm.scheduling.in_process import InProcessReservation
 from pytest_clnrm.scheduling.install import install, is_strict_controller
 from pytest_clnrm.scheduling.order import PrioritySorter, own_priority
 from pytest_clnrm.scheduling.strict import StrictScheduling
-from pytest_clnrm.scheduling.tickets import RUN_FOLDER, TICKET, RefusalReporter, Ticket, put_ticket
+from pytest_clnrm.scheduling.tickets import (
+    ALWAYS_PARKS,
+    RUN_FOLDER,
+    TICKET,
+    RefusalReporter,
+    Ticket,
+    put_ticket,
+)
 from pytest_clnrm.scheduling.worker import WorkerPlugin
 
 
@@ -123,14 +130,13 @@ def test_worker_takes_tickets_of_items_with_a_demand(tmp_path: Path, monkeypatch
     assert read_facts(tmp_path) == [facts_of(item) for item in items]
     put_ticket(tmp_path, 0, Ticket("lease"))
     for item in items:
-        assert worker.pytest_runtest_protocol(item, None) is None
-    assert worker.last is items[2]
+        worker.pytest_runtest_protocol(item)
     assert items[0].stash[TICKET] == Ticket("lease")
     assert TICKET not in items[1].stash
     assert "its reservation did not arrive: no ticket 2 in" in items[2].stash[TICKET].refusal
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     monkeypatch.setattr(Path, "write_bytes", Mock(side_effect=full))
-    worker.pytest_runtest_protocol(items[2], None)
+    worker.pytest_runtest_protocol(items[2])
     assert "cannot be written: No space left on device; where the disk is full, make room" in str(
         items[2].stash[TICKET].refusal
     )
@@ -220,7 +226,7 @@ def test_ordinary_session_is_left_to_xdist(
     controller = StrictController(tmp_path, lambda wake: gate, autoscale)
     node = SimpleNamespace(workerinput={})
     controller.pytest_configure_node(node)
-    assert node.workerinput == {RUN_FOLDER: str(tmp_path)}
+    assert node.workerinput == {RUN_FOLDER: str(tmp_path), ALWAYS_PARKS: autoscale is not None}
     scheduling = controller.pytest_xdist_make_scheduler(make_config(), None)
     chosen = scheduling._choose(["a"], read_facts(tmp_path))
     assert type(chosen).__name__ == expected

@@ -37,7 +37,7 @@ def test_waiting_items_are_counted_by_priority(items: list[Item], steps: int, *,
             handed_out.update(work.hand_out_plain(worker, pick, alone=True))
         elif work.head is not None:
             handed_out.add(work.head)
-            work.hand_out_head(worker)
+            work.hand_out_demanding(worker, work.head)
     expected: dict[int, int] = {}
     for index, (priority, _) in enumerate(items):
         expected.setdefault(priority, 0)

@@ -1,8 +1,11 @@
-"""Feeding workers: what is sent to whom, reservations, flushing, shutting down, crashes."""
+"""Feeding workers: what is sent to whom, reservations, flushing, shutting down, crashes.
+
+``[0, ~2]`` is "start 0, 2 is foreseen to come then"; ``[~2]`` answers that 2 comes next, but not at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ from pytest_clnrm.scheduling.facts import ItemFacts
 from pytest_clnrm.scheduling.strict import StrictScheduling
 from pytest_clnrm.scheduling.tickets import Ticket, take_ticket
 
-KEEP, FLUSH = 6, 7
+ITEMS = 6
+FLUSH = ITEMS
 Make = Callable[..., tuple[StrictScheduling, list[Any], Any]]
 
 
@@ -22,7 +26,7 @@ def make(make_node: Callable[[str], Any], make_gate: Callable[[int], Any], tmp_p
 
     def build(spec: str, *, workers: int = 2, cap: int = 99, **options: Any) -> tuple[Any, list[Any], Any]:
         words = spec.split()
-        assert len(words) == KEEP
+        assert len(words) == ITEMS
         facts = [
             ItemFacts(int(word[1]), {"slots": 999 if word.endswith("!!") else 1} if "!" in word else None)
             for word in words
@@ -41,41 +45,93 @@ def make(make_node: Callable[[str], Any], make_gate: Callable[[int], Any], tmp_p
     return build
 
 
+def end(scheduling: StrictScheduling, node: Any, index: int, duration_s: float = 0.1) -> None:
+    """Let a worker ask what comes next, tear down, and end an item."""
+    scheduling.remove_pending_tests_from_node(node, [])
+    scheduling.mark_test_complete(node, index, duration_s)
+
+
 def test_one_scenario_at_a_time(make: Make, tmp_path: Path) -> None:
-    """Each worker gets one item with a demand, its ticket lies ready, and nothing is prefetched."""
+    """Each worker gets one item with a demand and its ticket; the next is decided when it asks."""
     scheduling, (one, two), gate = make("a1! b1! c1! d1! e1! f1!")
-    assert (one.take(), two.take()) == ([0, KEEP], [1, KEEP])
+    assert (one.take(), two.take()) == ([0, ~2], [1, ~3])
     assert take_ticket(tmp_path, 0) == Ticket("lease-0", 0.5, position=7)
+    scheduling.remove_pending_tests_from_node(two, [])
+    assert (one.take(), two.take()) == ([], [~3])
+    assert gate.held == {"lease-0": 1, "lease-1": 1}
     scheduling.mark_test_complete(two, 1, 0.1)
-    assert (one.take(), two.take()) == ([], [2, KEEP])
-    assert gate.held == {"lease-0": 1, "lease-2": 1}
+    assert (one.take(), two.take()) == ([], [3, ~4])
+    assert gate.held == {"lease-0": 1, "lease-3": 1}
     assert scheduling.nodes == [one, two]
+
+
+def test_what_is_foreseen_gives_way_to_priority(make: Make) -> None:
+    """Who asks first gets the higher item that was foreseen for the other."""
+    scheduling, (one, two), _ = make("a0! b0! c0! d1! e1! f1!")
+    assert (one.take(), two.take()) == ([0, ~2], [1, ~3])
+    scheduling.started("a.py::test_0")
+    end(scheduling, two, 1)
+    assert two.take() == [~2, 2, ~3]
+    scheduling.started("c.py::test_2")
+    end(scheduling, one, 0)
+    assert one.take() == [~4, 4, ~5]
+
+
+def test_the_next_of_a_plain_item_starts_at_once(make: Make) -> None:
+    """Who holds no reservation gets one for the next item, which so starts without another message."""
+    scheduling, (one, two), gate = make("a1 b1 c1! d1! e1! f1!")
+    assert (one.take(), two.take()) == ([0, ~2], [1, ~3])
+    scheduling.remove_pending_tests_from_node(one, [])
+    assert one.take() == [2, ~4]
+    scheduling.mark_test_complete(one, 0, 0.1)
+    assert (one.take(), gate.held) == ([], {"lease-2": 1})
 
 
 def test_plain_items_pass_a_waiting_head(make: Make) -> None:
     """A head that waits is asked for once, plain items pass it one at a time, other demands do not."""
     scheduling, (one, two), gate = make("a0! b0! c1 c1 c1 d1!", cap=1)
+    assert (one.take(), two.take()) == ([0, ~2], [])
     scheduling.started("a.py::test_0")
-    assert (one.take(), two.take()) == ([0, KEEP], [2, KEEP])
-    scheduling.mark_test_complete(two, 2, 0.0001)
-    assert two.take() == [3, KEEP]
+    assert two.take() == [2, ~3]
+    end(scheduling, two, 2, 0.0001)
+    assert two.take() == [3, ~4]
     assert gate.asked == [0, 1]
-    scheduling.mark_test_complete(one, 0, 0.1)
-    assert one.take() == [1, KEEP]
+    end(scheduling, one, 0)
+    assert one.take() == [~1, 1, ~5]
+    assert gate.asked == [0, 1, 1]
 
 
-def test_idle_worker_is_flushed_while_the_head_waits(make: Make) -> None:
-    """A worker without work tears its fixtures down, once; when it has, the gate is asked again."""
-    scheduling, (one, two), gate = make("a0! b0 c1! d1! e1! f1!", cap=1)
-    assert (one.take(), two.take()) == ([0, KEEP], [1, KEEP])
-    scheduling.started("a.py::test_0")
+def test_plain_items_pass_a_head_that_another_worker_waits_for(make: Make) -> None:
+    """While one worker waits to start the head, others are not bound to what stands behind it."""
+    scheduling, (one, two), gate = make("a0! b0! c0! d1 e1 f1", cap=2)
+    assert (one.take(), two.take()) == ([0, ~2], [1, ~3])
+    # Another run takes what becomes free.
+    gate.cap = 1
+    end(scheduling, one, 0)
+    assert one.take() == [~2, FLUSH]
+    scheduling.remove_pending_tests_from_node(two, [])
+    assert two.take() == [~3]
+    scheduling.started("b.py::test_1")
+    assert two.take() == []
     scheduling.mark_test_complete(two, 1, 0.1)
-    assert two.take() == [FLUSH]
+    assert (one.take(), two.take()) == ([2, ~4], [])
+    scheduling.started("c.py::test_2")
+    assert two.take() == [3, ~4]
+
+
+def test_parked_worker_is_flushed_while_the_head_waits(make: Make) -> None:
+    """A worker that waits tears its fixtures down, once; when it has, the gate is asked again."""
+    scheduling, (one, two), gate = make("a0! b0 c1! d1! e1! f1!", cap=1)
+    assert (one.take(), two.take()) == ([0, ~2], [1, ~3])
+    scheduling.started("a.py::test_0")
+    scheduling.started("b.py::test_1")
+    end(scheduling, two, 1)
+    assert two.take() == [~3, FLUSH]
     asked = len(gate.asked)
     gate.cap = 2
-    scheduling.mark_test_complete(two, KEEP)
+    scheduling.mark_test_complete(two, FLUSH)
     assert len(gate.asked) == asked + 1
-    assert two.take() == [2, KEEP]
+    assert two.take() == [3, ~4]
     scheduling.mark_test_complete(two, FLUSH)
     assert two.take() == []
 
@@ -85,13 +141,13 @@ def test_workers_end_for_what_their_fixtures_hold(make: Make, tmp_path: Path) ->
     scheduling, nodes, gate = make("a1 b1 c1 d1! e1! f1!", workers=3, cap=0)
     gate.stuck = "fixtures hold it"
     for node, index in zip(nodes, (0, 1, 2), strict=True):
-        assert node.take() == [index, KEEP]
-        scheduling.mark_test_complete(node, index, 0.1)
+        assert node.take()[0] == index
+        end(scheduling, node, index)
     one, two, three = nodes
-    for node in nodes:
+    for node, index in zip(nodes, (3, 4, 5), strict=True):
         assert not any(each.shutting_down for each in nodes)
-        assert node.take() == [FLUSH]
-        scheduling.mark_test_complete(node, KEEP)
+        assert node.take() == [~index, FLUSH]
+        scheduling.mark_test_complete(node, FLUSH)
     # One at a time: its end may be enough.
     assert [each.shutting_down for each in nodes] == [False, False, True]
     scheduling.wake()
@@ -99,12 +155,37 @@ def test_workers_end_for_what_their_fixtures_hold(make: Make, tmp_path: Path) ->
     scheduling.remove_node(three)
     assert (one.shutting_down, two.shutting_down, gate.given_up) == (False, True, [])
     scheduling.remove_node(two)
-    assert (one.shutting_down, one.take(), gate.given_up) == (False, [3, KEEP], [3])
+    assert (one.shutting_down, one.take(), gate.given_up) == (False, [3, ~4], [3])
     assert take_ticket(tmp_path, 3) == Ticket(refusal="fixtures hold it")
 
 
+def test_worker_with_fixtures_ends_for_one_that_has_none(make: Make, make_node: Callable[[str], Any]) -> None:
+    """Where a worker that has not run anything can take the head over, the one that waits for it ends."""
+    scheduling, (one,), gate = make("a1 b1! c1! d1! e1! f1!", workers=1, cap=0)
+    gate.stuck = "fixtures hold it"
+    end(scheduling, one, 0)
+    assert one.take() == [0, ~1, ~1, FLUSH]
+    late = make_node("gw9")
+    scheduling.add_node(late)
+    scheduling.add_node_collection(late, scheduling.collection)
+    scheduling.mark_test_complete(one, FLUSH)
+    assert one.shutting_down
+    gate.cap = 1
+    scheduling.remove_node(one)
+    assert (late.take(), gate.given_up) == ([1, ~2], [])
+
+
+def test_head_of_a_fresh_worker_is_refused(make: Make, tmp_path: Path) -> None:
+    """What never comes to its turn is refused where no worker waits for it either."""
+    scheduling, (one,), gate = make("a1! b1! c1! d1! e1! f1!", workers=1, cap=0)
+    gate.stuck = "somebody holds it"
+    scheduling.wake()
+    assert (one.take(), gate.given_up) == ([0, ~1], [0])
+    assert take_ticket(tmp_path, 0) == Ticket(refusal="somebody holds it")
+
+
 def test_wake_asks_again(make: Make) -> None:
-    """The gate's wake-up sends the head at once, to the first idle worker."""
+    """The gate's wake-up sends the head at once, to the first worker that is free."""
     scheduling, (one, two), gate = make("a0! b0! c1! d1! e1! f1!", cap=1)
     one.take()
     assert two.take() == []
@@ -112,29 +193,50 @@ def test_wake_asks_again(make: Make) -> None:
     scheduling.schedule()
     assert two.take() == []
     scheduling.wake()
-    assert two.take() == [1, KEEP]
+    assert two.take() == [1, ~2]
 
 
-def test_idle_workers_end_when_nothing_waits(make: Make) -> None:
-    """With an empty queue a worker is shut down as soon as it is idle; the last end finishes the run."""
+def test_a_head_that_waits_stays_the_head(make: Make) -> None:
+    """What was asked for once is asked for first: while it stands in the ledger's queue nothing passes it."""
+    scheduling, (one, two), gate = make("a1! b1! c1! d1! e1! f1!", cap=1)
+    assert (one.take(), two.take()) == ([0, ~1], [])
+    assert gate.asked == [0, 1]
+    end(scheduling, one, 0)
+    assert one.take() == [~1, 1, ~2]
+    # The other worker has asked for 2 since, so 3 is nobody's next before that has started.
+    end(scheduling, one, 1)
+    assert one.take()[:2] == [~2, 2]
+    assert sorted(gate.asked) == gate.asked
+
+
+def test_workers_end_when_nothing_waits(make: Make) -> None:
+    """Who asks when nothing waits has run its last item; the last end finishes the run."""
     scheduling, (one, two), _ = make("a0! b0! c0! d0! e0! f0!")
-    for index in range(5):
-        node = (one, two)[index % 2]
-        scheduling.mark_test_complete(node, index, 0.1)
-        assert not two.shutting_down or index >= 4
-    assert one.shutting_down
-    assert not two.shutting_down
+    for index in range(4):
+        end(scheduling, (one, two)[index % 2], index)
+    assert (one.take(), two.take()) == ([0, ~2, ~2, 2, ~4, ~4, 4, ~5], [1, ~3, ~3, 3, ~5, ~5, 5])
+    assert (one.shutting_down, two.shutting_down) == (False, True)
+    end(scheduling, one, 4)
+    assert (one.take(), one.shutting_down) == ([], True)
     assert (scheduling.has_pending, scheduling.tests_finished) == (True, False)
     scheduling.mark_test_complete(two, 5, 0.1)
-    assert two.shutting_down
     assert scheduling.tests_finished
     assert scheduling.remove_node(one) is None
+
+
+def test_who_is_to_end_is_not_answered(make: Make) -> None:
+    """A worker was told by xdist that the run stops: that is the answer."""
+    scheduling, (one, _two), _ = make("a0! b0! c0! d0! e0! f0!")
+    one.take()
+    one.shutdown()
+    end(scheduling, one, 0)
+    assert one.take() == []
 
 
 def test_refused_demand_is_sent_with_its_refusal(make: Make, tmp_path: Path) -> None:
     """An item that is never granted its reservation goes to a worker, which fails it with the reason."""
     _, (one, _two), gate = make("a0!! b1! c1! d1! e1! f1!")
-    assert one.take() == [0, KEEP]
+    assert one.take() == [0, ~1]
     assert take_ticket(tmp_path, 0) == Ticket(refusal="more than 100")
     assert "lease-0" not in gate.held
 
@@ -142,22 +244,33 @@ def test_refused_demand_is_sent_with_its_refusal(make: Make, tmp_path: Path) -> 
 def test_ticket_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
     """Where the folder is lost the item is sent without a ticket, and its slot is given back."""
     _, (one, _two), gate = make("a0! b1! c1! d1! e1! f1!", folder=tmp_path / "lost")
-    assert one.take() == [0, KEEP]
+    assert one.take() == [0, ~1]
     assert gate.held == {}
 
 
 def test_crash(make: Make) -> None:
     """A crash names the item, gives back its slot and its chunk, and a rerun comes first."""
     scheduling, (one, two), gate = make("a0! b0 b0 b0 b1 c1!", cap=1)
-    assert (one.take(), two.take()) == ([0, KEEP], [1, KEEP])
+    assert (one.take(), two.take()) == ([0, ~3], [1, ~2])
     assert scheduling.remove_node(one) == "a.py::test_0"
     assert gate.held == {}
     scheduling.mark_test_pending("a.py::test_0")
-    scheduling.mark_test_complete(two, 1, 0.1)
-    assert two.take() == [0, KEEP]
+    end(scheduling, two, 1)
+    assert two.take() == [0, ~2]
     assert gate.held == {"lease-0": 1}
     with pytest.raises(KeyError):
         scheduling.remove_node(one)
+
+
+def test_crash_of_a_worker_that_waits(make: Make) -> None:
+    """What it was bound to, and had not started, is no crashed item; another worker runs it."""
+    scheduling, (one, two), gate = make("a0! b0! c0! d0! e0! f0!", cap=2)
+    gate.cap = 1
+    end(scheduling, one, 0)
+    assert one.take() == [0, ~2, ~2, FLUSH]
+    assert (scheduling.remove_node(one), two.take()) == (None, [1, ~3])
+    end(scheduling, two, 1)
+    assert two.take() == [~2, 2, ~3]
 
 
 def test_worker_that_dies_before_it_has_collected(make: Make, make_node: Callable[[str], Any]) -> None:
@@ -171,29 +284,40 @@ def test_worker_that_dies_before_it_has_collected(make: Make, make_node: Callabl
 
 
 def test_number_of_workers_is_adjusted(make: Make) -> None:
-    """While items wait, whoever adjusts workers learns how many wait, who takes part and who is idle."""
+    """While items wait, whoever adjusts workers learns how many wait, who takes part and who is free."""
     calls: list[Any] = []
-    _, nodes, _ = make("a0! b0! c0! d0! e0! f0!", cap=1, adjust=lambda *seen: calls.append(seen))
+    scheduling, nodes, _ = make("a0! b0! c0! d0! e0! f0!", cap=1, adjust=lambda *seen: calls.append(seen))
     assert calls == [(5, nodes, [nodes[1]])]
+    scheduling.remove_pending_tests_from_node(nodes[0], [])
+    assert calls[1:] == [(5, nodes, [nodes[1], nodes[0]])]
 
 
-def test_steal_is_not_used(make: Make) -> None:
-    """An answer to "steal", which is never sent, is an error."""
-    scheduling, (one, _two), _ = make("a0! b0! c0! d0! e0! f0!")
-    with pytest.raises(NotImplementedError):
-        scheduling.remove_pending_tests_from_node(one, [0])
+def test_worker_that_asks_may_be_retired(make: Make) -> None:
+    """What was to come next then is another worker's."""
+
+    def retire(waiting: int, live: Sequence[Any], free: Sequence[Any]) -> None:
+        del waiting, live
+        for node in free:
+            node.shutdown()
+
+    scheduling, (one, two), _ = make("a0! b0! c0! d0! e0! f0!", adjust=retire)
+    assert (one.take(), two.take()) == ([0, ~2], [1, ~3])
+    end(scheduling, one, 0)
+    assert (one.take(), one.shutting_down) == ([], True)
 
 
 def test_lower_priority_waits_for_the_start_of_a_higher_one(make: Make) -> None:
     """What was sent counts as waiting until it has started, or has ended without saying so."""
     scheduling, (one, two), _ = make("a0! b1! c1! d2 e2 f2")
-    assert (one.take(), two.take()) == ([0, KEEP], [])
+    assert (one.take(), two.take()) == ([0, ~1], [])
     scheduling.started("somewhere/else.py::test")
     assert two.take() == []
     scheduling.started("a.py::test_0")
-    assert two.take() == [1, KEEP]
-    scheduling.mark_test_complete(one, 0, 0.1)
-    scheduling.mark_test_complete(two, 1, 0.1)
-    assert (one.take(), two.take()) == ([2, KEEP], [])
-    scheduling.mark_test_complete(one, 2, 0.1)
-    assert (one.take(), two.take()) == ([3, KEEP], [4, KEEP])
+    assert two.take() == [2, ~3]
+    end(scheduling, one, 0)
+    assert one.take() == [~1, 1, ~3]
+    end(scheduling, two, 2)
+    # It comes next there, and starts when what is more urgent has started elsewhere.
+    assert two.take() == [~3]
+    scheduling.started("b.py::test_1")
+    assert two.take() == [3, ~4]

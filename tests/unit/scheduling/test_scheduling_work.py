@@ -64,14 +64,14 @@ def test_idle_worker_takes_half_of_the_longest_chunk() -> None:
 def test_head_comes_in_its_place() -> None:
     """An item with a demand comes before later plain ones, and after earlier ones."""
     work = queue("a1 a1! a1 b2")
-    assert work.head_before(work.best_plain("w0")) is None
+    assert work.before(work.head, work.best_plain("w0")) is None
     next_plain(work, "w0")
-    assert work.head_before(None) == 1
+    assert work.before(work.head, None) == 1
     work.put_back(0)
     other = work.best_plain("w1")
-    assert work.head_before(other) is None
-    assert queue("a1! a1").head_before(queue("a1! a1").best_plain("w0")) == 0
-    assert queue("a1").head_before(None) is None
+    assert work.before(work.head, other) is None
+    assert queue("a1! a1").before(0, queue("a1! a1").best_plain("w0")) == 0
+    assert queue("a1").before(None, None) is None
 
 
 def test_head_before_anothers_chunk_of_its_level_only() -> None:
@@ -85,7 +85,7 @@ def test_head_before_anothers_chunk_of_its_level_only() -> None:
         while work.holding("w1").reserve:
             next_plain(work, "w1")
         assert pick is not None
-        assert work.head_before(work.best_plain("w1")) == expected
+        assert work.before(work.head, work.best_plain("w1")) == expected
 
 
 def test_quick_items_go_together_but_not_at_a_levels_end() -> None:
@@ -171,9 +171,9 @@ def test_every_item_once_and_no_inversion(
             work.ended(worker, holding.sent[0], 1.0)
             continue
         pick = work.best_plain(worker)
-        head = work.head_before(pick)
+        head = work.before(work.head_for(worker), pick)
         if head is not None:
-            work.hand_out_head(worker)
+            work.hand_out_demanding(worker, head)
             order.append(head)
         elif pick is not None:
             order += work.hand_out_plain(worker, pick, alone=False)
