@@ -15,10 +15,13 @@ if TYPE_CHECKING:
         EngineFacts,
         ExecOutcome,
         ExecSpec,
+        ForwardedPort,
         ImageFacts,
         LogStream,
         Mount,
         OwnedObject,
+        PathFacts,
+        Relay,
     )
     from pytest_clnrm.errors import (
         ClnrmError,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
         ServiceError,
         SlotTimeoutError,
         UnobservableError,
+        UnsharedError,
     )
     from pytest_clnrm.items.container import CommandResult, Container
     from pytest_clnrm.items.containers import Containers
@@ -61,6 +65,7 @@ __all__ = [
     "EngineUnavailableError",
     "ExecOutcome",
     "ExecSpec",
+    "ForwardedPort",
     "ImageError",
     "ImageFacts",
     "LedgerError",
@@ -69,6 +74,8 @@ __all__ = [
     "NoShellError",
     "NotReadyError",
     "OwnedObject",
+    "PathFacts",
+    "Relay",
     "ReservationError",
     "ScenarioWarning",
     "ServiceEndedError",
@@ -77,6 +84,7 @@ __all__ = [
     "Span",
     "SpanCollector",
     "UnobservableError",
+    "UnsharedError",
     "__version__",
 ]
 

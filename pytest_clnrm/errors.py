@@ -7,6 +7,7 @@
     │   ├── ImageError               an image cannot be had: unknown, refused, offline, build failed
     │   ├── ContainerError           a container cannot be created, started or used
     │   │   ├── NoShellError             it has no shell to wait for commands in
+    │   │   ├── UnsharedError            the engine does not have a file or folder of this host
     │   │   └── UnobservableError        it cannot be looked at from outside
     │   └── ServiceError             a service is not as it should be
     │       ├── NotReadyError            it exited, or was not ready in time
@@ -43,6 +44,7 @@ __all__ = [
     "SlotTimeoutError",
     "SpansError",
     "UnobservableError",
+    "UnsharedError",
 ]
 
 
@@ -163,6 +165,26 @@ class ContainerError(EngineError):
 
 class NoShellError(ContainerError):
     """A container was to run our shell, and has ended instead: its image has none."""
+
+
+class UnsharedError(ContainerError):
+    """The engine does not have a file or folder of this host that a container is to mount.
+
+    :param source: its path on this host.
+    :param why: what the engine has there instead.
+    """
+
+    def __init__(self, source: str, why: str) -> None:
+        super().__init__(source, why)
+        self.source = source
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"the engine does not have this host's {self.source} ({self.why}): it runs on another machine, "
+            f"or this process in a container; copy what is needed into an image (build), or share that path "
+            f"with the engine's machine"
+        )
 
 
 class UnobservableError(ContainerError):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.cleanup import run_records
-from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SESSION, WORKER, is_made_here, load_of
+from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SESSION, WORKER, is_made_here, is_relay, load_of
 from pytest_clnrm.errors import EngineError
 
 if TYPE_CHECKING:
@@ -91,7 +91,11 @@ class Cleaner:
 
         :raises EngineError: if it does not tell.
         """
-        listed = [each for each in self._listed({LEDGER: "", OWNER: ""}) if each.kind == "container"]
+        listed = [
+            each
+            for each in self._listed({LEDGER: "", OWNER: ""})
+            if each.kind == "container" and not is_relay(each)
+        ]
         others = [each for each in listed if _ledger(each) != self._folder.ledger_id and not each.ended]
         self.foreign = describe_foreign(len(others), len({_ledger(each) for each in others}))
         return found_in(listed, self._folder.ledger_id, {each.id for each in listed if self._is_kept(each)})

@@ -61,6 +61,18 @@ def name_stem(session: str, worker: str) -> str:
     return f"clnrm-{session}-{worker}-"
 
 
+def relay_stem(session: str, worker: str) -> str:
+    """Return what the names of a worker's relays begin with; other containers have a number there."""
+    return f"{name_stem(session, worker)}relay"
+
+
+def is_relay(subject: OwnedObject) -> bool:
+    """Tell whether an object of ours is a relay, which counts as a container of nobody's."""
+    labels = subject.labels
+    stem = relay_stem(labels.get(SESSION, ""), labels.get(WORKER, ""))
+    return subject.kind == "container" and subject.name.startswith(stem)
+
+
 def is_made_here(subject: OwnedObject) -> bool:
     """Tell whether a run of this package, on whatever ledger, made a container, network or volume."""
     labels = subject.labels

@@ -7,6 +7,7 @@ tests bring their own. All calls block; they may be made from several threads at
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -18,6 +19,9 @@ StreamName = Literal["stdout", "stderr"]
 OnOutput = Callable[[StreamName, bytes], None]
 OnProgress = Callable[[str], None]
 
+RELAY_PORT = 4318
+"""On which containers reach a relay, and over it this process."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFacts:
@@ -27,7 +31,10 @@ class EngineFacts:
     :param kind: "docker" or "podman".
     :param url: how it is reached, as users would write it.
     :param host: name or address under which its published ports are reached.
-    :param remote: True if its file system is not ours (tcp, ssh, docker-in-docker): no bind mounts.
+    :param remote: True if its file system is not ours, by its address (tcp, ssh) or as we are in one of its
+        containers.
+    :param elsewhere: True if it names another host or kernel than ours: it may be in a virtual machine, or
+        we in a container. What can be reached there is tried.
     :param memory_bytes: what its machine has.
     :param gpus: how many it can pass to containers.
     :param warnings: limits that it cannot enforce, each one sentence.
@@ -42,6 +49,7 @@ class EngineFacts:
     rootless: bool
     cpus: int
     memory_bytes: int
+    elsewhere: bool = False
     gpus: int = 0
     warnings: tuple[str, ...] = ()
 
@@ -219,6 +227,74 @@ class OwnedObject:
     ended: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathFacts:
+    """What lies at a path in a container.
+
+    :param kind: "file", "folder", "link" or "other".
+    :param modified_s: seconds since 1970, whole ones.
+    """
+
+    kind: Literal["file", "folder", "link", "other"]
+    size_bytes: int
+    modified_s: int
+
+
+class ForwardedPort(Protocol):
+    """A port of this host's loopback address whose connections lead to a port of a container.
+
+    :ivar place: host and port.
+    """
+
+    place: tuple[str, int]
+
+    def close(self) -> None:
+        """Listen no longer; twice is no error."""
+
+
+class Relay(Protocol):
+    """A small container of ours, which passes connections into networks and out of them.
+
+    It is for engines whose networks are out of reach: in a virtual machine, on another host, rootless.
+
+    :ivar id: of its container.
+    """
+
+    id: str
+
+    @property
+    def ended(self) -> str:
+        """Return why it relays no longer, "" while it does."""
+
+    def join(self, network: str) -> str:
+        """Connect it to a network, and return the address under which containers reach it there.
+
+        They reach it on :data:`RELAY_PORT`.
+
+        :raises EngineError: with the engine's reason.
+        """
+
+    def dial(self, address: str, port: int, *, timeout_s: float) -> socket.socket:
+        """Return a connection to an IPv4 address on one of its networks; its timeout is *timeout_s*.
+
+        It is no TCP socket of this host, but can be read, written, shut down and wrapped in TLS like one.
+
+        :raises OSError: if there is none, as ``socket.create_connection`` does.
+        """
+
+    def forward(self, address: str, port: int) -> ForwardedPort:
+        """Return a port of this host that leads to an address and port on one of its networks.
+
+        :raises OSError: if none can be had.
+        """
+
+    def close(self) -> None:
+        """End it, and remove its container.
+
+        :raises EngineError: if that stays.
+        """
+
+
 class LogStream(Protocol):
     """The output of a container's main process as it comes, read from one thread."""
 
@@ -263,6 +339,24 @@ class Engine(Protocol):
 
     def gateway(self, network: str) -> str:
         """Return the address under which containers of *network* reach this host, "" if they do not."""
+
+    def open_relay(
+        self,
+        name: str,
+        network: str,
+        *,
+        labels: Mapping[str, str],
+        accept: Callable[[], socket.socket | None],
+        on_end: Callable[[str], None],
+    ) -> Relay:
+        """Start a relay on a network; more with its ``join``.
+
+        :param name: of its container.
+        :param accept: called, in a thread of its own, for each connection that a container makes to it;
+            returns the socket to which that is joined, None to refuse it.
+        :param on_end: called with the reason if it ends by itself; all its connections are gone then.
+        :raises EngineError: if there cannot be one, as on an architecture for which we have no program.
+        """
 
     def remove_network(self, network: str) -> None:
         """Remove it; one that is gone already is no error."""
@@ -311,6 +405,12 @@ class Engine(Protocol):
         :param inside: ask programs of the container where it cannot be looked at from outside.
         :raises UnobservableError: if it cannot be looked at from outside, and not *inside*.
         :raises ContainerError: if it cannot be told, or a process was left.
+        """
+
+    def look_at_path(self, container: str, path: str) -> PathFacts | None:
+        """Return what lies at an absolute path in a container, which need not run; None if nothing does.
+
+        :raises ContainerError: if it cannot be told.
         """
 
     def logs(self, container: str, *, tail_bytes: int) -> str:

@@ -208,7 +208,12 @@ class Container:
                 f"port {port} of container {self.name} is not published (published: {published}): "
                 f"add it to ports=[...]"
             )
-        return state.ports[port]
+        try:
+            return self._runtime.networks().published(state, port)
+        except OSError as error:
+            raise ContainerError(
+                f"port {port} of container {self.name} cannot be reached: {error}"
+            ) from error
 
     @shows_caller
     def url(self, port: int, scheme: str = "http") -> str:

@@ -59,7 +59,8 @@ class Containers:
                 "or ask for them once there is a container"
             )
         if not self._runtime.networks().reach_us:
-            return out_of_reach(self._runtime.engine().facts.url)
+            why = self._runtime.networks().why_out_of_reach
+            return out_of_reach(self._runtime.engine().facts.url, why)
         return ""
 
     def _unused_name(self) -> str:

@@ -10,21 +10,24 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.docker.mounted import identity_in
-from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.errors import ContainerError, UnsharedError
 from pytest_clnrm.scenario.mounts import is_loaded
 from pytest_clnrm.util.beneath import Opened, open_beneath
 from pytest_clnrm.util.walk import Entry, TooMuchError, walk
 
 if TYPE_CHECKING:
-    from pytest_clnrm.engine.api import ContainerState, Engine
+    from pytest_clnrm.engine.api import ContainerState, Engine, PathFacts
     from pytest_clnrm.model.service import Service, Volume
 
 _SHOWN = 5
+_COMPARED = 8
+"""Entries of a folder that are compared with what an engine has that cannot be looked into from here."""
 
 
 @dataclass
@@ -35,7 +38,19 @@ class Sources:
 
     def are_mounted(self, engine: Engine, container: str) -> bool:
         """Tell whether the container has mounted what is held."""
-        return not self._held or self._exchanged(engine, engine.state(container)) is None
+        if not self._held:
+            return True
+        state = engine.state(container)
+        return all(_is_shown(engine, state, *each) is not False for each in self._held)
+
+    def check_shared(self, engine: Engine, container: str) -> None:
+        """Compare what a container shows, by what the engine tells, with what is held; it need not run.
+
+        :raises UnsharedError: if the engine has something else there.
+        """
+        for volume, opened in self._held:
+            if why := _difference(engine, container, volume.target, opened):
+                raise UnsharedError(volume.source, why)
 
     def check(self, engine: Engine, container: str) -> None:
         """Compare what a container has mounted with what is held, and close the read-only sources.
@@ -44,22 +59,25 @@ class Sources:
         """
         if not self._held:
             return
-        wrong = self._exchanged(engine, engine.state(container))
+        state = engine.state(container)
+        shown = [(volume, _is_shown(engine, state, volume, opened)) for volume, opened in self._held]
+        wrong = next((volume for volume, is_shown in shown if is_shown is False), None)
         if wrong is not None:
             engine.remove([container])
             raise ContainerError(
                 f"volume {wrong.target}: {wrong.source} was exchanged while the container was started, "
                 "which shows something else there; the container was removed"
             )
+        if any(is_shown is None for _, is_shown in shown):
+            try:
+                self.check_shared(engine, container)
+            except UnsharedError:
+                engine.remove([container])
+                raise
         for volume, opened in self._held:
             if volume.read_only:
                 opened.close()
         self._held = [(volume, opened) for volume, opened in self._held if not volume.read_only]
-
-    def _exchanged(self, engine: Engine, state: ContainerState) -> Volume | None:
-        return next(
-            (volume for volume, opened in self._held if not _is_shown(engine, state, volume, opened)), None
-        )
 
     def left(self, loaded: tuple[str, ...]) -> Iterator[str]:
         """Yield what is dangerous in the writable volumes of a container whose processes have ended.
@@ -136,13 +154,62 @@ def open_sources(service: Service) -> Sources:
     return sources
 
 
-def _is_shown(engine: Engine, state: ContainerState, volume: Volume, opened: Opened) -> bool:
+def _is_shown(engine: Engine, state: ContainerState, volume: Volume, opened: Opened) -> bool | None:
+    """Tell whether a container shows what is held; None if the path leads there, and no more can be seen."""
     seen = identity_in(engine.facts, state, volume.target)
     if seen is not None:
         return seen == opened.identity
     # The container cannot be looked into from here: compare with what the path leads to now.
     try:
         with open_beneath("/", volume.source) as again:
-            return again.identity == opened.identity
+            return None if again.identity == opened.identity else False
     except OSError:
         return False
+
+
+def _difference(engine: Engine, container: str, target: str, opened: Opened) -> str:
+    """Return how what the engine tells of a path in a container differs from what is held, "" if it does not.
+
+    The engine may be on another machine, which shares some folders with this one, or none. A folder that it
+    had to make for the mount is new, and empty.
+    """
+    if why := _differs(engine.look_at_path(container, target), opened):
+        return why
+    if not opened.is_folder:
+        return ""
+    for name in _some_names(opened):
+        # One that is a link, or was removed meanwhile, tells nothing.
+        with suppress(OSError), opened.beneath(name) as inner:
+            seen = engine.look_at_path(container, f"{target.rstrip('/')}/{name}")
+            if (inner.is_file or inner.is_folder) and (why := _differs(seen, inner)):
+                return f"{name}: {why}"
+    return ""
+
+
+def _some_names(folder: Opened) -> list[str]:
+    try:
+        fd = folder.readable()
+        try:
+            return sorted(os.listdir(fd))[:_COMPARED]  # noqa: PTH208 of a descriptor
+        finally:
+            os.close(fd)
+    except OSError:
+        # It may not be read here.
+        return []
+
+
+def _differs(seen: PathFacts | None, opened: Opened) -> str:
+    if seen is None:
+        return "it has nothing there"
+    kind = "folder" if opened.is_folder else "file"
+    if seen.kind != kind:
+        return f"there is no {kind}"
+    before, after = opened.status, os.fstat(opened.fd)
+    # Others may change it at any moment.
+    if kind == "file" and not min(before.st_size, after.st_size) <= seen.size_bytes <= max(
+        before.st_size, after.st_size
+    ):
+        return f"there is a file of {seen.size_bytes} bytes, not of {after.st_size}"
+    if not int(before.st_mtime) <= seen.modified_s <= int(after.st_mtime):
+        return f"the {kind} there was changed at another time"
+    return ""

@@ -192,7 +192,8 @@ class SpanJudge:
                 "or expect no spans"
             )
         if not self.runtime.networks().reach_us:
-            return out_of_reach(self.runtime.engine().facts.url)
+            why = self.runtime.networks().why_out_of_reach
+            return out_of_reach(self.runtime.engine().facts.url, why)
         return ""
 
     def _all_ended(self) -> bool:

@@ -170,6 +170,8 @@ def launch(
     runtime.board.count(1, spec.memory_bytes)
     with runtime.board.starting(service.name):
         if idle is None:
+            if engine.facts.elsewhere or engine.facts.remote:
+                sources.check_shared(engine, running.id)
             try:
                 _start(engine, running, trace, deadline_s)
             except NoShellError:
@@ -187,11 +189,12 @@ def launch(
                     engine,
                     running.id,
                     service,
+                    network=network if service.network != "none" else None,
                     env=trace.probe_environment(running.spec.env, env),
                     deadline_s=deadline_s,
                     cancelled=cancelled,
                     healthcheck_s=image.healthcheck_s,
-                    spans=_spans(engine, network, trace),
+                    spans=_spans(runtime, network, trace),
                 )
 
 
@@ -236,7 +239,8 @@ def _planned(
     ):
         # Podman gives a main process other variables and capabilities than execs.
         command = KEEP_ALIVE
-    env = trace.environment(service.name, gateway, service.env)
+    receiver_port = network.receiver_port if network is not None else 0
+    env = trace.environment(service.name, gateway, service.env, port=receiver_port)
     if command in WAITING:
         # It may outlive the scenario to which these variables belong: each command gets them instead.
         own, given = service.env, {key: value for key, value in env.items() if key not in service.env}
@@ -281,7 +285,7 @@ def _networks(service: Service, network: Network | None) -> tuple[str, ...]:
 
 
 def _spans(
-    engine: Engine, network: Network | None, trace: ScenarioTrace
+    runtime: Runtime, network: Network | None, trace: ScenarioTrace
 ) -> NoSpans | Callable[[str], tuple[bool, list[str]]]:
     """Return a function that tells whether a span of a name has arrived, and the names of all that have."""
     if trace.inbox is None:
@@ -293,7 +297,9 @@ def _spans(
 
     if network is None:
         return NoSpans("there is no network to export them over")
-    return arrived if network.gateway else NoSpans(out_of_reach(engine.facts.url))
+    if network.gateway:
+        return arrived
+    return NoSpans(out_of_reach(runtime.engine().facts.url, runtime.networks().why_out_of_reach))
 
 
 def _start(engine: Engine, running: RunningContainer, trace: ScenarioTrace, deadline_s: float) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pytest_clnrm.engine.api import ContainerState, Engine, ExecSpec, LogStream
 from pytest_clnrm.errors import ContainerError, NotReadyError, ScenarioTimeoutError
 from pytest_clnrm.model.service import READY_TIMEOUT_S, HealthCheck, HttpProbe, Ready
-from pytest_clnrm.runner.ready_network import ask, connect, http_target, listens_in, places_of
+from pytest_clnrm.runner.ready_network import ask, connect, http_target, listens_in
 from pytest_clnrm.runner.service_ends import last_logs
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 from pytest_clnrm.util.line_count import LineCount
@@ -24,6 +24,7 @@ from pytest_clnrm.util.patterns import PatternTimeoutError, within
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.service import Service
+    from pytest_clnrm.runtime.network import Network, Place
 
 PROBE_TIMEOUT_S = 1.0
 LOG_SLICE_S = 1.0
@@ -49,6 +50,7 @@ class NoSpans:
 class _Wait:
     """One wait for one service.
 
+    :param network: the service's own, None if it has none.
     :param began_s: ``time.monotonic()`` of its beginning.
     :param deadline_s: ``time.monotonic()`` at which the scenario's time is over.
     """
@@ -56,11 +58,17 @@ class _Wait:
     engine: Engine
     container: str
     service: Service
+    network: Network | None
     env: Mapping[str, str]
     began_s: float
     deadline_s: float
     healthcheck_s: float
     spans: SpanNames | NoSpans
+
+    def places(self, state: ContainerState, port: int) -> list[tuple[Network, Place]]:
+        """Return where *port* may be reached from here, each with the network over which that is."""
+        network = self.network
+        return [] if network is None else [(network, place) for place in network.places(state, port)]
 
     def fails(self, what: str) -> NotReadyError:
         """Return the error that says *what* is wrong with the service, with the end of its logs."""
@@ -98,6 +106,7 @@ def wait_ready(
     container: str,
     service: Service,
     *,
+    network: Network | None = None,
     env: Mapping[str, str] = MappingProxyType({}),
     deadline_s: float,
     cancelled: Callable[[], bool] = lambda: False,
@@ -106,6 +115,7 @@ def wait_ready(
 ) -> None:
     """Return when all conditions of *service* hold at the same time.
 
+    :param network: over which it is asked, None if it is on none.
     :param env: variables of the commands that are run to find out; a request carries its TRACEPARENT.
     :param deadline_s: ``time.monotonic()`` at which the scenario's time is over.
     :param cancelled: tells that another service has failed, so that waiting makes no sense; may raise why.
@@ -118,6 +128,7 @@ def wait_ready(
         engine=engine,
         container=container,
         service=service,
+        network=network,
         env=env,
         began_s=time.monotonic(),
         deadline_s=deadline_s,
@@ -373,9 +384,9 @@ class _Port(_Condition):
     def holds(self, state: ContainerState, ends_s: float) -> bool:
         """Connect to it; where it cannot be reached from here, read the container's table of sockets."""
         wait = self._wait
-        places = places_of(wait.engine, state, self._port)
-        for place in places:
-            self._seen = connect(place, _probe_s(ends_s))
+        places = wait.places(state, self._port)
+        for network, place in places:
+            self._seen = connect(network, place, _probe_s(ends_s))
             if not self.seen:
                 return True
         if places or not state.running:
@@ -403,15 +414,15 @@ class _Http(_Condition):
     def holds(self, state: ContainerState, ends_s: float) -> bool:
         """Make the request."""
         wait = self._wait
-        places = places_of(wait.engine, state, self._port)
+        places = wait.places(state, self._port)
         if state.running and not places:
             raise wait.fails(
-                f"cannot be asked over http from here: the engine is remote or rootless, and port "
+                f"cannot be asked over http from here: its network is out of reach, and port "
                 f"{self._port} is not published; add it to `ports`, or use command, log or port"
             )
-        for place in places:
+        for network, place in places:
             meant, said = ask(
-                place, self._path, self._probe, name=wait.service.name, timeout_s=_probe_s(ends_s)
+                network, place, self._path, self._probe, name=wait.service.name, timeout_s=_probe_s(ends_s)
             )
             if meant:
                 return True

@@ -9,24 +9,12 @@ import ssl
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_clnrm.engine.api import ContainerState, Engine
     from pytest_clnrm.model.service import HttpProbe, Service
-
-Place = tuple[str, int]
+    from pytest_clnrm.runtime.network import Network, Place
 
 _KEPT_S = 0.05
 _LISTEN_COLUMNS = 4
 _LISTEN_STATE = "0A"  # of /proc/net/tcp, see proc(5) and the kernel's tcp_states.h
-
-
-def places_of(engine: Engine, state: ContainerState, port: int) -> list[Place]:
-    """Return where *port* may be reached from here: the container itself, then where it is published."""
-    places = []
-    if not engine.facts.remote and not engine.facts.rootless:
-        places += [(address, port) for address in state.addresses.values() if address]
-    if port in state.ports:
-        places.append(state.ports[port])
-    return places
 
 
 def http_target(service: Service, probe: HttpProbe) -> tuple[int, str]:
@@ -38,14 +26,14 @@ def http_target(service: Service, probe: HttpProbe) -> tuple[int, str]:
     return (service.ports[0] if len(service.ports) == 1 else usual), probe.target
 
 
-def connect(place: Place, timeout_s: float) -> str:
+def connect(network: Network, place: Place, timeout_s: float) -> str:
     """Return "" if *place* accepts a connection and keeps it open, else why not.
 
     The engine's proxy for published ports accepts before the container listens, and then closes at once. So a
     connection that is closed within a moment, without a byte, does not count.
     """
     try:
-        with socket.create_connection(place, timeout=timeout_s) as connection:
+        with network.dial(place, timeout_s=timeout_s) as connection:
             connection.settimeout(_KEPT_S)
             try:
                 return "" if connection.recv(1) else "the connection was closed at once"
@@ -68,7 +56,9 @@ def listens_in(table: str, port: int) -> bool:
     return False
 
 
-def ask(place: Place, path: str, probe: HttpProbe, *, name: str, timeout_s: float) -> tuple[bool, str]:
+def ask(
+    network: Network, place: Place, path: str, probe: HttpProbe, *, name: str, timeout_s: float
+) -> tuple[bool, str]:
     """Make a request; return whether the status was an expected one, and the answer or the error in words.
 
     :param name: of the service, for which its certificate must be valid if that is verified.
@@ -76,7 +66,7 @@ def ask(place: Place, path: str, probe: HttpProbe, *, name: str, timeout_s: floa
     connection = http.client.HTTPConnection(*place, timeout=timeout_s)
     try:
         # Not by HTTPSConnection, which would expect a certificate for the address.
-        connection.sock = socket.create_connection(place, timeout=timeout_s)
+        connection.sock = network.dial(place, timeout_s=timeout_s)
         if probe.tls:
             connection.sock = _tls(connection.sock, name, verify=probe.verify)
         connection.request("GET", path, headers={"Connection": "close", **probe.headers})

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError, ServiceError
+from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError, ServiceError, UnsharedError
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.service import Service
@@ -108,23 +108,13 @@ class ScenarioRun:
     def prepare(self) -> None:
         """Get the images.
 
-        :raises ClnrmError: if an image cannot be had, a volume cannot be mounted, or no engine answers.
+        :raises ClnrmError: if an image cannot be had, or no engine answers.
         """
         self.runtime.board.hide(self.redactor.text)
         if self.slot_wait_s:
             self._trace.add("clnrm.slot.wait", self.slot_wait_s, self.slot_attributes)
         for each in self.scenario.services:
             self._images[each.name] = get_image(self.runtime, each, self._trace, self.scenario.timeout_s)
-        self._check_mounts()
-
-    def _check_mounts(self) -> None:
-        for service in self.scenario.services:
-            if service.volumes and self.runtime.engine().facts.remote:
-                raise ContainerError(
-                    f"{self._where(service.volumes[0].at)}: service {service.name!r} mounts "
-                    f"{service.volumes[0].source}, but the engine at {self.runtime.engine().facts.url} runs "
-                    f"on another host and does not see this one's files: copy them into an image (build)"
-                )
 
     # The scenario's time.
 
@@ -201,21 +191,25 @@ class ScenarioRun:
                 self._ends.check([self._containers[name] for name in tuple(self._up)])
                 return cancelled()
 
-            launch(
-                self.runtime,
-                service,
-                self._images[service.name],
-                name=f"{stem}-{service.name}",
-                labels=labels,
-                deadline_s=deadline_s,
-                on_created=created,
-                trace=self._trace,
-                network=self._place.network,
-                idle=idle.get(service.name),
-                may_be_reused=pooled,
-                on_started=partial(self._timeline.note, service, "started"),
-                cancelled=in_vain,
-            )
+            try:
+                launch(
+                    self.runtime,
+                    service,
+                    self._images[service.name],
+                    name=f"{stem}-{service.name}",
+                    labels=labels,
+                    deadline_s=deadline_s,
+                    on_created=created,
+                    trace=self._trace,
+                    network=self._place.network,
+                    idle=idle.get(service.name),
+                    may_be_reused=pooled,
+                    on_started=partial(self._timeline.note, service, "started"),
+                    cancelled=in_vain,
+                )
+            except UnsharedError as error:
+                at = next((each.at for each in service.volumes if each.source == error.source), ())
+                raise ContainerError(f"{self._where(at)}: service {service.name!r}: {error}") from error
             self._up.append(service.name)
             if service.ready:
                 self._timeline.note(service, "ready")

@@ -7,19 +7,24 @@ be empty. Creating and removing one each time would take longer than most steps:
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.errors import ClnrmError, ContainerError
+from pytest_clnrm.engine.api import RELAY_PORT
+from pytest_clnrm.errors import ClnrmError, ContainerError, EngineError
 
 if TYPE_CHECKING:
-    from pytest_clnrm.engine.api import Engine
+    from pytest_clnrm.engine.api import ContainerState, Engine, ForwardedPort, Relay
 
 _FREE = 2
 """How many empty networks are kept: while containers are being removed from one, another one can be used."""
+
+
+Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,38 @@ class Network:
     """A network without a way out.
 
     :param gateway: the address under which containers on it reach this process, "" if they cannot.
+    :param name: by which its containers' states call it.
+    :param relay: over which connections go both ways, None where they go directly, or not at all.
     """
 
     id: str
     gateway: str
+    name: str = ""
+    relay: Relay | None = None
+
+    @property
+    def receiver_port(self) -> int:
+        """Return the port under which containers on it reach the receiver of spans, 0 for its own."""
+        return RELAY_PORT if self.relay is not None else 0
+
+    def places(self, state: ContainerState, port: int) -> list[Place]:
+        """Return where :meth:`dial` may find *port* of a container: itself, then where it is published."""
+        addresses = [address for address in state.addresses.values() if address]
+        published = [state.ports[port]] if port in state.ports else []
+        if self.relay is not None:
+            # Published ports may be those of another machine, and on this one belong to somebody else.
+            address = state.addresses.get(self.name, "")
+            return [(address, port)] if address else []
+        return [*((address, port) for address in addresses if self.gateway), *published]
+
+    def dial(self, place: Place, *, timeout_s: float) -> socket.socket:
+        """Return a connection to one of :meth:`places`; its timeout is *timeout_s*.
+
+        :raises OSError: if there is none.
+        """
+        if self.relay is not None:
+            return self.relay.dial(*place, timeout_s=timeout_s)
+        return socket.create_connection(place, timeout=timeout_s)
 
 
 class Networks:
@@ -40,6 +73,7 @@ class Networks:
     :param labels: returns the labels of a new network.
     :param allow: called with the gateway of each new network: spans are received from it.
     :param forbid: called with the gateway before the network is given up.
+    :param open_relay: starts the relay for a network that is out of reach; raises EngineError if it cannot.
     """
 
     def __init__(
@@ -50,8 +84,14 @@ class Networks:
         labels: Callable[[], Mapping[str, str]],
         allow: Callable[[str], None],
         forbid: Callable[[str], None],
+        open_relay: Callable[[str], Relay],
     ) -> None:
         self._engine = engine
+        self._open_relay = open_relay
+        self._relay: Relay | None = None
+        self._relaying = threading.Lock()
+        self._forwards: dict[str, dict[int, ForwardedPort]] = {}
+        self.why_out_of_reach = ""
         self._stem = stem
         self._labels = labels
         self._allow = allow
@@ -72,6 +112,23 @@ class Networks:
         """Tell whether containers on a network of this process can reach it."""
         with self._guard:
             return any(network.gateway for network in self._on)
+
+    def published(self, state: ContainerState, port: int) -> Place:
+        """Return host and port at which a published *port* of a running container is reached from here.
+
+        Where its network is reached over a relay, that is a port of this process.
+
+        :raises OSError: if no port can be had for that.
+        """
+        with self._guard:
+            network = next((network for network, on in self._on.items() if state.id in on), None)
+            if network is None or network.relay is None:
+                return state.ports[port]
+            forwards = self._forwards.setdefault(state.id, {})
+            if port not in forwards:
+                ((address, _),) = network.places(state, port)
+                forwards[port] = network.relay.forward(address, port)
+            return forwards[port].place
 
     # of scenarios
 
@@ -169,6 +226,8 @@ class Networks:
             for container in containers:
                 for on in self._on.values():
                     on.pop(container, None)
+                for forward in self._forwards.pop(container, {}).values():
+                    forward.close()
         self._leave_kept()
         self._trim()
 
@@ -176,6 +235,10 @@ class Networks:
         """Remove all networks; what cannot be removed now is swept at the end of the run."""
         with self._guard:
             networks, kept = list(self._on), set(self._kept)
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            with suppress(ClnrmError):
+                relay.close()
         for network in networks:
             self._forget(network)
             if network not in kept:
@@ -213,9 +276,9 @@ class Networks:
         return [network for network, on in self._on.items() if not on and network not in self._lent]
 
     def _is_there(self, network: Network) -> bool:
-        """Tell whether a network still exists, and forget it if somebody has removed it."""
+        """Tell whether a network still exists with its relay, and forget it if one of them is gone."""
         try:
-            there = self._engine.has_network(network.id)
+            there = self._engine.has_network(network.id) and not (network.relay and network.relay.ended)
         except ClnrmError:
             self._forget(network)
             raise
@@ -229,12 +292,30 @@ class Networks:
             self._made += 1
             name = f"{self._stem}n{self._made}"
         created = self._engine.create_network(name, internal=True, labels=self._labels())
-        network = Network(created, self._engine.gateway(created))
+        network = Network(created, self._engine.gateway(created), name)
+        if not network.gateway:
+            network = self._relayed(network)
         with self._guard:
             self._on[network] = {}
             self._lent.add(network)
-        if network.gateway:
+        if network.gateway and network.relay is None:
             self._allow(network.gateway)
+        return network
+
+    def _relayed(self, network: Network) -> Network:
+        """Return a network that is out of reach as one that is reached over a relay, if there can be one."""
+        with self._relaying:
+            try:
+                if self._relay is not None and self._relay.ended:
+                    ended, self._relay = self._relay, None
+                    ended.close()
+                if self._relay is None and not self.why_out_of_reach:
+                    self._relay = self._open_relay(network.id)
+                if self._relay is not None:
+                    return replace(network, gateway=self._relay.join(network.id), relay=self._relay)
+            except EngineError as error:
+                # Asked for once: scenarios that need none of it run all the same.
+                self.why_out_of_reach = str(error)
         return network
 
     def _forget(self, network: Network) -> None:
@@ -243,7 +324,7 @@ class Networks:
             self._lent.discard(network)
             shared = any(each.gateway == network.gateway for each in self._on)
         # Before it is removed: another network may get its addresses.
-        if network.gateway and not shared:
+        if network.gateway and network.relay is None and not shared:
             self._forbid(network.gateway)
 
     def _trim(self) -> None:

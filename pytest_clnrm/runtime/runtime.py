@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_clnrm.cleanup.cleaner import Cleaner
-    from pytest_clnrm.engine.api import Engine
+    from pytest_clnrm.engine.api import Engine, Relay
     from pytest_clnrm.ledger.budget import Budget
     from pytest_clnrm.ledger.folder import Folder
     from pytest_clnrm.ledger.ledger import Ledger
@@ -79,6 +79,7 @@ class Runtime:
     _shelf: Shelf | None = None
     _networks: Networks | None = None
     _scenarios: int = 0
+    _relays: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -291,8 +292,22 @@ class Runtime:
                     labels=lambda: self.labels(""),
                     allow=lambda gateway: self.tracing().allow(gateway),
                     forbid=lambda gateway: self.tracing().forbid(gateway),
+                    open_relay=self._open_relay,
                 )
             return self._networks
+
+    def _open_relay(self, network: str) -> Relay:
+        """Start the relay of this process, or another one where it has ended."""
+        from pytest_clnrm.cleanup.labels import relay_stem
+
+        self._relays += 1
+        return self.engine().open_relay(
+            f"{relay_stem(self.session_id, self.worker)}{self._relays}",
+            network,
+            labels=self.labels(""),
+            accept=lambda: self.tracing().connect_receiver(),
+            on_end=lambda why: self.tracing().lose_connections(f"the relay has ended: {why}"),
+        )
 
     def remove_all(self, containers: Sequence[str], lease: str = "") -> None:
         """Remove what there is under a lease, or else let the lease count until somebody else has.

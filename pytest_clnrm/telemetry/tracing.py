@@ -18,6 +18,8 @@ from pytest_clnrm.telemetry.record.recorder import Recorder
 from pytest_clnrm.telemetry.traceparent import new_traceparent, parse_traceparent
 
 if TYPE_CHECKING:
+    import socket
+
     from pytest_clnrm.model.demand import Demand
     from pytest_clnrm.model.span import AttributeValue, SpanKind
     from pytest_clnrm.telemetry.receive.inbox import Inbox
@@ -43,11 +45,14 @@ def slot_attributes(demand: Demand, position: int) -> dict[str, AttributeValue]:
     return found
 
 
-def out_of_reach(engine: str) -> str:
-    """Return why no span arrives from the containers of *engine*, and what to do, for a user."""
+def out_of_reach(engine: str, why: str) -> str:
+    """Return why no span arrives from the containers of *engine*, and what to do, for a user.
+
+    :param why: there is no relay to it.
+    """
     return (
-        f"containers of the engine at {engine} cannot reach this process: it is remote or rootless; "
-        f"run pytest on the engine's host, with a rootful engine"
+        f"containers of the engine at {engine} cannot reach this process, and no relay could be started: "
+        f"{why}; run pytest on the engine's host, with a rootful engine"
     )
 
 
@@ -134,6 +139,18 @@ class Tracing:
         self._gateways.add(gateway)
         if self._receiver is not None:
             self._receiver.allow(gateway)
+
+    def connect_receiver(self) -> socket.socket | None:
+        """Return a new connection to the receiver, None if nothing is received."""
+        try:
+            return self._receiver.connect() if self._receiver is not None else None
+        except OSError:
+            return None
+
+    def lose_connections(self, why: str) -> None:
+        """Note that spans of every scenario that runs here may have been lost."""
+        if self._receiver is not None:
+            self._receiver.lose_connections(why)
 
     def forbid(self, gateway: str) -> None:
         """Receive no longer from that network."""
@@ -261,15 +278,18 @@ class ScenarioTrace:
             )
         )
 
-    def environment(self, service: str, gateway: str, own: Mapping[str, str]) -> dict[str, str]:
+    def environment(
+        self, service: str, gateway: str, own: Mapping[str, str], *, port: int = 0
+    ) -> dict[str, str]:
         """Return a container's variables: those that make it export to us, and its own, which win.
 
         :param gateway: address under which the container reaches this host, "" if it does not.
+        :param port: on which; 0 for the receiver's own.
         """
         if self.inbox is None or not gateway:
             return {"OTEL_SERVICE_NAME": service, **own}
         host = f"[{gateway}]" if ":" in gateway else gateway
-        endpoint = f"http://{host}:{self._tracing.port}"
+        endpoint = f"http://{host}:{port or self._tracing.port}"
         return merged(environment(endpoint, self.inbox.token, self._nodeid, service), own)
 
     def probe_environment(self, made_with: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:

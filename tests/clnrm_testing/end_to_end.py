@@ -152,6 +152,7 @@ class EndToEnd:
     """A project folder, and runs of pytest on it with the real engine.
 
     :param image: which every image of the project's files is mapped to.
+    :param through: a command that runs pytest, which is its last arguments.
     """
 
     path: Path
@@ -159,6 +160,7 @@ class EndToEnd:
     image: str
     token: str = field(default_factory=lambda: f"p{secrets.token_hex(4)}")
     environment: dict[str, str] = field(default_factory=dict)
+    through: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -200,7 +202,7 @@ class EndToEnd:
             options += ["--clnrm-image-map", f"*={self.image}"]
         with (self.path / "printed").open("wb") as printed:
             return subprocess.Popen(
-                [sys.executable, "-m", "pytest", *options, self.token],
+                [*self.through, sys.executable, "-m", "pytest", *options, self.token],
                 cwd=self.path,
                 stdout=printed,
                 stderr=subprocess.STDOUT,

@@ -14,9 +14,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -34,11 +35,14 @@ from pytest_clnrm.engine.api import (
     OnOutput,
     OnProgress,
     OwnedObject,
+    PathFacts,
     PullPolicy,
+    Relay,
 )
 from pytest_clnrm.engine.exec.waiting import KEEP_SHELL
 from pytest_clnrm.errors import (
     ContainerError,
+    EngineError,
     EngineUnavailableError,
     ImageError,
     NoShellError,
@@ -125,6 +129,26 @@ class FakeEngine:
 
     def gateway(self, network: str) -> str:
         return "" if self.facts.remote else "127.0.0.1"
+
+    def open_relay(
+        self,
+        name: str,
+        network: str,
+        *,
+        labels: Mapping[str, str],
+        accept: Callable[[], socket.socket | None],
+        on_end: Callable[[str], None],
+    ) -> Relay:
+        self._note("relay", name=name, network=network)
+        raise EngineError("there is none for its architecture, abacus")
+
+    def look_at_path(self, container: str, path: str) -> PathFacts | None:
+        found = Path(path)
+        if self.facts.remote or not found.exists():
+            return None
+        kind: Literal["folder", "file"] = "folder" if found.is_dir() else "file"
+        status = found.stat()
+        return PathFacts(kind=kind, size_bytes=status.st_size, modified_s=int(status.st_mtime))
 
     def remove_network(self, network: str) -> None:
         if self._networks.pop(network, None) is not None:

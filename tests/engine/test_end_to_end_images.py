@@ -162,13 +162,13 @@ def far(usual: Endpoint) -> Iterator[str]:
 
 
 def test_a_remote_engine(project: EndToEnd, far: str) -> None:
-    """Over TCP services are asked on the engine's host, and mounts of this host's files are refused."""
+    """Over TCP services are asked on the engine's host, and files that it has too are mounted."""
     project.environment["DOCKER_HOST"] = far
     project.write("data/in", "from the host")
     project.write(
         "mount.clnrm.toml",
         '[service.box]\nimage = "x"\nvolumes = [{ source = "./data", target = "/data" }]\n'
-        + STEP.format(run='"true"'),
+        + STEP.format(run='"grep from /data/in"'),
     )
     project.write(
         "asked.clnrm.toml",
@@ -191,9 +191,5 @@ def test_a_remote_engine(project: EndToEnd, far: str) -> None:
         """,
     )
     run = project.run()
-    assert run.outcomes() == {"mount": "error", "asked": "passed"}, run.text
-    (message,) = run.failures("mount")
-    assert f"service 'box' mounts {project.folder}/data, but the engine at {far} runs" in message
-    assert "on another host and does not see this one's files" in message
-    assert "Traceback" not in run.text
+    assert run.outcomes() == {"mount": "passed", "asked": "passed"}, run.text
     assert project.leftovers(run) == []

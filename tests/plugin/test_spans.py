@@ -351,8 +351,9 @@ def test_spans_that_cannot_arrive_at_all(project: Project, monkeypatch: pytest.M
     result = project.run(*options)
     result.assert_outcomes(passed=1, failed=1, warnings=1)
     why = {
-        "remote": "containers of the engine at fake:// cannot reach this process: it is remote or rootless; "
-        "run pytest on the engine's host, with a rootful engine",
+        "remote": "containers of the engine at fake:// cannot reach this process, and no relay could be "
+        "started: there is none for its architecture, abacus; run pytest on the engine's host, with a "
+        "rootful engine",
         "off": "they are off (--clnrm-spans on)",
     }[off]
     lines = result.outlines

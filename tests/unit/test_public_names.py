@@ -35,7 +35,10 @@ NAMES = {
     "ImageError",
     "ImageFacts",
     "LedgerError",
+    "ForwardedPort",
     "LogStream",
+    "PathFacts",
+    "Relay",
     "Mount",
     "NoShellError",
     "NotReadyError",
@@ -47,6 +50,7 @@ NAMES = {
     "Span",
     "SpanCollector",
     "UnobservableError",
+    "UnsharedError",
 }
 """A name may be added. One that is taken away breaks projects that import it."""
 

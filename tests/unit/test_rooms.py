@@ -46,7 +46,16 @@ The package's own ``__init__`` hands names on to users, see tests/unit/test_publ
 """
 
 CHAMBERS = {
-    "engine": {"connect": 4, "docker": 3, "embedded": 3, "exec": 2, "api": 1, "plain_errors": 1},
+    "engine": {
+        "connect": 4,
+        "docker": 3,
+        "embedded": 3,
+        "exec": 2,
+        "relay": 2,
+        "api": 1,
+        "plain_errors": 1,
+        "tool": 1,
+    },
     "scenario": {
         "loading": 5,
         "typed_templates": 4,

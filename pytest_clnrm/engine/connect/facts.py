@@ -58,6 +58,7 @@ def read_facts(
         host=here.gateway or (endpoint.host if remote else LOOPBACK),
         remote=remote,
         rootless=_is_rootless(info),
+        elsewhere=not _is_our_machine(info, here),
         cpus=int(info.get("NCPU") or 1),
         memory_bytes=int(info.get("MemTotal") or 0),
         gpus=_gpus(info, here, remote=remote),
@@ -139,8 +140,15 @@ def _is_remote(info: Mapping[str, Any], endpoint: Endpoint, here: Surroundings) 
         return True
     if endpoint.scheme == "unix":
         return False
-    ours = (info.get("Name"), info.get("KernelVersion")) == (here.hostname, here.kernel)
-    return not (ours and endpoint.scheme != "ssh" and endpoint.host in {"localhost", LOOPBACK, "::1"})
+    return not (
+        _is_our_machine(info, here)
+        and endpoint.scheme != "ssh"
+        and endpoint.host in {"localhost", LOOPBACK, "::1"}
+    )
+
+
+def _is_our_machine(info: Mapping[str, Any], here: Surroundings) -> bool:
+    return (info.get("Name"), info.get("KernelVersion")) == (here.hostname, here.kernel)
 
 
 def _is_rootless(info: Mapping[str, Any]) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from pytest_clnrm.engine.docker.create_arguments import BUILT_IN_NETWORKS
 from pytest_clnrm.engine.docker.logs import read_logs
 from pytest_clnrm.engine.docker.removed_files import removed_bytes
 from pytest_clnrm.engine.plain_errors import container_reason, engine_text, plain_errors
-from pytest_clnrm.errors import ContainerError, EngineError
+from pytest_clnrm.errors import ContainerError, EngineError, UnsharedError
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def create_container(client: APIClient, spec: ContainerSpec, arguments: Mapping[
     :param arguments: of docker-py's ``create_container``.
     :raises ContainerError: with the engine's reason; no container is left then.
     """
-    with plain_errors(f"create the container {spec.name!r}", ContainerError):
+    with _unshared(), plain_errors(f"create the container {spec.name!r}", ContainerError):
         container = str(client.create_container(**arguments)["Id"])
         try:
             # Engines before API 1.44 take one network at creation.
@@ -58,6 +58,21 @@ def create_container(client: APIClient, spec: ContainerSpec, arguments: Mapping[
             client.remove_container(container, v=True, force=True)
             raise
     return container
+
+
+@contextmanager
+def _unshared() -> Iterator[None]:
+    """Tell of a mount's source that the engine does not have.
+
+    :raises UnsharedError: in place of the engine's own words.
+    """
+    try:
+        yield
+    except ContainerError as error:
+        missing = re.search(r"bind source path does not exist: (.+)", str(error))
+        if missing is None:
+            raise
+        raise UnsharedError(missing[1], "it has nothing there") from error
 
 
 def start_container(client: APIClient, container: str) -> None:

@@ -36,6 +36,7 @@ def create_arguments(
     proxies: Mapping[str, str],
     published_on: str,
     relabel: bool,
+    is_shared: bool = True,
     is_podman: bool = False,
     end_mark: str = "",
 ) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def create_arguments(
     :param proxies: variables below ``spec.env``.
     :param published_on: the engine's address on which ports are published.
     :param relabel: True where SELinux has to let containers at bind mounts.
+    :param is_shared: False where the engine may lack what is to be mounted.
     :param is_podman: its logs are called otherwise, and are one file.
     :param end_mark: of a container whose command takes our commands on its standard input.
     """
@@ -52,7 +54,9 @@ def create_arguments(
         "name": spec.name,
         "environment": {**proxies, **spec.env},
         "labels": dict(spec.labels),
-        "host_config": client.create_host_config(**_host_options(spec, published_on, relabel=relabel)),
+        "host_config": client.create_host_config(
+            **_host_options(spec, published_on, relabel=relabel, is_shared=is_shared)
+        ),
         # Ours are in `environment` already, completed by the names that need no proxy.
         "use_config_proxy": False,
     }
@@ -94,7 +98,9 @@ def _log_config(size: int, *, is_podman: bool) -> dict[str, Any]:
     return {"Type": "json-file", "Config": each}
 
 
-def _host_options(spec: ContainerSpec, published_on: str, *, relabel: bool) -> dict[str, Any]:
+def _host_options(
+    spec: ContainerSpec, published_on: str, *, relabel: bool, is_shared: bool
+) -> dict[str, Any]:
     """Return the keyword arguments of docker-py's ``create_host_config``."""
     options: dict[str, Any] = {
         "mem_limit": spec.memory_bytes,
@@ -112,14 +118,16 @@ def _host_options(spec: ContainerSpec, published_on: str, *, relabel: bool) -> d
         options["tmpfs"] = dict.fromkeys(spec.tmpfs, _TMPFS)
     if spec.gpus:
         options["device_requests"] = [DeviceRequest(count=spec.gpus, capabilities=[["gpu"]])]
-    binds = [_bind(each, relabel=relabel) for each in spec.mounts if not _has_colon(each)]
-    # Only this form carries `:z`; only the other one a path with a colon.
+    # Only this form carries `:z`. Only the other one carries a path with a colon, and is refused where the
+    # engine has no such source, instead of an empty folder being made there.
+    as_binds = [each for each in spec.mounts if (is_shared or relabel) and not _has_colon(each)]
+    binds = [_bind(each, relabel=relabel) for each in as_binds]
     if binds:
         options["binds"] = binds
     mounts = [
         ApiMount(target=each.target, source=each.source, type="bind", read_only=each.read_only)
         for each in spec.mounts
-        if _has_colon(each)
+        if each not in as_binds
     ]
     if mounts:
         options["mounts"] = mounts

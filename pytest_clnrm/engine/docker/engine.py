@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from pytest_clnrm.engine.api import (
     ExecSpec,
     ImageFacts,
     OwnedObject,
+    PathFacts,
 )
 from pytest_clnrm.engine.docker.builds import build_by_api, build_by_command, tag_of
 from pytest_clnrm.engine.docker.cgroups import peak_memory_bytes
@@ -46,6 +48,8 @@ from pytest_clnrm.engine.docker.networks import (
 from pytest_clnrm.engine.docker.observe import kill_shell, observe
 from pytest_clnrm.engine.docker.observe_inside import ask_inside
 from pytest_clnrm.engine.docker.owned import list_owned, remove_volume
+from pytest_clnrm.engine.docker.paths import look_at_path
+from pytest_clnrm.engine.docker.relays import DockerRelay, open_relay
 from pytest_clnrm.engine.exec.execs import Execs
 from pytest_clnrm.engine.exec.main_shell import LOG_BYTES, new_end_mark, outside_frames
 from pytest_clnrm.engine.exec.shells import ENDED
@@ -58,8 +62,6 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import OnOutput, OnProgress, PullPolicy
     from pytest_clnrm.engine.docker.images import Locks
-
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 # What is seen of a container that is looked at from outside.
 _FIRST = "number of its first process on this host"
@@ -127,10 +129,24 @@ class DockerEngine(Engine):
         take_names(self._client, network, container)
 
     def gateway(self, network: str) -> str:
-        # That of a remote engine, or in a rootless engine's own network namespace, is not this host.
-        if self._facts.remote or self._facts.rootless or self._facts.host not in LOOPBACK:
+        is_podman = self._facts.kind == "podman"
+        # Another machine's Podman may use an address that is ours too.
+        if is_podman and (self._facts.remote or self._facts.rootless or self._facts.elsewhere):
             return ""
-        return gateway(self._client, network)
+        return gateway(self._client, network, is_podman=is_podman)
+
+    def open_relay(
+        self,
+        name: str,
+        network: str,
+        *,
+        labels: Mapping[str, str],
+        accept: Callable[[], socket.socket | None],
+        on_end: Callable[[str], None],
+    ) -> DockerRelay:
+        return open_relay(
+            self._client, self._locks, name, network, labels=labels, accept=accept, on_end=on_end
+        )
 
     def remove_network(self, network: str) -> None:
         remove_network(self._client, network)
@@ -144,6 +160,7 @@ class DockerEngine(Engine):
             ),
             published_on=_ANYWHERE if self._facts.remote else _LOOPBACK,
             relabel=bool(spec.mounts) and self._has_selinux(),
+            is_shared=not (self._facts.elsewhere or self._facts.remote),
             is_podman=self._facts.kind == "podman",
             end_mark=(end_mark := new_end_mark() if spec.command == KEEP_SHELL else ""),
         )
@@ -209,6 +226,9 @@ class DockerEngine(Engine):
         elif before and has_printed(self._client, container):
             seen["output of the container's main process"] = "added"
         return seen
+
+    def look_at_path(self, container: str, path: str) -> PathFacts | None:
+        return look_at_path(self._client, container, path)
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         said = read_logs(self._client, container, tail_bytes=tail_bytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -70,15 +71,43 @@ def has_network(client: APIClient, network: str) -> bool:
     return True
 
 
-def gateway(client: APIClient, network: str) -> str:
-    """Return the host's address on *network*, "" if it has none.
+def gateway(client: APIClient, network: str, *, is_podman: bool) -> str:
+    """Return this host's address on *network*, "" if it has none.
+
+    The engine may be on another machine, behind a local socket too, or in a network namespace of its own. So
+    what it tells is looked for here.
 
     :raises EngineError: if there is no such network.
     """
     with plain_errors("look at a network"):
-        pools = (client.inspect_network(network).get("IPAM") or {}).get("Config") or ()
+        facts = client.inspect_network(network)
+    pools = (facts.get("IPAM") or {}).get("Config") or ()
     # Podman writes the prefix behind it.
-    return next((str(pool["Gateway"]).partition("/")[0] for pool in pools if pool.get("Gateway")), "")
+    address = next((str(pool["Gateway"]).partition("/")[0] for pool in pools if pool.get("Gateway")), "")
+    if not address:
+        return ""
+    # Docker names the bridge by the network's id, which no other engine has given. Podman tells none.
+    here = _is_own(address) if is_podman else _has_interface(f"br-{facts['Id'][:12]}")
+    return address if here else ""
+
+
+def _has_interface(name: str) -> bool:
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
+def _is_own(address: str) -> bool:
+    """Tell whether an address is one of this host's."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def remove_network(client: APIClient, network: str) -> None:

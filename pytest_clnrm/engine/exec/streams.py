@@ -124,7 +124,8 @@ class Connection:
         self._socket: socket.socket | None = None
         if self._process is not None:
             # Over ssh:// the stream is the standard input and output of an ssh process.
-            self._read_fd, self._write_fd = self._process.stdout.fileno(), self._process.stdin.fileno()
+            self._read_fd: int = self._process.stdout.fileno()
+            self._write_fd: int = self._process.stdin.fileno()
             os.set_blocking(self._read_fd, False)
             os.set_blocking(self._write_fd, False)
         else:
@@ -137,6 +138,21 @@ class Connection:
             self._early = b""
         self._outgoing = memoryview(outgoing) if outgoing is not None else None
         self._closes = True
+
+    @property
+    def read_fd(self) -> int:
+        """Return what is polled for what comes; some of it may be here already."""
+        return self._read_fd
+
+    @property
+    def write_fd(self) -> int:
+        """Return what is polled for room."""
+        return self._write_fd
+
+    @property
+    def unsent(self) -> int:
+        """Return how many bytes wait to be sent."""
+        return len(self._outgoing or b"")
 
     def send(self, data: bytes) -> None:
         """Send *data* while output is received; the sending half stays open."""

@@ -6,6 +6,7 @@ One receiver a worker, one inbox a scenario.
 from __future__ import annotations
 
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -68,6 +69,17 @@ class Receiver:
         """Hang up on new connections to the local *address* from now on."""
         with self._lock:
             self._server.addresses -= {address}
+
+    def connect(self) -> socket.socket:
+        """Return a new connection to it, for a program that reaches it over this process alone.
+
+        :raises OSError: if there is none.
+        """
+        return self._server.connect()
+
+    def lose_connections(self, why: str) -> None:
+        """Note that spans of every scenario that runs here may have been lost."""
+        self._inboxes.lose("connection", why)
 
     def open(
         self,

@@ -42,6 +42,7 @@ RETRY_AFTER_S = 1
 _PATH = re.compile(r"\A(?:/t/([\w-]{1,64}))?/v1/(traces|metrics|logs)\Z", re.ASCII)
 _HANG_UP = (OSError, ValueError)
 """What reading and writing raise when the peer, or the reaper, has closed the connection."""
+_LOOPBACK = "127.0.0.1"
 _TLS, _HTTP2 = b"\x16\x03", b"PRI * HTTP/2.0"
 
 
@@ -54,6 +55,7 @@ class OtlpServer(ThreadingHTTPServer):
     def __init__(self, inboxes: Inboxes) -> None:
         self.inboxes = inboxes
         self.addresses: frozenset[str] = frozenset()
+        self._own: set[tuple[str, int]] = set()
         self._starting = threading.Lock()
         self.large = threading.BoundedSemaphore(LARGE_AT_ONCE)
         self.deadlines_s: dict[socket.socket, float] = {}
@@ -66,8 +68,31 @@ class OtlpServer(ThreadingHTTPServer):
         super().__init__(("0.0.0.0", 0), OtlpHandler)  # noqa: S104 # see verify_request
         close_in_child(self)
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
-        """Tell whether the connection came in over an address that is allowed."""
+    def connect(self) -> socket.socket:
+        """Return a new connection to it from this process, which is served whatever its address.
+
+        :raises OSError: if there is none, as once it has ended.
+        """
+        connection = socket.socket()
+        try:
+            connection.bind((_LOOPBACK, 0))
+            # It may be accepted before this thread runs on.
+            self._own.add(own := connection.getsockname())
+            try:
+                connection.connect((_LOOPBACK, self.server_address[1]))
+            except BaseException:
+                self._own.discard(own)
+                raise
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Tell whether the connection came in over an address that is allowed, or is our own."""
+        if client_address in self._own:
+            self._own.discard(client_address)
+            return True
         try:
             return request.getsockname()[0] in self.addresses
         except OSError:

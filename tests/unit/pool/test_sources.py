@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from pytest_clnrm.engine.api import ContainerState
+from pytest_clnrm.engine.api import ContainerState, PathFacts
 from pytest_clnrm.engine.docker import mounted
-from pytest_clnrm.errors import ContainerError, EngineError
+from pytest_clnrm.errors import ContainerError, EngineError, UnsharedError
 from pytest_clnrm.model.service import Service, Volume
 from pytest_clnrm.pool import sources as pool_sources
 from pytest_clnrm.pool.sources import open_sources
@@ -21,10 +23,11 @@ from pytest_clnrm.util.walk import walk
 
 
 class OneContainer:
-    """An engine whose one container is this process, or does not run."""
+    """An engine whose one container is this process, or does not run; it may have other files than we."""
 
-    def __init__(self, pid: int = 0) -> None:
+    def __init__(self, pid: int = 0, mounted: Mapping[str, Path] | None = None) -> None:
         self.facts = SimpleNamespace(remote=False)
+        self.mounted = mounted or {}
         self.pid = pid
         self.asked: list[str] = []
 
@@ -32,6 +35,16 @@ class OneContainer:
         return ContainerState(
             id=container, running=bool(self.pid), exit_code=None, oom_killed=False, pid=self.pid
         )
+
+    def look_at_path(self, container: str, path: str) -> PathFacts | None:
+        for target, source in self.mounted.items():
+            found = Path(str(source) + path.removeprefix(target))
+            if path.startswith(target) and found.exists():
+                status = found.stat()
+                kind: Literal["folder", "file", "other"] = "folder" if found.is_dir() else "file"
+                kind = kind if found.is_dir() or found.is_file() else "other"
+                return PathFacts(kind=kind, size_bytes=status.st_size, modified_s=int(status.st_mtime))
+        return None
 
     def remove(self, containers: Sequence[str]) -> None:
         self.asked += [f"remove {each}" for each in containers]
@@ -96,7 +109,7 @@ def test_something_else_is_mounted(source: Path, looking: Any, shown: str) -> No
 
 def test_a_container_that_cannot_be_looked_into(source: Path) -> None:
     """Without a look inside the path is opened again and compared."""
-    engine: Any = OneContainer()
+    engine: Any = OneContainer(mounted={"/w": source})
     open_sources(_service(source)).check(engine, "c")
     sources = open_sources(_service(source))
     source.rename(source.parent / "old")
@@ -105,6 +118,57 @@ def test_a_container_that_cannot_be_looked_into(source: Path) -> None:
         sources.check(engine, "c")
     source.rmdir()
     assert not sources.are_mounted(engine, "c")
+    sources.close()
+
+
+def _filled(folder: Path, changed_s: int = 1000) -> Path:
+    """Return a new folder with two files and a folder in it, all changed at the same time."""
+    (folder / "inner").mkdir(parents=True)
+    (folder / "a.txt").write_text("a")
+    (folder / "link").symlink_to("nowhere")
+    for each in (folder / "inner", folder / "a.txt", folder):
+        os.utime(each, (changed_s, changed_s))
+    return folder
+
+
+def test_a_folder_that_the_engine_shares(tmp_path: Path) -> None:
+    """What the engine tells of it and of what is in it is the same: other numbers of files do not matter."""
+    ours, theirs = _filled(tmp_path.resolve() / "ours"), _filled(tmp_path / "theirs")
+    engine: Any = OneContainer(mounted={"/w": theirs})
+    sources = open_sources(_service(ours))
+    sources.check_shared(engine, "c")
+    sources.check(engine, "c")
+    assert engine.asked == []
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("rm -r theirs", "it has nothing there"),
+        ("rm -r theirs; touch theirs", "there is no folder"),
+        ("touch theirs", "the folder there was changed at another time"),
+        ("rm theirs/a.txt; touch -d @1000 theirs", "a.txt: it has nothing there"),
+        ("touch -d @1001 theirs/a.txt", "a.txt: the file there was changed at another time"),
+        (
+            "echo aa > theirs/a.txt; touch -d @1000 theirs/a.txt",
+            "a.txt: there is a file of 3 bytes, not of 1",
+        ),
+        ("rmdir theirs/inner; mkfifo theirs/inner; touch -d @1000 theirs", "inner: there is no folder"),
+    ],
+)
+def test_a_folder_that_the_engine_does_not_share(tmp_path: Path, change: str, why: str) -> None:
+    """It is refused before the start, and after it where it was not asked for before; the remedy is named."""
+    ours, theirs = _filled(tmp_path.resolve() / "ours"), _filled(tmp_path / "theirs")
+    subprocess.run(["sh", "-c", change], cwd=tmp_path, check=True)
+    engine: Any = OneContainer(mounted={"/w": theirs})
+    sources = open_sources(_service(ours))
+    told = re.escape(f"the engine does not have this host's {ours} ({why}")
+    with pytest.raises(UnsharedError, match=f"^{told}.*copy what is needed into an image .build., or share"):
+        sources.check_shared(engine, "c")
+    assert engine.asked == []
+    with pytest.raises(UnsharedError, match=told):
+        sources.check(engine, "c")
+    assert engine.asked == ["remove c"]
     sources.close()
 
 

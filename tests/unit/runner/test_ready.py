@@ -18,24 +18,16 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.engine.api import ContainerState, EngineFacts, ExecOutcome
+from pytest_clnrm.engine.api import ContainerState, ExecOutcome
 from pytest_clnrm.errors import ContainerError, NotReadyError, ScenarioTimeoutError
 from pytest_clnrm.model.service import HealthCheck, HttpProbe, Ready, Service
 from pytest_clnrm.runner.ready import NoSpans, wait_ready
+from pytest_clnrm.runtime.network import Network
 
 RUNNING = ContainerState(id="c", running=True, exit_code=None, oom_killed=False)
 ENDED = replace(RUNNING, running=False, exit_code=7, lived_s=1.25)
-FACTS = EngineFacts(
-    identity="x",
-    kind="docker",
-    version="1",
-    url="unix://",
-    host="127.0.0.1",
-    remote=False,
-    rootless=False,
-    cpus=1,
-    memory_bytes=1,
-)
+
+HERE, FAR = Network("n", "127.0.0.1", "net"), Network("n", "", "net")
 
 
 class Stream:
@@ -56,7 +48,6 @@ class Engine:
     """An engine of which each answer is given beforehand."""
 
     def __init__(self, **answers: Any) -> None:
-        self.facts = answers.get("facts", FACTS)
         self.answers = answers
         self.execs: list[tuple[str, ...]] = []
 
@@ -84,7 +75,8 @@ def wait(
 ) -> None:
     """Wait for a service of an engine; the scenario's time is over after *timeout_s*."""
     service = Service(name="db", image="i", ready=ready, **given or {})
-    wait_ready(engine, "c", service, deadline_s=time.monotonic() + timeout_s, **more)  # type: ignore[arg-type]
+    more = {"network": HERE, "deadline_s": time.monotonic() + timeout_s, **more}
+    wait_ready(engine, "c", service, **more)  # type: ignore[arg-type]
 
 
 def test_command_until_it_succeeds() -> None:
@@ -407,13 +399,13 @@ TABLE = """  sl  local_address rem_address   st
 @pytest.mark.parametrize(("port", "ready"), [(8080, True), (80, False), (90, False)])
 def test_port_inside(port: int, *, ready: bool) -> None:
     """Where no address is reachable from here, the container's own table of sockets tells."""
-    engine = Engine(facts=replace(FACTS, remote=True), output=TABLE.encode(), states=[RUNNING])
+    engine = Engine(output=TABLE.encode(), states=[RUNNING])
     condition = Ready(port=port, timeout_s=0.05, interval_s=0.01)
     if ready:
-        wait(engine, condition)
+        wait(engine, condition, network=FAR)
     else:
         with pytest.raises(NotReadyError):
-            wait(engine, condition)
+            wait(engine, condition, network=FAR)
     assert engine.execs[0] == ("cat", "/proc/net/tcp", "/proc/net/tcp6")
 
 
@@ -533,16 +525,15 @@ def test_https(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                     image="i",
                     ready=(Ready(http=HttpProbe(target=target, tls=True, verify=True), timeout_s=0.1),),
                 ),
+                network=HERE,
                 deadline_s=time.monotonic() + 10,
             )
 
 
 def test_http_out_of_reach() -> None:
-    """A remote engine's unpublished port cannot be asked: the error says what to do."""
+    """A port that is neither reachable nor published cannot be asked: the error says what to do."""
     probe = HttpProbe(target="/good")
     with pytest.raises(NotReadyError, match="port 80 is not published; add it to `ports`"):
-        wait(Engine(facts=replace(FACTS, remote=True), states=[RUNNING]), Ready(http=probe))
+        wait(Engine(states=[RUNNING]), Ready(http=probe), network=FAR)
     with pytest.raises(NotReadyError, match="port 443 is not published; add it to `ports`"):
-        wait(
-            Engine(facts=replace(FACTS, remote=True), states=[RUNNING]), Ready(http=replace(probe, tls=True))
-        )
+        wait(Engine(states=[RUNNING]), Ready(http=replace(probe, tls=True)), network=FAR)

@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from pytest_clnrm.engine.api import RELAY_PORT, ContainerState
 from pytest_clnrm.errors import ContainerError, EngineError
 from pytest_clnrm.runtime.network import Network, Networks
+
+
+@dataclass
+class ForwardedPort:
+    """A port of this host."""
+
+    place: tuple[str, int]
+    closed: bool = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass(eq=False)
+class Relay:
+    """One that knows whom it was asked to reach."""
+
+    networks: list[str]
+    ended: str = ""
+    closed: bool = False
+    id: str = "relay"
+    forwards: list[ForwardedPort] = field(default_factory=list)
+
+    def join(self, network: str) -> str:
+        if network not in self.networks:
+            self.networks.append(network)
+        return f"10.1.0.{network[-1]}"
+
+    def dial(self, address: str, port: int, *, timeout_s: float) -> socket.socket:
+        raise ConnectionRefusedError(f"{address}:{port} within {timeout_s:g} s")
+
+    def forward(self, address: str, port: int) -> ForwardedPort:
+        self.forwards.append(ForwardedPort((address, 10000 + port)))
+        return self.forwards[-1]
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Engine:
@@ -19,6 +59,9 @@ class Engine:
         self.made = 0
         self.fails = False
         self.nameless: list[str] = []
+        self.out_of_reach = False
+        self.relays: list[Relay] = []
+        self.why_no_relay = ""
 
     def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
         assert internal
@@ -37,7 +80,13 @@ class Engine:
         self.nameless.append(container)
 
     def gateway(self, network: str) -> str:
-        return f"10.0.0.{network[-1]}"
+        return "" if self.out_of_reach else f"10.0.0.{network[-1]}"
+
+    def open_relay(self, network: str) -> Relay:
+        if self.why_no_relay:
+            raise EngineError(self.why_no_relay)
+        self.relays.append(Relay([network]))
+        return self.relays[-1]
 
     def remove_network(self, network: str) -> None:
         self.there.remove(network)
@@ -59,7 +108,14 @@ def heard() -> set[str]:
 def networks(engine: Engine, heard: set[str]) -> Networks:
     """Return the networks of one process."""
     given: Any = engine
-    return Networks(given, stem="s-", labels=lambda: {"a": "b"}, allow=heard.add, forbid=heard.remove)
+    return Networks(
+        given,
+        stem="s-",
+        labels=lambda: {"a": "b"},
+        allow=heard.add,
+        forbid=heard.remove,
+        open_relay=given.open_relay,
+    )
 
 
 def lent(networks: Networks, *containers: str) -> Network:
@@ -197,3 +253,92 @@ def test_what_fixtures_keep_has_its_network(networks: Networks, engine: Engine, 
         networks.left(["c2"])
     networks.close()
     assert engine.there == [first.id, second.id]
+
+
+STATE = ContainerState(
+    id="c1",
+    running=True,
+    exit_code=None,
+    oom_killed=False,
+    addresses={"s-n1": "10.1.0.9", "bridge": "172.17.0.2"},
+    ports={80: ("127.0.0.1", 32768)},
+)
+
+
+def test_where_all_is_reached_directly(networks: Networks, engine: Engine) -> None:
+    """No relay is started; a container is reached at its addresses, then where it is published."""
+    network = lent(networks, "c1")
+    assert engine.relays == []
+    assert (network.relay, network.receiver_port) == (None, 0)
+    assert network.places(STATE, 80) == [("10.1.0.9", 80), ("172.17.0.2", 80), ("127.0.0.1", 32768)]
+    assert network.places(STATE, 81) == [("10.1.0.9", 81), ("172.17.0.2", 81)]
+    assert networks.published(STATE, 80) == ("127.0.0.1", 32768)
+
+
+def test_networks_out_of_reach_have_one_relay(networks: Networks, engine: Engine, heard: set[str]) -> None:
+    """All networks of the process are joined by it, and it is what their containers reach, alone."""
+    engine.out_of_reach = True
+    first, second = networks.lend(), networks.lend()
+    assert first is not None
+    assert second is not None
+    (relay,) = engine.relays
+    assert (first.relay, second.relay) == (relay, relay)
+    assert relay.networks == [first.id, second.id]
+    assert (first.gateway, first.receiver_port) == ("10.1.0.1", RELAY_PORT)
+    assert heard == set()
+    assert networks.reach_us
+    networks.close()
+    assert relay.closed
+    assert engine.there == []
+
+
+def test_containers_are_dialled_over_the_relay_alone(networks: Networks, engine: Engine) -> None:
+    """A port that is published is another machine's; on this one it may be anybody's."""
+    engine.out_of_reach = True
+    network = lent(networks, "c1")
+    (place,) = network.places(STATE, 80)
+    assert place == ("10.1.0.9", 80)
+    with pytest.raises(ConnectionRefusedError, match=r"^10.1.0.9:80 within 3 s$"):
+        network.dial(place, timeout_s=3.0)
+
+
+def test_published_ports_are_ports_of_this_process(networks: Networks, engine: Engine) -> None:
+    """Each is the same as long as its container is there, and closed with it."""
+    engine.out_of_reach = True
+    lent(networks, "c1", "c2")
+    place = networks.published(STATE, 80)
+    assert place == ("10.1.0.9", 10080)
+    assert networks.published(STATE, 80) == place
+    (forward,) = engine.relays[0].forwards
+    networks.left(["c2"])
+    assert not forward.closed
+    networks.left(["c1"])
+    assert forward.closed
+
+
+def test_without_a_relay(networks: Networks, engine: Engine) -> None:
+    """Where there can be none, scenarios that need none run; why is asked for once, and told."""
+    engine.out_of_reach = True
+    engine.why_no_relay = "there is none for its architecture"
+    network = lent(networks, "c1")
+    assert (network.gateway, network.relay, networks.reach_us) == ("", None, False)
+    assert network.places(STATE, 80) == [("127.0.0.1", 32768)]
+    assert network.places(STATE, 81) == []
+    assert networks.why_out_of_reach == "there is none for its architecture"
+    engine.why_no_relay = "another one"
+    networks.lend()
+    networks.lend()
+    assert networks.why_out_of_reach == "there is none for its architecture"
+
+
+def test_a_relay_that_has_ended(networks: Networks, engine: Engine) -> None:
+    """Its networks are not used again, nor what idles on them; the next ones get another relay."""
+    engine.out_of_reach = True
+    network = lent(networks, "idle")
+    (relay,) = engine.relays
+    relay.ended = "its connection broke off"
+    assert networks.lend(["idle"]) is None
+    fresh = networks.lend()
+    assert fresh is not None
+    assert fresh.id != network.id
+    assert (relay.closed, fresh.relay) == (True, engine.relays[1])
