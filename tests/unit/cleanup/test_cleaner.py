@@ -22,7 +22,7 @@ from pytest_clnrm.cleanup.cleaner import (
     found_in,
     sweep_dead,
 )
-from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SESSION, WORKER, limit_labels
+from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SESSION, WORKER, limit_labels, relay_stem
 from pytest_clnrm.cleanup.run_records import RunRecord
 from pytest_clnrm.engine.api import Engine, OwnedObject
 from pytest_clnrm.errors import EngineError
@@ -137,6 +137,16 @@ def test_load_is_summed_by_owner() -> None:
         EngineLoad(ledger="ours", owner="two", demand=single),
         EngineLoad(ledger="theirs", owner="x", demand=single),
     ]
+
+
+def test_relays_are_no_load(cleaner: Cleaner, engine: MemoryEngine, folder: Folder) -> None:
+    """A relay is none of the containers that runs may have, and is swept as they are."""
+    engine.add("container", "relay1", ledger=folder.ledger_id, owner="o")
+    engine.add("container", "1-relay", ledger=folder.ledger_id, owner="p")
+    assert engine.objects[0].name == f"{relay_stem('s', 'w')}1"
+    assert [each.owner for each in cleaner.load()] == ["p"]
+    cleaner.sweep({OWNER: "o"})
+    assert [each.id for each in engine.objects] == ["1-relay"]
 
 
 def test_load_tells_of_foreign_containers(cleaner: Cleaner, engine: MemoryEngine, folder: Folder) -> None:

@@ -18,6 +18,7 @@ CLIENT = docker.APIClient("unix:///nowhere", version="1.41")
 def arguments(
     *,
     relabel: bool = False,
+    is_shared: bool = True,
     published_on: str = "127.0.0.1",
     end_mark: str = "",
     is_podman: bool = False,
@@ -32,6 +33,7 @@ def arguments(
         proxies={"http_proxy": "p", "A": "p"},
         published_on=published_on,
         relabel=relabel,
+        is_shared=is_shared,
         is_podman=is_podman,
         end_mark=end_mark,
     )
@@ -110,6 +112,15 @@ def test_mounts() -> None:
     assert host["Binds"] == ["/a:/x:ro,z", "/b:/y:rw,z"]
     assert host["Mounts"] == [{"Target": "/z", "Source": "/c:d", "Type": "bind", "ReadOnly": True}]
     assert arguments(mounts=mounts)["host_config"]["Binds"] == ["/a:/x:ro", "/b:/y:rw"]
+
+
+def test_mounts_of_an_engine_that_may_lack_their_sources() -> None:
+    """The form is that which is refused then; the other one has a folder made there."""
+    mounts = (Mount(source="/b", target="/y", read_only=False),)
+    host = arguments(mounts=mounts, is_shared=False)["host_config"]
+    assert host["Mounts"] == [{"Target": "/y", "Source": "/b", "Type": "bind", "ReadOnly": False}]
+    assert "Binds" not in host
+    assert arguments(mounts=mounts, is_shared=False, relabel=True)["host_config"]["Binds"] == ["/b:/y:rw,z"]
 
 
 def test_everything_else() -> None:

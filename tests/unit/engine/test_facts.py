@@ -38,7 +38,15 @@ def test_local_docker() -> None:
     facts = read_facts(INFO, DOCKER, UNIX, HERE)
     assert (facts.kind, facts.version, facts.url) == ("docker", "20.10.24", "unix:///var/run/docker.sock")
     assert (facts.host, facts.remote, facts.rootless) == ("127.0.0.1", False, False)
+    assert not facts.elsewhere
     assert (facts.cpus, facts.memory_bytes, facts.gpus, facts.warnings) == (4, 9, 0, ())
+
+
+@pytest.mark.parametrize("other", [{"KernelVersion": "6.6.87-linuxkit"}, {"Name": "docker-desktop"}])
+def test_an_engine_in_a_virtual_machine(other: dict[str, str]) -> None:
+    """A local socket may lead to another machine: its kernel or name says so."""
+    facts = read_facts({**INFO, **other}, DOCKER, UNIX, HERE)
+    assert (facts.elsewhere, facts.remote) == (True, False)
 
 
 @pytest.mark.parametrize(

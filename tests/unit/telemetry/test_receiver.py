@@ -11,6 +11,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -431,6 +432,34 @@ def test_only_allowed_addresses_are_served(receiver: Receiver, inbox: Inbox) -> 
     assert answer().startswith(b"HTTP/1.1 200 ")
     receiver.forbid("127.0.0.2")
     assert answer() == b""
+
+
+def test_our_own_connections_are_served(receiver: Receiver, inbox: Inbox) -> None:
+    """What reaches this process over a relay comes in over an address that nobody else may use."""
+    receiver.forbid("127.0.0.1")
+    body = json_body("a")
+    request = head(inbox, f"Content-Length: {len(body)}", "Connection: close").replace(
+        PROTOBUF.encode(), JSON.encode()
+    )
+    for _ in range(2):
+        with receiver.connect() as connection:
+            connection.settimeout(10)
+            connection.sendall(request + body)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as stranger, suppress(OSError):
+        stranger.sendall(request + body)
+        assert stranger.recv(65536) == b""
+    assert names(inbox) == ["a"]
+    receiver.close()
+    with pytest.raises(ConnectionRefusedError):
+        receiver.connect()
+
+
+def test_a_way_that_was_lost_is_every_scenarios_loss(receiver: Receiver, inbox: Inbox) -> None:
+    """Nobody knows whose spans were on it."""
+    receiver.lose_connections("the relay has ended: killed")
+    (problem,) = inbox.problems()
+    assert "the relay has ended: killed" in problem
 
 
 def test_slow_clients_are_hung_up_on(
