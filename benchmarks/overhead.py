@@ -1,55 +1,78 @@
-"""What the plugin costs a suite without scenarios: pairs of runs, with it and without."""
+"""What the plugin costs a suite without scenarios: pairs of runs, alone and on workers."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from measuring.figures import Row, at_most, median_of
-from measuring.pytest_runs import run_pytest
+from measuring.figures import Figure, Row, Target, at_most, median_of, ratio_of
+from measuring.pytest_runs import Ran, run_pytest
 from measuring.rounds import in_turns
 
 __all__ = ["measure"]
 
 TITLE = "cost of the plugin on a suite without scenarios"
+FILES = 10
 TESTS = """
 import pytest
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(100))
 def test(number):
     pass
 """
 # Its import is half of a short run's time, and its noise.
 WITHOUT_NOISE = ("-p", "no:hypothesispytest")
+MORE = 1.03
+ALONE_MS = 10.0
 
 
 def measure(*, quick: bool) -> Row:
-    """Return the row: the median of the pairs' differences."""
+    """Return the row: medians of the pairs' differences and ratios."""
     pairs = 2 if quick else 60
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-        (folder / "test_plain.py").write_text(TESTS, encoding="utf-8")
-        contenders = {
-            "with": partial(run_pytest, folder, WITHOUT_NOISE),
-            "without": partial(run_pytest, folder, [*WITHOUT_NOISE, "-p", "no:clnrm"]),
-        }
-        in_turns(contenders, 1)
-        runs = in_turns(contenders, pairs)
-    both = list(zip(runs["with"], runs["without"], strict=True))
+        for number in range(FILES):
+            (folder / f"test_{number}.py").write_text(TESTS, encoding="utf-8")
+        one_file = folder / "test_0.py"
+        alone = _pairs(folder, ["-p", "no:xdist", str(one_file)], pairs)
+        workers = _pairs(folder, ["-n", "4"], pairs)
     return Row(
         key="g",
         title=TITLE,
-        sizes=f"{pairs} pairs of runs",
+        sizes=f"{pairs} pairs of runs each; 100 tests in one process, {FILES * 100} under -n 4",
         figures=(
-            median_of(
-                "added", [(one.wall_s - other.wall_s) * 1000 for one, other in both], "ms", at_most(15)
-            ),
-            median_of(
-                "added processor time", [(one.cpu_s - other.cpu_s) * 1000 for one, other in both], "ms"
-            ),
-            median_of("processor time without it", [other.cpu_s * 1000 for _, other in both], "ms"),
-            median_of("a run without it", [other.wall_s * 1000 for _, other in both], "ms"),
+            *_added("one process", alone, at_most(ALONE_MS)),
+            *_added("-n 4", workers, None),
+            _ratio("-n 4, time: with to without", workers, "wall_s"),
+            _ratio("-n 4, processor time: with to without", workers, "cpu_s"),
         ),
     )
+
+
+def _pairs(folder: Path, arguments: Sequence[str], pairs: int) -> dict[str, list[Ran]]:
+    contenders = {
+        "with": partial(run_pytest, folder, [*WITHOUT_NOISE, *arguments]),
+        "without": partial(run_pytest, folder, [*WITHOUT_NOISE, *arguments, "-p", "no:clnrm"]),
+    }
+    in_turns(contenders, 1)
+    return in_turns(contenders, pairs)
+
+
+def _added(what: str, runs: dict[str, list[Ran]], target: Target | None) -> list[Figure]:
+    both = list(zip(runs["with"], runs["without"], strict=True))
+    walls_ms = [(one.wall_s - other.wall_s) * 1000 for one, other in both]
+    cpus_ms = [(one.cpu_s - other.cpu_s) * 1000 for one, other in both]
+    return [
+        median_of(f"{what}: added", walls_ms, "ms", target),
+        median_of(f"{what}: added processor time", cpus_ms, "ms", target),
+        median_of(f"{what}: a run without it", [other.wall_s * 1000 for _, other in both], "ms"),
+        median_of(f"{what}: processor time without it", [other.cpu_s * 1000 for _, other in both], "ms"),
+    ]
+
+
+def _ratio(what: str, runs: dict[str, list[Ran]], field: str) -> Figure:
+    rounds = {name: [getattr(each, field) for each in ran] for name, ran in runs.items()}
+    return ratio_of(what, rounds, "with", "without", at_most(MORE))

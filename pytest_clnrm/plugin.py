@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from pytest_clnrm.items import fixtures, tags
+from pytest_clnrm.items import fixtures
 from pytest_clnrm.reservation import markers
 from pytest_clnrm.scheduling.order import install_order
 from pytest_clnrm.session.lazy import LazyWiring, lazy_key
@@ -33,9 +33,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Remember which markers the project registers itself, before pytest and plugins add theirs."""
-    early_config.stash[tags.project_markers_key] = frozenset(
-        tags.marker_name(line) for line in early_config.getini("markers")
-    )
+    early_config.stash[markers.project_markers_key] = tuple(early_config.getini("markers"))
 
 
 @pytest.hookimpl(trylast=True)

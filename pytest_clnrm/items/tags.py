@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-project_markers_key = pytest.StashKey[frozenset[str]]()
-"""Names of the markers that the project's own configuration registers. A tag may be one of them."""
+from pytest_clnrm.reservation.markers import project_markers_key
 
 _tag_markers_key = pytest.StashKey[set[str]]()
 """Names of markers that tags have registered."""
@@ -39,7 +38,8 @@ def add_tag(item: pytest.Item, tag: str) -> str:
     item.extra_keyword_matches.add(tag)
     stash = item.config.stash
     ours = stash.setdefault(_tag_markers_key, set())
-    if tag not in ours and tag not in stash.get(project_markers_key, frozenset()):
+    of_the_project: tuple[str, ...] = stash.get(project_markers_key, ())
+    if tag not in ours and tag not in map(marker_name, of_the_project):
         if tag in {marker_name(line) for line in item.config.getini("markers")}:
             return f"tag {tag!r} names a marker of pytest or a plugin: it stays a keyword, for -k only"
         if tag != marker_name(tag) or tag.startswith("_"):

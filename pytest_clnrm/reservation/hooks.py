@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from pytest_clnrm.cleanup import run_folder
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.reservation import item_demand, markers
 from pytest_clnrm.runtime.holdings import Current
@@ -23,41 +21,36 @@ if TYPE_CHECKING:
     from pytest_clnrm.reservation.gate import LedgerGate
     from pytest_clnrm.scheduling.autoscale import Autoscale
     from pytest_clnrm.scheduling.facts import ItemFacts
-    from pytest_clnrm.scheduling.strict import TellQueue
 
 _cleared_key: pytest.StashKey[bool] = pytest.StashKey()
 """Set once the idle containers are gone that an item's reservation took over."""
 
 
 class ReservationHooks:
-    """Reserves for items, or lets the controller do it, and notes what becomes of the reservations."""
+    """Reserves for items, or lets the controller do it, and notes what becomes of the reservations.
 
-    def __init__(self, runtime: Runtime, folder: str | None) -> None:
+    :param run_folder: returns the run's own folder.
+    """
+
+    def __init__(self, runtime: Runtime, run_folder: Callable[[], Path], *, is_worker: bool) -> None:
         self.runtime = runtime
+        self.run_folder = run_folder
+        self.autoscale: Autoscale | None = None
         self._gate: LedgerGate | None = None
-        self._folder = folder
-        self._is_worker = folder is not None
+        self._is_worker = is_worker
         self._found: dict[pytest.Item, tuple[int, Demand | None]] = {}
-        if folder is not None:
+        if is_worker:
             from pytest_clnrm.cleanup import run_records
 
             # On another host there is no such folder, and nobody who would look into it.
             with suppress(OSError):
-                run_records.note_process(Path(folder), runtime.worker)
+                run_records.note_process(run_folder(), runtime.worker)
 
-    def install(self, config: pytest.Config, tell: TellQueue | None) -> None:
+    def install(self, config: pytest.Config) -> None:
         """Register what this process needs to schedule items and to reserve for them."""
         self._config = config
-        install(
-            config,
-            scheduler=self._scheduler(),
-            facts_of=self._facts_of,
-            make_gate=self._make_gate,
-            reserve=self._reserve,
-            make_folder=self.run_folder,
-            autoscale=self._autoscale(config),
-            tell=tell,
-        )
+        self.autoscale = self._autoscale(config)
+        install(config, scheduler=self._scheduler(), facts_of=self._facts_of, reserve=self._reserve)
 
     def _scheduler(self) -> Literal["strict", "xdist"]:
         settings = self.runtime.settings
@@ -85,26 +78,6 @@ class ReservationHooks:
         if self._gate is not None:
             self._gate.close()
 
-    def run_folder(self) -> Path:
-        """Return the run's own folder, made at the controller's first call.
-
-        :raises pytest.UsageError: if it cannot be made.
-        """
-        if self._folder is None:
-            try:
-                self._folder = str(run_folder.make(self.runtime.session_id))
-            except OSError as error:
-                raise pytest.UsageError(
-                    f"the run's folder cannot be made in {tempfile.gettempdir()}: {error.strerror}; where "
-                    "the disk is full, make room or set TMPDIR to another folder"
-                ) from error
-        return Path(self._folder)
-
-    def remove_folder(self) -> None:
-        """Remove the run's own folder, if this is not a worker."""
-        if self._folder is not None and not self._is_worker:
-            run_folder.remove(self._folder, self.runtime.session_id)
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Refuse wrong markers, and note in a worker that something demands a reservation.
@@ -126,7 +99,7 @@ class ReservationHooks:
 
     def demands_noted(self) -> bool:
         """Tell whether a worker's items demand reservations."""
-        return self._folder is not None and self._demands_file().exists()
+        return self._demands_file().exists()
 
     def _demands_file(self) -> Path:
         return self.run_folder() / "demands"
@@ -224,7 +197,8 @@ class ReservationHooks:
         """Give back what a worker had: its containers are gone."""
         self.runtime.holdings.idle.forget_worker(worker)
 
-    def _make_gate(self, wake: Callable[[], None]) -> LedgerGate:
+    def make_gate(self, wake: Callable[[], None]) -> LedgerGate:
+        """Return the controller's gate, which calls *wake* when it is worth asking again."""
         from pytest_clnrm.reservation.gate import LedgerGate
 
         self._gate = LedgerGate(self.runtime, wake)

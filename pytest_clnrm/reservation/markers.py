@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_clnrm.scheduling.order import own_priority
 from pytest_clnrm.settings.settings import resolve_priority
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
     from pytest_clnrm.model.priority import Priority
     from pytest_clnrm.settings.settings import Settings
 
 LIMITS_MARKER = "clnrm_limits"
 """The marker by which a Python test reserves containers."""
+
+project_markers_key = pytest.StashKey[tuple[str, ...]]()
+"""The markers that the project's own configuration registers, line by line. A tag may be one of them."""
 
 
 def priority_of(item: pytest.Item, settings: Settings, rootdir: Path) -> Priority:

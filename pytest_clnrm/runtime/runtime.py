@@ -36,11 +36,6 @@ MEMORY_SHARE = 0.8
 """The share of the engine's memory that containers may hold together, unless --clnrm-memory-budget is set."""
 
 
-def new_session_id() -> str:
-    """Return a new name for a run, which its workers share."""
-    return os.urandom(4).hex()
-
-
 @dataclass(kw_only=True, eq=False, repr=False)
 class Runtime:
     """The shared parts of one process.

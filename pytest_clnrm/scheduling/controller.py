@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_clnrm.scheduling.autoscale import Autoscale, Autoscaler
 from pytest_clnrm.scheduling.choice import ChosenScheduling
 from pytest_clnrm.scheduling.facts import ItemFacts, is_ordinary, read_facts
-from pytest_clnrm.scheduling.strict import StrictScheduling, TellQueue
 from pytest_clnrm.scheduling.tickets import ALWAYS_PARKS, RUN_FOLDER, Gate
+
+if TYPE_CHECKING:
+    from pytest_clnrm.scheduling.autoscale import Autoscale
+    from pytest_clnrm.scheduling.strict import TellQueue
 
 GateFactory = Callable[[Callable[[], None]], Gate]
 
@@ -78,17 +80,19 @@ class StrictController:
         dsession: Any = config.pluginmanager.getplugin("dsession")
         workers = len(parse_tx_spec_config(config))
         waker = Waker(dsession.queue.put)
-        gate = self._make_gate(waker)
 
         def choose(collection: Sequence[str], facts: Sequence[ItemFacts]) -> Any:
             if is_ordinary(facts) and self._autoscale is None:
                 from xdist.scheduler import LoadScheduling
 
                 return LoadScheduling(config, log)
+            from pytest_clnrm.scheduling.autoscale import Autoscaler
+            from pytest_clnrm.scheduling.strict import StrictScheduling
+
             return StrictScheduling(
                 collection,
                 facts,
-                gate=gate,
+                gate=self._make_gate(waker),
                 folder=self._folder,
                 workers=workers,
                 max_chunk=config.getoption("maxschedchunk"),

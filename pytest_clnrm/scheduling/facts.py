@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.util.files import write_whole
@@ -24,8 +24,7 @@ class FactsError(Exception):
     """The facts cannot be read; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class ItemFacts:
+class ItemFacts(NamedTuple):
     """What the controller has to know of one item.
 
     :param priority: smaller runs first.
@@ -57,6 +56,15 @@ def write_facts(folder: Path, facts: Sequence[ItemFacts]) -> None:
     rows = [] if is_ordinary(facts) else [[each.priority, each.demand, each.specification] for each in facts]
     data = {"format": _FORMAT, "count": len(facts), "items": rows}
     write_whole(target, json.dumps(data))
+
+
+def leave_ordinary_facts(folder: Path, count: int) -> None:
+    """Write the facts of *count* items of which none is out of the ordinary.
+
+    Where that cannot be done the controller misses them, and says so.
+    """
+    with suppress(OSError):
+        write_facts(folder, [_ORDINARY] * count)
 
 
 def read_facts(folder: Path) -> list[ItemFacts]:

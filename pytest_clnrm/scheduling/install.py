@@ -8,37 +8,24 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from pytest_clnrm.scheduling.in_process import InProcessReservation, Reserve
 from pytest_clnrm.scheduling.tickets import ALWAYS_PARKS, RUN_FOLDER, RefusalReporter
 
 if TYPE_CHECKING:
     from pytest_clnrm.scheduling.autoscale import Autoscale
     from pytest_clnrm.scheduling.controller import GateFactory
+    from pytest_clnrm.scheduling.in_process import Reserve
     from pytest_clnrm.scheduling.strict import TellQueue
     from pytest_clnrm.scheduling.worker import FactsOf
 
 Scheduler = Literal["strict", "xdist"]
 
 
-def install(
-    config: pytest.Config,
-    *,
-    scheduler: Scheduler,
-    facts_of: FactsOf,
-    make_gate: GateFactory,
-    reserve: Reserve,
-    make_folder: Callable[[], Path],
-    autoscale: Autoscale | None = None,
-    tell: TellQueue | None = None,
-) -> None:
-    """Register what this process schedules and reserves with.
+def install(config: pytest.Config, *, scheduler: Scheduler, facts_of: FactsOf, reserve: Reserve) -> None:
+    """Register what a process schedules and reserves with that runs items.
 
     :param scheduler: "xdist" leaves scheduling alone, and each worker reserves for itself.
     :param facts_of: returns an item's facts, in workers.
-    :param make_gate: makes the controller's gate.
     :param reserve: reserves in the process that runs the item.
-    :param make_folder: returns the run's folder, in the controller.
-    :param tell: is told in the controller what waits.
     """
     register = config.pluginmanager.register
     register(RefusalReporter(), "clnrm-refusals")
@@ -49,12 +36,32 @@ def install(
 
         always_parks = handed_down.get(ALWAYS_PARKS, False)
         register(WorkerPlugin(Path(folder), facts_of, always_parks=always_parks), "clnrm-worker")
-    elif is_strict_controller(config, scheduler):
+    elif not is_strict_controller(config, scheduler):
+        from pytest_clnrm.scheduling.in_process import InProcessReservation
+
+        register(InProcessReservation(reserve), "clnrm-local")
+
+
+def install_controller(
+    config: pytest.Config,
+    *,
+    scheduler: Scheduler,
+    make_gate: GateFactory,
+    make_folder: Callable[[], Path],
+    autoscale: Autoscale | None = None,
+    tell: TellQueue | None = None,
+) -> None:
+    """Register what a controller schedules with, if it schedules.
+
+    :param make_gate: makes the gate, called once something is out of the ordinary.
+    :param make_folder: returns the run's folder.
+    :param tell: is told what waits.
+    """
+    if is_strict_controller(config, scheduler):
         from pytest_clnrm.scheduling.controller import StrictController
 
-        register(StrictController(make_folder(), make_gate, autoscale, tell), "clnrm-controller")
-    else:
-        register(InProcessReservation(reserve), "clnrm-local")
+        plugin = StrictController(make_folder(), make_gate, autoscale, tell)
+        config.pluginmanager.register(plugin, "clnrm-controller")
 
 
 def is_strict_controller(config: pytest.Config, scheduler: Scheduler) -> bool:
@@ -63,10 +70,10 @@ def is_strict_controller(config: pytest.Config, scheduler: Scheduler) -> bool:
         return False
     if config.getoption("dist") != "load" or not config.getoption("tx"):
         return False
-    return _all_local(config)
+    return all_local(config)
 
 
-def _all_local(config: pytest.Config) -> bool:
+def all_local(config: pytest.Config) -> bool:
     """Tell whether all workers share this host's file system and engine; others reserve on theirs."""
     import execnet
     from xdist.workermanage import parse_tx_spec_config

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_clnrm.items.fixtures import python_tests_key
-from pytest_clnrm.reservation.markers import LIMITS_MARKER
+from pytest_clnrm.model.priority import Priority
+from pytest_clnrm.reservation.markers import LIMITS_MARKER, priority_of
 from pytest_clnrm.scheduling.order import own_priority
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_clnrm.session.run_place import RunPlace
     from pytest_clnrm.session.wiring import Wiring
     from pytest_clnrm.settings.settings import Settings
 
@@ -24,7 +27,8 @@ _FIXTURES = {"clnrm", "clnrm_factory"}
 class LazyWiring:
     """Makes the other parts when the first scenario file, or Python test with containers, is met.
 
-    Under xdist, and where something is shown or written in any case, it makes them at once.
+    Under xdist each worker does, and the controller once one of them has. Where something is shown or
+    written in any case, and where workers run on other hosts, they are made at once.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
@@ -33,15 +37,27 @@ class LazyWiring:
         self._began_s = time.time()
         self._began_monotonic_s = time.monotonic()
         self._wiring: Wiring | None = None
+        self._is_worker = hasattr(config, "workerinput")
         config.stash[python_tests_key] = lambda: self.wiring().python_tests
-        if (
-            hasattr(config, "workerinput")
-            or config.getoption("tx", None)
-            or settings.autoscale
-            or settings.report_dir
-            or settings.show_workers
-        ):
+        if settings.autoscale or settings.report_dir or settings.show_workers:
             self.wiring()
+        if config.getoption("tx", None):
+            from pytest_clnrm.scheduling.install import all_local
+            from pytest_clnrm.session.controller import Controller
+
+            if not all_local(config):
+                self.wiring()
+            controller = Controller(
+                config, settings, self.place, self.wiring, lambda: self._wiring is not None
+            )
+            config.pluginmanager.register(controller, "clnrm-xdist-controller")
+
+    @cached_property
+    def place(self) -> RunPlace:
+        """Return the run that this process belongs to."""
+        from pytest_clnrm.session.run_place import WORKER_INPUT, RunPlace
+
+        return RunPlace(getattr(self._config, "workerinput", {}).get(WORKER_INPUT, {}))
 
     def wiring(self) -> Wiring:
         """Return the other parts, made and registered at the first call.
@@ -54,6 +70,7 @@ class LazyWiring:
             self._wiring = Wiring(
                 self._config,
                 self.settings,
+                self.place,
                 began_s=self._began_s,
                 began_monotonic_s=self._began_monotonic_s,
             )
@@ -78,17 +95,33 @@ class LazyWiring:
         """
         if self._wiring is not None:
             return
-        if any(_has_containers(item) for item in session.items):
-            # What is registered during a hook is not called for it any more.
-            self.wiring().reservations.pytest_collection_finish(session)
+        if any(_has_containers(item) for item in session.items) or (
+            self._is_worker and any(map(self._is_out_of_order, session.items))
+        ):
+            self.wiring().finish_collection(session)
+        elif self._is_worker:
+            from pytest_clnrm.scheduling.facts import leave_ordinary_facts
+
+            leave_ordinary_facts(self.place.folder(), len(session.items))
         elif self.settings.enabled:
             for item in session.items:
                 own_priority(item)
+
+    def _is_out_of_order(self, item: pytest.Item) -> bool:
+        """Tell whether an item has another priority than the usual one, or a wrong one."""
+        if not self.settings.enabled:
+            return self.settings.priority != Priority.NORMAL
+        try:
+            return priority_of(item, self.settings, self._config.rootpath) != Priority.NORMAL
+        except pytest.UsageError:
+            return True
 
     def close(self) -> None:
         """End what was begun."""
         if self._wiring is not None:
             self._wiring.close()
+        if "place" in vars(self):
+            self.place.remove_folder()
 
 
 lazy_key: pytest.StashKey[LazyWiring] = pytest.StashKey()

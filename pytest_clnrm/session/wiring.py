@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_clnrm.items.python_tests import PythonTests
 from pytest_clnrm.reservation.hooks import ReservationHooks
-from pytest_clnrm.runtime.runtime import Runtime, new_session_id
+from pytest_clnrm.runtime.runtime import Runtime
 from pytest_clnrm.scenario.mounts import LOADED
 from pytest_clnrm.session.item_hooks import ItemHooks
 from pytest_clnrm.session.progress import ProgressDisplay, StatusNotes, WorkerLog
 from pytest_clnrm.session.run_guard import RunGuard
-from pytest_clnrm.session.xdist_hooks import WORKER_INPUT, XdistHooks
-from pytest_clnrm.telemetry.traceparent import new_traceparent
+from pytest_clnrm.session.xdist_hooks import XdistHooks
 
 if TYPE_CHECKING:
     from pytest_clnrm.cleanup.heir import Heir
     from pytest_clnrm.engine.api import Engine
+    from pytest_clnrm.session.run_place import RunPlace
     from pytest_clnrm.settings.settings import Settings
 
 
 class Wiring:
     """Makes, registers and ends the parts of one process.
 
+    :param place: the run that it belongs to.
     :param began_s: when the run began, in seconds since 1970; *began_monotonic_s* by ``time.monotonic()``.
     :raises pytest.UsageError: if they cannot be made as the settings want them.
     """
 
     def __init__(
-        self, config: pytest.Config, settings: Settings, *, began_s: float, began_monotonic_s: float
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        place: RunPlace,
+        *,
+        began_s: float,
+        began_monotonic_s: float,
     ) -> None:
-        handed_down = getattr(config, "workerinput", {}).get(WORKER_INPUT, {})
         runtime = Runtime(
             settings=settings,
             rootdir=config.rootpath,
-            session_id=handed_down.get("session") or new_session_id(),
+            session_id=place.session,
             worker=getattr(config, "workerinput", {}).get("workerid", "master"),
             connect=lambda: self._connect(config),
             loaded=(*LOADED, *config.getini("python_files"), *settings.files),
-            traceparent=handed_down.get("traceparent") or new_traceparent(os.environ.get("TRACEPARENT")),
+            traceparent=place.traceparent,
         )
         self.runtime = runtime
         self._guard: RunGuard | None = None
@@ -50,13 +55,13 @@ class Wiring:
         register(ItemHooks(runtime), "clnrm-collection")
         self.python_tests = PythonTests(runtime)
         register(self.python_tests, "clnrm-python-tests")
-        reservations = self.reservations = ReservationHooks(runtime, handed_down.get("folder"))
-        runtime.run_folder = reservations.run_folder
+        reservations = self.reservations = ReservationHooks(runtime, place.folder, is_worker=place.is_worker)
+        runtime.run_folder = place.folder
         monitor = None
         if not hasattr(config, "workerinput"):
             from pytest_clnrm.session.results import SessionResults
 
-            guard = self._guard = RunGuard(runtime, reservations.run_folder)
+            guard = self._guard = RunGuard(runtime, place.folder)
             results = SessionResults(
                 runtime=runtime,
                 guard=guard,
@@ -73,17 +78,27 @@ class Wiring:
                 ) from error
             register(results, "clnrm-results")
             register(guard, "clnrm-guard")
-            register(XdistHooks(runtime, results, guard, reservations), "clnrm-xdist")
+            self.distributed = XdistHooks(runtime, results, guard, reservations)
+            register(self.distributed, "clnrm-xdist")
             runtime.before_ledger = guard.begin
-            monitor = ProgressDisplay(runtime, config, reservations.run_folder)
-        reservations.install(config, monitor.tell_queue if monitor else None)
+            monitor = ProgressDisplay(runtime, config, place.folder)
+            self.tell_queue = monitor.tell_queue
+        reservations.install(config)
         register(reservations, "clnrm-reservations")
         if monitor is not None:
             register(monitor, "clnrm-monitor")
-            register(WorkerLog(runtime, monitor.worker_of), "clnrm-worker-log")
+            self.worker_log = WorkerLog(runtime, monitor.worker_of)
+            register(self.worker_log, "clnrm-worker-log")
         # Last: its wrapper goes around all others' and sees their waits.
         notes = StatusNotes(runtime, reservations, (lambda: monitor.queue) if monitor else None)
         register(notes, "clnrm-notes")
+
+    def finish_collection(self, session: pytest.Session) -> None:
+        """Do what the parts do once the items are final: made during that hook, they are not called."""
+        self.reservations.pytest_collection_finish(session)
+        worker = session.config.pluginmanager.getplugin("clnrm-worker")
+        if worker is not None:
+            worker.pytest_collection_finish(session)
 
     def close(self) -> None:
         """Remove what is left, then give up what the run held. The watchdog does what fails here."""
@@ -95,7 +110,6 @@ class Wiring:
             self._heir.close()
         if self._guard is not None:
             self._guard.finish()
-        self.reservations.remove_folder()
 
     def _connect(self, config: pytest.Config) -> Engine:
         """Return another plugin's engine, else the one that ``--clnrm-engine`` names."""

@@ -1,4 +1,4 @@
-"""What the controller does under xdist: it tells workers their run, checks limits, and cleans up."""
+"""What the controller does under xdist in a run with containers: it checks limits, and cleans up."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.reservation.hooks import ReservationHooks
     from pytest_clnrm.session.results import SessionResults
     from pytest_clnrm.session.run_guard import RunGuard
-
-WORKER_INPUT = "clnrm"
-"""The key in ``workerinput`` of what a worker is told."""
 
 
 class XdistHooks:
@@ -39,15 +36,6 @@ class XdistHooks:
         """Count the workers that are started."""
         self.results.workers = len(specs)
         self.results.distributed = True
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker which run it belongs to."""
-        node.workerinput[WORKER_INPUT] = {
-            "session": self.runtime.session_id,
-            "folder": str(self.reservations.run_folder()),
-            "traceparent": self.runtime.traceparent,
-        }
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:

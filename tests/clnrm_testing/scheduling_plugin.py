@@ -22,7 +22,7 @@ from pytest_clnrm.errors import DemandTooLargeError
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.scheduling.autoscale import Autoscale
 from pytest_clnrm.scheduling.facts import ItemFacts
-from pytest_clnrm.scheduling.install import install
+from pytest_clnrm.scheduling.install import install, install_controller
 from pytest_clnrm.scheduling.order import install_order, own_priority
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket
 from pytest_clnrm.settings.values import worker_range
@@ -93,12 +93,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--fake-scheduler") == "none":
         return
     install_order(config, _priority)
-    install(
+    scheduler = config.getoption("--fake-scheduler")
+    install(config, scheduler=scheduler, facts_of=_facts, reserve=_reserve)
+    install_controller(
         config,
-        scheduler=config.getoption("--fake-scheduler"),
-        facts_of=_facts,
+        scheduler=scheduler,
         make_gate=lambda wake: MemoryGate(cap, wake),
-        reserve=_reserve,
         make_folder=lambda: Path(tempfile.mkdtemp(prefix="run-", dir=config.rootpath)),
         autoscale=Autoscale(*limits) if limits else None,
     )

@@ -15,7 +15,6 @@ HEAVY = {"docker", "requests", "opentelemetry", "jinja2", "msgspec", "rich"}
 WAITS = {
     "items",
     "items.fixtures",
-    "items.tags",
     "hookspecs",
     "model",
     "model.priority",

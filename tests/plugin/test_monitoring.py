@@ -133,7 +133,10 @@ def test_a_worker_that_dies_is_logged(make_project: Callable[[str], Project]) ->
     """Its end is told with the reason, and its scenario's outcome."""
     project = make_project("n2")
     project.write("conftest.py", LOGS)
-    project.write("test_dies.py", "import os\ndef test_dies(): os._exit(3)\n")
+    project.write(
+        "test_dies.py",
+        "import os, pytest\n@pytest.mark.clnrm_limits(containers=1)\ndef test_dies(): os._exit(3)\n",
+    )
     project.run()
     log = (project.pytester.path / "workers.log").read_text(encoding="utf-8")
     assert re.search(r"worker gw\d died: Not properly terminated", log)

@@ -124,7 +124,7 @@ def test_quick_rows_are_measured(tmp_path: Path) -> None:
     assert [each["row"] for each in data["rows"]] == ["f", "g"]
     figures = {each["what"]: each for row in data["rows"] for each in row["figures"]}
     assert figures["40 files"]["value"] > 0
-    assert len(figures["added"]["samples"]) == 2
+    assert len(figures["one process: added"]["samples"]) == 2
     assert "40 files" in done.stdout
     assert data["machine"]["cores"] in done.stdout
 

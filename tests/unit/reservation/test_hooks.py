@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,4 +24,4 @@ def test_idle_containers_that_stay_fail_the_test_that_took_their_slot() -> None:
     item.stash[TICKET] = Ticket(lease="l", remove=("c1",))
     text = "could not remove the idle containers whose slot this test was given: the engine is busy"
     with pytest.raises(pytest.fail.Exception, match=f"^{text}$"):
-        ReservationHooks(runtime, None).pytest_runtest_setup(item)
+        ReservationHooks(runtime, Path, is_worker=False).pytest_runtest_setup(item)

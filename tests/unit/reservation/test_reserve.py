@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -13,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.cleanup import run_folder
 from pytest_clnrm.errors import (
     DemandTooLargeError,
     EngineError,
@@ -29,7 +26,6 @@ from pytest_clnrm.model.demand import Demand
 from pytest_clnrm.pool.idle_leases import Leftover
 from pytest_clnrm.reservation import reserve
 from pytest_clnrm.reservation.gate import LedgerGate
-from pytest_clnrm.reservation.hooks import ReservationHooks
 from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, reserving
 from pytest_clnrm.runtime.holdings import Holdings
 
@@ -372,15 +368,3 @@ def test_a_process_uses_its_own_idle_containers(parts: Any) -> None:
     parts.holdings.idle.close()
     with reserving(parts, ONE, priority=1, index=2, label="c", specification="spec") as third:
         assert (third.reuse, third.remove) == ((), ())
-
-
-def test_a_full_disk_under_the_runs_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder for temporary files is named, with the reason and what to do."""
-
-    def full(_: str) -> Path:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(run_folder, "make", full)
-    runtime: Any = SimpleNamespace(session_id="s", worker="master")
-    with pytest.raises(pytest.UsageError, match=r"made in /.*: No space left on device; .* set TMPDIR"):
-        ReservationHooks(runtime, None).run_folder()

@@ -19,7 +19,7 @@ from pytest_clnrm.scheduling.autoscale import Autoscale
 from pytest_clnrm.scheduling.controller import StrictController
 from pytest_clnrm.scheduling.facts import ItemFacts, read_facts, write_facts
 from pytest_clnrm.scheduling.in_process import InProcessReservation
-from pytest_clnrm.scheduling.install import install, is_strict_controller
+from pytest_clnrm.scheduling.install import install, install_controller, is_strict_controller
 from pytest_clnrm.scheduling.order import PrioritySorter, own_priority
 from pytest_clnrm.scheduling.strict import StrictScheduling
 from pytest_clnrm.scheduling.tickets import (
@@ -197,14 +197,9 @@ def test_each_process_gets_its_part(tmp_path: Path, changes: dict[str, Any], nam
     if "worker" in changes:
         config.workerinput = {RUN_FOLDER: str(tmp_path)}
     other: Any = None
-    install(
-        config,
-        scheduler="strict",
-        facts_of=facts_of,
-        make_gate=other,
-        reserve=other,
-        make_folder=lambda: tmp_path,
-    )
+    install(config, scheduler="strict", facts_of=facts_of, reserve=other)
+    if not hasattr(config, "workerinput"):
+        install_controller(config, scheduler="strict", make_gate=other, make_folder=lambda: tmp_path)
     assert config.names == ["clnrm-refusals", name]
 
 
