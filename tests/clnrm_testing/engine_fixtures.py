@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clnrm_testing.busybox import busybox_tree
+from clnrm_testing.capabilities import Needs, needing
 from clnrm_testing.end_to_end import EndToEnd
 from clnrm_testing.relay import Relay, relaying
 from pytest_clnrm.engine.api import ContainerSpec, ExecOutcome, ExecSpec
-from pytest_clnrm.engine.connect.client import ProbeError, open_client
 from pytest_clnrm.engine.connect.connect import reach
-from pytest_clnrm.engine.connect.endpoints import Endpoint, usual_endpoints
 from pytest_clnrm.engine.exec.waiting import KEEP_SHELL
 from pytest_clnrm.errors import EngineUnavailableError
 from pytest_clnrm.util.line_count import LineCount
@@ -114,6 +113,12 @@ def locks() -> CountingLocks:
 def client(reached: tuple[APIClient, EngineFacts]) -> APIClient:
     """Return the client of the engine, to see what is really there."""
     return reached[0]
+
+
+@pytest.fixture
+def needs(reached: tuple[APIClient, EngineFacts]) -> Needs:
+    """Return a function that skips the test, with the reason, if the engine cannot do what it names."""
+    return needing(reached[1])
 
 
 @pytest.fixture
@@ -236,20 +241,17 @@ def project(client: APIClient, tmp_path: Path) -> Iterator[EndToEnd]:
     project.remove_built()
 
 
-@pytest.fixture(scope="session")
-def usual() -> Endpoint:
-    """Return the first usual socket at which an engine answers."""
-    for endpoint in usual_endpoints(os.environ):
-        try:
-            open_client(endpoint)[0].close()
-        except ProbeError:
-            continue
-        return endpoint
-    pytest.skip("no engine answers at a usual socket")
+@pytest.fixture
+def socket_path(reached: tuple[APIClient, EngineFacts]) -> str:
+    """Return the path of the engine's socket."""
+    scheme, _, path = reached[1].url.partition("://")
+    if scheme != "unix":
+        pytest.skip(f"needs the engine's socket, and it is reached over {scheme}")
+    return path
 
 
 @pytest.fixture
-def relay(usual: Endpoint) -> Iterator[Relay]:
+def relay(socket_path: str) -> Iterator[Relay]:
     """Return a function that offers the engine's socket on a TCP port, over TLS if given a context."""
-    with relaying(usual.path) as start:
+    with relaying(socket_path) as start:
         yield start

@@ -9,12 +9,13 @@ from clnrm_testing.engine_fixtures import (
     image_without,
     in_shells,
     locks,
+    needs,
     project,
     reached,
     relay,
+    socket_path,
     spec,
     start,
-    usual,
     waiting,
 )
 
@@ -25,11 +26,12 @@ __all__ = [
     "image_without",
     "in_shells",
     "locks",
+    "needs",
     "project",
     "reached",
     "relay",
+    "socket_path",
     "spec",
     "start",
-    "usual",
     "waiting",
 ]

@@ -6,15 +6,19 @@ import shutil
 import ssl
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from clnrm_testing.engine_fixtures import IMAGE
 from clnrm_testing.relay import Relay
 
-from pytest_clnrm.engine.connect.client import open_client
 from pytest_clnrm.engine.connect.connect import reach
-from pytest_clnrm.engine.connect.endpoints import Endpoint
+from pytest_clnrm.engine.connect.endpoints import usual_endpoints
 from pytest_clnrm.engine.connect.facts import default_gateway, own_container_ids
 from pytest_clnrm.errors import EngineUnavailableError
+
+if TYPE_CHECKING:
+    from docker import APIClient
 
 pytestmark = pytest.mark.engine
 
@@ -37,20 +41,22 @@ def certificates(tmp_path: Path) -> Path:
     return folder
 
 
-def test_facts(usual: Endpoint, tmp_path: Path) -> None:
-    """A usual socket's engine tells what this machine has."""
-    client, facts = reach("auto", environ={"HOME": str(tmp_path)}, runtime_dir=tmp_path)
+def test_facts(socket_path: str, tmp_path: Path) -> None:
+    """An engine at a socket tells what this machine has; one at a usual place is found there."""
+    (tmp_path / "docker.sock").symlink_to(socket_path)
+    environ = {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    client, facts = reach("auto", environ=environ, runtime_dir=tmp_path)
     client.close()
-    assert facts.url == usual.url
+    assert facts.url in {each.url for each in usual_endpoints(environ)}
     assert facts.kind in {"docker", "podman"}
     assert facts.cpus >= 1
     assert facts.memory_bytes > 2**28
     assert (facts.host, facts.remote) == ("127.0.0.1", False) or facts.remote
 
 
-def test_same_identity_over_tcp(usual: Endpoint, relay: Relay, tmp_path: Path) -> None:
+def test_same_identity_over_tcp(socket_path: str, relay: Relay, tmp_path: Path) -> None:
     """An engine is the same whichever way it is reached."""
-    client, facts = reach(usual.url, environ={}, runtime_dir=tmp_path)
+    client, facts = reach(f"unix://{socket_path}", environ={}, runtime_dir=tmp_path)
     client.close()
     client, over_tcp = reach(f"tcp://127.0.0.1:{relay(None)}", environ={}, runtime_dir=tmp_path)
     client.close()
@@ -80,14 +86,9 @@ def test_tls_with_an_authority_of_our_own(
         reach("auto", environ={**environ, "HOME": str(tmp_path)}, runtime_dir=tmp_path)
 
 
-def test_container_knows_itself(usual: Endpoint) -> None:
+def test_container_knows_itself(client: APIClient) -> None:
     """In a container of the engine its own id and its gateway to the host are found."""
-    client, _ = open_client(usual)
-    images = [image for image in client.images() if "clnrm" in str(image.get("RepoTags"))]
-    if not images:
-        client.close()
-        pytest.skip("no image with a shell: examples/run.sh builds one")
-    container = client.create_container(images[0]["Id"], ["sh", "-c", "read line"], stdin_open=True)["Id"]
+    container = client.create_container(IMAGE, ["sh", "-c", "read line"], stdin_open=True)["Id"]
 
     def read(file: str) -> str:
         output: bytes = client.exec_start(client.exec_create(container, ["cat", file])["Id"])
@@ -101,4 +102,3 @@ def test_container_knows_itself(usual: Endpoint) -> None:
         assert default_gateway(read("/proc/net/route")) == network["Gateway"]
     finally:
         client.remove_container(container, force=True)
-        client.close()

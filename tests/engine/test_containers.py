@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clnrm_testing.capabilities import Needs
 from clnrm_testing.engine_fixtures import wait_log
 
 from pytest_clnrm.engine.api import ContainerSpec, Mount
@@ -108,10 +109,11 @@ def test_a_running_container_has_no_exit_code_nor_has_one_not_started(
     assert (waiting.running, waiting.exit_code) == (False, None)
 
 
-def test_a_container_that_ran_out_of_memory_says_so(engine: DockerEngine, start: Callable[..., Any]) -> None:
+def test_a_container_that_ran_out_of_memory_says_so(
+    engine: DockerEngine, start: Callable[..., Any], needs: Needs
+) -> None:
     """The engine's own flag."""
-    if engine.facts.kind == "podman":
-        pytest.skip("Podman 4.3 sees only its first process, the init process, run out of memory")
+    needs("out of memory in the state")
     box = start(command=("tail", "/dev/zero"))
     wait_log(engine, box.id, "never", deadline_s=time.monotonic() + 60)
     assert engine.state(box.id).oom_killed
@@ -146,11 +148,11 @@ def test_a_command_that_cannot_be_run_stands_in_the_state(
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_the_engine_refuses_is_said_in_plain_words(
-    engine: DockerEngine, start: Callable[..., Any], changes: dict[str, Any], words: str
+    start: Callable[..., Any], needs: Needs, changes: dict[str, Any], words: str
 ) -> None:
     """At creation or start, whenever the engine looks at it."""
-    if engine.facts.kind == "podman" and {"cpus", "gpus"} & set(changes):
-        pytest.skip("Podman 4.3 ignores what it cannot give")
+    if {"cpus", "gpus"} & set(changes):
+        needs("refusing too many CPUs and GPUs")
     with pytest.raises(ContainerError, match=f"^cannot (create|start) the container.*: {words}"):
         start(**changes)
 
@@ -312,11 +314,10 @@ def test_what_is_ours_is_found_by_its_labels_and_removed(
 
 
 def test_published_ports_are_on_loopback_and_reachable(
-    engine: DockerEngine, start: Callable[..., Any], client: APIClient
+    engine: DockerEngine, start: Callable[..., Any], client: APIClient, needs: Needs
 ) -> None:
     """Also for a container whose first network is internal, which publishes nothing itself."""
-    if engine.facts.kind == "podman":
-        pytest.skip("Podman 4.3 over CNI publishes on both networks, and then the internal one may be taken")
+    needs("ports beside an internal network")
     network = engine.create_network(f"clnrm-test-{os.urandom(4).hex()}", internal=True, labels={})
     script = "printf 'HTTP/1.0 200 OK\\r\\n\\r\\nhello' > /a; while :; do nc -l -p 8080 < /a; done"
     box = start(command=("sh", "-c", script), ports=(8080,), networks=(network, "bridge"), aliases=("web",))

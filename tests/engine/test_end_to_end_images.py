@@ -12,8 +12,6 @@ from clnrm_testing.end_to_end import EndToEnd
 from clnrm_testing.registry import Registry, serve_registry
 from clnrm_testing.relay import relaying
 
-from pytest_clnrm.engine.connect.endpoints import Endpoint
-
 pytestmark = pytest.mark.engine
 
 STEP = '[[step]]\nname = "step"\nrun = {run}\n'
@@ -155,9 +153,9 @@ def test_volumes_show_folders_of_the_project_and_nothing_else(project: EndToEnd,
 
 
 @pytest.fixture
-def far(usual: Endpoint) -> Iterator[str]:
+def far(socket_path: str) -> Iterator[str]:
     """Return the URL of the engine as if it ran on another host."""
-    with relaying(usual.path, "127.0.0.2") as start:
+    with relaying(socket_path, "127.0.0.2") as start:
         yield f"tcp://127.0.0.2:{start(None)}"
 
 

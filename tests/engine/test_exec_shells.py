@@ -338,11 +338,13 @@ def test_a_shell_that_the_user_may_not_run_is_none(
 ) -> None:
     """A container of such an image waits without it."""
     image = image_without(["sh"], {"bin/sh": 0o700})
-    if waiting == KEEP_SHELL:
-        with pytest.raises(NoShellError, match="has no shell to wait for commands in"):
-            start(image=image, user="65534")
+    try:
+        box = start(image=image, user="65534")
+    except NoShellError:
+        # Others (runc 1.3) start it with rights that it has no more when it is to start another one.
+        assert waiting == KEEP_SHELL
         return
-    ran = start(image=image, user="65534").run("echo", "hi")
+    ran = box.run("echo", "hi")
     assert (ran.exit_code, ran.stdout) == (0, b"hi\n")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import pytest
 from clnrm_testing.builds import build_of
+from clnrm_testing.capabilities import Needs
 from clnrm_testing.registry import Registry, serve_registry
 
 from pytest_clnrm.errors import ImageError
@@ -27,10 +28,9 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.fixture
-def registry(reached: Any, client: APIClient) -> Iterator[Registry]:
+def registry(client: APIClient, needs: Needs) -> Iterator[Registry]:
     """Return a registry that the engine can reach; images pulled from it are removed."""
-    if reached[1].remote or reached[1].kind != "docker":
-        pytest.skip("plain HTTP to the tests' registry: Docker on this machine only")
+    needs("a registry without TLS")
     with serve_registry(os.urandom(8)) as registry:
         yield registry
         for image in client.images():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import docker.errors
 import pytest
+from clnrm_testing.capabilities import Needs
 
 from pytest_clnrm.engine.docker.networks import SPACE
 from pytest_clnrm.errors import EngineError
@@ -26,11 +27,10 @@ def name() -> str:
 
 
 def test_containers_find_each_other_by_name_on_each_network(
-    engine: DockerEngine, start: Callable[..., Any]
+    engine: DockerEngine, start: Callable[..., Any], needs: Needs
 ) -> None:
     """The first network is there at creation, further ones before the start."""
-    if engine.facts.kind == "podman":
-        pytest.skip("Podman 4.3 has no names on internal networks")
+    needs("names on internal networks")
     one, two = (engine.create_network(name(), internal=True, labels={}) for _ in range(2))
     start(networks=(one, two), aliases=("db", "database"))
     asking = start(networks=(one,))
@@ -41,14 +41,13 @@ def test_containers_find_each_other_by_name_on_each_network(
 
 
 def test_an_internal_network_has_no_way_out(
-    engine: DockerEngine, start: Callable[..., Any], client: APIClient
+    engine: DockerEngine, start: Callable[..., Any], client: APIClient, needs: Needs
 ) -> None:
     """It is closed to other networks; without a network there is no route at all."""
     network = engine.create_network(name(), internal=True, labels={"a": "b"})
     facts = client.inspect_network(network)
     assert (facts["Internal"], facts["Labels"]["a"]) == (True, "b")
-    if engine.facts.kind == "podman":
-        pytest.skip("Podman 4.3 keeps its networks together on the host")
+    needs("networks apart")
     inside = start(networks=(network,), command=("sh", "-c", "nc -l -p 80; sleep 1000"))
     address = client.inspect_container(inside.id)["NetworkSettings"]["Networks"].popitem()[1]["IPAddress"]
     assert start(networks=("bridge",)).run("nc", "-w", "1", address, "80", "-e", "true").exit_code != 0

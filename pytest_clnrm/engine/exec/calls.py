@@ -108,6 +108,8 @@ def create_exec(
 
     :param environment: on top of that of *spec*.
     :raises GoneError: if the container is not there, or does not run.
+    :raises NotStartedError: where the engine refuses the command itself: since 28 Docker looks its user up
+        here.
     """
     with plain_errors("run a command", ContainerError):
         try:
@@ -120,9 +122,7 @@ def create_exec(
                 user=spec.user or "",
             )
         except docker.errors.APIError as error:
-            if _is_gone(error):
-                raise GoneError from error
-            raise
+            raise _refusal(error) from error
     return str(answer["Id"])
 
 
@@ -130,16 +130,14 @@ def start_exec(client: APIClient, exec_id: str, stdin: bytes | None) -> Connecti
     """Start an exec and return the connection to it.
 
     :raises GoneError: as :func:`create_exec`.
-    :raises NotStartedError: where the engine refuses the start itself, as Podman does; Docker tells its
-        reason as output.
+    :raises NotStartedError: where the engine refuses the start itself, as Podman does; Docker mostly tells
+        its reason as output.
     """
     with plain_errors("run a command", ContainerError):
         try:
             return Connection(client.exec_start(exec_id, socket=True), stdin)
         except docker.errors.APIError as error:
-            if _is_gone(error):
-                raise GoneError from error
-            raise NotStartedError(engine_text(error)) from error
+            raise _refusal(error) from error
 
 
 def pump(connection: Connection, output: Output, deadline_s: float | None) -> bool:
@@ -180,8 +178,8 @@ def run_quietly(
 
     :raises GoneError: if the container is not there, or does not run.
     """
-    exec_id = create_exec(client, container, spec)
     try:
+        exec_id = create_exec(client, container, spec)
         connection = start_exec(client, exec_id, None)
     except NotStartedError as error:
         return error.exit_code, error.text
@@ -194,6 +192,11 @@ def run_quietly(
     output.release()
     code = exit_code_of(client, exec_id)[0] if ended else None
     return code, printed.decode("utf-8", "replace")
+
+
+def _refusal(error: docker.errors.APIError) -> GoneError | NotStartedError:
+    """Return what it means that the engine refuses to create or start an exec."""
+    return GoneError() if _is_gone(error) else NotStartedError(engine_text(error))
 
 
 def _is_gone(error: docker.errors.APIError) -> bool:

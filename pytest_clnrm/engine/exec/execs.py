@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.exec.shell import Shell
 
 _KILLED = frozenset({137, -9})
+# https://docs.podman.io/en/latest/markdown/podman-exec.1.html#exit-status
+_PODMAN_NOT_STARTED = frozenset({125, NOT_EXECUTABLE, NOT_FOUND})
 
 # What an ended command still has to say is there at once; processes that survive would keep the stream open.
 _DRAIN_S = 1.0
@@ -201,8 +203,9 @@ class Execs:
         except GoneError:
             output.release()
             return ExecOutcome(exit_code=None, container_lost=True)
-        if exit_code in {NOT_FOUND, NOT_EXECUTABLE}:
-            # Podman forgets the process with its end.
+        # Podman forgets the process with its end, but has three exit codes for what it could not start; those
+        # of Docker are many.
+        if not started and (not self._is_podman or exit_code in _PODMAN_NOT_STARTED):
             text = output.message(started=None if self._is_podman else started)
             if text:
                 output.say(container_reason(text))

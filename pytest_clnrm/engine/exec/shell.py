@@ -293,8 +293,8 @@ def open_shell(client: APIClient, container: str, user: str | None, deadline_s: 
     :raises ShellUnavailableError: if there can be none, or not before *deadline_s*.
     :raises GoneError: if the container is not there, or does not run.
     """
-    exec_id = create_exec(client, container, ExecSpec(argv=SHELL, user=user, stdin=b""))
     try:
+        exec_id = create_exec(client, container, ExecSpec(argv=SHELL, user=user, stdin=b""))
         connection = start_exec(client, exec_id, None)
     except NotStartedError as error:
         raise ShellUnavailableError("image" if error.exit_code == NOT_FOUND else None) from error
