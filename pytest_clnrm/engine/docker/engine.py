@@ -43,6 +43,7 @@ from pytest_clnrm.engine.docker.networks import (
     gateway,
     has_network,
     remove_network,
+    shares_network,
     take_names,
 )
 from pytest_clnrm.engine.docker.observe import kill_shell, observe
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 _FIRST = "number of its first process on this host"
 
 _LOOPBACK = "127.0.0.1"
+_UNIX = "unix://"
 _ANYWHERE = "0.0.0.0"  # noqa: S104 -- a remote engine's ports have to be reached from here
 
 
@@ -93,6 +95,7 @@ class DockerEngine(Engine):
         self._execs = Execs(client, is_podman=facts.kind == "podman", in_shells=in_shells)
         self._settings = load_general_config()
         self._selinux: bool | None = None
+        self._is_ours: bool | None = None
         self._guard = threading.Lock()
 
     @property
@@ -129,11 +132,7 @@ class DockerEngine(Engine):
         take_names(self._client, network, container)
 
     def gateway(self, network: str) -> str:
-        is_podman = self._facts.kind == "podman"
-        # Another machine's Podman may use an address that is ours too.
-        if is_podman and (self._facts.remote or self._facts.rootless or self._facts.elsewhere):
-            return ""
-        return gateway(self._client, network, is_podman=is_podman)
+        return gateway(self._client, network, is_ours=self._has_our_networks())
 
     def open_relay(
         self,
@@ -270,6 +269,22 @@ class DockerEngine(Engine):
         # First, as a main shell that ends by itself need not be killed.
         self._execs.forget(container)
         remove_container(self._client, container)
+
+    def _has_our_networks(self) -> bool | None:
+        """Tell whether its networks are this host's, None where each has a bridge that tells.
+
+        Podman makes a network's bridge with its first container.
+        """
+        facts = self._facts
+        if facts.kind != "podman":
+            return None
+        with self._guard:
+            if self._is_ours is None:
+                is_local = facts.url.startswith(_UNIX) and not (
+                    facts.remote or facts.rootless or facts.elsewhere
+                )
+                self._is_ours = is_local and shares_network(facts.url.removeprefix(_UNIX))
+            return self._is_ours
 
     def _has_selinux(self) -> bool:
         with self._guard:

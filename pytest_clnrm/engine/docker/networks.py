@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import random
 import socket
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker.errors
@@ -71,12 +73,13 @@ def has_network(client: APIClient, network: str) -> bool:
     return True
 
 
-def gateway(client: APIClient, network: str, *, is_podman: bool) -> str:
+def gateway(client: APIClient, network: str, *, is_ours: bool | None) -> str:
     """Return this host's address on *network*, "" if it has none.
 
     The engine may be on another machine, behind a local socket too, or in a network namespace of its own. So
     what it tells is looked for here.
 
+    :param is_ours: whether the engine's networks are this host's; None if the bridge is to tell.
     :raises EngineError: if there is no such network.
     """
     with plain_errors("look at a network"):
@@ -86,9 +89,10 @@ def gateway(client: APIClient, network: str, *, is_podman: bool) -> str:
     address = next((str(pool["Gateway"]).partition("/")[0] for pool in pools if pool.get("Gateway")), "")
     if not address:
         return ""
-    # Docker names the bridge by the network's id, which no other engine has given. Podman tells none.
-    here = _is_own(address) if is_podman else _has_interface(f"br-{facts['Id'][:12]}")
-    return address if here else ""
+    if is_ours is None:
+        # Docker names the bridge by the network's id, which no other engine has given.
+        is_ours = _has_interface(f"br-{facts['Id'][:12]}")
+    return address if is_ours else ""
 
 
 def _has_interface(name: str) -> bool:
@@ -99,15 +103,30 @@ def _has_interface(name: str) -> bool:
     return True
 
 
-def _is_own(address: str) -> bool:
-    """Tell whether an address is one of this host's."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+def shares_network(socket_path: str) -> bool:
+    """Tell whether who listens on a socket is in this process's network namespace, as far as can be seen."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
         try:
-            probe.bind((address, 0))
-        except OSError:
+            peer.connect(socket_path)
+            pid, _, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            # 0: of no process in our process namespace, so one of another container, at least.
+            return pid != 0 and _own_network() in _networks_of(pid)
+        except PermissionError:
+            # Another user's, as root's is: that is the usual engine of this host.
+            return True
+        except (OSError, AttributeError):
             return False
-    return True
+
+
+def _networks_of(pid: int) -> Iterator[int]:
+    """Yield the network namespaces of a process's threads: one that made a container may be left in its."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):
+            yield (thread / "ns/net").stat().st_ino
+
+
+def _own_network() -> int:
+    return Path("/proc/self/ns/net").stat().st_ino
 
 
 def remove_network(client: APIClient, network: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from docker.errors import APIError
 
 from pytest_clnrm.engine.api import PathFacts
-from pytest_clnrm.engine.docker.networks import gateway
+from pytest_clnrm.engine.docker import networks
+from pytest_clnrm.engine.docker.networks import gateway, shares_network
 from pytest_clnrm.engine.docker.paths import look_at_path
 from pytest_clnrm.errors import ContainerError
 
@@ -27,25 +29,36 @@ def client_of(pool: dict[str, str]) -> Any:
 def test_a_bridge_is_here_or_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Docker names it by the network's id; that its address is ours too says nothing."""
     client = client_of({"Subnet": "127.0.0.0/8", "Gateway": "127.0.0.1"})
-    assert gateway(client, "n", is_podman=False) == ""
+    assert gateway(client, "n", is_ours=None) == ""
     asked: list[str] = []
     monkeypatch.setattr(socket, "if_nametoindex", asked.append)
-    assert gateway(client, "n", is_podman=False) == "127.0.0.1"
+    assert gateway(client, "n", is_ours=None) == "127.0.0.1"
     assert asked == ["br-0123456789ab"]
 
 
-@pytest.mark.parametrize(
-    ("pool", "found"),
-    [
-        ({"Gateway": "127.0.0.1/8"}, "127.0.0.1"),
-        ({"Gateway": "::1"}, "::1"),
-        ({"Gateway": "192.0.2.1"}, ""),  # RFC 5737: nobody's
-        ({"Subnet": "192.0.2.0/24"}, ""),
-    ],
-)
-def test_an_address_is_ours_or_not(pool: dict[str, str], found: str) -> None:
-    """Podman does not tell how its bridge is called."""
-    assert gateway(client_of(pool), "n", is_podman=True) == found
+@pytest.mark.parametrize(("is_ours", "found"), [(True, "10.0.0.1"), (False, "")])
+def test_where_no_bridge_tells(*, is_ours: bool, found: str) -> None:
+    """Podman makes it with the first container: then the engine itself is here, or it is not."""
+    assert gateway(client_of({"Gateway": "10.0.0.1/24"}), "n", is_ours=is_ours) == found
+    assert gateway(client_of({"Subnet": "10.0.0.0/24"}), "n", is_ours=is_ours) == ""
+
+
+def test_who_listens_is_in_our_network_or_in_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket tells which process listens, and that its network; where it may not be asked it is this."""
+    path = str(tmp_path / "s")
+    assert not shares_network(path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        assert shares_network(path)
+        monkeypatch.setattr(networks, "_own_network", lambda: 1)
+        assert not shares_network(path)
+
+        def refuse() -> int:
+            raise PermissionError
+
+        monkeypatch.setattr(networks, "_own_network", refuse)
+        assert shares_network(path)
 
 
 def looking(status: int, facts: dict[str, object] | None = None) -> Any:
