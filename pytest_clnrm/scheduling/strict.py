@@ -71,7 +71,7 @@ class StrictScheduling:
         self._granted: dict[int, Ticket] = {}
         # The gate has no room for it now, and is not asked again before something has changed.
         self._refused_head: int | None = None
-        # It was asked for and waits, also when something has changed: nothing after it is asked for.
+        # The same for those who watch the run: it goes on waiting when something has changed.
         self._waiting_head: int | None = None
         # Workers that have been told to tear down fixtures, and have not yet.
         self._flushing: set[Node] = set()
@@ -220,11 +220,6 @@ class StrictScheduling:
         head = self._work.head
         return head is None or not self._gate.serves(node.gateway.id, self._facts[head].specification)
 
-    def _head_for(self, node: Node) -> int | None:
-        """Return the item with a demand that *node* is to be given: one that waits stays the first."""
-        waiting = self._waiting_head
-        return waiting if waiting is not None and self._work.waits(waiting) else self._work.head_for(node)
-
     def _start_bound(self, node: Node) -> None:
         """Let *node* start what it is bound to, if that may start."""
         index = self._bound_to(node)
@@ -233,7 +228,8 @@ class StrictScheduling:
         if self._work.demands(index):
             ticket = self._ticket_for(node, index)
             if ticket is None:
-                self._work.held_up(index)
+                if self._refused_head is not None:
+                    self._work.held_up(index)
                 return
             self._leave_ticket(index, ticket)
         self._work.hand_out_bound(node)
@@ -242,7 +238,7 @@ class StrictScheduling:
     def _feed(self, node: Node) -> None:
         """Let a fresh worker start the best that it may, if there is any."""
         plain = self._work.best_plain(node)
-        head = self._work.before(self._head_for(node), plain)
+        head = self._work.before(self._work.head, plain)
         if head is not None and self._start_head(node, head):
             return
         if plain is not None and not self._holds_back(plain.index):
@@ -251,14 +247,14 @@ class StrictScheduling:
     def _answer(self, node: Node) -> None:
         """Tell a worker what comes next, whose last item is about to tear its fixtures down."""
         plain = self._work.best_plain(node)
-        head = self._work.before(self._head_for(node), plain)
+        head = self._work.before(self._work.head, plain)
         if head is not None:
             if self._frees_room(node):
                 self._bind_head(node, head)
                 return
             if self._start_head(node, head):
                 return
-            if plain is None or self._work.must_wait(head):
+            if plain is None or self._refused_head is None or self._work.must_wait(head):
                 self._bind_head(node, head)
                 return
         if plain is None:
@@ -295,10 +291,10 @@ class StrictScheduling:
         return True
 
     def _ticket_for(self, node: Node, index: int) -> Ticket | None:
-        """Reserve for an item, or return None: it has to wait, or to stand behind one that does."""
-        if self._refused_head is not None and index >= self._refused_head:
-            return None
-        if self._waiting_head is not None and index > self._waiting_head:
+        """Reserve for an item, or return None: it has to wait, or others come first."""
+        if self._work.comes_after_bound(index) or (
+            self._refused_head is not None and index >= self._refused_head
+        ):
             return None
         facts = self._facts[index]
         try:

@@ -9,8 +9,8 @@ handed out counts as waiting until its worker says that it has started: of two w
 same time the later one may be the faster.
 
 A worker is told which item comes next before it tears the last one's fixtures down: it is *bound* to it, also
-where that cannot start yet. Which one that will be is *foreseen* when an item starts, and comes true unless
-another worker would have nothing as urgent to do.
+where that cannot start yet. Which one that will be is *foreseen* when an item starts, and comes
+true unless another worker asks first.
 """
 
 from __future__ import annotations
@@ -157,20 +157,10 @@ class WorkQueue(Generic[W]):
         """Return the first item with a demand, None if there is none left."""
         return self._demanding[0] if self._demanding else None
 
-    def head_for(self, worker: W) -> int | None:
-        """Return the item with a demand that *worker* is to be given, None if there is none left.
-
-        Among those of the head's level it is the one that was foreseen for this worker, else the first that
-        was for no other.
-        """
-        if not self._demanding:
-            return None
-        level = self._levels[self._demanding[0]]
-        own = self._holdings[worker].foreseen
-        if own is not None and self._levels[own] == level and self.waits(own):
-            return own
-        first = self._first_free(worker)
-        return self._demanding[0] if first is None or self._levels[first] != level else first
+    def comes_after_bound(self, index: int) -> bool:
+        """Tell whether a worker is bound to an item with a demand that comes before *index*."""
+        bound = (held.bound for held in self._holdings.values())
+        return any(other is not None and other < index and self._demands[other] for other in bound)
 
     def _first_free(self, worker: W) -> int | None:
         """Return the first item with a demand that is foreseen for no other worker, None if there is none."""

@@ -6,6 +6,7 @@ import random
 import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -114,6 +115,7 @@ class Play:
         duration_s: float = 0.1,
     ) -> None:
         self.duration_s = duration_s
+        self.gate = gate
         self.names = [f"{file}.py::{at}" for at, (file, _, _) in enumerate(items)]
         facts = [ItemFacts(priority, {"slots": 1} if demands else None) for _, priority, demands in items]
         self.starts: list[int] = []
@@ -185,13 +187,26 @@ def test_order_under_no_cap(make_gate: Callable[[int], Any], session: Session) -
     assert priorities == sorted(priorities)
 
 
-@given(number=st.integers(1, 60), workers=st.integers(1, 4), seed=st.integers(0, 10**6))
-def test_what_is_foreseen_comes_true_in_a_level(
-    make_gate: Callable[[int], Any], number: int, workers: int, seed: int
+@given(session=sessions(), cap=st.integers(1, 5))
+def test_reservations_are_asked_for_in_order(
+    make_gate: Callable[[int], Any], session: Session, cap: int
 ) -> None:
-    """Among equals only the last few of a session come elsewhere than they were foreseen."""
-    play = Session([("a", 1, True)] * number, workers, 0.1, seed).play(make_gate(1000))
-    last = sorted(play.starts[-2 * workers :])
+    """Items with a demand start in the order of the collection, whoever is how fast."""
+    play = session.play(make_gate(cap))
+    demanding = [index for index in play.starts if session.items[index][2]]
+    granted = list(dict.fromkeys(play.gate.asked))
+    assert granted == sorted(demanding)
+
+
+@given(workers=st.integers(1, 4), number=st.integers(1, 40))
+def test_what_is_foreseen_comes_true_at_an_even_pace(
+    make_gate: Callable[[int], Any], workers: int, number: int
+) -> None:
+    """Workers that are as fast as each other get what was foreseen for them, until the last round."""
+    with tempfile.TemporaryDirectory() as folder:
+        play = Play([("a", 1, True)] * number, workers, make_gate(1000), Path(folder))
+        turn = count()
+        play.run(lambda steps: steps[next(turn) % len(steps)])
     for worker in play.workers:
-        for foreseen, told in zip(worker.foreseen, worker.told, strict=True):
-            assert foreseen == told or foreseen in last
+        for index, foreseen, told in zip(worker.ran, worker.foreseen, worker.told, strict=True):
+            assert foreseen == told or index >= number - 2 * workers

@@ -57,16 +57,16 @@ def test_one_scenario_at_a_time(make: Make, tmp_path: Path) -> None:
     assert (one.take(), two.take()) == ([0, ~2], [1, ~3])
     assert take_ticket(tmp_path, 0) == Ticket("lease-0", 0.5, position=7)
     scheduling.remove_pending_tests_from_node(two, [])
-    assert (one.take(), two.take()) == ([], [~3])
+    assert (one.take(), two.take()) == ([], [~2])
     assert gate.held == {"lease-0": 1, "lease-1": 1}
     scheduling.mark_test_complete(two, 1, 0.1)
-    assert (one.take(), two.take()) == ([], [3, ~4])
-    assert gate.held == {"lease-0": 1, "lease-3": 1}
+    assert (one.take(), two.take()) == ([], [2, ~3])
+    assert gate.held == {"lease-0": 1, "lease-2": 1}
     assert scheduling.nodes == [one, two]
 
 
-def test_what_is_foreseen_gives_way_to_priority(make: Make) -> None:
-    """Who asks first gets the higher item that was foreseen for the other."""
+def test_what_is_foreseen_gives_way_to_the_order(make: Make) -> None:
+    """Who asks first gets the first item, though it was foreseen for the other."""
     scheduling, (one, two), _ = make("a0! b0! c0! d1! e1! f1!")
     assert (one.take(), two.take()) == ([0, ~2], [1, ~3])
     scheduling.started("a.py::test_0")
@@ -74,7 +74,7 @@ def test_what_is_foreseen_gives_way_to_priority(make: Make) -> None:
     assert two.take() == [~2, 2, ~3]
     scheduling.started("c.py::test_2")
     end(scheduling, one, 0)
-    assert one.take() == [~4, 4, ~5]
+    assert one.take() == [~3, 3, ~4]
 
 
 def test_the_next_of_a_plain_item_starts_at_once(make: Make) -> None:
@@ -126,12 +126,12 @@ def test_parked_worker_is_flushed_while_the_head_waits(make: Make) -> None:
     scheduling.started("a.py::test_0")
     scheduling.started("b.py::test_1")
     end(scheduling, two, 1)
-    assert two.take() == [~3, FLUSH]
+    assert two.take() == [~2, FLUSH]
     asked = len(gate.asked)
     gate.cap = 2
     scheduling.mark_test_complete(two, FLUSH)
     assert len(gate.asked) == asked + 1
-    assert two.take() == [3, ~4]
+    assert two.take() == [2, ~3]
     scheduling.mark_test_complete(two, FLUSH)
     assert two.take() == []
 
@@ -196,17 +196,31 @@ def test_wake_asks_again(make: Make) -> None:
     assert two.take() == [1, ~2]
 
 
-def test_a_head_that_waits_stays_the_head(make: Make) -> None:
-    """What was asked for once is asked for first: while it stands in the ledger's queue nothing passes it."""
-    scheduling, (one, two), gate = make("a1! b1! c1! d1! e1! f1!", cap=1)
-    assert (one.take(), two.take()) == ([0, ~1], [])
-    assert gate.asked == [0, 1]
-    end(scheduling, one, 0)
-    assert one.take() == [~1, 1, ~2]
-    # The other worker has asked for 2 since, so 3 is nobody's next before that has started.
-    end(scheduling, one, 1)
-    assert one.take()[:2] == [~2, 2]
-    assert sorted(gate.asked) == gate.asked
+def test_reservations_are_asked_for_in_order(make: Make) -> None:
+    """Who ends first waits while another worker, which was told of an earlier item, still tears down."""
+    scheduling, (one, two), gate = make("a1! b1! c1! d1! e1! f1!")
+    for node in (one, two):
+        node.take()
+        scheduling.remove_pending_tests_from_node(node, [])
+    assert (one.take(), two.take()) == ([~2], [~3])
+    scheduling.mark_test_complete(two, 1, 0.1)
+    assert (one.take(), two.take()) == ([], [])
+    scheduling.mark_test_complete(one, 0, 0.1)
+    assert (one.take(), two.take()) == ([2, ~4], [3, ~5])
+    assert gate.asked == [0, 1, 2, 3]
+
+
+def test_worker_that_waits_does_not_wait_for_what_was_put_back(make: Make) -> None:
+    """A crashed item comes first where a worker is free for it; those that know what comes next go on."""
+    scheduling, (one, two), gate = make("a1! b1! c1! d1! e1! f1!", cap=2)
+    gate.cap = 0
+    end(scheduling, two, 1)
+    assert scheduling.remove_node(one) == "a.py::test_0"
+    scheduling.mark_test_pending("a.py::test_0")
+    gate.cap = 1
+    two.take()
+    scheduling.wake()
+    assert two.take() == [2, ~0]
 
 
 def test_workers_end_when_nothing_waits(make: Make) -> None:
@@ -313,11 +327,11 @@ def test_lower_priority_waits_for_the_start_of_a_higher_one(make: Make) -> None:
     scheduling.started("somewhere/else.py::test")
     assert two.take() == []
     scheduling.started("a.py::test_0")
-    assert two.take() == [2, ~3]
+    assert two.take() == [1, ~2]
     end(scheduling, one, 0)
-    assert one.take() == [~1, 1, ~3]
-    end(scheduling, two, 2)
+    assert one.take() == [~2, 2, ~3]
+    end(scheduling, two, 1)
     # It comes next there, and starts when what is more urgent has started elsewhere.
     assert two.take() == [~3]
-    scheduling.started("b.py::test_1")
+    scheduling.started("c.py::test_2")
     assert two.take() == [3, ~4]

@@ -171,7 +171,7 @@ def test_every_item_once_and_no_inversion(
             work.ended(worker, holding.sent[0], 1.0)
             continue
         pick = work.best_plain(worker)
-        head = work.before(work.head_for(worker), pick)
+        head = work.before(work.head, pick)
         if head is not None:
             work.hand_out_demanding(worker, head)
             order.append(head)
