@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from docker.errors import APIError
 
+from clnrm_testing.patience import patient_s
 from clnrm_testing.project import PYTEST_ADDOPTS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ __all__ = ["HOLD", "EndToEnd", "Event", "Run", "Watch", "environment_of_a_run"]
 
 LABEL = "pytest-clnrm"
 WITHOUT_XDIST = ("-p", "no:xdist")
-PATIENCE_S = 120.0
+PATIENCE_S = patient_s(120)
 
 HOLD = "touch /tmp/held; until test -e /tmp/go; do sleep 0.05; done"
 """A step that runs until it is let go."""

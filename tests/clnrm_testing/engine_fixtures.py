@@ -20,6 +20,7 @@ import pytest
 from clnrm_testing.busybox import busybox_tree
 from clnrm_testing.capabilities import Needs, needing
 from clnrm_testing.end_to_end import EndToEnd
+from clnrm_testing.patience import patient_s
 from clnrm_testing.relay import Relay, relaying
 from pytest_clnrm.engine.api import ContainerSpec, ExecOutcome, ExecSpec
 from pytest_clnrm.engine.connect.connect import reach
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 IMAGE = "clnrm-busybox:1"
 MIB = 1024 * 1024
+PATIENCE_S = patient_s(60)
 
 
 @pytest.fixture(scope="session")
@@ -170,7 +172,11 @@ class Box:
     id: str
 
     def run(
-        self, *argv: str, within_s: float | None = 60, on_output: OnOutput | None = None, **spec: object
+        self,
+        *argv: str,
+        within_s: float | None = PATIENCE_S,
+        on_output: OnOutput | None = None,
+        **spec: object,
     ) -> Ran:
         """Run a command in it.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clnrm_testing.patience import patient_s
 from clnrm_testing.project import PYTEST_ADDOPTS
 from pytest_clnrm.cleanup.labels import LEDGER
 from pytest_clnrm.ledger.folder import Folder, open_folder
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["IMAGE", "WITHIN_S", "Project", "Run", "wait_until"]
 
 IMAGE = "clnrm-busybox:1"
-GONE_WITHIN_S = 10.0
-WITHIN_S = 90.0
+GONE_WITHIN_S = patient_s(10)
+WITHIN_S = patient_s(90)
 SCENARIO_FILE = """
 [meta]
 name = "{name}"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from clnrm_testing.end_to_end import HOLD, environment_of_a_run
+from clnrm_testing.patience import patient_s
 
 from pytest_clnrm.cleanup.labels import LEDGER, SCENARIO, load_of
 from pytest_clnrm.ledger.folder import open_folder
@@ -38,8 +39,8 @@ CAP = 5
 BUDGET_MB = 160
 KINDS = (("low", 32), ("normal", 48), ("high", 24))
 """Priorities and MB; five of the largest do not fit into the budget, so that memory is short sometimes."""
-RUN_WITHIN_S = 900.0
-WAIT_WITHIN_S = 120.0
+RUN_WITHIN_S = patient_s(900)
+WAIT_WITHIN_S = patient_s(120)
 
 # Each grant is noted under the ledger's own lock, so that the notes of all runs stand in their true order.
 CONFTEST = """

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from clnrm_testing.capabilities import Needs
 from clnrm_testing.engine_fixtures import wait_log
+from clnrm_testing.patience import patient_s, patient_until
 
 from pytest_clnrm.engine.api import ContainerSpec, Mount
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
@@ -93,7 +94,7 @@ def test_a_container_runs_its_own_command_and_tells_how_it_ended(
 ) -> None:
     """Exit code, and its output in order."""
     box = start(command=("sh", "-c", "echo one; echo two >&2; exit 9"))
-    assert not wait_log(engine, box.id, "never", deadline_s=time.monotonic() + 60)
+    assert not wait_log(engine, box.id, "never", deadline_s=patient_until(60))
     state = engine.state(box.id)
     assert (state.running, state.exit_code, state.oom_killed, state.error) == (False, 9, False, "")
     assert sorted(engine.logs(box.id, tail_bytes=1000).split()) == ["one", "two"]
@@ -115,7 +116,7 @@ def test_a_container_that_ran_out_of_memory_says_so(
     """The engine's own flag."""
     needs("out of memory in the state")
     box = start(command=("tail", "/dev/zero"))
-    wait_log(engine, box.id, "never", deadline_s=time.monotonic() + 60)
+    wait_log(engine, box.id, "never", deadline_s=patient_until(60))
     assert engine.state(box.id).oom_killed
 
 
@@ -131,7 +132,7 @@ def test_a_command_that_cannot_be_run_stands_in_the_state(
 ) -> None:
     """The init process starts in any case; what it could not run is found in its output."""
     box = start(command=command)
-    wait_log(engine, box.id, "never", deadline_s=time.monotonic() + 60)
+    wait_log(engine, box.id, "never", deadline_s=patient_until(60))
     assert engine.state(box.id).error == error
 
 
@@ -217,7 +218,7 @@ def test_the_end_of_the_output_is_bounded_and_decoded(
 ) -> None:
     """At most as many bytes as asked for; what is no UTF-8 is replaced."""
     box = start(command=("sh", "-c", "seq 100000; printf 'end \\377\\n'"))
-    wait_log(engine, box.id, "never", deadline_s=time.monotonic() + 60)
+    wait_log(engine, box.id, "never", deadline_s=patient_until(60))
     text = engine.logs(box.id, tail_bytes=20)
     assert text.endswith("100000\nend \ufffd\n")
     assert len(text) <= 20
@@ -227,14 +228,14 @@ def test_waiting_for_a_line(engine: DockerEngine, start: Callable[..., Any]) -> 
     """True once it is there, False at the deadline or at once when the container exits."""
     text = "echo starting; sleep 0.3; printf 'ready on port 80'; sleep 0.5; echo; exec sleep 1000"
     box = start(command=("sh", "-c", text))
-    assert wait_log(engine, box.id, r"ready on port \d+", deadline_s=time.monotonic() + 60)
-    assert wait_log(engine, box.id, r"^starting$", deadline_s=time.monotonic() + 60)
+    assert wait_log(engine, box.id, r"ready on port \d+", deadline_s=patient_until(60))
+    assert wait_log(engine, box.id, r"^starting$", deadline_s=patient_until(60))
     assert not wait_log(engine, box.id, "never", deadline_s=time.monotonic() + 0.2)
     with closing(engine.follow_log(box.id, until_now=True)) as kept:
-        pieces = list(iter(lambda: kept.receive(time.monotonic() + 60), []))
+        pieces = list(iter(lambda: kept.receive(patient_until(60)), []))
     assert b"ready on port" in b"".join(data for piece in pieces for _, data in piece or ())
     threading.Timer(0.2, engine.remove, ([box.id],)).start()
-    assert not wait_log(engine, box.id, "never", deadline_s=time.monotonic() + 60)
+    assert not wait_log(engine, box.id, "never", deadline_s=patient_until(60))
 
 
 def test_peak_memory(engine: DockerEngine, box: Any) -> None:
@@ -256,11 +257,11 @@ def test_peak_memory(engine: DockerEngine, box: Any) -> None:
 def test_stopping_asks_first_and_kills_then(engine: DockerEngine, start: Callable[..., Any]) -> None:
     """A container may end in its own way; one that does not listen is killed; again is no error."""
     polite = start(command=("sh", "-c", "trap 'exit 5' TERM; echo on; while :; do sleep 0.05; done"))
-    assert wait_log(engine, polite.id, "on", deadline_s=time.monotonic() + 60)
+    assert wait_log(engine, polite.id, "on", deadline_s=patient_until(60))
     engine.stop(polite.id, grace_s=30)
     assert engine.state(polite.id).exit_code == 5
     deaf = start(command=("sh", "-c", "trap '' TERM; echo on; while :; do sleep 0.05; done"))
-    assert wait_log(engine, deaf.id, "on", deadline_s=time.monotonic() + 60)
+    assert wait_log(engine, deaf.id, "on", deadline_s=patient_until(60))
     engine.stop(deaf.id, grace_s=0.5)
     assert engine.state(deaf.id).exit_code == 137
     engine.stop(deaf.id, grace_s=0)
@@ -327,10 +328,10 @@ def test_published_ports_are_on_loopback_and_reachable(
     assert (
         client.inspect_container(box.id)["HostConfig"]["PortBindings"]["8080/tcp"][0]["HostIp"] == "127.0.0.1"
     )
-    deadline_s = time.monotonic() + 30
+    deadline_s = patient_until(30)
     while True:
         try:
-            with urllib.request.urlopen(f"http://{host}:{port}/", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{host}:{port}/", timeout=patient_s(5)) as answer:
                 text = answer.read()
         except OSError:
             if time.monotonic() > deadline_s:

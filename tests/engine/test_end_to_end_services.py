@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from clnrm_testing.end_to_end import HOLD, EndToEnd
+from clnrm_testing.patience import patient_s
 
 pytestmark = pytest.mark.engine
 
@@ -270,7 +271,9 @@ def test_ports_are_published_on_the_loopback_address_alone(project: EndToEnd) ->
     def look(containers: Mapping[str, dict[str, Any]]) -> None:
         (binding,) = containers["web"]["NetworkSettings"]["Ports"]["80/tcp"]
         assert binding["HostIp"] == "127.0.0.1"
-        with socket.create_connection(("127.0.0.1", int(binding["HostPort"])), timeout=30) as connection:
+        with socket.create_connection(
+            ("127.0.0.1", int(binding["HostPort"])), timeout=patient_s(30)
+        ) as connection:
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
             with connection.makefile("rb") as reader:
                 answers.append(reader.read())

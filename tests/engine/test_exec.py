@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clnrm_testing.patience import patient_s
 
 from pytest_clnrm.engine.exec.shell_script import SHELL
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
@@ -140,7 +141,7 @@ def test_output_arrives_while_the_command_runs(box: Any) -> None:
     answers: list[int | None] = []
 
     def answer() -> None:
-        assert seen.wait(30)
+        assert seen.wait(patient_s(30))
         answers.append(box.run("touch", "/go").exit_code)
 
     thread = threading.Thread(target=answer)
@@ -209,7 +210,7 @@ def test_at_the_deadline_all_processes_of_the_command_end(box: Any, text: str, u
 
 def test_output_from_before_the_deadline_is_kept(box: Any) -> None:
     """What a hanging command said is there to explain it."""
-    ran = box.shell("echo before; sleep 100", within_s=1)
+    ran = box.shell("echo before; sleep 100", within_s=patient_s(1))
     assert (ran.outcome.timed_out, ran.stdout) == (True, b"before\n")
 
 
@@ -224,7 +225,7 @@ def test_a_deadline_ends_only_its_own_command(box: Any) -> None:
 
     thread = threading.Thread(target=other)
     thread.start()
-    assert started.wait(30)
+    assert started.wait(patient_s(30))
     assert box.run("sleep", "100", within_s=0.2).outcome.timed_out
     box.run("touch", "/go")
     thread.join()

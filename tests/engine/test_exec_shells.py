@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clnrm_testing.patience import patient_s, patient_until
 
 from pytest_clnrm.engine.docker.engine import DockerEngine
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
@@ -212,7 +213,7 @@ def test_a_shell_is_given_up_when_in_doubt(box: Any, text: str) -> None:
 def test_nothing_is_said_of_a_shell_that_was_killed(box: Any, text: str) -> None:
     """Shells tell of their children's ends; a step's stderr is the step's."""
     for _ in range(2):
-        ran = box.shell(f"echo err >&2; {text}", within_s=0.5 if "sleep" in text else None)
+        ran = box.shell(f"echo err >&2; {text}", within_s=patient_s(0.5) if "sleep" in text else None)
         assert ran.stderr == b"err\n"
 
 
@@ -221,7 +222,7 @@ def test_a_flood_that_is_left_behind_is_not_waited_for(box: Any) -> None:
     began_s = time.monotonic()
     assert box.shell("yes & kill -9 $PPID").exit_code == 137
     assert box.shell("killall yes; echo next").stdout == b"next\n"
-    assert time.monotonic() - began_s < 20
+    assert time.monotonic() - began_s < patient_s(20)
 
 
 def test_a_shell_goes_on_where_nothing_can_be_said_any_more(box: Any) -> None:
@@ -277,7 +278,7 @@ def test_shells_end_with_their_connections(box: Any, engine: DockerEngine) -> No
     alone = type(box)(
         DockerEngine(engine._client, engine.facts, locks=engine._locks, in_shells=False), box.id
     )
-    deadline_s = time.monotonic() + 10
+    deadline_s = patient_until(10)
     while b"sh -s pytest-clnrm" in alone.run("ps", "-o", "args").stdout.splitlines():
         assert time.monotonic() < deadline_s
 
@@ -289,7 +290,7 @@ def test_a_busy_shell_keeps_nobody_waiting(box: Any) -> None:
     text = "echo on; until [ -e /go ]; do sleep 0.02; done"
     thread = threading.Thread(target=lambda: box.shell(text, on_output=lambda *_: started.set()))
     thread.start()
-    assert started.wait(30)
+    assert started.wait(patient_s(30))
     assert parent(box) == 0
     box.run("touch", "/go")
     thread.join()
