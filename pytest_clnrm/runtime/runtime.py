@@ -47,6 +47,7 @@ class Runtime:
     :param before_ledger: called once, before the ledger is opened.
     :param without_shell: ids of images that have no shell in which their containers could wait.
     :param engine_is_own: the engine is the one of ``--clnrm-engine``, not one that another plugin brings.
+    :param engine_warnings: limits that the engine cannot enforce, each one sentence; known when connected.
     :param run_folder: returns the run's own folder for temporary files.
     :param traceparent: of the session's span.
     :param loaded: globs of the names of files that pytest loads from the project.
@@ -61,6 +62,7 @@ class Runtime:
     before_ledger: Callable[[], None] | None = None
     without_shell: set[str] = field(default_factory=set)
     engine_is_own: bool = False
+    engine_warnings: tuple[str, ...] = ()
     run_folder: Callable[[], Path] | None = None
     traceparent: str = ""
     loaded: tuple[str, ...] = ()
@@ -103,6 +105,7 @@ class Runtime:
                 except EngineUnavailableError as error:
                     self._refused = error
                     raise
+                self.engine_warnings = self._engine.facts.warnings
             return self._engine
 
     def connect_own(self) -> Engine:

@@ -220,6 +220,8 @@ class SessionResults:
         for summary, details in self.refused.items():
             for line in (summary, *details):
                 say(line)
+        for line in self.runtime.engine_warnings:
+            say(f"clnrm: {line}", yellow=True)
         for line in self._kept_lines():
             say(line)
         if self.guard is not None and self.guard.foreign:

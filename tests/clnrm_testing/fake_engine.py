@@ -85,6 +85,7 @@ class FakeEngine:
             rootless=False,
             cpus=8,
             memory_bytes=16 << 30,
+            warnings=tuple(filter(None, [os.environ.get("FAKE_WARNING")])),
         )
         self._note("connect")
 

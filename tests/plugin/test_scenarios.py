@@ -219,6 +219,19 @@ def test_python_tests_alone_ask_no_engine(each_mode: Project) -> None:
     assert each_mode.events() == []
 
 
+def test_what_the_engine_cannot_limit_is_told_once(
+    each_mode: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a run with scenarios says it, in one line however many workers connected."""
+    monkeypatch.setenv("FAKE_WARNING", "The engine cannot limit memory: --clnrm-memory has no effect.")
+    each_mode.write("a.clnrm.toml", HELLO)
+    each_mode.write("b.clnrm.toml", HELLO)
+    result = each_mode.run()
+    result.assert_outcomes(passed=2)
+    told = [line for line in result.outlines if "cannot limit memory" in line]
+    assert told == ["clnrm: The engine cannot limit memory: --clnrm-memory has no effect."]
+
+
 def test_without_an_engine_scenarios_are_errors_of_one_line(
     each_mode: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,10 @@ _WARNINGS = {
     "CpuCfsQuota": "The engine cannot limit CPU time: --clnrm-cpu has no effect.",
     "PidsLimit": "The engine cannot limit the number of processes: `pids` of [limits] has no effect.",
 }
+_ROOTLESS_V1 = (
+    "The engine is rootless and its machine has cgroup v1: containers have no limits, and --clnrm-memory, "
+    "--clnrm-cpu and `pids` of [limits] have no effect."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +66,7 @@ def read_facts(
         cpus=int(info.get("NCPU") or 1),
         memory_bytes=int(info.get("MemTotal") or 0),
         gpus=_gpus(info, here, remote=remote),
-        # A key that is missing says nothing; only an engine that says no is warned of.
-        warnings=tuple(text for key, text in _WARNINGS.items() if info.get(key) is False),
+        warnings=_warnings(info),
     )
 
 
@@ -149,6 +152,14 @@ def _is_remote(info: Mapping[str, Any], endpoint: Endpoint, here: Surroundings) 
 
 def _is_our_machine(info: Mapping[str, Any], here: Surroundings) -> bool:
     return (info.get("Name"), info.get("KernelVersion")) == (here.hostname, here.kernel)
+
+
+def _warnings(info: Mapping[str, Any]) -> tuple[str, ...]:
+    # Podman tells what the kernel can limit, which is nothing for those who are not root with cgroup v1.
+    if _is_rootless(info) and str(info.get("CgroupVersion")) == "1":
+        return (_ROOTLESS_V1,)
+    # A key that is missing says nothing; only an engine that says no is warned of.
+    return tuple(text for key, text in _WARNINGS.items() if info.get(key) is False)
 
 
 def _is_rootless(info: Mapping[str, Any]) -> bool:

@@ -226,8 +226,19 @@ def remove_container(client: APIClient, container: str) -> None:
             except docker.errors.APIError as error:
                 # Another one removes it just now; or it did not die at once, as happens on a busy host.
                 busy = error.status_code == _CONFLICT or "could not kill" in engine_text(error).lower()
+                if not busy and _is_gone(client, container):
+                    # Podman says what it could not clean up behind it.
+                    return
                 if not busy or time.monotonic() >= deadline_s:
                     raise
             else:
                 return
         time.sleep(_REMOVAL_POLL_S)
+
+
+def _is_gone(client: APIClient, container: str) -> bool:
+    try:
+        client.inspect_container(container)
+    except docker.errors.NotFound:
+        return True
+    return False

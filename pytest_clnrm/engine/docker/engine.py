@@ -148,7 +148,7 @@ class DockerEngine(Engine):
         )
 
     def remove_network(self, network: str) -> None:
-        remove_network(self._client, network)
+        remove_network(self._client, network, is_podman=self._facts.kind == "podman")
 
     def create_container(self, spec: ContainerSpec) -> str:
         arguments = create_arguments(

@@ -129,9 +129,12 @@ def _own_network() -> int:
     return Path("/proc/self/ns/net").stat().st_ino
 
 
-def remove_network(client: APIClient, network: str) -> None:
+def remove_network(client: APIClient, network: str, *, is_podman: bool) -> None:
     """Remove it, with what is still connected to it taken off; one that is gone already is no error."""
     with plain_errors("remove a network"), suppress(docker.errors.NotFound):
+        if is_podman:
+            # Asked by its id Podman 5 removes one that is in use, and cannot clean up its containers then.
+            network = str(client.inspect_network(network)["Name"])
         try:
             client.remove_network(network)
         except docker.errors.APIError as error:

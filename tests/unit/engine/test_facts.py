@@ -141,6 +141,14 @@ def test_warnings() -> None:
     )
 
 
+def test_rootless_with_cgroup_v1() -> None:
+    """Podman tells what its kernel could limit; without root that is nothing."""
+    (warning,) = read_facts({**INFO, "Rootless": True, "CgroupVersion": "1"}, DOCKER, UNIX, HERE).warnings
+    assert "cgroup v1: containers have no limits, and --clnrm-memory, --clnrm-cpu and `pids`" in warning
+    assert read_facts({**INFO, "Rootless": True, "CgroupVersion": "2"}, DOCKER, UNIX, HERE).warnings == ()
+    assert read_facts({**INFO, "CgroupVersion": "1"}, DOCKER, UNIX, HERE).warnings == ()
+
+
 def test_look_around(tmp_path: Path) -> None:
     """Machine id and NVIDIA's devices are read from the file system; a machine may have neither."""
     assert look_around(root=tmp_path).machine_id == ""

@@ -170,14 +170,21 @@ def test_other_refusals_are_errors(refusals: list[str]) -> None:
 def test_a_network_that_cannot_be_removed() -> None:
     """The engine's reason."""
     with pytest.raises(EngineError, match=r"^cannot remove a network: odd$"):
-        remove_network(Networks(), "n")  # type: ignore[arg-type]
+        remove_network(Networks(), "n", is_podman=False)  # type: ignore[arg-type]
 
 
 class Remover:
     """Answers removals in turn: a status and text, or success."""
 
-    def __init__(self, *answers: tuple[int, str]) -> None:
+    def __init__(self, *answers: tuple[int, str], gone: bool = False) -> None:
         self.answers = list(answers)
+        self.gone = gone
+
+    def inspect_container(self, container: str) -> dict[str, Any]:
+        """Tell whether it is there."""
+        if self.gone:
+            raise docker.errors.NotFound(container)
+        return {}
 
     def remove_container(self, container: str, *, v: bool, force: bool) -> None:
         """Answer."""
@@ -198,6 +205,8 @@ def test_a_removal_is_repeated_until_the_container_is_gone(monkeypatch: pytest.M
     remove_container(Remover(), "c")  # type: ignore[arg-type]
     with pytest.raises(EngineError, match=r"^cannot remove the container: odd$"):
         remove_container(Remover((500, "odd")), "c")  # type: ignore[arg-type]
+    # Podman complains of what it could not clean up behind one that it has removed.
+    remove_container(Remover((500, "cleaning up container c: ..."), gone=True), "c")  # type: ignore[arg-type]
     monkeypatch.setattr("pytest_clnrm.engine.docker.containers._REMOVAL_S", -1)
     with pytest.raises(EngineError, match=r"^cannot remove the container: removal of"):
         remove_container(Remover(busy), "c")  # type: ignore[arg-type]
