@@ -49,9 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     settings = load_settings(config)
     config.pluginmanager.register(fixtures, "clnrm-fixtures")
-    if settings.enabled:
-        install_order(config, lambda item: int(markers.priority_of(item, settings, config.rootpath)))
     lazy = config.stash[lazy_key] = LazyWiring(config, settings)
+    if settings.enabled:
+        install_order(config, lazy.priority_of)
     config.pluginmanager.register(lazy, "clnrm-lazy")
 
 

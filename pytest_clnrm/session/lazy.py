@@ -38,6 +38,8 @@ class LazyWiring:
         self._began_monotonic_s = time.monotonic()
         self._wiring: Wiring | None = None
         self._is_worker = hasattr(config, "workerinput")
+        # Without the sorter all items have the priority of the settings.
+        self._is_out_of_order = not settings.enabled and settings.priority != Priority.NORMAL
         config.stash[python_tests_key] = lambda: self.wiring().python_tests
         if settings.autoscale or settings.report_dir or settings.show_workers:
             self.wiring()
@@ -96,7 +98,7 @@ class LazyWiring:
         if self._wiring is not None:
             return
         if any(_has_containers(item) for item in session.items) or (
-            self._is_worker and any(map(self._is_out_of_order, session.items))
+            self._is_worker and self._is_out_of_order
         ):
             self.wiring().finish_collection(session)
         elif self._is_worker:
@@ -107,14 +109,15 @@ class LazyWiring:
             for item in session.items:
                 own_priority(item)
 
-    def _is_out_of_order(self, item: pytest.Item) -> bool:
-        """Tell whether an item has another priority than the usual one, or a wrong one."""
-        if not self.settings.enabled:
-            return self.settings.priority != Priority.NORMAL
-        try:
-            return priority_of(item, self.settings, self._config.rootpath) != Priority.NORMAL
-        except pytest.UsageError:
-            return True
+    def priority_of(self, item: pytest.Item) -> int:
+        """Return an item's priority, and note whether it is the usual one: the sorter asks for every item.
+
+        :raises pytest.UsageError: for a wrong marker.
+        """
+        priority = priority_of(item, self.settings, self._config.rootpath)
+        if priority != Priority.NORMAL:
+            self._is_out_of_order = True
+        return int(priority)
 
     def close(self) -> None:
         """End what was begun."""
