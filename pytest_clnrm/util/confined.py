@@ -15,7 +15,8 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Literal, NoReturn
 
@@ -28,9 +29,8 @@ _REPLY, _NOTE, _MEMORY, _TIME = b"R", b"N", b"M", b"T"
 
 # Isolated: neither PYTHON* variables, nor the current folder, nor site's .pth files decide what it imports.
 _CODE = (
-    "import importlib, sys; sys.path += sys.argv[3:]; from pytest_clnrm.util.confined import serve; "
-    "module, name = sys.argv[1].split(':'); "
-    "serve(lambda: getattr(importlib.import_module(module), name), int(sys.argv[2]))"
+    "import sys; sys.path += sys.argv[4:]; from pytest_clnrm.util.confined import serve; "
+    "serve(sys.argv[1], int(sys.argv[2]), sys.argv[3].split())"
 )
 
 
@@ -58,10 +58,12 @@ class Confined:
 
     :param function: ``module:name`` of what takes the bytes of a request and returns those of the reply.
     :param memory_bytes: of its address space, all included.
+    :param imports: modules that its work needs besides that of *function*.
     """
 
-    def __init__(self, function: str, *, memory_bytes: int) -> None:
+    def __init__(self, function: str, *, memory_bytes: int, imports: Sequence[str] = ()) -> None:
         self._function = function
+        self._imports = " ".join(imports)
         self._memory_bytes = memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
         self._pid = os.getpid()
@@ -101,7 +103,7 @@ class Confined:
         return subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", "-c", _CODE),
-                *(self._function, str(self._memory_bytes), *paths),
+                *(self._function, str(self._memory_bytes), self._imports, *paths),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -184,11 +186,8 @@ def _send(kind: bytes, data: bytes) -> None:
     _out.flush()
 
 
-def serve(load: Callable[[], Callable[[bytes], bytes]], memory_bytes: int) -> None:
-    """Answer requests until the input ends.
-
-    :param load: returns the function that does the work; called within the limits.
-    """
+def serve(function: str, memory_bytes: int, imports: Sequence[str]) -> None:
+    """Answer requests until the input ends; the parameters are those of :class:`Confined`."""
     import resource
 
     global _out  # noqa: PLW0603 one a process, and this is that process
@@ -202,11 +201,12 @@ def serve(load: Callable[[], Callable[[bytes], bytes]], memory_bytes: int) -> No
     while head := requests.read(_TO_CHILD.size):
         cpu_s, size = _TO_CHILD.unpack(head)
         request = requests.read(size)
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + cpu_s + _GRACE_S) + 1)
         try:
+            # Not within the time to compute: without bytecode on a slow machine it takes seconds.
+            work = work or _import(function, imports)
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + cpu_s + _GRACE_S) + 1)
             signal.setitimer(signal.ITIMER_PROF, cpu_s)
-            work = work or load()
             reply = work(request)
             signal.setitimer(signal.ITIMER_PROF, 0)
         except MemoryError:
@@ -215,6 +215,14 @@ def serve(load: Callable[[], Callable[[bytes], bytes]], memory_bytes: int) -> No
             _send(_TIME, b"")
         else:
             _send(_REPLY, reply)
+
+
+def _import(function: str, imports: Sequence[str]) -> Callable[[bytes], bytes]:
+    for each in imports:
+        import_module(each)
+    module, _, name = function.partition(":")
+    found: Callable[[bytes], bytes] = getattr(import_module(module), name)
+    return found
 
 
 def _limit(what: int, value: int) -> None:

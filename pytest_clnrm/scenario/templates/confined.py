@@ -28,6 +28,8 @@ WALL_S = 60.0
 """Longer than any load of the host makes of the time to compute, and short enough for who waits."""
 MEMORY_BYTES = 512 << 20
 
+# Of the functions that are called there, named in time: importing them is no part of what a file costs.
+_IMPORTS = ("pytest_clnrm.scenario.loading",)
 _Result = TypeVar("_Result")
 _MODULES = frozenset({
     "pytest_clnrm.errors", "pytest_clnrm.model.priority", "pytest_clnrm.model.expectations",
@@ -92,7 +94,7 @@ _lock = threading.Lock()
 
 @functools.cache
 def _confined() -> Confined:
-    confined = Confined(f"{__name__}:answer", memory_bytes=MEMORY_BYTES)
+    confined = Confined(f"{__name__}:answer", memory_bytes=MEMORY_BYTES, imports=_IMPORTS)
     atexit.register(confined.close)
     return confined
 

@@ -58,6 +58,17 @@ def test_what_takes_too_much_is_ended(
     assert ask(work, b"pid") != before
 
 
+def test_imports_are_no_part_of_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow machine, or without bytecode, they take longer than a piece of work may."""
+    slow = "import time\nends = time.process_time() + 0.4\nwhile time.process_time() < ends: pass\n"
+    (tmp_path / "needed.py").write_text(slow)
+    (tmp_path / "working.py").write_text(f"{slow}def work(request): import needed; return request\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    confined = Confined("working:work", memory_bytes=256 << 20, imports=("needed",))
+    assert ask(confined, b"done") == b"done"
+    confined.close()
+
+
 def test_it_is_ended_at_its_deadline(work: Confined) -> None:
     """A wait costs no CPU time, but ends too."""
     with pytest.raises(ConfinedError, match="time"):
