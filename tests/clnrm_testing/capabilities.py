@@ -6,6 +6,7 @@ docs/engines.md tells users the same.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -20,6 +21,8 @@ Capability = Literal[
     "refusing too many CPUs and GPUs",
     "ports beside an internal network",
     "a registry without TLS",
+    "a shell as main process",
+    "health checks",
 ]
 Needs = Callable[[Capability], None]
 
@@ -30,6 +33,9 @@ def lack(needed: Capability, facts: EngineFacts) -> str:
         return "the tests' registry is on this machine, and the engine is not"
     if facts.kind != "podman":
         return ""
+    if needed == "health checks":
+        systemd = Path("/run/systemd/system").is_dir()
+        return "" if systemd else "Podman has systemd run health checks, and there is none"
     if needed in _PODMAN:
         return _PODMAN[needed]
     return _PODMAN_4[needed] if facts.version.startswith("4.") else ""
@@ -37,6 +43,7 @@ def lack(needed: Capability, facts: EngineFacts) -> str:
 
 _PODMAN: dict[Capability, str] = {
     "refusing too many CPUs and GPUs": "Podman ignores what it cannot give",
+    "a shell as main process": "Podman gives a main process other variables and capabilities than execs",
     "a registry without TLS": "Podman talks plain HTTP only to registries of its own configuration",
 }
 _PODMAN_4: dict[Capability, str] = {

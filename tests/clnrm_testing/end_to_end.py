@@ -74,7 +74,8 @@ class Watch:
             if not nodeid.startswith(f"{self._token}/"):
                 continue
             seen = Event(
-                name=event["Action"],
+                # Podman has another word for it.
+                name=event["Action"].replace("remove", "destroy"),
                 container=event["Actor"]["ID"],
                 service=labels["name"].split("-", 4)[-1],
                 nodeid=nodeid,

@@ -75,7 +75,7 @@ def test_services_that_end(project: EndToEnd) -> None:
     told = {
         "fails": r"service 'box' ended with exit code 1, \d+\.\d s after the scenario's start",
         "crashes": r"service 'box' ended with exit code 139 \(killed by SIGSEGV\), .*",
-        "starts not": r"service 'box' ended with exit code 127 \(command not found: nosuchprogram\), .*",
+        "starts not": r"service 'box' ended with exit code (127|1) \(command not found: nosuchprogram\), .*",
         "eats": r"service 'box' ended with exit code 137 \(killed by SIGKILL\), out of memory: its limit .*",
         "while another is waited for": r"service 'box' ended with exit code 2, .* the scenario's start",
         "job fails": r"service 'box' ended with exit code 3, \d+\.\d s after its start, expected 0",

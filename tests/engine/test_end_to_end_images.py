@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clnrm_testing.capabilities import Needs
 from clnrm_testing.end_to_end import EndToEnd
 from clnrm_testing.registry import Registry, serve_registry
 from clnrm_testing.relay import relaying
@@ -66,8 +67,9 @@ def test_an_image_without_a_shell(project: EndToEnd) -> None:
 
 
 @pytest.fixture
-def registry(project: EndToEnd) -> Iterator[Registry]:
+def registry(project: EndToEnd, needs: Needs) -> Iterator[Registry]:
     """Return a registry of this test; what was pulled from it is removed."""
+    needs("a registry without TLS")
     with serve_registry(os.urandom(8)) as registry:
         yield registry
         for image in project.client.images():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import pytest
+from clnrm_testing.capabilities import Needs
 from clnrm_testing.end_to_end import HOLD, EndToEnd
 from clnrm_testing.patience import patient_s
 
@@ -72,8 +73,7 @@ CMD ["sh", "-c", "mkdir -p /tmp; sleep 0.3; {then}; sleep 1000"]
 
 
 def test_every_kind_of_readiness_is_waited_for(project: EndToEnd) -> None:
-    """Command, log, port, http with and without a path, and an image's health check hold up the steps."""
-    project.write_build("built", DOCKERFILE.format(then="touch /tmp/well"))
+    """Command, log, port, and http with and without a path hold up the steps."""
     late = "mkdir -p /srv/up; echo fine > /srv/up/index.html; sleep 0.4"
     kinds = {
         "command": ('{ command = ["test", "-e", "/ready"] }', "sleep 0.4; touch /ready", "test -e /ready"),
@@ -94,13 +94,26 @@ def test_every_kind_of_readiness_is_waited_for(project: EndToEnd) -> None:
             run = "{check}"
             """,
         )
-    project.write(
-        "healthcheck.clnrm.toml",
-        '[service.box]\nbuild = "./built"\nready = { healthcheck = true }\n'
-        '[[step]]\nname = "check"\nrun = "test -e /tmp/well"\n',
-    )
     run = project.run()
-    assert run.outcomes() == dict.fromkeys([*kinds, "healthcheck"], "passed"), run.text
+    assert run.outcomes() == dict.fromkeys(kinds, "passed"), run.text
+
+
+def test_an_images_health_check_is_waited_for(project: EndToEnd, needs: Needs) -> None:
+    """It holds up the steps, and an image that turns unhealthy ends the wait, with what the check said."""
+    needs("health checks")
+    for name, then in (("well", "touch /tmp/well"), ("ill", "echo ill")):
+        project.write_build(name, DOCKERFILE.format(then=then))
+        project.write(
+            f"{name}.clnrm.toml",
+            f'[service.box]\nbuild = "./{name}"\nready = {{ healthcheck = true, timeout = "60s" }}\n'
+            '[[step]]\nname = "check"\nrun = "test -e /tmp/well"\n',
+        )
+    run = project.run()
+    assert run.outcomes() == {"well": "passed", "ill": "failed"}, run.text
+    (ill,) = run.scenarios["ill"]["failures"]
+    said = "(its last run: exit code 1: not well)"
+    assert ill["message"] == f"service 'box' turned unhealthy, as its image's health check says {said}"
+    assert "ill" in ill["details"]
 
 
 def test_a_service_that_ends_is_not_waited_for(project: EndToEnd) -> None:
@@ -138,26 +151,17 @@ def test_a_service_that_ends_is_not_waited_for(project: EndToEnd) -> None:
 
 
 def test_a_service_that_is_never_ready_says_what_was_waited_for(project: EndToEnd) -> None:
-    """A service's own time, and an image that turns unhealthy, end the wait, with logs."""
-    project.write_build("built", DOCKERFILE.format(then="echo ill"))
+    """A service's own time ends the wait, with logs."""
     project.write(
         "late.clnrm.toml",
         '[service.box]\nimage = "x"\ncommand = ["sh", "-c", "echo thinking; sleep 1000"]\n'
         f'ready = {{ port = 8080, timeout = "700ms" }}\n{STEP}',
-    )
-    project.write(
-        "ill.clnrm.toml",
-        f'[service.box]\nbuild = "./built"\nready = {{ healthcheck = true, timeout = "60s" }}\n{STEP}',
     )
     run = project.run()
     assert run.failures("late") == [
         "service 'box' was not ready after 0.7 s (port 8080): connection refused"
     ], run.text
     assert "thinking" in run.scenarios["late"]["failures"][0]["details"]
-    (ill,) = run.scenarios["ill"]["failures"]
-    said = "(its last run: exit code 1: not well)"
-    assert ill["message"] == f"service 'box' turned unhealthy, as its image's health check says {said}"
-    assert "ill" in ill["details"]
 
 
 LISTENER = """
@@ -284,9 +288,10 @@ def test_ports_are_published_on_the_loopback_address_alone(project: EndToEnd) ->
 
 
 def test_an_image_without_a_shell_waits_otherwise(
-    project: EndToEnd, image_without: Callable[[Collection[str]], str]
+    project: EndToEnd, image_without: Callable[[Collection[str]], str], needs: Needs
 ) -> None:
     """Its containers are asked once whether they have one; steps run all the same."""
+    needs("a shell as main process")
     text = f"""
         [service.box]
         image = "{image_without(["sh"])}"
@@ -304,8 +309,11 @@ def test_an_image_without_a_shell_waits_otherwise(
     assert project.leftovers(run) == []
 
 
-def test_logs_of_a_container_that_only_waits_are_not_its_steps_output(project: EndToEnd) -> None:
+def test_logs_of_a_container_that_only_waits_are_not_its_steps_output(
+    project: EndToEnd, needs: Needs
+) -> None:
     """They are what its processes print beside the steps, and nothing of earlier scenarios."""
+    needs("a shell as main process")
     project.write(
         "logs.clnrm.toml",
         """

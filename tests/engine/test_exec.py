@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clnrm_testing.capabilities import Needs
 from clnrm_testing.patience import patient_s
 
 from pytest_clnrm.engine.exec.shell_script import SHELL
@@ -23,8 +24,10 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(params=["main", "shell", "alone"])
-def way(request: pytest.FixtureRequest) -> str:
+def way(request: pytest.FixtureRequest, needs: Needs) -> str:
     """Return each way of running commands."""
+    if request.param == "main":
+        needs("a shell as main process")
     return str(request.param)
 
 

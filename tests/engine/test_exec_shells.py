@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clnrm_testing.capabilities import Needs
 from clnrm_testing.patience import patient_s, patient_until
 
 from pytest_clnrm.engine.docker.engine import DockerEngine
@@ -30,8 +31,10 @@ def parent(box: Any, **options: Any) -> int:
 
 
 @pytest.fixture(params=[KEEP_SHELL, KEEP_ALIVE], ids=["main", "exec"])
-def waiting(request: pytest.FixtureRequest) -> tuple[str, ...]:
+def waiting(request: pytest.FixtureRequest, needs: Needs) -> tuple[str, ...]:
     """Return the containers' command: our shell itself, or a process that waits beside shells."""
+    if request.param == KEEP_SHELL:
+        needs("a shell as main process")
     return tuple(request.param)
 
 
