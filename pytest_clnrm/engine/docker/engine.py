@@ -201,6 +201,8 @@ class DockerEngine(Engine):
         # The process that waits is another one each time.
         renewed = shell not in {None, ENDED}
         if before is None:
+            # Ours are none of what runs in it.
+            self._execs.shells.end_execs(container)
             try:
                 pid = state_of(self._client, container, host=self._facts.host).pid
                 seen = {_FIRST: str(pid), **observe(pid, container, scratch=scratch, renewed=renewed)}

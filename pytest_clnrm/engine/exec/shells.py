@@ -85,6 +85,14 @@ class Shells:
             return ENDED
         return "has printed" if shell.printed else "runs"
 
+    def end_execs(self, container: str) -> None:
+        """End the shells of a container at rest but the one that is its main process."""
+        with self._lock:
+            keys = [key for key, shell in self._idle.items() if key[0] == container and not shell.is_main]
+            ending = [self._idle.pop(key) for key in keys]
+        for shell in ending:
+            shell.end()
+
     def begin_anew(
         self, container: str, kill_shell: Callable[[], None], meanwhile: Callable[[], None] = lambda: None
     ) -> None:
@@ -94,13 +102,10 @@ class Shells:
         :param meanwhile: called once no shell that has run steps is left, while another one starts.
         :raises ContainerError: if that cannot be.
         """
+        self.end_execs(container)
         with self._lock:
             end_mark = self._end_marks.get(container)
-            ending = [self._idle.pop(key) for key in list(self._idle) if key[0] == container]
-        main = next((each for each in ending if each.is_main), None)
-        for shell in ending:
-            if not shell.is_main:
-                shell.end()
+            main = self._idle.pop((container, None), None)
         if main is None or end_mark is None:
             meanwhile()
             return
