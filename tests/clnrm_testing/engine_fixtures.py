@@ -49,7 +49,7 @@ def reached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[APIClien
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    client.timeout = 60
+    client.timeout = round(PATIENCE_S)
     if not client.images(name=IMAGE):
         import_tree(client, IMAGE, busybox_tree())
     yield client, facts
