@@ -80,6 +80,8 @@ def serve_registry(content: bytes) -> Iterator[Registry]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Engines try TLS first: to be taken for plain HTTP, what answers that has to say so.
+        default_request_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             registry.asked.append(f"{self.command} {self.path}")
