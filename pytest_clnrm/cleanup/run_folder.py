@@ -48,23 +48,21 @@ def remove(folder: str, session: str) -> bool:
     own = open_own(folder, session)
     if own is None:
         return False
-    with own:
+    with own, suppress(OSError):
         # The mark goes last, so that a folder that was removed half can be removed again.
-        reach = f"/proc/self/fd/{own.fd}"
-        with suppress(OSError):
-            for name in sorted(os.listdir(reach), key=lambda each: each == MARK):  # noqa: PTH208 of a descriptor
-                _remove(f"{reach}/{name}")
-            with open_beneath("/", str(Path(folder).parent)) as above:
-                # Only an empty folder: if another one was put in its place meanwhile, nothing is lost.
-                os.rmdir(Path(folder).name, dir_fd=above.fd)
-                return True
+        for name in sorted(own.names(), key=lambda each: each == MARK):
+            _remove(f"{own.reach}/{name}")
+        with open_beneath("/", str(Path(folder).parent)) as above:
+            # Only an empty folder: if another one was put in its place meanwhile, nothing is lost.
+            os.rmdir(Path(folder).name, dir_fd=above.fd)
+            return True
     return False
 
 
 def _remove(path: str) -> None:
     try:
         os.unlink(path)  # noqa: PTH108 of a descriptor
-    except IsADirectoryError:
+    except (IsADirectoryError, PermissionError):  # what macOS says of a folder
         shutil.rmtree(path, ignore_errors=True)
 
 

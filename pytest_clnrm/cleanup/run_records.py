@@ -8,7 +8,6 @@ lives as long as a run, and should be small.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from pytest_clnrm.cleanup import run_folder
 from pytest_clnrm.util.files import write_whole
-from pytest_clnrm.util.processes import Process, end, is_alive, this_process, wait_for_end
+from pytest_clnrm.util.processes import Process, end, is_alive, let_go, this_process, wait_for_end
 
 _FORMAT = 1
 _MAX_NOTE_BYTES = 4096
@@ -43,7 +42,12 @@ class RunRecord:
     @property
     def is_dead(self) -> bool:
         """Tell whether this process can see that the run's controller has ended."""
-        return bool(self.controller.started) and not is_alive(self.controller)
+        return self.controller.can_be_told and not is_alive(self.controller)
+
+
+def lock_file(runs: Path, session: str) -> Path:
+    """Return the file that the controller of a run holds where there is no /proc."""
+    return runs / f"{session}.lock"
 
 
 def note_process(folder: Path, worker: str) -> None:
@@ -51,7 +55,15 @@ def note_process(folder: Path, worker: str) -> None:
 
     :raises OSError: if the folder cannot be written.
     """
-    _write(folder / f"process-{worker}.json", asdict(this_process()))
+    _write(folder / f"process-{worker}.json", asdict(this_process(folder / f"process-{worker}.lock")))
+
+
+def make_folder(runs: Path) -> None:
+    """Make the folder of records if it is missing.
+
+    :raises OSError: if that is not possible.
+    """
+    runs.mkdir(mode=0o700, exist_ok=True)
 
 
 def write(runs: Path, record: RunRecord) -> Path:
@@ -59,7 +71,7 @@ def write(runs: Path, record: RunRecord) -> Path:
 
     :raises OSError: if it cannot be written.
     """
-    runs.mkdir(mode=0o700, exist_ok=True)
+    make_folder(runs)
     path = runs / f"{record.session}.json"
     _write(path, {"format": _FORMAT, **asdict(record)})
     return path
@@ -72,10 +84,15 @@ def read(path: Path) -> RunRecord | None:
         if data.pop("format") != _FORMAT:
             return None
         record = replace(RunRecord(**data), controller=Process(**data["controller"]))
-        # By these two it is decided which file and which folder are removed with the record.
-        return record if f"{record.session}.json" == path.name and isinstance(record.folder, str) else None
+        # By these it is decided which files and which folder are removed with the record, and what is opened.
+        is_sound = (
+            f"{record.session}.json" == path.name
+            and isinstance(record.folder, str)
+            and record.controller.lock in {"", str(lock_file(path.parent, record.session))}
+        )
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
+    return record if is_sound else None
 
 
 def records(runs: Path) -> Iterator[RunRecord]:
@@ -112,6 +129,9 @@ def forget(runs: Path, record: RunRecord) -> None:
     """Remove the record of a run, and the run's own folder if the named one is that."""
     run_folder.remove(record.folder, record.session)
     (runs / f"{record.session}.json").unlink(missing_ok=True)
+    # Last: without it the run looks dead.
+    if record.controller.lock == str(lock_file(runs, record.session)):
+        let_go(record.controller)
 
 
 def _noted(record: RunRecord) -> Iterator[Process]:
@@ -119,12 +139,14 @@ def _noted(record: RunRecord) -> Iterator[Process]:
     if own is None:
         return
     with own:
-        for name in os.listdir(f"/proc/self/fd/{own.fd}"):  # noqa: PTH208 of a descriptor
+        for name in own.names():
             if not (name.startswith("process-") and name.endswith(".json")):
                 continue
             # The writer of a file that cannot be read had not begun to use the engine.
             with suppress(OSError, ValueError, TypeError), own.beneath(name) as file:
-                yield Process(**json.loads(file.read(_MAX_NOTE_BYTES)))
+                process = Process(**json.loads(file.read(_MAX_NOTE_BYTES)))
+                if process.lock in {"", str(Path(record.folder, name).with_suffix(".lock"))}:
+                    yield process
 
 
 def _write(path: Path, data: dict[str, object]) -> None:

@@ -125,7 +125,7 @@ def _why_followed(entry: Entry, source: Opened, loaded: tuple[str, ...]) -> str:
     if not stat.S_ISLNK(entry.status.st_mode):
         return ""
     # Pytest walks through linked folders too. Nothing changes the link any more: all processes have ended.
-    target, own = os.path.realpath(entry.reach), os.path.realpath(f"/proc/self/fd/{source.fd}")
+    target, own = os.path.realpath(entry.reach), os.path.realpath(source.reach)
     inside = target == own or target.startswith(f"{own}/")
     return "" if inside or Path(target).is_file() else "a link out of it, which is followed on this host"
 

@@ -51,9 +51,11 @@ class RunGuard:
         with suppress(ClnrmError, OSError):
             facts = self._runtime.engine().facts
             folder = self._runtime.folder()
+            session = self._runtime.session_id
+            run_records.make_folder(folder.runs)
             self._record = run_records.RunRecord(
-                session=self._runtime.session_id,
-                controller=this_process(),
+                session=session,
+                controller=this_process(run_records.lock_file(folder.runs, session)),
                 folder=str(self._make_folder()),
                 choice=self._runtime.engine_choice(),
                 identity=facts.identity,

@@ -3,6 +3,9 @@
 Each component is opened relative to the one before, so what was opened is what was looked at, whatever
 others rename or link meanwhile. openat2(2) with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS does the same in one
 call; the walk needs no kernel of a certain age, and no call that a sandbox may forbid.
+
+Where the kernel has no O_PATH, or shows no descriptors in /proc, as on macOS, what is held is opened for
+reading: so it must be readable, and opening a device may do something.
 """
 
 from __future__ import annotations
@@ -13,11 +16,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 _MAX_STEPS = 1000
-_HOLD = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_DESCRIPTORS = "/proc/self/fd"
+_O_PATH = getattr(os, "O_PATH", 0) if Path(_DESCRIPTORS).exists() else 0
+_HOLD = (_O_PATH or os.O_RDONLY | os.O_NONBLOCK) | os.O_NOFOLLOW | os.O_CLOEXEC
+_HOLD_FOLDER = _O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,29 @@ class Opened:
         """
         if not (self.is_file or self.is_folder):
             raise OSError(errno.EINVAL, "is neither a file nor a folder", self.path)
-        return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
+        if self.is_folder:
+            return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
+        if _O_PATH:
+            return os.open(self.reach, os.O_RDONLY | os.O_CLOEXEC)
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        return os.dup(self.fd)
+
+    @property
+    def reach(self) -> str:
+        """Return a path that leads to what is held; without a /proc the one it was opened by."""
+        return f"{_DESCRIPTORS}/{self.fd}" if _O_PATH else self.path
+
+    def reach_beneath(self, folder: int, path: str) -> str:
+        """Return a path that leads to what is at *path* beneath this one, in the open folder *folder*."""
+        return f"{_DESCRIPTORS}/{folder}/{PurePosixPath(path).name}" if _O_PATH else f"{self.path}/{path}"
+
+    def names(self) -> list[str]:
+        """Return what is in this folder.
+
+        :raises OSError: if it cannot be read.
+        """
+        with held(self.readable()) as fd:
+            return os.listdir(fd)  # noqa: PTH208 of a descriptor
 
     def read(self, limit: int) -> bytes:
         """Return the content of a file of up to *limit* bytes.
@@ -122,7 +150,7 @@ def open_beneath(root: str, path: str) -> Opened:
             path = str(PurePosixPath(path).relative_to(PurePosixPath(root)))
         except ValueError:
             raise OSError(errno.EXDEV, f"lies outside of {root}", path) from None
-    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(root, _HOLD_FOLDER)
     with Opened(fd, os.fstat(fd), root) as top:
         return top.beneath(path)
 
@@ -137,7 +165,7 @@ def open_in_root(root: str, path: str) -> Opened:
     """
     names = path.split("/")[::-1]
     with ExitStack() as rest:
-        held = [os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
+        held = [os.open(root, _HOLD_FOLDER)]
         rest.callback(lambda: _close(held))
         for _ in range(_MAX_STEPS):
             if not names:

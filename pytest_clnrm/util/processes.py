@@ -1,15 +1,21 @@
 """Processes that can be told from later ones with the same number, and ending those.
 
+Linux says in /proc when a process has started. Where there is none, as on macOS, a process holds a lock file:
+a record lock (fcntl(2)), which the kernel frees however the process ends, and which no forked child holds.
+
 Only the standard library, and little of it: the watchdog lives as long as a run.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 _POLL_S = 0.25
 _GONE = ("Z", "X")
@@ -19,17 +25,45 @@ _GONE = ("Z", "X")
 class Process:
     """A process.
 
-    :param started: when, in the kernel's own unit since boot; "" where the kernel does not say, and then
-        the process is never ended by us.
+    :param started: when, in the kernel's own unit since boot; "" where the kernel does not say.
+    :param lock: the file that it holds then, "" if it holds none. Without both it is never ended by us.
     """
 
     pid: int
     started: str
+    lock: str = ""
+
+    @property
+    def can_be_told(self) -> bool:
+        """Tell whether others can know whether it runs."""
+        return bool(self.started or self.lock)
 
 
-def this_process() -> Process:
-    """Return the process that asks."""
-    return Process(os.getpid(), _started(os.getpid()))
+# (device, inode) of a lock file -> its holder, and the descriptor: a forked child has these too.
+_holding: dict[tuple[int, int], tuple[int, int]] = {}
+
+
+def this_process(lock: Path) -> Process:
+    """Return the process that asks, as others can tell it.
+
+    :param lock: a file that it holds from now on, where the kernel does not say when it started.
+    :raises OSError: if that file cannot be made or locked.
+    """
+    started = _started(os.getpid())
+    if not started:
+        _hold(lock)
+    return Process(os.getpid(), started, "" if started else str(lock))
+
+
+def let_go(process: Process) -> None:
+    """Remove the file that a process holds, or held; one that runs on cannot be told any more."""
+    if process.lock:
+        lock = Path(process.lock)
+        with suppress(OSError):
+            _, handle = _holding.pop(_identity(lock), (0, -1))
+            lock.unlink()
+            if handle != -1:
+                os.close(handle)
 
 
 def parent_process() -> Process:
@@ -38,17 +72,34 @@ def parent_process() -> Process:
 
 
 def is_alive(process: Process) -> bool:
-    """Tell whether it runs; one that has ended and waits to be reaped does not."""
-    return bool(process.started) and _started(process.pid) == process.started
+    """Tell whether it runs; one that has ended and waits to be reaped does not.
+
+    Of a process that cannot be told only its child knows, as it gets another parent then.
+    """
+    if process.started:
+        return _started(process.pid) == process.started
+    if process.lock:
+        return _is_held(Path(process.lock), process.pid)
+    return process.pid == os.getppid()
 
 
 def is_running(pid: int) -> bool:
     """Tell whether a process with that number runs, whichever it is."""
-    return bool(_started(pid))
+    if _started(os.getpid()):
+        return bool(_started(pid))
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def end(process: Process) -> None:
-    """Kill it if it runs; another process with its number is left alone."""
+    """Kill it if it runs; another process with its number, or one that cannot be told, is left alone."""
+    if not process.can_be_told:
+        return
     handle = _pidfd(process.pid)
     try:
         # Looked at after the handle was taken: the handle stays with that very process.
@@ -96,6 +147,45 @@ def _started(pid: int) -> str:
     except OSError:
         return ""
     return "" if fields[0] in _GONE else fields[19]
+
+
+def _hold(lock: Path) -> None:
+    """Lock a file until this process ends.
+
+    Nobody else may open it here: whichever descriptor of the file is closed first frees the lock.
+    """
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    _holding[_identity(lock)] = os.getpid(), handle
+
+
+def _is_held(lock: Path, pid: int) -> bool:
+    """Tell whether the process that made a lock file still holds it."""
+    try:
+        # Not opened where it is our own: closing it would free the lock.
+        holder, _ = _holding.get(_identity(lock), (0, -1))
+        if os.getpid() in {pid, holder}:
+            return pid == holder
+        handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        # It is removed at the end of the run alone.
+        return False
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _identity(lock: Path) -> tuple[int, int]:
+    status = lock.stat(follow_symlinks=False)
+    return status.st_dev, status.st_ino
 
 
 def _pidfd(pid: int) -> int | None:

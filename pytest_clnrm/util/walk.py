@@ -64,12 +64,12 @@ def walk(opened: Opened, *, max_entries: int = MAX_ENTRIES, max_depth: int = MAX
     :raises OSError: if a folder cannot be read.
     """
     if not opened.is_folder:
-        yield Entry("", opened.status, f"/proc/self/fd/{opened.fd}")
+        yield Entry("", opened.status, opened.reach)
         return
     left = max_entries
     # Each folder is opened from the one above, so at most one descriptor a level is open.
     top = opened.readable()
-    levels = [(top, _entries(top, ""))]
+    levels = [(top, _entries(opened, top, ""))]
     try:
         while levels:
             fd, entries = levels[-1]
@@ -87,20 +87,21 @@ def walk(opened: Opened, *, max_entries: int = MAX_ENTRIES, max_depth: int = MAX
                     raise TooMuchError(f"more than {max_depth} folders in one another")
                 below = _opened(fd, entry.name)
                 if below is not None:
-                    levels.append((below, _entries(below, f"{entry.path}/")))
+                    levels.append((below, _entries(opened, below, f"{entry.path}/")))
     finally:
         for fd, _ in levels:
             os.close(fd)
 
 
-def _entries(fd: int, prefix: str) -> Iterator[Entry]:
+def _entries(top: Opened, fd: int, prefix: str) -> Iterator[Entry]:
     with os.scandir(fd) as found:
         for each in found:
             try:
                 status = each.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            yield Entry(f"{prefix}{each.name}", status, f"/proc/self/fd/{fd}/{each.name}")
+            path = f"{prefix}{each.name}"
+            yield Entry(path, status, top.reach_beneath(fd, path))
 
 
 def _opened(above: int, name: str) -> int | None:
@@ -119,5 +120,5 @@ def _has_capabilities(reach: str) -> bool:
         # A single file is reached by its descriptor, which is a link to follow; others by their folder's.
         followed = reach.rpartition("/")[0] == "/proc/self/fd"
         return bool(os.getxattr(reach, "security.capability", follow_symlinks=followed))
-    except OSError:
+    except (OSError, AttributeError):  # only Linux has them
         return False

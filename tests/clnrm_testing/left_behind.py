@@ -106,12 +106,14 @@ class Project:
     """A folder of scenarios, with a ledger of its own.
 
     :param options: of all runs.
+    :param around: the command, of which each run's own is the end.
     """
 
     path: Path
     engine: DockerEngine
     identity: str
     options: tuple[str, ...] = ()
+    around: tuple[str, ...] = ()
     runs: list[Run] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -134,7 +136,17 @@ class Project:
     def start(self, *args: str) -> Run:
         """Start pytest on it."""
         mark = f"clnrm-test-{secrets.token_hex(8)}"
-        argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", "-q"]
+        argv = [
+            *self.around,
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:randomly",
+            "-q",
+        ]
         argv += [*self.options, *args]
         with (self.path / "out").open("wb") as out:
             process = subprocess.Popen(

@@ -237,7 +237,7 @@ def test_only_dead_owners_are_swept(engine: MemoryEngine, folder: Folder, tmp_pa
     )
     run_records.write(folder.runs, replace(dead, session="lives", folder="/nowhere"))
     run_records.write(
-        folder.runs, replace(dead, session="here", controller=this_process(), folder="/nowhere")
+        folder.runs, replace(dead, session="here", controller=this_process(Path("unused")), folder="/nowhere")
     )
     with Ledger(folder, "memory", BUDGET) as ledger:
         ledger.open_run("lives")

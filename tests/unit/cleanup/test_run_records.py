@@ -24,7 +24,12 @@ def record(tmp_path: Path) -> RunRecord:
     """Return a run whose controller is this process."""
     folder = run_folder.make("s", tmp_path)
     return RunRecord(
-        session="s", controller=this_process(), folder=str(folder), choice="auto", identity="i", url="u"
+        session="s",
+        controller=this_process(Path("unused")),
+        folder=str(folder),
+        choice="auto",
+        identity="i",
+        url="u",
     )
 
 
@@ -75,7 +80,7 @@ def test_orphans_are_ended_and_nobody_else(record: RunRecord) -> None:
 def test_a_process_notes_itself(record: RunRecord) -> None:
     """A worker is found under its own name."""
     run_records.note_process(Path(record.folder), "gw7")
-    assert run_records.workers(record) == [this_process()]
+    assert run_records.workers(record) == [this_process(Path("unused"))]
 
 
 def test_forgetting(tmp_path: Path, record: RunRecord) -> None:
@@ -144,3 +149,28 @@ def test_removing_follows_no_link(tmp_path: Path) -> None:
     assert not folder.exists()
     assert (tmp_path / "outside/precious").exists()
     assert not run_folder.remove(str(folder), "abc")
+
+
+def test_where_there_is_no_proc(tmp_path: Path, record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run lives as long as its lock is held; a lock that lies elsewhere is nobody's."""
+    monkeypatch.setattr(processes, "_started", lambda _: "")
+    runs = tmp_path / "runs"
+    run_records.make_folder(runs)
+    lock = run_records.lock_file(runs, "s")
+    own = replace(record, controller=this_process(lock))
+    path = run_records.write(runs, own)
+    run_records.note_process(Path(record.folder), "gw0")
+    assert run_records.read(path) == own
+    assert not own.is_dead
+    assert [each.pid for each in run_records.workers(own)] == [os.getpid()]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch()
+    run_records.write(runs, replace(own, controller=Process(1, "", str(elsewhere))))
+    assert run_records.read(path) is None
+    (Path(record.folder) / "process-gw0.json").write_text(
+        json.dumps({"pid": os.getpid(), "started": "", "lock": str(lock)}), "utf-8"
+    )
+    assert run_records.workers(own) == []
+    run_records.forget(runs, own)
+    assert replace(own).is_dead
+    assert list(runs.iterdir()) == []

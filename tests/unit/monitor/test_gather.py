@@ -49,7 +49,7 @@ def add_run(folder: Folder, own: Path, controller: Process) -> Path:
 
 def test_a_run_with_its_workers_and_its_ledger(folder: Folder, ledger: Ledger, tmp_path: Path) -> None:
     """Living workers, queue, what is used, and who waits; a controller's ticket is its head's."""
-    own = add_run(folder, tmp_path / "own", this_process())
+    own = add_run(folder, tmp_path / "own", this_process(Path("unused")))
     worker = WorkerStatus(worker="gw0", pid=os.getpid(), item="a::b")
     for status in (worker, WorkerStatus(worker="gw1", pid=NOBODY)):
         StatusFile(own, status.worker).write(asdict(status))

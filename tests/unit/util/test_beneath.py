@@ -10,6 +10,7 @@ import pytest
 
 from pytest_clnrm.util import beneath
 from pytest_clnrm.util.beneath import open_beneath, open_in_root
+from pytest_clnrm.util.walk import walk
 
 
 @pytest.fixture
@@ -167,3 +168,24 @@ def test_nothing_outside_of_a_root(root: Path) -> None:
             open_in_root(str(root), path)
         assert caught.value.errno == number
     assert _open_descriptors() == before
+
+
+def test_without_proc(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without O_PATH, as on macOS, files are read, folders listed and links refused all the same."""
+    monkeypatch.setattr(beneath, "_O_PATH", 0)
+    monkeypatch.setattr(beneath, "_HOLD", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    monkeypatch.setattr(beneath, "_HOLD_FOLDER", os.O_DIRECTORY | os.O_CLOEXEC)
+    os.mkfifo(root / "a/fifo")
+    (root / "a/link").symlink_to("b")
+    with open_beneath(str(root), "a") as folder:
+        assert sorted(folder.names()) == ["b", "fifo", "link"]
+        assert folder.reach == str(root / "a")
+        assert {entry.reach for entry in walk(folder)} == {
+            str(root / "a" / each) for each in ("b", "b/file", "fifo", "link")
+        }
+        with folder.beneath("b/file") as file:
+            assert file.read(4) == b"text"
+            assert file.read(4) == b"text"
+        with folder.beneath("fifo") as fifo, pytest.raises(OSError, match="neither a file nor a folder"):
+            fifo.readable()
+    assert _refusal(root, "a/link/file").errno == errno.ELOOP
