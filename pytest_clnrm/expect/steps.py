@@ -97,7 +97,7 @@ def _judge_text(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]
     name, text, unproven = output.name, output.text, output.unproven
     for part in expect.contains:
         if part not in text:
-            yield f"{name} does not contain {quote(part)}{unproven}", case_hint(part, text)
+            yield f"{name} does not contain {quote(part)}{output.got}", case_hint(part, text)
     for part in expect.not_contains:
         if part in text:
             yield f"{name} contains {quote(part)}, which it must not", line_of(text, text.index(part))
@@ -108,7 +108,8 @@ def _judge_text(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]
         if unproven:
             yield f"{name} must equal {quote(expect.equals)}{unproven}", ""
         elif not _equal(expect.equals, text):
-            yield f"{name} does not equal the expected text", text_difference(expect.equals, text)
+            message = f"{name} does not equal {quote(expect.equals)}{output.got}"
+            yield message, text_difference(expect.equals, text)
     if expect.has_json:
         yield from _judge_json(expect.json, output)
 
@@ -128,7 +129,7 @@ def _judge_patterns(expect: TextExpect, output: Output) -> Iterator[tuple[str, s
             yield f"{name} could not be searched: {error}", ""
             continue
         if wanted and not found:
-            yield f"{name} does not match {quote(pattern)}{unproven}", regex_hint(pattern, output.text)
+            yield f"{name} does not match {quote(pattern)}{output.got}", regex_hint(pattern, output.text)
         elif found and not wanted:
             yield f"{name} matches {quote(pattern)}, which it must not", f"it matched {quote(found.text)}"
         elif unproven and not wanted:

@@ -120,6 +120,11 @@ class Output:
             return ""
         return f" (cannot be judged: its first {self.omitted_bytes} bytes were left out)"
 
+    @property
+    def got(self) -> str:
+        """Return what it is, for the end of a message that says what it is not."""
+        return self.unproven or f", got {quote(self.text)}"
+
     def excerpt(self) -> str:
         """Return its end under a heading that names it, for a failure's details."""
         omitted = self.omitted_bytes

@@ -111,7 +111,7 @@ def test_texts_that_are_expected(stdout: str, expect: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("stdout", "expect", "message", "detail"),
     [
-        ("b\n", {"contains": ("a",)}, "stdout does not contain 'a'", "stdout:\n    b"),
+        ("b\n", {"contains": ("a",)}, r"stdout does not contain 'a', got 'b\n'", "stdout:\n    b"),
         (
             "x\nError\n",
             {"contains": ("error",)},
@@ -146,10 +146,10 @@ def test_texts_that_are_expected(stdout: str, expect: dict[str, Any]) -> None:
         ),
         ("ab1", {"not_regex": (r"\d",)}, r"stdout matches '\\d', which it must not", "it matched '1'"),
         ("a", {"regex": ("(",)}, "'(' is no regular expression: missing ), unterminated subpattern", ""),
-        ("b\n", {"equals": "a"}, "stdout does not equal the expected text", "-a\n+b"),
-        ("\n", {"equals": ""}, "stdout does not equal the expected text", "expected none, got one"),
-        ("a\n\n\n", {"equals": "a"}, "stdout does not equal the expected text", "expected none, got 3"),
-        ("a \t\n", {"equals": "a"}, "stdout does not equal the expected text", "-a\n+a \\t"),
+        ("b\n", {"equals": "a"}, r"stdout does not equal 'a', got 'b\n'", "-a\n+b"),
+        ("\n", {"equals": ""}, r"stdout does not equal '', got '\n'", "expected none, got one"),
+        ("a\n\n\n", {"equals": "a"}, r"stdout does not equal 'a', got 'a\n\n\n'", "expected none, got 3"),
+        ("a \t\n", {"equals": "a"}, r"stdout does not equal 'a', got 'a \t\n'", "-a\n+a \\t"),
         ("", {"json": {}, "has_json": True}, "stdout is no JSON: it is empty", "stdout is empty"),
         (
             '{"a": 1,\n oops}',
@@ -228,8 +228,8 @@ def test_every_wrong_part_is_told() -> None:
     messages = [each.message for each in judge(expect, 1, "a", "oops")]
     assert messages == [
         "exit code 1, expected 0",
-        "stdout does not contain 'b'",
-        "stderr does not equal the expected text",
+        "stdout does not contain 'b', got 'a'",
+        "stderr does not equal '', got 'oops'",
     ]
 
 
