@@ -291,11 +291,17 @@ class _ImageHealth(_Condition):
                 "waits for a health check, but its image has none: use command, log, port or http, "
                 "or give one: healthcheck = { command = ... }"
             )
-        last = f"its last run: {state.health_said}" if state.health_said else "it has not been run yet"
+        last = f"its last run: {state.health_said}" if state.health_said else self._not_run()
         self._seen = f"{state.health}; {last}"
         if state.health == "unhealthy":
             raise self._wait.fails(f"turned unhealthy, as its image's health check says ({last})")
         return state.health == "healthy"
+
+    def _not_run(self) -> str:
+        text = "it has not been run yet"
+        if self._wait.engine.facts.kind == "podman":
+            text += " (Podman has systemd run it: where there is none, use command, log, port or http)"
+        return text
 
 
 class _Log(_Condition):

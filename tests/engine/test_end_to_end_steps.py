@@ -199,4 +199,5 @@ def test_a_command_that_cannot_be_started_says_why(project: EndToEnd) -> None:
         "step 'folder' could not be started: no such folder in the container: /no/such/folder"
     )
     assert messages[2] == "step 'user' could not be started: the image has no user 'nosuchuser'"
+    assert re.search(r"broken\.clnrm\.toml:\d+: step 'user' could not be started", run.text)
     assert messages[3:] == ["exit code 127, expected 0"]
