@@ -8,29 +8,35 @@ import shlex
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytest
-from _pytest._code.code import (
-    ExceptionChainRepr,
-    ReprEntryNative,
-    ReprExceptionInfo,
-    ReprFileLocation,
-    ReprTraceback,
-)
+from _pytest._code import Traceback
+from _pytest._code.code import ExceptionChainRepr, ReprEntry, ReprFileLocation
+from _pytest.fixtures import FuncFixtureInfo, TopRequest
 
 from pytest_clnrm.cleanup import run_folder
 from pytest_clnrm.errors import ClnrmError, ContainerError, EngineUnavailableError, ScenarioFileError
 from pytest_clnrm.expect.texts import indent
+from pytest_clnrm.items.failures import (
+    ScenarioBrokenError,
+    ScenarioFailedError,
+    error_of,
+    frames_of_others,
+    line_of,
+    raise_at,
+    scenario_repr,
+    with_crash,
+)
 from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.items.tags import ScenarioWarning, add_tag
 from pytest_clnrm.ledger.folder import ID_FILE, default_path
 from pytest_clnrm.model.demand import Demand
 from pytest_clnrm.model.result import Failure, Result
 from pytest_clnrm.pool.proof import specification_of
-from pytest_clnrm.report.failure_text import explain, render_failure, title
+from pytest_clnrm.report.failure_text import explain, render_failure
 from pytest_clnrm.reservation.markers import priority_of
 from pytest_clnrm.runner.launch import effective_limits
 from pytest_clnrm.runner.scenario_run import ScenarioRun
@@ -83,14 +89,6 @@ class RefusedFile(pytest.File):
             f"{self.nodeid}: the path of a scenario file must not hold '::' or control characters such as "
             "newlines, as it is part of node ids; rename the file or its folder"
         )
-
-
-class ScenarioFailedError(Exception):
-    """A scenario failed; raised by ``runtest`` only, its result says why."""
-
-    def __init__(self, result: Result) -> None:
-        super().__init__(result.failures[0].message)
-        self.result = result
 
 
 class ScenarioFile(pytest.File):
@@ -184,6 +182,13 @@ class ScenarioItem(pytest.Item):
         self.kept: tuple[str, ...] = ()
         self._run: ScenarioRun | None = None
         self._leftover: Leftover | None = None
+        self._told: Failure | None = None
+        self._broken_off: BaseException | None = None
+        # What hooks of other plugins look for on any item, and what plugins that run an item again reset.
+        self.obj = None
+        self._fixtureinfo = FuncFixtureInfo((), (), [], {})
+        self.fixturenames = self._fixtureinfo.names_closure
+        self._initrequest()
         parent = self.parent
         assert isinstance(parent, ScenarioFile)  # noqa: S101 (a scenario is collected by its file only)
         self._file = parent
@@ -205,6 +210,16 @@ class ScenarioItem(pytest.Item):
         """Return the priority that counts."""
         return priority_of(self, self.runtime.settings, self.runtime.rootdir)
 
+    def _initrequest(self) -> None:
+        """Forget what the last run has left, as pytest's own items do when they are run again."""
+        self.funcargs: dict[str, object] = {}
+        self._request = TopRequest(self, _ispytest=True)  # type: ignore[arg-type]
+        self._forget()
+
+    def _forget(self) -> None:
+        self.result, self.refused, self.kept = None, None, ()
+        self._told = self._broken_off = None
+
     def demand(self) -> Demand:
         """Return what has to be reserved before it may start."""
         limits = [effective_limits(self.runtime.settings, each) for each in self.scenario.services]
@@ -225,8 +240,12 @@ class ScenarioItem(pytest.Item):
 
     def setup(self) -> None:
         """Get the images; the reservation was made before."""
-        # Another plugin may run an item again.
-        self.result, self.kept = None, ()
+        # Another plugin may run an item again, and need not call teardown in between.
+        self.teardown()
+        self._forget()
+        if self.fixturenames:
+            # Those that a hook has added.
+            self._request._fillfixtures()  # noqa: SLF001 (as pytest's own items do)
         ticket = self.stash.get(TICKET, None)
         self._run = ScenarioRun(
             scenario=self.scenario,
@@ -242,8 +261,12 @@ class ScenarioItem(pytest.Item):
             redactor=self._redactor,
         )
         if refusal := self._shared():
-            raise ContainerError(f"{self._file.shown_path()}:{self.scenario.line}: {refusal}")
-        self._run.prepare()
+            raise ContainerError(refusal)
+        try:
+            self._run.prepare()
+        except BaseException as error:
+            self._note_foreign(self._run, error)
+            raise
         for warning in self._run.warnings():
             self._file.warn_at(self.scenario.line, self._redactor.text(warning))
 
@@ -262,25 +285,59 @@ class ScenarioItem(pytest.Item):
     def runtest(self) -> None:
         """Run the scenario.
 
-        :raises ScenarioFailedError: if it failed.
+        :raises ScenarioFailedError: if the program did something else than expected.
+        :raises ScenarioBrokenError: if it could not be run to its end.
         """
+        __tracebackhide__ = True
+        if self.result is not None:
+            # Another plugin runs it again without a setup of its own.
+            self.setup()
         run = self._run
         assert run is not None  # noqa: S101 (pytest calls setup first)
-        self.result = run.execute()
+        try:
+            self.result = run.execute()
+        except BaseException as error:
+            self._note_foreign(run, error)
+            raise
         for problem in run.problems():
             self._file.warn_at(self.scenario.line, self._redactor.text(problem))
-        for step in self.result.steps:
-            details = "\n".join(failure.details for failure in step.failures)
+        self._add_sections(self.result)
+        if self.result.failures:
+            self._raise(error_of(self.result), self.result.failures[0])
+
+    def _note_foreign(self, run: ScenarioRun, error: BaseException) -> None:
+        """Keep what was done until another's exception: a time limit, Ctrl-C, an error in a hook of ours."""
+        __tracebackhide__ = True
+        if isinstance(error, (ClnrmError, pytest.skip.Exception)):
+            return
+        self._broken_off = error
+        self.result = run.broken_off(self._redactor.text(_in_one_line(error)))
+        self._add_sections(self.result)
+        if isinstance(error, (KeyboardInterrupt, pytest.exit.Exception)):
+            # pytest makes no report of the item, and shows the place where it was.
+            data = {**self.result.to_data(), "outcome": "error"}
+            self.runtime.interrupted.append((data, str(self._explain(self.result))))
+            if not self.config.getoption("fulltrace"):
+                self._raise(error.with_traceback(None), self.result.failures[-1])
+
+    def _raise(self, error: BaseException, failure: Failure) -> NoReturn:
+        __tracebackhide__ = True
+        if self._redactor:
+            # Whoever shows the traceback reads the line, and a secret may stand in it.
+            raise error
+        raise_at(self.path, line_of(failure.where, self.scenario.line), error)
+
+    def _add_sections(self, result: Result) -> None:
+        details = "\n".join(failure.details for failure in result.failures)
+        for step in result.steps:
             for stream, text in (("stdout", step.stdout), ("stderr", step.stderr)):
                 # Output that a failure shows whole is not shown twice.
                 if text and indent(text.removesuffix("\n")) not in details:
                     self.add_report_section("call", f"{stream} of step {step.name!r}", text)
-        told = {failure.details.strip() for failure in self.result.failures}
-        for container in self.result.containers:
+        told = {failure.details.strip() for failure in result.failures}
+        for container in result.containers:
             if container.logs and container.logs.strip() not in told:
                 self.add_report_section("call", f"logs of service {container.service!r}", container.logs)
-        if self.result.failures:
-            raise ScenarioFailedError(self.result)
 
     def teardown(self) -> None:
         """Remove the containers and give the reservation back."""
@@ -292,59 +349,94 @@ class ScenarioItem(pytest.Item):
     def _locate(self, at: KeyPath) -> tuple[int, int]:
         return locate(self._file.real_path, at)
 
-    def repr_failure(
+    def _repr_failure_py(
         self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None
-    ) -> str | TerminalRepr:
-        """Return the failures in words for a scenario's failure, pytest's own text for anything else."""
+    ) -> TerminalRepr:
+        """Return what is shown of an exception of any phase: in words for ours, else pytest's own.
+
+        pytest asks ``repr_failure`` for the call only, and this for setup and teardown, too.
+        """
         error = excinfo.value
-        if isinstance(error, ScenarioFailedError):
-            return self._explain(error.result)
+        if isinstance(error, (ScenarioFailedError, ScenarioBrokenError)) and self.result is not None:
+            return self._explain(self.result)
         if isinstance(error, EngineUnavailableError):
             self.refused = error
         if isinstance(error, ClnrmError):
-            logs = self._redactor.end_of_text(getattr(error, "logs", ""))
-            failure = self._redactor.result(Failure(kind="error", message=str(error), details=logs))
-            self._note_error(failure)
-            return self._repr(failure, [render_failure(failure)])
-        return self._clean(str(super().repr_failure(excinfo, style)))
+            failure = self._told = self._redactor.result(self._failure_of(error))
+            return self._repr([failure], [render_failure(failure)])
+        shown = super()._repr_failure_py(excinfo, style)
+        if error is self._broken_off and self.result is not None:
+            return self._with_frames(self._explain(self.result), shown)
+        others = list(self._traceback_filter(excinfo))
+        crash = getattr(shown, "reprcrash", None)
+        if isinstance(shown, ExceptionChainRepr) and crash is not None:
+            path, line = (
+                (str(others[-1].path), others[-1].lineno + 1) if others else (crash.path, crash.lineno)
+            )
+            shown = with_crash(shown, ReprFileLocation(path, line, crash.message))
+            self._told = self._foreign(error, f"{path}:{line}")
+        else:
+            self._told = self._foreign(error, f"{self._file.shown_path()}:{self.scenario.line}")
+        return self._cleaned(shown)
 
-    def _note_error(self, failure: Failure) -> None:
-        """Keep an error of setup or teardown in the result, for the report."""
-        result = self.result
-        if result is None and self._run is not None:
-            result = self._run.result()
-        if result is not None:
-            self.result = dataclasses.replace(result, failures=(*result.failures, failure))
+    def _traceback_filter(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Traceback:
+        """Return the frames that are shown of another's exception; if there are none, the last one."""
+        running = excinfo.value is self._broken_off
+        others = frames_of_others(excinfo.traceback, self.config.rootpath, while_running=running)
+        return others if others or running else Traceback(excinfo.traceback[-1:])
 
-    def _explain(self, result: Result) -> TerminalRepr:
+    def _with_frames(self, ours: ExceptionChainRepr, foreign: TerminalRepr) -> ExceptionChainRepr:
+        """Return *ours*, below it the project's own frames of the exception that has ended the scenario."""
+        if isinstance(foreign, ExceptionChainRepr) and foreign.chain:
+            entries = foreign.chain[-1][0].reprentries
+            kept = [each for each in entries if isinstance(each, ReprEntry) and each.reprfileloc is not None]
+            for each in kept:
+                # A signal's handler gets a frame of ours.
+                each.reprfuncargs = None
+            if kept:
+                ours.reprtraceback.reprentries = [*ours.reprtraceback.reprentries, *kept]
+        cleaned = self._cleaned(ours)
+        return cleaned if isinstance(cleaned, ExceptionChainRepr) else ours
+
+    def _failure_of(self, error: ClnrmError) -> Failure:
+        if self._run is not None:
+            return self._run.failure_of(error)
+        return Failure(
+            kind="error", message=str(error), where=f"{self._file.shown_path()}:{self.scenario.line}"
+        )
+
+    def _foreign(self, error: BaseException, where: str) -> Failure:
+        """Return another's exception as a failure, for the report."""
+        return self._redactor.result(Failure(kind="error", message=_in_one_line(error), where=where))
+
+    def _explain(self, result: Result) -> ExceptionChainRepr:
         def source_of(index: int) -> tuple[int, tuple[str, ...]]:
             return source_of_step(self._file.real_path, self.scenario.steps[index].at)
 
         itself = f"{self._file.shown_path()}::{self.name}"
         again = shlex.join(["pytest", *options_to_repeat(self.config), itself])
-        parts = explain(result, source_of=source_of, reproduce=again)
-        return self._repr(result.failures[0], parts)
+        return self._repr(result.failures, explain(result, source_of=source_of, reproduce=again))
 
-    def _repr(self, first: Failure, parts: list[str]) -> TerminalRepr:
-        message = one_line(self._redactor.text(title(first)))
-        location = ReprFileLocation(self._file.shown_path(), self.scenario.line, message)
-        entry = ReprEntryNative([self._clean(part) for part in parts])
-        return ReprExceptionInfo(
-            reprcrash=location, reprtraceback=ReprTraceback([entry], None, style="native")
+    def _repr(self, failures: Sequence[Failure], parts: list[str]) -> ExceptionChainRepr:
+        return scenario_repr(
+            failures,
+            parts,
+            path=self.path,
+            shown_path=self._file.shown_path(),
+            line=self.scenario.line,
+            native=self.config.getoption("tbstyle") == "native",
+            clean=self._clean,
         )
 
     def _clean(self, text: str) -> str:
         """Return *text* without secrets and without control characters for a terminal."""
         return shown(self._redactor.text(text))
 
-    def attach(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+    def attach(self, report: pytest.TestReport) -> None:
         """Put the result on *report*, if that is of the call or did not pass.
 
         The result's outcome is pytest's, so that xfail and skip marks count.
         """
-        if report.failed and call.excinfo is not None and isinstance(call.excinfo.value, ClnrmError):
-            # pytest asks an item only how to show a failure of its call.
-            report.longrepr = self.repr_failure(call.excinfo)
         self._clean_report(report)
         leftover, self._leftover = self._leftover, None
         if leftover is not None:
@@ -354,16 +446,11 @@ class ScenarioItem(pytest.Item):
         outcome = report.outcome
         if report.failed and report.when != "call":
             outcome = "error"  # type: ignore[assignment]
-        result = self.result or Result(
-            nodeid=self.nodeid,
-            name=self.scenario.name,
-            file=self._file.shown_path(),
-            line=self.scenario.line,
-            tags=self.scenario.tags,
-            priority=self.priority.label,
-            worker=self.runtime.worker,
-            unchecked=tuple(each.path for each in self.scenario.unchecked),
-        )
+        if report.failed and self._told is not None:
+            told, self._told = self._told, None
+            result = self._result()
+            self.result = dataclasses.replace(result, failures=(*result.failures, told))
+        result = self._result()
         if report.when == "teardown" and report.passed:
             outcome = result.outcome  # type: ignore[assignment]
         # pytest-rerunfailures counts the runs of an item.
@@ -375,6 +462,40 @@ class ScenarioItem(pytest.Item):
             kept=self.kept,
             lease=lease_of(self),
         )
+
+    def _result(self) -> Result:
+        """Return the result, as far as it is known."""
+        if self.result is not None:
+            return self.result
+        if self._run is not None:
+            return self._run.result()
+        return Result(
+            nodeid=self.nodeid,
+            name=self.scenario.name,
+            file=self._file.shown_path(),
+            line=self.scenario.line,
+            tags=self.scenario.tags,
+            priority=self.priority.label,
+            worker=self.runtime.worker,
+            unchecked=tuple(each.path for each in self.scenario.unchecked),
+        )
+
+    def _cleaned(self, shown: TerminalRepr) -> TerminalRepr:
+        """Return pytest's own traceback without secrets and control characters.
+
+        It stays one, if they stand within its lines.
+        """
+        if isinstance(shown, ExceptionChainRepr):
+            for traceback, crash, _ in shown.chain:
+                for entry in traceback.reprentries:
+                    entry.lines = [self._clean(line) for line in entry.lines]
+                    if isinstance(entry, ReprEntry) and entry.reprlocals is not None:
+                        entry.reprlocals.lines = [self._clean(line) for line in entry.reprlocals.lines]
+                if crash is not None:
+                    crash.message = self._clean(crash.message)
+            if shown.reprcrash is not None:
+                shown.reprcrash.message = self._clean(shown.reprcrash.message)
+        return shown
 
     def _clean_report(self, report: pytest.TestReport) -> None:
         """Clean all that is shown of *report*: sections, captured output, tracebacks of pytest's own."""
@@ -388,6 +509,10 @@ class ScenarioItem(pytest.Item):
         elif isinstance(report.longrepr, tuple):
             path, line, reason = report.longrepr
             report.longrepr = path, line, self._clean(reason)
+
+
+def _in_one_line(error: BaseException) -> str:
+    return one_line(pytest.ExceptionInfo.from_exception(error).exconly(tryshort=True).strip())
 
 
 def _echo(step: str, stream: Literal["stdout", "stderr"], text: str) -> None:  # noqa: ARG001

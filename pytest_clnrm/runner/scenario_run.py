@@ -7,12 +7,21 @@ runs the steps and judges; ``clean_up`` removes the containers. The caller holds
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.errors import ClnrmError, ContainerError, ScenarioTimeoutError, ServiceError, UnsharedError
+from pytest_clnrm.errors import (
+    ClnrmError,
+    ContainerError,
+    EngineUnavailableError,
+    ScenarioTimeoutError,
+    ServiceError,
+    UnsharedError,
+)
+from pytest_clnrm.expect.texts import Output
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.service import Service
@@ -79,6 +88,7 @@ class ScenarioRun:
     _shown_logs: dict[str, str] = field(default_factory=dict)
     _failed: bool = False
     _judged: bool = False
+    _guilty: list[tuple[ClnrmError, Service, KeyPath]] = field(default_factory=list)
     _up: list[str] = field(default_factory=list)
     _ends: ServiceEnds = field(init=False)
     _proven: dict[str, RunningContainer] = field(default_factory=dict)
@@ -114,7 +124,8 @@ class ScenarioRun:
         if self.slot_wait_s:
             self._trace.add("clnrm.slot.wait", self.slot_wait_s, self.slot_attributes)
         for each in self.scenario.services:
-            self._images[each.name] = get_image(self.runtime, each, self._trace, self.scenario.timeout_s)
+            with self._about(each):
+                self._images[each.name] = get_image(self.runtime, each, self._trace, self.scenario.timeout_s)
 
     # The scenario's time.
 
@@ -147,9 +158,9 @@ class ScenarioRun:
             if not (self._failures or disk.problem):
                 self._prove()
         except ScenarioTimeoutError as error:
-            self._add_error(self._timeout_message(timeout_s, str(error)))
+            self._failures.append(self._cut_off(self._timeout_message(timeout_s, str(error))))
         except ClnrmError as error:
-            self._add_error(str(error), error if isinstance(error, ServiceError) else None)
+            self._failures.append(self.failure_of(error))
         if disk.problem:
             self._failures.insert(0, Failure(kind="error", message=disk.problem))
         self._look_at_containers()
@@ -162,12 +173,68 @@ class ScenarioRun:
         )
         return self.result()
 
-    def _add_error(self, message: str, error: ServiceError | None = None) -> None:
-        step = next((each.name for each in self._steps if each.outcome in {"timeout", "error"}), "")
-        details = ""
-        if error is not None:
-            details = self._shown_logs[error.service] = self.redactor.end_of_text(error.logs)
-        self._failures.append(Failure(kind="error", message=message, details=details, step=step))
+    def broken_off(self, message: str) -> Result:
+        """Return the result of a run that something foreign has ended: Ctrl-C, another plugin's time limit.
+
+        :param message: what it was, one line.
+        """
+        failure = self._cut_off(message)
+        step = next((each for each in self._steps if each.name == failure.step), None)
+        outputs = () if step is None else (Output("stderr", step.stderr, 0), Output("stdout", step.stdout, 0))
+        details = "\n".join(each.excerpt() for each in outputs if each.text)
+        self._failures.append(self.redactor.result(replace(failure, details=details)))
+        self._failed = True
+        if not self._facts:
+            containers = tuple(self._containers.values())
+            self._facts = [replace(each.facts, timeline=self._timeline.of(each)) for each in containers]
+        self._trace.finish("fail", message)
+        return self.result()
+
+    def failure_of(self, error: ClnrmError) -> Failure:
+        """Return an error of this run as a failure, with its place in the file, and its service or step."""
+        failure = self._cut_off(str(error))
+        if isinstance(error, ServiceError):
+            logs = self._shown_logs[error.service] = self.redactor.end_of_text(error.logs)
+            failure = replace(failure, details=logs)
+        about = next(((service, at) for each, service, at in self._guilty if each is error), None)
+        if failure.step or about is None:
+            return failure
+        service, at = about
+        if isinstance(error, ServiceError):
+            service = next((each for each in self.scenario.services if each.name == error.service), service)
+            at = service.at
+        named = f"service {service.name!r}"
+        if not (service.implicit or named in failure.message):
+            failure = replace(failure, message=f"{named}: {failure.message}")
+        return replace(failure, where=self._where(at)) if at else failure
+
+    def _cut_off(self, message: str) -> Failure:
+        """Return the failure that the scenario has ended before its end, with the step that ran."""
+        ran = [
+            pair
+            for pair in zip(self.scenario.steps, self._steps, strict=False)
+            if pair[1].outcome != "not run"
+        ]
+        if ran and ran[-1][1].outcome in {"timeout", "error"}:
+            step = ran[-1][0]
+            return Failure(kind="error", message=message, where=self._where(step.at), step=step.name)
+        return Failure(kind="error", message=message, where=f"{self.file}:{self.scenario.line}")
+
+    @contextmanager
+    def _about(self, service: Service) -> Iterator[None]:
+        """Remember of an error which service it is about."""
+        try:
+            yield
+        except EngineUnavailableError:
+            raise
+        except UnsharedError as error:
+            at = next((each.at for each in service.volumes if each.source == error.source), service.at)
+            told = ContainerError(str(error))
+            self._guilty.append((told, service, at))
+            raise told from error
+        except ClnrmError as error:
+            self._guilty.append((error, service, service.at))
+            raise
 
     def _timeout_message(self, timeout_s: float, during: str) -> str:
         source = self.runtime.settings.origin("timeout_s")
@@ -191,7 +258,7 @@ class ScenarioRun:
                 self._ends.check([self._containers[name] for name in tuple(self._up)])
                 return cancelled()
 
-            try:
+            with self._about(service):
                 launch(
                     self.runtime,
                     service,
@@ -207,9 +274,6 @@ class ScenarioRun:
                     on_started=partial(self._timeline.note, service, "started"),
                     cancelled=in_vain,
                 )
-            except UnsharedError as error:
-                at = next((each.at for each in service.volumes if each.source == error.source), ())
-                raise ContainerError(f"{self._where(at)}: service {service.name!r}: {error}") from error
             self._up.append(service.name)
             if service.ready:
                 self._timeline.note(service, "ready")
@@ -235,7 +299,12 @@ class ScenarioRun:
         for step in steps:
             container = self._containers[step.service]
             self.runtime.board.at("step", step.name)
-            result, error = runner.run(step, container)
+            try:
+                result, error = runner.run(step, container)
+            except BaseException:
+                self._steps.append(runner.cut_off(step))
+                self._not_run(steps)
+                raise
             self._steps.append(result)
             self._failures += result.failures
             if len(self._steps) > last_secret:
@@ -293,10 +362,12 @@ class ScenarioRun:
         except ClnrmError as error:
             # A service whose state is not known must not pass; but this must not hide an earlier failure.
             if not self._failures and not container.keeps_alive:
-                self._failures.append(self._ends.unknown(container, error))
+                failure = self._ends.unknown(container, error)
+                self._failures.append(replace(failure, where=self._where(container.service.at)))
             return facts
         if not state.running and not container.keeps_alive:
-            self._failures += self._ends.judge(container, state, self._failures)
+            ends = list(self._ends.judge(container, state, self._failures))
+            self._failures += (replace(each, where=self._where(container.service.at)) for each in ends)
         return replace(
             facts,
             timeline=self._timeline.of(container),

@@ -70,12 +70,18 @@ class StepRunner:
     redactor: Redactor
     on_output: OnStepOutput | None = None
     captured: dict[str, str] = field(default_factory=dict)
+    _began: tuple[Step, float] | None = field(default=None, init=False)
+    _outputs: dict[Stream, BoundedOutput] = field(default_factory=dict, init=False)
 
     def run(self, step: Step, container: RunningContainer) -> tuple[StepResult, ClnrmError | None]:
         """Run *step*, and again while it fails and may be retried.
 
+        What others raise meanwhile (a time limit of another plugin, Ctrl-C) goes through; :meth:`cut_off`
+        returns the result until there.
+
         :return: its result, and the error after which no further step can run, None if there is none.
         """
+        self._outputs, self._began = {}, None
         started_s = time.monotonic()
         attempts = 0
         attempt: _Attempt | None = None
@@ -86,6 +92,7 @@ class StepRunner:
                 bound = self._bind(step)
             except TemplateError as unbound:
                 return self._not_bound(step, unbound, started_s), None
+            self._began = bound, started_s
             while True:
                 attempts += 1
                 attempt = self._attempt(bound, container)
@@ -105,6 +112,11 @@ class StepRunner:
         except ClnrmError as raised:
             error = raised
         return self._result(bound, attempt, attempts=attempts, started_s=started_s, error=error), error
+
+    def cut_off(self, step: Step) -> StepResult:
+        """Return the result of *step*, in which :meth:`run` has ended with an exception of others."""
+        bound, started_s = self._began or (step, time.monotonic())
+        return self._result(bound, None, attempts=1, started_s=started_s, error=None, cut_off=True)
 
     def _bind(self, step: Step) -> Step:
         if not step.templated:
@@ -153,7 +165,7 @@ class StepRunner:
             return attempt
 
     def _try(self, step: Step, container: RunningContainer) -> _Attempt:
-        outputs = {"stdout": BoundedOutput(), "stderr": BoundedOutput()}
+        outputs = self._outputs = {stream: BoundedOutput() for stream in STREAMS}
         live = None if self.on_output is None else _Live(step, self.on_output, self.redactor)
 
         def on_output(stream: Stream, data: bytes) -> None:
@@ -297,19 +309,24 @@ class StepRunner:
         attempts: int,
         started_s: float,
         error: ClnrmError | None,
+        cut_off: bool = False,
     ) -> StepResult:
         now_s = time.monotonic()
         result = StepResult(
             name=step.name,
             service=step.service,
-            outcome="error" if error is not None else "passed",
+            outcome="error" if cut_off or error is not None else "passed",
             command=step.run if isinstance(step.run, str) else shlex.join(step.run),
             started_s=started_s - self.began_s,
             duration_s=now_s - started_s,
             attempts=attempts,
         )
         if attempt is None:
-            return result
+            # Of a step that captures a secret it is not known yet what has to be hidden.
+            if any(each.secret for each in step.captures):
+                return result
+            so_far = {stream: self._shown(output) for stream, output in self._outputs.items()}
+            return replace(result, stdout=so_far.get("stdout", ""), stderr=so_far.get("stderr", ""))
         if attempt.outcome.timed_out:
             outcome: Any = "timeout"
         elif error is not None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import ClnrmError, EngineError, EngineUnavailableError, LedgerError
 from pytest_clnrm.pool.idle_leases import Leftover
@@ -51,6 +51,8 @@ class Runtime:
     :param run_folder: returns the run's own folder for temporary files.
     :param traceparent: of the session's span.
     :param loaded: globs of the names of files that pytest loads from the project.
+    :param interrupted: the data of results of scenarios that Ctrl-C or pytest.exit() has ended, each with
+        what is shown of it: there is no report of them.
     """
 
     settings: Settings
@@ -66,6 +68,7 @@ class Runtime:
     run_folder: Callable[[], Path] | None = None
     traceparent: str = ""
     loaded: tuple[str, ...] = ()
+    interrupted: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     _board: Board | None = None
     _engine: Engine | None = None
     _folder: Folder | None = None

@@ -53,7 +53,7 @@ class ItemHooks:
         """Attach a scenario's result to its report, and note how a test with containers ended."""
         report = yield
         if is_scenario(item):
-            item.attach(report, call)  # type: ignore[attr-defined]
+            item.attach(report)  # type: ignore[attr-defined]
         else:
             note_outcome(item, report, call)
         return report

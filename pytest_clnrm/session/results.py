@@ -136,6 +136,7 @@ class SessionResults:
         """Merge the spans, and write the report where ``--clnrm-report`` asks for it; workers have ended."""
         settings = self.runtime.settings
         directory = settings.report_dir
+        self.results.update((data["nodeid"], data) for data, _ in self.runtime.interrupted)
         if directory is not None:
             with suppress(OSError):  # writing the report says what is wrong
                 directory.mkdir(parents=True, exist_ok=True)
@@ -215,6 +216,7 @@ class SessionResults:
         def say(text: str, **markup: bool) -> None:
             terminalreporter.line(shown(text), **markup)
 
+        self._tell_interrupted(terminalreporter)
         if self.refused:
             terminalreporter.section("clnrm: no container engine", sep="-")
         for summary, details in self.refused.items():
@@ -232,6 +234,11 @@ class SessionResults:
             say(f"clnrm: report written to {self._written}")
         if self._not_written:
             say(f"clnrm: {self._not_written}", red=True)
+
+    def _tell_interrupted(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for data, text in self.runtime.interrupted:
+            terminalreporter.section(f"clnrm: interrupted: {shown(data['nodeid'])}", sep="-")
+            terminalreporter.line(shown(text))
 
     def _tell_why_not_reused(self, terminalreporter: pytest.TerminalReporter) -> None:
         from pytest_clnrm.pool.proof import UNOBSERVABLE

@@ -205,6 +205,10 @@ class FakeEngine:
         self._note("exec", container=container, argv=list(spec.argv))
         if "ENGINE-GONE" in str(spec.argv):
             raise EngineUnavailableError(f"the engine is gone ({spec.argv[-1]})")
+        if "RAISE-SIGNAL" in spec.argv[-1]:
+            # In the midst of a step, as Ctrl-C and other plugins' time limits come.
+            on_output("stdout", b"so far\n")
+            signal.raise_signal(signal.Signals[spec.argv[-1].split()[1]])
         with subprocess.Popen(  # a session of its own, so that its children can be ended with it
             list(spec.argv),
             env={"PATH": os.environ["PATH"], **created.env, **spec.env},

@@ -94,7 +94,10 @@ def test_an_engine_that_goes_away_is_told_with_the_step_that_ran(project: Projec
     for number in (1, 2):
         said = f"the engine is gone (echo ENGINE-GONE {number})"
         result.stdout.fnmatch_lines(
-            [f"step 'ask': {said}", f"    ran in service 'default': echo ENGINE-GONE {number}"]
+            [
+                f"{number}.clnrm.toml:1: step 'ask': {said}",
+                f"    ran in service 'default': echo ENGINE-GONE {number}",
+            ]
         )
 
 

@@ -78,7 +78,7 @@ def test_a_service_that_fails_fails_its_scenario(project: Project, ended: str, t
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines(
         [
-            rf"service 'db' {re.escape(told)}\d+\.\d s after the scenario's start$",
+            rf"shop.clnrm.toml:\d+: service 'db' {re.escape(told)}\d+\.\d s after the scenario's start$",
             r"    logs of clnrm-.*-db$",
             r"service 'db': ended with .*, ended after \d+\.\d s\)$",
         ]
@@ -93,7 +93,7 @@ def test_a_service_that_fails_while_another_step_fails_too(project: Project) -> 
     result.stdout.re_match_lines(
         [
             r".*step 'second': exit code 4, expected 0",
-            r"service 'db' ended with exit code 0, \d+\.\d s after the scenario's start$",
+            r"shop.clnrm.toml:\d+: service 'db' ended with exit code 0, \d+\.\d s after .*",
         ]
     )
 
@@ -108,7 +108,9 @@ def test_a_service_that_fails_beside_one_that_is_waited_for(project: Project) ->
     project.write("shop.clnrm.toml", waits)
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.re_match_lines([r"service 'db' ended with exit code 2, .* s after the scenario's start$"])
+    result.stdout.re_match_lines(
+        [r"shop.clnrm.toml:\d+: service 'db' ended with exit code 2, .* s after the scenario's start$"]
+    )
     result.stdout.no_re_match_line(r".*service 'app' was.*")
 
 
@@ -142,7 +144,7 @@ def test_another_end_than_the_announced_fails(project: Project, more: str) -> No
     write(project, f"{AT_START.format(ended=2)}\n{more}")
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["service 'db' ended with exit code 2, *"])
+    result.stdout.fnmatch_lines(["shop.clnrm.toml:*: service 'db' ended with exit code 2, *"])
 
 
 def test_a_job_that_fails_is_waited_for_no_longer(project: Project) -> None:
@@ -150,7 +152,9 @@ def test_a_job_that_fails_is_waited_for_no_longer(project: Project) -> None:
     write(project, f"{AT_START.format(ended=3)}\nready = {{ exit = 0 }}")
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["service 'db' ended with exit code 3, 1.5 s after its start, expected 0"])
+    result.stdout.fnmatch_lines(
+        ["shop.clnrm.toml:*: service 'db' ended with exit code 3, 1.5 s after its start, expected 0"]
+    )
     assert [event["image"] for event in project.events("create")] == ["service-db"]
 
 
@@ -159,7 +163,7 @@ def test_a_step_that_ends_a_service_is_seen(project: Project) -> None:
     write(project, "", run="echo 9 > ../.container-$(ls .. -a | grep -m1 container-.*-1$ | cut -c12-)/.ended")
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["service 'db' ended with exit code 9, *"])
+    result.stdout.fnmatch_lines(["shop.clnrm.toml:*: service 'db' ended with exit code 9, *"])
 
 
 def test_a_container_that_only_waits_is_not_looked_at(project: Project) -> None:
@@ -173,7 +177,9 @@ def test_it_cannot_be_told_how_a_service_fares(project: Project) -> None:
     write(project, 'env = { FAKE_AT_START = ".gone=1" }')
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["service 'db': whether it still runs cannot be told: container * is gone"])
+    result.stdout.fnmatch_lines(
+        ["shop.clnrm.toml:*: service 'db': whether it still runs cannot be told: container * is gone"]
+    )
 
 
 USES = """

@@ -1,0 +1,128 @@
+"""Failed scenarios as pytest shows failed Python tests: exceptions, places and tracebacks of its own kinds.
+
+What is built here is what pytest makes of a Python test (``ExceptionChainRepr`` of ``ReprEntry``): other
+plugins read it, xdist sends it, and the terminal colours it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from _pytest._code.code import (
+    ExceptionChainRepr,
+    ReprEntry,
+    ReprEntryNative,
+    ReprFileLocation,
+    ReprTraceback,
+)
+
+from pytest_clnrm.model.result import Failure, Result
+from pytest_clnrm.report.failure_text import render_failure, title
+from pytest_clnrm.util.terminal_text import one_line
+
+if TYPE_CHECKING:
+    from _pytest._code import Traceback
+
+PACKAGE = Path(__file__).resolve().parents[1]
+_MACHINERY = ("_pytest", "pluggy", "xdist")
+_INSTALLED = {"site-packages", "dist-packages"}
+_FAILED = "E   "
+"""What pytest begins the lines with that it shows in red, from the first one on."""
+
+
+class ScenarioFailedError(AssertionError):
+    """The program did something else than a scenario expects; the result says what."""
+
+
+class ScenarioBrokenError(Exception):
+    """A scenario could not be run to its end: its engine, an image or a service failed."""
+
+
+def error_of(result: Result) -> ScenarioFailedError | ScenarioBrokenError:
+    """Return what a test raises that has failed like *result*: its first failure decides."""
+    first = result.failures[0]
+    kind = ScenarioFailedError if first.kind == "expectation" else ScenarioBrokenError
+    return kind(one_line(title(first)))
+
+
+def raise_at(path: Path, line: int, error: BaseException) -> NoReturn:
+    """Raise *error* as if line *line* of the file at *path* had: its traceback ends there."""
+    __tracebackhide__ = True
+    source = "\n" * (max(1, line) - 1) + "raise error"
+    exec(compile(source, str(path), "exec"), {"error": error, "__name__": "scenario"})  # noqa: S102
+    raise error
+
+
+def line_of(where: str, default: int) -> int:
+    """Return the line of ``file:line``, *default* if it names none."""
+    line = where.rpartition(":")[2]
+    return int(line) if line.isdecimal() else default
+
+
+def scenario_repr(
+    failures: Sequence[Failure],
+    parts: Sequence[str],
+    *,
+    path: Path,
+    shown_path: str,
+    line: int,
+    native: bool,
+    clean: Callable[[str], str],
+) -> ExceptionChainRepr:
+    """Return what pytest shows of failures: an entry each, with its place in the file.
+
+    :param parts: the failures in words, then what is to be shown below all of them.
+    :param path: of the file, absolute; *shown_path* is what a person reads.
+    :param line: of the scenario, for failures that name no line.
+    :param native: as ``--tb=native`` wants it.
+    :param clean: removes secrets and control characters.
+    """
+    entries: list[ReprEntry | ReprEntryNative] = []
+    for failure, part in zip(failures, parts, strict=False):
+        message = one_line(clean(title(failure)))
+        place = ReprFileLocation(shown_path, line_of(failure.where, line), message)
+        lines = _body(failure, message, clean(part.partition("\n")[2]))
+        if native:
+            head = f"{place.path}:{place.lineno}: {message}"
+            entries.append(ReprEntryNative([f"{each}\n" for each in (head, *lines)]))
+        else:
+            entries.append(ReprEntry(lines, None, None, place, "short"))
+    below = clean("".join(parts[len(failures) :])).removesuffix("\n")
+    traceback = ReprTraceback(entries, below or None, "native" if native else "short")
+    first = failures[0]
+    crash = ReprFileLocation(str(path), line_of(first.where, line), one_line(clean(title(first))))
+    return ExceptionChainRepr([(traceback, crash, None)])
+
+
+def _body(failure: Failure, message: str, text: str) -> list[str]:
+    """Return the lines below a failure's place: source and command, and marked as failed what was seen."""
+    lines = text.splitlines()
+    if not lines:
+        return []
+    about = max(0, len(lines) - (len(render_failure(failure).splitlines()) - 1))
+    return [*lines[:about], f"{_FAILED}{message}", *lines[about:]]
+
+
+def frames_of_others(traceback: Traceback, rootdir: Path, *, while_running: bool) -> Traceback:
+    """Return the frames that a user can do something about: none of this package, of pytest or of xdist.
+
+    :param while_running: the exception came while a scenario ran, perhaps in a signal's handler: what is
+        below this package is what it called, so that only frames of the project are somebody else's.
+    """
+
+    def is_others(path: Path) -> bool:
+        if PACKAGE in path.parents:
+            return False
+        if while_running:
+            return rootdir in path.parents and not _INSTALLED & set(path.parts)
+        return not any(part in _MACHINERY for part in path.parts)
+
+    return traceback.filter(lambda entry: is_others(Path(entry.path)) and not entry.ishidden(None))
+
+
+def with_crash(chain: ExceptionChainRepr, crash: ReprFileLocation) -> ExceptionChainRepr:
+    """Return *chain* with another place of the crash."""
+    *before, (traceback, _, description) = chain.chain
+    return ExceptionChainRepr([*before, (traceback, crash, description)])
