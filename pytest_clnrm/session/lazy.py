@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from pytest_clnrm.settings.settings import Settings
 
 _FIXTURES = {"clnrm", "clnrm_factory"}
+_SYSTEM = os.name
+
+WINDOWS = (
+    "pytest-clnrm does not run scenarios and tests with containers on Windows itself: run pytest in WSL 2 "
+    "(https://learn.microsoft.com/windows/wsl)"
+)
+"""What whoever needs us there is told."""
 
 
 class LazyWiring:
@@ -41,6 +48,8 @@ class LazyWiring:
         # Without the sorter all items have the priority of the settings.
         self._is_out_of_order = not settings.enabled and settings.priority != Priority.NORMAL
         config.stash[python_tests_key] = lambda: self.wiring().python_tests
+        if not can_run_here():
+            return
         if settings.autoscale or settings.report_dir or settings.show_workers:
             self.wiring()
         if config.getoption("tx", None):
@@ -65,7 +74,10 @@ class LazyWiring:
         """Return the other parts, made and registered at the first call.
 
         :raises pytest.UsageError: if they cannot be made as the settings want them.
+        :raises pytest.fail.Exception: on Windows.
         """
+        if not can_run_here():
+            pytest.fail(WINDOWS, pytrace=False)
         if self._wiring is None:
             from pytest_clnrm.session.wiring import Wiring
 
@@ -83,6 +95,8 @@ class LazyWiring:
         named = file_path.suffix == ".toml" and parent.session.isinitpath(file_path)
         if not named and not self.settings.matches(file_path.name):
             return None
+        if not can_run_here():
+            return FileOnWindows.from_parent(parent, path=file_path)
         from pytest_clnrm.items.nodes import RefusedFile, ScenarioFile, can_be_shown
 
         if not can_be_shown(os.path.relpath(file_path, self._config.rootpath)):
@@ -95,7 +109,7 @@ class LazyWiring:
 
         :raises pytest.UsageError: for a wrong marker.
         """
-        if self._wiring is not None:
+        if self._wiring is not None or not can_run_here():
             return
         if any(_has_containers(item) for item in session.items) or (
             self._is_worker and self._is_out_of_order
@@ -125,6 +139,22 @@ class LazyWiring:
             self._wiring.close()
         if "place" in vars(self):
             self.place.remove_folder()
+
+
+class FileOnWindows(pytest.File):
+    """A scenario file where none can be run."""
+
+    def collect(self) -> NoReturn:
+        """Say so.
+
+        :raises pytest.Collector.CollectError: always.
+        """
+        raise self.CollectError(WINDOWS)
+
+
+def can_run_here() -> bool:
+    """Tell whether this system has locks, signals and sockets as we need them; Windows has not."""
+    return _SYSTEM != "nt"
 
 
 lazy_key: pytest.StashKey[LazyWiring] = pytest.StashKey()
