@@ -183,6 +183,7 @@ class ScenarioItem(pytest.Item):
         self._run: ScenarioRun | None = None
         self._leftover: Leftover | None = None
         self._told: Failure | None = None
+        self._attached: Result | None = None
         self._broken_off: BaseException | None = None
         # What hooks of other plugins look for on any item, and what plugins that run an item again reset.
         self.obj = None
@@ -218,7 +219,7 @@ class ScenarioItem(pytest.Item):
 
     def _forget(self) -> None:
         self.result, self.refused, self.kept = None, None, ()
-        self._told = self._broken_off = None
+        self._told = self._broken_off = self._attached = None
 
     def demand(self) -> Demand:
         """Return what has to be reserved before it may start."""
@@ -441,7 +442,9 @@ class ScenarioItem(pytest.Item):
         leftover, self._leftover = self._leftover, None
         if leftover is not None:
             report.clnrm_leftover = leftover.to_data()  # type: ignore[attr-defined]
-        if report.when != "call" and report.passed and not self.kept:
+        # Where a plugin has run the item again and changed the report afterwards, the next one tells.
+        known = self.result is self._attached
+        if report.when != "call" and report.passed and known and not self.kept:
             return
         outcome = report.outcome
         if report.failed and report.when != "call":
@@ -451,6 +454,7 @@ class ScenarioItem(pytest.Item):
             result = self._result()
             self.result = dataclasses.replace(result, failures=(*result.failures, told))
         result = self._result()
+        self._attached = self.result
         if report.when == "teardown" and report.passed:
             outcome = result.outcome  # type: ignore[assignment]
         # pytest-rerunfailures counts the runs of an item.

@@ -197,6 +197,21 @@ AGAIN = {
             except AssertionError:
                 item.runtest()
     """,
+    "within its report": """
+        import pytest
+
+        @pytest.hookimpl(wrapper=True, tryfirst=True)
+        def pytest_runtest_makereport(item, call):
+            report = yield
+            if call.when == "call" and call.excinfo is not None:
+                other = pytest.Class.from_parent(item.session, name="other")
+                item.ihook.pytest_runtest_teardown(item=item, nextitem=other)
+                item._initrequest()
+                item.ihook.pytest_runtest_setup(item=item)
+                item.ihook.pytest_runtest_call(item=item)
+                report.outcome, report.longrepr = "passed", None
+            return report
+    """,
 }
 
 
