@@ -126,6 +126,11 @@ def _client(endpoint: Endpoint, version: str, timeout_s: float) -> APIClient:
     client.trust_env = False
     if endpoint.scheme == "unix":
         _keep_connections(client, endpoint.path, timeout_s)
+    elif endpoint.scheme == "ssh":
+        from pytest_clnrm.engine.connect.ssh import KeptConnections
+
+        client.get_adapter("http+docker://ssh").close()
+        client.mount("http+docker://ssh", KeptConnections(endpoint.url, timeout_s, _POOL_SIZE))
     return client
 
 
