@@ -19,7 +19,7 @@ from _pytest._code.code import (
 )
 
 from pytest_clnrm.model.result import Failure, Result
-from pytest_clnrm.report.failure_text import in_one_line, render_failure, title
+from pytest_clnrm.report.failure_text import render_failure, title
 from pytest_clnrm.util.terminal_text import one_line
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def error_of(result: Result) -> ScenarioFailedError | ScenarioBrokenError:
     """Return what a test raises that has failed like *result*: its first failure decides."""
     first = result.failures[0]
     kind = ScenarioFailedError if first.kind == "expectation" else ScenarioBrokenError
-    return kind(one_line(in_one_line(first, result)))
+    return kind(one_line(title(first)))
 
 
 def raise_at(path: Path, line: int, error: BaseException) -> NoReturn:
@@ -68,7 +68,6 @@ def scenario_repr(
     path: Path,
     shown_path: str,
     line: int,
-    message: str,
     native: bool,
     clean: Callable[[str], str],
 ) -> ExceptionChainRepr:
@@ -77,23 +76,23 @@ def scenario_repr(
     :param parts: the failures in words, then what is to be shown below all of them.
     :param path: of the file, absolute; *shown_path* is what a person reads.
     :param line: of the scenario, for failures that name no line.
-    :param message: what is said in one line: by summaries, ``--tb=line`` and annotations.
     :param native: as ``--tb=native`` wants it.
     :param clean: removes secrets and control characters.
     """
     entries: list[ReprEntry | ReprEntryNative] = []
     for failure, part in zip(failures, parts, strict=False):
-        head = one_line(clean(title(failure)))
-        place = ReprFileLocation(shown_path, line_of(failure.where, line), head)
-        lines = _body(failure, head, clean(part.partition("\n")[2]))
+        message = one_line(clean(title(failure)))
+        place = ReprFileLocation(shown_path, line_of(failure.where, line), message)
+        lines = _body(failure, message, clean(part.partition("\n")[2]))
         if native:
-            above = f"{place.path}:{place.lineno}: {head}"
-            entries.append(ReprEntryNative([f"{each}\n" for each in (above, *lines)]))
+            head = f"{place.path}:{place.lineno}: {message}"
+            entries.append(ReprEntryNative([f"{each}\n" for each in (head, *lines)]))
         else:
             entries.append(ReprEntry(lines, None, None, place, "short"))
     below = clean("".join(parts[len(failures) :])).removesuffix("\n")
     traceback = ReprTraceback(entries, below or None, "native" if native else "short")
-    crash = ReprFileLocation(str(path), line_of(failures[0].where, line), one_line(clean(message)))
+    first = failures[0]
+    crash = ReprFileLocation(str(path), line_of(first.where, line), one_line(clean(title(first))))
     return ExceptionChainRepr([(traceback, crash, None)])
 
 

@@ -16,7 +16,6 @@ Source = tuple[int, tuple[str, ...]]
 MEGABYTE = 1 << 20
 MAX_SOURCE_LINES = 12
 MAX_COMMAND_CHARS = 500
-MAX_GOT_CHARS = 80
 
 
 def title(failure: Failure) -> str:
@@ -25,27 +24,6 @@ def title(failure: Failure) -> str:
     # What an expectation says holds texts of the file and of the program, which may read like that too.
     told = named in failure.message if failure.kind == "error" else failure.message.startswith(named)
     return failure.message if told or not failure.step else f"{named}: {failure.message}"
-
-
-def in_one_line(failure: Failure, result: Result) -> str:
-    """Return the title with what was expected and what was got, where the message does not tell both."""
-    text = title(failure)
-    details = failure.details.split("\n")
-    if "+++ got" in details:
-        # A difference: its first lines of each kind.
-        below = details[details.index("+++ got") + 1 :]
-        expected, got = (next((line[1:] for line in below if line[:1] == sign), "") for sign in "-+")
-        return f"{text}: expected {_bounded(expected)}, got {_bounded(got)}"
-    for step in result.steps:
-        if step.name == failure.step:
-            for stream, output in (("stdout", step.stdout), ("stderr", step.stderr)):
-                if failure.message.startswith((f"{stream} does not contain", f"{stream} does not match")):
-                    return f"{text}, got {_bounded(output)}"
-    return text
-
-
-def _bounded(text: str) -> str:
-    return repr(text if len(text) <= MAX_GOT_CHARS else f"{text[:MAX_GOT_CHARS]}...")
 
 
 def explain(result: Result, *, source_of: Callable[[int], Source], reproduce: str) -> list[str]:

@@ -11,7 +11,6 @@ from pytest_clnrm.report.failure_text import (
     MAX_COMMAND_CHARS,
     MAX_SOURCE_LINES,
     explain,
-    in_one_line,
     render_failure,
     title,
 )
@@ -104,23 +103,3 @@ def test_the_step_is_named_whatever_the_message_says(name: str) -> None:
         assert title(replace(WHY, step=name, message=message)) == f"step {name!r}: {message}"
     timeout = Failure(kind="error", step=name, message=f"too late while step {name!r} was running")
     assert title(timeout) == timeout.message
-
-
-@pytest.mark.parametrize(
-    ("message", "details", "line"),
-    [
-        ("exit code 3, expected 0", "", "step 'ask': exit code 3, expected 0"),
-        ("stdout does not contain '41'", "", "step 'ask': stdout does not contain '41', got '42\\n'"),
-        ("stderr does not match '^a'", "", f"step 'ask': stderr does not match '^a', got '{'x' * 80}...'"),
-        (
-            "stdout does not equal the expected text",
-            "first difference in line 1:\n--- expected\n+++ got\n same\n-41\n+42\nstdout:\n    42",
-            "step 'ask': stdout does not equal the expected text: expected '41', got '42'",
-        ),
-    ],
-)
-def test_one_line_holds_expected_and_got(message: str, details: str, line: str) -> None:
-    """What the message does not hold comes from the output or from the first difference."""
-    step = replace(STEP, stdout="42\n", stderr="x" * 81)
-    failure = replace(WHY, message=message, details=details)
-    assert in_one_line(failure, replace(RESULT, steps=(step,), failures=(failure,))) == line
