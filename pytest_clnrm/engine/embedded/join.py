@@ -39,6 +39,7 @@ CATATONIT = Path("/usr/libexec/podman/catatonit")
 # A socket's path has room for 107 bytes; the longest below our folder is containerd's.
 LONGEST_SOCKET = "exec/containerd/containerd.sock.ttrpc"
 PATH_MAX = 107
+_PROC = Path("/proc/self")
 INSTALL = "On Debian: `apt-get install docker.io iptables` (as root), or `apt-get install podman catatonit`."
 _OF_DOCKER = ("dockerd", "containerd", "runc", "iptables")
 _PACKAGES = {"dockerd": "docker.io", "setpriv": "util-linux"}
@@ -58,6 +59,11 @@ def join(runtime_dir: Path, environ: Mapping[str, str], kinds: Sequence[str] = K
     :param kinds: what may be started, in order of preference.
     :raises EngineUnavailableError: if it cannot be started: what is missing, or the end of its log.
     """
+    if not _PROC.exists():
+        raise EngineUnavailableError(
+            "the embedded engine runs on Linux alone",
+            ("Start Docker Desktop, Colima or Podman's machine.",),
+        )
     folder = runtime_dir / "engine"
     _make_folder(folder)
     socket = folder / "engine.sock"

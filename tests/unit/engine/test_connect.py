@@ -259,3 +259,12 @@ def test_embedded_engine_that_does_not_answer(tmp_path: Path, monkeypatch: pytes
     ) as caught:
         reached("embedded", tmp_path)
     assert len(caught.value.details) == 1
+
+
+def test_no_embedded_engine_without_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another system than Linux none is started, and what to start instead is told."""
+    monkeypatch.setattr(join, "_PROC", tmp_path / "none")
+    with pytest.raises(EngineUnavailableError, match="the embedded engine runs on Linux alone") as caught:
+        join.join(tmp_path, {})
+    assert caught.value.details == ("Start Docker Desktop, Colima or Podman's machine.",)
+    assert list(tmp_path.iterdir()) == []
