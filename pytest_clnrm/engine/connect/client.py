@@ -167,6 +167,9 @@ def _ask(client: APIClient, endpoint: Endpoint, timeout_s: float) -> dict[str, A
         remedy = _tls_remedy(endpoint) if "HTTPS" in str(error.explanation) else ""
         raise ProbeError(f"it answered with an error: {error.explanation or error}", remedy) from None
     except exceptions.ConnectionError as error:
+        if endpoint.scheme == "ssh":
+            remedy = f"See what `ssh -o BatchMode=yes {endpoint.url} docker version` says."
+            raise ProbeError("ssh ended without an answer of the engine", remedy) from None
         raise ProbeError(_innermost(error)) from None
     except (DockerException, exceptions.RequestException, OSError, ValueError, LookupError) as error:
         raise ProbeError(f"what answers is no container engine: {_innermost(error)}") from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import IO, Any, cast
 
 from docker.transport import sshconn
@@ -59,6 +60,10 @@ class _Socket(_docker.SSHSocket):  # type: ignore[misc]
         if self.proc is not None:
             self.proc.kill()
             self.proc.wait()
+            pipes: Any = (self.proc.stdin, self.proc.stdout)
+            for pipe in pipes:
+                with suppress(OSError):  # what was not sent yet is of no use any more
+                    pipe.close()
 
 
 class _Connection(_docker.SSHConnection):  # type: ignore[misc]
