@@ -89,6 +89,9 @@ def image_without(client: APIClient) -> Iterator[Callable[..., str]]:
 
     yield make
     for image in made:
+        # Podman removes no image of a container that runs.
+        for container in client.containers(all=True, filters={"ancestor": image}):
+            client.remove_container(container["Id"], v=True, force=True)
         client.remove_image(image, force=True)
 
 

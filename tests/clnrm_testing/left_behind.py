@@ -91,8 +91,8 @@ class Run:
                 continue
 
     def wait_for_containers(self) -> None:
-        """Return once the run has a container."""
-        wait_until(lambda: bool(self.project.containers()), WITHIN_S, "a container of the run")
+        """Return once a container of it runs: one that is being made may go with who asked for it."""
+        wait_until(self.project.runs_a_container, WITHIN_S, "a container of the run")
 
     def end(self) -> int:
         """Wait for the controller's end, then for that of all its processes; return its exit status."""
@@ -176,6 +176,11 @@ class Project:
     def containers(self) -> list[OwnedObject]:
         """Return its containers."""
         return [each for each in self.objects() if each.kind == "container"]
+
+    def runs_a_container(self) -> bool:
+        """Tell whether one of its containers runs."""
+        label = f"{LEDGER}={self.folder.ledger_id}"
+        return bool(self.engine._client.containers(filters={"label": label}))
 
     def traces(self) -> list[str]:
         """Return all that there is of its runs: on the engine, in the ledger, among the processes."""
