@@ -258,7 +258,7 @@ class ScenarioItem(pytest.Item):
             reuse=ticket.reuse if ticket else (),
             slot_attributes=slot_attributes(self.demand(), ticket.position if ticket else 0),
             locate=self._locate,
-            on_output=_echo if self.config.getoption("capture") == "no" else None,
+            on_output=_echo if self.config.getoption("capture", "") == "no" else None,
             redactor=self._redactor,
         )
         if refusal := self._shared():
@@ -318,7 +318,7 @@ class ScenarioItem(pytest.Item):
             # pytest makes no report of the item, and shows the place where it was.
             data = {**self.result.to_data(), "outcome": "error"}
             self.runtime.interrupted.append((data, str(self._explain(self.result))))
-            if not self.config.getoption("fulltrace"):
+            if not self.config.getoption("fulltrace", default=False):
                 self._raise(error.with_traceback(None), self.result.failures[-1])
 
     def _raise(self, error: BaseException, failure: Failure) -> NoReturn:
@@ -425,7 +425,7 @@ class ScenarioItem(pytest.Item):
             path=self.path,
             shown_path=self._file.shown_path(),
             line=self.scenario.line,
-            native=self.config.getoption("tbstyle") == "native",
+            native=self.config.getoption("tbstyle", "") == "native",
             clean=self._clean,
         )
 
@@ -457,10 +457,8 @@ class ScenarioItem(pytest.Item):
         self._attached = self.result
         if report.when == "teardown" and report.passed:
             outcome = result.outcome  # type: ignore[assignment]
-        # pytest-rerunfailures counts the runs of an item.
-        attempts = int(getattr(self, "execution_count", 1))
         report.clnrm = report_data(  # type: ignore[attr-defined]
-            result={**result.to_data(), "outcome": str(outcome), "attempts": attempts},
+            result={**result.to_data(), "outcome": str(outcome)},
             engine=self.runtime.engine_text(),
             refused=(self.refused.summary, self.refused.details) if self.refused else None,
             kept=self.kept,

@@ -320,7 +320,6 @@ class PythonTests:
             slot_wait_s=ticket.waited_s if ticket else 0.0,
             worker=self.runtime.worker,
             # pytest-rerunfailures counts the runs of an item.
-            attempts=int(getattr(item, "execution_count", 1)),
             containers=tuple(record.containers.values()),
             steps=tuple(record.steps),
             failures=tuple(record.failures),

@@ -31,6 +31,12 @@ PLAIN_KEYS = (
 """What is reported of a test without containers."""
 
 
+def key_of(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return what tells an item from all others, which with ``--keep-duplicates`` its node id does not."""
+    copy = getattr(report, "clnrm_copy", 0)
+    return f"{report.nodeid} (copy {copy})" if copy else report.nodeid
+
+
 def failure_of(report: pytest.TestReport | pytest.CollectReport) -> Failure:
     """Return why something failed, or was skipped: its first line, its place, and all that pytest shows."""
     longrepr = report.longrepr
@@ -64,8 +70,14 @@ class _Row:
     started_s: float | None = None
     outcome: str = ""
     duration_s: float = 0.0
-    attempts: int = 1
+    runs: int = 1
+    reruns: int = 0
     failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def attempts(self) -> int:
+        """Return how often it ran: in another worker too, after its own had died."""
+        return max(self.runs, self.reruns + 1)
 
 
 class Rows:
@@ -84,9 +96,10 @@ class Rows:
         :param category: under which pytest counts it, "" if it does not.
         """
         file, line, name = report.location
-        row = self._rows.get(report.nodeid)
+        key = key_of(report)
+        row = self._rows.get(key)
         if row is None:
-            row = self._rows[report.nodeid] = _Row(
+            row = self._rows[key] = _Row(
                 nodeid=report.nodeid,
                 name=name,
                 file=file,
@@ -95,6 +108,7 @@ class Rows:
                 started_s=getattr(report, "start", None),
             )
         row.duration_s += report.duration
+        row.runs = max(row.runs, getattr(report, "clnrm_runs", 1))
         self._count(row, category, report)
 
     def add_collected(self, report: pytest.CollectReport) -> None:
@@ -112,7 +126,7 @@ class Rows:
             return
         self.counts[category] += 1
         if category == "rerun":
-            row.attempts += 1
+            row.reruns += 1
             return
         # Outcomes that other plugins add are not told apart here.
         outcome = category if category in OUTCOMES else report.outcome
@@ -121,22 +135,31 @@ class Rows:
         if report.failed or report.skipped:
             row.failures.append(failure_of(report))
 
-    def outcome_of(self, nodeid: str) -> str:
-        """Return how an item ended, as pytest counts it; "" if that is not known."""
-        row = self._rows.get(nodeid)
-        return row.outcome if row is not None else ""
+    def complete(self, results: Mapping[str, dict[str, Any]]) -> None:
+        """Complete the results of scenarios with what pytest alone knows: xfail, reruns, why it was skipped.
+
+        :param results: the data of each, by :func:`key_of`.
+        """
+        for key, result in results.items():
+            row = self._rows.get(key)
+            if row is None:
+                continue
+            if row.outcome in {"xfailed", "xpassed"}:
+                result["outcome"] = row.outcome
+            result["attempts"] = row.attempts
+            result["failures"] = result["failures"] or self._plain(row)["failures"]
 
     def tests(
         self, results: Mapping[str, Mapping[str, Any]], scenarios: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
         """Return the rows of all items but *scenarios*, in the order of their starts.
 
-        :param results: data of the Result (``model/result.py``) of each test with containers, by node id.
+        :param results: data of the Result (``model/result.py``) of tests with containers, by :func:`key_of`.
         """
         return [
-            self._test(row, results.get(row.nodeid))
-            for row in self._rows.values()
-            if row.nodeid not in scenarios and row.outcome
+            self._test(row, results.get(key))
+            for key, row in self._rows.items()
+            if key not in scenarios and row.outcome
         ]
 
     def _test(self, row: _Row, result: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -144,7 +167,12 @@ class Rows:
         if result is None:
             return plain
         # Those of the test's own process are without its secrets.
-        return {**result, "outcome": row.outcome, "failures": result["failures"] or plain["failures"]}
+        return {
+            **result,
+            "outcome": row.outcome,
+            "attempts": row.attempts,
+            "failures": result["failures"] or plain["failures"],
+        }
 
     @staticmethod
     def _plain(row: _Row) -> dict[str, Any]:

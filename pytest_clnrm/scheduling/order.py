@@ -2,8 +2,9 @@
 
 The sorter is a plain ``pytest_collection_modifyitems`` that :func:`install_order` registers in
 ``pytest_configure(trylast=True)``: it runs after fixtures' reordering and pytest-randomly, and before
-stepwise selects (a later sort would make ``--sw`` skip tests that never ran). ``--lf`` and ``--ff`` partition
-stably after it, so priority holds within each part. ``--nf`` sorts each part by the files' times, so its
+stepwise selects (a later sort would make ``--sw`` skip tests that never ran). Other plugins, such as
+pytest-order and pytest-random-order, come after it, so a wrapper sorts again. ``--lf`` and ``--ff`` partition
+stably after that, so priority holds within each part. ``--nf`` sorts each part by the files' times, so its
 parts are sorted again.
 """
 
@@ -68,6 +69,7 @@ class PrioritySorter:
 
     def __init__(self, priority_of: PriorityOf) -> None:
         self._priority_of = priority_of
+        self._found: dict[pytest.Item, int] = {}
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Sort in place.
@@ -75,19 +77,49 @@ class PrioritySorter:
         :raises pytest.UsageError: for a wrong marker; under xdist it is a failed collection instead.
         """
         try:
-            items.sort(key=self._priority_of)
+            self._found = {item: self._priority_of(item) for item in items}
+        except pytest.UsageError as error:
+            refuse(config, items, error)
+        items.sort(key=self._found.__getitem__)
+
+    def priority_of(self, item: pytest.Item) -> int:
+        """Return the priority by which an item was sorted, of one that was added later its own.
+
+        :raises pytest.UsageError: for a wrong marker.
+        """
+        found = self._found.get(item)
+        return self._priority_of(item) if found is None else found
+
+
+class LastSorter:
+    """Sorts once more what plugins have ordered that come after the first sorter, such as pytest-order.
+
+    Equals keep the order that those gave them.
+    """
+
+    def __init__(self, first: PrioritySorter) -> None:
+        self._first = first
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
+        """Sort in place; ``--lf``, ``--ff`` and ``--nf`` wrap around this.
+
+        :raises pytest.UsageError: for a wrong marker; under xdist it is a failed collection instead.
+        """
+        yield
+        try:
+            items.sort(key=self._first.priority_of)
         except pytest.UsageError as error:
             refuse(config, items, error)
 
 
 class NewFirstSorter:
-    """Sorts the two parts that ``--nf`` makes by priority; equals keep the order that ``--nf`` gave them.
+    """Sorts the two parts that ``--nf`` makes by priority; equals keep the order that ``--nf`` gave them."""
 
-    :param priority_of: smaller runs first.
-    """
-
-    def __init__(self, priority_of: PriorityOf) -> None:
-        self._priority_of = priority_of
+    def __init__(self, first: PrioritySorter) -> None:
+        self._first = first
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -96,11 +128,13 @@ class NewFirstSorter:
         """Sort what all others have left, in place."""
         known = set(config.cache.get("cache/nodeids", [])) if config.cache else set()
         yield
-        items.sort(key=lambda item: (item.nodeid in known, self._priority_of(item)))
+        items.sort(key=lambda item: (item.nodeid in known, self._first.priority_of(item)))
 
 
 def install_order(config: pytest.Config, priority_of: PriorityOf) -> None:
     """Register the sorters; to be called in ``pytest_configure(trylast=True)``."""
-    config.pluginmanager.register(PrioritySorter(priority_of), "clnrm-order")
+    first = PrioritySorter(priority_of)
+    config.pluginmanager.register(first, "clnrm-order")
+    config.pluginmanager.register(LastSorter(first), "clnrm-order-last")
     if config.getoption("newfirst", default=False):
-        config.pluginmanager.register(NewFirstSorter(priority_of), "clnrm-order-newfirst")
+        config.pluginmanager.register(NewFirstSorter(first), "clnrm-order-newfirst")

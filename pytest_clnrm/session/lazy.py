@@ -50,6 +50,10 @@ class LazyWiring:
         config.stash[python_tests_key] = lambda: self.wiring().python_tests
         if not can_run_here():
             return
+        if settings.report_dir or config.option.keepduplicates:
+            from pytest_clnrm.session.repeats import Repeats
+
+            config.pluginmanager.register(Repeats(), "clnrm-repeats")
         if settings.autoscale or settings.report_dir or settings.show_workers:
             self.wiring()
         if config.getoption("tx", None):

@@ -227,7 +227,7 @@ class ProgressDisplay:
 
         settings, writer = self._runtime.settings, self._config.get_terminal_writer()
         # With -s tests write to the terminal too.
-        live = terminal.is_terminal(writer._file) and self._config.getoption("capture") != "no"  # noqa: SLF001
+        live = terminal.is_terminal(writer._file) and self._config.getoption("capture", "") != "no"  # noqa: SLF001
         if live:
             from pytest_clnrm.monitor import drawing
 

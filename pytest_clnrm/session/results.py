@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import HookimplMarker
 
-from pytest_clnrm.report.rows import Rows
+from pytest_clnrm.report.rows import Rows, key_of
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import shown
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pytest_clnrm.session.run_trace import RunTrace
 
 hookimpl = HookimplMarker("pytest")
+
+VERY_QUIET = -2
+"""The verbosity of ``-qq``, with which pytest itself sums nothing up."""
 
 CRASHED = "???"
 """What xdist calls the phase of an item whose worker died."""
@@ -96,10 +99,10 @@ class SessionResults:
         if of_test is not None:
             self._take(of_test)
             if of_test["result"]:
-                self.tests[report.nodeid] = of_test["result"]
+                self.tests[key_of(report)] = of_test["result"]
         carried = getattr(report, "clnrm", None)
         if carried is not None:
-            self.results[report.nodeid] = carried["result"]
+            self.results[key_of(report)] = carried["result"]
             self._take(carried)
         elif report.when == CRASHED and self.runtime.settings.names_scenario(report.nodeid):
             from pytest_clnrm.model.result import Failure, Result
@@ -161,9 +164,7 @@ class SessionResults:
         if self.rows is not None:
             about["counts"] = dict(self.rows.counts)
             tests = self.rows.tests(self.tests, self.results)
-            for nodeid, result in self.results.items():
-                if self.rows.outcome_of(nodeid) in {"xfailed", "xpassed"}:
-                    result["outcome"] = self.rows.outcome_of(nodeid)
+            self.rows.complete(self.results)
         redactor = Redactor(os.environ.get(name, "") for name in settings.secrets)
         document = report_document(about, self.results.values(), redactor.data(tests))
         path = directory / "report.json"
@@ -206,12 +207,21 @@ class SessionResults:
             self._not_written = f"the spans cannot be merged: {error.strerror or error}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say once what concerns the whole run."""
-        # Those that were kept after the last test report.
-        self.kept += self._kept_late
-        if self.results:
+        """Say once what concerns the whole run: with ``-qq`` only what is wrong or left behind."""
+        option = terminalreporter.config.option
+        if option.no_summary:
+            return
+        if self.results and option.verbose > VERY_QUIET:
             self._tell_usage(terminalreporter)
             self._tell_why_not_reused(terminalreporter)
+        self._tell_problems(terminalreporter)
+        if self._written is not None and option.verbose > VERY_QUIET:
+            terminalreporter.line(shown(f"clnrm: report written to {self._written}"))
+
+    def _tell_problems(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what is wrong with the run or left behind."""
+        # Those that were kept after the last test report.
+        self.kept += self._kept_late
 
         def say(text: str, **markup: bool) -> None:
             terminalreporter.line(shown(text), **markup)
@@ -230,8 +240,6 @@ class SessionResults:
             say(f"clnrm: {self.guard.foreign}", yellow=True)
         for line in self.merged.lines if self.merged else ():
             say(f"clnrm: {line}", yellow=True)
-        if self._written is not None:
-            say(f"clnrm: report written to {self._written}")
         if self._not_written:
             say(f"clnrm: {self._not_written}", red=True)
 

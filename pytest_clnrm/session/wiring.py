@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,7 +46,7 @@ class Wiring:
             session_id=place.session,
             worker=getattr(config, "workerinput", {}).get("workerid", "master"),
             connect=lambda: self._connect(config),
-            loaded=(*LOADED, *config.getini("python_files"), *settings.files),
+            loaded=(*LOADED, *_python_files(config), *settings.files),
             traceparent=place.traceparent,
         )
         self.runtime = runtime
@@ -124,7 +125,15 @@ class Wiring:
         return self.runtime.connect_own()
 
 
+def _python_files(config: pytest.Config) -> list[str]:
+    # With ``-p no:python`` pytest does not know the key.
+    with suppress(ValueError):
+        return list(config.getini("python_files"))
+    return []
+
+
 def _category(config: pytest.Config, report: pytest.TestReport) -> str:
     """Return under which outcome pytest counts a report, "" if it does not."""
     status = config.hook.pytest_report_teststatus(report=report, config=config)
-    return str(status[0]) if status else ""
+    # That of a call is told by the plugin "terminal", which may be switched off.
+    return str(status[0]) if status else report.outcome

@@ -105,3 +105,15 @@ def test_randomly_within_priorities(project: SchedulingProject) -> None:
     started = project.started()
     assert [name[:9] for name in started] == ["test_high"] * 8 + ["test_low["] * 8
     assert started[:8] != sorted(started[:8])
+
+
+@pytest.mark.parametrize("last", ["trylast=True", "tryfirst=True", ""])
+def test_what_others_order_keeps_the_priority(project: SchedulingProject, last: str) -> None:
+    """Whenever a plugin orders the items, its order holds within each priority."""
+    project.pytester.makepyfile(test_a=THREE + "def test_other(): pass")
+    project.pytester.makeconftest(
+        f"import pytest\n\n@pytest.hookimpl({last})\ndef pytest_collection_modifyitems(items):\n"
+        "    items.reverse()\n"
+    )
+    project.run("-n", "0")
+    assert project.started() == ["test_high", "test_other", "test_normal", "test_low"]

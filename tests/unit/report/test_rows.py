@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result
-from pytest_clnrm.report.rows import PLAIN_KEYS, Rows
+from pytest_clnrm.report.rows import PLAIN_KEYS, Rows, key_of
 
 
 def report(when: Any, outcome: Any = "passed", longrepr: Any = None, nodeid: str = "a.py::b") -> Any:
@@ -73,5 +73,38 @@ def test_scenarios_and_what_never_ended_are_no_rows() -> None:
     rows.add(report("call", nodeid="a.toml::a"), "passed", "gw0")
     rows.add(report("setup", nodeid="a.py::c"), "", "gw0")
     assert rows.tests({}, {"a.toml::a": {}}) == []
-    assert rows.outcome_of("a.toml::a") == "passed"
-    assert rows.outcome_of("other") == ""
+
+
+def test_what_pytest_alone_knows_of_scenarios() -> None:
+    """Expected failures, how often it ran, and why it was skipped; what is known already stays."""
+    rows = Rows()
+    again = report("call", "skipped", nodeid="a.toml::a")
+    again.clnrm_runs = 3
+    rows.add(again, "xfailed", "gw0")
+    rows.add(
+        report("setup", "skipped", ("b.toml", 7, "Skipped: not here"), nodeid="b.toml::b"), "skipped", "gw0"
+    )
+    why = [{"message": "known"}]
+    results: dict[str, dict[str, Any]] = {
+        "a.toml::a": {"outcome": "skipped", "attempts": 1, "failures": why},
+        "b.toml::b": {"outcome": "skipped", "attempts": 1, "failures": []},
+        "c.toml::c": {"outcome": "crashed"},
+    }
+    rows.complete(results)
+    assert results["a.toml::a"] == {"outcome": "xfailed", "attempts": 3, "failures": why}
+    assert [each["message"] for each in results["b.toml::b"]["failures"]] == ["not here"]
+    assert results["c.toml::c"] == {"outcome": "crashed"}
+
+
+def test_items_of_equal_name_are_told_apart() -> None:
+    """With --keep-duplicates each has a row of its own."""
+    rows = Rows()
+    copy = report("call", "failed", "why")
+    copy.clnrm_copy = 1
+    rows.add(report("call"), "passed", "gw0")
+    rows.add(copy, "failed", "gw0")
+    assert [(row["nodeid"], row["outcome"]) for row in rows.tests({}, {})] == [
+        ("a.py::b", "passed"),
+        ("a.py::b", "failed"),
+    ]
+    assert key_of(copy) != key_of(report("call"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from unittest.mock import Mock
 
 from pytest_clnrm.session.results import SessionResults
@@ -10,6 +11,7 @@ from pytest_clnrm.session.results import SessionResults
 def test_engines_that_could_not_be_used_stand_below_one_heading() -> None:
     """However many reasons there are, each is told once, with what to do."""
     reporter = Mock()
+    reporter.config.option = Namespace(no_summary=False, verbose=0)
     results = SessionResults(
         runtime=Mock(engine_warnings=(), interrupted=()), began_s=0.0, began_monotonic_s=0.0
     )
