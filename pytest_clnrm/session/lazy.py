@@ -12,7 +12,7 @@ import pytest
 from pytest_clnrm.items.fixtures import python_tests_key
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.reservation.markers import LIMITS_MARKER, priority_of
-from pytest_clnrm.scheduling.order import own_priority
+from pytest_clnrm.scheduling.order import own_priority, refuse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,13 +119,18 @@ class LazyWiring:
             self._is_worker and self._is_out_of_order
         ):
             self.wiring().finish_collection(session)
-        elif self._is_worker:
+            return
+        if self.settings.enabled:
+            # Somebody may have added markers since they were sorted.
+            try:
+                for item in session.items:
+                    own_priority(item)
+            except pytest.UsageError as error:
+                refuse(session.config, session.items, error)
+        if self._is_worker:
             from pytest_clnrm.scheduling.facts import leave_ordinary_facts
 
             leave_ordinary_facts(self.place.folder(), len(session.items))
-        elif self.settings.enabled:
-            for item in session.items:
-                own_priority(item)
 
     def priority_of(self, item: pytest.Item) -> int:
         """Return an item's priority, and note whether it is the usual one: the sorter asks for every item.
