@@ -25,7 +25,7 @@ if [ $# -gt 0 ]; then
     exit
 fi
 # The first of the last ones waits for the engine most of the time, the others use one core: they go beside it.
-beside=engine,noxdist,browser,type
+beside=engine,noxdist,browser,type,pinned
 status=0
 tox run --skip-env "^($(echo $beside | tr , '|'))\$" || status=$?
 tox run-parallel --parallel 2 --parallel-no-spinner -e $beside || status=$?

@@ -187,6 +187,8 @@ class ScenarioItem(pytest.Item):
         self._broken_off: BaseException | None = None
         # What hooks of other plugins look for on any item, and what plugins that run an item again reset.
         self.obj = None
+        # Whole: the matrix is no parameter to them, and its combinations are to be told apart.
+        self.originalname = self.name
         self._fixtureinfo = FuncFixtureInfo((), (), [], {})
         self.fixturenames = self._fixtureinfo.names_closure
         self._initrequest()

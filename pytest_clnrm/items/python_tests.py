@@ -188,6 +188,7 @@ class PythonTests:
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, object, object]:
         """Remember which fixture is set up: containers that are made meanwhile are its own."""
+        __tracebackhide__ = True
         self._fixtures.append(fixturedef.argname)
         try:
             return (yield)
@@ -197,6 +198,7 @@ class PythonTests:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self) -> Generator[None, object, object]:
         """End what was postponed once the fixtures are torn down."""
+        __tracebackhide__ = True
         failed = True
         try:
             result = yield

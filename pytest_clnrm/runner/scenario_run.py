@@ -123,9 +123,15 @@ class ScenarioRun:
         self.runtime.board.hide(self.redactor.text)
         if self.slot_wait_s:
             self._trace.add("clnrm.slot.wait", self.slot_wait_s, self.slot_attributes)
-        for each in self.scenario.services:
-            with self._about(each):
-                self._images[each.name] = get_image(self.runtime, each, self._trace, self.scenario.timeout_s)
+        try:
+            for each in self.scenario.services:
+                with self._about(each):
+                    self._images[each.name] = get_image(
+                        self.runtime, each, self._trace, self.scenario.timeout_s
+                    )
+        except ClnrmError as error:
+            self._trace.finish("fail", str(error))
+            raise
 
     # The scenario's time.
 

@@ -160,6 +160,7 @@ def test_an_item_answers_what_hooks_ask(project: Project) -> None:
         def pytest_collection_modifyitems(items):
             for item in items:
                 assert list(item.fixturenames) == [] and item.funcargs == {} and item.obj is None
+                assert item.originalname == item.name
                 assert item.location == ("fails.clnrm.toml", 1, "fails")
                 item.fixturenames.append("added")
                 item.add_marker(pytest.mark.slow)

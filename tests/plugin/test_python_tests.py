@@ -246,3 +246,20 @@ def test_reruns_are_one_row(make_project: Callable[[str], Project]) -> None:
     (row,) = project.report()["tests"]
     assert (row["outcome"], row["attempts"], row["failures"]) == ("passed", 2, [])
     assert (len(row["containers"]), len(row["steps"])) == (1, 1)
+
+
+def test_a_fixture_that_fails_shows_no_line_of_ours(project: Project) -> None:
+    """Neither at its set-up nor at its teardown, in a run with containers."""
+    project.write(
+        "conftest.py",
+        "import pytest\n\n@pytest.fixture\ndef broken():\n    raise RuntimeError('at set-up')\n\n"
+        "@pytest.fixture\ndef untidy():\n    yield\n    raise RuntimeError('at teardown')\n",
+    )
+    project.write(
+        "test_it.py",
+        "def test_own(clnrm): pass\n\ndef test_broken(broken): pass\n\ndef test_untidy(untidy): pass\n",
+    )
+    result = project.run()
+    result.assert_outcomes(passed=2, errors=2)
+    result.stdout.fnmatch_lines(["E       RuntimeError: at set-up", "E       RuntimeError: at teardown"])
+    assert "pytest_clnrm" not in result.stdout.str()

@@ -484,6 +484,15 @@ def test_the_span_of_an_image_names_what_is_used(project: Project) -> None:
     assert images == [{"container.image.name": "other:1"}]
 
 
+def test_the_span_of_a_scenario_whose_image_is_missing_has_failed(project: Project) -> None:
+    """It has the status of an error, which says why."""
+    project.write("a.clnrm.toml", '[service.db]\nimage = "missing:1"\n[[step]]\nrun = "true"\n')
+    project.run("--clnrm-report", "out").assert_outcomes(errors=1)
+    (span,) = [each for each in trace(project) if each["name"] == "clnrm.scenario"]
+    assert (span["status"]["code"], "missing:1" in span["status"]["message"]) == (2, True)
+    assert attributes(span)["test.case.result.status"] == "fail"
+
+
 class _Collector(http.server.BaseHTTPRequestHandler):
     """A collector that keeps what is posted to it."""
 
