@@ -157,7 +157,9 @@ class StrictScheduling:
 
     def remove_pending_tests_from_node(self, node: Node, indices: Sequence[int]) -> None:  # noqa: ARG002 - xdist's
         """Answer a worker that asks what comes next: nothing else is sent as if it were stolen."""
-        self._asking[node] = None
+        if self._work.holding(node).sent:
+            self._asking[node] = None
+        # Else its item has ended already, in a child process, and it is fed as one that has run nothing.
         self.schedule()
 
     def wake(self) -> None:

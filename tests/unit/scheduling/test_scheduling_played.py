@@ -23,6 +23,8 @@ Step = Callable[[], None]
 class PlayedWorker:
     """A worker: what it can do next is :meth:`step`, None while it waits for an order.
 
+    With ``play.in_children`` its items end before it asks what comes next: their teardown is elsewhere.
+
     :ivar ran: its items, in order.
     :ivar told: what came next at each item's teardown, None for nothing.
     :ivar foreseen: what was to come next at each item's start.
@@ -54,7 +56,7 @@ class PlayedWorker:
 
     def step(self) -> Step | None:
         """Return what it does next."""
-        if self.gone or (not self._orders and self._at != self._ask):
+        if self.gone or (not self._orders and self._at not in {self._ask, self._end_in_child}):
             return None
         # An item does not start before it is known what comes then.
         if self._at == self._begin and self._orders[0] is not None and len(self._orders) < 2:
@@ -76,20 +78,27 @@ class PlayedWorker:
         self.ran.append(order)
         self.foreseen.append(_item(self._orders[0]))
         self._play.starts.append(order)
-        self._at = self._ask
+        self._at = self._end_in_child if self._play.in_children else self._ask
         self._play.scheduling.started(self._play.names[order])
 
+    def _end_in_child(self) -> None:
+        self._at = self._ask
+        self._play.scheduling.mark_test_complete(self, self.ran[-1], self._play.duration_s)
+
     def _ask(self) -> None:
-        self._at = self._tear_down
+        self._at = self._learn if self._play.in_children else self._tear_down
         order = self._orders[0]
         if order is not None and order < 0:
             self._orders.popleft()
         if not self._orders:
             self._play.scheduling.remove_pending_tests_from_node(self, [])
 
-    def _tear_down(self) -> None:
+    def _learn(self) -> None:
         self.told.append(_item(self._orders[0]))
         self._at = self._begin
+
+    def _tear_down(self) -> None:
+        self._learn()
         self._play.scheduling.mark_test_complete(self, self.ran[-1], self._play.duration_s)
 
     def _end(self) -> None:
@@ -104,6 +113,7 @@ class Play:
     :param items: file, priority and demand of each, sorted by priority.
     :param gate: the gate.
     :param duration_s: how long each takes: several that are quick are handed out together.
+    :param in_children: whether items are torn down in child processes.
     """
 
     def __init__(
@@ -113,8 +123,11 @@ class Play:
         gate: Any,
         folder: Path,
         duration_s: float = 0.1,
+        *,
+        in_children: bool = False,
     ) -> None:
         self.duration_s = duration_s
+        self.in_children = in_children
         self.gate = gate
         self.names = [f"{file}.py::{at}" for at, (file, _, _) in enumerate(items)]
         facts = [ItemFacts(priority, {"slots": 1} if demands else None) for _, priority, demands in items]
@@ -144,10 +157,12 @@ class Session(NamedTuple):
     duration_s: float
     seed: int
 
-    def play(self, gate: Any) -> Play:
+    def play(self, gate: Any, *, in_children: bool = False) -> Play:
         """Play it to its end."""
         with tempfile.TemporaryDirectory() as folder:
-            play = Play(self.items, self.workers, gate, Path(folder), self.duration_s)
+            play = Play(
+                self.items, self.workers, gate, Path(folder), self.duration_s, in_children=in_children
+            )
             play.run(random.Random(self.seed).choice)  # noqa: S311 - no secret
         return play
 
@@ -177,6 +192,17 @@ def test_what_a_worker_is_told_comes_true(
     for worker in play.workers:
         assert worker.gone
         assert worker.told == [*worker.ran[1:], None][: len(worker.ran)]
+
+
+@given(session=sessions(), cap=st.integers(1, 5))
+def test_no_item_of_child_processes_is_lost(
+    make_gate: Callable[[int], Any], session: Session, cap: int
+) -> None:
+    """Each item runs once also where it ends before its worker asks what comes next."""
+    play = session.play(make_gate(cap), in_children=True)
+    assert sorted(play.starts) == list(range(len(session.items)))
+    assert play.scheduling.tests_finished
+    assert all(worker.gone for worker in play.workers)
 
 
 @given(session=sessions())
