@@ -217,6 +217,8 @@ class SessionResults:
         self._tell_problems(terminalreporter)
         if self._written is not None and option.verbose > VERY_QUIET:
             terminalreporter.line(shown(f"clnrm: report written to {self._written}"))
+        if self._not_written:
+            terminalreporter.line(shown(f"clnrm: {self._not_written}"), red=True)
 
     def _tell_problems(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what is wrong with the run or left behind."""
@@ -240,8 +242,6 @@ class SessionResults:
             say(f"clnrm: {self.guard.foreign}", yellow=True)
         for line in self.merged.lines if self.merged else ():
             say(f"clnrm: {line}", yellow=True)
-        if self._not_written:
-            say(f"clnrm: {self._not_written}", red=True)
 
     def _tell_interrupted(self, terminalreporter: pytest.TerminalReporter) -> None:
         for data, text in self.runtime.interrupted:

@@ -358,7 +358,7 @@ def test_spans_that_cannot_arrive_at_all(project: Project, monkeypatch: pytest.M
     }[off]
     lines = result.outlines
     assert any(line.endswith(f"test_a.py::test_a: spans are asked for, but {why}") for line in lines), lines
-    assert f"spans are expected, but {why}" in lines
+    assert f"b.clnrm.toml:2: spans are expected, but {why}" in lines
 
 
 def test_spans_of_a_test_that_are_rejected_are_said(project: Project) -> None:
