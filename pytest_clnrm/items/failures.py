@@ -6,7 +6,7 @@ plugins read it, xdist sends it, and the terminal colours it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,8 +18,8 @@ from _pytest._code.code import (
     ReprTraceback,
 )
 
-from pytest_clnrm.model.result import Failure, Result
-from pytest_clnrm.report.failure_text import render_failure, title
+from pytest_clnrm.model.result import Result
+from pytest_clnrm.report.failure_text import Explained, title
 from pytest_clnrm.util.terminal_text import one_line
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def line_of(where: str, default: int) -> int:
 
 
 def scenario_repr(
-    failures: Sequence[Failure],
-    parts: Sequence[str],
+    failures: Iterable[Explained],
+    rest: Iterable[str] = (),
     *,
     path: Path,
     shown_path: str,
@@ -71,38 +71,41 @@ def scenario_repr(
     native: bool,
     clean: Callable[[str], str],
 ) -> ExceptionChainRepr:
-    """Return what pytest shows of failures: an entry each, with its place in the file.
+    """Return what pytest shows of failures, at least one: an entry each, with its place in the file.
 
-    :param parts: the failures in words, then what is to be shown below all of them.
+    :param rest: lines that are to be shown below all of them.
     :param path: of the file, absolute; *shown_path* is what a person reads.
     :param line: of the scenario, for failures that name no line.
     :param native: as ``--tb=native`` wants it.
     :param clean: removes secrets and control characters.
     """
     entries: list[ReprEntry | ReprEntryNative] = []
-    for failure, part in zip(failures, parts, strict=False):
-        message = one_line(clean(title(failure)))
+    places: list[ReprFileLocation] = []
+    for failure in failures:
+        message = one_line(clean(failure.message))
         place = ReprFileLocation(shown_path, line_of(failure.where, line), message)
-        lines = _body(failure, message, clean(part.partition("\n")[2]))
+        lines = _body(failure, message, clean)
         if native:
             head = f"{place.path}:{place.lineno}: {message}"
             entries.append(ReprEntryNative([f"{each}\n" for each in (head, *lines)]))
         else:
             entries.append(ReprEntry(lines, None, None, place, "short"))
-    below = clean("".join(parts[len(failures) :])).removesuffix("\n")
+        places.append(place)
+    below = clean("\n".join(rest))
     traceback = ReprTraceback(entries, below or None, "native" if native else "short")
-    first = failures[0]
-    crash = ReprFileLocation(str(path), line_of(first.where, line), one_line(clean(title(first))))
+    crash = ReprFileLocation(str(path), places[0].lineno, places[0].message)
     return ExceptionChainRepr([(traceback, crash, None)])
 
 
-def _body(failure: Failure, message: str, text: str) -> list[str]:
+def _body(failure: Explained, message: str, clean: Callable[[str], str]) -> list[str]:
     """Return the lines below a failure's place: source and command, and marked as failed what was seen."""
-    lines = text.splitlines()
-    if not lines:
-        return []
-    about = max(0, len(lines) - (len(render_failure(failure).splitlines()) - 1))
-    return [*lines[:about], f"{_FAILED}{message}", *lines[about:]]
+    # Each cleaned as one text: a secret may have several lines.
+    about, details = (_indented(clean("\n".join(each))) for each in (failure.about, failure.details))
+    return [*about, f"{_FAILED}{message}", *details] if about or details else []
+
+
+def _indented(text: str) -> list[str]:
+    return [f"    {line}" if line else "" for line in text.split("\n")] if text else []
 
 
 def frames_of_others(traceback: Traceback, rootdir: Path, *, while_running: bool) -> Traceback:

@@ -8,7 +8,7 @@ import shlex
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -36,7 +36,7 @@ from pytest_clnrm.ledger.folder import ID_FILE, default_path
 from pytest_clnrm.model.demand import Demand
 from pytest_clnrm.model.result import Failure, Result
 from pytest_clnrm.pool.proof import specification_of
-from pytest_clnrm.report.failure_text import explain, render_failure
+from pytest_clnrm.report.failure_text import Explained, explain, explain_failure, explain_rest
 from pytest_clnrm.reservation.markers import priority_of
 from pytest_clnrm.runner.launch import effective_limits
 from pytest_clnrm.runner.scenario_run import ScenarioRun
@@ -366,7 +366,7 @@ class ScenarioItem(pytest.Item):
             self.refused = error
         if isinstance(error, ClnrmError):
             failure = self._told = self._redactor.result(self._failure_of(error))
-            return self._repr([failure], [render_failure(failure)])
+            return self._repr([explain_failure(failure)])
         shown = super()._repr_failure_py(excinfo, style)
         if error is self._broken_off and self.result is not None:
             return self._with_frames(self._explain(self.result), shown)
@@ -418,12 +418,12 @@ class ScenarioItem(pytest.Item):
 
         itself = f"{self._file.shown_path()}::{self.name}"
         again = shlex.join(["pytest", *options_to_repeat(self.config), itself])
-        return self._repr(result.failures, explain(result, source_of=source_of, reproduce=again))
+        return self._repr(explain(result, source_of=source_of), explain_rest(result, again))
 
-    def _repr(self, failures: Sequence[Failure], parts: list[str]) -> ExceptionChainRepr:
+    def _repr(self, failures: Iterable[Explained], rest: Iterable[str] = ()) -> ExceptionChainRepr:
         return scenario_repr(
             failures,
-            parts,
+            rest,
             path=self.path,
             shown_path=self._file.shown_path(),
             line=self.scenario.line,

@@ -5,7 +5,8 @@ Pure: from a :class:`~pytest_clnrm.model.result.Result` to text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, StepResult
 from pytest_clnrm.util.exit_codes import exit_code_in_words
@@ -26,30 +27,53 @@ def title(failure: Failure) -> str:
     return failure.message if told or not failure.step else f"{named}: {failure.message}"
 
 
-def explain(result: Result, *, source_of: Callable[[int], Source], reproduce: str) -> list[str]:
-    """Return the parts of what is shown of a failed scenario.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """A failure in words.
+
+    :param where: ``file:line``, "" if it has no place.
+    :param message: one line: what was expected, and what was found.
+    :param about: lines of the step's source, and its command.
+    :param details: lines of what was seen.
+    """
+
+    where: str
+    message: str
+    about: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+
+
+def explain_failure(failure: Failure, about: Iterable[str] = ()) -> Explained:
+    """Return a failure in words, after the lines *about* its step."""
+    details = failure.details.rstrip("\n")
+    return Explained(
+        where=failure.where,
+        message=title(failure),
+        about=tuple(about),
+        details=tuple(details.split("\n")) if details else (),
+    )
+
+
+def explain(result: Result, *, source_of: Callable[[int], Source]) -> Iterator[Explained]:
+    """Yield the failures of a scenario; the source of a step is in the first one that is about it.
 
     :param source_of: returns the source of the step of that index, (0, ()) if it is not known.
-    :param reproduce: the command that runs the scenario alone.
     """
-    parts = []
     shown: set[str] = set()
     for failure in result.failures:
-        about = [] if failure.step in shown else list(_about_step(result, failure, source_of))
+        about = () if failure.step in shown else _about_step(result, failure, source_of)
         shown.add(failure.step)
-        parts.append(render_failure(failure, about))
-    parts += [f"{_service(each)}\n" for each in result.containers if each.timeline]
-    parts += [f"note: {note}\n" for note in result.notes]
-    parts.append(f"reproduce with: {reproduce}\n")
-    return parts
+        yield explain_failure(failure, about)
 
 
-def render_failure(failure: Failure, about: list[str] | None = None) -> str:
-    """Return a failure as text: the place and the message, then *about* and the details, indented."""
-    head = f"{failure.where}: {title(failure)}" if failure.where else title(failure)
-    details = failure.details.rstrip("\n")
-    lines = [*(about or ()), *(details.split("\n") if details else ())]
-    return "\n".join([head, *(f"    {line}" if line else line for line in lines)]) + "\n"
+def explain_rest(result: Result, reproduce: str) -> Iterator[str]:
+    """Yield the lines about the services of a failed scenario, its notes, and how to run it alone.
+
+    :param reproduce: the command that does.
+    """
+    yield from (_service(each) for each in result.containers if each.timeline)
+    yield from (f"note: {note}" for note in result.notes)
+    yield f"reproduce with: {reproduce}"
 
 
 def _about_step(result: Result, failure: Failure, source_of: Callable[[int], Source]) -> Iterator[str]:
