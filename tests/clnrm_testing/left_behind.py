@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -195,6 +196,16 @@ class Project:
         for run in self.runs:
             found += [f"process {pid}" for pid in run.pids()]
         return found
+
+    def kill_all(self) -> None:
+        """Kill what still runs of its runs."""
+        for run in self.runs:
+            run.signal(run.pids(), signal.SIGKILL)
+
+    def remove(self) -> None:
+        """Kill what still runs, and remove what the engine has of it."""
+        self.kill_all()
+        self.engine.remove_owned(self.objects())
 
     def expect_nothing_left(self) -> None:
         """Fail if something is still there ten seconds later."""

@@ -130,8 +130,7 @@ def project(daemon: Daemon, tmp_path: Path) -> Iterator[Project]:
         project.add(f"work{number}", "sleep 3")
     project.add("next", "true")
     yield project
-    for run in project.runs:
-        run.signal(run.pids(), signal.SIGKILL)
+    project.kill_all()
     client.close()
 
 

@@ -44,9 +44,7 @@ def project(
         project.add(f"work{number}", "sleep 1")
     project.add("next", "true")
     yield project
-    for run in project.runs:
-        run.signal(run.pids(), signal.SIGKILL)
-    engine.remove_owned(project.objects())
+    project.remove()
 
 
 def test_labels_tell_whose_it_is(project: Project) -> None:

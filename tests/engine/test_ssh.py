@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -80,8 +79,7 @@ def test_connections_are_used_again(
     try:
         assert run.end() == 0, project.output()
     finally:
-        run.signal(run.pids(), signal.SIGKILL)
-        engine.remove_owned(project.objects())
+        project.remove()
     # Some for the questions who is there, and for what goes on at once; it was one for each request.
     count = sshd_log.read_text("utf-8").count("Accepted publickey")
     assert 0 < count < 30

@@ -50,9 +50,7 @@ def project(
         project.add(f"work{number}", "sleep 2")
     project.add("next", "true")
     yield project
-    for run in project.runs:
-        run.signal(run.pids(), signal.SIGKILL)
-    engine.remove_owned(project.objects())
+    project.remove()
 
 
 def test_a_run_lives_beside_others(project: Project) -> None:
