@@ -142,9 +142,9 @@ def test_volumes_are_mounted_where_they_are_the_same(project: EndToEnd) -> None:
     assert run.outcomes() == {"shared": "passed", "hidden": "failed"}, run.text
     (message,) = run.failures("hidden")
     assert message.startswith(
-        f"{project.token}/hidden.clnrm.toml:3: service 'box': the engine does not have this host's "
-        f"{project.folder}/hidden ("
+        f"service 'box': the engine does not have this host's {project.folder}/hidden ("
     )
+    assert f"{project.token}/hidden.clnrm.toml:3: {message}" in run.text
     assert message.endswith(
         "it runs on another machine, or this process in a container; copy what is needed into an image "
         "(build), or share that path with the engine's machine"

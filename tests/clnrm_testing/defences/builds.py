@@ -63,7 +63,7 @@ DEFENCES = (
     ),
     Defence(
         name="a file names no image by its id",
-        target="pytest_clnrm.scenario.format.rules:_may_be_id",
+        target="pytest_clnrm.scenario.format.service_rules:_may_be_id",
         without=lambda _: lambda _image: False,
         attack="test_builds.py::test_an_image_by_its_id",
         shows=THROUGH,

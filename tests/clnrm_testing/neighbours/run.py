@@ -169,7 +169,7 @@ def _items(neighbour: Neighbour, run: Run, expected: Counter[str]) -> Iterator[s
             if found != expected:
                 yield f"{name}: items {when}: {sorted((found - expected) + (expected - found))}"
         ran.update(process.ran)
-        for nodeid, real in zip(process.ran, [*process.ran[1:], None], strict=True):
+        for nodeid, real in zip(process.ran, [*process.ran[1:], None], strict=False):
             told = process.nexts.get(nodeid)
             if told != real and not neighbour.in_children:
                 yield f"{name}: nextitem of {nodeid} was {told}, and then came {real}"
