@@ -341,7 +341,9 @@ class _Log(_Condition):
                 if not self._found() and (silent or not state.running):
                     self._read_again(ends_s)
         except PatternTimeoutError as error:
-            raise self._wait.fails(f"cannot be waited for: {error}") from None
+            # Whatever took the time of the wait, it was not a pattern that was never tried: the wait is over.
+            if error.was_tried:
+                raise self._wait.fails(f"cannot be waited for: {error}") from None
         self._pause_once_ended(state, until_s)
         return self._found()
 

@@ -40,9 +40,13 @@ _until_s: ContextVar[float | None] = ContextVar("clnrm_patterns_until_s", defaul
 
 
 class PatternTimeoutError(Exception):
-    """A pattern took too long; the message says which one, and what to do."""
+    """A pattern took too long; the message says which one, and what to do.
+
+    :ivar was_tried: False if there was no time for it at all, so that it is not at fault.
+    """
 
     def __init__(self, pattern: str, text_chars: int, allowed_s: float) -> None:
+        self.was_tried = allowed_s > 0
         shown = pattern if len(pattern) <= 200 else f"{pattern[:200]}..."  # noqa: PLR2004 enough to find it
         limit = (
             f"took longer than {allowed_s:.3g} s, or too much memory," if allowed_s else "had no time left"

@@ -115,7 +115,10 @@ def test_watchdog_and_all_others_are_killed(project: Project) -> None:
     """With nobody left to sweep, the next run does so when it starts, and then works."""
     run = project.start("-n", "2")
     run.wait_for_containers()
-    run.signal([*run.watchdog(), run.process.pid, *run.workers()], signal.SIGKILL)
+    pids = [*run.watchdog(), run.process.pid, *run.workers()]
+    # All at once: a worker that lives on starts another watchdog.
+    run.signal(pids, signal.SIGSTOP)
+    run.signal(pids, signal.SIGKILL)
     run.end()
     assert project.containers()
     project.expect_works()

@@ -93,6 +93,8 @@ def test_networks_are_had_when_the_engines_own_addresses_are_used_up(
     subnet = [client.inspect_network(each)["IPAM"]["Config"][0]["Subnet"] for each in (first, second)]
     assert subnet == ["10.251.0.0/28", "10.251.7.16/28"]
     assert asked == ["", "10.251.0.0/28", "", "10.251.0.0/28", "10.251.0.0/28", "10.251.7.16/28"]
+    # As of any other network, this host's address on it is known.
+    assert [engine.gateway(each) for each in (first, second)] == ["10.251.0.1", "10.251.7.17"]
     with pytest.raises(EngineError, match=r"subnets tried in 10.251.0.0/16: remove networks"):
         engine.create_network(name(), internal=True, labels={})
 

@@ -159,7 +159,7 @@ def take_names(client: APIClient, network: str, container: str) -> None:
 def _create(
     client: APIClient, name: str, *, internal: bool, labels: Mapping[str, str], subnet: str = ""
 ) -> str:
-    ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)]) if subnet else None
+    ipam = IPAMConfig(pool_configs=[_pool(subnet)]) if subnet else None
     try:
         answer = client.create_network(
             name, driver="bridge", internal=internal, labels=dict(labels), ipam=ipam
@@ -169,6 +169,11 @@ def _create(
             raise _TakenError from error
         raise
     return str(answer["Id"])
+
+
+def _pool(subnet: str) -> IPAMPool:
+    """Return a subnet with its gateway, which Docker does not tell where it has chosen that itself."""
+    return IPAMPool(subnet=subnet, gateway=str(ipaddress.IPv4Network(subnet)[1]))
 
 
 def _says(error: docker.errors.APIError, phrases: tuple[str, ...]) -> bool:

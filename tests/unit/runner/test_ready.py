@@ -24,6 +24,7 @@ from pytest_clnrm.errors import ContainerError, NotReadyError, ScenarioTimeoutEr
 from pytest_clnrm.model.service import HealthCheck, HttpProbe, Ready, Service
 from pytest_clnrm.runner.ready import NoSpans, wait_ready
 from pytest_clnrm.runtime.network import Network
+from pytest_clnrm.util import patterns
 
 RUNNING = ContainerState(id="c", running=True, exit_code=None, oom_killed=False)
 ENDED = replace(RUNNING, running=False, exit_code=7, lived_s=1.25)
@@ -171,6 +172,14 @@ def test_log_that_the_engine_lost_lines_of(monkeypatch: pytest.MonkeyPatch) -> N
             Engine(printed=[b"on\nready\n", *silence], kept=[b"on\non\nready\n"]),
             Ready(log="ready", times=2, timeout_s=0.05),
         )
+
+
+def test_log_for_whose_pattern_no_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service was not ready in time; a pattern that was never tried is not at fault."""
+    monkeypatch.setattr(patterns, "LEAST_S", -120.0)
+    monkeypatch.setattr("pytest_clnrm.runner.ready.within", lambda ends_s: patterns.within(ends_s - 60))
+    with pytest.raises(NotReadyError, match=r"was not ready after 0.05 s \(log 'ready'\): 0 of 1 matching"):
+        wait(Engine(printed=[b"ready\n", *[None] * 1000]), Ready(log="ready", timeout_s=0.05))
 
 
 def test_log_of_a_container_that_has_ended() -> None:
