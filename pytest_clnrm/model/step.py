@@ -71,21 +71,35 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One command in one container.
+class Command:
+    """A command in the container of the step's service.
 
     :param run: a string runs under ``sh -c``; a tuple is an argv.
-    :param templated: True if strings of this step name captured values, which
-        :func:`pytest_clnrm.scenario.templates.render.bind_step` fills in before it runs.
     """
 
-    name: str
-    service: str
     run: str | tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     workdir: str | None = None
     user: str | None = None
     stdin: str | None = None
+    at: KeyPath = ()
+
+
+Action = Command
+"""What a step does; :mod:`pytest_clnrm.runner.actions` has a module for each kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that is done, and what is expected of it.
+
+    :param templated: True if strings of its action or expectation name captured values, which
+        :func:`pytest_clnrm.scenario.templates.render.bind_step` fills in before it runs.
+    """
+
+    name: str
+    service: str
+    action: Action
     timeout_s: float | None = None
     retry: Retry = field(default_factory=Retry)
     continue_on_failure: bool = False
@@ -93,3 +107,8 @@ class Step:
     captures: tuple[Capture, ...] = ()
     templated: bool = False
     at: KeyPath = ()
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """Return the variables that it sets for a program."""
+        return self.action.env

@@ -28,6 +28,7 @@ from pytest_clnrm.model.service import Service
 from pytest_clnrm.model.step import Step
 from pytest_clnrm.pool.idle_leases import Leftover
 from pytest_clnrm.pool.proof import specification_of, why_changed
+from pytest_clnrm.runner.actions.attempt import Surroundings
 from pytest_clnrm.runner.disk_watch import DiskWatch
 from pytest_clnrm.runner.judge_spans import SpanJudge
 from pytest_clnrm.runner.launch import get_image, launch
@@ -287,26 +288,27 @@ class ScenarioRun:
         start_in_order(self.scenario.services, start)
 
     def _run_steps(self, deadline_s: float) -> None:
-        runner = StepRunner(
-            engine=self.runtime.engine(),
+        around = Surroundings(
+            runtime=self.runtime,
             scenario=self.scenario,
-            began_s=self._granted_s,
+            containers=self._containers,
+            network=self._place.network,
             deadline_s=deadline_s,
             where=self._where,
-            on_output=self.on_output,
             trace=self._trace,
             redactor=self.redactor,
-            captured=self._captured,
+        )
+        runner = StepRunner(
+            around=around, began_s=self._granted_s, on_output=self.on_output, captured=self._captured
         )
         last_secret = max(
             (i for i, each in enumerate(self.scenario.steps) if _captures_secrets(each)), default=-1
         )
         steps = iter(self.scenario.steps)
         for step in steps:
-            container = self._containers[step.service]
             self.runtime.board.at("step", step.name)
             try:
-                result, error = runner.run(step, container)
+                result, error = runner.run(step)
             except BaseException:
                 self._steps.append(runner.cut_off(step))
                 self._not_run(steps)

@@ -56,6 +56,10 @@ CHAMBERS = {
         "plain_errors": 1,
         "tool": 1,
     },
+    "runner": {
+        "scenario_run": 3,
+        "steps": 2,
+    },
     "scenario": {
         "loading": 5,
         "typed_templates": 4,

@@ -40,7 +40,7 @@ Size = (
 )
 Text = Annotated[str, Meta(min_length=1)]
 Argv = Annotated[list[str], Meta(min_length=1)]
-Command = Annotated[str, Meta(min_length=1, description="Runs under sh -c.")] | Argv
+CommandLine = Annotated[str, Meta(min_length=1, description="Runs under sh -c.")] | Argv
 Port = Annotated[int, Meta(ge=1, le=65535)]
 AbsolutePath = Annotated[
     str, Meta(pattern="^/", extra=words("an absolute path in the container such as /data"))

@@ -13,7 +13,7 @@ from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.format.parts import (
     AbsolutePath,
     At,
-    Command,
+    CommandLine,
     Duration,
     Env,
     ExitCodes,
@@ -84,7 +84,7 @@ class VolumeDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class HealthCheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A command that must exit with 0 in the container; it may fail for a while."""
 
-    command: Command
+    command: CommandLine
     interval: Duration | None = None
     timeout: Annotated[Duration, Meta(description="Of one run.")] | None = None
     start_period: Annotated[Duration, Meta(description="In which failures do not count.")] | None = None
@@ -106,7 +106,7 @@ class ReadyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ONE_OF = ("command", "log", "port", "http", "https", "exit", "span", "healthcheck")
 
-    command: Command | None = None
+    command: CommandLine | None = None
     log: Annotated[Text, Meta(description="A regular expression, searched in each line.")] | None = None
     times: Annotated[int, Meta(ge=1, le=1_000_000, description="So many lines match `log`.")] | None = None
     port: Port | None = None
@@ -160,7 +160,7 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     image: Text | None = None
     build: Text | BuildDoc | None = None
-    command: Command | None = None
+    command: CommandLine | None = None
     env: Env = {}
     workdir: AbsolutePath | None = None
     user: Text | None = None

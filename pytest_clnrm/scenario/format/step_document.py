@@ -9,10 +9,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.step import Capture, Retry, Step, StepExpect, TextExpect
+from pytest_clnrm.model.step import Action, Capture, Command, Retry, Step, StepExpect, TextExpect
 from pytest_clnrm.scenario.format.parts import (
     At,
-    Command,
+    CommandLine,
     Duration,
     Env,
     ExitCode,
@@ -119,7 +119,7 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: str | None = None
     service: str | None = None
-    run: Annotated[Command, Meta(description="Text runs under sh -c; a list is an argv.")]
+    run: Annotated[CommandLine, Meta(description="Text runs under sh -c; a list is an argv.")]
     env: Env = {}
     workdir: StepFolder | None = None
     user: Text | None = None
@@ -139,15 +139,21 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return Step(
             name=f"step {index + 1}" if self.name is None else self.name,
             service=service,
-            run=self.run if isinstance(self.run, str) else tuple(self.run),
-            env=env_of(self.env),
-            workdir=self.workdir,
-            user=self.user,
-            stdin=self.stdin,
+            action=self._action(at()),
             retry=self.retry.built() if self.retry else Retry(),
             continue_on_failure=self.continue_on_failure,
             expect=(self.expect or StepExpectDoc()).built(partial(at, "expect")),
             captures=tuple(each.built(name, at("capture", name)) for name, each in self.capture.items()),
             at=at(),
             **seconds(timeout=self.timeout),
+        )
+
+    def _action(self, at: KeyPath) -> Action:
+        return Command(
+            run=self.run if isinstance(self.run, str) else tuple(self.run),
+            env=env_of(self.env),
+            workdir=self.workdir,
+            user=self.user,
+            stdin=self.stdin,
+            at=at,
         )

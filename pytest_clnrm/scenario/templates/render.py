@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
     from pytest_clnrm.model.key_path import KeyPath
-    from pytest_clnrm.model.step import Step, TextExpect
+    from pytest_clnrm.model.step import Step
     from pytest_clnrm.scenario.templates.sandbox import ScenarioEnvironment
 
 _MAX_MADE = 32 * MAX_TEXT
 _NAME = re.compile(r"(?<!\{)\{\{ *([A-Za-z_]\w*(?:\.[A-Za-z_]\w*){,9}) *\}\}", re.ASCII)
-BOUND_LATER = ("run", "env", "workdir", "user", "stdin")
-"""What of a step may name captured values, beside the texts that it expects."""
-_EXPECTED = ("contains", "not_contains", "regex", "not_regex", "equals", "json")
+_BOUND = ("action", "expect")
+"""What of a step may name captured values."""
 _WORDS = frozenset({
     "and", "else", "false", "False", "if", "in", "is", "loop", "none", "None", "not", "or", "self", "true",
     "True",
@@ -222,38 +221,33 @@ def bind_step(step: Step, values: Mapping[str, Any]) -> Step:
     """
     renderer = Renderer(values, {}, (), {}, seed=f"{step.at}{step.name}")
 
-    def bound(value: Any, *keys: str | int) -> Any:
-        path = (*step.at, *keys)
+    def bound(value: Any, path: KeyPath) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            below: KeyPath = getattr(value, "at", ()) or path
+            names = [each.name for each in dataclasses.fields(value) if each.name != "at"]
+            changes = {name: bound(getattr(value, name), (*below, name)) for name in names}
+            return dataclasses.replace(value, **changes)
         if isinstance(value, tuple):
-            return tuple(renderer.render_value(list(value), path))
+            return tuple(bound(each, (*path, index)) for index, each in enumerate(value))
         return renderer.render_value(dict(value) if isinstance(value, Mapping) else value, path)
 
-    def bound_text(expected: TextExpect | None, stream: str) -> TextExpect | None:
-        if expected is None:
-            return None
-        changes = {name: bound(getattr(expected, name), "expect", stream, name) for name in _EXPECTED}
-        return dataclasses.replace(expected, **changes)
-
-    changes = {name: bound(getattr(step, name), name) for name in BOUND_LATER}
-    expect = dataclasses.replace(
-        step.expect,
-        stdout=bound_text(step.expect.stdout, "stdout"),
-        stderr=bound_text(step.expect.stderr, "stderr"),
-    )
-    return dataclasses.replace(step, **changes, expect=expect, templated=False)
+    changes = {name: bound(getattr(step, name), step.at) for name in _BOUND}
+    return dataclasses.replace(step, **changes, templated=False)
 
 
 def names_in_step(step: Step) -> set[str]:
     """Return the names that strings of *step* use when it runs."""
-    texts = [text for text in (step.expect.stdout, step.expect.stderr) if text is not None]
-    values = [getattr(step, name) for name in BOUND_LATER]
-    values += [getattr(text, name) for text in texts for name in _EXPECTED]
+    values = [getattr(step, name) for name in _BOUND]
     return {name for text in _strings(values) for name in names_in(text)}
 
 
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # The place in the file is no text that could hold a template.
+        names = [each.name for each in dataclasses.fields(value) if each.name != "at"]
+        yield from _strings([getattr(value, name) for name in names])
     elif isinstance(value, Mapping):
         yield from _strings(list(value.values()))
     elif isinstance(value, (list, tuple)):

@@ -11,7 +11,6 @@ from pytest_clnrm.errors import MAX_MISTAKES
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.templates.render import (
-    BOUND_LATER,
     Renderer,
     TemplateError,
     is_plain,
@@ -21,6 +20,8 @@ from pytest_clnrm.scenario.templates.render import (
 from pytest_clnrm.toml.positions import leaves
 
 _RESERVED = ("vars", "matrix")
+_FIXED = frozenset({"capture", "continue_on_failure", "name", "retry", "service", "timeout"})
+"""What of a step is known before it runs; the rest may name captured values."""
 
 
 def variable_tables(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
@@ -199,14 +200,10 @@ def _steps(steps: Any, path: KeyPath, deferred: frozenset[str]) -> Iterator[tupl
     for index, step in enumerate(steps):
         for key, value in step.items():
             below = (*path, index, key)
-            if key in BOUND_LATER:
-                yield from _unknown(value, below, missing, "before a step captures it")
-            elif key == "expect" and isinstance(value, dict):
-                for stream, text in value.items():
-                    names = missing if stream in {"stdout", "stderr"} else deferred
-                    yield from _unknown(text, (*below, stream), names, "before a step captures it")
-            else:
+            if key in _FIXED:
                 yield from _unknown(value, below, deferred)
+            else:
+                yield from _unknown(value, below, missing, "before a step captures it")
         missing.difference_update(step.get("capture", ()))
 
 

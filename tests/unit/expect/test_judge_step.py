@@ -9,7 +9,7 @@ import pytest
 from pytest_clnrm.expect.steps import capture, judge_step
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
-from pytest_clnrm.model.step import Capture, Step, StepExpect, TextExpect
+from pytest_clnrm.model.step import Capture, Command, Step, StepExpect, TextExpect
 
 
 def where(at: KeyPath) -> str:
@@ -21,7 +21,7 @@ def judge(
     expect: StepExpect, exit_code: int | None = 0, stdout: str = "", stderr: str = "", omitted: int = 0
 ) -> tuple[Failure, ...]:
     """Judge a step that did what the arguments say."""
-    step = Step(name="s", service="db", run="true", expect=expect, at=("step", 0))
+    step = Step(name="s", service="db", action=Command(run="true"), expect=expect, at=("step", 0))
     return judge_step(
         step,
         exit_code=exit_code,
@@ -292,7 +292,7 @@ def test_bounded_json_differences() -> None:
 )
 def test_capture_by_regex(what: Capture, value: str) -> None:
     """The first group is taken, or the whole match, from the stream that is named."""
-    step = Step(name="s", service="db", run="true", captures=(what,))
+    step = Step(name="s", service="db", action=Command(run="true"), captures=(what,))
     assert capture(step, "12 rows", "an err", where=where) == ({"v": value}, ())
 
 
@@ -310,7 +310,9 @@ def test_capture_by_regex(what: Capture, value: str) -> None:
 )
 def test_capture_by_pointer(pointer: str, value: str) -> None:
     """A JSON pointer follows RFC 6901; text is taken as it is, anything else as JSON."""
-    step = Step(name="s", service="db", run="true", captures=(Capture(name="v", json=pointer),))
+    step = Step(
+        name="s", service="db", action=Command(run="true"), captures=(Capture(name="v", json=pointer),)
+    )
     stdout = '{"a": [1, {"b/c": "x", "~": true}], "": null, "é": 1.5}'
     assert capture(step, stdout, "", where=where) == ({"v": value}, ())
 
@@ -333,7 +335,7 @@ def test_capture_by_pointer(pointer: str, value: str) -> None:
 def test_capture_that_is_not_there(what: dict[str, str], stdout: str, message: str) -> None:
     """A value that cannot be captured is a failure that says why, at the capture's place."""
     each = Capture(name="v", at=("step", 0, "capture", "v"), **what)  # type: ignore[arg-type]
-    step = Step(name="s", service="db", run="true", captures=(each,))
+    step = Step(name="s", service="db", action=Command(run="true"), captures=(each,))
     values, (failure,) = capture(step, stdout, "", where=where)
     assert values == {}
     assert failure.message == f"cannot capture 'v': {message}"
@@ -343,7 +345,7 @@ def test_capture_that_is_not_there(what: dict[str, str], stdout: str, message: s
 @pytest.mark.parametrize("what", [{"regex": "^b"}, {"json": ""}])
 def test_capture_from_cut_output(what: dict[str, str]) -> None:
     """Nothing is captured from what may not be there."""
-    step = Step(name="s", service="db", run="true", captures=(Capture(name="v", **what),))  # type: ignore[arg-type]
+    step = Step(name="s", service="db", action=Command(run="true"), captures=(Capture(name="v", **what),))  # type: ignore[arg-type]
     values, (failure,) = capture(step, "b", "", where=where, stdout_omitted_bytes=9)
     assert values == {}
     assert "(cannot be judged: its first 9 bytes were left out)" in failure.message

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import Mistake, ScenarioFileError
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.scenario import Scenario
-from pytest_clnrm.model.step import Step
+from pytest_clnrm.model.step import Command, Step
 from pytest_clnrm.scenario.loading import MODEST_CHARS, is_modest
 from pytest_clnrm.scenario.templates import confined
 from pytest_clnrm.scenario.templates.confined import LimitError, answer, bind, run_confined
@@ -82,12 +83,17 @@ def test_mistakes_are_the_same_wherever_a_file_is_read(project: Any, monkeypatch
     assert here[1] == {"hunter2"}
 
 
+def templated(run: str, at: KeyPath = ()) -> Step:
+    """Return a step whose command has templates."""
+    return Step(name="s", service="b", action=Command(run=run, at=at), at=at, templated=True)
+
+
 def test_a_step_is_bound_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its templates may do what they like; that they take too long is a mistake of theirs."""
     monkeypatch.setattr(confined, "CPU_S", 0.3)
-    step = Step(name="s", service="b", run="echo {{ x|upper }} {{ x }}", at=("step", 0), templated=True)
-    assert bind(bind_step, step, {"x": "{{ y }}"}, wall_s=60).run == "echo {{ Y }} {{ y }}"
-    endless = Step(name="s", service="b", run="{{ ([[1]] * x|int)|sum(start=[]) }}", at=(), templated=True)
+    step = templated("echo {{ x|upper }} {{ x }}", ("step", 0))
+    assert bind(bind_step, step, {"x": "{{ y }}"}, wall_s=60).action.run == "echo {{ Y }} {{ y }}"
+    endless = templated("{{ ([[1]] * x|int)|sum(start=[]) }}")
     with pytest.raises(TemplateError, match=r"takes more than 0\.3 s"):
         bind(bind_step, endless, {"x": "90000"}, wall_s=60)
     with pytest.raises(TemplateError, match=r"takes more than 0\.3 s"):

@@ -13,7 +13,7 @@ import pytest
 from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.service import HttpProbe, Limits, Ready, Service, Volume
-from pytest_clnrm.model.step import Capture, Retry, StepExpect, TextExpect
+from pytest_clnrm.model.step import Capture, Command, Retry, StepExpect, TextExpect
 from pytest_clnrm.scenario.loading import LoadOptions, load
 from pytest_clnrm.scenario.locating import locate
 
@@ -125,8 +125,10 @@ def test_every_key_reaches_the_model(project: Any) -> None:
     assert cache.ready == (Ready(http=HttpProbe(target=":80/"), at=("service", "cache", "ready")),)
     assert cache.limits == Limits(memory_bytes=64 * 1024**2, cpus=0.5, pids=100)
     insert, second = scenario.steps
-    assert (insert.name, insert.service, insert.run) == ("insert", "db", ("psql", "-c", "select 1"))
-    assert (insert.env, insert.workdir, insert.user, insert.stdin) == ({"A": "1.5"}, "/", "root", "in")
+    assert (insert.name, insert.service) == ("insert", "db")
+    assert insert.action == Command(
+        run=("psql", "-c", "select 1"), env={"A": "1.5"}, workdir="/", user="root", stdin="in", at=insert.at
+    )
     assert (insert.timeout_s, insert.retry) == (10, Retry(times=3, delay_s=0.5))
     assert insert.continue_on_failure
     assert not insert.templated
@@ -148,7 +150,7 @@ def test_every_key_reaches_the_model(project: Any) -> None:
         Capture(name="row", regex=r"(\d+) row", at=("step", 0, "capture", "row")),
         Capture(name="id", json="/id", stream="stderr", secret=True, at=("step", 0, "capture", "id")),
     )
-    assert (second.name, second.service, second.run) == ("step 2", "cache", "echo {{ row }}")
+    assert (second.name, second.service, second.action.run) == ("step 2", "cache", "echo {{ row }}")
     assert second.templated
     assert second.expect == StepExpect(exit_in=(), exit_not_in=(0,), at=("step", 1, "expect"))
 
@@ -274,7 +276,7 @@ def test_windows_files(project: Any, end: str, mark: bytes) -> None:
     assert project.refuse(mark + text.encode())[0].startswith("FILE:6:1: step[0].rum: unknown key")
     fine = project.one(mark + text.replace("rum", "timeout").encode())
     assert fine.name == "größe 测试"
-    assert fine.steps[0].run == "a\nb"
+    assert fine.steps[0].action.run == "a\nb"
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])

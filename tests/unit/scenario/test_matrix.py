@@ -19,7 +19,7 @@ def test_one_scenario_for_each_combination(project: Any) -> None:
         "orders[database=16,tls=true]",
         "orders[database=16,tls=false]",
     ]
-    assert [each.steps[0].run for each in loaded] == ["echo 15", "echo 15", "echo 16", "echo 16"]
+    assert [each.steps[0].action.run for each in loaded] == ["echo 15", "echo 15", "echo 16", "echo 16"]
     assert loaded[3].matrix == {"database": "16", "tls": "false"}
 
 

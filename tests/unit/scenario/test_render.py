@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.model.step import Step, StepExpect, TextExpect
+from pytest_clnrm.model.step import Command, Step, StepExpect, TextExpect
 from pytest_clnrm.scenario.templates.environ import moment
 from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, bind_step, names_deferred
 
@@ -244,10 +244,13 @@ def test_bind_step() -> None:
     step = Step(
         name="s",
         service="db",
-        run=("echo", "{{ row }}"),
-        env={"R": "{{ row }}"},
-        stdin="{{ row }}",
-        workdir="/{{ row }}",
+        action=Command(
+            run=("echo", "{{ row }}"),
+            env={"R": "{{ row }}"},
+            stdin="{{ row }}",
+            workdir="/{{ row }}",
+            at=("step", 0),
+        ),
         expect=StepExpect(
             exit_in=(3,),
             stdout=TextExpect(contains=("{{ row }}",), json={"a": ["{{ row }}"]}, has_json=True),
@@ -256,7 +259,8 @@ def test_bind_step() -> None:
         at=("step", 0),
     )
     bound = bind_step(step, {"row": "7"})
-    assert (bound.run, bound.env, bound.stdin, bound.workdir) == (("echo", "7"), {"R": "7"}, "7", "/7")
+    did = bound.action
+    assert (did.run, did.env, did.stdin, did.workdir) == (("echo", "7"), {"R": "7"}, "7", "/7")
     assert bound.expect.stdout is not None
     assert (bound.expect.stdout.contains, bound.expect.stdout.json) == (("7",), {"a": ["7"]})
     assert (bound.expect.exit_in, bound.expect.stderr, bound.templated) == ((3,), None, False)
@@ -300,7 +304,7 @@ run = "{% if name %}yes{% endif %}"
 [[step]]
 run = "printf '{%s}'"
 """
-    assert [step.run for step in project.one(text).steps] == [
+    assert [step.action.run for step in project.one(text).steps] == [
         "echo ${#v} ${v%c} {ok} n {{.Names}}",
         "yes",
         "printf '{%s}'",
@@ -337,7 +341,7 @@ expect = { exit = { one_of = ["{{ code }}", 0] } }
     (service,) = scenario.services
     assert (service.fresh, service.ports, service.limits.cpus) == (True, (3,), 0.5)
     first, second = scenario.steps
-    assert (first.run, first.retry.times, first.expect.exit_in) == ("3", 2, (4,))
+    assert (first.action.run, first.retry.times, first.expect.exit_in) == ("3", 2, (4,))
     assert first.expect.stdout.contains == ("3",)
     assert (second.env, second.expect.exit_in) == ({"CODE": "3"}, (3, 0))
     of_text = '[vars]\nword = "3"\n[[step]]\nrun = "a"\nexpect = { exit = "{{ word }}" }\n'

@@ -32,7 +32,7 @@ run = ["echo", "{{ host }}"]
 """)
     assert scenario.name == "in eu"
     assert scenario.services[0].image == "eu.example:5432"
-    assert scenario.steps[0].run == ("echo", "eu.example")
+    assert scenario.steps[0].action.run == ("echo", "eu.example")
     assert scenario.variables["nested"] == {"port": 5432, "list": ["a", "eu.example"]}
     assert scenario.secrets == frozenset()
 
@@ -56,7 +56,7 @@ def test_the_environment_is_read_where_allowed(project: Any, head: Any) -> None:
     """Only names that are allowed reach a file."""
     text = '[[step]]\nrun = "echo {{ env.HOME }}"\n'
     environ = {"HOME": "/home/x"}
-    assert project.one(text, environ=environ, env_allowed=("HOME",)).steps[0].run == "echo /home/x"
+    assert project.one(text, environ=environ, env_allowed=("HOME",)).steps[0].action.run == "echo /home/x"
     assert head(project.refuse(text, environ=environ)) == [
         "FILE:2:1: step[0].run: environment variable HOME is not listed in clnrm_env"
     ]
@@ -125,7 +125,7 @@ def test_files_with_statements_are_rendered_whole(project: Any) -> None:
     first, second = project.load(WHOLE)
     assert [first.name, second.name] == ["whole[axis=x]", "whole[axis=y]"]
     assert [each.timeout_s for each in first.steps] == [1, 2, 3]
-    assert second.steps[2].run == "echo you y"
+    assert second.steps[2].action.run == "echo you y"
     assert first.variables == {"name": "whole", "count": 3}
     assert first.line == 1
 
@@ -171,7 +171,7 @@ def test_the_outline_of_a_file_that_is_no_toml_yet() -> None:
 def test_rendering_is_the_same_in_each_process(project: Any) -> None:
     """What looks random depends on the file and the combination alone."""
     text = '[matrix]\na = [1, 2]\n[[step]]\nrun = "{{ uuid_v4() }}"\n'
-    first, second = ([each.steps[0].run for each in project.load(text)] for _ in range(2))
+    first, second = ([each.steps[0].action.run for each in project.load(text)] for _ in range(2))
     assert first == second
     assert len(set(first)) == 2
 
@@ -199,16 +199,16 @@ def test_captured_names_wait(project: Any) -> None:
     """Strings that name captured values stay, other variables in them are filled in, and the step says so."""
     steps = project.one(CAPTURES).steps
     assert [each.templated for each in steps] == [False, True, False, True]
-    assert steps[1].run == "echo {{ row }} you"
+    assert steps[1].action.run == "echo {{ row }} you"
     assert steps[1].expect.stdout is not None
     assert steps[1].expect.stdout.contains == ("{{ row }}",)
-    assert steps[2].run == "echo you"
+    assert steps[2].action.run == "echo you"
 
 
 def test_captured_names_wait_in_whole_files(project: Any) -> None:
     """The same holds where the whole file is rendered."""
     steps = project.one("{% set x = 1 %}\n" + CAPTURES).steps
-    assert steps[1].run == "echo {{ row }} you"
+    assert steps[1].action.run == "echo {{ row }} you"
     assert steps[1].templated
 
 
@@ -325,7 +325,7 @@ def test_variables_of_the_older_dialect(project: Any) -> None:
     command = ["echo", "{{ url }}", "{{ vars.port }}"]
     """
     scenario = project.one(text)
-    assert scenario.steps[0].run == ("echo", "new:80", "80")
+    assert scenario.steps[0].action.run == ("echo", "new:80", "80")
     assert [each.path for each in scenario.unchecked] == ["template.engine"]
     alone = text.replace('engine = "tera"', "").replace('"{{ url }}", "{{ vars.port }}"', '"{{ prot }}"')
     (mistake,) = project.refuse(alone)

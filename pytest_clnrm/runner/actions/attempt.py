@@ -1,0 +1,106 @@
+"""What an action is given, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pytest_clnrm.model.result import Failure
+from pytest_clnrm.util.output import BoundedOutput
+
+if TYPE_CHECKING:
+    from pytest_clnrm.model.key_path import KeyPath
+    from pytest_clnrm.model.scenario import Scenario
+    from pytest_clnrm.model.step import Step
+    from pytest_clnrm.pool.running import RunningContainer
+    from pytest_clnrm.runtime.network import Network
+    from pytest_clnrm.runtime.runtime import Runtime
+    from pytest_clnrm.telemetry.tracing import OurSpan, ScenarioTrace
+    from pytest_clnrm.util.redaction import Redactor
+
+Stream = Literal["stdout", "stderr"]
+STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What one run of one step has come to; its output is in :attr:`Setting.outputs`.
+
+    :param captured: by name; of no account if there are failures.
+    :param exit_code: None where there is none.
+    :param is_last: no further attempt can be made: what it needs is gone.
+    """
+
+    failures: tuple[Failure, ...] = ()
+    captured: Mapping[str, str] = field(default_factory=dict)
+    exit_code: int | None = None
+    timed_out: bool = False
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What there is for all steps of a scenario.
+
+    :param containers: those that have been started, by the names of their services.
+    :param network: on which they are, None where no service has one.
+    :param deadline_s: ``time.monotonic()`` at which the scenario's time is over.
+    :param where: returns file and line of a key path.
+    :param redactor: hides secrets; learns those that steps capture.
+    """
+
+    runtime: Runtime
+    scenario: Scenario
+    containers: Mapping[str, RunningContainer]
+    network: Network | None
+    deadline_s: float
+    where: Callable[[KeyPath], str]
+    trace: ScenarioTrace
+    redactor: Redactor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What one attempt is made in.
+
+    :param step: with captured values filled in.
+    :param span: of this attempt.
+    :param deadline_s: ``time.monotonic()`` at which its own time is over; not later than the scenario's.
+    :param outputs: what it prints, for its result.
+    :param show: shows a piece of output while it arrives.
+    """
+
+    around: Surroundings
+    step: Step
+    span: OurSpan
+    deadline_s: float
+    outputs: Mapping[Stream, BoundedOutput]
+    show: Callable[[Stream, bytes], None]
+
+    @property
+    def container(self) -> RunningContainer:
+        """Return the container of the service that the step names."""
+        return self.around.containers[self.step.service]
+
+    def feed(self, stream: Stream, data: bytes) -> None:
+        """Take a piece of output."""
+        self.outputs[stream].feed(data)
+        self.show(stream, data)
+
+    def failure(
+        self, message: str, kind: Literal["expectation", "error"] = "expectation", *, at: KeyPath = ()
+    ) -> Failure:
+        """Return a failure of the step.
+
+        :param at: the key that it is about; () for the step.
+        """
+        step = self.step
+        return Failure(message=message, kind=kind, where=self.around.where(at or step.at), step=step.name)
+
+    def cut_off(self) -> Failure:
+        """Return the failure of a step that had not ended when its time, or the scenario's, was over."""
+        step = self.step
+        if step.timeout_s is not None and self.deadline_s < self.around.deadline_s:
+            return self.failure(f"step {step.name!r} timed out after {step.timeout_s:g} s")
+        return Failure(message=f"step {step.name!r} was cut off by the scenario's timeout", step=step.name)
