@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
-from pytest_clnrm.expect.json_match import NotJsonError, json_differences, parse_json, resolve_pointer
-from pytest_clnrm.expect.texts import Output, case_hint, line_of, quote, regex_hint, text_difference
+from pytest_clnrm.expect.json_match import NotJsonError, parse_json, resolve_pointer
+from pytest_clnrm.expect.text_checks import judge_text
+from pytest_clnrm.expect.texts import Output, quote
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
-from pytest_clnrm.model.step import Capture, Step, StepExpect, TextExpect
+from pytest_clnrm.model.step import Capture, Step, StepExpect
 from pytest_clnrm.util.patterns import PatternTimeoutError
 
 Where = Callable[[KeyPath], str]
@@ -61,8 +61,8 @@ def judge_step(
         fail(wrong, at, _exit_meaning(exit_code), err, out)
     for text, output in ((expect.stdout, out), (expect.stderr, err)):
         if text is not None:
-            for message, details in _judge_text(text, output):
-                fail(message, text.at or at, details, output)
+            for fault in judge_text(text, output):
+                fail(fault.message, fault.at or at, fault.details, output)
     return tuple(failures)
 
 
@@ -90,76 +90,6 @@ def _exit_meaning(exit_code: int | None) -> str:
     except ValueError:
         return ""
     return f"exit code {exit_code} usually means: ended by {name}"
-
-
-def _judge_text(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
-    """Yield (message, details) for each part of *expect* that does not hold."""
-    name, text, unproven = output.name, output.text, output.unproven
-    for part in expect.contains:
-        if part not in text:
-            yield f"{name} does not contain {quote(part)}{output.got}", case_hint(part, text)
-    for part in expect.not_contains:
-        if part in text:
-            yield f"{name} contains {quote(part)}, which it must not", line_of(text, text.index(part))
-        elif unproven:
-            yield f"{name} must not contain {quote(part)}{unproven}", ""
-    yield from _judge_patterns(expect, output)
-    if expect.equals is not None:
-        if unproven:
-            yield f"{name} must equal {quote(expect.equals)}{unproven}", ""
-        elif not _equal(expect.equals, text):
-            message = f"{name} does not equal {quote(expect.equals)}{output.got}"
-            yield message, text_difference(expect.equals, text)
-    if expect.has_json:
-        yield from _judge_json(expect.json, output)
-
-
-def _judge_patterns(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
-    """Yield (message, details) for each regular expression that does not hold."""
-    name, unproven = output.name, output.unproven
-    patterns = [(each, True) for each in expect.regex] + [(each, False) for each in expect.not_regex]
-    for pattern, wanted in patterns:
-        try:
-            found = output.search(pattern)
-        except re.error as error:
-            # Patterns were checked when their file was read; a captured value can still break one.
-            yield f"{quote(pattern)} is no regular expression: {error}", ""
-            continue
-        except PatternTimeoutError as error:
-            yield f"{name} could not be searched: {error}", ""
-            continue
-        if wanted and not found:
-            yield f"{name} does not match {quote(pattern)}{output.got}", regex_hint(pattern, output.text)
-        elif found and not wanted:
-            yield f"{name} matches {quote(pattern)}, which it must not", f"it matched {quote(found.text)}"
-        elif unproven and not wanted:
-            yield f"{name} must not match {quote(pattern)}{unproven}", ""
-
-
-def _equal(expected: str, got: str) -> bool:
-    """Tell whether they are equal; one newline at the end of *got* is ignored if *expected* ends with none.
-
-    Programs end their last line with a newline that nobody writes into a scenario file. An expected empty
-    text means no output at all.
-    """
-    if expected and not expected.endswith("\n"):
-        got = got.removesuffix("\n")
-    return expected == got
-
-
-def _judge_json(expected: Any, output: Output) -> Iterator[tuple[str, str]]:
-    """Yield (message, details) if the output is no JSON, or not the expected one."""
-    if output.unproven:
-        yield f"{output.name} must be JSON{output.unproven}", ""
-        return
-    try:
-        got = parse_json(output.text)
-    except NotJsonError as error:
-        yield f"{output.name} is no JSON: {error}", ""
-        return
-    differences = json_differences(expected, got)
-    if differences:
-        yield f"{output.name} is not the expected JSON: {differences[0]}", "\n".join(differences[1:])
 
 
 def capture(

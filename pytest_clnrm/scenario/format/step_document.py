@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.step import Action, Capture, Command, Retry, Step, StepExpect, TextExpect
+from pytest_clnrm.model.step import Action, Capture, Command, Retry, Step, StepExpect
 from pytest_clnrm.scenario.format.parts import (
     At,
     CommandLine,
@@ -17,15 +17,14 @@ from pytest_clnrm.scenario.format.parts import (
     Env,
     ExitCode,
     JsonPointer,
-    Patterns,
     StepFolder,
     Table,
     Text,
     VariableName,
     env_of,
     seconds,
-    several,
 )
+from pytest_clnrm.scenario.format.text_document import TextDoc
 
 
 class ExitDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,30 +38,6 @@ class ExitDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def built(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the codes of which it must be one, and those that it must not be."""
         return tuple(self.one_of or ()), () if self.ne is None else (self.ne,)
-
-
-class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a text must be; everything that is set must hold."""
-
-    contains: Patterns | None = None
-    not_contains: Patterns | None = None
-    regex: Patterns | None = None
-    not_regex: Patterns | None = None
-    equals: str | None = None
-    json: Any | UnsetType = UNSET
-
-    def built(self, at: KeyPath) -> TextExpect:
-        """Return the expectation."""
-        return TextExpect(
-            contains=tuple(several(self.contains)),
-            not_contains=tuple(several(self.not_contains)),
-            regex=tuple(several(self.regex)),
-            not_regex=tuple(several(self.not_regex)),
-            equals=self.equals,
-            json=None if self.json is UNSET else self.json,
-            has_json=self.json is not UNSET,
-            at=at,
-        )
 
 
 class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.format.problems import (
     Problem,
     duration,
-    each_text,
     exactly_one,
     regex,
     texts,
     unknown_service,
 )
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
-from pytest_clnrm.scenario.format.step_document import CaptureDoc, ExitDoc, StepDoc, TextDoc
+from pytest_clnrm.scenario.format.step_document import CaptureDoc, ExitDoc, StepDoc
+from pytest_clnrm.scenario.format.text_rules import check_text
 from pytest_clnrm.scenario.names import has_control
 
 
@@ -57,7 +55,7 @@ class StepRules:
             if isinstance(doc.expect.exit, ExitDoc):
                 yield from exactly_one(doc.expect.exit, (*path, "expect", "exit"))
             for stream in ("stdout", "stderr"):
-                yield from self._text(getattr(doc.expect, stream), (*path, "expect", stream))
+                yield from check_text(getattr(doc.expect, stream), (*path, "expect", stream), self.deferred)
         for name, capture in doc.capture.items():
             yield from self._capture(capture, (*path, "capture", name))
 
@@ -71,19 +69,6 @@ class StepRules:
                 (*path, "service") if doc.service else path,
                 f'"{name}" is a job (ready = {{ exit = ... }}), which has ended by then: name another one',
             )
-
-    def _text(self, doc: TextDoc | None, path: KeyPath) -> Iterator[Problem]:
-        if doc is None:
-            return
-        given = {name: getattr(doc, name) for name in doc.__struct_fields__}
-        if all(value is None or value is msgspec.UNSET for value in given.values()):
-            yield Problem(path, f"this checks nothing; set at least one of {', '.join(given)}")
-        for key in ("contains", "not_contains", "regex", "not_regex"):
-            for below, text in each_text(given[key], (*path, key)):
-                if not text:
-                    yield Problem(below, "is empty, so it says nothing")
-                elif key.endswith("regex"):
-                    yield from regex(text, below, self.deferred)
 
     def _capture(self, doc: CaptureDoc, path: KeyPath) -> Iterator[Problem]:
         yield from exactly_one(doc, path)

@@ -9,7 +9,8 @@ import pytest
 from pytest_clnrm.expect.steps import capture, judge_step
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
-from pytest_clnrm.model.step import Capture, Command, Step, StepExpect, TextExpect
+from pytest_clnrm.model.step import Capture, Command, Step, StepExpect
+from pytest_clnrm.model.text import TextExpect
 
 
 def where(at: KeyPath) -> str:

@@ -13,7 +13,8 @@ import pytest
 from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.service import HttpProbe, Limits, Ready, Service, Volume
-from pytest_clnrm.model.step import Capture, Command, Retry, StepExpect, TextExpect
+from pytest_clnrm.model.step import Capture, Command, Retry, StepExpect
+from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.scenario.loading import LoadOptions, load
 from pytest_clnrm.scenario.locating import locate
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.model.step import Command, Step, StepExpect, TextExpect
+from pytest_clnrm.model.step import Command, Step, StepExpect
+from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.scenario.templates.environ import moment
 from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, bind_step, names_deferred
 

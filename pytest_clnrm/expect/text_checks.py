@@ -1,0 +1,102 @@
+"""Judging a text: what an output, a body, a log or the content of a file must be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pytest_clnrm.expect.json_match import NotJsonError, json_differences, parse_json
+from pytest_clnrm.expect.texts import Output, case_hint, line_of, quote, regex_hint, text_difference
+from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.util.patterns import PatternTimeoutError
+
+
+class TextFault(NamedTuple):
+    """One check of a text that does not hold.
+
+    :param message: one line.
+    :param details: more lines, "" if there is no more to say.
+    :param at: the key of the check.
+    """
+
+    message: str
+    details: str
+    at: KeyPath
+
+
+def judge_text(expect: TextExpect, output: Output) -> Iterator[TextFault]:
+    """Yield what is wrong with a text; nothing if all of *expect* holds."""
+    for message, details in _faults(expect, output):
+        yield TextFault(message, details, expect.at)
+
+
+def _faults(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
+    """Yield (message, details) for each part of *expect* that does not hold."""
+    name, text, unproven = output.name, output.text, output.unproven
+    for part in expect.contains:
+        if part not in text:
+            yield f"{name} does not contain {quote(part)}{output.got}", case_hint(part, text)
+    for part in expect.not_contains:
+        if part in text:
+            yield f"{name} contains {quote(part)}, which it must not", line_of(text, text.index(part))
+        elif unproven:
+            yield f"{name} must not contain {quote(part)}{unproven}", ""
+    yield from _judge_patterns(expect, output)
+    if expect.equals is not None:
+        if unproven:
+            yield f"{name} must equal {quote(expect.equals)}{unproven}", ""
+        elif not _equal(expect.equals, text):
+            message = f"{name} does not equal {quote(expect.equals)}{output.got}"
+            yield message, text_difference(expect.equals, text)
+    if expect.has_json:
+        yield from _judge_json(expect.json, output)
+
+
+def _judge_patterns(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
+    """Yield (message, details) for each regular expression that does not hold."""
+    name, unproven = output.name, output.unproven
+    patterns = [(each, True) for each in expect.regex] + [(each, False) for each in expect.not_regex]
+    for pattern, wanted in patterns:
+        try:
+            found = output.search(pattern)
+        except re.error as error:
+            # Patterns were checked when their file was read; a captured value can still break one.
+            yield f"{quote(pattern)} is no regular expression: {error}", ""
+            continue
+        except PatternTimeoutError as error:
+            yield f"{name} could not be searched: {error}", ""
+            continue
+        if wanted and not found:
+            yield f"{name} does not match {quote(pattern)}{output.got}", regex_hint(pattern, output.text)
+        elif found and not wanted:
+            yield f"{name} matches {quote(pattern)}, which it must not", f"it matched {quote(found.text)}"
+        elif unproven and not wanted:
+            yield f"{name} must not match {quote(pattern)}{unproven}", ""
+
+
+def _equal(expected: str, got: str) -> bool:
+    """Tell whether they are equal; one newline at the end of *got* is ignored if *expected* ends with none.
+
+    Programs end their last line with a newline that nobody writes into a scenario file. An expected empty
+    text means no output at all.
+    """
+    if expected and not expected.endswith("\n"):
+        got = got.removesuffix("\n")
+    return expected == got
+
+
+def _judge_json(expected: Any, output: Output) -> Iterator[tuple[str, str]]:
+    """Yield (message, details) if the output is no JSON, or not the expected one."""
+    if output.unproven:
+        yield f"{output.name} must be JSON{output.unproven}", ""
+        return
+    try:
+        got = parse_json(output.text)
+    except NotJsonError as error:
+        yield f"{output.name} is no JSON: {error}", ""
+        return
+    differences = json_differences(expected, got)
+    if differences:
+        yield f"{output.name} is not the expected JSON: {differences[0]}", "\n".join(differences[1:])

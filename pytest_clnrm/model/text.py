@@ -1,0 +1,26 @@
+"""What is expected of a text, whatever it is of: an output, a body, a log, the content of a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_clnrm.model.key_path import KeyPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextExpect:
+    """What a text must be; everything that is set must hold.
+
+    :param json: a value that the text, parsed as JSON, must match: objects by the keys named here,
+        everything else by equality. ``has_json`` tells an expected ``null`` from none.
+    """
+
+    contains: tuple[str, ...] = ()
+    not_contains: tuple[str, ...] = ()
+    regex: tuple[str, ...] = ()
+    not_regex: tuple[str, ...] = ()
+    equals: str | None = None
+    json: Any = None
+    has_json: bool = False
+    at: KeyPath = ()

@@ -1,0 +1,29 @@
+"""What types cannot say of the checks of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.scenario.format.problems import Problem, each_text, regex
+from pytest_clnrm.scenario.format.text_document import TextDoc
+
+
+def check_text(doc: TextDoc | None, path: KeyPath, deferred: frozenset[str]) -> Iterator[Problem]:
+    """Yield the mistakes of the checks at *path*.
+
+    :param deferred: names that steps capture.
+    """
+    if doc is None:
+        return
+    given = {name: getattr(doc, name) for name in doc.__struct_fields__}
+    if all(value is None or value is msgspec.UNSET for value in given.values()):
+        yield Problem(path, f"this checks nothing; set at least one of {', '.join(given)}")
+    for key in ("contains", "not_contains", "regex", "not_regex"):
+        for below, text in each_text(given[key], (*path, key)):
+            if not text:
+                yield Problem(below, "is empty, so it says nothing")
+            elif key.endswith("regex"):
+                yield from regex(text, below, deferred)
