@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from docker.errors import APIError
+from filelock import FileLock
 
 from clnrm_testing.patience import patient_s
 from clnrm_testing.project import PYTEST_ADDOPTS
@@ -25,7 +26,7 @@ from clnrm_testing.project import PYTEST_ADDOPTS
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["HOLD", "EndToEnd", "Event", "Run", "Watch", "environment_of_a_run"]
+__all__ = ["HOLD", "EndToEnd", "Event", "Run", "Watch", "environment_of_a_run", "run_once"]
 
 LABEL = "pytest-clnrm"
 WITHOUT_XDIST = ("-p", "no:xdist")
@@ -147,6 +148,24 @@ class Run:
     def outcomes(self) -> dict[str, str]:
         """Return the outcome of each scenario."""
         return {name: each["outcome"] for name, each in self.scenarios.items()}
+
+
+def run_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Run]) -> Run:
+    """Return what *make* returned: it is called once for all workers of this run of tests.
+
+    :param make: gets an empty folder, in which it runs pytest.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, done = base / name, base / f"{name}.status"
+    with FileLock(base / f"{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            run = make(folder)
+            done.write_text(str(run.ret))
+    return Run(int(done.read_text()), (folder / "printed").read_text("utf-8", "replace"), folder, 0)
 
 
 @dataclass

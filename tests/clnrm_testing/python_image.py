@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["write_context"]
+if TYPE_CHECKING:
+    from docker import APIClient
+
+__all__ = ["python_image"]
 
 SITE = "/site"
 BUSYBOX = (
@@ -29,7 +35,7 @@ CMD ["sh"]
 """
 
 
-def write_context(folder: Path, program: Path) -> None:
+def _write_context(folder: Path, program: Path) -> None:
     """Write the folder: ``python PROGRAM`` runs *program* as ``/program.py`` in a container of it.
 
     :param folder: does not exist yet.
@@ -54,6 +60,25 @@ def write_context(folder: Path, program: Path) -> None:
     (root / "tmp").mkdir()
     _copy(program, root / "program.py")
     (folder / "Dockerfile").write_text(DOCKERFILE)
+
+
+@contextmanager
+def python_image(client: APIClient, folder: Path, program: Path, more: str = "") -> Iterator[str]:
+    """Build an image in which ``python /program.py`` runs *program*, and yield its name; it is removed then.
+
+    :param folder: does not exist yet.
+    :param more: lines for its Dockerfile.
+    """
+    _write_context(folder, program)
+    dockerfile = folder / "Dockerfile"
+    dockerfile.write_text(f"{dockerfile.read_text()}{more}")
+    image = f"clnrm-test-python:{secrets.token_hex(4)}"
+    for said in client.build(path=str(folder), tag=image, rm=True, decode=True):
+        assert "error" not in said, said
+    try:
+        yield image
+    finally:
+        client.remove_image(image, force=True)
 
 
 def _copy_python(root: Path) -> None:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.engine
 IMAGE = "clnrm-busybox:1"
 MIB = 1024 * 1024
 RUNS = 3
-SCENARIOS = 100 if os.environ.get("CLNRM_FULL") else 20
+SCENARIOS = 100 if os.environ.get("CLNRM_FULL") else 12
 CAP = 5
 BUDGET_MB = 160
 KINDS = (("low", 32), ("normal", 48), ("high", 24))
@@ -226,11 +226,11 @@ def scenarios(count: int) -> dict[str, str]:
 
 @pytest.mark.parametrize("pool", ["off", "proven"])
 def test_three_runs_keep_one_budget(host: Host, pool: str) -> None:
-    """Three runs with eight workers each never exceed containers or memory; high before normal before low."""
+    """Three runs with four workers each never exceed containers or memory; high before normal before low."""
     for number in range(RUNS):
         project = host.project(f"run{number}", scenarios(SCENARIOS))
         budget = ("--clnrm-max-containers", str(CAP), "--clnrm-memory-budget", str(BUDGET_MB))
-        host.start(project, "-n", "8", "--clnrm-pool", pool, *budget)
+        host.start(project, "-n", "4", "--clnrm-pool", pool, *budget)
     reports = host.finish()
     outcomes = [each["outcome"] for report in reports for each in report["scenarios"]]
     assert outcomes == ["passed"] * (RUNS * SCENARIOS)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.engine
 
-KILLS = int(os.environ.get("CLNRM_KILLS", "6"))
+KILLS = int(os.environ.get("CLNRM_KILLS", "3"))
 SEED = int(os.environ.get("CLNRM_SEED", "1"))
 
 

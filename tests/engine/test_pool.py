@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from clnrm_testing.capabilities import Needs
-from clnrm_testing.end_to_end import EndToEnd, Run
-from clnrm_testing.python_image import write_context
+from clnrm_testing.end_to_end import EndToEnd, Run, run_once
+from clnrm_testing.python_image import python_image
 from docker import APIClient
 
 pytestmark = pytest.mark.engine
@@ -140,22 +140,19 @@ def scenarios(name: str, way: Way, image: str = 'image = "clnrm-busybox:1"') -> 
 
 
 @pytest.fixture(scope="module")
-def run(client_of_module: APIClient, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(reached: tuple[APIClient, object], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return one run of all ways, each its two scenarios in a row."""
-    path = tmp_path_factory.mktemp("pool")
-    (path / "pytest.ini").write_text("[pytest]\n")
-    project = EndToEnd(path, client_of_module, IMAGE)
-    for number, (name, way) in enumerate({**NOTHING, **SOMETHING}.items()):
-        project.write(f"{number:02}.clnrm.toml", scenarios(name, way))
-    run = project.run()
-    assert project.leftovers(run) == []
-    return run
 
+    def make(folder: Path) -> Run:
+        (folder / "pytest.ini").write_text("[pytest]\n")
+        project = EndToEnd(folder, reached[0], IMAGE)
+        for number, (name, way) in enumerate({**NOTHING, **SOMETHING}.items()):
+            project.write(f"{number:02}.clnrm.toml", scenarios(name, way))
+        run = project.run()
+        assert project.leftovers(run) == []
+        return run
 
-@pytest.fixture(scope="module")
-def client_of_module(reached: tuple[APIClient, object]) -> APIClient:
-    """Return the client of the engine."""
-    return reached[0]
+    return run_once(tmp_path_factory, "ways", make)
 
 
 def box(run: Run, scenario: str) -> dict[str, object]:
@@ -193,13 +190,13 @@ def test_system_v_objects_are_never_seen(project: EndToEnd) -> None:
         "shmget, semget, msgget = libc.shmget, libc.semget, libc.msgget\n"
         "assert eval(os.environ['DO'])\n",
     )
-    write_context(project.folder / "box", program)
-    for number, (name, way) in enumerate(PYTHON.items()):
-        # A new object's id may be 0.
-        leave, unseen = (f"DO='{text}' python /program.py" for text in (f"{way.leave} >= 0", way.unseen))
-        text = scenarios(name, Way(leave, unseen), 'build = "./box"')
-        project.write(f"{number}.clnrm.toml", text)
-    run = project.run(mapped=False)
+    with python_image(project.client, project.path / "box", program) as image:
+        for number, (name, way) in enumerate(PYTHON.items()):
+            # A new object's id may be 0.
+            leave, unseen = (f"DO='{text}' python /program.py" for text in (f"{way.leave} >= 0", way.unseen))
+            text = scenarios(name, Way(leave, unseen), f'image = "{image}"')
+            project.write(f"{number}.clnrm.toml", text)
+        run = project.run(mapped=False)
     for name in PYTHON:
         assert run.failures(f"{name}: first") + run.failures(f"{name}: second") == []
         assert box(run, f"{name}: first")["reuse"] == f"changed: {IPC}"

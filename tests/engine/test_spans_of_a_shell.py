@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
-from clnrm_testing.end_to_end import EndToEnd, Run
+from clnrm_testing.end_to_end import EndToEnd, Run, run_once
 from docker import APIClient
 
 pytestmark = pytest.mark.engine
@@ -171,9 +173,13 @@ KINDS: dict[str, tuple[str, Callable[[Spans], object], str]] = {
 @pytest.fixture(scope="module")
 def judged(reached: tuple[APIClient, object], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return one run: for each kind the shell is honest once, and lies once about what the kind looks at."""
-    folder = tmp_path_factory.mktemp("shells")
+    return run_once(tmp_path_factory, "shells", partial(run_shells, reached[0]))
+
+
+def run_shells(client: APIClient, folder: Path) -> Run:
+    """Run the scenarios of this file."""
     (folder / "pytest.ini").write_text("[pytest]\n")
-    project = EndToEnd(folder, reached[0], IMAGE)
+    project = EndToEnd(folder, client, IMAGE)
     for kind, (expect, lie, _) in KINDS.items():
         for name in ("honest", "lying"):
             spans = deepcopy(HONEST)

@@ -1,4 +1,4 @@
-"""The benchmarks' arithmetic and tables are right, and the rows that need no engine can be measured."""
+"""The benchmarks' arithmetic and tables are right."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -114,19 +113,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(RUN), *arguments], capture_output=True, text=True, check=False, timeout=120
     )
-
-
-def test_quick_rows_are_measured(tmp_path: Path) -> None:
-    """Collection and the cost without scenarios are measured, shown and written."""
-    done = run("--quick", "--rows", "g,f", "--json", str(tmp_path / "out.json"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    data: dict[str, Any] = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
-    assert [each["row"] for each in data["rows"]] == ["f", "g"]
-    figures = {each["what"]: each for row in data["rows"] for each in row["figures"]}
-    assert figures["40 files"]["value"] > 0
-    assert len(figures["one process: added"]["samples"]) == 2
-    assert "40 files" in done.stdout
-    assert data["machine"]["cores"] in done.stdout
 
 
 def test_unknown_rows_are_refused() -> None:
