@@ -31,6 +31,7 @@ from pytest_clnrm.items.failures import (
     with_crash,
 )
 from pytest_clnrm.items.report_data import report_data
+from pytest_clnrm.items.selection import marks_of, why_not_on
 from pytest_clnrm.items.tags import ScenarioWarning, add_tag
 from pytest_clnrm.ledger.folder import ID_FILE, default_path
 from pytest_clnrm.model.demand import Demand
@@ -202,6 +203,8 @@ class ScenarioItem(pytest.Item):
             refusal = add_tag(self, tag)
             if refusal:
                 parent.warn_once(refusal)
+        for mark in marks_of(scenario.selection, os.environ, sys.platform, self._redactor.text):
+            self.add_marker(mark)
 
     @property
     def clnrm_priority(self) -> Priority | None:
@@ -212,6 +215,14 @@ class ScenarioItem(pytest.Item):
     def priority(self) -> Priority:
         """Return the priority that counts."""
         return priority_of(self, self.runtime.settings, self.runtime.rootdir)
+
+    @property
+    def is_skipped(self) -> bool:
+        """Tell whether its file says that it does not run; what only the engine tells is not known yet."""
+        skips = self.config.pluginmanager.hasplugin("skipping")
+        return skips and any(
+            mark.name == "skip" or (mark.name == "skipif" and True in mark.args) for mark in self.own_markers
+        )
 
     def _initrequest(self) -> None:
         """Forget what the last run has left, as pytest's own items do when they are run again."""
@@ -246,6 +257,9 @@ class ScenarioItem(pytest.Item):
         # Another plugin may run an item again, and need not call teardown in between.
         self.teardown()
         self._forget()
+        why = why_not_on(self.scenario.selection, self.runtime, os.environ, sys.platform)
+        if why:
+            raise pytest.skip.Exception(why, _use_item_location=True)
         if self.fixturenames:
             # Those that a hook has added.
             self._request._fillfixtures()  # noqa: SLF001 (as pytest's own items do)

@@ -15,6 +15,7 @@ from typing import Any
 from pytest_clnrm.model.expectations import Expectations
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.priority import Priority
+from pytest_clnrm.model.selection import Selection
 from pytest_clnrm.model.service import Service
 from pytest_clnrm.model.step import Step
 
@@ -56,6 +57,7 @@ class Scenario:
     services: tuple[Service, ...] = ()
     steps: tuple[Step, ...] = ()
     expect: Expectations = field(default_factory=Expectations)
+    selection: Selection = field(default_factory=Selection)
     stdout_spans: bool = False
     unchecked: tuple[Unchecked, ...] = ()
     variables: Mapping[str, Any] = field(default_factory=dict)

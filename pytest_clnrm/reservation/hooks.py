@@ -127,7 +127,7 @@ class ReservationHooks:
 
     def _demand_of(self, item: pytest.Item) -> Demand | None:
         if item_demand.is_scenario(item):
-            return item.demand()  # type: ignore[attr-defined,no-any-return]
+            return None if item.is_skipped else item.demand()  # type: ignore[attr-defined]
         return item_demand.demand_of(item, self.runtime)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -72,7 +72,7 @@ _KEYS: dict[str, dict[str, str]] = {
     }),
     "all spans": _all({"exit stdout stderr": "it belongs to a step: write [step.expect] below its [[step]]"}),
     "file": _all({
-        "description name priority tags timeout": "it belongs to [meta]",
+        "description name priority skip skip_if tags timeout xfail": "it belongs to [meta]",
         "command run": 'write [[step]] with run = "..."',
         "image build": "it belongs to a [service.NAME]",
         "env environment": "it belongs to a [service.NAME] or a [[step]]",
@@ -121,6 +121,8 @@ def _of_value(path: KeyPath, value: Any) -> Iterator[str]:
     key = names[-1] if names else ""
     if isinstance(value, str):
         yield _of_text(path, key, value)
+    if isinstance(value, bool) and key in {"skip", "xfail"}:
+        yield f'write {key} = "why"' if value else "leave it out"
     if isinstance(value, int) and not isinstance(value, bool):
         yield {
             "retry": f'write retry = {{ times = {value}, delay = "1s" }}',

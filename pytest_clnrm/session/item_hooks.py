@@ -33,7 +33,7 @@ class ItemHooks:
         """Refuse limits that the engine cannot give; under xdist the controller does that."""
         if session.config.option.collectonly or hasattr(session.config, "workerinput"):
             return
-        if any(is_scenario(item) for item in session.items):
+        if any(is_scenario(item) and not item.is_skipped for item in session.items):  # type: ignore[attr-defined]
             self.runtime.check_limits()
 
     @pytest.hookimpl(tryfirst=True)

@@ -17,6 +17,7 @@ from pytest_clnrm.scenario.format.document import FileDoc, ScenarioDoc
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.parts import At, Source, seconds
 from pytest_clnrm.scenario.format.rules import IMPLICIT
+from pytest_clnrm.scenario.format.selection_document import selection
 from pytest_clnrm.scenario.format.step_document import StepDoc
 from pytest_clnrm.scenario.templates.render import names_in_step
 
@@ -63,6 +64,7 @@ class Builder:
                 self._step(each, index, partial(at, "step", index)) for index, each in enumerate(doc.step)
             ),
             expect=self._expectations(doc.expect, partial(at, "expect")),
+            selection=selection(meta, doc),
             at=at(),
             **seconds(timeout=meta.timeout if doc.timeout is None else doc.timeout),
         )

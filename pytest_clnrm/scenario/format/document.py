@@ -15,36 +15,23 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
-from pytest_clnrm.scenario.format.parts import (
-    Duration,
-    Priority,
-    ServiceName,
-    Table,
-    Tags,
-    VariableName,
-)
+from pytest_clnrm.scenario.format.parts import ServiceName, Table, VariableName
+from pytest_clnrm.scenario.format.selection_document import ItemDoc
 from pytest_clnrm.scenario.format.service_document import LimitsDoc, ServiceDoc
 from pytest_clnrm.scenario.format.step_document import StepDoc
 
 
-class MetaDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MetaDoc(ItemDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the file is about; holds for each of its scenarios."""
 
     name: Annotated[str, Meta(description="Default: the file's name without its ending.")] | None = None
     description: str = ""
-    tags: Annotated[Tags, Meta(description="Each is a marker of pytest.")] = []
-    priority: Priority | None = None
-    timeout: Annotated[Duration, Meta(description="Of the whole scenario.")] | None = None
 
 
-class ScenarioDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ScenarioDoc(ItemDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One of several scenarios of a file."""
 
     name: str
-    description: str | None = None
-    tags: Tags = []
-    priority: Priority | None = None
-    timeout: Duration | None = None
     step: Annotated[list[StepDoc], Meta(min_length=1)]
     expect: ExpectDoc | None = None
 

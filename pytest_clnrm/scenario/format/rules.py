@@ -13,6 +13,7 @@ from pytest_clnrm.scenario.format.problems import (
     duration,
     exactly_one,
 )
+from pytest_clnrm.scenario.format.selection_rules import check_selection
 from pytest_clnrm.scenario.format.service_rules import (
     check_depends_on,
     check_limits,
@@ -64,6 +65,7 @@ def _meta(doc: MetaDoc) -> Iterator[Problem]:
         yield from _item_name(doc.name, ("meta", "name"))
     yield from duration(doc.timeout, ("meta", "timeout"), zero=False)
     yield from _tags(doc.tags, ("meta", "tags"))
+    yield from check_selection(doc, ("meta",))
 
 
 def _tags(tags: list[str], path: KeyPath) -> Iterator[Problem]:
@@ -82,6 +84,7 @@ def _scenarios(scenarios: list[ScenarioDoc], steps: StepRules, doc: FileDoc) -> 
         names.add(each.name)
         yield from duration(each.timeout, (*path, "timeout"), zero=False)
         yield from _tags(each.tags, (*path, "tags"))
+        yield from check_selection(each, path)
         yield from steps.check(each.step, (*path, "step"))
         if each.expect:
             below = (*path, "expect")

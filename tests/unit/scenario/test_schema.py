@@ -40,6 +40,21 @@ GOOD: dict[str, dict[str, Any]] = {
         "meta": {"name": "a", "description": "b", "tags": ["c"], "priority": "high", "timeout": 1.5},
         "step": [STEP],
     },
+    "selection": {
+        "meta": {
+            "skip": "a",
+            "skip_if": [{"env": "A", "missing_env": ["B"]}, {"when": "{{ 1 < 2 }}"}],
+            "xfail": "b",
+        },
+        "scenario": [
+            {
+                "name": "a",
+                "skip_if": {"platform": ["linux"], "engine": "podman", "reason": "b"},
+                "step": [STEP],
+            },
+            {"name": "b", "skip_if": True, "xfail": {"reason": "a", "strict": False}, "step": [STEP]},
+        ],
+    },
     "vars": {"vars": {"a": {"value": "b", "secret": True}, "c": [1]}, "step": [STEP]},
     "matrix": {"matrix": {"a": ["b", 1, 2.5, True]}, "step": [STEP]},
     "limits": {"limits": {"memory": 512, "cpu": 2, "pids": 10, "gpus": 0}, "step": [STEP]},

@@ -1,0 +1,158 @@
+"""Keys of ``[meta]`` and ``[[scenario]]`` that say which scenarios run, and as what their outcome counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from pytest_clnrm.model.selection import Selection, SkipIf, Xfail
+from pytest_clnrm.scenario.format.parts import Argv, Duration, Priority, Table, Tags, Text, several
+
+Platform = Literal["linux", "darwin", "win32"]
+EngineKind = Literal["docker", "podman"]
+Reason = Annotated[Text, Meta(description="Shown with the outcome.")]
+TRUTH = {"true": True, "True": True, "false": False, "False": False}
+"""What a template gives for true and false, in the words of TOML and of Jinja."""
+
+
+class SkipIfDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A condition under which a scenario is skipped: all of it must hold."""
+
+    CONDITIONS: ClassVar[tuple[str, ...]] = ("env", "missing_env", "platform", "engine", "when")
+
+    env: (
+        Annotated[
+            Text | Argv,
+            Meta(description="Environment variables that are set, and not empty.", examples=["CI"]),
+        ]
+        | None
+    ) = None
+    missing_env: (
+        Annotated[
+            Text | Argv,
+            Meta(
+                description="Environment variables of which one is not set, or empty.",
+                examples=["REGISTRY_TOKEN"],
+            ),
+        ]
+        | None
+    ) = None
+    platform: (
+        Annotated[
+            Platform | Annotated[list[Platform], Meta(min_length=1)],
+            Meta(description="Where pytest runs, as sys.platform has it.", examples=["darwin"]),
+        ]
+        | None
+    ) = None
+    engine: (
+        Annotated[
+            EngineKind | Annotated[list[EngineKind], Meta(min_length=1)],
+            Meta(description="The engine that is used.", examples=["podman"]),
+        ]
+        | None
+    ) = None
+    when: (
+        Annotated[
+            str | bool,
+            Meta(
+                description="A template that gives true or false.",
+                examples=["{{ matrix.database == 'mysql' }}"],
+            ),
+        ]
+        | None
+    ) = None
+    reason: Reason | None = None
+
+    def built(self) -> SkipIf:
+        """Return the condition."""
+        when = TRUTH[self.when] if isinstance(self.when, str) else self.when
+        return SkipIf(
+            env=_names(self.env),
+            missing_env=_names(self.missing_env),
+            platform=_names(self.platform),
+            engine=_names(self.engine),
+            when=when,
+            reason=self.reason or "",
+        )
+
+
+class XfailDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a scenario is expected to fail, and what that takes."""
+
+    reason: Reason
+    strict: Annotated[bool, Meta(description="It is a failure that it passes.", examples=[False])] = True
+    errors: Annotated[
+        bool,
+        Meta(
+            description="It may as well not run to its end: no image, no service, no time left.",
+            examples=[True],
+        ),
+    ] = False
+
+    def built(self) -> Xfail:
+        """Return the expectation."""
+        return Xfail(reason=self.reason, strict=self.strict, errors=self.errors)
+
+
+class ItemDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a file says of all its scenarios, and a scenario of itself."""
+
+    name: str | None = None
+    description: str | None = None
+    tags: Annotated[Tags, Meta(description="Each is a marker of pytest.")] = []
+    priority: Priority | None = None
+    timeout: Annotated[Duration, Meta(description="Of the whole scenario.")] | None = None
+    skip: (
+        Annotated[
+            Text,
+            Meta(description="Why it is not run; it is reported as skipped.", examples=["needs a licence"]),
+        ]
+        | None
+    ) = None
+    skip_if: (
+        Annotated[
+            SkipIfDoc | Annotated[list[SkipIfDoc], Meta(min_length=1)] | str | bool,
+            Meta(
+                description="Skipped if one of these holds; a text is a template that gives true or false.",
+                examples=[
+                    {"env": "CI", "reason": "needs a display"},
+                    [{"platform": "darwin"}, {"engine": "podman"}],
+                    "{{ matrix.database == 'mysql' }}",
+                ],
+            ),
+        ]
+        | None
+    ) = None
+    xfail: (
+        Annotated[
+            Text | XfailDoc,
+            Meta(
+                description="Why it is expected to fail; that it passes is a failure, unless strict = false.",
+                examples=["rounding is off by one", {"reason": "depends on the kernel", "strict": False}],
+            ),
+        ]
+        | None
+    ) = None
+
+
+def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given or ())
+
+
+def _conditions(doc: ItemDoc) -> list[SkipIfDoc]:
+    given = doc.skip_if
+    return [SkipIfDoc(when=given)] if isinstance(given, (str, bool)) else several(given)
+
+
+def selection(shared: ItemDoc, own: ItemDoc) -> Selection:
+    """Return what a file says of its scenarios, and one of itself: that wins, and conditions add up."""
+    xfail = own.xfail or shared.xfail
+    if isinstance(xfail, str):
+        xfail = XfailDoc(reason=xfail)
+    return Selection(
+        skip=own.skip or shared.skip or "",
+        skip_if=tuple(each.built() for doc in (shared, own) for each in _conditions(doc)),
+        xfail=xfail.built() if xfail else None,
+    )

@@ -1,0 +1,112 @@
+"""Which scenarios run, and as what their outcomes count: what files say of it, as pytest's own marks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from clnrm_testing.project import Project
+
+
+def scenario(name: str, keys: str, run: str = "true") -> str:
+    """Return the text of one of several scenarios."""
+    return f'[[scenario]]\nname = "{name}"\n{keys}\n[[scenario.step]]\nrun = "{run}"\n'
+
+
+SKIPPED = "\n".join((
+    scenario("never", 'skip = "needs a licence"'),
+    scenario("here", 'skip_if = [{ env = "SET" }, { platform = "win32" }]'),
+    scenario("bare", 'skip_if = [{ missing_env = ["SET", "UNSET"], reason = "no display" }]'),
+    scenario("text", "skip_if = \"{{ env.SET == 'hunter2' }}\""),
+))  # fmt: skip
+OTHERS = "\n".join((
+    scenario("runs", 'skip_if = [{ env = ["SET", "UNSET"] }, { env = "EMPTY" }, { missing_env = "SET" }]'),
+    scenario("engine", 'skip_if = { env = "SET", engine = ["docker", "podman"] }'),
+    scenario("no engine", 'skip_if = [{ env = "UNSET", engine = "docker" }, { engine = "podman" }]'),
+))  # fmt: skip
+EXPECTED = "\n".join((
+    scenario("known", 'xfail = "bug {{ pw }}"', "exit 3"),
+    scenario("gone", 'xfail = "bug"'),
+    scenario("loose", 'xfail = { reason = "bug", strict = false }'),
+    scenario("broken", 'xfail = "bug"\ntimeout = "1ms"', "sleep 9"),
+    scenario("both", 'xfail = { reason = "bug", errors = true }\ntimeout = "1ms"', "sleep 9"),
+))  # fmt: skip
+
+
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the variables that the scenarios look at."""
+    monkeypatch.setenv("SET", "hunter2")
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.delenv("UNSET", raising=False)
+
+
+def outcomes(project: Project) -> dict[str, tuple[str, str]]:
+    """Return outcome and first message of each scenario of the report."""
+    return {
+        each["name"]: (each["outcome"], each["failures"][0]["message"] if each["failures"] else "")
+        for each in project.report()["scenarios"]
+    }
+
+
+@pytest.mark.usefixtures("environ")
+@pytest.mark.parametrize("mode", ["no-xdist", "n2"])
+def test_skipped(make_project: Callable[[str], Project], mode: str) -> None:
+    """A condition's reason is in the report; only what the engine decides waits for it."""
+    project = make_project(mode)
+    project.write("a.clnrm.toml", SKIPPED + OTHERS)
+    result = project.run("--clnrm-report", "out", "-rs", "-o", "clnrm_env=SET")
+    result.assert_outcomes(skipped=5, passed=2)
+    result.stdout.fnmatch_lines(["SKIPPED*a.clnrm.toml*: needs a licence"])
+    assert outcomes(project) == {
+        "never": ("skipped", "needs a licence"),
+        "here": ("skipped", "SET is set"),
+        "bare": ("skipped", "no display"),
+        "text": ("skipped", "its condition holds"),
+        "runs": ("passed", ""),
+        "engine": ("skipped", "SET is set and the engine is docker"),
+        "no engine": ("passed", ""),
+    }
+    assert len(project.events("create")) == 2
+
+
+@pytest.mark.usefixtures("environ")
+def test_what_is_skipped_needs_no_engine(project: Project) -> None:
+    """No engine is looked for, and nothing is reserved; other plugins see pytest's own marks."""
+    project.write("a.clnrm.toml", SKIPPED)
+    project.write(
+        "conftest.py",
+        "def pytest_collection_modifyitems(items):\n"
+        "    for item in items:\n"
+        "        print(item.name, [(mark.name, *mark.args) for mark in item.iter_markers()])\n",
+    )
+    result = project.run(
+        "-s", "-o", "clnrm_env=SET", "-o", "clnrm_engine=tcp://192.0.2.1:1", "--strict-markers"
+    )
+    result.assert_outcomes(skipped=4)
+    result.stdout.fnmatch_lines([
+        "never [[]('skip',)[]]",
+        "here [[]('skipif', True), ('skipif', False)[]]",
+    ])  # fmt: skip
+    assert project.events() == []
+    project.run("-m", "skip", "-o", "clnrm_env=SET").assert_outcomes(skipped=1, deselected=3)
+    # Without pytest's own part for it nothing is skipped, and what runs is reserved for.
+    project.run("-p", "no:skipping", "-o", "clnrm_env=SET").assert_outcomes(passed=4)
+
+
+def test_expected_failures(project: Project) -> None:
+    """They are strict, and what could not be run to its end is an error unless the file says otherwise."""
+    project.write("a.clnrm.toml", '[vars]\npw = { value = "hunter2", secret = true }\n' + EXPECTED)
+    result = project.run("--clnrm-report", "out", "-rxX")
+    result.assert_outcomes(xfailed=2, xpassed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        ["XFAIL a.clnrm.toml::known - bug [*][*][*]*", "XPASS a.clnrm.toml::loose - bug"]
+    )
+    result.stdout.no_fnmatch_line("*hunter2*")
+    found = outcomes(project)
+    assert {name: outcome for name, (outcome, _) in found.items()} == {
+        "known": "xfailed", "gone": "failed", "loose": "xpassed", "broken": "failed", "both": "xfailed"
+    }  # fmt: skip
+    assert found["gone"][1] == "[XPASS(strict)] bug"
+    assert found["broken"][1].startswith("Scenario timeout after 0.001s")
+    project.run("--runxfail", "-k", "gone or known").assert_outcomes(passed=1, failed=1, deselected=3)

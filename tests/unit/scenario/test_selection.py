@@ -1,0 +1,128 @@
+"""The keys that say which scenarios run: what they become, and their mistakes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.model.selection import SkipIf, Xfail
+
+STEP = '[[step]]\nrun = "true"\n'
+TRUTH = "expected a template that gives true or false, found"
+WHEN = "(write a template that compares, such as \"{{ matrix.database == 'mysql' }}\")"
+NO_CONDITION = (
+    "this is no condition; set at least one of env, missing_env, platform, engine, when "
+    '(to skip it always, write skip = "reason")'
+)
+NO_ENGINE = '"dokcer" is not "docker" or "podman" (did you mean "docker"?)'
+REASON = "the reason must not be empty or hold control characters"
+
+
+def test_a_scenarios_own_keys_win_over_its_files(project: Any) -> None:
+    """[meta] holds for all; a reason of a scenario is its own, and conditions of both count."""
+    both = '[[scenario]]\nname = "a"\n[[scenario.step]]\nrun = "true"\n[[scenario]]\nname = "b"\n'
+    own = 'skip = "own"\nxfail = { reason = "own", strict = false, errors = true }\nskip_if = { env = "B" }\n'
+    text = '[meta]\nskip = "all"\nxfail = "all"\nskip_if = [{ platform = "darwin", reason = "why" }]\n'
+    first, second = project.load(f'{text}{both}{own}[[scenario.step]]\nrun = "true"\n')
+    mac = SkipIf(platform=("darwin",), reason="why")
+    assert (first.selection.skip, first.selection.skip_if) == ("all", (mac,))
+    assert first.selection.xfail == Xfail(reason="all", strict=True, errors=False)
+    assert (second.selection.skip, second.selection.skip_if) == ("own", (mac, SkipIf(env=("B",))))
+    assert second.selection.xfail == Xfail(reason="own", strict=False, errors=True)
+
+
+@pytest.mark.parametrize(
+    ("written", "conditions"),
+    [
+        ("true", [SkipIf(when=True)]),
+        ("\"{{ matrix.n == '2' }}\"", [SkipIf(when=False), SkipIf(when=True)]),
+        ('"{{ matrix.flag }}"', [SkipIf(when=True)]),
+        ('{ when = "{{ 1 < 2 }}", env = ["A", "B"] }', [SkipIf(when=True, env=("A", "B"))]),
+        (
+            '{ missing_env = "T", engine = "podman", platform = ["linux", "win32"] }',
+            [SkipIf(missing_env=("T",), engine=("podman",), platform=("linux", "win32"))],
+        ),
+    ],
+)
+def test_conditions(project: Any, written: str, conditions: list[SkipIf]) -> None:
+    """They are written alone, or with others; templates know the combination of the matrix."""
+    matrix = '[matrix]\nn = ["1", "2"]\nflag = [true]\n'
+    loaded = project.load(f"[meta]\nskip_if = {written}\n{matrix}{STEP}")
+    expected = conditions if len(conditions) == 2 else conditions * 2
+    assert [each.selection.skip_if for each in loaded] == [(each,) for each in expected]
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("skip = true", 'FILE:2:1: meta.skip: expected text, found true (write skip = "why")'),
+        ("xfail = false", "FILE:2:1: meta.xfail: expected text or a table, found false (leave it out)"),
+        ('skip = ""', "FILE:2:1: meta.skip: is empty"),
+        ('skip = " "', f"FILE:2:1: meta.skip: {REASON}"),
+        ('xfail = "a\\nb"', f"FILE:2:1: meta.xfail: {REASON}"),
+        ('xfail = { reason = "\\t" }', f"FILE:2:11: meta.xfail.reason: {REASON}"),
+        ("xfail = { strict = false }", 'FILE:2:1: meta.xfail: the key "reason" is missing'),
+        (
+            'xfail = { reason = "a", raises = "b" }',
+            'FILE:2:25: meta.xfail.raises: unknown key "raises"; allowed here: reason, strict, errors',
+        ),
+        (
+            "skip_if = {}",
+            f"FILE:2:1: meta.skip_if: {NO_CONDITION}",
+        ),
+        (
+            'skip_if = [{ env = "A" }, { reason = "b" }]',
+            f"FILE:2:27: meta.skip_if[1]: {NO_CONDITION}",
+        ),
+        ("skip_if = []", "FILE:2:1: meta.skip_if: is empty: at least one entry is needed"),
+        (
+            "skip_if = { env = 'CI=1', reason = ' ' }",
+            'FILE:2:13: meta.skip_if.env: "CI=1" is no name of an environment variable',
+        ),
+        (
+            "skip_if = { missing_env = ['A', ' '] }",
+            'FILE:2:33: meta.skip_if.missing_env[1]: " " is no name of an environment variable',
+        ),
+        (
+            "skip_if = { platform = 'macos' }",
+            'FILE:2:13: meta.skip_if.platform: "macos" is not "darwin", "linux" or "win32"',
+        ),
+        (
+            "skip_if = { engine = ['dokcer'] }",
+            f"FILE:2:23: meta.skip_if.engine[0]: {NO_ENGINE}",
+        ),
+        (
+            "skip_if = \"sys.platform == 'x'\"",
+            f"FILE:2:1: meta.skip_if: {TRUTH} \"sys.platform == 'x'\" {WHEN}",
+        ),
+        ('skip_if = { when = "{{ 1 + 1 }}" }', f'FILE:2:13: meta.skip_if.when: {TRUTH} "2" {WHEN}'),
+    ],
+)
+def test_mistakes(project: Any, head: Any, written: str, message: str) -> None:
+    """Each is told with its place, what is allowed, and what to write."""
+    assert head(project.refuse(f"[meta]\n{written}\n{STEP}"))[0] == message
+
+
+def test_what_a_step_captures_is_not_known_before_it_runs(project: Any, head: Any) -> None:
+    """Which scenarios run is decided at collection."""
+    text = f'[meta]\nskip_if = "{{{{ code }}}}"\n{STEP}capture = {{ code = {{ regex = "(.)" }} }}\n'
+    assert 'FILE:2:1: meta.skip_if: names "code" where captured values are not known' in head(
+        project.refuse(text)
+    )
+
+
+def test_of_a_scenario_they_are_told_at_its_own_place(project: Any, head: Any) -> None:
+    """A key of one of several scenarios is found there; one at the top of the file belongs elsewhere."""
+    text = '[[scenario]]\nname = "a"\nskip = " "\n[[scenario.step]]\nrun = "true"\n'
+    assert head(project.refuse(text)) == [f"FILE:3:1: scenario[0].skip: {REASON}"]
+    (told,) = head(project.refuse(f'skip = "why"\n{STEP}'))
+    assert told.endswith("(it belongs to [meta])")
+
+
+def test_a_wild_file_means_what_it_meant(project: Any) -> None:
+    """In the older dialects these keys are claims that nobody checks, as any unknown one."""
+    text = '[test.metadata]\nname = "a"\nskip = "x"\nxfail = "y"\n[[steps]]\nname = "s"\ncommand = ["true"]\n'
+    loaded = project.one(text)
+    assert (loaded.selection.skip, loaded.selection.xfail) == ("", None)
+    assert [each.path for each in loaded.unchecked] == ["test.metadata.skip", "test.metadata.xfail"]
