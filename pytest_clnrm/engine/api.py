@@ -19,6 +19,8 @@ StreamName = Literal["stdout", "stderr"]
 OnOutput = Callable[[StreamName, bytes], None]
 OnProgress = Callable[[str], None]
 
+LOOPBACK = "127.0.0.1"
+ANYWHERE = "0.0.0.0"  # noqa: S104 -- a remote engine's ports have to be reached from here
 RELAY_PORT = 4318
 """On which containers reach a relay, and over it this process."""
 
@@ -31,6 +33,7 @@ class EngineFacts:
     :param kind: "docker" or "podman".
     :param url: how it is reached, as users would write it.
     :param host: name or address under which its published ports are reached.
+    :param published_on: the address of its machine on which it publishes them.
     :param remote: True if its file system is not ours, by its address (tcp, ssh) or as we are in one of its
         containers.
     :param elsewhere: True if it names another host or kernel than ours: it may be in a virtual machine, or
@@ -52,6 +55,7 @@ class EngineFacts:
     elsewhere: bool = False
     gpus: int = 0
     warnings: tuple[str, ...] = ()
+    published_on: str = LOOPBACK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
     from pytest_clnrm.util.redaction import Redactor
 
-KEPT = "clnrm_kept"
-"""The key in ``workeroutput`` of the names of kept containers that no report has told."""
 SHOWN_CHARS, SHOWN_LINES = 4096, 40
 """How much of a container's output is shown below a test that failed."""
 REPORTED_CHARS = 64 * 1024
@@ -229,12 +227,6 @@ class PythonTests:
         elif self.kept:
             self._attach(None, report)
         return report
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Tell the controller what was kept after the last report."""
-        if self.kept and hasattr(session.config, "workeroutput"):
-            session.config.workeroutput[KEPT] = list(self.kept)
 
     def _show(self, record: _Record, report: pytest.TestReport, error: BaseException | None) -> None:
         redactors: list[Redactor] = []

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.cleanup.labels import image_labels, limit_labels
-from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, ImageFacts, Mount
+from pytest_clnrm.engine.api import ANYWHERE, BuildSpec, ContainerSpec, ImageFacts, Mount
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL, WAITING
 from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
 from pytest_clnrm.model.service import Build, Limits, Service
@@ -145,6 +145,8 @@ def launch(
                 raise
             span.set("container.id", container)
             span.set("container.runtime.name", engine.facts.kind)
+        if engine.facts.published_on == ANYWHERE:
+            runtime.open_ports.update((engine.facts.host, service.name, port) for port in spec.ports)
         if network is not None and spec.networks:
             runtime.networks().joined(network, container, service.name)
         running = RunningContainer(

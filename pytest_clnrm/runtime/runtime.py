@@ -53,6 +53,8 @@ class Runtime:
     :param loaded: globs of the names of files that pytest loads from the project.
     :param interrupted: the data of results of scenarios that Ctrl-C or pytest.exit() has ended, each with
         what is shown of it: there is no report of them.
+    :param open_ports: host, service and container port of what was published on all addresses of the
+        engine's machine.
     """
 
     settings: Settings
@@ -69,6 +71,7 @@ class Runtime:
     traceparent: str = ""
     loaded: tuple[str, ...] = ()
     interrupted: list[tuple[dict[str, Any], str]] = field(default_factory=list)
+    open_ports: set[tuple[str, str, int]] = field(default_factory=set)
     _board: Board | None = None
     _engine: Engine | None = None
     _folder: Folder | None = None

@@ -77,6 +77,7 @@ class Controller:
         wiring = self._wiring()
         wiring.distributed.pytest_xdist_setupnodes(self._specs)
         for node in self._ready:
+            wiring.distributed.pytest_testnodeready(node)
             wiring.worker_log.pytest_testnodeready(node)
         # What is registered during a hook is not called for it any more.
         wiring.distributed.pytest_xdist_node_collection_finished(ids)

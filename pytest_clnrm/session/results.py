@@ -16,7 +16,7 @@ from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     import pytest
@@ -32,6 +32,28 @@ VERY_QUIET = -2
 
 CRASHED = "???"
 """What xdist calls the phase of an item whose worker died."""
+
+
+_PORTS_NAMED = 10
+
+
+def open_ports_lines(ports: Collection[tuple[str, str, int]]) -> list[str]:
+    """Return, for each host, that services were open to whoever reaches it, and what to do.
+
+    :param ports: host, service and container port.
+    """
+    lines = []
+    for host in sorted({host for host, _, _ in ports}):
+        named = [f"{port} of service {service!r}" for at, service, port in sorted(ports) if at == host]
+        more = len(named) - _PORTS_NAMED
+        rest = f" and {more} more" if more > 0 else ""
+        lines.append(
+            f"{'port' if len(named) == 1 else 'ports'} {', '.join(named[:_PORTS_NAMED])}{rest} "
+            f"{'was' if len(named) == 1 else 'were'} published on all addresses of the engine's machine: "
+            f"whoever reaches {host} reaches them while their containers run. Leave `ports` out and reach "
+            "services by steps in containers, or let a firewall there keep others out (docs/engines.md)"
+        )
+    return lines
 
 
 class SessionResults:
@@ -65,6 +87,7 @@ class SessionResults:
         self._kept_late = [] if kept_late is None else kept_late
         self.refused: dict[str, list[str]] = {}
         self.kept: list[str] = []
+        self.nodes: list[Any] = []
         self.engine = ""
         self.started = datetime.fromtimestamp(began_s, timezone.utc)
         self.merged: RunTrace | None = None
@@ -137,8 +160,12 @@ class SessionResults:
     @hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Merge the spans, and write the report where ``--clnrm-report`` asks for it; workers have ended."""
+        from pytest_clnrm.session.worker_output import take_output
+
         settings = self.runtime.settings
         directory = settings.report_dir
+        for node in self.nodes:
+            self.kept += take_output(node, self.runtime)
         self.results.update((data["nodeid"], data) for data, _ in self.runtime.interrupted)
         if directory is not None:
             with suppress(OSError):  # writing the report says what is wrong
@@ -235,6 +262,8 @@ class SessionResults:
             for line in (summary, *details):
                 say(line)
         for line in self.runtime.engine_warnings:
+            say(f"clnrm: {line}", yellow=True)
+        for line in open_ports_lines(self.runtime.open_ports):
             say(f"clnrm: {line}", yellow=True)
         for line in self._kept_lines():
             say(line)

@@ -14,6 +14,7 @@ from pytest_clnrm.scenario.mounts import LOADED
 from pytest_clnrm.session.item_hooks import ItemHooks
 from pytest_clnrm.session.progress import ProgressDisplay, StatusNotes, WorkerLog
 from pytest_clnrm.session.run_guard import RunGuard
+from pytest_clnrm.session.worker_output import WorkerOutput
 from pytest_clnrm.session.xdist_hooks import XdistHooks
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Wiring:
         register(ItemHooks(runtime), "clnrm-collection")
         self.python_tests = PythonTests(runtime)
         register(self.python_tests, "clnrm-python-tests")
+        register(WorkerOutput(runtime, self.python_tests.kept), "clnrm-worker-output")
         reservations = self.reservations = ReservationHooks(runtime, place.folder, is_worker=place.is_worker)
         runtime.run_folder = place.folder
         monitor = None

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_clnrm.errors import ClnrmError
-from pytest_clnrm.items.python_tests import KEPT
 from pytest_clnrm.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -50,9 +49,13 @@ class XdistHooks:
                 self.runtime.ledger()
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodeready(self, node: Any) -> None:
+        """Note a worker: at the end of the run it has told what no test report tells."""
+        self.results.nodes.append(node)
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """Remove what a dead worker left, before xdist gives up its item and with it the reservation."""
-        self.results.kept += (getattr(node, "workeroutput", None) or {}).get(KEPT, [])
         # Containers that could not be removed go on counting, until a run that needs the room removes them.
         if not error or self.guard.worker_died(node.gateway.id):
             self.reservations.worker_ended(node.gateway.id)

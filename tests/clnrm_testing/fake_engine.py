@@ -25,6 +25,8 @@ from typing import Any, Literal
 import pytest
 
 from pytest_clnrm.engine.api import (
+    ANYWHERE,
+    LOOPBACK,
     BuildSpec,
     ContainerSpec,
     ContainerState,
@@ -85,6 +87,7 @@ class FakeEngine:
             rootless=False,
             cpus=8,
             memory_bytes=16 << 30,
+            published_on=ANYWHERE if os.environ.get("FAKE_REMOTE") else LOOPBACK,
             warnings=tuple(filter(None, [os.environ.get("FAKE_WARNING")])),
         )
         self._note("connect")
@@ -208,7 +211,10 @@ class FakeEngine:
         if "RAISE-SIGNAL" in spec.argv[-1]:
             # In the midst of a step, as Ctrl-C and other plugins' time limits come.
             on_output("stdout", b"so far\n")
-            signal.raise_signal(signal.Signals[spec.argv[-1].split()[1]])
+            number = signal.Signals[spec.argv[-1].split()[1]]
+            if "AND-PARENT" in spec.argv[-1]:
+                os.kill(os.getppid(), number)
+            signal.raise_signal(number)
         with subprocess.Popen(  # a session of its own, so that its children can be ended with it
             list(spec.argv),
             env={"PATH": os.environ["PATH"], **created.env, **spec.env},

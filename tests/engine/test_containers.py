@@ -348,7 +348,8 @@ def test_a_remote_engine_publishes_where_it_can_be_reached(
     """Its loopback address is not ours; ports are reached under its host's name."""
     from pytest_clnrm.engine.docker.engine import DockerEngine
 
-    remote = DockerEngine(client, replace(reached[1], remote=True, host="there"), locks=lambda _: None)  # type: ignore[arg-type, return-value]
+    facts = replace(reached[1], remote=True, host="there", published_on="0.0.0.0")  # noqa: S104 -- what it is about
+    remote = DockerEngine(client, facts, locks=lambda _: None)  # type: ignore[arg-type, return-value]
     container = remote.create_container(replace(spec, ports=(80,), networks=("bridge",)))
     try:
         remote.start(container)

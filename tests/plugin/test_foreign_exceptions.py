@@ -126,6 +126,28 @@ def test_ctrl_c(project: Project) -> None:
     check_report(project, "error", "KeyboardInterrupt")
 
 
+@pytest.mark.parametrize("signals", ["SIGINT", "SIGINT AND-PARENT"])
+def test_ctrl_c_in_a_worker(project: Project, signals: str) -> None:
+    """What its scenario had done reaches the controller: the summary shows it, and the report keeps it.
+
+    A terminal sends Ctrl-C to all processes, anything else may send it to a worker alone.
+    """
+    pytest.importorskip("xdist")
+    project.write("slow.clnrm.toml", SLOW.format(signal=signals))
+    plugins = ("-p", "clnrm_testing.fake_engine", "-p", "no:randomly", "-n", "2")
+    result = project.pytester.runpytest_subprocess(*plugins, "--clnrm-report", "out")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        [
+            "*clnrm: interrupted: slow.clnrm.toml::slow*",
+            *shown("KeyboardInterrupt"),
+            "*KeyboardInterrupt*" if "PARENT" in signals else "*received keyboard-interrupt*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*pytest_clnrm/*")
+    check_report(project, "error", "KeyboardInterrupt")
+
+
 def test_pytest_exit(project: Project) -> None:
     """The reason is pytest's, the summary shows the step, and the report is written."""
     project.pytester.makeconftest(HANDLERS.format(statement='pytest.exit("enough")'))

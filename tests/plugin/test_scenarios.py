@@ -235,6 +235,32 @@ def test_what_the_engine_cannot_limit_is_told_once(
     assert told == ["clnrm: The engine cannot limit memory: --clnrm-memory has no effect."]
 
 
+def test_ports_that_are_open_to_others_are_told_once(
+    each_mode: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a run names the ports that an engine elsewhere has published, those of Python tests too."""
+    service = '[service.{name}]\nimage = "service"\nports = [{port}]\n'
+    for file, name, port in (("a", "web", 443), ("b", "api", 80), ("c", "api", 80)):
+        each_mode.write(f"{file}.clnrm.toml", service.format(name=name, port=port) + HELLO)
+    each_mode.write(
+        "test_it.py",
+        "def test_it(clnrm):\n    with clnrm.container('db', name='db', ports=[5432]):\n        pass\n",
+    )
+    result = each_mode.run()
+    result.assert_outcomes(passed=4)
+    assert "published" not in result.stdout.str(), "on this machine others do not reach them"
+    monkeypatch.setenv("FAKE_REMOTE", "1")
+    result = each_mode.run()
+    result.assert_outcomes(passed=4)
+    (told,) = [line for line in result.outlines if "published" in line]
+    assert told == (
+        "clnrm: ports 80 of service 'api', 5432 of service 'db', 443 of service 'web' were published on all "
+        "addresses of the engine's machine: whoever reaches 127.0.0.1 reaches them while their containers "
+        "run. Leave `ports` out and reach services by steps in containers, or let a firewall there keep "
+        "others out (docs/engines.md)"
+    )
+
+
 def test_without_an_engine_scenarios_are_errors_of_one_line(
     each_mode: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

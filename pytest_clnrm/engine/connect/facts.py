@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_clnrm.engine.api import EngineFacts
+from pytest_clnrm.engine.api import ANYWHERE, LOOPBACK, EngineFacts
 from pytest_clnrm.engine.connect.endpoints import Endpoint
 
-LOOPBACK = "127.0.0.1"
 _WARNINGS = {
     "MemoryLimit": "The engine cannot limit memory: --clnrm-memory has no effect.",
     "SwapLimit": "The engine cannot limit swap: a container may use swap on top of --clnrm-memory.",
@@ -67,6 +66,8 @@ def read_facts(
         memory_bytes=int(info.get("MemTotal") or 0),
         gpus=_gpus(info, here, remote=remote),
         warnings=_warnings(info),
+        # With its host's network, a container of the engine has that host's loopback address, too.
+        published_on=ANYWHERE if remote and here.gateway != LOOPBACK else LOOPBACK,
     )
 
 

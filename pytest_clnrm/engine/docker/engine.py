@@ -67,9 +67,7 @@ if TYPE_CHECKING:
 # What is seen of a container that is looked at from outside.
 _FIRST = "number of its first process on this host"
 
-_LOOPBACK = "127.0.0.1"
 _UNIX = "unix://"
-_ANYWHERE = "0.0.0.0"  # noqa: S104 -- a remote engine's ports have to be reached from here
 
 
 class DockerEngine(Engine):
@@ -157,7 +155,7 @@ class DockerEngine(Engine):
             proxies=proxy_environment(
                 self._settings, self._facts.url, spec.env, (*spec.aliases, *spec.no_proxy)
             ),
-            published_on=_ANYWHERE if self._facts.remote else _LOOPBACK,
+            published_on=self._facts.published_on,
             relabel=bool(spec.mounts) and self._has_selinux(),
             is_shared=not (self._facts.elsewhere or self._facts.remote),
             is_podman=self._facts.kind == "podman",

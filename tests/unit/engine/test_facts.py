@@ -63,6 +63,7 @@ def test_host_of_published_ports(url: str, host: str, *, remote: bool) -> None:
     """Ports are published where the engine is."""
     facts = read_facts(INFO, DOCKER, Endpoint(url=url), HERE)
     assert (facts.host, facts.remote) == (host, remote)
+    assert facts.published_on == ("0.0.0.0" if remote else "127.0.0.1")  # noqa: S104 -- what it is about
 
 
 def test_tunnel_is_remote() -> None:
@@ -74,7 +75,14 @@ def test_sibling_container() -> None:
     """In a CI container that shares its host's socket, ports are on that host and files are not ours."""
     here = Surroundings(hostname="job", kernel="6.1", gateway="172.17.0.1")
     facts = read_facts(INFO, DOCKER, UNIX, here)
-    assert (facts.host, facts.remote) == ("172.17.0.1", True)
+    assert (facts.host, facts.remote, facts.published_on) == ("172.17.0.1", True, "0.0.0.0")  # noqa: S104
+
+
+def test_sibling_container_with_the_hosts_network() -> None:
+    """It has that host's loopback address, and nobody else does."""
+    here = Surroundings(hostname="job", kernel="6.1", gateway="127.0.0.1")
+    facts = read_facts(INFO, DOCKER, UNIX, here)
+    assert (facts.host, facts.remote, facts.published_on) == ("127.0.0.1", True, "127.0.0.1")
 
 
 def test_identity_of_docker() -> None:
