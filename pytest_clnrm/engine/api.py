@@ -64,6 +64,8 @@ class ImageFacts:
 
     :param command: what a container of it runs: entrypoint and command together.
     :param healthcheck_s: seconds that its own health check may take to say unhealthy, 0 if it has none.
+    :param exposes: it says that it listens on ports.
+    :param architecture: as the engine calls it: "amd64", "arm64"; "" if it does not tell.
     """
 
     id: str
@@ -72,6 +74,8 @@ class ImageFacts:
     entrypoint: tuple[str, ...] = ()
     healthcheck_s: float = 0.0
     volumes: tuple[str, ...] = ()
+    exposes: bool = False
+    architecture: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,19 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CopiedFile:
+    """A file that is copied into a container before it starts; it belongs to root there.
+
+    :param target: absolute path in the container; folders on the way that are missing are made.
+    :param mode: its permissions.
+    """
+
+    target: str
+    content: bytes
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerSpec:
     """A container to be created.
 
@@ -124,6 +141,8 @@ class ContainerSpec:
     :param aliases: its names on these networks (not on the engine's own default bridge, which has none).
     :param ports: container ports (TCP), each published on a free port of the engine's loopback address.
     :param tmpfs: absolute paths.
+    :param own_volumes: absolute paths, each a volume that nothing else has, and that goes with the container.
+    :param files: copied into it before it starts.
     :param log_bytes: what is kept of its output, the end of it; 0 for what the engine keeps by itself.
     :param no_proxy: names that its programs reach without a proxy, where the user's settings for Docker
         inject one; ``aliases`` always are.
@@ -142,6 +161,8 @@ class ContainerSpec:
     gpus: int = 0
     mounts: tuple[Mount, ...] = ()
     tmpfs: tuple[str, ...] = ()
+    own_volumes: tuple[str, ...] = ()
+    files: tuple[CopiedFile, ...] = ()
     networks: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
@@ -366,7 +387,10 @@ class Engine(Protocol):
         """Remove it; one that is gone already is no error."""
 
     def create_container(self, spec: ContainerSpec) -> str:
-        """Create a container and return its id; it is not started."""
+        """Create a container with the files that are copied into it, and return its id; it is not started.
+
+        :raises ContainerError: with the engine's reason; no container is left then.
+        """
 
     def start(self, container: str, *, deadline_s: float | None = None) -> None:
         """Start it.

@@ -139,17 +139,20 @@ class Service:
     """A container that a scenario uses.
 
     :param image: image reference as written; None if it is built.
+    :param entrypoint: replaces the image's entry point, and drops its command; () has none, None the image's.
     :param command: replaces the image's command; None keeps the image's own, and a bare shell is kept alive.
     :param ports: container ports published on a free port of the loopback address.
     :param scratch: absolute paths, each a tmpfs.
     :param ready: all of it must hold at one time; () is ready once it is started.
     :param may_end: exit codes with which it may end before the steps are over.
+    :param only_steps: steps run in it, and nothing says that others need it, or that it does more.
     :param implicit: True for the container of the default image that steps without a service share.
     """
 
     name: str
     image: str | None = None
     build: Build | None = None
+    entrypoint: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     workdir: str | None = None
@@ -163,6 +166,7 @@ class Service:
     network: NetworkMode = "isolated"
     fresh: bool = False
     scratch: tuple[str, ...] = ()
+    only_steps: bool = False
     implicit: bool = False
     at: KeyPath = ()
 

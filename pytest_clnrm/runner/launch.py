@@ -13,8 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.cleanup.labels import image_labels, limit_labels
-from pytest_clnrm.engine.api import ANYWHERE, BuildSpec, ContainerSpec, ImageFacts, Mount
-from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL, WAITING
+from pytest_clnrm.engine.api import ANYWHERE, BuildSpec, ContainerSpec, CopiedFile, ImageFacts, Mount
+from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL, KEEP_TOOL, SHELL_PATH, WAITING
+from pytest_clnrm.engine.tool.program import program
 from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
 from pytest_clnrm.model.service import Build, Limits, Service
 from pytest_clnrm.pool.proof import UNOBSERVABLE, why_not_reusable
@@ -175,11 +176,12 @@ def launch(
             if engine.facts.elsewhere or engine.facts.remote:
                 sources.check_shared(engine, running.id)
             try:
+                _check_can_wait(engine, running)
                 _start(engine, running, trace, deadline_s)
             except NoShellError:
                 runtime.without_shell.add(image.id)
                 runtime.remove([running.id])
-                running = create(replace(spec, command=KEEP_ALIVE))
+                running = create(_without_shell(spec, image))
                 _start(engine, running, trace, deadline_s)
             sources.check(engine, running.id)
             on_started()
@@ -233,12 +235,8 @@ def _planned(
     """Return how a container of *service* is made, and the variables that commands in it get besides."""
     settings = runtime.settings
     gateway = network.gateway if network is not None and service.network != "none" else ""
-    command, replace_entrypoint = effective_command(
-        service, image_command=image.command, entrypoint=image.entrypoint
-    )
-    if command == KEEP_SHELL and (
-        image.id in runtime.without_shell or runtime.engine().facts.kind != "docker"
-    ):
+    command, replace_entrypoint = effective_command(service, image)
+    if command == KEEP_SHELL and runtime.engine().facts.kind != "docker":
         # Podman gives a main process other variables and capabilities than execs.
         command = KEEP_ALIVE
     receiver_port = network.receiver_port if network is not None else 0
@@ -276,7 +274,21 @@ def _planned(
         no_proxy=(gateway,) if gateway else (),
         labels={**labels, **limit_labels(memory_bytes=memory_bytes, cpus=cpus, gpus=gpus)},
     )
+    if command in WAITING and image.id in runtime.without_shell:
+        spec = _without_shell(spec, image)
     return spec, given
+
+
+def _without_shell(spec: ContainerSpec, image: ImageFacts) -> ContainerSpec:
+    """Return how a container that waits for steps is made of an image that has no shell.
+
+    :param spec: how it is made of any other.
+    """
+    content = program(image.architecture)
+    if content is None:
+        return replace(spec, command=KEEP_ALIVE)
+    tool = CopiedFile(target=KEEP_TOOL[0], content=content, mode=0o755)
+    return replace(spec, command=KEEP_TOOL, files=(*spec.files, tool))
 
 
 def _networks(service: Service, network: Network | None) -> tuple[str, ...]:
@@ -302,6 +314,15 @@ def _spans(
     if network.gateway:
         return arrived
     return NoSpans(out_of_reach(runtime.engine().facts.url, runtime.networks().why_out_of_reach))
+
+
+def _check_can_wait(engine: Engine, running: RunningContainer) -> None:
+    """Look for what a container waits with that is not our shell, which tells by itself if it cannot.
+
+    :raises NoShellError: if its image does not have it.
+    """
+    if running.spec.command == KEEP_ALIVE and engine.look_at_path(running.id, SHELL_PATH) is None:
+        raise NoShellError(f"the container {running.id[:12]} has no shell")
 
 
 def _start(engine: Engine, running: RunningContainer, trace: ScenarioTrace, deadline_s: float) -> None:

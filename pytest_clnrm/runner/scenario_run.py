@@ -6,6 +6,7 @@ runs the steps and judges; ``clean_up`` removes the containers. The caller holds
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,7 +35,7 @@ from pytest_clnrm.runner.judge_spans import SpanJudge
 from pytest_clnrm.runner.launch import get_image, launch
 from pytest_clnrm.runner.place import Place
 from pytest_clnrm.runner.service_ends import ServiceEnds, last_logs
-from pytest_clnrm.runner.services import Timeline, start_in_order
+from pytest_clnrm.runner.services import Timeline, stands_for_tool, start_in_order
 from pytest_clnrm.runner.steps import StepRunner
 from pytest_clnrm.runner.volumes import problems_left
 from pytest_clnrm.util.redaction import Redactor
@@ -417,7 +418,7 @@ class ScenarioRun:
             failures=tuple(self._failures),
             spans=SpanCounts(runner=self._trace.count_ours(), workload=len(self._trace.workload())),
             unchecked=tuple(each.path for each in self.scenario.unchecked),
-            notes=(*self.warnings(), *self.problems(), *self._not_judged()),
+            notes=(*self.warnings(), *self.problems(), *self._not_judged(), *self._replaced()),
         )
         return self.redactor.result(result)
 
@@ -427,6 +428,16 @@ class ScenarioRun:
             step = next((each.step for each in self._failures if each.step), "")
             why = f"step {step!r} failed" if step else "the scenario had failed before"
             yield f"what [expect] says of spans was not judged, as {why}"
+
+    def _replaced(self) -> Iterator[str]:
+        """Yield of a failed scenario which images' programs were not run, as only steps seem to need them."""
+        for container in self._containers.values() if self._failed else ():
+            if stands_for_tool(container.service, container.image):
+                program = json.dumps(container.image.command)
+                yield (
+                    f"service {container.service.name!r} waited for steps instead of running its image's "
+                    f"entry point; to run that, write entrypoint = {program}"
+                )
 
     def problems(self) -> tuple[str, ...]:
         """Return what is no failure but worth telling: spans that were lost, services that ended."""

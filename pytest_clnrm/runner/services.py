@@ -12,6 +12,7 @@ from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
 
@@ -23,31 +24,49 @@ _INTERPRETERS = frozenset(
 )
 
 
-def effective_command(
-    service: Service, *, image_command: Sequence[str], entrypoint: Sequence[str]
-) -> tuple[tuple[str, ...] | None, bool]:
+def effective_command(service: Service, image: ImageFacts) -> tuple[tuple[str, ...] | None, bool]:
     """Return the command of a service's container, and whether it replaces the image's entrypoint.
 
-    The file's own command wins, and a job runs its image's. Otherwise an image that runs no service (a bare
-    shell or interpreter, or nothing) gets a command that waits for steps; any other runs its own (None).
-
-    :param image_command: entrypoint and command of the image together.
+    The file's own entrypoint and command win, and a job runs its image's. Otherwise an image that runs no
+    service (a bare shell or interpreter, a tool, or nothing) gets a command that waits for steps; any other
+    runs its own (None).
     """
+    if service.entrypoint:
+        return (*service.entrypoint, *(service.command or ())), True
+    cleared = service.entrypoint is not None
     if service.command is not None or service.is_job:
-        return service.command, False
-    arguments = list(image_command[len(entrypoint) :])
-    program = arguments or list(entrypoint)
+        return service.command, cleared
+    entrypoint = image.entrypoint
+    arguments = image.command[len(entrypoint) :]
+    program = arguments or entrypoint
     bare = not program or (len(program) == 1 and program[0].rsplit("/", 1)[-1] in _SHELLS | _INTERPRETERS)
-    if service.implicit or bare:
+    if service.implicit or cleared or bare or stands_for_tool(service, image):
         # An entrypoint with a command behind it may be a script that prepares the container (users, folders):
         # it stays. One that is all there is would end at once.
-        replaced = service.implicit or not arguments
+        replaced = service.implicit or cleared or not bare or not arguments
         # What such a script prints, and what is awaited in the log, is output of the container: it needs a
         # main process that is not our shell, whose output is its steps'.
         own_output = bool(entrypoint) and not replaced
         awaited = any(each.log is not None for each in service.ready)
         return KEEP_ALIVE if own_output or awaited else KEEP_SHELL, replaced
     return None, False
+
+
+def stands_for_tool(service: Service, image: ImageFacts) -> bool:
+    """Tell whether an image is a program to be called by steps, not a service.
+
+    Its entry point is all that it runs, at most with options, and neither it nor the file says that anything
+    is to be waited for or reached.
+    """
+    arguments = image.command[len(image.entrypoint) :]
+    return (
+        service.only_steps
+        and service.command is None
+        and service.entrypoint is None
+        and bool(image.entrypoint)
+        and not (image.exposes or image.healthcheck_s)
+        and (not arguments or arguments[0].startswith("-"))
+    )
 
 
 def start_in_order(services: Sequence[Service], start: Callable[[Service, Callable[[], bool]], None]) -> None:

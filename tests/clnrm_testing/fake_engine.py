@@ -114,7 +114,8 @@ class FakeEngine:
             while not Path(os.environ["FAKE_PULL_UNTIL"]).exists():
                 time.sleep(0.01)
         command = ("serve",) if reference.startswith("service") else ("sh",)
-        return ImageFacts(id=reference, reference=reference, command=command)
+        architecture = "amd64" if reference.startswith("shellless") else ""
+        return ImageFacts(id=reference, reference=reference, command=command, architecture=architecture)
 
     def build_image(self, spec: BuildSpec) -> ImageFacts:
         self._note("build", context=spec.context, labels=dict(spec.labels))

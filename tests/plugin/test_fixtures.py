@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 from clnrm_testing.project import Project
 
+from pytest_clnrm.engine.exec.waiting import KEEP_TOOL
+
 USES = """
 import pytest
 
@@ -65,8 +67,8 @@ def test_a_container_without_a_shell(project: Project) -> None:
     """One that cannot wait for commands in a shell is replaced by one that can do without."""
     project.write("test_it.py", USES.replace("alpine:latest", "shellless"))
     project.run().assert_outcomes(passed=1)
-    waits, sleeps = (event["command"] for event in project.events("create"))
-    assert (waits[0], sleeps[0]) == ("sh", "sleep")
+    waits, pauses = (event["command"] for event in project.events("create"))
+    assert (waits[0], pauses) == ("sh", list(KEEP_TOOL))
     assert len(project.events("remove")) == 2
 
 

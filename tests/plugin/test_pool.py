@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 from clnrm_testing.project import Project
 
+from pytest_clnrm.engine.exec.waiting import KEEP_TOOL
+
 SERVICE = '[service.box]\nimage = "{image}"\n{more}\n'
 STEP = '[[scenario]]\nname = "{name}"\n[[scenario.step]]\nname = "it"\nservice = "box"\nrun = "{run}"\n'
 
@@ -169,6 +171,6 @@ def test_images_without_a_shell_are_known_after_the_first_container(project: Pro
     """Their containers wait otherwise from then on, and serve several scenarios too."""
     write(project, "a", "true", "touch left", "true", image="shellless")
     project.run("--clnrm-report", "out").assert_outcomes(passed=3)
-    assert [event["command"][0] for event in project.events("create")] == ["sh", "sleep", "sleep"]
+    assert [event["command"][0] for event in project.events("create")] == ["sh", KEEP_TOOL[0], KEEP_TOOL[0]]
     assert [each["reused"] for each in containers(project).values()] == [False, True, False]
     assert len(project.events("remove")) == 3

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import docker.errors
 
 from pytest_clnrm.engine.api import ContainerSpec, ContainerState
+from pytest_clnrm.engine.docker.copied_files import copy_files
 from pytest_clnrm.engine.docker.create_arguments import BUILT_IN_NETWORKS
 from pytest_clnrm.engine.docker.logs import read_logs
 from pytest_clnrm.engine.docker.removed_files import removed_bytes
@@ -42,7 +43,7 @@ _ENDING_POLL_S = 0.02
 
 
 def create_container(client: APIClient, spec: ContainerSpec, arguments: Mapping[str, Any]) -> str:
-    """Create a container, connected to all its networks; return its id.
+    """Create a container, connected to all its networks, with its files; return its id.
 
     :param arguments: of docker-py's ``create_container``.
     :raises ContainerError: with the engine's reason; no container is left then.
@@ -54,6 +55,7 @@ def create_container(client: APIClient, spec: ContainerSpec, arguments: Mapping[
             for network in spec.networks[1:]:
                 aliases = None if network in BUILT_IN_NETWORKS else list(spec.aliases)
                 client.connect_container_to_network(container, network, aliases=aliases)
+            copy_files(client, container, spec.files)
         except BaseException:
             client.remove_container(container, v=True, force=True)
             raise

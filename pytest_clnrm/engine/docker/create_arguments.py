@@ -81,6 +81,8 @@ def create_arguments(
         arguments["user"] = spec.user
     if spec.ports:
         arguments["ports"] = list(spec.ports)
+    if spec.own_volumes:
+        arguments["volumes"] = list(spec.own_volumes)
     if spec.networks and spec.networks[0] not in BUILT_IN_NETWORKS:
         endpoint = client.create_endpoint_config(aliases=list(spec.aliases))
         # The stubs know no mapping here.

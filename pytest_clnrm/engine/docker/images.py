@@ -54,6 +54,8 @@ def read_image(reference: str, facts: dict[str, Any]) -> ImageFacts:
         entrypoint=entrypoint,
         healthcheck_s=_healthcheck_s(config.get("Healthcheck") or {}),
         volumes=tuple(sorted(config.get("Volumes") or ())),
+        exposes=bool(config.get("ExposedPorts")),
+        architecture=str(facts.get("Architecture") or ""),
     )
 
 

@@ -35,7 +35,7 @@ from pytest_clnrm.engine.docker.observed_processes import (
 )
 from pytest_clnrm.engine.docker.observed_sockets import sockets
 from pytest_clnrm.engine.exec.shell_script import SHELL
-from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
+from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_TOOL
 from pytest_clnrm.errors import ContainerError, UnobservableError
 from pytest_clnrm.util.beneath import Opened, held, open_beneath
 
@@ -84,6 +84,11 @@ def mounts_of(mountinfo: bytes) -> list[Mount]:
             together = frozenset((*options.split(b","), *of_files.split(b",")))
             mounts.append(Mount(_unescaped(point), kind, device, together))
     return mounts
+
+
+def _ending(command: Sequence[str]) -> bytes:
+    """Return the arguments of a command as they end its /proc/PID/cmdline."""
+    return b"".join(b"\0" + each.encode() for each in command[1:]) + b"\0"
 
 
 def _unescaped(text: bytes) -> bytes:
@@ -197,8 +202,10 @@ class _View:
         for name, value in facts_of(first, is_new=False):
             yield f"{name} of process {first.inside}", value
         # A shell or program that is a script has another one's name before its own.
-        arguments = b"".join(b"\0" + each.encode() for each in (SHELL if renewed else KEEP_ALIVE)[1:]) + b"\0"
-        if second is None or not read(b"/proc/%d/cmdline" % second.pid).endswith(arguments):
+        waiting = (SHELL,) if renewed else (KEEP_ALIVE, KEEP_TOOL)
+        if second is None or not read(b"/proc/%d/cmdline" % second.pid).endswith(
+            tuple(map(_ending, waiting))
+        ):
             raise ProcessLookupError("none waits")
         wait_for_rest(second, reads=renewed)
         for name, value in facts_of(second, is_new=renewed):

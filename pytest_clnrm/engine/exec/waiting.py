@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_clnrm.engine.exec.shell_script import SHELL
+from pytest_clnrm.engine.tool.program import PAUSE
 
 KEEP_ALIVE = ("sleep", "2147483647")
 """Sleeps for 68 years; `sleep infinity` is not understood by every busybox."""
@@ -41,5 +42,14 @@ another shell, as nobody can tell what is in the memory of one that has run step
 (docs/design/exec-shells.md).
 """
 
-WAITING = frozenset({KEEP_ALIVE, KEEP_SHELL})
+SHELL_PATH = "/bin/sh"
+"""Where an image that has a shell has one; `sleep` comes with it."""
+
+TOOL_FOLDER = "/.clnrm"
+"""Where our program lies in containers whose images have no shell."""
+
+KEEP_TOOL = (f"{TOOL_FOLDER}/clnrm", *PAUSE)
+"""Our program, which needs nothing of the image; it is copied in before the container starts."""
+
+WAITING = frozenset({KEEP_ALIVE, KEEP_SHELL, KEEP_TOOL})
 """Commands of containers that run no service, and only wait for steps."""

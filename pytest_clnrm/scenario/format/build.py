@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -59,7 +59,9 @@ class Builder:
             description=meta.description if doc.description is None else doc.description,
             tags=tuple(dict.fromkeys([*meta.tags, *doc.tags])),
             priority=Priority.parse(priority) if priority else None,
-            services=self._services(self._reached(doc) | self._reached_by_none()),
+            services=self._services(
+                self._reached(doc) | self._reached_by_none(), {self._service_of(step) for step in doc.step}
+            ),
             steps=tuple(
                 self._step(each, index, partial(at, "step", index)) for index, each in enumerate(doc.step)
             ),
@@ -91,16 +93,25 @@ class Builder:
         reached = (name for each in self.doc.scenario or () for name in self._reached(each))
         return set(self.doc.service).difference(reached)
 
-    def _services(self, names: set[str]) -> tuple[Service, ...]:
+    def _services(self, names: set[str], with_steps: Container[str]) -> tuple[Service, ...]:
         limits = self.doc.limits.built()
         services = [
-            doc.built(name, limits, self.source, partial(self._at, "service", name))
+            dataclasses.replace(
+                doc.built(name, limits, self.source, partial(self._at, "service", name)),
+                only_steps=name in with_steps and self._has_only_steps(name),
+            )
             for name, doc in self.doc.service.items()
             if name in names
         ]
         if IMPLICIT in names and IMPLICIT not in self.doc.service:
             services.append(Service(name=IMPLICIT, image=self.default_image, limits=limits, implicit=True))
         return tuple(services)
+
+    def _has_only_steps(self, name: str) -> bool:
+        """Tell whether nothing in the file says that a service is one that others reach or wait for."""
+        doc = self.doc.service[name]
+        says = doc.ready is not None or doc.may_end is not None or bool(doc.ports)
+        return not (says or any(name in each.depends_on for each in self.doc.service.values()))
 
     def _step(self, doc: StepDoc, index: int, at: At) -> Step:
         step = doc.built(index, self._service_of(doc), at)

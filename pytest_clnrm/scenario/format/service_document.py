@@ -160,6 +160,16 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     image: Text | None = None
     build: Text | BuildDoc | None = None
+    entrypoint: (
+        Annotated[
+            list[str],
+            Meta(
+                description="Replaces the image's entry point and command; [] has neither.",
+                examples=[[], ["/app/serve", "--verbose"]],
+            ),
+        ]
+        | None
+    ) = None
     command: CommandLine | None = None
     env: Env = {}
     workdir: AbsolutePath | None = None
@@ -197,6 +207,7 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             name=name,
             image=self.image,
             build=build.built(source, at("build")) if build else None,
+            entrypoint=None if self.entrypoint is None else tuple(self.entrypoint),
             command=None if self.command is None else argv_of(self.command),
             env=env_of(self.env),
             workdir=self.workdir,

@@ -55,7 +55,7 @@ def check_limits(doc: LimitsDoc, path: KeyPath) -> Iterator[Problem]:
 def check_service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iterator[Problem]:
     """Yield the mistakes of a service but those of `depends_on`."""
     yield from exactly_one(doc, path)
-    yield from texts(doc, ("image", "command", "env", "workdir", "user", "scratch"), path)
+    yield from texts(doc, ("image", "entrypoint", "command", "env", "workdir", "user", "scratch"), path)
     if doc.image is not None and _may_be_id(doc.image):
         message = f"{doc.image} may be the id of any image of this host, or the start of one"
         yield Problem((*path, "image"), message, f'write its name with a tag, such as "{_tagged(doc.image)}"')
@@ -84,6 +84,8 @@ def check_service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) ->
     if doc.limits:
         yield from check_limits(doc.limits, (*path, "limits"))
     yield from check_ready(doc.ready, (*path, "ready"))
+    if doc.is_job and doc.entrypoint == [] and doc.command is None:
+        yield Problem((*path, "entrypoint"), "leaves nothing that could end: a job needs a `command` then")
     if doc.is_job and doc.may_end is not None:
         yield Problem((*path, "may_end"), "it is a job: `exit` in its `ready` says with which codes it ends")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from pytest_clnrm.engine.api import ImageFacts
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
 from pytest_clnrm.model.service import Ready, Service
 from pytest_clnrm.runner.services import effective_command, start_in_order
@@ -16,6 +18,11 @@ from pytest_clnrm.runner.services import effective_command, start_in_order
 def service(name: str, *depends_on: str) -> Service:
     """Return a service that depends on others."""
     return Service(name=name, image="i", depends_on=depends_on)
+
+
+def image(command: Sequence[str], entrypoint: Sequence[str] = ()) -> ImageFacts:
+    """Return an image; its command is its entry point's too."""
+    return ImageFacts(id="i", reference="i", command=tuple(command), entrypoint=tuple(entrypoint))
 
 
 def test_dependencies_come_first() -> None:
@@ -86,31 +93,77 @@ def test_effective_command(
     image_command: list[str], entrypoint: list[str], expected: tuple[tuple[str, ...] | None, bool]
 ) -> None:
     """A bare shell or interpreter is kept alive; an image with a service of its own runs it."""
-    command = effective_command(service("a"), image_command=image_command, entrypoint=entrypoint)
-    assert command == expected
+    assert effective_command(service("a"), image(image_command, entrypoint)) == expected
 
 
 def test_a_command_of_the_file_wins() -> None:
     """A command in the file is used as it is, with the image's entrypoint."""
     given = Service(name="a", image="i", command=("serve", "--port", "1"))
-    assert effective_command(given, image_command=["sh"], entrypoint=[]) == (("serve", "--port", "1"), False)
+    assert effective_command(given, image(["sh"])) == (("serve", "--port", "1"), False)
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "command", "expected"),
+    [
+        (("serve",), None, (("serve",), True)),
+        (("serve",), ("--port", "1"), (("serve", "--port", "1"), True)),
+        ((), ("serve",), (("serve",), True)),
+        ((), None, (KEEP_SHELL, True)),
+    ],
+)
+def test_an_entrypoint_of_the_file_wins(
+    entrypoint: tuple[str, ...],
+    command: tuple[str, ...] | None,
+    expected: tuple[tuple[str, ...], bool],
+) -> None:
+    """It replaces the image's with its command; an empty one leaves nothing of both."""
+    given = Service(name="a", image="i", entrypoint=entrypoint, command=command)
+    assert effective_command(given, image(["/entry", "own"], ["/entry"])) == expected
+
+
+TOOL = image(["/usr/bin/git"], ["/usr/bin/git"])
+
+
+def test_an_entry_point_without_a_service_waits_for_steps() -> None:
+    """An image whose entry point is a tool is not run where only steps are to run in it."""
+    given = Service(name="a", image="i", only_steps=True)
+    assert effective_command(given, TOOL) == (KEEP_SHELL, True)
+    assert effective_command(given, replace(TOOL, command=("/usr/bin/git", "--help"))) == (KEEP_SHELL, True)
+
+
+@pytest.mark.parametrize(
+    ("of_service", "of_image"),
+    [
+        ({"only_steps": False}, {}),
+        ({}, {"exposes": True}),
+        ({}, {"healthcheck_s": 1.0}),
+        ({}, {"command": ("/usr/bin/git", "serve")}),
+        ({}, {"entrypoint": ()}),
+    ],
+)
+def test_whatever_says_that_it_is_a_service_lets_it_run(
+    of_service: dict[str, Any], of_image: dict[str, Any]
+) -> None:
+    """An image that listens, has a health check, or is given a program to run is one, as it always was."""
+    given = Service(name="a", image="i", **{"only_steps": True, **of_service})
+    assert effective_command(given, replace(TOOL, **of_image)) == (None, False)
 
 
 def test_the_default_container_is_always_kept_alive() -> None:
     """The container of steps without a service runs no service, whatever its image would run."""
     given = Service(name="default", image="i", implicit=True)
-    assert effective_command(given, image_command=["nginx"], entrypoint=[]) == (KEEP_SHELL, True)
+    assert effective_command(given, image(["nginx"])) == (KEEP_SHELL, True)
 
 
 @pytest.mark.parametrize("entrypoint", [[], ["/entry"]])
 def test_a_job_runs_what_its_image_has(entrypoint: list[str]) -> None:
     """It is not kept alive, whatever that is: it is waited for until it ends."""
     given = Service(name="a", image="i", ready=(Ready(exit=(0,)),))
-    assert effective_command(given, image_command=[*entrypoint, "sh"], entrypoint=entrypoint) == (None, False)
+    assert effective_command(given, image([*entrypoint, "sh"], entrypoint)) == (None, False)
 
 
 @pytest.mark.parametrize(("ready", "command"), [({"log": "up"}, KEEP_ALIVE), ({"port": 80}, KEEP_SHELL)])
 def test_output_that_is_waited_for_is_nobody_elses(ready: dict[str, Any], command: tuple[str, ...]) -> None:
     """A container whose log is to say something has no commands' output there."""
     given = Service(name="a", image="i", ready=(Ready(**ready),))
-    assert effective_command(given, image_command=["sh"], entrypoint=[]) == (command, False)
+    assert effective_command(given, image(["sh"])) == (command, False)

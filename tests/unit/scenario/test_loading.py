@@ -15,6 +15,7 @@ from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.service import HttpProbe, Limits, Ready, Service, Volume
 from pytest_clnrm.model.step import Capture, Command, Retry, StepExpect
 from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.scenario.loading import LoadOptions, load
 from pytest_clnrm.scenario.locating import locate
 
@@ -357,10 +358,7 @@ run = "true"
 expect = { stdout = { regex = "(" } }
 """
     tables = "meta, vars, matrix, limits, service, step, scenario, expect"
-    keys = (
-        "image, build, command, env, workdir, user, ports, volumes, depends_on, ready, may_end, limits, "
-        "network, fresh, scratch"
-    )
+    keys = ", ".join(ServiceDoc.__struct_fields__)
     times = 'a number of seconds such as 90, or text such as "90s", "1.5m", "500ms", "1h"'
     problem = "missing ), unterminated subpattern at position 0"
     assert head(project.refuse(text)) == [

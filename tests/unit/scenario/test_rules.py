@@ -36,6 +36,10 @@ CASES = {
         STEP + scenario("a"),
         "FILE:1:1: exactly one of step or scenario must be given, found step and scenario",
     ),
+    "entry point of a job": (
+        f'[service.a]\nimage = "x"\nentrypoint = []\nready = {{ exit = 0 }}\n{OTHER}service = "other"\n',
+        "FILE:3:1: service.a.entrypoint: leaves nothing that could end: a job needs a `command` then",
+    ),
     "empty name": (f'[meta]\nname = " "\n{STEP}', "FILE:2:1: meta.name: the name must not be empty"),
     "name with colons": (
         f'[meta]\nname = "a::b"\n{STEP}',
