@@ -32,7 +32,7 @@ from pytest_clnrm.items.failures import (
 )
 from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.items.selection import marks_of, why_not_on
-from pytest_clnrm.items.tags import ScenarioWarning, add_tag
+from pytest_clnrm.items.tags import ScenarioWarning, add_mark, add_tag, known_marks
 from pytest_clnrm.ledger.folder import ID_FILE, default_path
 from pytest_clnrm.model.demand import Demand
 from pytest_clnrm.model.result import Failure, Result
@@ -121,6 +121,7 @@ class ScenarioFile(pytest.File):
             secrets=settings.secrets,
             volumes=self._volume_rules(),
             policy=policy_of(settings),
+            marks=known_marks(self.config),
         )
         try:
             scenarios = load(str(self.path), options)
@@ -203,6 +204,8 @@ class ScenarioItem(pytest.Item):
             refusal = add_tag(self, tag)
             if refusal:
                 parent.warn_once(refusal)
+        for each in scenario.selection.marks:
+            add_mark(self, each)
         for mark in marks_of(scenario.selection, os.environ, sys.platform, self._redactor.text):
             self.add_marker(mark)
 

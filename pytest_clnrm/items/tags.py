@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_clnrm.model.selection import KnownMarks, Mark
 from pytest_clnrm.reservation.markers import project_markers_key
 
+_PLUGINS = {"flaky": "rerunfailures", "order": "pytest_order", "timeout": "timeout"}
+"""Marks of plugins that a file may set, and the names by which pytest knows these plugins."""
+
 _tag_markers_key = pytest.StashKey[set[str]]()
-"""Names of markers that tags have registered."""
+"""Names of markers that scenario files have registered."""
 
 
 class ScenarioWarning(pytest.PytestWarning):
@@ -27,25 +31,45 @@ def marker_name(line: str) -> str:
     return line.split(":", maxsplit=1)[0].split("(", maxsplit=1)[0].strip()
 
 
+def known_marks(config: pytest.Config) -> KnownMarks:
+    """Return the marks that a run knows, but for those of scenario files."""
+    lines: tuple[str, ...] = config.stash.get(project_markers_key, ())
+    project = frozenset(map(marker_name, lines))
+    registered = frozenset(map(marker_name, config.getini("markers")))
+    ours: set[str] = config.stash.get(_tag_markers_key, set())
+    has = config.pluginmanager.has_plugin
+    return KnownMarks(
+        project=project,
+        taken=registered - project - ours,
+        plugins=frozenset(name for name, plugin in _PLUGINS.items() if has(plugin)),
+    )
+
+
 def add_tag(item: pytest.Item, tag: str) -> str:
     """Make *tag* a keyword of *item*, and a marker where the name is free.
 
-    A marker of pytest or of another plugin is not set: a file must not be able to skip a test or to change
+    A marker of pytest or of another plugin is not set: a tag must not be able to skip a test or to change
     its timeout. One that the project's own configuration registers is meant to be used.
 
     :return: why it is no marker, "" if it is one.
     """
     item.extra_keyword_matches.add(tag)
-    stash = item.config.stash
-    ours = stash.setdefault(_tag_markers_key, set())
-    of_the_project: tuple[str, ...] = stash.get(project_markers_key, ())
-    if tag not in ours and tag not in map(marker_name, of_the_project):
-        if tag in {marker_name(line) for line in item.config.getini("markers")}:
+    if tag not in item.config.stash.get(_tag_markers_key, ()):
+        known = known_marks(item.config)
+        if tag in known.taken:
             return f"tag {tag!r} names a marker of pytest or a plugin: it stays a keyword, for -k only"
-        if tag != marker_name(tag) or tag.startswith("_"):
+        if tag not in known.project and (tag != marker_name(tag) or tag.startswith("_")):
             # What the registration of a marker cannot spell stays a keyword.
             return f"tag {tag!r} cannot be the name of a marker: it stays a keyword, for -k only"
-        ours.add(tag)
-        item.config.addinivalue_line("markers", f"{tag}: a tag of scenario files")
-    item.add_marker(getattr(pytest.mark, tag))
+    add_mark(item, Mark(name=tag))
     return ""
+
+
+def add_mark(item: pytest.Item, mark: Mark) -> None:
+    """Set a mark on *item*; one that nobody has registered is registered, for ``--strict-markers``."""
+    config = item.config
+    ours = config.stash.setdefault(_tag_markers_key, set())
+    if mark.name not in ours and mark.name not in map(marker_name, config.getini("markers")):
+        ours.add(mark.name)
+        config.addinivalue_line("markers", f"{mark.name}: a tag of scenario files")
+    item.add_marker(getattr(pytest.mark, mark.name).with_args(*mark.args, **mark.kwargs))

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+OF_PLUGINS = {"flaky": "pytest-rerunfailures", "order": "pytest-order", "timeout": "pytest-timeout"}
+"""Marks with arguments that a file may set, and the plugin that each belongs to."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkipIf:
@@ -60,3 +63,21 @@ class Selection:
     skip: str = ""
     skip_if: tuple[SkipIf, ...] = ()
     xfail: Xfail | None = None
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownMarks:
+    """The names of marks that a run knows.
+
+    :param project: those that the project's own configuration registers.
+    :param taken: those of pytest and of plugins.
+    :param plugins: those of :data:`OF_PLUGINS` whose plugin is loaded.
+    """
+
+    project: frozenset[str] = frozenset()
+    taken: frozenset[str] = frozenset()
+    plugins: frozenset[str] = frozenset()
+
+
+NO_MARKS = KnownMarks()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_clnrm.errors import MAX_MISTAKES, Mistake, ScenarioFileError
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.scenario import Scenario, Unchecked
+from pytest_clnrm.model.selection import NO_MARKS, KnownMarks
 from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.reading import (
     Source,
@@ -73,6 +74,7 @@ class LoadOptions:
     :param secrets: names of variables whose values are secret, whatever the file says.
     :param volumes: which volumes are refused beside those that lie outside; None: the writable ones.
     :param policy: what the file may ask for at most; None for no caps.
+    :param marks: those of this run.
     """
 
     rootdir: str
@@ -85,6 +87,7 @@ class LoadOptions:
     secrets: tuple[str, ...] = ()
     volumes: VolumeRules | None = None
     policy: Policy | None = None
+    marks: KnownMarks = NO_MARKS
 
 
 def load(path: str, options: LoadOptions) -> tuple[Scenario, ...]:
@@ -374,7 +377,13 @@ class _File:
         doc, findings = convert(normal.document, FileDoc)
         problems = _with_remedies(normal.document, findings)
         if doc is not None:
-            rules = check_file(doc, name=self._stem, deferred=self._deferred, source=self._source_of)
+            rules = check_file(
+                doc,
+                name=self._stem,
+                deferred=self._deferred,
+                source=self._source_of,
+                marks=self._options.marks,
+            )
             paths = [each.subject for each in findings]
             problems += itertools.islice(
                 (

@@ -110,3 +110,58 @@ def test_expected_failures(project: Project) -> None:
     assert found["gone"][1] == "[XPASS(strict)] bug"
     assert found["broken"][1].startswith("Scenario timeout after 0.001s")
     project.run("--runxfail", "-k", "gone or known").assert_outcomes(passed=1, failed=1, deselected=3)
+
+
+MARKED = """
+[meta]
+marks = ["slow", { timeout = "1m" }]
+[[scenario]]
+name = "once more"
+flaky = 1
+marks = [{ ticket = "X-1" }]
+[[scenario.step]]
+run = "exit 3"
+[[scenario]]
+name = "steady"
+marks = [{ timeout = 0.2 }, { ticket = { id = 2 } }]
+[[scenario.step]]
+run = "sleep 30"
+"""
+LISTED = """
+def pytest_collection_modifyitems(items):
+    for item in items:
+        closest = item.get_closest_marker
+        print(item.name, closest("timeout").args, closest("flaky"), closest("ticket").kwargs)
+"""
+
+
+def test_marks_are_pytests(project: Project) -> None:
+    """Other plugins act by them, -m selects by them, and --strict-markers knows the new ones."""
+    pytest.importorskip("pytest_timeout")
+    pytest.importorskip("pytest_rerunfailures")
+    project.pytester.makeini("[pytest]\nmarkers =\n    ticket(id): where it is told of\n")
+    project.write("a.clnrm.toml", MARKED)
+    project.write("conftest.py", LISTED)
+    result = project.run("--strict-markers", "-s", "-m", "slow", "--clnrm-report", "out")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines([
+        "once more (60.0,) Mark(name='flaky', args=(), kwargs={'reruns': 1}) {}",
+        "steady (0.2,) None {'id': 2}",
+        "*2 failed, 1 rerun in*",
+    ])  # fmt: skip
+    rows = {each["name"]: each for each in project.report()["scenarios"]}
+    assert rows["once more"]["attempts"] == 2
+    assert "Timeout (>0.2s) from pytest-timeout" in rows["steady"]["failures"][0]["message"]
+    project.run("-m", "ticket(id=2)", "--collect-only").stdout.fnmatch_lines(["*1/2 tests collected*"])
+
+
+def test_marks_without_their_plugin(project: Project) -> None:
+    """What would do nothing is a mistake of the file."""
+    project.write("a.clnrm.toml", MARKED)
+    result = project.run("-p", "no:rerunfailures", "-p", "no:timeout")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([
+        "a.clnrm.toml:3:*: meta.marks[[]1[]].timeout: it takes pytest-timeout, which this run does not have*",
+        "a.clnrm.toml:6:1: scenario[[]0[]].flaky: it takes pytest-rerunfailures, which this run *",
+        "a.clnrm.toml:7:*: scenario[[]0[]].marks[[]0[]].ticket: nobody knows a mark 'ticket' with arguments*",
+    ])  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import starmap
 
 from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.selection import KnownMarks
 from pytest_clnrm.scenario.format.document import FileDoc, MetaDoc, ScenarioDoc
 from pytest_clnrm.scenario.format.expect_rules import check_expectations
 from pytest_clnrm.scenario.format.problems import (
@@ -28,16 +29,22 @@ IMPLICIT = "default"
 
 
 def check_file(
-    doc: FileDoc, *, name: str, deferred: frozenset[str], source: Callable[..., str]
+    doc: FileDoc,
+    *,
+    name: str,
+    deferred: frozenset[str],
+    source: Callable[..., str],
+    marks: KnownMarks,
 ) -> Iterator[Problem]:
     """Yield all mistakes of a file whose types are right.
 
     :param name: of its one scenario, if it has no ``[[scenario]]``.
     :param deferred: names that steps capture.
+    :param marks: those of this run.
     :param source: returns the absolute path of a path in the file, or raises ValueError.
     """
     yield from exactly_one(doc, ())
-    yield from _meta(doc.meta)
+    yield from _meta(doc.meta, marks)
     yield from check_limits(doc.limits, ("limits",))
     circles = circles_of(doc.service)
     for service, each in doc.service.items():
@@ -46,7 +53,7 @@ def check_file(
     steps = StepRules(doc.service, deferred)
     yield from steps.check(doc.step or (), ("step",))
     if doc.scenario:
-        yield from _scenarios(doc.scenario, steps, doc)
+        yield from _scenarios(doc.scenario, steps, doc, marks)
     elif doc.meta.name is None:
         yield from _item_name(name, (), "the file's name gives the scenario's: ")
     if doc.expect:
@@ -60,12 +67,12 @@ def _item_name(name: str, path: KeyPath, lead: str = "the name ") -> Iterator[Pr
         yield Problem(path, f"{lead}{problem}")
 
 
-def _meta(doc: MetaDoc) -> Iterator[Problem]:
+def _meta(doc: MetaDoc, marks: KnownMarks) -> Iterator[Problem]:
     if doc.name is not None:
         yield from _item_name(doc.name, ("meta", "name"))
     yield from duration(doc.timeout, ("meta", "timeout"), zero=False)
     yield from _tags(doc.tags, ("meta", "tags"))
-    yield from check_selection(doc, ("meta",))
+    yield from check_selection(doc, ("meta",), marks)
 
 
 def _tags(tags: list[str], path: KeyPath) -> Iterator[Problem]:
@@ -74,7 +81,9 @@ def _tags(tags: list[str], path: KeyPath) -> Iterator[Problem]:
             yield Problem((*path, index), "a tag must not be empty or hold control characters")
 
 
-def _scenarios(scenarios: list[ScenarioDoc], steps: StepRules, doc: FileDoc) -> Iterator[Problem]:
+def _scenarios(
+    scenarios: list[ScenarioDoc], steps: StepRules, doc: FileDoc, marks: KnownMarks
+) -> Iterator[Problem]:
     names: set[str] = set()
     for index, each in enumerate(scenarios):
         path: KeyPath = ("scenario", index)
@@ -84,7 +93,7 @@ def _scenarios(scenarios: list[ScenarioDoc], steps: StepRules, doc: FileDoc) -> 
         names.add(each.name)
         yield from duration(each.timeout, (*path, "timeout"), zero=False)
         yield from _tags(each.tags, (*path, "tags"))
-        yield from check_selection(each, path)
+        yield from check_selection(each, path, marks)
         yield from steps.check(each.step, (*path, "step"))
         if each.expect:
             below = (*path, "expect")

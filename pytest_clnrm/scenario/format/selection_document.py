@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from pytest_clnrm.model.selection import Selection, SkipIf, Xfail
+from pytest_clnrm.model.selection import Mark, Selection, SkipIf, Xfail
+from pytest_clnrm.scenario.format.marks import Marks, marks_of
 from pytest_clnrm.scenario.format.parts import Argv, Duration, Priority, Table, Tags, Text, several
 
 Platform = Literal["linux", "darwin", "win32"]
@@ -135,6 +136,26 @@ class ItemDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    flaky: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=100,
+                description="How often it is run again when it fails, by pytest-rerunfailures.",
+                examples=[2],
+            ),
+        ]
+        | None
+    ) = None
+    marks: Annotated[
+        Marks,
+        Meta(
+            description="Marks of pytest: a name, or { name = argument } of timeout, flaky and order, and of "
+            "those in the ini option markers.",
+            examples=[["slow", {"timeout": 30}, {"order": "first"}]],
+        ),
+    ] = []
 
 
 def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -155,4 +176,15 @@ def selection(shared: ItemDoc, own: ItemDoc) -> Selection:
         skip=own.skip or shared.skip or "",
         skip_if=tuple(each.built() for doc in (shared, own) for each in _conditions(doc)),
         xfail=xfail.built() if xfail else None,
+        marks=_marks(shared, own),
     )
+
+
+def _marks(shared: ItemDoc, own: ItemDoc) -> tuple[Mark, ...]:
+    """Return the marks of a file and of one of its scenarios: of two with one name the scenario's."""
+    found: dict[str, Mark] = {}
+    for doc in (shared, own):
+        found |= {each.name: each for each in marks_of(doc.marks)}
+        if doc.flaky is not None:
+            found["flaky"] = Mark(name="flaky", kwargs={"reruns": doc.flaky})
+    return tuple(each for each in found.values() if each.kwargs.get("reruns") != 0)

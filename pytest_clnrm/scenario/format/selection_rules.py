@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.selection import KnownMarks
+from pytest_clnrm.scenario.format.marks import check_marks, missing_plugin
 from pytest_clnrm.scenario.format.problems import Problem
 from pytest_clnrm.scenario.format.selection_document import TRUTH, ItemDoc, SkipIfDoc
 from pytest_clnrm.scenario.names import has_control
@@ -12,8 +14,14 @@ from pytest_clnrm.scenario.names import has_control
 _WHEN = "write a template that compares, such as \"{{ matrix.database == 'mysql' }}\""
 
 
-def check_selection(doc: ItemDoc, path: KeyPath) -> Iterator[Problem]:
+def check_selection(doc: ItemDoc, path: KeyPath, known: KnownMarks) -> Iterator[Problem]:
     """Yield the mistakes of one file's, or one scenario's, own keys."""
+    if doc.flaky and "flaky" not in known.plugins:
+        yield from missing_plugin("flaky", (*path, "flaky"))
+    names = [name for each in doc.marks for name in ([each] if isinstance(each, str) else each)]
+    if doc.flaky is not None and "flaky" in names:
+        yield Problem((*path, "flaky"), "it is among the marks, too", "leave one of them out")
+    yield from check_marks(doc.marks, (*path, "marks"), known)
     for key, reason in (("skip", doc.skip), ("xfail", doc.xfail)):
         if isinstance(reason, str):
             yield from _reason(reason, (*path, key))

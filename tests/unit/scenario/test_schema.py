@@ -42,6 +42,8 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "selection": {
         "meta": {
+            "marks": ["a", "b"],
+            "flaky": 0,
             "skip": "a",
             "skip_if": [{"env": "A", "missing_env": ["B"]}, {"when": "{{ 1 < 2 }}"}],
             "xfail": "b",

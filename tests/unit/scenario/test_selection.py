@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.model.selection import SkipIf, Xfail
+from pytest_clnrm.model.selection import KnownMarks, Mark, SkipIf, Xfail
 
 STEP = '[[step]]\nrun = "true"\n'
 TRUTH = "expected a template that gives true or false, found"
@@ -126,3 +126,136 @@ def test_a_wild_file_means_what_it_meant(project: Any) -> None:
     loaded = project.one(text)
     assert (loaded.selection.skip, loaded.selection.xfail) == ("", None)
     assert [each.path for each in loaded.unchecked] == ["test.metadata.skip", "test.metadata.xfail"]
+
+
+KNOWN = KnownMarks(
+    project=frozenset({"slow", "ticket"}),
+    taken=frozenset({"skip", "usefixtures", "flaky", "timeout", "order"}),
+    plugins=frozenset({"flaky", "timeout", "order"}),
+)
+
+
+def test_marks_with_arguments(project: Any) -> None:
+    """Text is a mark, a table one with one argument, several in a list, or keywords; a scenario's own win."""
+    text = """
+[meta]
+marks = ["slow", "new", { timeout = "1.5m", order = 1 }]
+flaky = 2
+[[scenario]]
+name = "a"
+marks = [{ timeout = 5 }, { ticket = ["X", 1] }, { order = { after = "b", index = 0 } }]
+flaky = 0
+[[scenario.step]]
+run = "true"
+[[scenario]]
+name = "b"
+marks = [{ flaky = { reruns = 3, reruns_delay = "500ms" } }, { ticket = { id = "Y" } }]
+[[scenario.step]]
+run = "true"
+"""
+    first, second = project.load(text, marks=KNOWN)
+    assert {each.name: (each.args, each.kwargs) for each in first.selection.marks} == {
+        "slow": ((), {}),
+        "new": ((), {}),
+        "timeout": ((5,), {}),
+        "order": ((), {"after": "b", "index": 0}),
+        "ticket": (("X", 1), {}),
+    }
+    assert {each.name: (each.args, each.kwargs) for each in second.selection.marks} == {
+        "slow": ((), {}),
+        "new": ((), {}),
+        "timeout": ((90.0,), {}),
+        "order": ((1,), {}),
+        "flaky": ((), {"reruns": 3, "reruns_delay": 0.5}),
+        "ticket": ((), {"id": "Y"}),
+    }
+
+
+def test_flaky_alone(project: Any) -> None:
+    """It is the mark of pytest-rerunfailures."""
+    loaded = project.one(f"[meta]\nflaky = 2\n{STEP}", marks=KNOWN)
+    assert loaded.selection.marks == (Mark(name="flaky", kwargs={"reruns": 2}),)
+
+
+NO_RERUNS = "it takes pytest-rerunfailures, which this run does not have (pip install pytest-rerunfailures)"
+UNKNOWN = (
+    "nobody knows a mark 'tikcet' with arguments: register it in the ini option markers "
+    '(did you mean "ticket"?)'
+)
+PLACES = (
+    '"eighth", "eighth_to_last", "fifth", "fifth_to_last", "first", "fourth", "fourth_to_last", "last", '
+    '"second", "second_to_last", "seventh", "seventh_to_last", "sixth", "sixth_to_last", "third" or '
+    '"third_to_last"'
+)
+NO_ORDER = f'"frist" is not {PLACES} (did you mean "first"?)'
+NO_KEY = 'unknown key "befor"; allowed here: index, before, after (did you mean "before"?)'
+NO_MARK = "is empty: a mark and its argument are needed (such as { timeout = 30 })"
+TAKEN = "is a mark of pytest or a plugin; of those a file may set: flaky, order, timeout"
+
+
+@pytest.mark.parametrize(
+    ("written", "known", "message"),
+    [
+        ("flaky = 1", KnownMarks(), f"FILE:2:1: meta.flaky: {NO_RERUNS}"),
+        ("flaky = 101", KNOWN, "FILE:2:1: meta.flaky: 101 is out of range: from 0 to 100"),
+        (
+            "flaky = 1\nmarks = [{ flaky = 1 }]",
+            KNOWN,
+            "FILE:2:1: meta.flaky: it is among the marks, too (leave one of them out)",
+        ),
+        ("marks = [{ flaky = 1 }]", KnownMarks(), f"FILE:2:12: meta.marks[0].flaky: {NO_RERUNS}"),
+        (
+            "marks = ['timeout']",
+            KnownMarks(),
+            f"FILE:2:10: meta.marks[0]: {NO_RERUNS.replace('rerunfailures', 'timeout')}",
+        ),
+        (
+            "marks = ['timeout']",
+            KNOWN,
+            'FILE:2:10: meta.marks[0]: the mark "timeout" takes an argument (such as { timeout = 1 })',
+        ),
+        ("marks = ['skip']", KNOWN, f'FILE:2:10: meta.marks[0]: "skip" {TAKEN} (write skip = "why")'),
+        (
+            "marks = [{ usefixtures = 'x' }]",
+            KNOWN,
+            f'FILE:2:12: meta.marks[0].usefixtures: "usefixtures" {TAKEN}',
+        ),
+        (
+            "marks = [{ tikcet = 1 }]",
+            KNOWN,
+            f"FILE:2:12: meta.marks[0].tikcet: {UNKNOWN}",
+        ),
+        ("marks = ['_a']", KNOWN, 'FILE:2:10: meta.marks[0]: "_a" cannot be the name of a mark'),
+        ("marks = ['a(b)']", KNOWN, 'FILE:2:10: meta.marks[0]: "a(b)" cannot be the name of a mark'),
+        ("marks = ['a', 'a']", KNOWN, 'FILE:2:15: meta.marks[1]: the mark "a" is there twice'),
+        (
+            "marks = [{}]",
+            KNOWN,
+            f"FILE:2:10: meta.marks[0]: {NO_MARK}",
+        ),
+        ("marks = [{ timeout = 0 }]", KNOWN, "FILE:2:12: meta.marks[0].timeout: must be longer than 0"),
+        (
+            "marks = [{ order = 'frist' }]",
+            KNOWN,
+            f"FILE:2:12: meta.marks[0].order: {NO_ORDER}",
+        ),
+        (
+            "marks = [{ order = { befor = 'x' } }]",
+            KNOWN,
+            f"FILE:2:22: meta.marks[0].order.befor: {NO_KEY}",
+        ),
+        (
+            "marks = [{ order = {} }]",
+            KNOWN,
+            "FILE:2:12: meta.marks[0].order: is empty: index, before or after is needed",
+        ),
+        (
+            "marks = [{ flaky = { reruns_delay = 1 } }]",
+            KNOWN,
+            'FILE:2:12: meta.marks[0].flaky: the key "reruns" is missing',
+        ),
+    ],
+)
+def test_mistakes_of_marks(project: Any, head: Any, written: str, known: KnownMarks, message: str) -> None:
+    """A mark that would do nothing, or something else, is a mistake."""
+    assert head(project.refuse(f"[meta]\n{written}\n{STEP}", marks=known))[0] == message
