@@ -71,6 +71,22 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A file that is copied into the container before it starts; exactly one of source and content is set.
+
+    :param source: absolute path on the host, links resolved, judged as a volume's is.
+    :param target: absolute path in the container.
+    :param mode: its permissions; None: 0755 if the source may be executed, else 0644.
+    """
+
+    source: str | None = None
+    content: str | None = None
+    target: str
+    mode: int | None = None
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpProbe:
     """A request that must be answered.
 
@@ -141,6 +157,8 @@ class Service:
     :param image: image reference as written; None if it is built.
     :param entrypoint: replaces the image's entry point, and drops its command; () has none, None the image's.
     :param command: replaces the image's command; None keeps the image's own, and a bare shell is kept alive.
+    :param env: those of its files of variables too.
+    :param env_files: absolute paths of these files.
     :param ports: container ports published on a free port of the loopback address.
     :param scratch: absolute paths, each a tmpfs.
     :param ready: all of it must hold at one time; () is ready once it is started.
@@ -155,10 +173,12 @@ class Service:
     entrypoint: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    env_files: tuple[str, ...] = ()
     workdir: str | None = None
     user: str | None = None
     ports: tuple[int, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    files: tuple[Copy, ...] = ()
     depends_on: tuple[str, ...] = ()
     ready: tuple[Ready, ...] = ()
     may_end: tuple[int, ...] = ()

@@ -21,6 +21,7 @@ from pytest_clnrm.model.service import Build, Limits, Service
 from pytest_clnrm.pool.proof import UNOBSERVABLE, why_not_reusable
 from pytest_clnrm.pool.running import RunningContainer, span_attributes
 from pytest_clnrm.pool.sources import open_sources
+from pytest_clnrm.runner.copied_files import copied_files
 from pytest_clnrm.runner.ready import NoSpans, wait_ready
 from pytest_clnrm.runner.services import effective_command
 from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
@@ -266,6 +267,7 @@ def _planned(
             for each in service.volumes
         ),
         tmpfs=service.scratch,
+        files=copied_files(service),
         networks=_networks(service, network),
         aliases=(service.name,),
         ports=service.ports,

@@ -50,6 +50,13 @@ def named_files(scenario: Scenario) -> Iterator[tuple[str, str, object, bool]]:
         for volume in service.volumes:
             what = f"a volume of service {service.name!r} of {Path(scenario.file).name}"
             yield volume.source, what, (scenario.file, volume.at), not volume.read_only
+        for copy in service.files:
+            if copy.source is not None:
+                what = f"a file of service {service.name!r} of {Path(scenario.file).name}"
+                yield copy.source, what, (scenario.file, copy.at), False
+        for path in service.env_files:
+            what = f"a file of variables of service {service.name!r} of {Path(scenario.file).name}"
+            yield path, what, (scenario.file, (*service.at, "env_file")), False
         if service.build is not None:
             what = f"the build context of service {service.name!r} of {Path(scenario.file).name}"
             yield service.build.context, what, (scenario.file, service.build.at), False

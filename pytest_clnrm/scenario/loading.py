@@ -32,6 +32,7 @@ from pytest_clnrm.scenario.reading import (
     parse,
     read,
     refused,
+    text_of,
 )
 from pytest_clnrm.scenario.templates.render import Made, is_plain
 from pytest_clnrm.scenario.templates.variables import (
@@ -166,7 +167,7 @@ class _File:
         self._folder = str(Path(path).parent)
         self._mistakes: dict[tuple[str, str], Mistake] = {}
         self._secrets: set[str] = set()
-        self._sources: dict[tuple[str, bool | None], str] = {}
+        self._sources: dict[tuple[str, bool | None, bool], str] = {}
         self._made = Made()
         self._plain = self._parsed()
         self._known = self._plain.raw if self._plain else outline(source.text)
@@ -344,12 +345,17 @@ class _File:
                 stdout_spans=normal.stdout_spans,
                 unchecked=tuple(Unchecked(path=show_path(path), at=path) for path in normal.unchecked),
                 variables=dict(rendering.values),
-                secrets=frozenset(rendering.secrets),
+                secrets=frozenset({*rendering.secrets, *self._secrets_of(scenario)}),
                 matrix=combination,
                 line=line,
             )
             for scenario, line in zip(built, self._lines(text, built), strict=True)
         ]
+
+    def _secrets_of(self, scenario: Scenario) -> Iterator[str]:
+        """Yield the values of services' variables whose names are those of secrets."""
+        for service in scenario.services:
+            yield from (value for name, value in service.env.items() if name in self._options.secrets)
 
     def _secrets_in_names(
         self, scenarios: list[Scenario], combination: Mapping[str, str], secrets: set[str]
@@ -420,15 +426,17 @@ class _File:
         name = Path(self._path).name
         return name.removesuffix(".toml").removesuffix(".clnrm")
 
-    def _source_of(self, source: str, *, read_only: bool | None = None) -> str:
+    def _source_of(self, source: str, *, read_only: bool | None = None, text: bool = False) -> str:
         """Return the absolute path that a file of the host means.
 
-        :param read_only: of a volume, None for anything else.
-        :raises ValueError: if it may not be reached, or not in that way.
+        :param read_only: of a volume, or what else is shown to a container; None for anything else.
+        :param text: True for the file's text instead, which is read once.
+        :raises ValueError: if it may not be reached, or not in that way; if it is no text.
         """
-        key = source, read_only
+        key = source, read_only, text
         if key not in self._sources:
-            self._sources[key] = self._judged(source, read_only=read_only)
+            real = self._judged(source, read_only=read_only)
+            self._sources[key] = text_of(real) if text else real
         return self._sources[key]
 
     def _judged(self, source: str, *, read_only: bool | None) -> str:

@@ -67,6 +67,23 @@ def read(path: str) -> Source:
     return Source(text.replace("\r\n", "\n"), modified_s)
 
 
+def text_of(path: str) -> str:
+    """Return the text of another file that a scenario file names.
+
+    :param path: absolute, links resolved: what has become a link since is not followed.
+    :raises ValueError: if it cannot be read, is longer than 1 MiB, or is not UTF-8.
+    """
+    try:
+        with open_beneath("/", path) as file:
+            return file.read(MAX_FILE_BYTES).decode("utf-8-sig")
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ValueError(f"is larger than {MAX_FILE_BYTES >> 20} MiB") from None
+        raise ValueError(f"cannot be read: {error.strerror or type(error).__name__}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8: byte 0x{error.object[error.start]:02x} cannot stand there") from None
+
+
 def parse(text: str, path: str, note: str = "") -> dict[str, Any]:
     """Return the values of a TOML text.
 

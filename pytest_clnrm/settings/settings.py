@@ -325,7 +325,7 @@ class Settings(NamedTuple):
     )
     allow_volumes: bool = setting(
         "clnrm_allow_volumes",
-        "whether scenario files may mount files of the host",
+        "whether scenario files may mount, copy or read files of the host (`volumes`, `files`, `env_file`)",
         values.switch,
         default=True,
         config="policy.allow_volumes",

@@ -71,3 +71,52 @@ def test_steps_run_in_images_with_entry_points_and_without_shells(project: EndTo
         'entrypoint = ["/busybox"]'
     ) in run.scenarios["bare"]["notes"]
     assert not project.leftovers(run)
+
+
+def test_files_are_there_before_the_start(project: EndToEnd) -> None:
+    """The first process finds them; a container is used again only with the same files, as they were."""
+    project.write("app.sh", "#!/bin/sh\necho copied $NAME; exec sleep 1000\n").chmod(0o700)
+    project.write("test.env", "# for tests\nNAME='of a file'\nOTHER=1\n")
+    project.write(
+        "files.clnrm.toml",
+        """
+        [service.box]
+        image = "x"
+        command = ["/opt/a/b/app"]
+        files = [
+            { source = "app.sh", target = "/opt/a/b/app" },
+            { content = "two\\nlines\\n", target = "/opt/a/c.conf", mode = "0640" },
+        ]
+        env_file = "test.env"
+        env = { OTHER = "2" }
+        ready = { log = "^copied of a file$" }
+        [[step]]
+        run = "cd /opt; ls -ldn . a a/b a/b/app a/c.conf | cut -d ' ' -f 1"
+        expect.stdout.equals = "drwxr-xr-x\\ndrwxr-xr-x\\ndrwxr-xr-x\\n-rwxr-xr-x\\n-rw-r-----"
+        [[step]]
+        run = "cat /opt/a/c.conf; echo $OTHER"
+        expect.stdout.equals = "two\\nlines\\n2"
+        """,
+    )
+    for name, content, then in (
+        ("p1", "1", "true"),
+        ("p2", "1", "echo x > /f"),
+        ("p3", "1", "true"),
+        ("p4", "2", "true"),
+    ):
+        project.write(
+            f"{name}.clnrm.toml",
+            f"""
+            [service.box]
+            image = "x"
+            files = [{{ content = "{content}", target = "/f" }}]
+            [[step]]
+            run = "cat /f; {then}"
+            expect.stdout.equals = "{content}"
+            """,
+        )
+    run = project.run()
+    names = ["files", "p1", "p2", "p3", "p4"]
+    assert run.outcomes() == dict.fromkeys(names, "passed"), run.text
+    reused = {name: [each["reused"] for each in run.scenarios[name]["containers"]] for name in names}
+    assert reused == {"files": [False], "p1": [False], "p2": [True], "p3": [False], "p4": [False]}

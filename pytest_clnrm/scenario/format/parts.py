@@ -20,7 +20,10 @@ from pytest_clnrm.scenario.matrix import as_text
 
 _One = TypeVar("_One")
 Source = Callable[..., str]
-"""Path in the file (and of a volume, whether it is read-only) -> absolute path on the host."""
+"""Path in the file -> absolute path on the host, or its text.
+
+With `read_only`: a volume's, which may be less. With `text=True`: the content of that file.
+"""
 At = Callable[..., KeyPath]
 """Returns where the keys below a table of the canonical form are in the file as its author wrote it."""
 
@@ -45,6 +48,7 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 AbsolutePath = Annotated[
     str, Meta(pattern="^/", extra=words("an absolute path in the container such as /data"))
 ]
+FileMode = Annotated[str, Meta(pattern="^0?[0-7]{3}$", extra=words('permissions such as "0644"'))]
 Tags = list[Text]
 Priority = Literal["high", "normal", "low"]
 StepFolder = Annotated[

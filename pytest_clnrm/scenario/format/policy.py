@@ -74,6 +74,12 @@ def _service(
         yield below, policy.not_allowed("bridge", _network(written(below))), _ALLOW
     if doc.volumes and not policy.volumes:
         yield (*path, "volumes"), policy.not_allowed("volumes", "mounting files of the host"), _ALLOW
+    for index, each in enumerate(doc.files):
+        if each.source is not None and not policy.volumes:
+            below = (*path, "files", index, "source")
+            yield below, policy.not_allowed("volumes", "copying files of the host"), _ALLOW
+    if doc.env_file is not None and not policy.volumes:
+        yield (*path, "env_file"), policy.not_allowed("volumes", "reading files of the host"), _ALLOW
 
 
 def _network(written: object) -> str:

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.service import Build, HealthCheck, HttpProbe, Limits, Ready, Service, Volume
+from pytest_clnrm.model.service import Build, Copy, HealthCheck, HttpProbe, Limits, Ready, Service, Volume
 from pytest_clnrm.model.units import parse_size_bytes
+from pytest_clnrm.scenario.env_files import read_env
 from pytest_clnrm.scenario.format.parts import (
     AbsolutePath,
     At,
@@ -17,6 +18,7 @@ from pytest_clnrm.scenario.format.parts import (
     Duration,
     Env,
     ExitCodes,
+    FileMode,
     HttpPath,
     HttpStatus,
     Port,
@@ -79,6 +81,33 @@ class VolumeDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Return the volume."""
         real = source(self.source, read_only=self.read_only)
         return Volume(source=real, target=self.target, read_only=self.read_only, at=at)
+
+
+class CopyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file that is copied into the container before it starts; it belongs to root there."""
+
+    ONE_OF = ("source", "content")
+    REMEDY = 'write source = "./app.conf", or content = "..."'
+
+    source: (
+        Annotated[Text, Meta(description="Relative to the file's folder.", examples=["./app.conf"])] | None
+    ) = None
+    content: Annotated[str, Meta(description="Its text.", examples=["listen 8080\n"])] | None = None
+    target: Annotated[AbsolutePath, Meta(examples=["/etc/app.conf"])]
+    mode: (
+        Annotated[FileMode, Meta(description="Default: 0644, or 0755 for a program.", examples=["0600"])]
+        | None
+    ) = None
+
+    def built(self, source: Source, at: KeyPath) -> Copy:
+        """Return the file."""
+        return Copy(
+            source=None if self.source is None else source(self.source, read_only=True),
+            content=self.content,
+            target=self.target,
+            mode=None if self.mode is None else int(self.mode, 8),
+            at=at,
+        )
 
 
 class HealthCheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -172,10 +201,21 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
     command: CommandLine | None = None
     env: Env = {}
+    env_file: (
+        Annotated[
+            Text | Annotated[list[Text], Meta(min_length=1)],
+            Meta(
+                description="Files of lines NAME=value, relative to the file's folder; `env` wins.",
+                examples=["test.env", ["common.env", "test.env"]],
+            ),
+        ]
+        | None
+    ) = None
     workdir: AbsolutePath | None = None
     user: Text | None = None
     ports: Annotated[list[Port], Meta(description="Each published on a free port of 127.0.0.1.")] = []
     volumes: list[VolumeDoc] = []
+    files: Annotated[list[CopyDoc], Meta(description="Copied in before the start.")] = []
     depends_on: list[str] = []
     ready: ReadyDoc | Annotated[list[ReadyDoc], Meta(min_length=1, description="All must hold.")] | None = (
         None
@@ -209,13 +249,15 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             build=build.built(source, at("build")) if build else None,
             entrypoint=None if self.entrypoint is None else tuple(self.entrypoint),
             command=None if self.command is None else argv_of(self.command),
-            env=env_of(self.env),
+            env={**self._env_of_files(source), **env_of(self.env)},
+            env_files=tuple(source(each, read_only=True) for each in several(self.env_file)),
             workdir=self.workdir,
             user=self.user,
             ports=tuple(self.ports),
             volumes=tuple(
                 each.built(source, at("volumes", index)) for index, each in enumerate(self.volumes)
             ),
+            files=tuple(each.built(source, at("files", index)) for index, each in enumerate(self.files)),
             depends_on=tuple(self.depends_on),
             ready=ready,
             may_end=(*several(self.may_end), *(code for each in ready for code in each.exit)),
@@ -225,6 +267,12 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             scratch=tuple(self.scratch),
             at=at(),
         )
+
+    def _env_of_files(self, source: Source) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for each in several(self.env_file):
+            found |= read_env(source(each, read_only=True, text=True))
+        return found
 
 
 def built_ready(ready: ReadyDoc | list[ReadyDoc] | None, at: At) -> tuple[Ready, ...]:

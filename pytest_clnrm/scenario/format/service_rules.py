@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 
 from pytest_clnrm.errors import MAX_MISTAKES
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_size_bytes
+from pytest_clnrm.scenario.format.container_rules import check_container
 from pytest_clnrm.scenario.format.parts import several
 from pytest_clnrm.scenario.format.problems import (
     Problem,
@@ -20,7 +20,6 @@ from pytest_clnrm.scenario.format.problems import (
     unknown_service,
 )
 from pytest_clnrm.scenario.format.service_document import HealthCheckDoc, LimitsDoc, ReadyDoc, ServiceDoc
-from pytest_clnrm.scenario.mounts import NotWritableError
 from pytest_clnrm.toml.checking import listed
 
 _GOES_WITH = {
@@ -35,7 +34,6 @@ _MAX_PORT = 65535
 _CIRCLE_SHOWN = 12
 _IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-fA-F]{3,64}|sha256:.*")
 _LONGEST_NAME = 11  # hexadecimal names that are longer were ids
-_ENGINES_OWN = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/proc", "/sys", "/dev")
 _MIN_MEMORY_BYTES = 6 * 1024**2  # what engines accept at least
 
 
@@ -60,24 +58,7 @@ def check_service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) ->
         message = f"{doc.image} may be the id of any image of this host, or the start of one"
         yield Problem((*path, "image"), message, f'write its name with a tag, such as "{_tagged(doc.image)}"')
     yield from _build(doc, path, source)
-    targets = set(doc.scratch)
-    for index, volume in enumerate(doc.volumes):
-        below = (*path, "volumes", index)
-        try:
-            source(volume.source, read_only=volume.read_only)
-        except NotWritableError as error:
-            yield Problem((*below, "read_only"), str(error))
-        except ValueError as error:
-            yield Problem((*below, "source"), str(error))
-        target = volume.target.rstrip("/")
-        if not target or "\0" in target:
-            yield Problem((*below, "target"), "expected a path below / in the container")
-        elif (own := _engines_own(target)) is not None:
-            message = f"{volume.target} is in the way of {own}, which the engine mounts"
-            yield Problem((*below, "target"), message, "mount it elsewhere, such as below /mnt")
-        elif target in targets:
-            yield Problem((*below, "target"), f"{volume.target} is there twice")
-        targets.add(target)
+    yield from check_container(doc, path, source)
     yield from unique(doc.ports, (*path, "ports"))
     if doc.ports and doc.network == "none":
         yield Problem((*path, "ports"), 'cannot be published with network = "none"')
@@ -96,15 +77,6 @@ def _may_be_id(image: str) -> bool:
 
 def _tagged(image: str) -> str:
     return "name:tag" if ":" in image or len(image) > _LONGEST_NAME else f"{image}:latest"
-
-
-def _engines_own(target: str) -> str | None:
-    """Return what the engine mounts itself at, above or below a path in the container, None if nothing."""
-    real = posixpath.normpath(f"/{target.lstrip('/')}")
-    for own in _ENGINES_OWN:
-        if real == own or own.startswith(f"{real.rstrip('/')}/") or real.startswith(f"{own}/"):
-            return own
-    return None
 
 
 def _build(doc: ServiceDoc, path: KeyPath, source: Callable[[str], str]) -> Iterator[Problem]:

@@ -1,0 +1,140 @@
+"""What types cannot say of how a service's container is made: what is in it, and what it may."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Callable, Iterator
+
+from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.scenario.env_files import read_env
+from pytest_clnrm.scenario.format.parts import several
+from pytest_clnrm.scenario.format.problems import Problem, exactly_one, texts
+from pytest_clnrm.scenario.format.service_document import CopyDoc, ServiceDoc
+from pytest_clnrm.scenario.mounts import NotWritableError
+
+MAX_COPIED_BYTES = 16 << 20
+"""Of all files of a service together: they are held in memory."""
+
+_ENGINES_OWN = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/proc", "/sys", "/dev")
+_OURS = "/.clnrm"
+
+
+def check_container(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iterator[Problem]:
+    """Yield the mistakes of what a container is made with.
+
+    :param source: returns the absolute path of a path in the file, or its text, or raises ValueError.
+    """
+    yield from _volumes(doc, path, source)
+    yield from _files(doc, path, source)
+    yield from _env_files(doc, path, source)
+
+
+def _volumes(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iterator[Problem]:
+    targets = set(doc.scratch)
+    for index, volume in enumerate(doc.volumes):
+        below = (*path, "volumes", index)
+        try:
+            source(volume.source, read_only=volume.read_only)
+        except NotWritableError as error:
+            yield Problem((*below, "read_only"), str(error))
+        except ValueError as error:
+            yield Problem((*below, "source"), str(error))
+        target = volume.target.rstrip("/")
+        if not target or "\0" in target:
+            yield Problem((*below, "target"), "expected a path below / in the container")
+        elif (own := _engines_own(target)) is not None:
+            message = f"{volume.target} is in the way of {own}, which the engine mounts"
+            yield Problem((*below, "target"), message, "mount it elsewhere, such as below /mnt")
+        elif target in targets:
+            yield Problem((*below, "target"), f"{volume.target} is there twice")
+        targets.add(target)
+
+
+def _files(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iterator[Problem]:
+    mounted = [
+        *((each, "the tmpfs") for each in doc.scratch),
+        *((each.target, "the volume") for each in doc.volumes),
+    ]
+    targets: dict[str, int] = {}
+    size = 0
+    for index, each in enumerate(doc.files):
+        below = (*path, "files", index)
+        yield from exactly_one(each, below)
+        yield from texts(each, ("content",), below)
+        if each.source is not None:
+            try:
+                size += _size_of(source(each.source, read_only=True))
+            except ValueError as error:
+                yield Problem((*below, "source"), str(error))
+        size += len((each.content or "").encode())
+        yield from _file_target(each, (*below, "target"), mounted)
+        target = posixpath.normpath(each.target)
+        for other in targets:
+            if other == target:
+                yield Problem((*below, "target"), f"{each.target} is there twice")
+            elif other.startswith(f"{target}/") or target.startswith(f"{other}/"):
+                yield Problem((*below, "target"), f"{other} is a file, so one of both cannot be there")
+        targets[target] = index
+    if size > MAX_COPIED_BYTES:
+        yield Problem(
+            (*path, "files"),
+            f"{size} bytes are more than is copied: at most {MAX_COPIED_BYTES >> 20} MiB together",
+            "mount them with `volumes`, or put them into an image",
+        )
+
+
+def _size_of(real: str) -> int:
+    """Return the size of a file, bytes.
+
+    :param real: absolute, links resolved.
+    :raises ValueError: if it is none.
+    """
+    try:
+        status = os.stat(real)  # noqa: PTH116
+    except OSError as error:
+        raise ValueError(f"{real}: {error.strerror}") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise ValueError("is a folder: mount it with `volumes`, or name its files one by one")
+    return status.st_size
+
+
+def _file_target(doc: CopyDoc, path: KeyPath, mounted: list[tuple[str, str]]) -> Iterator[Problem]:
+    target = posixpath.normpath(f"/{doc.target.lstrip('/')}")
+    if target == "/" or doc.target.endswith("/") or "\0" in target:
+        yield Problem(path, "expected the path of a file in the container, such as /etc/app.conf")
+    elif (own := _engines_own(target) or _overlapping(target, _OURS)) is not None:
+        what = "which is ours" if own == _OURS else "which the engine mounts"
+        yield Problem(path, f"{doc.target} is in the way of {own}, {what}")
+    else:
+        for place, what in mounted:
+            if (found := _overlapping(target, place)) is not None:
+                message = f"{doc.target} would not be seen, or be in the way: {what} {found} is there"
+                yield Problem(path, message)
+                return
+
+
+def _env_files(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iterator[Problem]:
+    for index, name in enumerate(several(doc.env_file)):
+        at = (*path, "env_file", index) if isinstance(doc.env_file, list) else (*path, "env_file")
+        try:
+            found = read_env(source(name, read_only=True, text=True))
+        except ValueError as error:
+            yield Problem(at, f"{name}: {error}")
+            continue
+        for key, value in found.items():
+            if "\0" in value:
+                yield Problem(at, f"{name}: {key}: a NUL character cannot be passed to a program")
+
+
+def _engines_own(target: str) -> str | None:
+    """Return what the engine mounts itself at, above or below a path in the container, None if nothing."""
+    return next((own for own in _ENGINES_OWN if _overlapping(target, own) is not None), None)
+
+
+def _overlapping(target: str, place: str) -> str | None:
+    """Return *place* if a path in the container is at, above or below it."""
+    real, other = (posixpath.normpath(f"/{each.lstrip('/')}") for each in (target, place))
+    at_or_around = real == other or other.startswith(f"{real.rstrip('/')}/") or real.startswith(f"{other}/")
+    return place if at_or_around else None
