@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from pytest_clnrm.model.seen import FileSeen
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
 PullPolicy = Literal["always", "missing", "never"]
@@ -438,6 +439,19 @@ class Engine(Protocol):
     def look_at_path(self, container: str, path: str) -> PathFacts | None:
         """Return what lies at an absolute path in a container, which need not run; None if nothing does.
 
+        :raises ContainerError: if it cannot be told.
+        """
+
+    def look_at_file(
+        self, container: str, path: str, *, deadline_s: float, feed: Callable[[bytes], None] | None = None
+    ) -> FileSeen | None:
+        """Return what lies at an absolute path in a container, which need not run; None if nothing does.
+
+        A symbolic link in the path is followed, one that is its last part is not. What is in memory (a
+        tmpfs, ``/proc``) is not seen.
+
+        :param deadline_s: a ``time.monotonic()`` moment, till which its content is read.
+        :param feed: gets the content of a regular file, piece by piece.
         :raises ContainerError: if it cannot be told.
         """
 

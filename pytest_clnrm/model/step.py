@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pytest_clnrm.model.check import Check
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.text import TextExpect
 
@@ -68,7 +69,14 @@ class Command:
     at: KeyPath = ()
 
 
-Action = Command
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """What a step does that only holds checks."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+Action = Command | Nothing
 """What a step does; :mod:`pytest_clnrm.runner.actions` has a module for each kind."""
 
 
@@ -76,7 +84,8 @@ Action = Command
 class Step:
     """One thing that is done, and what is expected of it.
 
-    :param templated: True if strings of its action or expectation name captured values, which
+    :param checks: judged after the expectation.
+    :param templated: True if strings of its action, expectation or checks name captured values, which
         :func:`pytest_clnrm.scenario.templates.render.bind_step` fills in before it runs.
     """
 
@@ -88,6 +97,7 @@ class Step:
     continue_on_failure: bool = False
     expect: StepExpect = field(default_factory=StepExpect)
     captures: tuple[Capture, ...] = ()
+    checks: tuple[Check, ...] = ()
     templated: bool = False
     at: KeyPath = ()
 

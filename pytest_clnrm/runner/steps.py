@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import ClnrmError, ScenarioTimeoutError
 from pytest_clnrm.model.result import Failure, StepResult, clean_text, tail
+from pytest_clnrm.model.step import Nothing
 from pytest_clnrm.runner.actions.attempt import STREAMS, Attempt, Setting, Stream, Surroundings
 from pytest_clnrm.runner.actions.command import run_command
 from pytest_clnrm.scenario.templates.confined import bind
@@ -136,7 +137,7 @@ class StepRunner:
                 outputs=outputs,
                 show=(lambda *_: None) if live is None else live.feed,
             )
-            attempt = perform(step.action, setting)
+            attempt = _with_checks(perform(step.action, setting), setting)
             if live is not None:
                 live.close()
             if attempt.failures:
@@ -207,11 +208,22 @@ def perform(action: Action, setting: Setting) -> Attempt:
 
     :raises ClnrmError: if it cannot be done.
     """
-    return run_command(action, setting)
+    return Attempt() if isinstance(action, Nothing) else run_command(action, setting)
+
+
+def _with_checks(attempt: Attempt, setting: Setting) -> Attempt:
+    """Return an attempt with what the checks of its step have shown, where it has come to its end."""
+    if not setting.step.checks or attempt.timed_out or attempt.is_last:
+        return attempt
+    from pytest_clnrm.runner.checks.perform import make_checks
+
+    return replace(attempt, failures=(*attempt.failures, *make_checks(setting)))
 
 
 def described(action: Action) -> str:
-    """Return what a step does, as its result tells it: a command as a shell would write it."""
+    """Return what a step does, as its result tells it: a command as a shell would write it, "" for none."""
+    if isinstance(action, Nothing):
+        return ""
     return action.run if isinstance(action.run, str) else shlex.join(action.run)
 
 

@@ -128,6 +128,7 @@ def _of_value(path: KeyPath, value: Any) -> Iterator[str]:
             "retry": f'write retry = {{ times = {value}, delay = "1s" }}',
             "ready": f"write ready = {{ port = {value} }}",
             "ports": f"write ports = [{value}]",
+            "mode": f'write mode = "{value:04d}"',
         }.get(key, "")
     if isinstance(value, dict):
         if path and path[-1] in {"step", "scenario", "span", "edge", "window"}:

@@ -50,6 +50,7 @@ from pytest_clnrm.errors import (
     NoShellError,
     UnobservableError,
 )
+from pytest_clnrm.model.seen import FileSeen
 
 CHUNK_BYTES = 65536
 
@@ -154,6 +155,21 @@ class FakeEngine:
         kind: Literal["folder", "file"] = "folder" if found.is_dir() else "file"
         status = found.stat()
         return PathFacts(kind=kind, size_bytes=status.st_size, modified_s=int(status.st_mtime))
+
+    def look_at_file(
+        self, container: str, path: str, *, deadline_s: float, feed: Callable[[bytes], None] | None = None
+    ) -> FileSeen | None:
+        _, folder = self._containers[container]
+        found = Path(folder) / path.removeprefix("/")
+        if path.endswith(".unseen"):
+            raise ContainerError("the engine does not say")
+        if not found.exists():
+            return None
+        status = found.stat()
+        kind: Literal["directory", "file"] = "directory" if found.is_dir() else "file"
+        if feed is not None and kind == "file":
+            feed(found.read_bytes())
+        return FileSeen(kind=kind, mode=status.st_mode & 0o7777, size_bytes=status.st_size, uid=0, gid=0)
 
     def remove_network(self, network: str) -> None:
         if self._networks.pop(network, None) is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from pytest_clnrm.scenario.format import document
+from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.document import FileDoc
 from pytest_clnrm.scenario.format.parts import Table
 
@@ -34,12 +35,29 @@ def json_schema() -> dict[str, Any]:
         if choice.get("type") == "boolean":
             choice["const"] = True
     ready["dependentRequired"] = {"times": ["log"], "verify": ["https"]}
+    _checks(definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A scenario file of pytest-clnrm",
         "$ref": made["$ref"],
         "$defs": definitions,
     }
+
+
+def _checks(definitions: dict[str, Any]) -> None:
+    """Say which keys of a check go together, and that a file may hold checks alone."""
+    for name in ("CheckDoc", "EndCheckDoc"):
+        definitions[name]["anyOf"] = [{"required": [kind]} for kind in CheckDoc.KINDS]
+        keys = {key for keys in CheckDoc.KINDS.values() for key in keys} - CheckDoc.KINDS.keys()
+        definitions[name]["dependentSchemas"] = {
+            key: {
+                "anyOf": [{"required": [kind]} for kind, with_it in CheckDoc.KINDS.items() if key in with_it]
+            }
+            for key in sorted(keys - {"service"})
+        }
+    others = [{"required": [key]} for key in FileDoc.ONE_OF]
+    definitions["ScenarioDoc"]["anyOf"] = [{"required": [key]} for key in ("step", "check")]
+    definitions["FileDoc"]["oneOf"].append({"required": ["check"], "not": {"anyOf": others}})
 
 
 def schema_text() -> str:

@@ -23,6 +23,7 @@ from pytest_clnrm.engine.api import (
     OwnedObject,
     PathFacts,
 )
+from pytest_clnrm.engine.docker.archive import look_at_file
 from pytest_clnrm.engine.docker.builds import build_by_api, build_by_command, tag_of
 from pytest_clnrm.engine.docker.cgroups import peak_memory_bytes
 from pytest_clnrm.engine.docker.containers import (
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import OnOutput, OnProgress, PullPolicy
     from pytest_clnrm.engine.docker.images import Locks
+    from pytest_clnrm.model.seen import FileSeen
 
 # What is seen of a container that is looked at from outside.
 _FIRST = "number of its first process on this host"
@@ -228,6 +230,11 @@ class DockerEngine(Engine):
 
     def look_at_path(self, container: str, path: str) -> PathFacts | None:
         return look_at_path(self._client, container, path)
+
+    def look_at_file(
+        self, container: str, path: str, *, deadline_s: float, feed: Callable[[bytes], None] | None = None
+    ) -> FileSeen | None:
+        return look_at_file(self._client, container, path, deadline_s=deadline_s, feed=feed)
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         said = read_logs(self._client, container, tail_bytes=tail_bytes)

@@ -89,14 +89,20 @@ class Setting:
         self.show(stream, data)
 
     def failure(
-        self, message: str, kind: Literal["expectation", "error"] = "expectation", *, at: KeyPath = ()
+        self,
+        message: str,
+        kind: Literal["expectation", "error"] = "expectation",
+        *,
+        at: KeyPath = (),
+        details: str = "",
     ) -> Failure:
         """Return a failure of the step.
 
         :param at: the key that it is about; () for the step.
+        :param details: more lines.
         """
-        step = self.step
-        return Failure(message=message, kind=kind, where=self.around.where(at or step.at), step=step.name)
+        step, where = self.step, self.around.where(at or self.step.at)
+        return Failure(message=message, kind=kind, where=where, step=step.name, details=details)
 
     def cut_off(self) -> Failure:
         """Return the failure of a step that had not ended when its time, or the scenario's, was over."""

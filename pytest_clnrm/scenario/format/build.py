@@ -13,6 +13,7 @@ from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.service import Service
 from pytest_clnrm.model.step import Step
+from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.document import FileDoc, ScenarioDoc
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.parts import At, Source, seconds
@@ -43,7 +44,7 @@ class Builder:
         """Yield the scenarios in the order of the file."""
         if self.doc.scenario is None:
             name = self.name if self.doc.meta.name is None else self.doc.meta.name
-            yield self._scenario(ScenarioDoc(name=name, step=self.doc.step or []), self._at)
+            yield self._scenario(ScenarioDoc(name=name, step=self.doc.step), self._at)
         for index, each in enumerate(self.doc.scenario or ()):
             yield self._scenario(each, partial(self._at, "scenario", index))
 
@@ -59,27 +60,47 @@ class Builder:
             description=meta.description if doc.description is None else doc.description,
             tags=tuple(dict.fromkeys([*meta.tags, *doc.tags])),
             priority=Priority.parse(priority) if priority else None,
-            services=self._services(
-                self._reached(doc) | self._reached_by_none(), {self._service_of(step) for step in doc.step}
-            ),
-            steps=tuple(
-                self._step(each, index, partial(at, "step", index)) for index, each in enumerate(doc.step)
-            ),
+            services=self._services(self._reached(doc) | self._reached_by_none(), self._with_steps(doc)),
+            steps=(*self._steps(doc, at), *self._final_checks(doc, at)),
             expect=self._expectations(doc.expect, partial(at, "expect")),
             selection=selection(meta, doc),
             at=at(),
             **seconds(timeout=meta.timeout if doc.timeout is None else doc.timeout),
         )
 
-    def _service_of(self, step: StepDoc) -> str:
-        """Return the name of the service that a step runs in."""
-        if step.service is not None:
-            return step.service
+    def _steps(self, doc: ScenarioDoc, at: At) -> Iterator[Step]:
+        for index, each in enumerate(doc.step or ()):
+            yield self._bound_later(each.built(index, self._service_of(each), partial(at, "step", index)))
+
+    def _final_checks(self, doc: ScenarioDoc, at: At) -> Iterator[Step]:
+        """Yield the checks of a scenario, and those of the file, as steps."""
+        checks = [(each, partial(at, "check", index)) for index, each in enumerate(doc.check or ())]
+        checks += [
+            (each, partial(self._at, "check", index)) for index, each in enumerate(self.doc.check or ())
+        ]
+        for index, (each, place) in enumerate(checks):
+            yield self._bound_later(each.built_step(index, self._service_of(each), place))
+
+    def _bound_later(self, step: Step) -> Step:
+        """Return a step that knows whether it names captured values."""
+        waits = self.deferred and not self.deferred.isdisjoint(names_in_step(step))
+        return dataclasses.replace(step, templated=True) if waits else step
+
+    def _service_of(self, doc: StepDoc | CheckDoc) -> str:
+        """Return the name of the service that a step runs in, or a check is about."""
+        if doc.service is not None:
+            return doc.service
         return next(iter(self.doc.service)) if len(self.doc.service) == 1 else IMPLICIT
 
+    def _with_steps(self, doc: ScenarioDoc) -> set[str]:
+        """Return the services in which a scenario's steps run, or that its checks look at."""
+        names = {self._service_of(each) for each in doc.step or ()}
+        names |= {self._service_of(each) for each in (*(doc.check or ()), *(self.doc.check or ()))}
+        return names | {check.service for step in doc.step or () for check in step.check if check.service}
+
     def _reached(self, doc: ScenarioDoc) -> set[str]:
-        """Return the services that steps of a scenario name, and those that these depend on."""
-        names = [self._service_of(step) for step in doc.step]
+        """Return the services that a scenario's steps and checks name, and those that these depend on."""
+        names = [*self._with_steps(doc)]
         reached: set[str] = set()
         while names:
             name = names.pop()
@@ -112,11 +133,6 @@ class Builder:
         doc = self.doc.service[name]
         says = doc.ready is not None or doc.may_end is not None or bool(doc.ports)
         return not (says or any(name in each.depends_on for each in self.doc.service.values()))
-
-    def _step(self, doc: StepDoc, index: int, at: At) -> Step:
-        step = doc.built(index, self._service_of(doc), at)
-        waits = self.deferred and not self.deferred.isdisjoint(names_in_step(step))
-        return dataclasses.replace(step, templated=True) if waits else step
 
     def _expectations(self, doc: ExpectDoc | None, at: At) -> Expectations:
         """Return what the file expects, and the scenario on top of it."""

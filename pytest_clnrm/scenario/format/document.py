@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.parts import ServiceName, Table, VariableName
 from pytest_clnrm.scenario.format.selection_document import ItemDoc
@@ -28,11 +29,17 @@ class MetaDoc(ItemDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
     description: str = ""
 
 
+FinalChecks = Annotated[
+    list[EndCheckDoc], Meta(min_length=1, description="Made after the steps, one after the other.")
+]
+
+
 class ScenarioDoc(ItemDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One of several scenarios of a file."""
 
     name: str
-    step: Annotated[list[StepDoc], Meta(min_length=1)]
+    step: Annotated[list[StepDoc], Meta(min_length=1)] | None = None
+    check: FinalChecks | None = None
     expect: ExpectDoc | None = None
 
 
@@ -61,4 +68,5 @@ class FileDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     service: dict[ServiceName, ServiceDoc] = {}
     step: Annotated[list[StepDoc], Meta(min_length=1)] | None = None
     scenario: Annotated[list[ScenarioDoc], Meta(min_length=1)] | None = None
+    check: FinalChecks | None = None
     expect: ExpectDoc | None = None

@@ -43,7 +43,8 @@ def check_file(
     :param marks: those of this run.
     :param source: returns the absolute path of a path in the file, or raises ValueError.
     """
-    yield from exactly_one(doc, ())
+    if doc.check is None or (doc.step and doc.scenario):
+        yield from exactly_one(doc, ())
     yield from _meta(doc.meta, marks)
     yield from check_limits(doc.limits, ("limits",))
     circles = circles_of(doc.service)
@@ -52,6 +53,7 @@ def check_file(
         yield from check_depends_on(service, doc.service, circles.get(service, ()))
     steps = StepRules(doc.service, deferred)
     yield from steps.check(doc.step or (), ("step",))
+    yield from steps.check_final(doc.check or (), ("check",))
     if doc.scenario:
         yield from _scenarios(doc.scenario, steps, doc, marks)
     elif doc.meta.name is None:
@@ -94,7 +96,10 @@ def _scenarios(
         yield from duration(each.timeout, (*path, "timeout"), zero=False)
         yield from _tags(each.tags, (*path, "tags"))
         yield from check_selection(each, path, marks)
-        yield from steps.check(each.step, (*path, "step"))
+        if not (each.step or each.check):
+            yield Problem(path, 'the key "step" is missing', 'write [[scenario.step]] with run = "..."')
+        yield from steps.check(each.step or (), (*path, "step"))
+        yield from steps.check_final(each.check or (), (*path, "check"))
         if each.expect:
             below = (*path, "expect")
             yield from starmap(Problem, check_expectations(each.expect, below))

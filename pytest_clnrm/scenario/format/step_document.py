@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.step import Action, Capture, Command, Retry, Step, StepExpect
+from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.parts import (
     At,
     CommandLine,
@@ -104,6 +105,7 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     continue_on_failure: bool = False
     expect: StepExpectDoc | None = None
     capture: dict[VariableName, CaptureDoc] = {}
+    check: Annotated[list[CheckDoc], Meta(description="Made after the step; all are told.")] = []
 
     def built(self, index: int, service: str, at: At) -> Step:
         """Return the step.
@@ -119,6 +121,9 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             continue_on_failure=self.continue_on_failure,
             expect=(self.expect or StepExpectDoc()).built(partial(at, "expect")),
             captures=tuple(each.built(name, at("capture", name)) for name, each in self.capture.items()),
+            checks=tuple(
+                each.built(service, partial(at, "check", index)) for index, each in enumerate(self.check)
+            ),
             at=at(),
             **seconds(timeout=self.timeout),
         )

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.scenario.format.check_rules import check_check
+from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
 from pytest_clnrm.scenario.format.problems import (
     Problem,
     duration,
@@ -18,6 +20,7 @@ from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.scenario.format.step_document import CaptureDoc, ExitDoc, StepDoc
 from pytest_clnrm.scenario.format.text_rules import check_text
 from pytest_clnrm.scenario.names import has_control
+from pytest_clnrm.toml.checking import some
 
 
 @dataclass
@@ -42,8 +45,7 @@ class StepRules:
                 captured.add(name)
 
     def _step(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
-        if doc.name is not None and (not doc.name.strip() or has_control(doc.name)):
-            yield Problem((*path, "name"), "the name must not be empty or hold control characters")
+        yield from _name(doc.name, (*path, "name"))
         if doc.service is not None and doc.service not in self.services:
             yield Problem((*path, "service"), *unknown_service(doc.service, self.services))
         yield from self._in_a_job(doc, path)
@@ -56,8 +58,23 @@ class StepRules:
                 yield from exactly_one(doc.expect.exit, (*path, "expect", "exit"))
             for stream in ("stdout", "stderr"):
                 yield from check_text(getattr(doc.expect, stream), (*path, "expect", stream), self.deferred)
+        for index, check in enumerate(doc.check):
+            yield from check_check(check, (*path, "check", index), self.services, self.deferred)
         for name, capture in doc.capture.items():
             yield from self._capture(capture, (*path, "capture", name))
+
+    def check_final(self, checks: Iterable[EndCheckDoc], path: KeyPath) -> Iterator[Problem]:
+        """Yield the mistakes of checks that are made after all steps."""
+        for index, each in enumerate(checks):
+            at = (*path, index)
+            yield from _name(each.name, (*at, "name"))
+            yield from duration(each.timeout, (*at, "timeout"), zero=False)
+            if each.retry:
+                yield from duration(each.retry.delay, (*at, "retry", "delay"))
+            yield from check_check(each, at, self.services, self.deferred)
+            if each.about and each.service is None and len(self.services) > 1:
+                known = some(self.services)
+                yield Problem(at, f'the key "service" is missing: there are several, {known}')
 
     def _in_a_job(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
         """Yield a mistake if a step names a job: its container has ended by then."""
@@ -76,3 +93,9 @@ class StepRules:
             yield Problem(path, "a captured value cannot be called vars, matrix or env")
         if doc.regex is not None:
             yield from regex(doc.regex, (*path, "regex"))
+
+
+def _name(name: str | None, path: KeyPath) -> Iterator[Problem]:
+    """Yield what is wrong with the name of a step."""
+    if name is not None and (not name.strip() or has_control(name)):
+        yield Problem(path, "the name must not be empty or hold control characters")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_MADE = 32 * MAX_TEXT
 _NAME = re.compile(r"(?<!\{)\{\{ *([A-Za-z_]\w*(?:\.[A-Za-z_]\w*){,9}) *\}\}", re.ASCII)
-_BOUND = ("action", "expect")
+_BOUND = ("action", "expect", "checks")
 """What of a step may name captured values."""
 _WORDS = frozenset({
     "and", "else", "false", "False", "if", "in", "is", "loop", "none", "None", "not", "or", "self", "true",

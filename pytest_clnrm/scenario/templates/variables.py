@@ -22,6 +22,8 @@ from pytest_clnrm.toml.positions import leaves
 _RESERVED = ("vars", "matrix")
 _FIXED = frozenset({"capture", "continue_on_failure", "name", "retry", "service", "timeout"})
 """What of a step is known before it runs; the rest may name captured values."""
+_AT_THE_END = ("expect", "check")
+"""What is judged when the steps are over."""
 
 
 def variable_tables(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
@@ -178,13 +180,12 @@ def check_captures(document: Mapping[str, Any], deferred: frozenset[str]) -> Ite
             for index, table in enumerate(value):
                 steps = table.get("step", [])
                 yield from _steps(steps, (key, index, "step"), deferred)
-                rest = {name: each for name, each in table.items() if name not in {"step", "expect"}}
+                rest = {name: each for name, each in table.items() if name not in {"step", *_AT_THE_END}}
                 yield from _unknown(rest, (key, index), deferred)
                 missing = deferred - _captured(steps)
-                yield from _unknown(
-                    table.get("expect", {}), (key, index, "expect"), missing, "which no step captures"
-                )
-        elif key == "expect":
+                at_the_end = {name: table[name] for name in _AT_THE_END if name in table}
+                yield from _unknown(at_the_end, (key, index), missing, "which no step captures")
+        elif key in _AT_THE_END:
             # Spans are judged when the steps are over, so every captured value is known.
             yield from _unknown(value, (key,), deferred - captured, "which no step captures")
         elif key != "vars":

@@ -92,7 +92,8 @@ def test_a_step_is_bound_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its templates may do what they like; that they take too long is a mistake of theirs."""
     monkeypatch.setattr(confined, "CPU_S", 0.3)
     step = templated("echo {{ x|upper }} {{ x }}", ("step", 0))
-    assert bind(bind_step, step, {"x": "{{ y }}"}, wall_s=60).action.run == "echo {{ Y }} {{ y }}"
+    bound = bind(bind_step, step, {"x": "{{ y }}"}, wall_s=60)
+    assert bound.action == Command(run="echo {{ Y }} {{ y }}", at=("step", 0))
     endless = templated("{{ ([[1]] * x|int)|sum(start=[]) }}")
     with pytest.raises(TemplateError, match=r"takes more than 0\.3 s"):
         bind(bind_step, endless, {"x": "90000"}, wall_s=60)

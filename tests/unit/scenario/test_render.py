@@ -261,6 +261,7 @@ def test_bind_step() -> None:
     )
     bound = bind_step(step, {"row": "7"})
     did = bound.action
+    assert isinstance(did, Command)
     assert (did.run, did.env, did.stdin, did.workdir) == (("echo", "7"), {"R": "7"}, "7", "/7")
     assert bound.expect.stdout is not None
     assert (bound.expect.stdout.contains, bound.expect.stdout.json) == (("7",), {"a": ["7"]})

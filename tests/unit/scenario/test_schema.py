@@ -36,6 +36,12 @@ def expect(**keys: Any) -> dict[str, Any]:
 
 GOOD: dict[str, dict[str, Any]] = {
     "least": {"step": [STEP]},
+    "checks alone": {"check": [{"file": "/a", "size": {"lt": "64k"}, "content": {"json": {"a": 1}}}]},
+    "checks of scenarios": {
+        "scenario": [{"name": "a", "check": [{"file": "/a"}]}],
+        "check": [{"file": "/b", "exists": False, "name": "no b", "retry": {"times": 1}}],
+    },
+    "step's checks": step(check=[{"file": "/a", "mode": "0644", "owner": "app", "group": 0}]),
     "meta": {
         "meta": {"name": "a", "description": "b", "tags": ["c"], "priority": "high", "timeout": 1.5},
         "step": [STEP],
@@ -148,6 +154,12 @@ BAD: dict[str, dict[str, Any]] = {
     "retry": step(retry={"delay": 1}),
     "scenario without steps": {"scenario": [{"name": "a"}]},
     "scenario without name": {"scenario": [{"step": [STEP]}]},
+    "check of nothing": {"check": [{"service": "a"}]},
+    "no check": {"check": []},
+    "check's mode": step(check=[{"file": "/a", "mode": "0999"}]),
+    "check's path": step(check=[{"file": "a"}]),
+    "step's check with a name": step(check=[{"file": "/a", "name": "x"}]),
+    "check's digest": step(check=[{"file": "/a", "sha256": "abc"}]),
     "span": expect(span=[{"nam": "x"}]),
     "count": expect(counts={"spans_total": {"eq": -1}}),
     "status": expect(status={"all": "fine"}),

@@ -1,0 +1,158 @@
+"""Files of containers as the engine tells and hands them out: nothing of the container is run for that.
+
+An engine shows the container's own file system and its volumes, running or not, but nothing that is in
+memory: no tmpfs, no ``/proc``.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import tarfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import docker.errors
+
+from pytest_clnrm.engine.plain_errors import engine_text, plain_errors
+from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.model.seen import FileSeen
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from pytest_clnrm.model.check import FileKind
+
+_NOTHING = ("no such file or directory", "could not find the file", "not a directory", "no such path")
+_HEADER = "X-Docker-Container-Path-Stat"
+_CHUNK_BYTES = 64 * 1024
+# The engine tells a mode as Go's: the permissions as everywhere, all else in the highest bits.
+# Source: https://pkg.go.dev/io/fs#FileMode
+_KINDS: tuple[tuple[int, FileKind], ...] = (
+    (1 << 31, "directory"),
+    (1 << 27, "symlink"),
+    (1 << 25, "fifo"),
+    (1 << 24, "socket"),
+    (1 << 26 | 1 << 21 | 1 << 19, "device"),
+)
+_SET_UID, _SET_GID, _STICKY = 1 << 23, 1 << 22, 1 << 20
+
+
+def path_stat(client: APIClient, container: str, path: str) -> dict[str, Any] | None:
+    """Return what the engine says of an absolute path in a container; None if nothing lies there.
+
+    :raises ContainerError: if it cannot be told.
+    """
+    url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
+    with plain_errors(f"look at {path} in the container", ContainerError):
+        answer = client.head(url, params={"path": path}, timeout=client.timeout)
+        if answer.ok:
+            return dict(json.loads(base64.b64decode(answer.headers[_HEADER])))
+        # An answer to HEAD has no text that says what is missing: the path, or the container.
+        with client.get(url, params={"path": path}, timeout=client.timeout, stream=True) as answer:
+            try:
+                # Its types leave it out; it raises what other calls of it raise.
+                client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
+            except docker.errors.APIError as error:
+                said = engine_text(error).lower()
+                # Of a path below a file: nothing lies there either.
+                if any(each in said for each in _NOTHING) and "no such container" not in said:
+                    return None
+                if "too many links" in said or "too many levels of symbolic links" in said:
+                    raise ContainerError(f"{path} is a circle of symbolic links") from error
+                raise
+    raise ContainerError(f"cannot look at {path} in the container: it has just come to be")
+
+
+def look_at_file(
+    client: APIClient,
+    container: str,
+    path: str,
+    *,
+    deadline_s: float,
+    feed: Callable[[bytes], None] | None = None,
+) -> FileSeen | None:
+    """Return what lies at an absolute path in a container; None if nothing does.
+
+    :param deadline_s: a ``time.monotonic()`` moment, till which its content is read.
+    :param feed: gets the content of a regular file, piece by piece.
+    :raises ContainerError: if it cannot be told.
+    """
+    facts = path_stat(client, container, path)
+    if facts is None:
+        return None
+    mode, kind = int(facts["mode"]), _kind(int(facts["mode"]))
+    bits = ((_SET_UID, 0o4000), (_SET_GID, 0o2000), (_STICKY, 0o1000))
+    seen = FileSeen(
+        kind=kind,
+        mode=mode & 0o777 | sum(bit for flag, bit in bits if mode & flag),
+        size_bytes=int(facts["size"]),
+        leads_to=str(facts.get("linkTarget") or "") if kind == "symlink" else "",
+    )
+    # Engines leave sockets out of archives.
+    if kind == "socket":
+        return seen
+    doing = f"read {path} of the container"
+    with plain_errors(doing, ContainerError), _archive(client, container, path) as archive:
+        entry = archive.next()
+        if entry is None:
+            raise ContainerError(f"cannot {doing}: the engine's archive of it is empty")
+        seen = replace(seen, uid=entry.uid, gid=entry.gid, target=entry.linkname if entry.issym() else "")
+        content = archive.extractfile(entry) if feed is not None and entry.isreg() else None
+        if feed is not None and content is not None:
+            while piece := content.read(_CHUNK_BYTES):
+                feed(piece)
+                if time.monotonic() >= deadline_s:
+                    raise ContainerError(f"cannot {doing}: the time for it is over")
+    return seen
+
+
+def _kind(mode: int) -> FileKind:
+    return next((kind for bits, kind in _KINDS if mode & bits), "file")
+
+
+@contextlib.contextmanager
+def _archive(client: APIClient, container: str, path: str) -> Iterator[tarfile.TarFile]:
+    """Open what the engine hands out of a path, read as it comes: never whole in memory or on a disk."""
+    url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
+    with client.get(url, params={"path": path}, timeout=client.timeout, stream=True) as answer:
+        client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
+        with reading(answer.iter_content(_CHUNK_BYTES)) as archive:
+            yield archive
+
+
+@contextlib.contextmanager
+def reading(pieces: Iterator[bytes]) -> Iterator[tarfile.TarFile]:
+    """Open an archive that arrives in pieces, for reading it once from its start.
+
+    :raises ContainerError: if it is none, or breaks off.
+    """
+    try:
+        with tarfile.open(fileobj=cast("IO[bytes]", _Pieces(pieces)), mode="r|") as archive:
+            yield archive
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise ContainerError(f"the engine's archive cannot be read: {error}") from error
+
+
+class _Pieces:
+    """What arrives in pieces, as a file that is read from its start to its end."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        """Return *size* bytes, less only at the end."""
+        parts, missing = [], size
+        while missing:
+            part = self._rest or next(self._pieces, b"")
+            if not part:
+                break
+            parts.append(part[:missing])
+            self._rest = part[missing:]
+            missing -= len(parts[-1])
+        return b"".join(parts)

@@ -1,0 +1,1 @@
+"""Looking at containers and images from outside, for ``[[check]]``: a module for each kind."""

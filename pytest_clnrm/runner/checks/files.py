@@ -1,0 +1,105 @@
+"""Files of a container, looked at through the engine: no program of the container is needed for that."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.expect.checks.accounts import Accounts, read_accounts
+from pytest_clnrm.expect.checks.files import FileFacts, judge_file
+from pytest_clnrm.util.output import BoundedOutput
+
+if TYPE_CHECKING:
+    from pytest_clnrm.expect.text_checks import TextFault
+    from pytest_clnrm.model.check import FileCheck
+    from pytest_clnrm.model.seen import FileSeen
+    from pytest_clnrm.pool.running import RunningContainer
+    from pytest_clnrm.runner.actions.attempt import Setting
+
+_IN_MEMORY = ("/proc", "/sys", "/dev")
+_MAX_LINKS = 40
+
+
+def check_file(check: FileCheck, setting: Setting, title: str) -> Iterator[TextFault]:
+    """Yield why what lies at a path is something else than expected.
+
+    :raises ClnrmError: if it cannot be told.
+    """
+    looking = Looking(setting, check.service)
+    content, digest = BoundedOutput(), hashlib.sha256()
+
+    def feed(data: bytes) -> None:
+        content.feed(data)
+        digest.update(data)
+
+    read = feed if check.sha256 or check.content is not None else None
+    itself = looking.at(check.path, read)
+    end = itself
+    if itself is not None and itself.kind == "symlink":
+        end = looking.at(itself.leads_to, read)
+    facts = FileFacts(
+        itself=itself,
+        end=end,
+        text=content.text(),
+        omitted_bytes=content.omitted_bytes,
+        sha256=digest.hexdigest(),
+        accounts=looking.accounts() if check.owner or check.group else Accounts(),
+    )
+    return judge_file(check, facts, title)
+
+
+class Looking:
+    """Looks at files of the container of a service."""
+
+    def __init__(self, setting: Setting, service: str) -> None:
+        self._engine = setting.around.runtime.engine()
+        self._container: RunningContainer = setting.around.containers[service]
+        self._deadline_s = setting.deadline_s
+
+    def at(self, path: str, feed: Callable[[bytes], None] | None = None) -> FileSeen | None:
+        """Return what lies at a path, None if nothing does.
+
+        :param feed: gets the content of a regular file.
+        :raises ContainerError: if the engine cannot see it.
+        """
+        self._refuse_memory(path)
+        return self._engine.look_at_file(self._container.id, path, deadline_s=self._deadline_s, feed=feed)
+
+    def accounts(self) -> Accounts:
+        """Return the users and groups of the container; none where it does not have the files."""
+        return read_accounts(self._text("/etc/passwd"), self._text("/etc/group"))
+
+    def _text(self, path: str) -> str:
+        content = BoundedOutput()
+        seen = self.at(path, content.feed)
+        if seen is not None and seen.kind == "symlink":
+            self.at(seen.leads_to, content.feed)
+        if content.omitted_bytes:
+            raise ContainerError(f"{path} is too large to be read")
+        return content.text()
+
+    def _refuse_memory(self, path: str) -> None:
+        """Refuse a path whose file system is in memory: the engine would say that nothing lies there.
+
+        :raises ContainerError: with what to do instead.
+        """
+        mounted = (*_IN_MEMORY, *self._container.spec.tmpfs)
+        real = self._without_links(path) if self._container.spec.tmpfs else posixpath.normpath(path)
+        for each in mounted:
+            if real == each or real.startswith(f"{each.rstrip('/')}/"):
+                raise ContainerError(f"{each} is in memory, which is not seen from outside: use a step")
+
+    def _without_links(self, path: str) -> str:
+        """Return a path as it is once the links among its folders are followed."""
+        done, parts = "/", [each for each in path.split("/") if each not in {"", "."}]
+        for _ in range(_MAX_LINKS * len(parts)):
+            if len(parts) <= 1:
+                break
+            done = posixpath.normpath(posixpath.join(done, parts.pop(0)))
+            seen = self._engine.look_at_file(self._container.id, done, deadline_s=self._deadline_s)
+            if seen is not None and seen.kind == "symlink":
+                done = seen.leads_to
+        return posixpath.normpath(posixpath.join(done, *parts))

@@ -1,0 +1,51 @@
+"""Making the checks of a step: each is told by itself, whatever became of those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.errors import ClnrmError, EngineUnavailableError
+from pytest_clnrm.expect.text_checks import TextFault
+from pytest_clnrm.model.check import Check
+from pytest_clnrm.model.result import Failure
+from pytest_clnrm.util.patterns import within
+
+if TYPE_CHECKING:
+    from pytest_clnrm.runner.actions.attempt import Setting
+
+
+def make_checks(setting: Setting) -> Iterator[Failure]:
+    """Yield why the checks of the step do not hold.
+
+    :raises EngineUnavailableError: if the engine does not answer any more.
+    """
+    for check in setting.step.checks:
+        yield from _failures(check, setting)
+
+
+def _failures(check: Check, setting: Setting) -> Iterator[Failure]:
+    try:
+        with within(setting.deadline_s):
+            faults = list(_make(check, setting))
+    except EngineUnavailableError:
+        raise
+    except ClnrmError as error:
+        message = f"{title_of(check, setting)} could not be checked: {error}"
+        yield setting.failure(message, "error", at=check.at)
+        return
+    for fault in faults:
+        yield setting.failure(fault.message, at=fault.at, details=fault.details)
+
+
+def title_of(check: Check, setting: Setting) -> str:
+    """Return what a check is about, with its service where there are several."""
+    service = getattr(check, "service", "")
+    several = len(setting.around.scenario.services) > 1
+    return f"{check.title} of service {service!r}" if several and service else check.title
+
+
+def _make(check: Check, setting: Setting) -> Iterator[TextFault]:
+    from pytest_clnrm.runner.checks.files import check_file
+
+    return check_file(check, setting, title_of(check, setting))

@@ -1,0 +1,141 @@
+"""``[[check]]`` of a scenario file, see :mod:`pytest_clnrm.scenario.format.document`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta
+
+from pytest_clnrm.model.check import Check, FileCheck
+from pytest_clnrm.model.expectations import Condition, Operator
+from pytest_clnrm.model.units import parse_size_bytes
+from pytest_clnrm.scenario.format.parts import At, StepFolder, Table, words
+from pytest_clnrm.scenario.format.text_document import TextDoc
+
+BYTES = 'a number of bytes such as 1024, or text such as "64k", "10m"'
+Bytes = (
+    Annotated[int, Meta(ge=0, description="Bytes.")]
+    | Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?([bB]|[kKmMgG]([iI]?[bB])?)$", extra=words(BYTES))]
+)
+Mode = Annotated[
+    str,
+    Meta(
+        pattern="^[0-7]{3,4}$",
+        description='Permissions such as "0644", with set-uid, set-gid and sticky bit.',
+        examples=["0644"],
+        extra=words('permissions in octal digits such as "0644"'),
+    ),
+]
+Sha256 = Annotated[
+    str, Meta(pattern="^[0-9a-fA-F]{64}$", extra=words("64 hexadecimal digits, as sha256sum prints"))
+]
+Account = (
+    Annotated[int, Meta(ge=0)]
+    | Annotated[str, Meta(min_length=1, description="A number, or a name of the container's own files.")]
+)
+
+
+class BytesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of a number of bytes; everything that is set must hold."""
+
+    eq: Bytes | None = None
+    ne: Bytes | None = None
+    lt: Bytes | None = None
+    lte: Bytes | None = None
+    gt: Bytes | None = None
+    gte: Bytes | None = None
+
+
+_OPERATORS: tuple[Operator, ...] = ("eq", "ne", "lt", "lte", "gt", "gte")
+
+
+class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is looked at from outside of a container; everything that is set must hold."""
+
+    KINDS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "file": (
+            "service", "exists", "kind", "mode", "owner", "group", "size", "target", "sha256", "content",
+        ),
+    }  # fmt: skip
+    """Exactly one of these keys says what is checked -> the keys that go with it."""
+
+    service: (
+        Annotated[
+            str,
+            Meta(
+                description="In whose container; default: the step's, or the only service.", examples=["api"]
+            ),
+        ]
+        | None
+    ) = None
+    file: (
+        Annotated[
+            StepFolder,
+            Meta(description="What lies at this absolute path.", examples=["/etc/app.conf"]),
+        ]
+        | None
+    ) = None
+    exists: Annotated[bool, Meta(description="false: it must not be there.", examples=[False])] | None = None
+    kind: (
+        Annotated[
+            Literal["file", "directory", "symlink", "fifo", "socket", "device"],
+            Meta(description="Of what lies at the path itself: a link is not followed.", examples=["file"]),
+        ]
+        | None
+    ) = None
+    mode: Mode | None = None
+    owner: Annotated[Account, Meta(description="Number or name.", examples=["app"])] | None = None
+    group: Annotated[Account, Meta(description="Number or name.", examples=["app"])] | None = None
+    size: (
+        Annotated[Bytes | BytesDoc, Meta(description="Bytes, or bounds.", examples=[{"lt": "64k"}])] | None
+    ) = None
+    target: (
+        Annotated[str, Meta(description="Of a symbolic link, as it is written.", examples=["../lib/app"])]
+        | None
+    ) = None
+    sha256: Annotated[Sha256, Meta(description="Of its content, as sha256sum prints it.")] | None = None
+    content: (
+        Annotated[TextDoc, Meta(description="Its content as text.", examples=[{"contains": "debug = false"}])]
+        | None
+    ) = None
+
+    @property
+    def about(self) -> str:
+        """Return the key that says what is checked, "" if there is none."""
+        return next((key for key in self.KINDS if getattr(self, key) is not None), "")
+
+    def built(self, service: str, at: At) -> Check:
+        """Return the check.
+
+        :param service: that it is about if it names none.
+        """
+        return self._file(service if self.service is None else self.service, at)
+
+    def _file(self, service: str, at: At) -> FileCheck:
+        return FileCheck(
+            service=service,
+            path=self.file or "",
+            exists=self.exists is not False,
+            kind=self.kind,
+            mode=None if self.mode is None else int(self.mode, 8),
+            owner="" if self.owner is None else str(self.owner),
+            group="" if self.group is None else str(self.group),
+            size=() if self.size is None else _bounds(self.size),
+            target=self.target,
+            sha256=(self.sha256 or "").lower(),
+            content=self.content.built(at("content")) if self.content else None,
+            at=at(),
+        )
+
+
+def _bounds(given: int | str | BytesDoc) -> tuple[Condition, ...]:
+    """Return what a number of bytes is compared with."""
+    if not isinstance(given, BytesDoc):
+        return (Condition(op="eq", value=_bytes(given)),)
+    pairs = ((op, getattr(given, op)) for op in _OPERATORS)
+    return tuple(Condition(op=op, value=_bytes(value)) for op, value in pairs if value is not None)
+
+
+def _bytes(value: int | str) -> int:
+    return value if isinstance(value, int) else parse_size_bytes(value)

@@ -1,0 +1,38 @@
+"""``[[check]]`` of a file or scenario, which is made after its steps."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from pytest_clnrm.model.step import Nothing, Retry, Step
+from pytest_clnrm.scenario.format.check_document import CheckDoc
+from pytest_clnrm.scenario.format.parts import At, Duration, Text, seconds
+from pytest_clnrm.scenario.format.step_document import RetryDoc
+
+
+class EndCheckDoc(CheckDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A check that is made after all steps, as a step of its own."""
+
+    name: Annotated[Text, Meta(description='Default: "check 1: file /etc/app.conf".')] | None = None
+    timeout: Annotated[Duration, Meta(description="For one attempt.")] | None = None
+    retry: RetryDoc | None = None
+
+    def built_step(self, index: int, service: str, at: At) -> Step:
+        """Return it as a step that does nothing else.
+
+        :param index: among those of its scenario.
+        """
+        check = self.built(service, at)
+        return Step(
+            name=f"check {index + 1}: {check.title}" if self.name is None else self.name,
+            service=service,
+            action=Nothing(),
+            retry=self.retry.built() if self.retry else Retry(),
+            # Each is told by itself.
+            continue_on_failure=True,
+            checks=(check,),
+            at=at(),
+            **seconds(timeout=self.timeout),
+        )

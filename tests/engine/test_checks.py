@@ -1,0 +1,117 @@
+"""``[[check]]`` on a real engine: files, images, ports, processes, users and logs, looked at from outside."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from clnrm_testing.end_to_end import EndToEnd
+
+pytestmark = pytest.mark.engine
+
+BARE = """
+COPY passwd group /etc/
+COPY --chown=1000:1001 busybox /busybox-1
+CMD ["/busybox-1", "sleep", "1000"]
+"""
+
+FILES = """
+[service.bare]
+build = "./bare"
+{more}
+[[step]]
+name = "write"
+run = ["/busybox-1", "ash", "-c", '''
+b=/busybox-1; $b mkdir -m 1777 /d; echo '{{"port": 80}}' > /d/conf
+$b chown 1000:1001 /d/conf; $b chmod 4640 /d/conf
+$b ln -s ../d/conf /d/link; $b ln -s nowhere /d/broken; $b mkfifo -m 600 /d/pipe
+$b ln -s loop /d/loop; $b ln -s /proc/mounts /d/mtab; $b ln -s /scratch /d/kept; echo x > /scratch/x
+''']
+{checks}
+"""
+
+
+def test_files_of_an_image_without_a_shell(project: EndToEnd) -> None:
+    """Whatever lies there is told without a program of the container, and what cannot be told is an error."""
+    project.write_build("bare", BARE)
+    project.write("bare/passwd", "root:x:0:0::/root:/none\napp:x:1000:1001::/app:/none\n")
+    project.write("bare/group", "root:x:0:\nstaff:x:1001:app\n")
+    holds = """
+        [[step.check]]
+        file = "/d/conf"
+        mode = "4640"
+        owner = "app"
+        group = "staff"
+        size = { gte = 13, lt = "1k" }
+        sha256 = "DIGEST"
+        content = { json = { port = 80 } }
+        [[check]]
+        file = "/d/link"
+        kind = "symlink"
+        target = "../d/conf"
+        owner = 1000
+        content = { contains = "port" }
+        [[check]]
+        file = "/d"
+        kind = "directory"
+        mode = "1777"
+        group = "root"
+        [[check]]
+        file = "/d/pipe"
+        kind = "fifo"
+        [[check]]
+        file = "/d/broken"
+        kind = "symlink"
+        target = "nowhere"
+        [[check]]
+        file = "/d/conf/below"
+        exists = false
+        [[check]]
+        file = "/d/nothing"
+        exists = false
+        """
+    holds = holds.replace("DIGEST", hashlib.sha256(b'{"port": 80}\n').hexdigest().upper())
+    more = 'scratch = ["/scratch"]'
+    project.write("holds.clnrm.toml", FILES.format(more=more, checks=holds))
+    fails = """
+        [[check]]
+        file = "/d/conf"
+        mode = "0640"
+        owner = 0
+        content = { json = { port = 81 } }
+        [[check]]
+        file = "/d/broken"
+        [[check]]
+        file = "/d/link"
+        exists = false
+        [[check]]
+        file = "/proc/mounts"
+        [[check]]
+        file = "/d/mtab"
+        [[check]]
+        file = "/d/kept/x"
+        exists = false
+        [[check]]
+        file = "/d/loop"
+        """
+    project.write("fails.clnrm.toml", FILES.format(more=more, checks=fails))
+    run = project.run()
+    assert run.outcomes() == {"holds": "passed", "fails": "failed"}, run.text
+    unseen = "is in memory, which is not seen from outside: use a step"
+    assert run.failures("fails") == [
+        "file /d/conf has mode 4640, expected 0640",
+        "file /d/conf is owned by app (1000), expected root (0)",
+        "the content of file /d/conf is not the expected JSON: $.port: expected 81, got 80",
+        "file /d/broken is a symbolic link to 'nowhere', which does not exist",
+        "file /d/link must not exist, but is a symbolic link to '../d/conf'",
+        f"file /proc/mounts could not be checked: /proc {unseen}",
+        f"file /d/mtab could not be checked: /proc {unseen}",
+        f"file /d/kept/x could not be checked: /scratch {unseen}",
+        "file /d/loop could not be checked: /d/loop is a circle of symbolic links",
+    ]
+    kinds = [each["kind"] for each in run.scenarios["fails"]["failures"]]
+    assert kinds == ["expectation"] * 5 + ["error"] * 4
+    outcomes = {name: each["outcome"] for name, each in run.steps("fails").items()}
+    assert (outcomes["write"], outcomes["check 7: file /d/loop"]) == ("passed", "failed")
+    assert '> 16 |         mode = "0640"' in run.text
+    assert project.leftovers(run) == []

@@ -1,0 +1,143 @@
+"""Files of containers, as an engine tells and hands them out."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from docker.errors import APIError
+
+from pytest_clnrm.engine.docker.archive import look_at_file
+from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.model.seen import FileSeen
+
+
+class Answer:
+    """An answer of an engine, which says why where it refuses."""
+
+    def __init__(self, refusal: str = "", headers: Any = None, content: bytes = b"") -> None:
+        self.ok = not refusal
+        self.refusal = refusal
+        self.headers = headers or {}
+        self._content = content
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+
+    def iter_content(self, size: int) -> Iterator[bytes]:
+        """Yield it in pieces that fit no block."""
+        yield from (self._content[at : at + 700] for at in range(0, len(self._content), 700))
+
+
+def raise_for(answer: Answer) -> None:
+    """Raise what docker-py raises of a refusal."""
+    if answer.refusal:
+        raise APIError(answer.refusal)
+
+
+def client(mode: int, entry: tarfile.TarInfo | None, content: bytes = b"", link: str = "") -> Any:
+    """Return a client of an engine where there is such a file."""
+    told = json.dumps({"name": "x", "size": len(content), "mode": mode, "linkTarget": link})
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        if entry is not None:
+            archive.addfile(entry, io.BytesIO(content))
+    headers = {"X-Docker-Container-Path-Stat": base64.b64encode(told.encode()).decode()}
+    return answering(Answer(headers=headers), Answer(content=packed.getvalue()))
+
+
+def answering(head: Answer, get: Answer) -> Any:
+    """Return a client of an engine that answers so."""
+    return SimpleNamespace(
+        base_url="b",
+        api_version="1.41",
+        timeout=1,
+        head=lambda *_, **__: head,
+        get=lambda *_, **__: closing(get),
+        _raise_for_status=raise_for,
+    )
+
+
+def member(kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "") -> tarfile.TarInfo:
+    """Return the header of a file in an archive."""
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size, entry.linkname, entry.uid, entry.gid = kind, size, link, 1000, 1001
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "shown"),
+    [
+        (0o644, "file", 0o644),
+        (1 << 23 | 1 << 22 | 0o755, "file", 0o6755),
+        (1 << 31 | 1 << 20 | 0o777, "directory", 0o1777),
+        (1 << 25 | 0o600, "fifo", 0o600),
+        (1 << 26 | 0o660, "device", 0o660),
+        (1 << 26 | 1 << 21 | 0o666, "device", 0o666),
+    ],
+)
+def test_modes_are_gos(mode: int, kind: Any, shown: int) -> None:
+    """The kind is in the highest bits, and so are set-uid, set-gid and sticky bit."""
+    found = look_at_file(client(mode, member()), "c", "/x", deadline_s=time.monotonic() + 9)
+    assert found == FileSeen(kind=kind, mode=shown, size_bytes=0, uid=1000, gid=1001)
+
+
+def test_content_is_handed_on_in_pieces() -> None:
+    """All of it, once; of a link none, but where it leads; of a socket the engine tells no owner."""
+    content = bytes(range(256)) * 1000
+    got: list[bytes] = []
+    engine = client(0o644, member(size=len(content)), content)
+    seen = look_at_file(engine, "c", "/x", deadline_s=time.monotonic() + 9, feed=got.append)
+    assert seen is not None
+    assert (b"".join(got), seen.size_bytes) == (content, len(content))
+    link = client(1 << 27 | 0o777, member(tarfile.SYMTYPE, link="../y"), link="/y")
+    assert look_at_file(link, "c", "/x", deadline_s=time.monotonic() + 9, feed=got.append) == FileSeen(
+        kind="symlink", mode=0o777, size_bytes=0, uid=1000, gid=1001, target="../y", leads_to="/y"
+    )
+    socket = look_at_file(client(1 << 24 | 0o755, None), "c", "/x", deadline_s=0)
+    assert socket == FileSeen(kind="socket", mode=0o755, size_bytes=0)
+    with pytest.raises(ContainerError, match="cannot read /x of the container: the time for it is over"):
+        look_at_file(client(0o644, member(size=9), b"123456789"), "c", "/x", deadline_s=0, feed=got.append)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Could not find the file /x in container c",
+        "lstat /var/lib/docker/x: no such file or directory",
+        "evalSymlinksInScope: lstat /d/f/x: not a directory",
+    ],
+)
+def test_nothing_lies_there(said: str) -> None:
+    """Engines have several words for it; nothing lies below a file either."""
+    assert look_at_file(answering(Answer("?"), Answer(said)), "c", "/x", deadline_s=0) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("No such container: c", "cannot look at /x in the container: No such container: c"),
+        ("driver failed", "cannot look at /x in the container: driver failed"),
+        ("evalSymlinksInScope: too many links in /x", "/x is a circle of symbolic links"),
+    ],
+)
+def test_what_cannot_be_told_is_an_error(said: str, message: str) -> None:
+    """A container that is gone must not pass as one without the file."""
+    with pytest.raises(ContainerError, match=message):
+        look_at_file(answering(Answer("?"), Answer(said)), "c", "/x", deadline_s=0)
+
+
+def test_an_archive_that_breaks_off() -> None:
+    """It is an error in plain words."""
+    whole = client(0o644, member(size=4000), b"1" * 4000)
+    whole.get = lambda *_, **__: closing(Answer(content=b"1" * 100))
+    with pytest.raises(ContainerError, match="the engine's archive cannot be read"):
+        look_at_file(whole, "c", "/x", deadline_s=0)
