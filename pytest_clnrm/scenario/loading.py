@@ -22,7 +22,7 @@ from pytest_clnrm.errors import MAX_MISTAKES, Mistake, ScenarioFileError
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.scenario import Scenario, Unchecked
 from pytest_clnrm.model.selection import NO_MARKS, KnownMarks
-from pytest_clnrm.scenario.matrix import as_text
+from pytest_clnrm.scenario.matrix import texts
 from pytest_clnrm.scenario.reading import (
     Source,
     excess,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.policy import Policy
     from pytest_clnrm.scenario.dialects.normalise import Normalised
     from pytest_clnrm.scenario.format.document import FileDoc
+    from pytest_clnrm.scenario.matrix import Combination
     from pytest_clnrm.scenario.mounts import VolumeRules
     from pytest_clnrm.scenario.templates.render import Renderer
     from pytest_clnrm.toml.checking import Finding
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 _FIRST_LINE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
 MODEST_CHARS = 16 * 1024
 _MODEST_DEPTH = 40
+_NEVER_RENDERED = ("vars", "template", "matrix", "parametrize")
 _RENDERED = "in the text as its templates gave it"
 
 
@@ -121,6 +123,7 @@ def is_modest(text: str) -> bool:
     return (
         len(text) <= MODEST_CHARS
         and "matrix" not in text
+        and "parametrize" not in text
         and is_plain(text)
         # Keys of many parts, and deep nesting, take time and memory by the square.
         and all(
@@ -178,9 +181,9 @@ class _File:
 
         :raises ScenarioFileError: with all mistakes.
         """
-        axes = self._axes()
+        made = self._combinations()
         scenarios: list[Scenario] = []
-        for to_come, combination in zip(range(len(axes) - 1, -1, -1), axes, strict=True):
+        for to_come, combination in zip(range(len(made) - 1, -1, -1), made, strict=True):
             before = len(scenarios)
             rendering = Rendering(functools.partial(self._renderer, combination), self._tell)
             text = self._plain or self._rendered(rendering)
@@ -206,7 +209,7 @@ class _File:
             return False
         if len(self._mistakes) == 0:
             message = f"makes {items} items of the file's scenarios; at most {MAX_ITEMS} are allowed"
-            self._add(self._plain, [(("matrix",), message)])
+            self._add(self._plain, [(("matrix" if "matrix" in self._known else "parametrize",), message)])
         return True
 
     def _tell(self, path: KeyPath) -> None:
@@ -231,21 +234,35 @@ class _File:
         self._add(plain, excess(raw) or huge_numbers(text, raw))
         return plain
 
-    def _axes(self) -> list[dict[str, str]]:
-        """Return the combinations of the matrix; none if the matrix itself is wrong."""
-        table = self._known.get("matrix")
-        if self._mistakes or table is None:
-            return [] if self._mistakes else [{}]
-        from pytest_clnrm.scenario.format.document import MatrixDoc
-        from pytest_clnrm.scenario.matrix import check_axes, combinations
+    def _combinations(self) -> list[Combination]:
+        """Return what makes items of each scenario; nothing if that itself is wrong."""
+        from pytest_clnrm.scenario.matrix import Combination
+
+        given: dict[str, Any] = {
+            key: self._known[key] for key in ("matrix", "parametrize") if key in self._known
+        }
+        if self._mistakes or not given:
+            return [] if self._mistakes else [Combination()]
+        from pytest_clnrm.scenario.dialects.normalise import is_wild
+        from pytest_clnrm.scenario.format.document import AxesDoc, MatrixRulesDoc
+        from pytest_clnrm.scenario.matrix import check, combinations, split
         from pytest_clnrm.toml.checking import find_mistakes
 
-        findings = find_mistakes({"matrix": table}, MatrixDoc)
-        if self._add(self._plain, _with_remedies({"matrix": table}, findings)):
+        if is_wild(self._known):
+            # In the older dialects it is a claim as any other that nobody knows.
+            given.pop("parametrize", None)
+        table = given.get("matrix", {})
+        axes, rules = split(table) if isinstance(table, dict) else (table, {})
+        findings = find_mistakes({**given, "matrix": axes}, AxesDoc)
+        findings += find_mistakes({"matrix": rules}, MatrixRulesDoc)
+        if self._add(self._plain, _with_remedies(given, findings)):
             return []
-        return [] if self._add(self._plain, check_axes(table)) else list(combinations(table))
+        rows = given.get("parametrize", [])
+        variables = frozenset(name for _, each in variable_tables(self._known) for name in each)
+        problems = list(check(table, rows, variables | self._deferred))
+        return [] if self._add(self._plain, problems) else combinations(table, rows)
 
-    def _renderer(self, combination: dict[str, str], variables: Mapping[str, Any]) -> Renderer:
+    def _renderer(self, combination: Combination, variables: Mapping[str, Any]) -> Renderer:
         from pytest_clnrm.scenario.templates.environ import moment
         from pytest_clnrm.scenario.templates.render import Renderer
 
@@ -253,15 +270,17 @@ class _File:
         determinism = self._known.get("determinism")
         told: Mapping[str, Any] = determinism if isinstance(determinism, dict) else {}
         place = os.path.relpath(self._path, options.rootdir)
+        param = texts(combination.param)
         return Renderer(
             variables,
-            combination,
+            combination.texts(),
             options.env_allowed,
             options.environ,
-            seed=f"{told.get('seed', '')}\n{place}\n{combination}",
+            seed=f"{told.get('seed', '')}\n{place}\n{combination.texts()}{param or ''}",
             deferred=self._deferred,
             now_s=moment(told.get("freeze_clock"), options.environ, self._source.modified_s),
             made=self._made,
+            param=param,
         )
 
     def _rendered(self, rendering: Rendering) -> _Text | None:
@@ -291,11 +310,10 @@ class _File:
             raise ScenarioFileError(self._path, error.mistakes, frozenset(rendering.secrets)) from None
         return None if self._add(done, excess(done.raw)) else done
 
-    def _combination(self, text: _Text, rendering: Rendering, combination: dict[str, str]) -> list[Scenario]:
+    def _combination(self, text: _Text, rendering: Rendering, combination: Combination) -> list[Scenario]:
         """Return the scenarios of one combination, [] after a mistake."""
         from pytest_clnrm.scenario.dialects.normalise import normalise
         from pytest_clnrm.scenario.format.build import Builder
-        from pytest_clnrm.scenario.matrix import suffix
         from pytest_clnrm.scenario.typed_templates import give_types
 
         raw = text.raw
@@ -303,7 +321,7 @@ class _File:
             rendering.read_variables(raw, self._options.secrets)
             if "{{" in text.text or "{%" in text.text:
                 renderer = rendering.renderer()
-                kept: dict[str, Any] = {key: raw[key] for key in ("vars", "template", "matrix") if key in raw}
+                kept: dict[str, Any] = {key: raw[key] for key in _NEVER_RENDERED if key in raw}
                 named = {key: raw[key] for key in raw if key not in kept}
                 raw = {**rendering.render(renderer, named, ()), **kept}
         normal = normalise(raw)
@@ -316,7 +334,7 @@ class _File:
             unchecked = ((path, "is not checked (clnrm_strict)") for path in normal.unchecked)
             wrong += self._add(text, unchecked)
         if not text.rendered and "{{" in text.text:
-            names = {"vars": rendering.values, "matrix": _typed(raw.get("matrix"), combination)}
+            names = {"vars": rendering.values, "matrix": combination.matrix, "param": combination.param}
             give_types(normal, text.raw, {**names, **rendering.values})
         doc = self._checked(text, normal, {path for path, _ in rendering.mistakes})
         if doc is None or wrong:
@@ -341,12 +359,12 @@ class _File:
         return [
             dataclasses.replace(
                 scenario,
-                name=scenario.name + suffix(combination),
+                name=scenario.name + combination.suffix(),
                 stdout_spans=normal.stdout_spans,
                 unchecked=tuple(Unchecked(path=show_path(path), at=path) for path in normal.unchecked),
                 variables=dict(rendering.values),
                 secrets=frozenset({*rendering.secrets, *self._secrets_of(scenario)}),
-                matrix=combination,
+                matrix=combination.texts(),
                 line=line,
             )
             for scenario, line in zip(built, self._lines(text, built), strict=True)
@@ -358,7 +376,7 @@ class _File:
             yield from (value for name, value in service.env.items() if name in self._options.secrets)
 
     def _secrets_in_names(
-        self, scenarios: list[Scenario], combination: Mapping[str, str], secrets: set[str]
+        self, scenarios: list[Scenario], combination: Combination, secrets: set[str]
     ) -> Iterator[tuple[KeyPath, str]]:
         """Yield where a secret would be part of an item's name, which cannot be masked."""
         options = self._options
@@ -367,9 +385,11 @@ class _File:
         for scenario in scenarios:
             if redactor.text(scenario.name) != scenario.name:
                 yield (*(scenario.at or ("meta",)), "name"), f"the name {told} name"
-        for axis, value in combination.items():
+        for axis, value in combination.texts().items():
             if redactor.text(value) != value:
                 yield ("matrix", axis), f"a value of the matrix {told} value"
+        if redactor.text(combination.id) != combination.id:
+            yield ("parametrize",), f"a row {told} id"
 
     def _checked(self, text: _Text, normal: Normalised, templates: set[KeyPath]) -> FileDoc | None:
         """Return the document, None after a mistake.
@@ -507,11 +527,3 @@ def _with_remedies(document: dict[str, Any], findings: list[Finding]) -> list[tu
         for each, hint in found
         if not (each.missing == "run" and each.path in renamed)
     ]
-
-
-def _typed(axes: Any, combination: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values of a combination of the matrix as the file has them."""
-    return {
-        axis: next(value for value in axes[axis] if as_text(value) == text)
-        for axis, text in combination.items()
-    }

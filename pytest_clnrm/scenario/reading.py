@@ -178,8 +178,8 @@ def huge_numbers(text: str, document: dict[str, Any]) -> list[tuple[KeyPath, str
 def outline(text: str) -> dict[str, Any]:
     """Return what can be known of a file that is TOML only when its templates are rendered.
 
-    Rendering needs ``[vars]`` and ``[matrix]`` of the same file. So its statements are left out, and what
-    is still no TOML then is read table by table, for these two alone.
+    Rendering needs ``[vars]``, ``[matrix]`` and ``[[parametrize]]`` of the same file. So its statements are
+    left out, and what is still no TOML then is read table by table, for these alone.
     """
     import tomli
 
@@ -192,6 +192,11 @@ def outline(text: str) -> dict[str, Any]:
             if re.match(r"[ \t]*\[[ \t]*(?:vars|template[ \t]*\.[ \t]*vars|matrix)[ \t]*\]", table):
                 try:
                     found.update(tomli.loads(table))
+                except ValueError:
+                    continue
+            elif re.match(r"[ \t]*\[\[[ \t]*parametrize[ \t]*\]\]", table):
+                try:
+                    found.setdefault("parametrize", []).extend(tomli.loads(table)["parametrize"])
                 except ValueError:
                     continue
         return found

@@ -58,7 +58,7 @@ class Normalised:
 
 def normalise(raw: dict[str, Any]) -> Normalised:
     """Return the file *raw* in the canonical form; *raw* itself is not changed."""
-    wild = _is_wild(raw)
+    wild = is_wild(raw)
     notes = Notes(wild=wild)
     if not wild:
         return Normalised(_canonical(raw, notes), notes=notes)
@@ -83,7 +83,8 @@ def normalise(raw: dict[str, Any]) -> Normalised:
     return Normalised(document, tuple(notes.unchecked), tuple(notes.mistakes), stdout_spans, notes)
 
 
-def _is_wild(raw: dict[str, Any]) -> bool:
+def is_wild(raw: dict[str, Any]) -> bool:
+    """Tell whether a file is in an older dialect, by its own marks."""
     if not _WILD_TABLES.isdisjoint(raw):
         return True
     scenarios, services = raw.get("scenario"), raw.get("service")

@@ -43,16 +43,39 @@ class ScenarioDoc(ItemDoc, frozen=True, kw_only=True, forbid_unknown_fields=True
     expect: ExpectDoc | None = None
 
 
+Scalar = str | int | float | bool
+Row = dict[VariableName, Scalar]
 Matrix = Annotated[
-    dict[VariableName, Annotated[list[str | int | float | bool], Meta(min_length=1)]],
-    Meta(description="One item for every combination; {{ matrix.axis }}."),
+    dict[VariableName, Annotated[list[Scalar | Row], Meta(min_length=1)]],
+    Meta(
+        description="One item for every combination; {{ matrix.axis }}. Tables in include add to "
+        "combinations, or make more; those in exclude take combinations away.",
+        examples=[
+            {"database": ["15", "16"], "tls": [True, False], "exclude": [{"database": "15", "tls": True}]}
+        ],
+    ),
+]
+Rows = Annotated[
+    list[Row],
+    Meta(
+        min_length=1,
+        description="One item for every row; {{ param.name }}. The id is shown in the item's name.",
+        examples=[[{"id": "empty", "text": "", "words": 0}, {"id": "two", "text": "a b", "words": 2}]],
+    ),
 ]
 
 
-class MatrixDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The matrix by itself, which is needed before the rest can be rendered."""
+class AxesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is needed before the rest can be rendered; the matrix without its include and exclude."""
 
-    matrix: Matrix
+    matrix: dict[VariableName, Annotated[list[Scalar], Meta(min_length=1)]] = {}
+    parametrize: Rows | None = None
+
+
+class MatrixRulesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``include`` and ``exclude`` of the matrix by themselves."""
+
+    matrix: dict[str, list[Row]]
 
 
 class FileDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +87,7 @@ class FileDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     meta: MetaDoc = MetaDoc()
     vars: Annotated[dict[str, Any], Meta(description="{{ name }} in any string of the file.")] = {}
     matrix: Matrix = {}
+    parametrize: Rows | None = None
     limits: Annotated[LimitsDoc, Meta(description="Of each container; a service's own win.")] = LimitsDoc()
     service: dict[ServiceName, ServiceDoc] = {}
     step: Annotated[list[StepDoc], Meta(min_length=1)] | None = None

@@ -19,7 +19,7 @@ _INSTEAD = {
     "skip": 'write skip = "why"',
     "skipif": 'write skip_if = { env = "CI" }',
     "xfail": 'write xfail = "why"',
-    "parametrize": "write a [matrix]",
+    "parametrize": "write [[parametrize]] or a [matrix]",
     "clnrm_priority": 'write priority = "high"',
     "clnrm_limits": "write [limits]",
 }

@@ -90,6 +90,7 @@ class Renderer:
     :param deferred: captured names, whose values are known when the steps run.
     :param now_s: what :func:`moment` gave.
     :param made: counts what all templates of the file make.
+    :param param: ``{{ param.name }}``.
     """
 
     def __init__(  # noqa: PLR0917 what may be named, then what it is made of
@@ -102,6 +103,7 @@ class Renderer:
         deferred: frozenset[str] = frozenset(),
         now_s: float = FROZEN_S,
         made: Made | None = None,
+        param: Mapping[str, str] | None = None,
     ) -> None:
         self._environ = Environ(environ, env_allowed)
         own = variables.get("env")
@@ -110,6 +112,8 @@ class Renderer:
             first["env"] = EnvironText(own)
             first["env"]._environ = self._environ  # noqa: SLF001 a str takes no more arguments
         others = {"vars": variables, "matrix": matrix, "env": self._environ}
+        if param:
+            others["param"] = param
         # Not a copy: there is a renderer for each variable that has a template.
         self._names: Mapping[str, Any] = ChainMap(first, variables, others)  # type: ignore[arg-type]
         self._deferred = deferred

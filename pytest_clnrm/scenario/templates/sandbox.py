@@ -116,10 +116,13 @@ class _Missing(StrictUndefined):
             if isinstance(owner, Mapping):
                 known = map(str, owner)
                 table = next((key for key, value in self.names.items() if value is owner), "")
-                where = f"[{table}]" if table in {"vars", "matrix"} else table and f"vars.{table}"
+                where = _TABLES.get(table, table and f"vars.{table}")
                 message = f"there is no {name!r} in {where or 'this table'}, which has {_listed(owner)}"
         near = nearest(name, known)
         return f"{message}; did you mean {near!r}?" if near else message
+
+
+_TABLES = {"vars": "[vars]", "matrix": "[matrix]", "param": "this row of [[parametrize]]"}
 
 
 def _listed(table: Any) -> str:

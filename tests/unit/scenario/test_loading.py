@@ -357,7 +357,7 @@ service = "db"
 run = "true"
 expect = { stdout = { regex = "(" } }
 """
-    tables = "meta, vars, matrix, limits, service, step, scenario, check, expect"
+    tables = "meta, vars, matrix, parametrize, limits, service, step, scenario, check, expect"
     keys = ", ".join(ServiceDoc.__struct_fields__)
     times = 'a number of seconds such as 90, or text such as "90s", "1.5m", "500ms", "1h"'
     problem = "missing ), unterminated subpattern at position 0"
