@@ -458,10 +458,16 @@ class Engine(Protocol):
     def logs(self, container: str, *, tail_bytes: int) -> str:
         """Return the end of its output (stdout and stderr as they came), decoded, at most *tail_bytes*."""
 
-    def follow_log(self, container: str, *, until_now: bool = False) -> LogStream:
+    def clock_s(self) -> float:
+        """Return the time by the engine's clock, in seconds since 1970."""
+
+    def follow_log(
+        self, container: str, *, until_now: bool = False, since_s: float | None = None
+    ) -> LogStream:
         """Return its output from its start on, as it comes; to be closed.
 
         :param until_now: what it has printed so far, and then the end.
+        :param since_s: a moment of :meth:`clock_s`; without what was printed before.
         """
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:

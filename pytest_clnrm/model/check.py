@@ -6,7 +6,7 @@ They come validated out of :mod:`pytest_clnrm.scenario.loading`; judged by :mod:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.key_path import KeyPath
@@ -42,6 +42,9 @@ class FileCheck:
     content: TextExpect | None = None
     at: KeyPath = ()
 
+    in_service: ClassVar = True
+    """Whether :attr:`title` leaves out in which service."""
+
     @property
     def title(self) -> str:
         """Return what it is about, for messages and names."""
@@ -53,5 +56,39 @@ class FileCheck:
         return self.kind == "symlink" or self.target is not None
 
 
-Check = FileCheck
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinesExpect:
+    """How many lines match a regular expression."""
+
+    regex: str
+    number: tuple[Condition, ...]
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogCheck:
+    """What a service has printed; all that is set must hold.
+
+    :param stream: None for both, as they came.
+    :param since: name of the step since whose start it is looked at; "" for all of it.
+    :param order: regular expressions; each must match a line behind that of the one before.
+    """
+
+    service: str
+    stream: Literal["stdout", "stderr"] | None = None
+    since: str = ""
+    content: TextExpect | None = None
+    count: tuple[LinesExpect, ...] = ()
+    order: tuple[str, ...] = ()
+    at: KeyPath = ()
+
+    in_service: ClassVar = False
+
+    @property
+    def title(self) -> str:
+        """Return what it is about, for messages and names."""
+        return f"log of service {self.service!r}"
+
+
+Check = FileCheck | LogCheck
 """What is checked; :mod:`pytest_clnrm.runner.checks` has a module for each kind."""

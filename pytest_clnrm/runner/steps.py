@@ -66,6 +66,7 @@ class StepRunner:
             except TemplateError as unbound:
                 return self._not_bound(step, unbound, started_s), None
             self._began = bound, started_s
+            self._mark(step)
             while True:
                 attempts += 1
                 attempt = self._attempt(bound)
@@ -90,6 +91,12 @@ class StepRunner:
         """Return the result of *step*, in which :meth:`run` has ended with an exception of others."""
         bound, started_s = self._began or (step, time.monotonic())
         return self._result(bound, None, attempts=1, started_s=started_s, error=None, cut_off=True)
+
+    def _mark(self, step: Step) -> None:
+        """Note when a step begins since which logs are checked."""
+        checks = (check for each in self.around.scenario.steps for check in each.checks)
+        if any(getattr(check, "since", "") == step.name for check in checks):
+            self.around.began_s.setdefault(step.name, self.around.runtime.engine().clock_s())
 
     def _bind(self, step: Step) -> Step:
         if not step.templated:

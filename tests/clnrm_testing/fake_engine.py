@@ -280,7 +280,10 @@ class FakeEngine:
         self._logs_read += spec.image.startswith("service-chatty")
         return f"logs of {spec.name}\n" + "one more line\n" * self._logs_read
 
-    def follow_log(self, container: str, *, until_now: bool = False) -> FakeLog:
+    def clock_s(self) -> float:
+        return time.time()
+
+    def follow_log(self, container: str, *, until_now: bool = False, since_s: float | None = None) -> FakeLog:
         return FakeLog(Path(self._containers[container][1]) / ".printed", ends=until_now)
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
 from clnrm_testing.end_to_end import EndToEnd
@@ -115,3 +116,76 @@ def test_files_of_an_image_without_a_shell(project: EndToEnd) -> None:
     assert (outcomes["write"], outcomes["check 7: file /d/loop"]) == ("passed", "failed")
     assert '> 16 |         mode = "0640"' in run.text
     assert project.leftovers(run) == []
+
+
+LOGS = """
+[service.app]
+image = "x"
+command = ["sh", "-c", '''
+echo starting >&2; echo ready
+while sleep 0.05; do test -e /tmp/go && { echo GET /orders; echo done; rm /tmp/go; }; done
+''']
+ready = { log = "ready" }
+[service.box]
+image = "x"
+[[step]]
+name = "first"
+service = "app"
+run = "touch /tmp/go; while test -e /tmp/go; do sleep 0.05; done"
+[[step]]
+name = "second"
+service = "app"
+run = "touch /tmp/go; while test -e /tmp/go; do sleep 0.05; done"
+[[step.check]]
+log = "app"
+since = "second"
+count = { regex = "GET /orders", eq = 1 }
+content = { not_contains = "starting" }
+"""
+
+
+def test_logs_of_services(project: EndToEnd) -> None:
+    """Both streams or one, all of it or since a step; a container that only waits for steps has none."""
+    project.write(
+        "holds.clnrm.toml",
+        LOGS
+        + """
+        [[check]]
+        log = "app"
+        count = [{ regex = "GET", eq = 2 }, { regex = "nothing", eq = 0 }]
+        order = ["ready", "GET", "done", "GET", "done"]
+        [[check]]
+        log = "app"
+        from = "stderr"
+        content = { equals = "starting" }
+        """,
+    )
+    project.write(
+        "fails.clnrm.toml",
+        LOGS
+        + """
+        [[check]]
+        log = "app"
+        since = "second"
+        from = "stderr"
+        content = { contains = "starting" }
+        [[check]]
+        log = "app"
+        count = { regex = "GET", lt = 2 }
+        order = ["done", "ready"]
+        [[check]]
+        log = "box"
+        content = { not_contains = "x" }
+        """,
+    )
+    run = project.run()
+    assert run.outcomes() == {"holds": "passed", "fails": "failed"}, run.text
+    no_service = "it runs no service, and only waits for steps, whose output is their own"
+    assert run.failures("fails") == [
+        "stderr in the log of service 'app' since step 'second' does not contain 'starting', got ''",
+        "the log of service 'app' has 2 lines that match 'GET', expected less than 2",
+        "the log of service 'app' has no line that matches 'ready' after line 4, 'done'",
+        f"log of service 'box' could not be checked: {no_service}",
+    ]
+    # Two streams come in any order.
+    assert re.search("it matches before that: line [12]: 'ready'", run.text), run.text

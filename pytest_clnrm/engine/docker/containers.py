@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import docker.errors
 
 from pytest_clnrm.engine.api import ContainerSpec, ContainerState
+from pytest_clnrm.engine.docker.clock import moment_s
 from pytest_clnrm.engine.docker.copied_files import copy_files
 from pytest_clnrm.engine.docker.create_arguments import BUILT_IN_NETWORKS
 from pytest_clnrm.engine.docker.logs import read_logs
@@ -159,7 +159,7 @@ def read_state(facts: Mapping[str, Any], *, host: str) -> ContainerState:
         if each and each.get("IPAddress")
     }
     text = str(state.get("Error") or "")
-    began_s, ended_s = _moment_s(state.get("StartedAt")), _moment_s(state.get("FinishedAt"))
+    began_s, ended_s = moment_s(state.get("StartedAt")), moment_s(state.get("FinishedAt"))
     return ContainerState(
         id=str(facts["Id"]),
         running=running,
@@ -182,15 +182,6 @@ def _last_check(log: Sequence[Mapping[str, Any]]) -> str:
     said = " ".join(str(log[-1].get("Output") or "").split())
     code = exit_code_in_words(int(log[-1].get("ExitCode") or 0))
     return f"{code}: {said[-_CHECK_CHARS:]}" if said else code
-
-
-def _moment_s(text: str | None) -> float:
-    """Return a moment of the engine (RFC 3339, nanoseconds) as seconds since 1970; 0 if there was none."""
-    match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)", text or "")
-    if match is None or match[1].startswith("0001"):
-        return 0.0
-    whole = datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00")).timestamp()
-    return whole + float(match[2] or 0)
 
 
 def stop_container(client: APIClient, container: str, *, grace_s: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -26,6 +27,7 @@ from pytest_clnrm.engine.api import (
 from pytest_clnrm.engine.docker.archive import look_at_file
 from pytest_clnrm.engine.docker.builds import build_by_api, build_by_command, tag_of
 from pytest_clnrm.engine.docker.cgroups import peak_memory_bytes
+from pytest_clnrm.engine.docker.clock import clock_s
 from pytest_clnrm.engine.docker.containers import (
     create_container,
     ended_without,
@@ -240,8 +242,14 @@ class DockerEngine(Engine):
         said = read_logs(self._client, container, tail_bytes=tail_bytes)
         return outside_frames(said) if self._execs.shells.has_main_shell(container) else said
 
-    def follow_log(self, container: str, *, until_now: bool = False) -> FollowedLog:
-        return follow_log(self._client, container, until_now=until_now)
+    def clock_s(self) -> float:
+        # What has another host or kernel may have another clock.
+        return clock_s(self._client) if self._facts.remote or self._facts.elsewhere else time.time()
+
+    def follow_log(
+        self, container: str, *, until_now: bool = False, since_s: float | None = None
+    ) -> FollowedLog:
+        return follow_log(self._client, container, until_now=until_now, since_s=since_s)
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
         return None if self._facts.remote or not state.pid else peak_memory_bytes(state.pid, state.id)

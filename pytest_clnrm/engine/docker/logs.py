@@ -76,14 +76,19 @@ def has_printed(client: APIClient, container: str) -> bool:
         return bool(answer.content)
 
 
-def follow_log(client: APIClient, container: str, *, until_now: bool = False) -> FollowedLog:
+def follow_log(
+    client: APIClient, container: str, *, until_now: bool = False, since_s: float | None = None
+) -> FollowedLog:
     """Return its output from its start on, as it comes.
 
     :param until_now: what it has printed so far, and then the end.
+    :param since_s: a moment of the engine's clock; without what was printed before.
     :raises ContainerError: if it is gone.
     """
     url = f"{client.base_url}/v{client.api_version}/containers/{container}/logs"
-    parameters = {"stdout": 1, "stderr": 1, "follow": int(not until_now)}
+    parameters: dict[str, int | str] = {"stdout": 1, "stderr": 1, "follow": int(not until_now)}
+    if since_s is not None:
+        parameters["since"] = f"{since_s:.9f}"
     with plain_errors("follow the container's output", ContainerError):
         answer = client.get(url, params=parameters, stream=True, timeout=client.timeout)
         # Its types leave both out; the first raises what other calls of it raise.

@@ -48,6 +48,7 @@ class Surroundings:
     :param deadline_s: ``time.monotonic()`` at which the scenario's time is over.
     :param where: returns file and line of a key path.
     :param redactor: hides secrets; learns those that steps capture.
+    :param began_s: when the steps began that checks name, by the engine's clock, by their names.
     """
 
     runtime: Runtime
@@ -58,6 +59,7 @@ class Surroundings:
     where: Callable[[KeyPath], str]
     trace: ScenarioTrace
     redactor: Redactor
+    began_s: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, EngineUnavailableError
 from pytest_clnrm.expect.text_checks import TextFault
-from pytest_clnrm.model.check import Check
+from pytest_clnrm.model.check import Check, FileCheck, LogCheck
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.util.patterns import within
 
@@ -40,12 +40,18 @@ def _failures(check: Check, setting: Setting) -> Iterator[Failure]:
 
 def title_of(check: Check, setting: Setting) -> str:
     """Return what a check is about, with its service where there are several."""
-    service = getattr(check, "service", "")
     several = len(setting.around.scenario.services) > 1
-    return f"{check.title} of service {service!r}" if several and service else check.title
+    return f"{check.title} of service {check.service!r}" if several and check.in_service else check.title
 
 
 def _make(check: Check, setting: Setting) -> Iterator[TextFault]:
-    from pytest_clnrm.runner.checks.files import check_file
+    title = title_of(check, setting)
+    match check:
+        case FileCheck():
+            from pytest_clnrm.runner.checks.files import check_file
 
-    return check_file(check, setting, title_of(check, setting))
+            return check_file(check, setting, title)
+        case LogCheck():
+            from pytest_clnrm.runner.checks.logs import check_log
+
+            return check_log(check, setting, title)

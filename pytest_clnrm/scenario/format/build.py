@@ -15,6 +15,7 @@ from pytest_clnrm.model.service import Service
 from pytest_clnrm.model.step import Step
 from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.document import FileDoc, ScenarioDoc
+from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.parts import At, Source, seconds
 from pytest_clnrm.scenario.format.rules import IMPLICIT
@@ -60,7 +61,9 @@ class Builder:
             description=meta.description if doc.description is None else doc.description,
             tags=tuple(dict.fromkeys([*meta.tags, *doc.tags])),
             priority=Priority.parse(priority) if priority else None,
-            services=self._services(self._reached(doc) | self._reached_by_none(), self._with_steps(doc)),
+            services=self._services(
+                self._reached(doc) | self._reached_by_none(), self._named(doc) - self._running(doc)
+            ),
             steps=(*self._steps(doc, at), *self._final_checks(doc, at)),
             expect=self._expectations(doc.expect, partial(at, "expect")),
             selection=selection(meta, doc),
@@ -88,19 +91,30 @@ class Builder:
 
     def _service_of(self, doc: StepDoc | CheckDoc) -> str:
         """Return the name of the service that a step runs in, or a check is about."""
-        if doc.service is not None:
-            return doc.service
+        named = doc.of_service if isinstance(doc, CheckDoc) else doc.service
+        if named is not None:
+            return named
         return next(iter(self.doc.service)) if len(self.doc.service) == 1 else IMPLICIT
 
-    def _with_steps(self, doc: ScenarioDoc) -> set[str]:
+    def _named(self, doc: ScenarioDoc) -> set[str]:
         """Return the services in which a scenario's steps run, or that its checks look at."""
         names = {self._service_of(each) for each in doc.step or ()}
-        names |= {self._service_of(each) for each in (*(doc.check or ()), *(self.doc.check or ()))}
-        return names | {check.service for step in doc.step or () for check in step.check if check.service}
+        names |= {self._service_of(each) for each in self._final(doc)}
+        return names | {
+            check.of_service for step in doc.step or () for check in step.check if check.of_service
+        }
+
+    def _running(self, doc: ScenarioDoc) -> set[str]:
+        """Return the services that have to run by themselves, as checks look at what they do."""
+        checks = (check for step in doc.step or () for check in step.check)
+        return {each.log for each in (*checks, *self._final(doc)) if each.log is not None}
+
+    def _final(self, doc: ScenarioDoc) -> tuple[EndCheckDoc, ...]:
+        return (*(doc.check or ()), *(self.doc.check or ()))
 
     def _reached(self, doc: ScenarioDoc) -> set[str]:
         """Return the services that a scenario's steps and checks name, and those that these depend on."""
-        names = [*self._with_steps(doc)]
+        names = [*self._named(doc)]
         reached: set[str] = set()
         while names:
             name = names.pop()

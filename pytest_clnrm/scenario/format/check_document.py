@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
+import msgspec
 from msgspec import Meta
 
-from pytest_clnrm.model.check import Check, FileCheck
+from pytest_clnrm.model.check import Check, FileCheck, LinesExpect, LogCheck
 from pytest_clnrm.model.expectations import Condition, Operator
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_size_bytes
-from pytest_clnrm.scenario.format.parts import At, StepFolder, Table, words
+from pytest_clnrm.scenario.format.parts import At, StepFolder, Table, Text, several, words
 from pytest_clnrm.scenario.format.text_document import TextDoc
 
 BYTES = 'a number of bytes such as 1024, or text such as "64k", "10m"'
@@ -18,6 +20,7 @@ Bytes = (
     Annotated[int, Meta(ge=0, description="Bytes.")]
     | Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?([bB]|[kKmMgG]([iI]?[bB])?)$", extra=words(BYTES))]
 )
+Amount = Annotated[int, Meta(ge=0)]
 Mode = Annotated[
     str,
     Meta(
@@ -47,7 +50,23 @@ class BytesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gte: Bytes | None = None
 
 
-_OPERATORS: tuple[Operator, ...] = ("eq", "ne", "lt", "lte", "gt", "gte")
+OPERATORS: tuple[Operator, ...] = ("eq", "ne", "lt", "lte", "gt", "gte")
+
+
+class LinesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many lines match a regular expression."""
+
+    regex: Annotated[Text, Meta(description="Searched anywhere in a line; Python's syntax.")]
+    eq: Amount | None = None
+    ne: Amount | None = None
+    lt: Amount | None = None
+    lte: Amount | None = None
+    gt: Amount | None = None
+    gte: Amount | None = None
+
+    def built(self, at: KeyPath) -> LinesExpect:
+        """Return the expectation."""
+        return LinesExpect(regex=self.regex, number=bounds_of(self, int), at=at)
 
 
 class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +76,7 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "file": (
             "service", "exists", "kind", "mode", "owner", "group", "size", "target", "sha256", "content",
         ),
+        "log": ("from", "since", "content", "count", "order"),
     }  # fmt: skip
     """Exactly one of these keys says what is checked -> the keys that go with it."""
 
@@ -76,6 +96,7 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    log: Annotated[Text, Meta(description="What this service has printed.", examples=["api"])] | None = None
     exists: Annotated[bool, Meta(description="false: it must not be there.", examples=[False])] | None = None
     kind: (
         Annotated[
@@ -96,7 +117,43 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
     sha256: Annotated[Sha256, Meta(description="Of its content, as sha256sum prints it.")] | None = None
     content: (
-        Annotated[TextDoc, Meta(description="Its content as text.", examples=[{"contains": "debug = false"}])]
+        Annotated[
+            TextDoc,
+            Meta(
+                description="What the file or log holds, as text.", examples=[{"contains": "debug = false"}]
+            ),
+        ]
+        | None
+    ) = None
+
+    stream: Annotated[
+        Literal["stdout", "stderr"] | None, Meta(description="Default: both.", examples=["stderr"])
+    ] = msgspec.field(default=None, name="from")
+    since: (
+        Annotated[
+            Text,
+            Meta(
+                description="Name of a step: what was printed since it began.", examples=["create an order"]
+            ),
+        ]
+        | None
+    ) = None
+    count: (
+        Annotated[
+            LinesDoc | Annotated[list[LinesDoc], Meta(min_length=1)],
+            Meta(description="How many lines match.", examples=[{"regex": "GET /orders", "eq": 3}]),
+        ]
+        | None
+    ) = None
+    order: (
+        Annotated[
+            list[Text],
+            Meta(
+                description="Regular expressions that match lines one after the other.",
+                extra_json_schema={"minItems": 2},
+                examples=[["starting", "ready"]],
+            ),
+        ]
         | None
     ) = None
 
@@ -110,7 +167,28 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         :param service: that it is about if it names none.
         """
+        if self.log is not None:
+            return self._log(self.log, at)
         return self._file(service if self.service is None else self.service, at)
+
+    @property
+    def of_service(self) -> str | None:
+        """Return the service that it names."""
+        return self.service if self.log is None else self.log
+
+    def _log(self, service: str, at: At) -> LogCheck:
+        return LogCheck(
+            service=service,
+            stream=self.stream,
+            since=self.since or "",
+            content=self.content.built(at("content")) if self.content else None,
+            count=tuple(
+                each.built(at("count", index) if isinstance(self.count, list) else at("count"))
+                for index, each in enumerate(several(self.count))
+            ),
+            order=tuple(self.order or ()),
+            at=at(),
+        )
 
     def _file(self, service: str, at: At) -> FileCheck:
         return FileCheck(
@@ -121,7 +199,7 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             mode=None if self.mode is None else int(self.mode, 8),
             owner="" if self.owner is None else str(self.owner),
             group="" if self.group is None else str(self.group),
-            size=() if self.size is None else _bounds(self.size),
+            size=() if self.size is None else _size(self.size),
             target=self.target,
             sha256=(self.sha256 or "").lower(),
             content=self.content.built(at("content")) if self.content else None,
@@ -129,12 +207,20 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
-def _bounds(given: int | str | BytesDoc) -> tuple[Condition, ...]:
+def _size(given: int | str | BytesDoc) -> tuple[Condition, ...]:
     """Return what a number of bytes is compared with."""
-    if not isinstance(given, BytesDoc):
-        return (Condition(op="eq", value=_bytes(given)),)
-    pairs = ((op, getattr(given, op)) for op in _OPERATORS)
-    return tuple(Condition(op=op, value=_bytes(value)) for op, value in pairs if value is not None)
+    if isinstance(given, BytesDoc):
+        return bounds_of(given, _bytes)
+    return (Condition(op="eq", value=_bytes(given)),)
+
+
+def bounds_of(doc: Table, number: Callable[[Any], int]) -> tuple[Condition, ...]:
+    """Return the bounds that a table sets.
+
+    :param number: returns the number that a value means.
+    """
+    pairs = ((op, getattr(doc, op)) for op in OPERATORS)
+    return tuple(Condition(op=op, value=number(value)) for op, value in pairs if value is not None)
 
 
 def _bytes(value: int | str) -> int:

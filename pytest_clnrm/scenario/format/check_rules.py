@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_size_bytes
-from pytest_clnrm.scenario.format.check_document import BYTES, BytesDoc, CheckDoc
-from pytest_clnrm.scenario.format.problems import Problem, unknown_service
+from pytest_clnrm.scenario.format.check_document import BYTES, OPERATORS, BytesDoc, CheckDoc
+from pytest_clnrm.scenario.format.parts import several
+from pytest_clnrm.scenario.format.problems import Problem, regex, unknown_service
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.scenario.format.text_rules import check_text
-from pytest_clnrm.toml.checking import listed
+from pytest_clnrm.toml.checking import listed, some, suggestion
 
 _OF_ALL = ("name", "timeout", "retry")
 """Keys of each check that is made as a step of its own."""
@@ -24,7 +25,8 @@ def check_check(
     :param services: of the file.
     :param deferred: names that steps capture.
     """
-    given = [key for key in doc.__struct_fields__ if _is_given(doc, key)]
+    pairs = zip(doc.__struct_fields__, doc.__struct_encode_fields__, strict=True)
+    given = [key for field, key in pairs if _is_given(doc, field)]
     kind = doc.about
     if not kind:
         yield Problem(path, f"exactly one of {listed(tuple(doc.KINDS))} must be given, found none", _REMEDY)
@@ -39,7 +41,11 @@ def check_check(
             yield Problem((*path, key), f"a check of {kind} has no such key; it has: {', '.join(allowed)}")
     if doc.service is not None and doc.service not in services:
         yield Problem((*path, "service"), *unknown_service(doc.service, services))
-    yield from _file(doc, path, deferred)
+    yield from check_text(doc.content, (*path, "content"), deferred)
+    if kind == "log":
+        yield from _log(doc, path, services, deferred)
+    else:
+        yield from _file(doc, path)
 
 
 _REMEDY = 'write file = "/path"'
@@ -49,7 +55,38 @@ def _is_given(doc: CheckDoc, key: str) -> bool:
     return getattr(doc, key) is not None
 
 
-def _file(doc: CheckDoc, path: KeyPath, deferred: frozenset[str]) -> Iterator[Problem]:
+def check_since(name: str | None, path: KeyPath, steps: Sequence[str]) -> Iterator[Problem]:
+    """Yield a mistake if there is no such step.
+
+    :param steps: names of those that have begun by then.
+    """
+    if name is not None and name not in steps:
+        known = some(steps) or "none"
+        yield Problem(path, f'no step before it is called "{name}"; known: {known}', suggestion(name, steps))
+
+
+def _log(
+    doc: CheckDoc, path: KeyPath, services: Mapping[str, ServiceDoc], deferred: frozenset[str]
+) -> Iterator[Problem]:
+    if doc.log is not None and doc.log not in services:
+        yield Problem((*path, "log"), *unknown_service(doc.log, services))
+    if doc.content is None and doc.count is None and doc.order is None:
+        yield Problem(path, "this checks nothing; set at least one of content, count, order")
+    lists = isinstance(doc.count, list)
+    for index, each in enumerate(several(doc.count)):
+        at = (*path, "count", index) if lists else (*path, "count")
+        if all(getattr(each, op) is None for op in OPERATORS):
+            yield Problem(
+                at, f"this counts lines, but says not how many: set at least one of {listed(OPERATORS)}"
+            )
+        yield from regex(each.regex, (*at, "regex"), deferred)
+    if doc.order is not None and len(doc.order) < 2:  # noqa: PLR2004 one has no order
+        yield Problem((*path, "order"), "an order is of two patterns at least; one stands in content.regex")
+    for index, pattern in enumerate(doc.order or ()):
+        yield from regex(pattern, (*path, "order", index), deferred)
+
+
+def _file(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
     if doc.exists is False:
         others = [
             key for key in doc.KINDS["file"] if key not in {"service", "exists"} and _is_given(doc, key)
@@ -62,7 +99,6 @@ def _file(doc: CheckDoc, path: KeyPath, deferred: frozenset[str]) -> Iterator[Pr
         if _is_given(doc, key) and doc.kind not in {None, "file", "symlink"}:
             yield Problem((*path, key), f'only a regular file has it, and kind is "{doc.kind}"')
     yield from _bytes(doc, (*path, "size"))
-    yield from check_text(doc.content, (*path, "content"), deferred)
 
 
 def _bytes(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:

@@ -53,7 +53,9 @@ def check_file(
         yield from check_depends_on(service, doc.service, circles.get(service, ()))
     steps = StepRules(doc.service, deferred)
     yield from steps.check(doc.step or (), ("step",))
-    yield from steps.check_final(doc.check or (), ("check",))
+    yield from steps.check_final(
+        doc.check or (), ("check",), [each.step or () for each in doc.scenario or (doc,)]
+    )
     if doc.scenario:
         yield from _scenarios(doc.scenario, steps, doc, marks)
     elif doc.meta.name is None:
@@ -99,7 +101,7 @@ def _scenarios(
         if not (each.step or each.check):
             yield Problem(path, 'the key "step" is missing', 'write [[scenario.step]] with run = "..."')
         yield from steps.check(each.step or (), (*path, "step"))
-        yield from steps.check_final(each.check or (), (*path, "check"))
+        yield from steps.check_final(each.check or (), (*path, "check"), [each.step or ()])
         if each.expect:
             below = (*path, "expect")
             yield from starmap(Problem, check_expectations(each.expect, below))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.scenario.format.check_rules import check_check
+from pytest_clnrm.scenario.format.check_rules import check_check, check_since
 from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
 from pytest_clnrm.scenario.format.problems import (
     Problem,
@@ -34,17 +34,21 @@ class StepRules:
     services: Mapping[str, ServiceDoc]
     deferred: frozenset[str]
 
-    def check(self, steps: Iterable[StepDoc], path: KeyPath) -> Iterator[Problem]:
+    def check(self, steps: Sequence[StepDoc], path: KeyPath) -> Iterator[Problem]:
         """Yield the mistakes of *steps*."""
         captured: set[str] = set()
         for index, step in enumerate(steps):
-            yield from self._step(step, (*path, index))
+            yield from self._step(step, (*path, index), _names(steps[: index + 1]))
             for name in step.capture:
                 if name in captured:
                     yield Problem((*path, index, "capture", name), f'"{name}" is captured by an earlier step')
                 captured.add(name)
 
-    def _step(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
+    def _step(self, doc: StepDoc, path: KeyPath, names: Sequence[str]) -> Iterator[Problem]:
+        """Yield the mistakes of a step.
+
+        :param names: of the steps until then, its own too.
+        """
         yield from _name(doc.name, (*path, "name"))
         if doc.service is not None and doc.service not in self.services:
             yield Problem((*path, "service"), *unknown_service(doc.service, self.services))
@@ -59,12 +63,20 @@ class StepRules:
             for stream in ("stdout", "stderr"):
                 yield from check_text(getattr(doc.expect, stream), (*path, "expect", stream), self.deferred)
         for index, check in enumerate(doc.check):
-            yield from check_check(check, (*path, "check", index), self.services, self.deferred)
+            at = (*path, "check", index)
+            yield from check_check(check, at, self.services, self.deferred)
+            yield from check_since(check.since, (*at, "since"), names)
         for name, capture in doc.capture.items():
             yield from self._capture(capture, (*path, "capture", name))
 
-    def check_final(self, checks: Iterable[EndCheckDoc], path: KeyPath) -> Iterator[Problem]:
-        """Yield the mistakes of checks that are made after all steps."""
+    def check_final(
+        self, checks: Iterable[EndCheckDoc], path: KeyPath, steps: Iterable[Sequence[StepDoc]]
+    ) -> Iterator[Problem]:
+        """Yield the mistakes of checks that are made after all steps.
+
+        :param steps: of each scenario that has these checks.
+        """
+        names = [_names(each) for each in steps]
         for index, each in enumerate(checks):
             at = (*path, index)
             yield from _name(each.name, (*at, "name"))
@@ -72,7 +84,9 @@ class StepRules:
             if each.retry:
                 yield from duration(each.retry.delay, (*at, "retry", "delay"))
             yield from check_check(each, at, self.services, self.deferred)
-            if each.about and each.service is None and len(self.services) > 1:
+            for begun in names:
+                yield from check_since(each.since, (*at, "since"), begun)
+            if each.about and each.of_service is None and len(self.services) > 1:
                 known = some(self.services)
                 yield Problem(at, f'the key "service" is missing: there are several, {known}')
 
@@ -93,6 +107,11 @@ class StepRules:
             yield Problem(path, "a captured value cannot be called vars, matrix or env")
         if doc.regex is not None:
             yield from regex(doc.regex, (*path, "regex"))
+
+
+def _names(steps: Iterable[StepDoc]) -> list[str]:
+    """Return the names of steps, which they have without a name too."""
+    return [each.name or f"step {index + 1}" for index, each in enumerate(steps)]
 
 
 def _name(name: str | None, path: KeyPath) -> Iterator[Problem]:

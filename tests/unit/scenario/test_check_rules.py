@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.model.check import FileCheck
+from pytest_clnrm.model.check import FileCheck, LinesExpect, LogCheck
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.step import Nothing
 from pytest_clnrm.model.text import TextExpect
@@ -19,7 +19,7 @@ FILE_KEYS = "service, exists, kind, mode, owner, group, size, target, sha256, co
 CASES = {
     "nothing is checked": (
         '[[check]]\nservice = "api"\n',
-        "FILE:3:1: check[0]: exactly one of file must be given, found none",
+        "FILE:3:1: check[0]: exactly one of file or log must be given, found none",
     ),
     "relative path": (
         '[[check]]\nfile = "etc"\n',
@@ -60,6 +60,46 @@ CASES = {
     "size": (
         '[[check]]\nfile = "/a"\nsize = { lt = "99999999999g" }\n',
         'FILE:5:10: check[0].size.lt: "99999999999g" is no size of a file: write a number of bytes',
+    ),
+    "two kinds": (
+        '[[check]]\nfile = "/a"\nlog = "api"\n',
+        "FILE:3:1: check[0]: exactly one of file or log must be given, found file and log",
+    ),
+    "key of another kind": (
+        '[[check]]\nlog = "api"\nfrom = "stderr"\norder = ["a", "b"]\nmode = "0644"\n',
+        "FILE:7:1: check[0].mode: a check of log has no such key; it has: from, since, content, count, order",
+    ),
+    "log of no service": (
+        '[[check]]\nlog = "apy"\ncontent = { contains = "x" }\n',
+        'FILE:4:1: check[0].log: there is no service "apy"; known: api (did you mean "api"?)',
+    ),
+    "nothing of a log": (
+        '[[check]]\nlog = "api"\n',
+        "FILE:3:1: check[0]: this checks nothing; set at least one of content, count, order",
+    ),
+    "lines without a number": (
+        '[[check]]\nlog = "api"\ncount = [{ regex = "x", eq = 1 }, { regex = "x" }]\n',
+        "FILE:5:35: check[0].count[1]: this counts lines, but says not how many: set at least one of eq,",
+    ),
+    "pattern of lines": (
+        '[[check]]\nlog = "api"\ncount = { regex = "(", eq = 1 }\n',
+        "FILE:5:11: check[0].count.regex: not a regular expression: missing )",
+    ),
+    "pattern of an order": (
+        '[[check]]\nlog = "api"\norder = ["a", "("]\n',
+        "FILE:5:15: check[0].order[1]: not a regular expression: missing )",
+    ),
+    "an order of one": (
+        '[[check]]\nlog = "api"\norder = ["a"]\n',
+        "FILE:5:1: check[0].order: an order is of two patterns at least; one stands in content.regex",
+    ),
+    "since a step that is not there": (
+        f'{STEP}name = "create"\n[[check]]\nlog = "api"\nsince = "creates"\norder = ["a", "b"]\n',
+        'FILE:8:1: check[0].since: no step before it is called "creates"; known: create (did you',
+    ),
+    "since a later step": (
+        f'{STEP}[[step.check]]\nlog = "api"\nsince = "step 2"\norder = ["a", "b"]\n{STEP}',
+        'FILE:7:1: step[0].check[0].since: no step before it is called "step 2"; known: step 1',
     ),
     "unknown service": (
         '[[check]]\nfile = "/a"\nservice = "apy"\n',
@@ -170,3 +210,32 @@ def test_captured_values_in_checks(project: Any) -> None:
     check = scenario.steps[1]
     assert check.templated
     assert check.checks[0].content == TextExpect(contains=("{{ row }}",), at=("check", 0, "content"))
+
+
+def test_checks_of_logs(project: Any) -> None:
+    """The service that is named is among the scenario's; one table of lines is a list of one."""
+    (scenario,) = project.load(
+        f"""{API}{DB}
+        [[step]]
+        service = "api"
+        run = "true"
+        [[check]]
+        log = "db"
+        from = "stderr"
+        since = "step 1"
+        count = {{ regex = "GET", gte = 1, lt = 9 }}
+        order = ["a", "b"]
+        """
+    )
+    (check,) = scenario.steps[1].checks
+    bounds = (Condition(op="lt", value=9), Condition(op="gte", value=1))
+    assert check == LogCheck(
+        service="db",
+        stream="stderr",
+        since="step 1",
+        count=(LinesExpect(regex="GET", number=bounds, at=("check", 0, "count")),),
+        order=("a", "b"),
+        at=("check", 0),
+    )
+    assert (scenario.steps[1].name, scenario.steps[1].service) == ("check 1: log of service 'db'", "db")
+    assert [(each.name, each.only_steps) for each in scenario.services] == [("api", True), ("db", False)]

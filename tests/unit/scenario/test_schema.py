@@ -37,6 +37,13 @@ def expect(**keys: Any) -> dict[str, Any]:
 GOOD: dict[str, dict[str, Any]] = {
     "least": {"step": [STEP]},
     "checks alone": {"check": [{"file": "/a", "size": {"lt": "64k"}, "content": {"json": {"a": 1}}}]},
+    "checks of logs": {
+        "service": {"a": {"image": "x"}},
+        "check": [
+            {"log": "a", "from": "stderr", "content": {"regex": "x"}},
+            {"log": "a", "count": [{"regex": "x", "gte": 1}], "order": ["a", "b"]},
+        ],
+    },
     "checks of scenarios": {
         "scenario": [{"name": "a", "check": [{"file": "/a"}]}],
         "check": [{"file": "/b", "exists": False, "name": "no b", "retry": {"times": 1}}],
@@ -164,6 +171,8 @@ BAD: dict[str, dict[str, Any]] = {
     "check of nothing": {"check": [{"service": "a"}]},
     "no check": {"check": []},
     "check's mode": step(check=[{"file": "/a", "mode": "0999"}]),
+    "order of a check": {"service": {"a": {"image": "x"}}, "check": [{"log": "a", "order": ["x"]}]},
+    "lines of a check": {"service": {"a": {"image": "x"}}, "check": [{"log": "a", "count": {"eq": 1}}]},
     "check's path": step(check=[{"file": "a"}]),
     "step's check with a name": step(check=[{"file": "/a", "name": "x"}]),
     "check's digest": step(check=[{"file": "/a", "sha256": "abc"}]),

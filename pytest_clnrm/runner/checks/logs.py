@@ -1,0 +1,45 @@
+"""What a service has printed, as the engine has kept it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.expect.checks.logs import judge_log
+from pytest_clnrm.expect.texts import Output
+from pytest_clnrm.util.output import BoundedOutput
+
+if TYPE_CHECKING:
+    from pytest_clnrm.expect.text_checks import TextFault
+    from pytest_clnrm.model.check import LogCheck
+    from pytest_clnrm.runner.actions.attempt import Setting
+
+
+def check_log(check: LogCheck, setting: Setting, title: str) -> Iterator[TextFault]:
+    """Yield why the log of a service is something else than expected.
+
+    :raises ClnrmError: if it cannot be read.
+    """
+    container = setting.around.containers[check.service]
+    if container.keeps_alive:
+        raise ContainerError("it runs no service, and only waits for steps, whose output is their own")
+    since_s = None
+    if check.since:
+        since_s = setting.around.began_s.get(check.since)
+        if since_s is None:
+            raise ContainerError(f"step {check.since!r} has not run")
+    kept = BoundedOutput()
+    stream = setting.around.runtime.engine().follow_log(container.id, until_now=True, since_s=since_s)
+    with contextlib.closing(stream):
+        while pieces := stream.receive(setting.deadline_s):
+            for name, data in pieces:
+                if check.stream in {None, name}:
+                    kept.feed(data)
+        if pieces is None:
+            raise ContainerError("the time for it is over")
+    about = f"{check.stream} in the {title}" if check.stream else f"the {title}"
+    if check.since:
+        about += f" since step {check.since!r}"
+    return judge_log(check, Output(about, kept.text(), kept.omitted_bytes))
