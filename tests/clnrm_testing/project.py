@@ -21,12 +21,7 @@ for name in ("trace", "proto.collector.trace.v1.trace_service_pb2", "sdk.trace",
     import_module(f"opentelemetry.{name}")
 for module in walk_packages(pytest_clnrm.__path__, "pytest_clnrm."):
     if not module.name.endswith("__main__"):
-        try:
-            import_module(module.name)
-        except ModuleNotFoundError as error:
-            # Only those who use ssh:// have it.
-            if error.name != "paramiko":
-                raise
+        import_module(module.name)
 
 # Half of a short run's time goes into importing Hypothesis, which no project of the tests uses.
 PYTEST_ADDOPTS = "-p no:hypothesispytest"

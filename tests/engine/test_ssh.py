@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,14 +41,26 @@ exec {ssh} -F none -i {folder}/key -o UserKnownHostsFile={folder}/known \\
 """
 
 
+@dataclass
+class Server:
+    """A server, and its log."""
+
+    pid: int
+    log: Path
+
+    def drop_connections(self) -> None:
+        """Kill the processes that serve its connections, without a word to the other side."""
+        for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii").split():
+            os.kill(int(child), signal.SIGKILL)
+
+
 @pytest.fixture
-def sshd_log(
+def sshd(
     tmp_path: Path, reached: tuple[APIClient, EngineFacts], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
-    """Let DOCKER_HOST lead to the engine through a server, and return the server's log."""
-    pytest.importorskip("paramiko", reason="the client library needs paramiko for ssh://")
-    ssh, sshd, docker = shutil.which("ssh"), shutil.which("sshd", path="/usr/sbin"), shutil.which("docker")
-    if os.geteuid() or not (ssh and sshd and docker):
+) -> Iterator[Server]:
+    """Let DOCKER_HOST lead to the engine through a server."""
+    ssh, program, docker = shutil.which("ssh"), shutil.which("sshd", path="/usr/sbin"), shutil.which("docker")
+    if os.geteuid() or not (ssh and program and docker):
         pytest.skip("needs root, and ssh, sshd and docker")
     folder = tmp_path / "ssh"
     folder.mkdir()
@@ -62,24 +77,58 @@ def sshd_log(
     monkeypatch.setenv("DOCKER_HOST", f"ssh://root@127.0.0.1:{port}")
     Path("/run/sshd").mkdir(exist_ok=True)
     log = folder / "log"
-    with subprocess.Popen([sshd, "-D", "-f", folder / "config", "-E", log]) as server:
+    with subprocess.Popen([program, "-D", "-f", folder / "config", "-E", log]) as server:
         wait_until(lambda: log.exists() and "listening" in log.read_text(), WITHIN_S, "the server")
-        yield log
+        yield Server(server.pid, log)
         server.kill()
 
 
-def test_connections_are_used_again(
-    tmp_path: Path, engine: DockerEngine, reached: tuple[APIClient, EngineFacts], sshd_log: Path
-) -> None:
-    """Scenarios of two workers pass over few connections, and no ssh process is left."""
+@pytest.fixture
+def project(
+    tmp_path: Path, engine: DockerEngine, reached: tuple[APIClient, EngineFacts], sshd: Server
+) -> Iterator[Project]:
+    """Return a project whose runs reach the engine over ssh."""
     project = Project(tmp_path, engine, reached[1].identity)
+    yield project
+    project.remove()
+
+
+def test_connections_are_used_again(project: Project, sshd: Server) -> None:
+    """Scenarios of two workers pass over few connections, no ssh process is left, open ports are named."""
     for number in range(4):
         project.add(f"work{number}", "true")
+    path = project.tests / "work0.clnrm.toml"
+    path.write_text(path.read_text("utf-8").replace("[[step]]", "ports = [80]\n[[step]]"), encoding="utf-8")
     run = project.start("-n", "2")
-    try:
-        assert run.end() == 0, project.output()
-    finally:
-        project.remove()
+    assert run.end() == 0, project.output()
     # Some for the questions who is there, and for what goes on at once; it was one for each request.
-    count = sshd_log.read_text("utf-8").count("Accepted publickey")
+    count = sshd.log.read_text("utf-8").count("Accepted publickey")
     assert 0 < count < 30
+    told = "clnrm: port 80 of service 'box' was published on all addresses of the engine's machine: whoever"
+    assert told in project.output()
+
+
+def test_a_connection_that_breaks(project: Project, sshd: Server) -> None:
+    """The step that ran says which one and why; the next scenario has connections of its own."""
+    project.add("cut", "echo so far; touch /begun; sleep 60")
+    project.add("next", "true")
+    run = project.start("-p", "no:xdist")
+    engine = project.engine
+    wait_until(
+        lambda: any(engine.look_at_path(each.id, "/begun") for each in project.containers()),
+        WITHIN_S,
+        "the step",
+    )
+    sshd.drop_connections()
+    assert run.end() == 1, project.output()
+    output = project.output()
+    assert "1 failed, 1 passed" in output
+    address = os.environ["DOCKER_HOST"].removeprefix("ssh://")
+    told = (
+        rf"cut\.clnrm\.toml:6: step 'work': the connection over ssh to {address} has ended: \S.*; see what "
+        rf"`ssh -o BatchMode=yes ssh://{address} docker version` says"
+    )
+    assert re.search(told, output), output
+    assert "so far" in output
+    assert "Traceback" not in output
+    project.expect_nothing_left()

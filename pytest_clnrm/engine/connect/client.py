@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.engine.connect.endpoints import Endpoint
+from pytest_clnrm.errors import EngineUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 PROBE_TIMEOUT_S = 5.0
 CLIENT_TIMEOUT_S = 60
 OLDEST_API = "1.40"
+_LOGIN_S = 20.0
+"""How much longer an answer may take that comes over a connection of ssh that is still to be made."""
 _POOL_SIZE = 16
 """Connections kept at most; a process rarely has more threads that talk to the engine at once."""
 
@@ -48,6 +51,8 @@ def open_client(endpoint: Endpoint, timeout_s: float = PROBE_TIMEOUT_S) -> tuple
     """
     if endpoint.scheme == "unix":
         _knock(endpoint.path, timeout_s)
+    elif endpoint.scheme == "ssh":
+        timeout_s += _LOGIN_S
     # Not docker-py's own "auto": it takes any version, and asks before trust_env can be changed. Only this
     # one question is asked unversioned, so what is named here is not sent.
     probe = _client(endpoint, OLDEST_API, timeout_s)
@@ -106,18 +111,14 @@ def _client(endpoint: Endpoint, version: str, timeout_s: float) -> APIClient:
             pair = (endpoint.tls.cert, endpoint.tls.key) if endpoint.tls.cert else None
             tls = TLSConfig(client_cert=pair, ca_cert=endpoint.tls.ca or None, verify=endpoint.tls.verify)
         client = APIClient(
-            base_url=endpoint.url,
+            # Its own way over ssh:// needs paramiko, and makes a connection for each request.
+            base_url=endpoint.url if endpoint.scheme != "ssh" else "unix:///ssh",
             version=version,
             # Its annotation says int; it is handed to the socket as it is.
             timeout=timeout_s,  # type: ignore[arg-type]
             tls=tls,
-            use_ssh_client=True,
         )
     except DockerException as error:
-        if endpoint.scheme == "ssh" and "paramiko" in str(error):
-            raise ProbeError(
-                "the Python package paramiko is missing", 'ssh:// needs it: pip install "docker[ssh]"'
-            ) from None
         raise ProbeError(f"the client cannot be set up: {error}") from None
     except OSError as error:
         raise ProbeError(f"the client cannot be set up: {error}") from None
@@ -129,8 +130,7 @@ def _client(endpoint: Endpoint, version: str, timeout_s: float) -> APIClient:
     elif endpoint.scheme == "ssh":
         from pytest_clnrm.engine.connect.ssh import KeptConnections
 
-        client.get_adapter("http+docker://ssh").close()
-        client.mount("http+docker://ssh", KeptConnections(endpoint.url, timeout_s, _POOL_SIZE))
+        client.mount("http+docker://", KeptConnections(endpoint.url, timeout_s, _POOL_SIZE))
     return client
 
 
@@ -166,10 +166,9 @@ def _ask(client: APIClient, endpoint: Endpoint, timeout_s: float) -> dict[str, A
         # Its explanation is the answer's text: "Client sent an HTTP request to an HTTPS server.", for one.
         remedy = _tls_remedy(endpoint) if "HTTPS" in str(error.explanation) else ""
         raise ProbeError(f"it answered with an error: {error.explanation or error}", remedy) from None
+    except EngineUnavailableError as error:
+        raise ProbeError(str(error)) from None
     except exceptions.ConnectionError as error:
-        if endpoint.scheme == "ssh":
-            remedy = f"See what `ssh -o BatchMode=yes {endpoint.url} docker version` says."
-            raise ProbeError("ssh ended without an answer of the engine", remedy) from None
         raise ProbeError(_innermost(error)) from None
     except (DockerException, exceptions.RequestException, OSError, ValueError, LookupError) as error:
         raise ProbeError(f"what answers is no container engine: {_innermost(error)}") from None

@@ -114,7 +114,7 @@ def _open(endpoint: Endpoint, timeout_s: float) -> tuple[APIClient, EngineFacts]
     try:
         info = client.info()
         gateway = find_gateway(network_mode) if endpoint.scheme == "unix" else ""
-    except (DockerException, RequestException) as error:
+    except (DockerException, RequestException, EngineUnavailableError) as error:
         client.close()
         raise ProbeError(f"it does not tell what it is: {error}") from None
     return client, read_facts(info, version, endpoint, look_around(gateway))

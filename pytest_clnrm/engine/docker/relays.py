@@ -18,7 +18,7 @@ from pytest_clnrm.engine.exec.streams import Connection, Demultiplexer
 from pytest_clnrm.engine.plain_errors import plain_errors
 from pytest_clnrm.engine.relay.multiplexer import ForwardedPort, Multiplexer
 from pytest_clnrm.engine.tool.program import packed, program, relay_arguments, short_digest
-from pytest_clnrm.errors import EngineError
+from pytest_clnrm.errors import EngineError, EngineUnavailableError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -43,12 +43,8 @@ class _AttachedWire:
         self._said = b""
 
     @property
-    def read_fd(self) -> int:
-        return self._connection.read_fd
-
-    @property
-    def write_fd(self) -> int:
-        return self._connection.write_fd
+    def fd(self) -> int:
+        return self._connection.fd
 
     @property
     def unsent(self) -> int:
@@ -58,12 +54,19 @@ class _AttachedWire:
         self._connection.send(data)
 
     def receive_now(self) -> bytes | None:
-        while data := self._connection.receive(0.0):
+        while data := self._receive():
             pieces = list(self._streams.feed(data))
             self._said += b"".join(piece for stream, piece in pieces if stream == "stderr")
             if found := b"".join(piece for stream, piece in pieces if stream == "stdout"):
                 return found
         return data
+
+    def _receive(self) -> bytes | None:
+        try:
+            return self._connection.receive(0.0)
+        except EngineUnavailableError as error:
+            self._said = str(error).encode()
+            return b""
 
     def why_ended(self) -> str:
         return self._said.decode("utf-8", "replace").strip()[:_SAID_CHARS]

@@ -17,6 +17,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import docker.errors
@@ -24,6 +25,7 @@ import docker.errors
 from pytest_clnrm.engine.exec.shell_marks import overlap
 from pytest_clnrm.engine.exec.streams import Connection, Demultiplexer
 from pytest_clnrm.engine.exec.waiting import ENDS_CONTAINER
+from pytest_clnrm.errors import EngineUnavailableError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -63,8 +65,10 @@ def tell_to_end(connection: Connection) -> None:
     """Let a shell end, and its container if it is the main process; wait for that, but not for long."""
     deadline_s = time.monotonic() + _END_S
     connection.send(f"exit {ENDS_CONTAINER}\n".encode())
-    while time.monotonic() < deadline_s and connection.receive(deadline_s):
-        pass
+    # If the engine has gone, those who remove the container say so.
+    with suppress(EngineUnavailableError):
+        while time.monotonic() < deadline_s and connection.receive(deadline_s):
+            pass
 
 
 def ask_for_another(connection: Connection, end_mark: str) -> None:

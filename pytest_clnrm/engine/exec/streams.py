@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import ssl
@@ -120,18 +119,9 @@ class Connection:
         # it together with the response's headers.
         self._response = raw._response  # noqa: SLF001
         reader = self._response.raw._fp.fp  # noqa: SLF001
-        self._process = getattr(raw, "proc", None)
-        self._socket: socket.socket | None = None
-        if self._process is not None:
-            # Over ssh:// the stream is the standard input and output of an ssh process.
-            self._read_fd: int = self._process.stdout.fileno()
-            self._write_fd: int = self._process.stdin.fileno()
-            os.set_blocking(self._read_fd, False)
-            os.set_blocking(self._write_fd, False)
-        else:
-            self._socket = getattr(raw, "_sock", raw)
-            self._read_fd = self._write_fd = self._socket.fileno()
-            self._socket.settimeout(0)
+        self._socket: socket.socket = getattr(raw, "_sock", raw)
+        self._fd: int = self._socket.fileno()
+        self._socket.settimeout(0)
         try:
             self._early = reader.read(len(reader.peek(1)))
         except ssl.SSLWantReadError:
@@ -140,14 +130,9 @@ class Connection:
         self._closes = True
 
     @property
-    def read_fd(self) -> int:
-        """Return what is polled for what comes; some of it may be here already."""
-        return self._read_fd
-
-    @property
-    def write_fd(self) -> int:
-        """Return what is polled for room."""
-        return self._write_fd
+    def fd(self) -> int:
+        """Return what is polled, for what comes and for room; some of what comes may be here already."""
+        return self._fd
 
     @property
     def unsent(self) -> int:
@@ -171,7 +156,7 @@ class Connection:
         while True:
             self._send()
             try:
-                return self._read()
+                return self._socket.recv(_PIECE)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 pass
             except OSError:
@@ -185,24 +170,15 @@ class Connection:
 
     def close(self) -> None:
         """Give it up; the engine does not end the command for that."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-            self._process.stdin.close()
         self._response.close()
-        if self._socket is not None:
-            self._socket.close()
+        self._socket.close()
 
     def _wait(self, timeout_ms: int | None) -> None:
         waiting = select.poll()
-        waiting.register(self._read_fd, select.POLLIN)
-        if self._outgoing is not None:
-            events = select.POLLIN | select.POLLOUT if self._read_fd == self._write_fd else select.POLLOUT
-            waiting.register(self._write_fd, events)
+        waiting.register(
+            self._fd, select.POLLIN if self._outgoing is None else select.POLLIN | select.POLLOUT
+        )
         waiting.poll(timeout_ms)
-
-    def _read(self) -> bytes:
-        return self._socket.recv(_PIECE) if self._socket is not None else os.read(self._read_fd, _PIECE)
 
     def _send(self) -> None:
         """Send as much as goes without waiting; then close the sending half, if that was all there is."""
@@ -210,21 +186,14 @@ class Connection:
             piece = self._outgoing[:_SEND]
             try:
                 if piece:
-                    sent = self._socket.send(piece) if self._socket else os.write(self._write_fd, piece)
-                    self._outgoing = self._outgoing[sent:]
+                    self._outgoing = self._outgoing[self._socket.send(piece) :]
                     continue
                 if self._closes:
-                    self._close_sending()
+                    # Not SSLSocket.shutdown, which gives up the encryption of what is still to be read.
+                    socket.socket.shutdown(self._socket, socket.SHUT_WR)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
             except OSError:
                 # The command has ended, or closed its input: the rest is not wanted.
                 pass
             self._outgoing = None
-
-    def _close_sending(self) -> None:
-        if self._process is not None:
-            self._process.stdin.close()
-        elif self._socket is not None:
-            # Not SSLSocket.shutdown, which gives up the encryption of what is still to be read.
-            socket.socket.shutdown(self._socket, socket.SHUT_WR)

@@ -38,12 +38,8 @@ class Wire(Protocol):
     """The stream to the relay, used from one thread."""
 
     @property
-    def read_fd(self) -> int:
-        """Return what is polled for what comes."""
-
-    @property
-    def write_fd(self) -> int:
-        """Return what is polled for room."""
+    def fd(self) -> int:
+        """Return what is polled, for what comes and for room."""
 
     @property
     def unsent(self) -> int:
@@ -243,12 +239,7 @@ class Multiplexer:
     def _poll(self) -> None:
         polled = select.poll()
         polled.register(self._woken, select.POLLIN)
-        wire_events = select.POLLIN
-        if self._wire.unsent and self._wire.write_fd == self._wire.read_fd:
-            wire_events |= select.POLLOUT
-        elif self._wire.unsent:
-            polled.register(self._wire.write_fd, select.POLLOUT)
-        polled.register(self._wire.read_fd, wire_events)
+        polled.register(self._wire.fd, select.POLLIN | select.POLLOUT if self._wire.unsent else select.POLLIN)
         congested = self._wire.unsent > _UNSENT
         found: dict[int, _Local] = {}
         for local in self._locals.values():

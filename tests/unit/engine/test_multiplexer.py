@@ -38,10 +38,8 @@ class SocketWire:
         self._unsent = b""
 
     @property
-    def read_fd(self) -> int:
+    def fd(self) -> int:
         return self._end.fileno()
-
-    write_fd = read_fd
 
     @property
     def unsent(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import socket
@@ -141,50 +140,6 @@ def test_a_connection_that_breaks_has_ended(pair: tuple[Any, socket.socket]) -> 
     raw._response.raw._fp.fp.detach()
     raw._sock.detach()
     assert connection.receive(None) == b""
-
-
-class Process:
-    """As much of an ssh process as a connection uses: it answers with what it was sent."""
-
-    def __init__(self) -> None:
-        read, write = os.pipe()
-        self.stdout: Any = os.fdopen(read, "rb")
-        self._answer = write
-        read, write = os.pipe()
-        self._question = read
-        self.stdin: Any = os.fdopen(write, "wb", buffering=0)
-        self.ended = False
-        self._thread = threading.Thread(target=self._echo)
-        self._thread.start()
-
-    def _echo(self) -> None:
-        while piece := os.read(self._question, 1000):
-            os.write(self._answer, piece)
-        os.close(self._answer)
-        os.close(self._question)
-
-    def terminate(self) -> None:
-        """End it."""
-        self.ended = True
-
-    def wait(self) -> None:
-        """Wait for its end."""
-        self._thread.join()
-
-
-def test_over_ssh_the_stream_is_that_of_a_process() -> None:
-    """Its standard input is closed after the last byte; it is ended with the connection."""
-    process = Process()
-    raw = SimpleNamespace(proc=process, _response=Response(process.stdout))
-    connection = Connection(raw, b"x" * 100_000)
-    found = bytearray()
-    while piece := connection.receive(None):
-        found += piece
-    assert len(found) == 100_000
-    connection.close()
-    assert process.ended
-    assert isinstance(process.stdout, io.BufferedReader)
-    assert process.stdout.closed
 
 
 def chunk(payload: bytes) -> bytes:
