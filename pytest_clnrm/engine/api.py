@@ -8,11 +8,11 @@ tests bring their own. All calls block; they may be made from several threads at
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from pytest_clnrm.model.seen import FileSeen
+from pytest_clnrm.model.seen import FileSeen, ImageSeen, ProcessSeen
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
 PullPolicy = Literal["always", "missing", "never"]
@@ -453,6 +453,26 @@ class Engine(Protocol):
         :param deadline_s: a ``time.monotonic()`` moment, till which its content is read.
         :param feed: gets the content of a regular file, piece by piece.
         :raises ContainerError: if it cannot be told.
+        """
+
+    def list_files(self, container: str, *, deadline_s: float) -> Iterator[tuple[str, FileSeen]]:
+        """Yield path and facts of each file of a container, which need not run; volumes are left out.
+
+        :param deadline_s: a ``time.monotonic()`` moment, till which they are read.
+        :raises ContainerError: if they cannot be told.
+        """
+
+    def look_at_image(self, image: str) -> ImageSeen:
+        """Return what an image says of itself.
+
+        :param image: id or reference of one that the engine has.
+        :raises ImageError: if the engine does not have it.
+        """
+
+    def processes(self, container: str) -> tuple[ProcessSeen, ...]:
+        """Return the processes of a container.
+
+        :raises ContainerError: if it does not run, or they cannot be told.
         """
 
     def logs(self, container: str, *, tail_bytes: int) -> str:

@@ -5,8 +5,9 @@ They come validated out of :mod:`pytest_clnrm.scenario.loading`; judged by :mod:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.key_path import KeyPath
@@ -41,9 +42,6 @@ class FileCheck:
     sha256: str = ""
     content: TextExpect | None = None
     at: KeyPath = ()
-
-    in_service: ClassVar = True
-    """Whether :attr:`title` leaves out in which service."""
 
     @property
     def title(self) -> str:
@@ -82,13 +80,93 @@ class LogCheck:
     order: tuple[str, ...] = ()
     at: KeyPath = ()
 
-    in_service: ClassVar = False
-
     @property
     def title(self) -> str:
         """Return what it is about, for messages and names."""
         return f"log of service {self.service!r}"
 
 
-Check = FileCheck | LogCheck
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageCheck:
+    """What an image says of itself, and holds; all that is set must hold.
+
+    :param image: name of a service, whose image it is, or a reference.
+    :param entrypoint: all of it; () for none, None for any. So is ``cmd``.
+    :param env: what a variable is; True and False: it must, and must not, be there. So are ``labels``.
+    :param exposed: ports such as "8080/tcp", all of which must be exposed.
+    :param volumes: all of which must be there.
+    :param size: tests of its bytes.
+    :param layers: tests of their number.
+    :param no_setuid: no file of it may have the set-uid bit.
+    :param no_secrets: no variable of it may look like a secret.
+    """
+
+    image: str
+    entrypoint: tuple[str, ...] | None = None
+    cmd: tuple[str, ...] | None = None
+    env: Mapping[str, bool | TextExpect] = field(default_factory=dict)
+    labels: Mapping[str, bool | TextExpect] = field(default_factory=dict)
+    workdir: str | None = None
+    user: str | None = None
+    exposed: tuple[str, ...] = ()
+    not_exposed: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    not_volumes: tuple[str, ...] = ()
+    size: tuple[Condition, ...] = ()
+    layers: tuple[Condition, ...] = ()
+    no_setuid: bool = False
+    no_secrets: bool = False
+    at: KeyPath = ()
+
+    @property
+    def title(self) -> str:
+        """Return what it is about, for messages and names."""
+        return f"image {self.image!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserCheck:
+    """A user of a container, by its /etc/passwd and /etc/group; all that is set must hold.
+
+    :param gid: of its own group.
+    :param groups: names of groups that it must be in; its own counts.
+    """
+
+    service: str
+    user: str
+    exists: bool = True
+    uid: int | None = None
+    gid: int | None = None
+    home: str | None = None
+    shell: str | None = None
+    groups: tuple[str, ...] = ()
+    at: KeyPath = ()
+
+    @property
+    def title(self) -> str:
+        """Return what it is about, for messages and names."""
+        return f"user {self.user!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessCheck:
+    """The processes of a name in a container; all that is set must hold.
+
+    :param number: tests of how many there are.
+    :param user: a number, or a name of the container's own /etc/passwd; "" for any.
+    """
+
+    service: str
+    process: str
+    number: tuple[Condition, ...] = (Condition(op="gte", value=1),)
+    user: str = ""
+    at: KeyPath = ()
+
+    @property
+    def title(self) -> str:
+        """Return what it is about, for messages and names."""
+        return f"process {self.process!r}"
+
+
+Check = FileCheck | LogCheck | ImageCheck | UserCheck | ProcessCheck
 """What is checked; :mod:`pytest_clnrm.runner.checks` has a module for each kind."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pytest_clnrm.model.check import FileKind
 
@@ -24,3 +25,39 @@ class FileSeen:
     gid: int | None = None
     target: str = ""
     leads_to: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSeen:
+    """What an image says of itself.
+
+    :param exposed: ports such as "8080/tcp".
+    :param layers: how many there are.
+    """
+
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    workdir: str = ""
+    user: str = ""
+    exposed: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    size_bytes: int = 0
+    layers: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSeen:
+    """A process of a container.
+
+    :param pid: on the engine's machine.
+    :param user: its number, or its name in the container, whichever the engine tells.
+    :param name: the kernel's, of at most 15 letters.
+    :param command: its arguments, as ps shows them.
+    """
+
+    pid: int
+    user: str
+    name: str
+    command: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -18,11 +18,13 @@ from pytest_clnrm.errors import (
     ClnrmError,
     ContainerError,
     EngineUnavailableError,
+    ImageError,
     ScenarioTimeoutError,
     ServiceError,
     UnsharedError,
 )
 from pytest_clnrm.expect.texts import Output
+from pytest_clnrm.model.check import ImageCheck
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.service import Service
@@ -81,6 +83,7 @@ class ScenarioRun:
     _granted_s: float = field(default_factory=time.monotonic)
     _started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     _images: dict[str, ImageFacts] = field(default_factory=dict)
+    _checked_images: dict[str, ImageFacts] = field(default_factory=dict)
     _containers: dict[str, RunningContainer] = field(default_factory=dict)
     _timeline: Timeline = field(init=False)
     _steps: list[StepResult] = field(default_factory=list)
@@ -131,9 +134,21 @@ class ScenarioRun:
                     self._images[each.name] = get_image(
                         self.runtime, each, self._trace, self.scenario.timeout_s
                     )
+            for check in self._image_checks():
+                # A mistake in it is the check's own failure, as is a name that is not known yet.
+                service = Service(name=check.image, image=check.image, at=check.at)
+                with suppress(ImageError):
+                    self._checked_images[check.image] = get_image(self.runtime, service, self._trace)
         except ClnrmError as error:
             self._trace.finish("fail", str(error))
             raise
+
+    def _image_checks(self) -> Iterator[ImageCheck]:
+        """Yield the checks of images that are no service's."""
+        for step in self.scenario.steps:
+            for check in step.checks:
+                if isinstance(check, ImageCheck) and not step.templated and check.image not in self._images:
+                    yield check
 
     # The scenario's time.
 
@@ -298,6 +313,8 @@ class ScenarioRun:
             where=self._where,
             trace=self._trace,
             redactor=self.redactor,
+            images=self._checked_images,
+            labels=self.runtime.labels(self.nodeid),
         )
         runner = StepRunner(
             around=around, began_s=self._granted_s, on_output=self.on_output, captured=self._captured

@@ -128,7 +128,7 @@ class StepRunner:
 
     def _attempt(self, step: Step) -> Attempt:
         """Run *step* once, within a span of its own."""
-        about = {"clnrm.step.name": step.name, "clnrm.service": step.service}
+        about = {"clnrm.step.name": step.name, "clnrm.service": step.service or None}
         around = self.around
         outputs = self._outputs = {stream: BoundedOutput() for stream in STREAMS}
         live = None if self.on_output is None else _Live(step, self.on_output, around.redactor)

@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -50,7 +50,7 @@ from pytest_clnrm.errors import (
     NoShellError,
     UnobservableError,
 )
-from pytest_clnrm.model.seen import FileSeen
+from pytest_clnrm.model.seen import FileSeen, ImageSeen, ProcessSeen
 
 CHUNK_BYTES = 65536
 
@@ -170,6 +170,15 @@ class FakeEngine:
         if feed is not None and kind == "file":
             feed(found.read_bytes())
         return FileSeen(kind=kind, mode=status.st_mode & 0o7777, size_bytes=status.st_size, uid=0, gid=0)
+
+    def list_files(self, container: str, *, deadline_s: float) -> Iterator[tuple[str, FileSeen]]:
+        yield "/bin/su", FileSeen(kind="file", mode=0o4755, size_bytes=1)
+
+    def look_at_image(self, image: str) -> ImageSeen:
+        return ImageSeen(cmd=("sh",), env={"PATH": "/bin", "DB_PASSWORD": "x"})
+
+    def processes(self, container: str) -> tuple[ProcessSeen, ...]:
+        return (ProcessSeen(pid=1, user="0", name="sh", command="sh -c serve"),)
 
     def remove_network(self, network: str) -> None:
         if self._networks.pop(network, None) is not None:

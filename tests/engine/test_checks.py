@@ -189,3 +189,105 @@ def test_logs_of_services(project: EndToEnd) -> None:
     ]
     # Two streams come in any order.
     assert re.search("it matches before that: line [12]: 'ready'", run.text), run.text
+
+
+SERVED = """
+[service.bare]
+build = "./served"
+[[step]]
+name = "wait"
+run = ["/busybox-1", "ash", "-c", "until /busybox-1 test -e /up; do /busybox-1 sleep 0.05; done"]
+{checks}
+"""
+
+
+def test_images_users_and_processes(project: EndToEnd) -> None:
+    """Of an image without a shell; a file may hold checks of images alone, and no container is started."""
+    project.write_build(
+        "served",
+        """
+        COPY passwd group /etc/
+        COPY busybox /busybox-1
+        RUN ["/busybox-1", "chmod", "4755", "/busybox-1"]
+        ENV MODE=prod DB_PASSWORD=hunter2
+        LABEL version=2.1
+        EXPOSE 8080 53/udp
+        VOLUME /data
+        WORKDIR /srv
+        ENTRYPOINT ["/busybox-1"]
+        CMD ["ash", "-c", "/busybox-1 touch /up; exec /busybox-1 httpd -f -p 8080 -u 1000"]
+        """,
+    )
+    project.write("served/passwd", "root:x:0:0::/root:/none\napp:x:1000:1001::/app:/none\n")
+    project.write("served/group", "root:x:0:\nstaff:x:1001:\nlog:x:7:app\n")
+    project.write(
+        "holds.clnrm.toml",
+        SERVED.format(
+            checks="""
+            [[check]]
+            image = "bare"
+            entrypoint = ["/busybox-1"]
+            env = { MODE = "prod", DEBUG = false }
+            labels = { version = { regex = "^2" } }
+            workdir = "/srv"
+            user = ""
+            exposed = [8080, "53/udp"]
+            not_exposed = [22]
+            volumes = ["/data"]
+            size = { gt = "10k", lt = "50m" }
+            layers = { gte = 2 }
+            [[check]]
+            process = "busybox-1"
+            user = "app"
+            retry = { times = 50, delay = "100ms" }
+            [[check]]
+            process = "sshd"
+            running = false
+            [[check]]
+            user = "app"
+            uid = 1000
+            gid = 1001
+            home = "/app"
+            groups = ["staff", "log"]
+            [[check]]
+            user = "web"
+            exists = false
+            """
+        ),
+    )
+    project.write(
+        "fails.clnrm.toml",
+        SERVED.format(
+            checks="""
+            [[check]]
+            image = "bare"
+            workdir = "/"
+            no_setuid = true
+            no_secrets = true
+            [[check]]
+            image = "no/such:1"
+            no_secrets = true
+            [[check]]
+            process = "nginx"
+            [[check]]
+            user = "web"
+            """
+        ),
+    )
+    project.write(
+        "alone.clnrm.toml", f'[[check]]\nimage = "{project.image}"\nno_setuid = true\ncmd = ["sh"]\n'
+    )
+    run = project.run("--clnrm-pull", "never", mapped=False)
+    assert run.outcomes() == {"holds": "passed", "fails": "failed", "alone": "passed"}, run.text
+    no_pull = "the engine does not have it, and --clnrm-pull never forbids to pull it"
+    assert run.failures("fails") == [
+        "image 'bare' has the working folder '/srv', expected '/'",
+        "image 'bare' has files with the set-uid bit: /busybox-1",
+        "image 'bare' has variables that look like secrets: DB_PASSWORD",
+        f"image 'no/such:1' could not be checked: cannot use the image 'no/such:1': {no_pull}",
+        "process 'nginx' runs not at all, expected at least 1",
+        "user 'web' does not exist",
+    ]
+    assert "hunter2" not in run.text
+    assert run.scenarios["alone"]["containers"] == []
+    assert project.leftovers(run) == []

@@ -111,6 +111,41 @@ def look_at_file(
     return seen
 
 
+def list_files(client: APIClient, container: str, *, deadline_s: float) -> Iterator[tuple[str, FileSeen]]:
+    """Yield path and facts of each file of a container, which need not run; volumes are left out.
+
+    :param deadline_s: a ``time.monotonic()`` moment, till which they are read.
+    :raises ContainerError: if they cannot be told.
+    """
+    url = f"{client.base_url}/v{client.api_version}/containers/{container}/export"
+    doing = "list the files of the container"
+    with (
+        plain_errors(doing, ContainerError),
+        client.get(url, timeout=client.timeout, stream=True) as answer,
+    ):
+        client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
+        with reading(answer.iter_content(_CHUNK_BYTES)) as archive:
+            while (entry := archive.next()) is not None:
+                # Or it would remember all of them.
+                vars(archive)["members"].clear()
+                if time.monotonic() >= deadline_s:
+                    raise ContainerError(f"cannot {doing}: the time for it is over")
+                yield f"/{entry.name}", _entry(entry)
+
+
+def _entry(entry: tarfile.TarInfo) -> FileSeen:
+    kind: FileKind = "device" if entry.isdev() else "file"
+    kind = "fifo" if entry.isfifo() else "directory" if entry.isdir() else kind
+    return FileSeen(
+        kind="symlink" if entry.issym() else kind,
+        mode=entry.mode & 0o7777,
+        size_bytes=entry.size,
+        uid=entry.uid,
+        gid=entry.gid,
+        target=entry.linkname if entry.issym() else "",
+    )
+
+
 def _kind(mode: int) -> FileKind:
     return next((kind for bits, kind in _KINDS if mode & bits), "file")
 

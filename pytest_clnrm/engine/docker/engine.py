@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from pytest_clnrm.engine.api import (
     OwnedObject,
     PathFacts,
 )
-from pytest_clnrm.engine.docker.archive import look_at_file
+from pytest_clnrm.engine.docker.archive import list_files, look_at_file
 from pytest_clnrm.engine.docker.builds import build_by_api, build_by_command, tag_of
 from pytest_clnrm.engine.docker.cgroups import peak_memory_bytes
 from pytest_clnrm.engine.docker.clock import clock_s
@@ -39,7 +39,7 @@ from pytest_clnrm.engine.docker.containers import (
     written_bytes,
 )
 from pytest_clnrm.engine.docker.create_arguments import create_arguments, proxy_environment
-from pytest_clnrm.engine.docker.images import Images, lock_name
+from pytest_clnrm.engine.docker.images import Images, lock_name, look_at_image
 from pytest_clnrm.engine.docker.logs import FollowedLog, follow_log, has_printed, read_logs
 from pytest_clnrm.engine.docker.networks import (
     create_network,
@@ -53,6 +53,7 @@ from pytest_clnrm.engine.docker.observe import kill_shell, observe
 from pytest_clnrm.engine.docker.observe_inside import ask_inside
 from pytest_clnrm.engine.docker.owned import list_owned, remove_volume
 from pytest_clnrm.engine.docker.paths import look_at_path
+from pytest_clnrm.engine.docker.processes import processes
 from pytest_clnrm.engine.docker.relays import DockerRelay, open_relay
 from pytest_clnrm.engine.exec.execs import Execs
 from pytest_clnrm.engine.exec.main_shell import LOG_BYTES, new_end_mark, outside_frames
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import OnOutput, OnProgress, PullPolicy
     from pytest_clnrm.engine.docker.images import Locks
-    from pytest_clnrm.model.seen import FileSeen
+    from pytest_clnrm.model.seen import FileSeen, ImageSeen, ProcessSeen
 
 # What is seen of a container that is looked at from outside.
 _FIRST = "number of its first process on this host"
@@ -237,6 +238,15 @@ class DockerEngine(Engine):
         self, container: str, path: str, *, deadline_s: float, feed: Callable[[bytes], None] | None = None
     ) -> FileSeen | None:
         return look_at_file(self._client, container, path, deadline_s=deadline_s, feed=feed)
+
+    def list_files(self, container: str, *, deadline_s: float) -> Iterator[tuple[str, FileSeen]]:
+        return list_files(self._client, container, deadline_s=deadline_s)
+
+    def look_at_image(self, image: str) -> ImageSeen:
+        return look_at_image(self._client, image)
+
+    def processes(self, container: str) -> tuple[ProcessSeen, ...]:
+        return processes(self._client, container, is_podman=self._facts.kind == "podman")
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         said = read_logs(self._client, container, tail_bytes=tail_bytes)

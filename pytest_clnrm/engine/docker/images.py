@@ -13,6 +13,7 @@ import docker.errors
 from pytest_clnrm.engine.api import ImageFacts, PullPolicy
 from pytest_clnrm.engine.plain_errors import CREDENTIAL_PROBLEMS, image_reason, plain_errors
 from pytest_clnrm.errors import ImageError
+from pytest_clnrm.model.seen import ImageSeen
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -56,6 +57,29 @@ def read_image(reference: str, facts: dict[str, Any]) -> ImageFacts:
         volumes=tuple(sorted(config.get("Volumes") or ())),
         exposes=bool(config.get("ExposedPorts")),
         architecture=str(facts.get("Architecture") or ""),
+    )
+
+
+def look_at_image(client: APIClient, image: str) -> ImageSeen:
+    """Return what an image says of itself.
+
+    :param image: id or reference.
+    :raises ImageError: if the engine does not have it.
+    """
+    with plain_errors(f"look at the image {image!r}", ImageError):
+        facts = client.inspect_image(image)  # type: ignore[no-untyped-call]
+    config = facts.get("Config") or {}
+    return ImageSeen(
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        cmd=tuple(config.get("Cmd") or ()),
+        env=dict(each.partition("=")[::2] for each in config.get("Env") or ()),
+        labels=dict(config.get("Labels") or {}),
+        workdir=str(config.get("WorkingDir") or ""),
+        user=str(config.get("User") or ""),
+        exposed=tuple(sorted(config.get("ExposedPorts") or ())),
+        volumes=tuple(sorted(config.get("Volumes") or ())),
+        size_bytes=int(facts.get("Size") or 0),
+        layers=len((facts.get("RootFS") or {}).get("Layers") or ()),
     )
 
 

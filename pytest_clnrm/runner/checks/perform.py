@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, EngineUnavailableError
 from pytest_clnrm.expect.text_checks import TextFault
-from pytest_clnrm.model.check import Check, FileCheck, LogCheck
+from pytest_clnrm.model.check import Check, FileCheck, ImageCheck, LogCheck, ProcessCheck, UserCheck
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.util.patterns import within
 
@@ -40,8 +40,9 @@ def _failures(check: Check, setting: Setting) -> Iterator[Failure]:
 
 def title_of(check: Check, setting: Setting) -> str:
     """Return what a check is about, with its service where there are several."""
-    several = len(setting.around.scenario.services) > 1
-    return f"{check.title} of service {check.service!r}" if several and check.in_service else check.title
+    if isinstance(check, (ImageCheck, LogCheck)) or len(setting.around.scenario.services) == 1:
+        return check.title
+    return f"{check.title} of service {check.service!r}"
 
 
 def _make(check: Check, setting: Setting) -> Iterator[TextFault]:
@@ -55,3 +56,16 @@ def _make(check: Check, setting: Setting) -> Iterator[TextFault]:
             from pytest_clnrm.runner.checks.logs import check_log
 
             return check_log(check, setting, title)
+        case ImageCheck():
+            from pytest_clnrm.runner.checks.images import check_image
+
+            return check_image(check, setting, title)
+        case UserCheck():
+            from pytest_clnrm.expect.checks.users import judge_user
+            from pytest_clnrm.runner.checks.files import Looking
+
+            return judge_user(check, Looking(setting, check.service).accounts(), title)
+        case ProcessCheck():
+            from pytest_clnrm.runner.checks.processes import check_process
+
+            return check_process(check, setting, title)

@@ -89,25 +89,34 @@ class Builder:
         waits = self.deferred and not self.deferred.isdisjoint(names_in_step(step))
         return dataclasses.replace(step, templated=True) if waits else step
 
-    def _service_of(self, doc: StepDoc | CheckDoc) -> str:
-        """Return the name of the service that a step runs in, or a check is about."""
+    def _service_of(self, doc: StepDoc | CheckDoc, default: str = "") -> str:
+        """Return the service that a step runs in, or a check looks at; "" for an image that is no service's.
+
+        :param default: of a check in a step: the step's.
+        """
+        if isinstance(doc, CheckDoc) and doc.image is not None:
+            return doc.image if doc.image in self.doc.service else ""
         named = doc.of_service if isinstance(doc, CheckDoc) else doc.service
         if named is not None:
             return named
-        return next(iter(self.doc.service)) if len(self.doc.service) == 1 else IMPLICIT
+        return default or (next(iter(self.doc.service)) if len(self.doc.service) == 1 else IMPLICIT)
 
     def _named(self, doc: ScenarioDoc) -> set[str]:
         """Return the services in which a scenario's steps run, or that its checks look at."""
         names = {self._service_of(each) for each in doc.step or ()}
-        names |= {self._service_of(each) for each in self._final(doc)}
-        return names | {
-            check.of_service for step in doc.step or () for check in step.check if check.of_service
-        }
+        return (names | {service for service, _ in self._looked_at(doc)}) - {""}
 
     def _running(self, doc: ScenarioDoc) -> set[str]:
         """Return the services that have to run by themselves, as checks look at what they do."""
-        checks = (check for step in doc.step or () for check in step.check)
-        return {each.log for each in (*checks, *self._final(doc)) if each.log is not None}
+        return {service for service, about in self._looked_at(doc) if about in {"log", "process", "port"}}
+
+    def _looked_at(self, doc: ScenarioDoc) -> Iterator[tuple[str, str]]:
+        """Yield each service that a check of a scenario looks at, "" for none, and what it is about."""
+        for step in doc.step or ():
+            for check in step.check:
+                yield self._service_of(check, self._service_of(step)), check.about
+        for final in self._final(doc):
+            yield self._service_of(final), final.about
 
     def _final(self, doc: ScenarioDoc) -> tuple[EndCheckDoc, ...]:
         return (*(doc.check or ()), *(self.doc.check or ()))

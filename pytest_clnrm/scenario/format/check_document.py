@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
-from pytest_clnrm.model.check import Check, FileCheck, LinesExpect, LogCheck
+from pytest_clnrm.model.check import (
+    Check,
+    FileCheck,
+    ImageCheck,
+    LinesExpect,
+    LogCheck,
+    ProcessCheck,
+    UserCheck,
+)
 from pytest_clnrm.model.expectations import Condition, Operator
 from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.model.units import parse_size_bytes
-from pytest_clnrm.scenario.format.parts import At, StepFolder, Table, Text, several, words
+from pytest_clnrm.scenario.format.parts import At, Port, StepFolder, Table, Text, several, words
 from pytest_clnrm.scenario.format.text_document import TextDoc
+from pytest_clnrm.scenario.matrix import as_text
 
 BYTES = 'a number of bytes such as 1024, or text such as "64k", "10m"'
 Bytes = (
@@ -21,6 +32,12 @@ Bytes = (
     | Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?([bB]|[kKmMgG]([iI]?[bB])?)$", extra=words(BYTES))]
 )
 Amount = Annotated[int, Meta(ge=0)]
+PortName = Annotated[
+    str, Meta(pattern="^[0-9]{1,5}/(tcp|udp|sctp)$", extra=words('a port such as 8080 or "53/udp"'))
+]
+Ports = list[Port | PortName]
+Texts = dict[Text, str | int | float | bool | TextDoc]
+_TEXTS = "What it is: a text, or a table as of stdout; true and false: whether it is there."
 Mode = Annotated[
     str,
     Meta(
@@ -53,10 +70,10 @@ class BytesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 OPERATORS: tuple[Operator, ...] = ("eq", "ne", "lt", "lte", "gt", "gte")
 
 
-class LinesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many lines match a regular expression."""
+class CountDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of a number of things; of a log, how many lines match a regular expression."""
 
-    regex: Annotated[Text, Meta(description="Searched anywhere in a line; Python's syntax.")]
+    regex: Annotated[Text, Meta(description="Searched anywhere in a line of a log.")] | None = None
     eq: Amount | None = None
     ne: Amount | None = None
     lt: Amount | None = None
@@ -66,7 +83,7 @@ class LinesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def built(self, at: KeyPath) -> LinesExpect:
         """Return the expectation."""
-        return LinesExpect(regex=self.regex, number=bounds_of(self, int), at=at)
+        return LinesExpect(regex=self.regex or "", number=bounds_of(self, int), at=at)
 
 
 class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +94,12 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "service", "exists", "kind", "mode", "owner", "group", "size", "target", "sha256", "content",
         ),
         "log": ("from", "since", "content", "count", "order"),
+        "image": (
+            "entrypoint", "cmd", "env", "labels", "workdir", "user", "exposed", "not_exposed", "volumes",
+            "not_volumes", "size", "layers", "no_setuid", "no_secrets",
+        ),
+        "process": ("service", "running", "count", "user"),
+        "user": ("service", "exists", "uid", "gid", "home", "shell", "groups"),
     }  # fmt: skip
     """Exactly one of these keys says what is checked -> the keys that go with it."""
 
@@ -97,6 +120,26 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
     log: Annotated[Text, Meta(description="What this service has printed.", examples=["api"])] | None = None
+    image: (
+        Annotated[
+            Text,
+            Meta(description="The image of this service, or of this reference.", examples=["api", "nginx:1"]),
+        ]
+        | None
+    ) = None
+    process: Annotated[Text, Meta(description="The processes of this name.", examples=["nginx"])] | None = (
+        None
+    )
+    user: (
+        Annotated[
+            str,
+            Meta(
+                description="This user of the container; of an image or a process, as whom it runs.",
+                examples=["app"],
+            ),
+        ]
+        | None
+    ) = None
     exists: Annotated[bool, Meta(description="false: it must not be there.", examples=[False])] | None = None
     kind: (
         Annotated[
@@ -140,8 +183,11 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
     count: (
         Annotated[
-            LinesDoc | Annotated[list[LinesDoc], Meta(min_length=1)],
-            Meta(description="How many lines match.", examples=[{"regex": "GET /orders", "eq": 3}]),
+            Amount | CountDoc | Annotated[list[CountDoc], Meta(min_length=1)],
+            Meta(
+                description="How many lines of a log match, or how many processes there are.",
+                examples=[{"regex": "GET /orders", "eq": 3}],
+            ),
         ]
         | None
     ) = None
@@ -157,6 +203,45 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
 
+    entrypoint: (
+        Annotated[list[str], Meta(description="All of it; [] for none.", examples=[["/app"]])] | None
+    ) = None
+    cmd: Annotated[list[str], Meta(description="All of it; [] for none.", examples=[["--serve"]])] | None = (
+        None
+    )
+    env: Annotated[Texts, Meta(description=_TEXTS, examples=[{"MODE": "prod", "DEBUG": False}])] | None = None
+    labels: Annotated[Texts, Meta(description=_TEXTS, examples=[{"version": {"regex": "^2"}}])] | None = None
+    workdir: Annotated[str, Meta(description="As the image has it.", examples=["/app"])] | None = None
+    exposed: (
+        Annotated[Ports, Meta(description="All of them are exposed.", examples=[[8080, "53/udp"]])] | None
+    ) = None
+    not_exposed: Annotated[Ports, Meta(description="None of them is exposed.", examples=[[22]])] | None = None
+    volumes: (
+        Annotated[list[Text], Meta(description="All of them are declared.", examples=[["/data"]])] | None
+    ) = None
+    not_volumes: (
+        Annotated[list[Text], Meta(description="None of them is declared.", examples=[["/"]])] | None
+    ) = None
+    layers: (
+        Annotated[Amount | CountDoc, Meta(description="How many there are.", examples=[{"lte": 10}])] | None
+    ) = None
+    no_setuid: (
+        Annotated[bool, Meta(description="true: no file has the set-uid bit.", examples=[True])] | None
+    ) = None
+    no_secrets: (
+        Annotated[bool, Meta(description="true: no ENV looks like a secret.", examples=[True])] | None
+    ) = None
+    running: (
+        Annotated[bool, Meta(description="false: there is no such process.", examples=[False])] | None
+    ) = None
+    uid: Annotated[Amount, Meta(description="Its number.", examples=[1000])] | None = None
+    gid: Annotated[Amount, Meta(description="The number of its own group.", examples=[1000])] | None = None
+    home: Annotated[str, Meta(description="Its home folder.", examples=["/home/app"])] | None = None
+    shell: Annotated[str, Meta(description="Its login shell.", examples=["/sbin/nologin"])] | None = None
+    groups: Annotated[list[Text], Meta(description="It is in all of them.", examples=[["staff"]])] | None = (
+        None
+    )
+
     @property
     def about(self) -> str:
         """Return the key that says what is checked, "" if there is none."""
@@ -169,12 +254,62 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         if self.log is not None:
             return self._log(self.log, at)
-        return self._file(service if self.service is None else self.service, at)
+        service = service if self.service is None else self.service
+        if self.image is not None:
+            return self._image(self.image, at)
+        if self.process is not None:
+            return self._process(service, self.process, at)
+        if self.user is not None:
+            return self._user(service, self.user, at)
+        return self._file(service, at)
 
     @property
     def of_service(self) -> str | None:
         """Return the service that it names."""
         return self.service if self.log is None else self.log
+
+    def _image(self, image: str, at: At) -> ImageCheck:
+        return ImageCheck(
+            image=image,
+            entrypoint=None if self.entrypoint is None else tuple(self.entrypoint),
+            cmd=None if self.cmd is None else tuple(self.cmd),
+            env=_texts(self.env, partial(at, "env")),
+            labels=_texts(self.labels, partial(at, "labels")),
+            workdir=self.workdir,
+            user=self.user,
+            exposed=tuple(map(_port, self.exposed or ())),
+            not_exposed=tuple(map(_port, self.not_exposed or ())),
+            volumes=tuple(self.volumes or ()),
+            not_volumes=tuple(self.not_volumes or ()),
+            size=() if self.size is None else _size(self.size),
+            layers=_number(self.layers),
+            no_setuid=self.no_setuid is True,
+            no_secrets=self.no_secrets is True,
+            at=at(),
+        )
+
+    def _process(self, service: str, process: str, at: At) -> ProcessCheck:
+        some = Condition(op="eq", value=0) if self.running is False else Condition(op="gte", value=1)
+        return ProcessCheck(
+            service=service,
+            process=process,
+            number=(some,) if self.count is None or isinstance(self.count, list) else _number(self.count),
+            user=self.user or "",
+            at=at(),
+        )
+
+    def _user(self, service: str, user: str, at: At) -> UserCheck:
+        return UserCheck(
+            service=service,
+            user=user,
+            exists=self.exists is not False,
+            uid=self.uid,
+            gid=self.gid,
+            home=self.home,
+            shell=self.shell,
+            groups=tuple(self.groups or ()),
+            at=at(),
+        )
 
     def _log(self, service: str, at: At) -> LogCheck:
         return LogCheck(
@@ -185,6 +320,7 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             count=tuple(
                 each.built(at("count", index) if isinstance(self.count, list) else at("count"))
                 for index, each in enumerate(several(self.count))
+                if isinstance(each, CountDoc)
             ),
             order=tuple(self.order or ()),
             at=at(),
@@ -205,6 +341,30 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             content=self.content.built(at("content")) if self.content else None,
             at=at(),
         )
+
+
+def _number(given: int | CountDoc | None) -> tuple[Condition, ...]:
+    """Return what a number of things is compared with."""
+    if isinstance(given, CountDoc):
+        return bounds_of(given, int)
+    return () if given is None else (Condition(op="eq", value=given),)
+
+
+def _texts(given: Mapping[str, Any] | None, at: At) -> dict[str, bool | TextExpect]:
+    """Return what texts must be: a plain value must be equal, a boolean says whether there is one."""
+    return {
+        name: value.built(at(name))
+        if isinstance(value, TextDoc)
+        else value
+        if isinstance(value, bool)
+        else TextExpect(equals=as_text(value), at=at(name))
+        for name, value in (given or {}).items()
+    }
+
+
+def _port(given: int | str) -> str:
+    """Return a port as images name it: ``8080/tcp``."""
+    return f"{given}/tcp" if isinstance(given, int) else given
 
 
 def _size(given: int | str | BytesDoc) -> tuple[Condition, ...]:

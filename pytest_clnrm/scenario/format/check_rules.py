@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_size_bytes
-from pytest_clnrm.scenario.format.check_document import BYTES, OPERATORS, BytesDoc, CheckDoc
+from pytest_clnrm.scenario.format.check_document import BYTES, OPERATORS, BytesDoc, CheckDoc, CountDoc
 from pytest_clnrm.scenario.format.parts import several
 from pytest_clnrm.scenario.format.problems import Problem, regex, unknown_service
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
+from pytest_clnrm.scenario.format.service_rules import check_reference
+from pytest_clnrm.scenario.format.text_document import TextDoc
 from pytest_clnrm.scenario.format.text_rules import check_text
 from pytest_clnrm.toml.checking import listed, some, suggestion
 
@@ -42,17 +44,81 @@ def check_check(
     if doc.service is not None and doc.service not in services:
         yield Problem((*path, "service"), *unknown_service(doc.service, services))
     yield from check_text(doc.content, (*path, "content"), deferred)
+    yield from _bytes(doc, (*path, "size"))
+    if doc.user == "" and kind != "image":
+        yield Problem((*path, "user"), "is empty, so it names nobody")
     if kind == "log":
         yield from _log(doc, path, services, deferred)
+    elif kind == "image":
+        yield from _image(doc, path, services, deferred)
+    elif kind == "process":
+        yield from _process(doc, path)
+    elif kind == "user":
+        yield from _nothing_else(doc, path)
+        if doc.groups == []:
+            yield Problem((*path, "groups"), _NONE)
     else:
         yield from _file(doc, path)
 
 
 _REMEDY = 'write file = "/path"'
+_NONE = "this checks nothing: it names none"
 
 
 def _is_given(doc: CheckDoc, key: str) -> bool:
     return getattr(doc, key) is not None
+
+
+def _nothing_else(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
+    """Yield a mistake for each key of what may not be there."""
+    for key in doc.KINDS[doc.about]:
+        if doc.exists is False and key not in {"service", "exists"} and _is_given(doc, key):
+            yield Problem((*path, key), "what must not exist (exists = false) cannot be anything")
+
+
+def _image(
+    doc: CheckDoc, path: KeyPath, services: Mapping[str, ServiceDoc], deferred: frozenset[str]
+) -> Iterator[Problem]:
+    if doc.image is not None and doc.image not in services:
+        yield from check_reference(doc.image, (*path, "image"))
+    allowed = doc.KINDS["image"]
+    if not any(_is_given(doc, key) for key in allowed):
+        yield Problem(path, f"this checks nothing; set at least one of {', '.join(allowed)}")
+    for key in ("no_setuid", "no_secrets"):
+        if getattr(doc, key) is False:
+            yield Problem((*path, key), "checks nothing where it is false: write true, or leave it out")
+    for key in ("env", "labels"):
+        table = getattr(doc, key)
+        if table == {}:
+            yield Problem((*path, key), _NONE)
+        for name, value in (table or {}).items():
+            if isinstance(value, TextDoc):
+                yield from check_text(value, (*path, key, name), deferred)
+    for key in ("exposed", "not_exposed", "volumes", "not_volumes"):
+        if getattr(doc, key) == []:
+            yield Problem((*path, key), _NONE)
+    yield from _numbers(doc.layers, (*path, "layers"))
+
+
+def _process(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
+    if doc.running is False:
+        for key in ("count", "user"):
+            if _is_given(doc, key):
+                yield Problem((*path, key), "what must not run (running = false) cannot be anything")
+    if isinstance(doc.count, list):
+        yield Problem((*path, "count"), "a number of processes is one number, or one table of bounds")
+    else:
+        yield from _numbers(doc.count, (*path, "count"))
+
+
+def _numbers(given: int | CountDoc | None, path: KeyPath) -> Iterator[Problem]:
+    """Yield what is wrong with a number of things that are no lines."""
+    if not isinstance(given, CountDoc):
+        return
+    if given.regex is not None:
+        yield Problem((*path, "regex"), "only lines of a log match one")
+    if all(getattr(given, op) is None for op in OPERATORS):
+        yield Problem(path, f"this checks nothing; set at least one of {', '.join(OPERATORS)}")
 
 
 def check_since(name: str | None, path: KeyPath, steps: Sequence[str]) -> Iterator[Problem]:
@@ -75,6 +141,9 @@ def _log(
     lists = isinstance(doc.count, list)
     for index, each in enumerate(several(doc.count)):
         at = (*path, "count", index) if lists else (*path, "count")
+        if not isinstance(each, CountDoc) or each.regex is None:
+            yield Problem(at, 'of a log lines are counted: write { regex = "...", eq = 1 }')
+            continue
         if all(getattr(each, op) is None for op in OPERATORS):
             yield Problem(
                 at, f"this counts lines, but says not how many: set at least one of {listed(OPERATORS)}"
@@ -87,18 +156,12 @@ def _log(
 
 
 def _file(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
-    if doc.exists is False:
-        others = [
-            key for key in doc.KINDS["file"] if key not in {"service", "exists"} and _is_given(doc, key)
-        ]
-        for key in others:
-            yield Problem((*path, key), "what must not exist (exists = false) cannot be anything")
+    yield from _nothing_else(doc, path)
     if doc.target is not None and doc.kind not in {None, "symlink"}:
         yield Problem((*path, "target"), f'only a symbolic link has a target, and kind is "{doc.kind}"')
     for key in ("size", "sha256", "content"):
         if _is_given(doc, key) and doc.kind not in {None, "file", "symlink"}:
             yield Problem((*path, key), f'only a regular file has it, and kind is "{doc.kind}"')
-    yield from _bytes(doc, (*path, "size"))
 
 
 def _bytes(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:

@@ -54,9 +54,8 @@ def check_service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) ->
     """Yield the mistakes of a service but those of `depends_on`."""
     yield from exactly_one(doc, path)
     yield from texts(doc, ("image", "entrypoint", "command", "env", "workdir", "user", "scratch"), path)
-    if doc.image is not None and _may_be_id(doc.image):
-        message = f"{doc.image} may be the id of any image of this host, or the start of one"
-        yield Problem((*path, "image"), message, f'write its name with a tag, such as "{_tagged(doc.image)}"')
+    if doc.image is not None:
+        yield from check_reference(doc.image, (*path, "image"))
     yield from _build(doc, path, source)
     yield from check_container(doc, path, source)
     yield from unique(doc.ports, (*path, "ports"))
@@ -71,8 +70,11 @@ def check_service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) ->
         yield Problem((*path, "may_end"), "it is a job: `exit` in its `ready` says with which codes it ends")
 
 
-def _may_be_id(image: str) -> bool:
-    return _IMAGE_ID.fullmatch(image) is not None
+def check_reference(image: str, path: KeyPath) -> Iterator[Problem]:
+    """Yield a mistake if the name of an image could reach one that has none."""
+    if _IMAGE_ID.fullmatch(image) is not None:
+        message = f"{image} may be the id of any image of this host, or the start of one"
+        yield Problem(path, message, f'write its name with a tag, such as "{_tagged(image)}"')
 
 
 def _tagged(image: str) -> str:

@@ -86,7 +86,7 @@ class StepRules:
             yield from check_check(each, at, self.services, self.deferred)
             for begun in names:
                 yield from check_since(each.since, (*at, "since"), begun)
-            if each.about and each.of_service is None and len(self.services) > 1:
+            if each.about not in {"", "image"} and each.of_service is None and len(self.services) > 1:
                 known = some(self.services)
                 yield Problem(at, f'the key "service" is missing: there are several, {known}')
 

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.model.check import FileCheck, LinesExpect, LogCheck
+from pytest_clnrm.model.check import (
+    FileCheck,
+    ImageCheck,
+    LinesExpect,
+    LogCheck,
+    ProcessCheck,
+    UserCheck,
+)
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.step import Nothing
 from pytest_clnrm.model.text import TextExpect
@@ -15,11 +22,12 @@ API = '[service.api]\nimage = "x"\n'
 DB = '[service.db]\nimage = "x"\n'
 STEP = '[[step]]\nrun = "true"\n'
 FILE_KEYS = "service, exists, kind, mode, owner, group, size, target, sha256, content"
+ONE_OF = "exactly one of file, log, image, process or user must be given,"
 
 CASES = {
     "nothing is checked": (
         '[[check]]\nservice = "api"\n',
-        "FILE:3:1: check[0]: exactly one of file or log must be given, found none",
+        f"FILE:3:1: check[0]: {ONE_OF} found none",
     ),
     "relative path": (
         '[[check]]\nfile = "etc"\n',
@@ -63,7 +71,7 @@ CASES = {
     ),
     "two kinds": (
         '[[check]]\nfile = "/a"\nlog = "api"\n',
-        "FILE:3:1: check[0]: exactly one of file or log must be given, found file and log",
+        f"FILE:3:1: check[0]: {ONE_OF} found file and log",
     ),
     "key of another kind": (
         '[[check]]\nlog = "api"\nfrom = "stderr"\norder = ["a", "b"]\nmode = "0644"\n',
@@ -101,6 +109,61 @@ CASES = {
         f'{STEP}[[step.check]]\nlog = "api"\nsince = "step 2"\norder = ["a", "b"]\n{STEP}',
         'FILE:7:1: step[0].check[0].since: no step before it is called "step 2"; known: step 1',
     ),
+    "file and user": (
+        '[[check]]\nfile = "/a"\nuser = "app"\n',
+        f"FILE:3:1: check[0]: {ONE_OF} found file and user",
+    ),
+    "lines without a pattern": (
+        '[[check]]\nlog = "api"\ncount = 3\n',
+        'FILE:5:1: check[0].count: of a log lines are counted: write { regex = "...", eq = 1 }',
+    ),
+    "nothing of an image": (
+        '[[check]]\nimage = "api"\n',
+        "FILE:3:1: check[0]: this checks nothing; set at least one of entrypoint, cmd, env, labels, workdir,",
+    ),
+    "an image by its id": (
+        '[[check]]\nimage = "2fa"\nno_setuid = true\n',
+        "FILE:4:1: check[0].image: 2fa may be the id of any image of this host, or the start of one",
+    ),
+    "set-uid files": (
+        '[[check]]\nimage = "api"\nno_setuid = false\n',
+        "FILE:5:1: check[0].no_setuid: checks nothing where it is false: write true, or leave it out",
+    ),
+    "no variable": ('[[check]]\nimage = "api"\nenv = {}\n', "FILE:5:1: check[0].env: this checks nothing"),
+    "no port": (
+        '[[check]]\nimage = "api"\nexposed = []\n',
+        "FILE:5:1: check[0].exposed: this checks nothing",
+    ),
+    "no text of a label": (
+        '[[check]]\nimage = "api"\nlabels = { a = {} }\n',
+        "FILE:5:12: check[0].labels.a: this checks nothing; set at least one of contains",
+    ),
+    "exposed port": (
+        '[[check]]\nimage = "api"\nexposed = ["http"]\n',
+        'FILE:5:12: check[0].exposed[0]: "http" is not allowed: a port such as 8080 or "53/udp"',
+    ),
+    "layers of nothing": (
+        '[[check]]\nimage = "api"\nlayers = {}\n',
+        "FILE:5:1: check[0].layers: this checks nothing; set at least one of eq, ne, lt, lte, gt, gte",
+    ),
+    "processes that match": (
+        '[[check]]\nprocess = "x"\ncount = { regex = "x", eq = 1 }\n',
+        "FILE:5:11: check[0].count.regex: only lines of a log match one",
+    ),
+    "several numbers of processes": (
+        '[[check]]\nprocess = "x"\ncount = [{ eq = 1 }]\n',
+        "FILE:5:1: check[0].count: a number of processes is one number, or one table of bounds",
+    ),
+    "what does not run": (
+        '[[check]]\nprocess = "x"\nrunning = false\nuser = "app"\n',
+        "FILE:6:1: check[0].user: what must not run (running = false) cannot be anything",
+    ),
+    "a user that does not exist": (
+        '[[check]]\nuser = "x"\nexists = false\nuid = 0\n',
+        "FILE:6:1: check[0].uid: what must not exist (exists = false) cannot be anything",
+    ),
+    "nobody": ('[[check]]\nuser = ""\n', "FILE:4:1: check[0].user: is empty, so it names nobody"),
+    "no group": ('[[check]]\nuser = "x"\ngroups = []\n', "FILE:5:1: check[0].groups: this checks nothing"),
     "unknown service": (
         '[[check]]\nfile = "/a"\nservice = "apy"\n',
         'FILE:5:1: check[0].service: there is no service "apy"; known: api (did you mean "api"?)',
@@ -239,3 +302,82 @@ def test_checks_of_logs(project: Any) -> None:
     )
     assert (scenario.steps[1].name, scenario.steps[1].service) == ("check 1: log of service 'db'", "db")
     assert [(each.name, each.only_steps) for each in scenario.services] == [("api", True), ("db", False)]
+
+
+def test_checks_of_images(project: Any) -> None:
+    """By a service, which is among the scenario's then, or by a reference, which needs none."""
+    (scenario,) = project.load(
+        f"""{API}{DB}
+        [[scenario]]
+        name = "x"
+        [[scenario.check]]
+        image = "db"
+        cmd = []
+        env = {{ A = "b", N = 1, T = true, R = {{ regex = "^x" }} }}
+        exposed = [80, "53/udp"]
+        user = "app"
+        [[scenario.check]]
+        image = "nginx:1"
+        no_setuid = true
+        layers = {{ lt = 9 }}
+        [[scenario]]
+        name = "y"
+        [[scenario.step]]
+        service = "api"
+        run = "true"
+        """
+    )[:1]
+    assert [each.name for each in scenario.services] == ["db"]
+    one, other = scenario.steps
+    at = ("scenario", 0, "check", 0)
+    assert one.checks == (
+        ImageCheck(
+            image="db",
+            cmd=(),
+            env={
+                "A": TextExpect(equals="b", at=(*at, "env", "A")),
+                "N": TextExpect(equals="1", at=(*at, "env", "N")),
+                "T": True,
+                "R": TextExpect(regex=("^x",), at=(*at, "env", "R")),
+            },
+            exposed=("80/tcp", "53/udp"),
+            user="app",
+            at=at,
+        ),
+    )
+    assert (other.service, other.name) == ("", "check 2: image 'nginx:1'")
+    (alone,) = project.load('[[check]]\nimage = "nginx:1"\nno_secrets = true\n')
+    assert alone.services == ()
+
+
+def test_checks_of_processes_and_users(project: Any) -> None:
+    """A service whose processes are looked at has to run by itself."""
+    (scenario,) = project.load(
+        f"""{API}
+        [[step]]
+        run = "true"
+        [[step.check]]
+        process = "nginx"
+        user = "www"
+        count = {{ gte = 2 }}
+        [[check]]
+        process = "sshd"
+        running = false
+        [[check]]
+        user = "app"
+        uid = 1000
+        groups = ["staff"]
+        """
+    )
+    assert [check for step in scenario.steps for check in step.checks] == [
+        ProcessCheck(
+            service="api",
+            process="nginx",
+            number=(Condition(op="gte", value=2),),
+            user="www",
+            at=("step", 0, "check", 0),
+        ),
+        ProcessCheck(service="api", process="sshd", number=(Condition(op="eq", value=0),), at=("check", 0)),
+        UserCheck(service="api", user="app", uid=1000, groups=("staff",), at=("check", 1)),
+    ]
+    assert not scenario.services[0].only_steps

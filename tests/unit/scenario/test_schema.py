@@ -37,6 +37,19 @@ def expect(**keys: Any) -> dict[str, Any]:
 GOOD: dict[str, dict[str, Any]] = {
     "least": {"step": [STEP]},
     "checks alone": {"check": [{"file": "/a", "size": {"lt": "64k"}, "content": {"json": {"a": 1}}}]},
+    "check of an image": {
+        "check": [
+            {
+                "image": "nginx:1",
+                "user": "www",
+                "env": {"A": "b", "C": 1, "D": False, "E": {"regex": "x"}},
+                "exposed": [80, "53/udp"],
+                "layers": {"lt": 9},
+                "no_setuid": True,
+            }
+        ]
+    },
+    "check of processes": {"check": [{"process": "x", "user": "a", "count": 2}, {"user": "a", "uid": 1}]},
     "checks of logs": {
         "service": {"a": {"image": "x"}},
         "check": [
@@ -171,8 +184,9 @@ BAD: dict[str, dict[str, Any]] = {
     "check of nothing": {"check": [{"service": "a"}]},
     "no check": {"check": []},
     "check's mode": step(check=[{"file": "/a", "mode": "0999"}]),
+    "port of an image": {"check": [{"image": "x", "exposed": ["http"]}]},
+    "key of another kind": {"check": [{"file": "/a", "uid": 1}]},
     "order of a check": {"service": {"a": {"image": "x"}}, "check": [{"log": "a", "order": ["x"]}]},
-    "lines of a check": {"service": {"a": {"image": "x"}}, "check": [{"log": "a", "count": {"eq": 1}}]},
     "check's path": step(check=[{"file": "a"}]),
     "step's check with a name": step(check=[{"file": "/a", "name": "x"}]),
     "check's digest": step(check=[{"file": "/a", "sha256": "abc"}]),
