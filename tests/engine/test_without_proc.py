@@ -5,8 +5,10 @@ Here /proc is covered for the run and all its processes, in a mount namespace of
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +34,15 @@ for module, name in ((os, "pidfd_open"), (signal, "pidfd_send_signal"), (os, "O_
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+def command(project: Project, *arguments: str) -> str:
+    """Run the command line there, and return what it prints."""
+    itself = (sys.executable, "-m", "pytest_clnrm")
+    argv = [*WITHOUT_PROC, *itself, *arguments, "--ledger-dir", str(project.ledger)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=WITHIN_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 @pytest.fixture
 def project(
     tmp_path: Path,
@@ -54,12 +65,20 @@ def project(
 
 
 def test_a_run_lives_beside_others(project: Project) -> None:
-    """Neither its own watchdog nor another run takes it for dead; at the end nothing is left of both."""
-    run = project.start("-n", "2")
+    """Neither its own watchdog, another run nor a command takes it for dead; at the end nothing is left."""
+    project.add("fails", "false")
+    run = project.start("-n", "2", "-k", "work")
     run.wait_for_containers()
     wait_until(lambda: bool(run.watchdog()), WITHIN_S, "the watchdog")
-    other = project.start("-p", "no:xdist", "-k", "next")
-    assert other.end() == 0, project.output()
+    (seen,) = json.loads(command(project, "status", "--json"))["runs"]
+    assert (seen["alive"], seen["pid"]) == (True, run.process.pid)
+    assert {each["pid"] for each in seen["workers"]} <= set(run.workers())
+    assert seen["workers"]
+    assert command(project, "sweep") == "removed: nothing\n"
+    other = project.start("-p", "no:xdist", "-k", "next or fails", "--clnrm-keep", "failed")
+    assert other.end() == 1, project.output()
+    assert "1 failed, 1 passed" in project.output()
+    assert command(project, "sweep", "--kept").startswith("removed: 1 container")
     assert run.end() == 0
     project.expect_nothing_left()
 
@@ -81,6 +100,8 @@ def test_all_are_killed(project: Project) -> None:
     run.process.wait(WITHIN_S)
     wait_until(lambda: not run.pids(), WITHIN_S, "the end of all")
     assert project.containers()
+    told = f"process {run.process.pid} on {project.engine.facts.url} has ended and left something"
+    assert told in command(project, "status")
     project.expect_works()
 
 
