@@ -34,7 +34,7 @@ from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.items.selection import marks_of, why_not_on
 from pytest_clnrm.items.tags import ScenarioWarning, add_mark, add_tag, known_marks
 from pytest_clnrm.ledger.folder import ID_FILE, default_path
-from pytest_clnrm.model.demand import Demand
+from pytest_clnrm.model.demand import Demand, Group
 from pytest_clnrm.model.result import Failure, Result
 from pytest_clnrm.pool.proof import specification_of
 from pytest_clnrm.report.failure_text import Explained, explain, explain_failure, explain_rest
@@ -239,12 +239,16 @@ class ScenarioItem(pytest.Item):
 
     def demand(self) -> Demand:
         """Return what has to be reserved before it may start."""
-        limits = [effective_limits(self.runtime.settings, each) for each in self.scenario.services]
+        settings, selection = self.runtime.settings, self.scenario.selection
+        limits = [effective_limits(settings, each) for each in self.scenario.services]
+        most = dict(reversed(settings.groups))
         return Demand(
             containers=len(limits),
             memory_bytes=sum(each.memory_bytes or 0 for each in limits),
             cpus=sum(each.cpus or 0.0 for each in limits),
             gpus=sum(each.gpus or 0 for each in limits),
+            groups=tuple(Group(name=name, limit=most.get(name, 1)) for name in selection.groups),
+            exclusive=selection.exclusive,
         )
 
     def specification(self) -> str | None:

@@ -5,6 +5,10 @@ tests that have started come first, as these tests hold what others wait for. Th
 little of the host's budget is left is the head, and nobody behind it is granted anything. A waiter that only
 its own run's budget holds back is passed over: it is not the head for others.
 
+A waiter whose group is full is passed over as well, however it came so. One that wants to be alone waits at
+the head until nothing is held, and nobody is granted anything beside it. What was kept on purpose, and what
+other ledgers hold, is not waited for.
+
 The host's budget is, for each resource, the largest budget among the runs that live. Idle leases that a lease
 has taken over count until their containers are gone.
 
@@ -30,7 +34,10 @@ OF_FIXTURE = "clnrm_factory"
 SHARED_WAKEUP = ".all.fifo"
 """How the name of the FIFO of a process ends that does other things while it waits."""
 
-Holdup = Literal["", "own run's budget", "host's budget", "others before it"]
+Holdup = Literal[
+    "", "own run's budget", "host's budget", "others before it", "others of its group",
+    "an exclusive scenario", "others, as it is exclusive",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,13 +282,31 @@ class _Capacity:
         for lease in state.leases:
             for run in {lease.run, *(each.run for each in lease.evicted)}:
                 self._held_by[run] = self._held_by.get(run, NOTHING) + held_of(lease, run)
+        self._active = [each.demand for each in state.leases if each.idle_since_s is None and not each.kept]
         self._idle = sorted(
             (lease for lease in state.leases if lease.idle_since_s is not None),
             key=lambda lease: (lease.idle_since_s, lease.id),
         )
 
+    def keeps_apart(self, demand: Demand) -> Holdup:
+        """Return what must not run beside *demand* and does, "" if nothing does."""
+        if any(each.exclusive for each in self._active):
+            return "an exclusive scenario"
+        if demand.exclusive and self._active:
+            return "others, as it is exclusive"
+        for group in demand.groups:
+            limits = [each.limit for held in self._active for each in held.groups if each.name == group.name]
+            if len(limits) >= min([group.limit, *limits]):
+                return "others of its group"
+        return ""
+
     def wanted(self, waiter: Waiter) -> list[Lease]:
-        """Return the idle leases whose containers *waiter* could use; others of them are in use, or gone."""
+        """Return the idle leases that *waiter* takes over in any case: whose containers it could use.
+
+        One that wants to be alone takes all.
+        """
+        if waiter.demand.exclusive:
+            return list(self._idle)
         return [lease for lease in self._idle if lease.run == waiter.run and lease.id in waiter.takes]
 
     def lacks_own(self, run: RunEntry, demand: Demand, evict: list[Lease]) -> bool:
@@ -304,6 +329,7 @@ class _Capacity:
 
     def take(self, run: RunEntry, demand: Demand, evict: list[Lease]) -> None:
         """Count *demand* as held by *run* in place of *evict*, whose containers count until they are gone."""
+        self._active.append(demand)
         for lease in evict:
             self._idle.remove(lease)
         own = [lease for lease in evict if lease.run == run.run]
@@ -335,6 +361,12 @@ def _decide(state: State) -> tuple[tuple[Grant, ...], dict[str, Holdup]]:
         run = runs.get(waiter.run)
         if run is None:
             continue
+        apart = capacity.keeps_apart(waiter.demand)
+        if apart:
+            why[waiter.id] = apart
+            if apart == "others of its group":
+                continue
+            break
         evict = capacity.wanted(waiter)
         lacks_own = capacity.lacks_own(run, waiter.demand, evict)
         if capacity.lacks_host(waiter.demand, evict):

@@ -19,7 +19,7 @@ from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.model.demand import NOTHING, Demand
 
-STATE_FORMAT = 3
+STATE_FORMAT = 4
 _KIND = "pytest-clnrm ledger"
 
 

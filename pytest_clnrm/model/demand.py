@@ -5,26 +5,45 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+GROUP_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 
 # Sums of decimal fractions are not exact: 0.1 + 0.2 has to fit into 0.3.
 _CPU_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A group of which only so many scenarios run at the same time, on the whole host.
+
+    :param limit: how many, at least 1.
+    """
+
+    name: str
+    limit: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """How much of each resource is reserved all at once; each field is zero or more.
+    """How much of each resource is reserved all at once; each amount is zero or more.
+
+    Sums and differences are those of amounts, and keep groups and exclusiveness of the left side.
 
     :param cpus: cores, fractions allowed.
+    :param groups: of which it is one.
+    :param exclusive: nothing else may be held at the same time.
 
-    :raises ValueError: if a field is negative or not finite.
+    :raises ValueError: if an amount is negative or not finite.
     """
 
     containers: int = 0
     memory_bytes: int = 0
     cpus: float = 0.0
     gpus: int = 0
+    groups: tuple[Group, ...] = ()
+    exclusive: bool = False
 
     def __post_init__(self) -> None:
         for name in _RESOURCES:
@@ -56,9 +75,15 @@ class Demand:
         return any(getattr(self, name) > 0 for name in names)
 
     def describe(self) -> str:
-        """Return it in words: ``2 containers, 512.0 MiB memory``; zero fields are left out."""
-        amounts = [(name, getattr(self, name)) for name in _RESOURCES]
-        return ", ".join(describe_amount(name, amount) for name, amount in amounts if amount) or "nothing"
+        """Return it in words: ``2 containers, 512.0 MiB memory``; zero amounts are left out."""
+        told = [describe_amount(name, amount) for name, amount in self.amounts().items() if amount]
+        told += [f"group {each.name!r}" for each in self.groups]
+        told += ["nothing else beside it"] if self.exclusive else []
+        return ", ".join(told) or "nothing"
+
+    def amounts(self) -> dict[str, Any]:
+        """Return how much it is of each resource."""
+        return {name: getattr(self, name) for name in _RESOURCES}
 
     def to_data(self) -> dict[str, Any]:
         """Return it as plain builtins, for another process."""
@@ -67,14 +92,16 @@ class Demand:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Demand:
         """Return what :meth:`to_data` gave."""
-        return cls(**data)
+        groups = tuple(Group(**each) for each in data.get("groups", ()))
+        return cls(**{**data, "groups": groups})
 
     def _with(self, other: Demand, of: Callable[[Any, Any], Any]) -> Demand:
         """Return what *of* makes of both amounts of each resource."""
-        return Demand(**{name: of(getattr(self, name), getattr(other, name)) for name in _RESOURCES})
+        amounts = {name: of(getattr(self, name), getattr(other, name)) for name in _RESOURCES}
+        return replace(self, **amounts)
 
 
-_RESOURCES = tuple(each.name for each in fields(Demand))
+_RESOURCES = ("containers", "memory_bytes", "cpus", "gpus")
 NOTHING = Demand()
 
 

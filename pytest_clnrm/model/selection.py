@@ -58,12 +58,16 @@ class Selection:
 
     :param skip: why it does not run, "" if it does.
     :param skip_if: of which none must hold for it to run.
+    :param groups: names of groups of which only so many run at the same time.
+    :param exclusive: True if nothing else that has containers may run at the same time.
     """
 
     skip: str = ""
     skip_if: tuple[SkipIf, ...] = ()
     xfail: Xfail | None = None
     marks: tuple[Mark, ...] = ()
+    groups: tuple[str, ...] = ()
+    exclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

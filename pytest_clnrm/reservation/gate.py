@@ -12,8 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import ClnrmError, LedgerError, ReservationError, SlotTimeoutError
-from pytest_clnrm.model.demand import Demand, total
-from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, as_reservation_errors, ticket_for, usable_ledger
+from pytest_clnrm.model.demand import NOTHING, Demand, total
+from pytest_clnrm.reservation.reserve import (
+    ALONE,
+    WITHOUT_LEASE,
+    as_reservation_errors,
+    ticket_for,
+    usable_ledger,
+)
 from pytest_clnrm.scheduling.tickets import Ticket
 
 if TYPE_CHECKING:
@@ -116,6 +122,8 @@ class LedgerGate:
         # Leases that are kept or idle are not held by fixtures.
         theirs = [each for each in taken.leases if not each.kept and each.idle_since_s is None]
         held = total(each.demand for each in theirs if each.run == run and each.id not in self._leases)
+        if waiter.demand.exclusive and held != NOTHING:
+            return f"it is exclusive, but fixtures of session scope hold {held.describe()}: {ALONE}"
         names = self._runtime.budget().exceeded_by(held + waiter.demand)
         if not names:
             return ""

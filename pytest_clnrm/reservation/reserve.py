@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime.holdings import Current, Holdings
     from pytest_clnrm.runtime.runtime import Runtime
 
+ALONE = "give these fixtures a narrower scope, or run it apart from their tests"
+"""What to do about containers of fixtures that stay, beside which an exclusive scenario never runs."""
+
 WITHOUT_LEASE = ""
 """The lease of an item that is let through without one."""
 
@@ -162,6 +165,9 @@ def _check_beside(runtime: Runtime, own: Demand, demand: Demand) -> None:
     from pytest_clnrm.ledger.budget import check_possible
 
     used = runtime.holdings.of_fixtures() + own
+    if demand.exclusive and used != NOTHING:
+        names = ", ".join(map(repr, runtime.holdings.fixtures_containers()))
+        raise DemandTooLargeError(f"it is exclusive, but fixtures hold containers ({names}): {ALONE}")
     try:
         check_possible(used + demand, runtime.budget())
     except DemandTooLargeError as error:

@@ -219,7 +219,7 @@ class StrictScheduling:
 
     def _distance(self, node: Node) -> bool:
         """Return how well a worker suits the head, best first: with idle containers such as that needs."""
-        head = self._work.head
+        head = self._work.head(node)
         return head is None or not self._gate.serves(node.gateway.id, self._facts[head].specification)
 
     def _start_bound(self, node: Node) -> None:
@@ -240,7 +240,7 @@ class StrictScheduling:
     def _feed(self, node: Node) -> None:
         """Let a fresh worker start the best that it may, if there is any."""
         plain = self._work.best_plain(node)
-        head = self._work.before(self._work.head, plain)
+        head = self._work.before(self._work.head(node), plain)
         if head is not None and self._start_head(node, head):
             return
         if plain is not None and not self._holds_back(plain.index):
@@ -249,7 +249,7 @@ class StrictScheduling:
     def _answer(self, node: Node) -> None:
         """Tell a worker what comes next, whose last item is about to tear its fixtures down."""
         plain = self._work.best_plain(node)
-        head = self._work.before(self._work.head, plain)
+        head = self._work.before(self._work.head(node), plain)
         if head is not None:
             if self._frees_room(node):
                 self._bind_head(node, head)

@@ -77,6 +77,11 @@ class WorkQueue(Generic[W]):
     ) -> None:
         self._files = files
         self._demands = [each.demand is not None for each in facts]
+        self._groups = {
+            index: {group["name"]: int(group["limit"]) for group in each.demand.get("groups", ())}
+            for index, each in enumerate(facts)
+            if each.demand is not None
+        }
         priorities = [each.priority for each in facts]
         self._levels = _levels(priorities)
         self._level_starts = [
@@ -152,10 +157,24 @@ class WorkQueue(Generic[W]):
         """Return how many items have been handed out and have not ended."""
         return sum(len(holding.sent) for holding in self._holdings.values())
 
-    @property
-    def head(self) -> int | None:
-        """Return the first item with a demand, None if there is none left."""
-        return self._demanding[0] if self._demanding else None
+    def head(self, worker: W) -> int | None:
+        """Return the first item with a demand that *worker* could start, None if there is none left.
+
+        Those whose group is full are passed over, unless nothing else is left.
+        """
+        free = (index for index in self._demanding if not self._is_full(worker, index))
+        return next(free, self._demanding[0] if self._demanding else None)
+
+    def _is_full(self, worker: W, index: int) -> bool:
+        """Tell whether a group of an item is full of what runs, or comes next, on other workers."""
+        groups = self._groups[index]
+        if not groups:
+            return False
+        others = [held for other, held in self._holdings.items() if other != worker]
+        held = [at for each in others for at in (*each.sent, each.bound) if at is not None]
+        return any(
+            sum(name in self._groups.get(at, ()) for at in held) >= limit for name, limit in groups.items()
+        )
 
     def comes_after_bound(self, index: int) -> bool:
         """Tell whether a worker is bound to an item with a demand that comes before *index*."""
@@ -165,7 +184,8 @@ class WorkQueue(Generic[W]):
     def _first_free(self, worker: W) -> int | None:
         """Return the first item with a demand that is foreseen for no other worker, None if there is none."""
         taken = {held.foreseen for other, held in self._holdings.items() if other != worker}
-        return next((index for index in self._demanding if index not in taken), None)
+        found = [index for index in self._demanding if index not in taken]
+        return next((index for index in found if not self._is_full(worker, index)), next(iter(found), None))
 
     def waits(self, index: int) -> bool:
         """Tell whether an item with a demand waits in the queue."""
@@ -216,7 +236,7 @@ class WorkQueue(Generic[W]):
         holding = self._holdings[worker]
         head, plain = self._first_free(worker), self.best_plain(worker)
         if plain is None or (not passing and self.before(head, plain) is not None):
-            holding.foreseen = self.head if head is None else head
+            holding.foreseen = self.head(worker) if head is None else head
             return holding.foreseen
         holding.foreseen = None
         # A chunk goes to who needs it first: not to one that runs something longer, and the last item of

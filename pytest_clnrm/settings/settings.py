@@ -82,6 +82,15 @@ class Settings(NamedTuple):
         default=10,
         config="max_concurrent_containers",
     )
+    groups: tuple[tuple[str, int], ...] = setting(
+        "clnrm_groups NAME=N",
+        f"how many scenarios of a `group` run at the same time, {_HOST}",
+        values.group_limit,
+        default=(),
+        unset="1 of each group",
+        docs="[group](scenario-format.md#groups-and-exclusive-scenarios)",
+        config="groups",
+    )
     memory_budget_bytes: int | None = setting(
         "--clnrm-memory-budget SIZE",
         f"memory limit of all containers together, {_HOST}; for the limit of each see `--clnrm-memory`",

@@ -11,6 +11,7 @@ import re
 import shlex
 from pathlib import Path
 
+from pytest_clnrm.model.demand import GROUP_NAME
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.units import DURATION_ALLOWED, parse_duration_s, parse_size_bytes
 
@@ -185,6 +186,17 @@ def image_mapping(value: object) -> tuple[str, str]:
             f"{value!r} is not a mapping of images: OLD=NEW, such as postgres:*=mirror/postgres:16"
         )
     return old, new
+
+
+def group_limit(value: object) -> tuple[str, int]:
+    """Return name and limit of ``NAME=N``."""
+    name, _, limit = value.partition("=") if isinstance(value, str) else ("", "", "")
+    try:
+        if re.fullmatch(GROUP_NAME, name.strip()):
+            return name.strip(), count(limit)
+    except ValueError:
+        pass
+    raise ValueError(f"{value!r} is not a limit of a group: NAME=N with N of at least 1, such as database=2")
 
 
 def items(value: object) -> list[object]:

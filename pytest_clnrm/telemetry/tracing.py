@@ -38,7 +38,7 @@ def slot_attributes(demand: Demand, position: int) -> dict[str, AttributeValue]:
     :param position: the place in the queue at which the wait began, 0 if there was none.
     """
     found: dict[str, AttributeValue] = {
-        f"clnrm.demand.{name}": amount for name, amount in demand.to_data().items()
+        f"clnrm.demand.{name}": amount for name, amount in demand.amounts().items()
     }
     if position:
         found["clnrm.queue.position"] = position

@@ -165,3 +165,69 @@ def test_marks_without_their_plugin(project: Project) -> None:
         "a.clnrm.toml:6:1: scenario[[]0[]].flaky: it takes pytest-rerunfailures, which this run *",
         "a.clnrm.toml:7:*: scenario[[]0[]].marks[[]0[]].ticket: nobody knows a mark 'ticket' with arguments*",
     ])  # fmt: skip
+
+
+def logged(project: Project, name: str, keys: str, waits_for: str = "") -> str:
+    """Return a scenario that notes its start and end, and waits in between for what another one notes."""
+    log = project.pytester.path / "log"
+    wait = f"until grep -q {waits_for} {log}; do sleep 0.01; done; " if waits_for else ""
+    return scenario(name, keys, f"echo start-{name} >> {log}; {wait}echo end-{name} >> {log}")
+
+
+def overlaps(project: Project) -> set[frozenset[str]]:
+    """Return which scenarios ran at the same time."""
+    running: set[str] = set()
+    found: set[frozenset[str]] = set()
+    for line in (project.pytester.path / "log").read_text(encoding="utf-8").splitlines():
+        kind, _, name = line.partition("-")
+        if kind == "start":
+            found.update(frozenset({name, other}) for other in running)
+            running.add(name)
+        else:
+            running.discard(name)
+    return found
+
+
+@pytest.mark.parametrize("scheduler", ["strict", "xdist"])
+def test_groups_and_exclusive_scenarios(make_project: Callable[[str], Project], scheduler: str) -> None:
+    """Never two of a group of one, nothing beside an exclusive one, and all else goes on meanwhile."""
+    project = make_project("n2")
+    # Under our scheduler db1 ends when a scenario has passed db2, which waits for the group.
+    passed = "start-other" if scheduler == "strict" else ""
+    texts = (
+        logged(project, "db1", 'group = "db"', passed),
+        logged(project, "db2", 'group = ["x", "db"]'),
+        logged(project, "db3", 'group = "db"'),
+        logged(project, "other", ""),
+        logged(project, "alone", "exclusive = true"),
+        logged(project, "pair1", 'group = "pair"', "start-pair2" if scheduler == "strict" else ""),
+        logged(project, "pair2", 'group = "pair"'),
+        logged(project, "last", 'group = "db"\nexclusive = true'),
+    )
+    project.write("a.clnrm.toml", "\n".join(texts))
+    more = ("-o", f"clnrm_scheduler={scheduler}", "-o", "clnrm_groups=pair=2 db=1")
+    project.run(*more, "--clnrm-slot-timeout", "60").assert_outcomes(passed=8)
+    found = overlaps(project)
+    assert not [each for each in found if "alone" in each or "last" in each]
+    assert not [each for each in found if each <= {"db1", "db2", "db3"}]
+    if scheduler == "strict":
+        assert {frozenset({"db1", "other"}), frozenset({"pair1", "pair2"})} <= found
+
+
+@pytest.mark.parametrize("mode", ["no-xdist", "n2"])
+def test_exclusive_beside_a_fixture_that_stays(make_project: Callable[[str], Project], mode: str) -> None:
+    """It would wait for ever: it is told whose containers stay, and what to do."""
+    project = make_project(mode)
+    project.write(
+        "conftest.py",
+        "import pytest\n"
+        "@pytest.fixture(scope='session')\n"
+        "def database(clnrm_factory):\n"
+        "    with clnrm_factory.container('image', name='db') as box:\n"
+        "        yield box\n",
+    )
+    project.write("test_a.py", "def test_a(database): pass\n")
+    project.write("test_z.clnrm.toml", scenario("alone", "exclusive = true"))
+    result = project.run("--clnrm-slot-timeout", "60", *(("-n", "1") if mode == "n2" else ()))
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*it is exclusive, but fixtures *: give these fixtures a narrower scope*"])

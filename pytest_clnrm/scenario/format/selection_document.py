@@ -13,6 +13,7 @@ from pytest_clnrm.scenario.format.parts import Argv, Duration, Priority, Table, 
 
 Platform = Literal["linux", "darwin", "win32"]
 EngineKind = Literal["docker", "podman"]
+GroupName = Text
 Reason = Annotated[Text, Meta(description="Shown with the outcome.")]
 TRUTH = {"true": True, "True": True, "false": False, "False": False}
 """What a template gives for true and false, in the words of TOML and of Jinja."""
@@ -156,6 +157,27 @@ class ItemDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=[["slow", {"timeout": 30}, {"order": "first"}]],
         ),
     ] = []
+    group: (
+        Annotated[
+            GroupName | Annotated[list[GroupName], Meta(min_length=1)],
+            Meta(
+                description="Of a group only so many run at the same time on this host: 1, or what "
+                "clnrm_groups says.",
+                examples=["database", ["database", "licence"]],
+            ),
+        ]
+        | None
+    ) = None
+    exclusive: (
+        Annotated[
+            bool,
+            Meta(
+                description="Nothing else with containers runs at the same time on this host.",
+                examples=[True],
+            ),
+        ]
+        | None
+    ) = None
 
 
 def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -177,6 +199,8 @@ def selection(shared: ItemDoc, own: ItemDoc) -> Selection:
         skip_if=tuple(each.built() for doc in (shared, own) for each in _conditions(doc)),
         xfail=xfail.built() if xfail else None,
         marks=_marks(shared, own),
+        groups=tuple(dict.fromkeys(_names(shared.group if own.group is None else own.group))),
+        exclusive=bool(shared.exclusive if own.exclusive is None else own.exclusive),
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from pytest_clnrm.model.demand import GROUP_NAME
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.selection import KnownMarks
 from pytest_clnrm.scenario.format.marks import check_marks, missing_plugin
-from pytest_clnrm.scenario.format.problems import Problem
+from pytest_clnrm.scenario.format.problems import Problem, each_text
 from pytest_clnrm.scenario.format.selection_document import TRUTH, ItemDoc, SkipIfDoc
 from pytest_clnrm.scenario.names import has_control
 
+_GROUP = "up to 63 letters, digits, '_', '.' and '-', a letter or digit first"
 _WHEN = "write a template that compares, such as \"{{ matrix.database == 'mysql' }}\""
 
 
@@ -28,6 +31,9 @@ def check_selection(doc: ItemDoc, path: KeyPath, known: KnownMarks) -> Iterator[
         elif reason is not None:
             yield from _reason(reason.reason, (*path, key, "reason"))
     yield from _skip_if(doc, (*path, "skip_if"))
+    for at, name in each_text(doc.group, (*path, "group")):
+        if not re.fullmatch(GROUP_NAME, name):
+            yield Problem(at, f'"{name}" is not allowed: {_GROUP}')
 
 
 def _skip_if(doc: ItemDoc, path: KeyPath) -> Iterator[Problem]:

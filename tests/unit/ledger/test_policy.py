@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from pytest_clnrm.errors import DemandTooLargeError
 from pytest_clnrm.ledger import policy
 from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.state import Evicted, Lease, RunEntry, State, Waiter
-from pytest_clnrm.model.demand import Demand
+from pytest_clnrm.model.demand import Demand, Group
 
 EMPTY = State(engine="e", boot="b")
 
@@ -254,3 +255,93 @@ def test_host_budget_is_the_largest_of_all_runs() -> None:
     """A small run does not shrink what others may hold."""
     state = replace(EMPTY, runs=(run("a", 1, 2, memory_bytes=50), run("b", 2, 5, memory_bytes=20)))
     assert policy.host_budget(state) == Budget(containers=5, memory_bytes=50)
+
+
+def of(*names: str, limit: int = 1) -> tuple[Group, ...]:
+    """Return groups of these names."""
+    return tuple(Group(name=name, limit=limit) for name in names)
+
+
+APART = {
+    "never two of a group of one, over all runs": (
+        [lease("a1", groups=of("db"))],
+        [waiter("b1", groups=of("db"))],
+        [],
+    ),
+    "who waits for its group is passed": (
+        [lease("a1", groups=of("db"))],
+        [waiter("a2", groups=of("db")), waiter("a3", index=1), waiter("b1", groups=of("other"))],
+        ["a3", "b1"],
+    ),
+    "of two that wait the first": (
+        [],
+        [waiter("b1", groups=of("db")), waiter("a1", groups=of("db"))],
+        ["a1"],
+    ),
+    "up to the limit": (
+        [lease("a1", groups=of("db", limit=2))],
+        [waiter("a2", groups=of("db", limit=2)), waiter("a3", index=1, groups=of("db", limit=2))],
+        ["a2"],
+    ),
+    "the smallest limit counts, the holder's": (
+        [lease("a1", groups=of("db"))],
+        [waiter("b1", groups=of("db", limit=5))],
+        [],
+    ),
+    "the smallest limit counts, the waiter's": (
+        [lease("a1", groups=of("db", limit=5))],
+        [waiter("b1", groups=of("db"))],
+        [],
+    ),
+    "each of several groups": ([lease("a1", groups=of("x"))], [waiter("a2", groups=of("y", "x"))], []),
+    "what is idle is of no group": (
+        [lease("a1", idle=1.0, groups=of("db"))],
+        [waiter("a2", groups=of("db"))],
+        ["a2"],
+    ),
+    "what is exclusive waits for all, and nobody passes it": (
+        [lease("b1")],
+        [waiter("a1", exclusive=True), waiter("a2", index=1)],
+        [],
+    ),
+    "nobody beside what is exclusive": ([lease("b1", exclusive=True)], [waiter("a1"), waiter("b2")], []),
+    "nobody with it either": ([], [waiter("a1", exclusive=True), waiter("a2", index=1)], ["a1"]),
+    "it comes in its turn": ([], [waiter("a1"), waiter("a2", index=1, exclusive=True)], ["a1"]),
+    "what was kept is not waited for": (
+        [replace(lease("b1"), kept=True)],
+        [waiter("a1", exclusive=True)],
+        ["a1"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("leases", "waiters", "granted"), APART.values(), ids=APART)
+def test_kept_apart(leases: list[Lease], waiters: list[Waiter], granted: list[str]) -> None:
+    """Members of a full group, and what is exclusive, run beside nothing that they must not."""
+    state = replace(EMPTY, runs=A5_B5, leases=tuple(leases), waiters=tuple(waiters))
+    assert [each.waiter.id for each in policy.grants(state)] == granted
+
+
+def test_what_is_exclusive_takes_all_idle_containers_over() -> None:
+    """They are removed before it starts."""
+    idle = (lease("a1", idle=1.0), lease("b1", idle=2.0))
+    (given,) = policy.grants(replace(EMPTY, runs=A5_B5, leases=idle, waiters=(waiter("a2", exclusive=True),)))
+    assert given.evict == ("a1", "b1")
+
+
+def test_holdup_of_those_that_are_kept_apart() -> None:
+    """Who watches is told what they wait for."""
+    held = replace(EMPTY, runs=A5_B5, leases=(lease("b1", groups=of("db")),))
+    state = replace(held, waiters=(waiter("a1", groups=of("db")), waiter("a2", index=1, exclusive=True)))
+    assert policy.holdup(state, "a1") == "others of its group"
+    assert policy.holdup(state, "a2") == "others, as it is exclusive"
+    alone = replace(held, leases=(lease("b1", exclusive=True),), waiters=(waiter("a1"),))
+    assert policy.holdup(alone, "a1") == "an exclusive scenario"
+
+
+def test_fixtures_that_wait_for_one_another_with_what_is_exclusive() -> None:
+    """A process that waits to be alone beside its own fixture's container would wait for ever: it is told."""
+    alone = replace(waiter("a2", exclusive=True), owner="owner-a", wake="own.fifo")
+    state = replace(EMPTY, runs=A5_B5, leases=(lease("a1"),), waiters=(alone,))
+    with pytest.raises(DemandTooLargeError, match="nothing else beside it demanded, but tests and fixtures"):
+        policy.check_can_be_granted(state, alone, "sweep")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_clnrm.model.demand import NOTHING, Demand, describe_bytes, total
+from pytest_clnrm.model.demand import NOTHING, Demand, Group, describe_bytes, total
 
 MIB = 1024 * 1024
 
@@ -27,7 +27,7 @@ def test_minus_never_goes_below_zero() -> None:
 def test_negative_demand_is_refused(field: str) -> None:
     """No field may be below zero."""
     with pytest.raises(ValueError, match=rf"^{field}=-1: zero or more is allowed$"):
-        Demand(**{field: -1})
+        Demand.from_data({field: -1})
 
 
 def test_cpus_have_to_be_finite() -> None:
@@ -57,3 +57,13 @@ def test_a_demand_crosses_processes() -> None:
     """Its data are JSON, and become the same demand again."""
     demand = Demand(containers=2, memory_bytes=3, cpus=0.5, gpus=1)
     assert Demand.from_data(json.loads(json.dumps(demand.to_data()))) == demand
+
+
+def test_groups_and_exclusiveness() -> None:
+    """They are told, kept by arithmetic of amounts, and cross process borders."""
+    demand = Demand(containers=2, groups=(Group(name="db", limit=3),), exclusive=True)
+    assert demand.describe() == "2 containers, group 'db', nothing else beside it"
+    assert Demand.from_data(json.loads(json.dumps(demand.to_data()))) == demand
+    less = demand.minus(Demand(containers=1))
+    assert (less.containers, less.groups, less.exclusive) == (1, demand.groups, True)
+    assert NOTHING + demand == Demand(containers=2)

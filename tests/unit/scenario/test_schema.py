@@ -70,6 +70,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "meta": {
             "marks": ["a", "b"],
             "flaky": 0,
+            "group": ["a", "b"],
+            "exclusive": True,
             "skip": "a",
             "skip_if": [{"env": "A", "missing_env": ["B"]}, {"when": "{{ 1 < 2 }}"}],
             "xfail": "b",

@@ -259,3 +259,32 @@ TAKEN = "is a mark of pytest or a plugin; of those a file may set: flaky, order,
 def test_mistakes_of_marks(project: Any, head: Any, written: str, known: KnownMarks, message: str) -> None:
     """A mark that would do nothing, or something else, is a mistake."""
     assert head(project.refuse(f"[meta]\n{written}\n{STEP}", marks=known))[0] == message
+
+
+def test_groups(project: Any, head: Any) -> None:
+    """A scenario's own replace its file's; their names are short."""
+    text = """
+[meta]
+group = ["database", "licence", "database"]
+exclusive = true
+[[scenario]]
+name = "a"
+[[scenario.step]]
+run = "true"
+[[scenario]]
+name = "b"
+group = "other"
+exclusive = false
+[[scenario.step]]
+run = "true"
+"""
+    first, second = project.load(text)
+    assert (first.selection.groups, first.selection.exclusive) == (("database", "licence"), True)
+    assert (second.selection.groups, second.selection.exclusive) == (("other",), False)
+    allowed = "up to 63 letters, digits, '_', '.' and '-', a letter or digit first"
+    assert head(project.refuse(f"[meta]\ngroup = ['a', 'b c']\n{STEP}")) == [
+        f'FILE:2:15: meta.group[1]: "b c" is not allowed: {allowed}'
+    ]
+    assert head(project.refuse(f"[meta]\nexclusive = 1\n{STEP}")) == [
+        "FILE:2:1: meta.exclusive: expected true or false, found 1"
+    ]

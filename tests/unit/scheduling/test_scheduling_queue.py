@@ -35,9 +35,9 @@ def test_waiting_items_are_counted_by_priority(items: list[Item], steps: int, *,
         pick = work.best_plain(worker)
         if pick is not None:
             handed_out.update(work.hand_out_plain(worker, pick, alone=True))
-        elif work.head is not None:
-            handed_out.add(work.head)
-            work.hand_out_demanding(worker, work.head)
+        elif (head := work.head(worker)) is not None:
+            handed_out.add(head)
+            work.hand_out_demanding(worker, head)
     expected: dict[int, int] = {}
     for index, (priority, _) in enumerate(items):
         expected.setdefault(priority, 0)

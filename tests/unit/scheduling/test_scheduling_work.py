@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,12 +66,12 @@ def test_idle_worker_takes_half_of_the_longest_chunk() -> None:
 def test_head_comes_in_its_place() -> None:
     """An item with a demand comes before later plain ones, and after earlier ones."""
     work = queue("a1 a1! a1 b2")
-    assert work.before(work.head, work.best_plain("w0")) is None
+    assert work.before(work.head("w0"), work.best_plain("w0")) is None
     next_plain(work, "w0")
-    assert work.before(work.head, None) == 1
+    assert work.before(work.head("w0"), None) == 1
     work.put_back(0)
     other = work.best_plain("w1")
-    assert work.before(work.head, other) is None
+    assert work.before(work.head("w1"), other) is None
     assert queue("a1! a1").before(0, queue("a1! a1").best_plain("w0")) == 0
     assert queue("a1").before(None, None) is None
 
@@ -85,7 +87,7 @@ def test_head_before_anothers_chunk_of_its_level_only() -> None:
         while work.holding("w1").reserve:
             next_plain(work, "w1")
         assert pick is not None
-        assert work.before(work.head, work.best_plain("w1")) == expected
+        assert work.before(work.head("w1"), work.best_plain("w1")) == expected
 
 
 def test_quick_items_go_together_but_not_at_a_levels_end() -> None:
@@ -171,7 +173,7 @@ def test_every_item_once_and_no_inversion(
             work.ended(worker, holding.sent[0], 1.0)
             continue
         pick = work.best_plain(worker)
-        head = work.before(work.head, pick)
+        head = work.before(work.head(worker), pick)
         if head is not None:
             work.hand_out_demanding(worker, head)
             order.append(head)
@@ -180,3 +182,22 @@ def test_every_item_once_and_no_inversion(
     assert sorted(order) == list(range(len(words)))
     priorities = [words[index][1] for index in order]
     assert priorities == sorted(priorities)
+
+
+def test_a_full_group_is_passed_over() -> None:
+    """On its own worker the next of the group comes when the last one ends; elsewhere others come first."""
+    db: dict[str, Any] = {"containers": 1, "groups": [{"name": "db", "limit": 1}]}
+    facts = [ItemFacts(demand=each) for each in (db, db, {"containers": 1}, db)]
+    work: WorkQueue[str] = WorkQueue(["a"] * len(facts), facts, workers=2)
+    work.join("w0")
+    work.join("w1")
+    assert work.head("w1") == 0
+    work.hand_out_demanding("w0", 0)
+    assert (work.head("w0"), work.head("w1")) == (1, 2)
+    assert work.foresee("w1", passing=False) == 2
+    work.hand_out_demanding("w1", 2)
+    # Nothing else is left: it waits for its group as others wait for room.
+    assert work.head("w1") == 1
+    work.bind_demanding("w0", 1)
+    work.ended("w0", 0, 1.0)
+    assert work.head("w1") == 3
