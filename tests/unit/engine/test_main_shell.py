@@ -6,6 +6,7 @@ import socket
 import threading
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import docker.errors
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from pytest_clnrm.engine.exec.main_shell import MainStreams, attach, new_end_mark, outside_frames, tell_to_end
 from pytest_clnrm.engine.exec.streams import Connection
 from pytest_clnrm.engine.exec.waiting import ENDS_CONTAINER
+from pytest_clnrm.errors import EngineUnavailableError
 
 END_MARK = "a" * 32
 BEGIN, OTHER = f"\x1d{'b' * 32}\n", f"\x1d{'c' * 32}\n"
@@ -69,6 +71,13 @@ def test_notices_differ() -> None:
 def test_logs_are_what_no_command_said(text: str, left: str) -> None:
     """Also where the front of them is cut off."""
     assert outside_frames(text) == left
+
+
+def test_an_engine_that_goes_while_a_shell_ends() -> None:
+    """Its container is removed all the same, which tells."""
+    connection = Mock(receive=Mock(side_effect=[b"x", EngineUnavailableError("gone")]))
+    tell_to_end(connection)
+    assert connection.receive.call_count == 2
 
 
 def connected() -> tuple[Any, socket.socket]:
