@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from pytest_clnrm.model.seen import FileSeen, ImageSeen, ProcessSeen
+from pytest_clnrm.model.seen import FileSeen, ImageSeen, ProcessSeen, SocketSeen
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
 PullPolicy = Literal["always", "missing", "never"]
@@ -473,6 +473,13 @@ class Engine(Protocol):
         """Return the processes of a container.
 
         :raises ContainerError: if it does not run, or they cannot be told.
+        """
+
+    def listeners(self, container: str, *, deadline_s: float) -> tuple[SocketSeen, ...]:
+        """Return the sockets on which a container listens.
+
+        :param deadline_s: a ``time.monotonic()`` moment, for a container that has to be asked itself.
+        :raises ContainerError: if it does not run, or they cannot be seen.
         """
 
     def logs(self, container: str, *, tail_bytes: int) -> str:

@@ -168,5 +168,28 @@ class ProcessCheck:
         return f"process {self.process!r}"
 
 
-Check = FileCheck | LogCheck | ImageCheck | UserCheck | ProcessCheck
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortCheck:
+    """Who listens on a port within a container; all that is set must hold.
+
+    :param listening: False if nothing may listen on it; then nothing else is set.
+    :param address: on which it is listened on, among others; "any" for all addresses, "" for whatever.
+    :param process: name of one that listens, "" for whatever.
+    """
+
+    service: str
+    port: int
+    protocol: Literal["tcp", "udp"] = "tcp"
+    listening: bool = True
+    address: str = ""
+    process: str = ""
+    at: KeyPath = ()
+
+    @property
+    def title(self) -> str:
+        """Return what it is about, for messages and names."""
+        return f"port {self.port}/{self.protocol}"
+
+
+Check = FileCheck | LogCheck | ImageCheck | PortCheck | UserCheck | ProcessCheck
 """What is checked; :mod:`pytest_clnrm.runner.checks` has a module for each kind."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pytest_clnrm.model.check import FileKind
 
@@ -61,3 +62,16 @@ class ProcessSeen:
     user: str
     name: str
     command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketSeen:
+    """A socket on which a container listens.
+
+    :param process: one of those that have it; None where that cannot be seen.
+    """
+
+    protocol: Literal["tcp", "udp"]
+    address: str
+    port: int
+    process: ProcessSeen | None = None

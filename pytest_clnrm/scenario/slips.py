@@ -52,6 +52,19 @@ _KEYS: dict[str, dict[str, str]] = {
         "context dockerfile": 'write build = { context = "./folder", dockerfile = "Dockerfile" }',
         "cwd working_dir working_directory": 'write workdir = "/folder"',
     }),
+    "check": _all({
+        "path": 'write file = "/path"',
+        "contains equals json not_contains not_regex regex text": 'write content = { contains = "..." }',
+        "perm permission permissions": 'write mode = "0644"',
+        "type": 'write kind = "file"',
+        "state": "write exists = false for what must not be there",
+        "command run": "a check runs nothing: write [[step]]",
+        "container": 'write service = "NAME"',
+        "logs": 'write log = "NAME", which is the service',
+        "retries attempts": 'write retry = { times = 3, delay = "1s" }',
+        "env_vars environment": 'write env = { NAME = "value" }',
+        "ports": "write exposed = [8080]",
+    }),
     "expect": _all({
         "code exit_code exitcode returncode status": "write exit = 0",
         "output out": 'write stdout = { contains = "..." }',
@@ -106,8 +119,8 @@ def _kind(table: KeyPath) -> str:
     in_step = "step" in table
     if len(table) == 2 and table[0] == "service":  # noqa: PLR2004 service.NAME
         return "service"
-    if table[-2:-1] == ("step",):
-        return "step"
+    if table[-2:-1] in {("step",), ("check",)}:
+        return str(table[-2])
     if table[-1] == "expect":
         return "expect" if in_step else "all spans"
     if in_step and table[-1] in {"stdout", "stderr"}:
@@ -131,7 +144,7 @@ def _of_value(path: KeyPath, value: Any) -> Iterator[str]:
             "mode": f'write mode = "{value:04d}"',
         }.get(key, "")
     if isinstance(value, dict):
-        if path and path[-1] in {"step", "scenario", "span", "edge", "window"}:
+        if path and path[-1] in {"step", "scenario", "check", "span", "edge", "window"}:
             yield f"write [[{'.'.join(names)}]] in two brackets: there may be several"
         if key == "volumes":
             yield 'write volumes = [{ source = "./folder", target = "/folder" }]'

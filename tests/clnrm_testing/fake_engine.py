@@ -50,7 +50,7 @@ from pytest_clnrm.errors import (
     NoShellError,
     UnobservableError,
 )
-from pytest_clnrm.model.seen import FileSeen, ImageSeen, ProcessSeen
+from pytest_clnrm.model.seen import FileSeen, ImageSeen, ProcessSeen, SocketSeen
 
 CHUNK_BYTES = 65536
 
@@ -179,6 +179,9 @@ class FakeEngine:
 
     def processes(self, container: str) -> tuple[ProcessSeen, ...]:
         return (ProcessSeen(pid=1, user="0", name="sh", command="sh -c serve"),)
+
+    def listeners(self, container: str, *, deadline_s: float) -> tuple[SocketSeen, ...]:
+        return (SocketSeen(protocol="tcp", address="::", port=80, process=self.processes(container)[0]),)
 
     def remove_network(self, network: str) -> None:
         if self._networks.pop(network, None) is not None:

@@ -241,6 +241,14 @@ def test_images_users_and_processes(project: EndToEnd) -> None:
             user = "app"
             retry = { times = 50, delay = "100ms" }
             [[check]]
+            port = 8080
+            address = "any"
+            process = "busybox-1"
+            retry = { times = 50, delay = "100ms" }
+            [[check]]
+            port = "8080/udp"
+            listening = false
+            [[check]]
             process = "sshd"
             running = false
             [[check]]
@@ -260,6 +268,9 @@ def test_images_users_and_processes(project: EndToEnd) -> None:
         SERVED.format(
             checks="""
             [[check]]
+            port = 8080
+            retry = { times = 50, delay = "100ms" }
+            [[check]]
             image = "bare"
             workdir = "/"
             no_setuid = true
@@ -268,6 +279,10 @@ def test_images_users_and_processes(project: EndToEnd) -> None:
             image = "no/such:1"
             no_secrets = true
             [[check]]
+            process = "nginx"
+            [[check]]
+            port = 8080
+            address = "127.0.0.1"
             process = "nginx"
             [[check]]
             user = "web"
@@ -279,6 +294,11 @@ def test_images_users_and_processes(project: EndToEnd) -> None:
     )
     run = project.run("--clnrm-pull", "never", mapped=False)
     assert run.outcomes() == {"holds": "passed", "fails": "failed", "alone": "passed"}, run.text
+    listened = run.failures("fails")[5:-1]
+    assert [re.sub(r"[0-9.:\[\]]+:8080", "ANY:8080", each) for each in listened] == [
+        "port 8080/tcp is listened on at ANY:8080/tcp (busybox-1), expected 127.0.0.1",
+        "port 8080/tcp is listened on by ANY:8080/tcp (busybox-1), expected nginx",
+    ]
     no_pull = "the engine does not have it, and --clnrm-pull never forbids to pull it"
     assert run.failures("fails") == [
         "image 'bare' has the working folder '/srv', expected '/'",
@@ -286,6 +306,7 @@ def test_images_users_and_processes(project: EndToEnd) -> None:
         "image 'bare' has variables that look like secrets: DB_PASSWORD",
         f"image 'no/such:1' could not be checked: cannot use the image 'no/such:1': {no_pull}",
         "process 'nginx' runs not at all, expected at least 1",
+        *listened,
         "user 'web' does not exist",
     ]
     assert "hunter2" not in run.text

@@ -40,6 +40,7 @@ from pytest_clnrm.engine.docker.containers import (
 )
 from pytest_clnrm.engine.docker.create_arguments import create_arguments, proxy_environment
 from pytest_clnrm.engine.docker.images import Images, lock_name, look_at_image
+from pytest_clnrm.engine.docker.listeners import listeners_inside, listeners_outside
 from pytest_clnrm.engine.docker.logs import FollowedLog, follow_log, has_printed, read_logs
 from pytest_clnrm.engine.docker.networks import (
     create_network,
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import OnOutput, OnProgress, PullPolicy
     from pytest_clnrm.engine.docker.images import Locks
-    from pytest_clnrm.model.seen import FileSeen, ImageSeen, ProcessSeen
+    from pytest_clnrm.model.seen import FileSeen, ImageSeen, ProcessSeen, SocketSeen
 
 # What is seen of a container that is looked at from outside.
 _FIRST = "number of its first process on this host"
@@ -247,6 +248,17 @@ class DockerEngine(Engine):
 
     def processes(self, container: str) -> tuple[ProcessSeen, ...]:
         return processes(self._client, container, is_podman=self._facts.kind == "podman")
+
+    def listeners(self, container: str, *, deadline_s: float) -> tuple[SocketSeen, ...]:
+        state = self.state(container)
+        if not state.running:
+            raise ContainerError(f"the container {container[:12]} does not run")
+        found = None if self._facts.remote else listeners_outside(state)
+        if found is not None:
+            return found
+        return listeners_inside(
+            lambda spec, hear: self.exec(container, spec, on_output=hear, deadline_s=deadline_s)
+        )
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         said = read_logs(self._client, container, tail_bytes=tail_bytes)

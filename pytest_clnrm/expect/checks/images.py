@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_clnrm.expect.checks.amounts import missed
 from pytest_clnrm.expect.text_checks import TextFault, judge_text
-from pytest_clnrm.expect.texts import Output, quote
+from pytest_clnrm.expect.texts import Output, quote, visible
 from pytest_clnrm.model.check import ImageCheck
 from pytest_clnrm.model.seen import ImageSeen
 from pytest_clnrm.model.text import TextExpect
@@ -105,4 +105,4 @@ def _argv(argv: Sequence[str]) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
-    return ", ".join(names[:_MANY]) + more
+    return ", ".join(map(visible, names[:_MANY])) + more

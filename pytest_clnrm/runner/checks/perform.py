@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, EngineUnavailableError
 from pytest_clnrm.expect.text_checks import TextFault
-from pytest_clnrm.model.check import Check, FileCheck, ImageCheck, LogCheck, ProcessCheck, UserCheck
+from pytest_clnrm.model.check import (
+    Check,
+    FileCheck,
+    ImageCheck,
+    LogCheck,
+    PortCheck,
+    ProcessCheck,
+    UserCheck,
+)
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.util.patterns import within
 
@@ -60,6 +68,11 @@ def _make(check: Check, setting: Setting) -> Iterator[TextFault]:
             from pytest_clnrm.runner.checks.images import check_image
 
             return check_image(check, setting, title)
+        case PortCheck():
+            from pytest_clnrm.expect.checks.ports import judge_port
+
+            engine, container = setting.around.runtime.engine(), setting.around.containers[check.service]
+            return judge_port(check, engine.listeners(container.id, deadline_s=setting.deadline_s), title)
         case UserCheck():
             from pytest_clnrm.expect.checks.users import judge_user
             from pytest_clnrm.runner.checks.files import Looking

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
@@ -15,6 +16,7 @@ from pytest_clnrm.model.check import (
     ImageCheck,
     LinesExpect,
     LogCheck,
+    PortCheck,
     ProcessCheck,
     UserCheck,
 )
@@ -98,6 +100,7 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "entrypoint", "cmd", "env", "labels", "workdir", "user", "exposed", "not_exposed", "volumes",
             "not_volumes", "size", "layers", "no_setuid", "no_secrets",
         ),
+        "port": ("service", "listening", "address", "process"),
         "process": ("service", "running", "count", "user"),
         "user": ("service", "exists", "uid", "gid", "home", "shell", "groups"),
     }  # fmt: skip
@@ -127,9 +130,20 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-    process: Annotated[Text, Meta(description="The processes of this name.", examples=["nginx"])] | None = (
-        None
-    )
+    port: (
+        Annotated[
+            Port | PortName,
+            Meta(description="Who listens on it in the container.", examples=[8080, "53/udp"]),
+        ]
+        | None
+    ) = None
+    process: (
+        Annotated[
+            Text,
+            Meta(description="The processes of this name; of a port, one that listens.", examples=["nginx"]),
+        ]
+        | None
+    ) = None
     user: (
         Annotated[
             str,
@@ -231,6 +245,16 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     no_secrets: (
         Annotated[bool, Meta(description="true: no ENV looks like a secret.", examples=[True])] | None
     ) = None
+    listening: Annotated[bool, Meta(description="false: nothing listens on it.", examples=[False])] | None = (
+        None
+    )
+    address: (
+        Annotated[
+            Text,
+            Meta(description='At which it is listened on; "any" for all.', examples=["127.0.0.1", "any"]),
+        ]
+        | None
+    ) = None
     running: (
         Annotated[bool, Meta(description="false: there is no such process.", examples=[False])] | None
     ) = None
@@ -257,6 +281,8 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         service = service if self.service is None else self.service
         if self.image is not None:
             return self._image(self.image, at)
+        if self.port is not None:
+            return self._port(service, self.port, at)
         if self.process is not None:
             return self._process(service, self.process, at)
         if self.user is not None:
@@ -285,6 +311,18 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             layers=_number(self.layers),
             no_setuid=self.no_setuid is True,
             no_secrets=self.no_secrets is True,
+            at=at(),
+        )
+
+    def _port(self, service: str, port: int | str, at: At) -> PortCheck:
+        number, _, protocol = _port(port).partition("/")
+        return PortCheck(
+            service=service,
+            port=int(number),
+            protocol="udp" if protocol == "udp" else "tcp",
+            listening=self.listening is not False,
+            address=address_of(self.address or ""),
+            process=self.process or "",
             at=at(),
         )
 
@@ -360,6 +398,14 @@ def _texts(given: Mapping[str, Any] | None, at: At) -> dict[str, bool | TextExpe
         else TextExpect(equals=as_text(value), at=at(name))
         for name, value in (given or {}).items()
     }
+
+
+def address_of(given: str) -> str:
+    """Return an address as it is compared: "any" and "" are none.
+
+    :raises ValueError: if it is no address.
+    """
+    return given if given in {"", "any"} else str(ipaddress.ip_address(given))
 
 
 def _port(given: int | str) -> str:

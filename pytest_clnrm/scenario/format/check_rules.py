@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_size_bytes
-from pytest_clnrm.scenario.format.check_document import BYTES, OPERATORS, BytesDoc, CheckDoc, CountDoc
+from pytest_clnrm.scenario.format.check_document import (
+    BYTES,
+    OPERATORS,
+    BytesDoc,
+    CheckDoc,
+    CountDoc,
+    address_of,
+)
 from pytest_clnrm.scenario.format.parts import several
 from pytest_clnrm.scenario.format.problems import Problem, regex, unknown_service
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
@@ -27,20 +34,11 @@ def check_check(
     :param services: of the file.
     :param deferred: names that steps capture.
     """
-    pairs = zip(doc.__struct_fields__, doc.__struct_encode_fields__, strict=True)
-    given = [key for field, key in pairs if _is_given(doc, field)]
     kind = doc.about
     if not kind:
         yield Problem(path, f"exactly one of {listed(tuple(doc.KINDS))} must be given, found none", _REMEDY)
         return
-    allowed = doc.KINDS[kind]
-    for key in given:
-        if key in doc.KINDS and key not in {kind, *allowed}:
-            yield Problem(
-                path, f"exactly one of {listed(tuple(doc.KINDS))} must be given, found {kind} and {key}"
-            )
-        elif key not in {kind, *allowed, *_OF_ALL}:
-            yield Problem((*path, key), f"a check of {kind} has no such key; it has: {', '.join(allowed)}")
+    yield from _keys(doc, path)
     if doc.service is not None and doc.service not in services:
         yield Problem((*path, "service"), *unknown_service(doc.service, services))
     yield from check_text(doc.content, (*path, "content"), deferred)
@@ -51,17 +49,27 @@ def check_check(
         yield from _log(doc, path, services, deferred)
     elif kind == "image":
         yield from _image(doc, path, services, deferred)
-    elif kind == "process":
-        yield from _process(doc, path)
-    elif kind == "user":
-        yield from _nothing_else(doc, path)
-        if doc.groups == []:
-            yield Problem((*path, "groups"), _NONE)
     else:
-        yield from _file(doc, path)
+        yield from {"file": _file, "port": _port, "process": _process, "user": _user}[kind](doc, path)
+
+
+def _keys(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
+    """Yield a mistake for each key that does not go with what is checked."""
+    kind = doc.about
+    pairs = zip(doc.__struct_fields__, doc.__struct_encode_fields__, strict=True)
+    given = [key for field, key in pairs if _is_given(doc, field)]
+    allowed = doc.KINDS[kind]
+    for key in given:
+        if key in doc.KINDS and key not in {kind, *allowed}:
+            yield Problem(
+                path, f"exactly one of {listed(tuple(doc.KINDS))} must be given, found {kind} and {key}"
+            )
+        elif key not in {kind, *allowed, *_OF_ALL}:
+            yield Problem((*path, key), f"a check of {kind} has no such key; it has: {', '.join(allowed)}")
 
 
 _REMEDY = 'write file = "/path"'
+_MAX_PORT = 65535
 _NONE = "this checks nothing: it names none"
 
 
@@ -98,6 +106,27 @@ def _image(
         if getattr(doc, key) == []:
             yield Problem((*path, key), _NONE)
     yield from _numbers(doc.layers, (*path, "layers"))
+
+
+def _port(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
+    number, _, protocol = str(doc.port).partition("/")
+    if not 1 <= int(number) <= _MAX_PORT or protocol == "sctp":
+        yield Problem((*path, "port"), f'"{doc.port}" is no port of TCP or UDP: write 8080, or "53/udp"')
+    if doc.listening is False:
+        for key in ("address", "process"):
+            if _is_given(doc, key):
+                yield Problem((*path, key), "what nothing listens on (listening = false) cannot have one")
+    try:
+        address_of(doc.address or "")
+    except ValueError:
+        wanted = 'write one such as "127.0.0.1", or "any" for 0.0.0.0 and ::'
+        yield Problem((*path, "address"), f'"{doc.address}" is no address: {wanted}')
+
+
+def _user(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
+    yield from _nothing_else(doc, path)
+    if doc.groups == []:
+        yield Problem((*path, "groups"), _NONE)
 
 
 def _process(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from pytest_clnrm.model.check import (
     ImageCheck,
     LinesExpect,
     LogCheck,
+    PortCheck,
     ProcessCheck,
     UserCheck,
 )
@@ -22,7 +23,7 @@ API = '[service.api]\nimage = "x"\n'
 DB = '[service.db]\nimage = "x"\n'
 STEP = '[[step]]\nrun = "true"\n'
 FILE_KEYS = "service, exists, kind, mode, owner, group, size, target, sha256, content"
-ONE_OF = "exactly one of file, log, image, process or user must be given,"
+ONE_OF = "exactly one of file, log, image, port, process or user must be given,"
 
 CASES = {
     "nothing is checked": (
@@ -161,6 +162,18 @@ CASES = {
     "a user that does not exist": (
         '[[check]]\nuser = "x"\nexists = false\nuid = 0\n',
         "FILE:6:1: check[0].uid: what must not exist (exists = false) cannot be anything",
+    ),
+    "a port of nothing": (
+        '[[check]]\nport = "0/udp"\n',
+        'FILE:4:1: check[0].port: "0/udp" is no port of TCP or UDP: write 8080, or "53/udp"',
+    ),
+    "an address of nothing": (
+        '[[check]]\nport = 80\naddress = "localhost"\n',
+        'FILE:5:1: check[0].address: "localhost" is no address: write one such as "127.0.0.1", or "any"',
+    ),
+    "who does not listen": (
+        '[[check]]\nport = 80\nlistening = false\nprocess = "nginx"\n',
+        "FILE:6:1: check[0].process: what nothing listens on (listening = false) cannot have one",
     ),
     "nobody": ('[[check]]\nuser = ""\n', "FILE:4:1: check[0].user: is empty, so it names nobody"),
     "no group": ('[[check]]\nuser = "x"\ngroups = []\n', "FILE:5:1: check[0].groups: this checks nothing"),
@@ -381,3 +394,22 @@ def test_checks_of_processes_and_users(project: Any) -> None:
         UserCheck(service="api", user="app", uid=1000, groups=("staff",), at=("check", 1)),
     ]
     assert not scenario.services[0].only_steps
+
+
+def test_checks_of_ports(project: Any) -> None:
+    """TCP unless said; addresses are compared as people write them."""
+    (scenario,) = project.load(
+        f"""{API}
+        [[check]]
+        port = 8080
+        address = "0:0:0:0:0:0:0:0"
+        process = "nginx"
+        [[check]]
+        port = "53/udp"
+        listening = false
+        """
+    )
+    assert [check for step in scenario.steps for check in step.checks] == [
+        PortCheck(service="api", port=8080, address="::", process="nginx", at=("check", 0)),
+        PortCheck(service="api", port=53, protocol="udp", listening=False, at=("check", 1)),
+    ]
