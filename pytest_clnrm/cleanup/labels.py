@@ -13,20 +13,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.model.demand import Demand
+from pytest_clnrm.model.service import OURS
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import OwnedObject
 
-_PREFIX = "pytest-clnrm"
-LEDGER = f"{_PREFIX}.ledger"
-SESSION = f"{_PREFIX}.session"
-OWNER = f"{_PREFIX}.owner"
-WORKER = f"{_PREFIX}.worker"
-SCENARIO = f"{_PREFIX}.scenario"
-_BUILT_BY = f"{_PREFIX}.built-by"
-_MEMORY_BYTES = f"{_PREFIX}.memory_bytes"
-_CPUS = f"{_PREFIX}.cpus"
-_GPUS = f"{_PREFIX}.gpus"
+LEDGER = f"{OURS}.ledger"
+SESSION = f"{OURS}.session"
+OWNER = f"{OURS}.owner"
+WORKER = f"{OURS}.worker"
+SCENARIO = f"{OURS}.scenario"
+_BUILT_BY = f"{OURS}.built-by"
+_MEMORY_BYTES = f"{OURS}.memory_bytes"
+_CPUS = f"{OURS}.cpus"
+_GPUS = f"{OURS}.gpus"
 _MAX_DIGITS = 20
 
 

@@ -67,6 +67,7 @@ class ImageFacts:
     :param healthcheck_s: seconds that its own health check may take to say unhealthy, 0 if it has none.
     :param exposes: it says that it listens on ports.
     :param architecture: as the engine calls it: "amd64", "arm64"; "" if it does not tell.
+    :param platform: with that: "linux/amd64", "linux/arm/v7".
     """
 
     id: str
@@ -77,6 +78,7 @@ class ImageFacts:
     volumes: tuple[str, ...] = ()
     exposes: bool = False
     architecture: str = ""
+    platform: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ class BuildSpec:
     :param args: build arguments.
     :param network: what its commands reach.
     :param memory_bytes: limit of each of its commands, as are ``cpus`` and ``pids``.
+    :param platform: such as "linux/arm64"; None for the engine's own.
     :param timeout_s: for the whole build, the reading of its context included.
     :param max_context_bytes: of the context as it is sent.
     :param labels: put on it. What differs from run to run would make another image each time.
@@ -100,6 +103,7 @@ class BuildSpec:
     target: str | None = None
     args: Mapping[str, str] = field(default_factory=dict)
     network: Literal["none", "bridge"] = "none"
+    platform: str | None = None
     memory_bytes: int
     cpus: float
     pids: int
@@ -144,6 +148,15 @@ class ContainerSpec:
     :param tmpfs: absolute paths.
     :param own_volumes: absolute paths, each a volume that nothing else has, and that goes with the container.
     :param files: copied into it before it starts.
+    :param shm_bytes: size of /dev/shm; 0 for the engine's usual one.
+    :param ulimits: name -> (soft, hard); -1 is no limit.
+    :param cap_add: capabilities beside the engine's usual ones; ``cap_drop`` are taken away.
+    :param new_privileges: its programs may gain privileges.
+    :param read_only: its own file system is read-only.
+    :param hostname: None for the engine's choice.
+    :param extra_hosts: name -> address, in its /etc/hosts.
+    :param stop_signal: by which it is asked to end; None for the image's.
+    :param more_labels: beside ``labels``, which are those of this package.
     :param log_bytes: what is kept of its output, the end of it; 0 for what the engine keeps by itself.
     :param no_proxy: names that its programs reach without a proxy, where the user's settings for Docker
         inject one; ``aliases`` always are.
@@ -169,6 +182,16 @@ class ContainerSpec:
     ports: tuple[int, ...] = ()
     log_bytes: int = 0
     no_proxy: tuple[str, ...] = ()
+    shm_bytes: int = 0
+    ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    new_privileges: bool = False
+    read_only: bool = False
+    hostname: str | None = None
+    extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str | None = None
+    more_labels: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -339,12 +362,17 @@ class Engine(Protocol):
         """Return what it is and has; asked for once, then remembered."""
 
     def ensure_image(
-        self, reference: str, pull: PullPolicy, progress: OnProgress | None = None
+        self,
+        reference: str,
+        pull: PullPolicy,
+        progress: OnProgress | None = None,
+        platform: str | None = None,
     ) -> ImageFacts:
         """Return the image, pulled first if *pull* says so.
 
         Processes that ask for the same image at the same time pull it once.
 
+        :param platform: such as "linux/arm64"; None for the engine's own, or whichever it has.
         :raises ImageError: with the engine's reason in words a user can act on.
         """
 

@@ -16,6 +16,8 @@ class Policy:
 
     :param containers: of one scenario.
     :param bridge: whether a service or a build may have a way out.
+    :param capabilities: those that a service may add.
+    :param new_privileges: whether a service's programs may gain privileges.
     :param host_pids: how many processes the engine's host can have at all, None where that is not known.
     :param origins: field -> what has set it, for messages.
     """
@@ -30,6 +32,8 @@ class Policy:
     ports: bool = True
     build: bool = True
     volumes: bool = True
+    capabilities: tuple[str, ...] = ()
+    new_privileges: bool = False
     host_pids: int | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 

@@ -16,6 +16,9 @@ from pytest_clnrm.model.key_path import KeyPath
 READY_TIMEOUT_S = 30.0
 """How long a service is waited for where neither the file nor a health check says."""
 
+OURS = "pytest-clnrm"
+"""With which the names of our own labels begin."""
+
 NetworkMode = Literal["isolated", "bridge", "none"]
 
 
@@ -163,6 +166,19 @@ class Service:
     :param scratch: absolute paths, each a tmpfs.
     :param ready: all of it must hold at one time; () is ready once it is started.
     :param may_end: exit codes with which it may end before the steps are over.
+    :param shm_bytes: size of its /dev/shm; None for the engine's usual one.
+    :param ulimits: name -> (soft, hard); -1 is no limit.
+    :param cap_add: capabilities beside those that engines give, without "CAP_", in capitals.
+    :param cap_drop: those that it does not get, or "ALL".
+    :param new_privileges: its programs may gain privileges, as set-uid ones do.
+    :param read_only: its own file system is.
+    :param hostname: what it calls itself; None for the engine's choice.
+    :param aliases: more names under which the others reach it.
+    :param extra_hosts: name -> address, in its /etc/hosts.
+    :param labels: of its container, beside ours.
+    :param platform: of its image, such as "linux/arm64"; None for the engine's own.
+    :param stop_signal: by which it is asked to end; None for its image's.
+    :param stop_grace_s: seconds after which it is killed when it is asked to end; None for the usual time.
     :param only_steps: steps run in it, and nothing says that others need it, or that it does more.
     :param implicit: True for the container of the default image that steps without a service share.
     """
@@ -186,6 +202,19 @@ class Service:
     network: NetworkMode = "isolated"
     fresh: bool = False
     scratch: tuple[str, ...] = ()
+    shm_bytes: int | None = None
+    ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    new_privileges: bool = False
+    read_only: bool = False
+    hostname: str | None = None
+    aliases: tuple[str, ...] = ()
+    extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    platform: str | None = None
+    stop_signal: str | None = None
+    stop_grace_s: float | None = None
     only_steps: bool = False
     implicit: bool = False
     at: KeyPath = ()

@@ -218,7 +218,10 @@ class SpanJudge:
             if container.keeps_alive:
                 continue
             with self.trace.span("clnrm.container.stop", {"container.name": container.name}):
-                self.runtime.engine().stop(container.id, grace_s=STOP_GRACE_S)
+                self.runtime.engine().stop(
+                    container.id,
+                    grace_s=STOP_GRACE_S if service.stop_grace_s is None else service.stop_grace_s,
+                )
             stopped.append(service.name)
         if stopped:
             self._told.append(

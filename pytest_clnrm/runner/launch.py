@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.cleanup.labels import image_labels, limit_labels
 from pytest_clnrm.engine.api import ANYWHERE, BuildSpec, ContainerSpec, CopiedFile, ImageFacts, Mount
-from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL, KEEP_TOOL, SHELL_PATH, WAITING
+from pytest_clnrm.engine.exec.waiting import (
+    KEEP_ALIVE,
+    KEEP_SHELL,
+    KEEP_TOOL,
+    SHELL_PATH,
+    TOOL_FOLDER,
+    WAITING,
+)
 from pytest_clnrm.engine.tool.program import program
 from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
 from pytest_clnrm.model.service import Build, Limits, Service
@@ -63,7 +70,9 @@ def find_image(runtime: Runtime, service: Service, timeout_s: float) -> ImageFac
     reference = service.image or settings.default_image
     mapped = next((new for pattern, new in settings.image_map if fnmatchcase(reference, pattern)), reference)
     with runtime.board.during("image"):
-        image = engine.ensure_image(mapped, settings.pull, partial(runtime.board.at, "image"))
+        image = engine.ensure_image(
+            mapped, settings.pull, partial(runtime.board.at, "image"), service.platform
+        )
     if len(mapped) <= _SHORT and mapped == service.image and image.id.startswith(f"sha256:{mapped}"):
         raise ImageError(f"image {mapped!r} is the start of an image's id: write its name with a tag")
     return image
@@ -78,6 +87,7 @@ def _build_spec(runtime: Runtime, service: Service, build: Build, timeout_s: flo
         target=build.target,
         args=build.args,
         network=build.network,
+        platform=service.platform,
         memory_bytes=limits.memory_bytes or 0,
         cpus=limits.cpus or 0.0,
         pids=limits.pids or 0,
@@ -269,7 +279,17 @@ def _planned(
         tmpfs=service.scratch,
         files=copied_files(service),
         networks=_networks(service, network),
-        aliases=(service.name,),
+        aliases=(service.name, *service.aliases),
+        shm_bytes=service.shm_bytes or 0,
+        ulimits=service.ulimits,
+        cap_add=service.cap_add,
+        cap_drop=service.cap_drop,
+        new_privileges=service.new_privileges,
+        read_only=service.read_only,
+        hostname=service.hostname,
+        extra_hosts=service.extra_hosts,
+        stop_signal=service.stop_signal,
+        more_labels=service.labels,
         ports=service.ports,
         log_bytes=settings.max_log_bytes,
         # Spans are received there, which a proxy cannot reach.
@@ -290,7 +310,9 @@ def _without_shell(spec: ContainerSpec, image: ImageFacts) -> ContainerSpec:
     if content is None:
         return replace(spec, command=KEEP_ALIVE)
     tool = CopiedFile(target=KEEP_TOOL[0], content=content, mode=0o755)
-    return replace(spec, command=KEEP_TOOL, files=(*spec.files, tool))
+    # Nothing is copied into a read-only file system, but into a volume it is.
+    own_volumes = (TOOL_FOLDER,) if spec.read_only else ()
+    return replace(spec, command=KEEP_TOOL, files=(*spec.files, tool), own_volumes=own_volumes)
 
 
 def _networks(service: Service, network: Network | None) -> tuple[str, ...]:

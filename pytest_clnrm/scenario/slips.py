@@ -22,6 +22,9 @@ def _all(remedies: Mapping[str, str]) -> dict[str, str]:
     return {key: text for keys, text in remedies.items() for key in keys.split()}
 
 
+_LISTS = frozenset(
+    {"aliases", "cap_add", "cap_drop", "depends_on", "entrypoint", "ports", "scratch", "tags", "volumes"}
+)
 _KEYS: dict[str, dict[str, str]] = {
     "step": _all({
         "cmd command commands exec script shell sh": _RUN,
@@ -42,12 +45,12 @@ _KEYS: dict[str, dict[str, str]] = {
         "environment envs": _ENV,
         "cpu cpus mem_limit memory pids gpus": _LIMITS,
         "health healthcheck health_check wait wait_for": _READY,
-        "args cmd entrypoint exec run": 'write command = ["program", "argument"]',
+        "args cmd exec run": 'write command = ["program", "argument"]',
         "mount mounts volume": 'write volumes = [{ source = "./folder", target = "/folder" }]',
         "expose port": "write ports = [8080]",
         "depends needs requires": 'write depends_on = ["NAME"]',
         "tmpfs": 'write scratch = ["/folder"]',
-        "container_name hostname name": "others reach a service by the NAME in [service.NAME]",
+        "container_name name": "others reach a service by the NAME in [service.NAME]",
         "network_mode networks": 'write network = "bridge" for a way out',
         "context dockerfile": 'write build = { context = "./folder", dockerfile = "Dockerfile" }',
         "cwd working_dir working_directory": 'write workdir = "/folder"',
@@ -160,7 +163,7 @@ def _of_text(path: KeyPath, key: str, value: str) -> str:  # noqa: PLR0911 a sli
     quoted = _toml(value)
     if path[-2:-1] == ("capture",):
         return f"write {key} = {{ regex = {quoted} }}"
-    if key in {"depends_on", "tags", "scratch", "volumes", "ports"} and path[-1] == key:
+    if key in _LISTS and path[-1] == key:
         found = (
             _of_text((*path, 0), key, value) if key in {"volumes", "ports"} else f"write {key} = [{quoted}]"
         )

@@ -27,6 +27,8 @@ _FIELDS = {
     "ports": "allow_ports",
     "build": "allow_build",
     "volumes": "allow_volumes",
+    "capabilities": "allow_cap_add",
+    "new_privileges": "allow_new_privileges",
 }
 """Field of the policy -> field of the settings."""
 

@@ -339,6 +339,21 @@ class Settings(NamedTuple):
         default=True,
         config="policy.allow_volumes",
     )
+    allow_cap_add: tuple[str, ...] = setting(
+        "clnrm_allow_cap_add",
+        "names of capabilities that services of scenario files may add (`cap_add`), such as `NET_ADMIN`",
+        values.capability_name,
+        default=(),
+        config="policy.allow_cap_add",
+    )
+    allow_new_privileges: bool = setting(
+        "clnrm_allow_new_privileges",
+        "whether services of scenario files may let their programs gain privileges "
+        "(`no_new_privileges = false`)",
+        values.switch,
+        default=False,
+        config="policy.allow_new_privileges",
+    )
     allow_mounts: tuple[Path, ...] = setting(
         "clnrm_allow_mounts",
         "folders and files outside rootdir that scenario files may mount",

@@ -11,6 +11,7 @@ import re
 import shlex
 from pathlib import Path
 
+from pytest_clnrm.model.capabilities import capability
 from pytest_clnrm.model.demand import GROUP_NAME
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.units import DURATION_ALLOWED, parse_duration_s, parse_size_bytes
@@ -111,6 +112,11 @@ def text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{value!r} is not a text: at least one character")
     return value.strip()
+
+
+def capability_name(value: object) -> str:
+    """Return the name of a capability, without "CAP_" and in capitals."""
+    return capability(text(value))
 
 
 def path(value: object) -> Path:

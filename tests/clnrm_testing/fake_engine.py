@@ -106,6 +106,7 @@ class FakeEngine:
         reference: str,
         pull: PullPolicy,
         progress: OnProgress | None = None,
+        platform: str | None = None,
     ) -> ImageFacts:
         self._note("image", image=reference, pull=pull)
         if reference.startswith("missing"):

@@ -120,3 +120,50 @@ def test_files_are_there_before_the_start(project: EndToEnd) -> None:
     assert run.outcomes() == dict.fromkeys(names, "passed"), run.text
     reused = {name: [each["reused"] for each in run.scenarios[name]["containers"]] for name in names}
     assert reused == {"files": [False], "p1": [False], "p2": [True], "p3": [False], "p4": [False]}
+
+
+def test_what_containers_are_made_with(project: EndToEnd) -> None:
+    """Sizes, limits, capabilities, names and what is read-only are as the file says, and no more."""
+    project.write_build("bare", SHELLLESS)
+    project.write(
+        "keys.clnrm.toml",
+        """
+        [service.box]
+        image = "x"
+        shm_size = "3m"
+        ulimits = { nofile = { soft = 99, hard = 100 } }
+        cap_add = ["CAP_NET_ADMIN"]
+        cap_drop = ["ALL"]
+        no_new_privileges = false
+        read_only = true
+        scratch = ["/tmp"]
+        hostname = "box.local"
+        extra_hosts = { "api.local" = "10.0.0.5" }
+        [service.db]
+        image = "x"
+        command = ["httpd", "-f", "-p", "80", "-h", "/etc"]
+        aliases = ["postgres", "pg.internal"]
+        labels = { "com.example.team" = "orders" }
+        stop_signal = "SIGINT"
+        ready = { port = 80 }
+        [service.bare]
+        build = "bare"
+        read_only = true
+        [[step]]
+        service = "box"
+        run = "grep -E '^(CapEff|NoNewPrivs)' /proc/self/status; ulimit -Sn; ulimit -Hn; hostname"
+        expect.stdout.equals = "CapEff:\\t0000000000001000\\nNoNewPrivs:\\t0\\n99\\n100\\nbox.local"
+        [[step]]
+        service = "box"
+        run = "df -k /dev/shm | tail -n 1; cat /etc/hosts; touch /tmp/x; touch /x"
+        expect = { exit = 1, stdout = { regex = ["shm +3072 ", "10.0.0.5\\tapi.local"] } }
+        [[step]]
+        service = "bare"
+        run = ["/busybox", "true"]
+        [[step]]
+        service = "box"
+        run = "wget -qO- http://postgres/hostname && wget -qO- http://PG.internal/hostname"
+        """,
+    )
+    run = project.run("-o", "clnrm_allow_cap_add=NET_ADMIN", "-o", "clnrm_allow_new_privileges=true")
+    assert run.outcomes() == {"keys": "passed"}, run.text

@@ -34,6 +34,24 @@ def test_a_file_asks_for_more_than_it_may(project: EndToEnd) -> None:
     assert "ask for less, or have the cap raised there" in run.text
 
 
+def test_a_file_asks_for_privileges(project: EndToEnd) -> None:
+    """Capabilities that are not listed, and gaining privileges, are told at their places; nothing runs."""
+    project.write(
+        "a.clnrm.toml",
+        '[service.a]\nimage = "x"\ncap_add = ["NET_RAW", "SYS_ADMIN"]\nno_new_privileges = false\n'
+        '[[step]]\nrun = "true"\n',
+    )
+    run = project.run("-o", "clnrm_allow_cap_add=NET_RAW")
+    told = "a.clnrm.toml:3:23: service.a.cap_add[1]: the capability SYS_ADMIN is not allowed ("
+    assert told in run.text, f"DID NOT FAIL\n{run.text}"
+    assert "; allowed: NET_RAW" in run.text
+    assert (
+        "a.clnrm.toml:4:1: service.a.no_new_privileges: letting programs gain privileges is not allowed"
+        in (run.text)
+    )
+    assert "cap_add[0]" not in run.text
+
+
 def test_a_scenario_has_more_containers_than_it_may(project: EndToEnd) -> None:
     """Both numbers, when the file is read."""
     service = '[service.{name}]\nimage = "x"\n'

@@ -47,6 +47,8 @@ _NEEDS_BUILDKIT = re.compile(r"BuildKit|unknown flag: ", re.IGNORECASE)
 def tag_of(spec: BuildSpec) -> str:
     """Return the name that the image gets: the same for the same request, so a new build replaces it."""
     about = [spec.context, spec.dockerfile, spec.target, sorted(spec.args.items()), spec.network]
+    if spec.platform is not None:
+        about.append(spec.platform)
     return f"clnrm-build/{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}:latest"
 
 
@@ -127,6 +129,8 @@ class _Build:
         }
         if spec.target is not None:
             parameters["target"] = spec.target
+        if spec.platform is not None:
+            parameters["platform"] = spec.platform
         if self._own_host:
             parameters["extrahosts"] = self._own_host
         # docker-py's own call knows no limit of CPUs.
@@ -234,6 +238,8 @@ def build_by_command(spec: BuildSpec, tag: str, facts: EngineFacts) -> None:
     argv += ["--file", spec.dockerfile or DOCKERFILE]
     if spec.target is not None:
         argv += ["--target", spec.target]
+    if spec.platform is not None:
+        argv += ["--platform", spec.platform]
     for name, value in spec.args.items():
         argv += ["--build-arg", f"{name}={value}"]
     for name, value in spec.labels.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from docker.types import DeviceRequest
+from docker.types import DeviceRequest, Ulimit
 from docker.types import Mount as ApiMount
 
 from pytest_clnrm.engine.api import ContainerSpec, Mount
@@ -53,7 +53,7 @@ def create_arguments(
         "image": spec.image,
         "name": spec.name,
         "environment": {**proxies, **spec.env},
-        "labels": dict(spec.labels),
+        "labels": {**spec.more_labels, **spec.labels},
         "host_config": client.create_host_config(
             **_host_options(spec, published_on, relabel=relabel, is_shared=is_shared)
         ),
@@ -69,6 +69,10 @@ def create_arguments(
             arguments["command"] = list(spec.command[1:])
         else:
             arguments["command"] = list(spec.command)
+    if spec.hostname is not None:
+        arguments["hostname"] = spec.hostname
+    if spec.stop_signal is not None:
+        arguments["stop_signal"] = spec.stop_signal
     if end_mark:
         arguments["command"].append(end_mark)
         arguments["stdin_open"] = True
@@ -110,12 +114,25 @@ def _host_options(
         "memswap_limit": spec.memory_bytes,
         "nano_cpus": round(spec.cpus * _NANO),
         "pids_limit": spec.pids,
-        "security_opt": ["no-new-privileges"],
+        "security_opt": [] if spec.new_privileges else ["no-new-privileges"],
         "init": True,
         "network_mode": spec.networks[0] if spec.networks else "none",
     }
     if spec.ports:
         options["port_bindings"] = dict.fromkeys(spec.ports, (published_on,))
+    if spec.shm_bytes:
+        options["shm_size"] = spec.shm_bytes
+    if spec.ulimits:
+        options["ulimits"] = [
+            Ulimit(name=name, soft=soft, hard=hard) for name, (soft, hard) in spec.ulimits.items()
+        ]
+    for name in ("cap_add", "cap_drop"):
+        if names := getattr(spec, name):
+            options[name] = list(names)
+    if spec.read_only:
+        options["read_only"] = True
+    if spec.extra_hosts:
+        options["extra_hosts"] = dict(spec.extra_hosts)
     if spec.tmpfs:
         options["tmpfs"] = dict.fromkeys(spec.tmpfs, _TMPFS)
     if spec.gpus:

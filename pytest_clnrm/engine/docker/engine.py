@@ -107,9 +107,13 @@ class DockerEngine(Engine):
         return self._facts
 
     def ensure_image(
-        self, reference: str, pull: PullPolicy, progress: OnProgress | None = None
+        self,
+        reference: str,
+        pull: PullPolicy,
+        progress: OnProgress | None = None,
+        platform: str | None = None,
     ) -> ImageFacts:
-        return self._images.ensure(reference, pull, progress)
+        return self._images.ensure(reference, pull, progress, platform)
 
     def build_image(self, spec: BuildSpec) -> ImageFacts:
         tag = tag_of(spec)

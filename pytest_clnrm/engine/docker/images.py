@@ -57,6 +57,7 @@ def read_image(reference: str, facts: dict[str, Any]) -> ImageFacts:
         volumes=tuple(sorted(config.get("Volumes") or ())),
         exposes=bool(config.get("ExposedPorts")),
         architecture=str(facts.get("Architecture") or ""),
+        platform="/".join(str(facts[key]) for key in ("Os", "Architecture", "Variant") if facts.get(key)),
     )
 
 
@@ -140,7 +141,7 @@ class Images:
     def __init__(self, client: APIClient, locks: Locks) -> None:
         self._client = client
         self._locks = locks
-        self._pulled: set[str] = set()
+        self._pulled: set[tuple[str, str | None]] = set()
         self._guard = threading.Lock()
 
     def look(self, reference: str) -> ImageFacts | None:
@@ -151,52 +152,72 @@ class Images:
             except docker.errors.NotFound:
                 return None
 
-    def ensure(self, reference: str, pull: PullPolicy, progress: OnProgress | None) -> ImageFacts:
-        """Return the image, pulled first if *pull* says so: "always" pulls once a process."""
+    def ensure(
+        self,
+        reference: str,
+        pull: PullPolicy,
+        progress: OnProgress | None,
+        platform: str | None = None,
+    ) -> ImageFacts:
+        """Return the image, pulled first if *pull* says so: "always" pulls once a process.
+
+        One of another platform is not the one that is meant.
+        """
         # An id is of no registry.
         policy = "missing" if reference.startswith("sha256:") and pull == "always" else pull
-        if not self._is_due(reference, policy) and (facts := self.look(reference)):
+        if not self._is_due(reference, policy, platform) and (facts := self._look(reference, platform)):
             return facts
+        named = f"{reference!r} for {platform}" if platform else repr(reference)
         if policy == "never":
             raise ImageError(
-                f"cannot use the image {reference!r}: the engine does not have it, and --clnrm-pull never "
+                f"cannot use the image {named}: the engine does not have it, and --clnrm-pull never "
                 "forbids to pull it"
             )
+        # A name means one image: who pulls it for another platform waits until it has been looked at.
         with self._locks(lock_name("pull", reference)):
-            if not self._is_due(reference, policy) and (facts := self.look(reference)):
+            if not self._is_due(reference, policy, platform) and (facts := self._look(reference, platform)):
                 return facts
-            self._pull(reference, progress)
+            self._pull(reference, progress, platform)
             with self._guard:
-                self._pulled.add(reference)
-        if facts := self.look(reference):
+                self._pulled.add((reference, platform))
+            if facts := self._look(reference, platform):
+                return facts
+            other = self.look(reference)
+        if other is not None:
+            raise ImageError(f"cannot use the image {named}: what was pulled is for {other.platform}")
+        raise ImageError(f"cannot use the image {named}: it is not on the engine although it was pulled")
+
+    def _look(self, reference: str, platform: str | None) -> ImageFacts | None:
+        """Return the image if the engine has it for a platform; without one, for any."""
+        facts = self.look(reference)
+        if facts is None or platform is None:
             return facts
-        raise ImageError(
-            f"cannot use the image {reference!r}: it is not on the engine although it was pulled"
-        )
+        # Where the file names no variant any will do, as a registry gives its usual one.
+        return facts if f"{facts.platform}/".startswith(f"{platform}/") else None
 
-    def _is_due(self, reference: str, pull: PullPolicy) -> bool:
+    def _is_due(self, reference: str, pull: PullPolicy, platform: str | None) -> bool:
         with self._guard:
-            return pull == "always" and reference not in self._pulled
+            return pull == "always" and (reference, platform) not in self._pulled
 
-    def _pull(self, reference: str, progress: OnProgress | None) -> None:
+    def _pull(self, reference: str, progress: OnProgress | None, platform: str | None) -> None:
         state = PullProgress(reference)
         if progress is not None:
             progress(state.text)
         with plain_errors(f"pull the image {reference!r}", ImageError):
-            for event in self._pull_events(reference):
+            for event in self._pull_events(reference, platform):
                 if "error" in event:
                     why = (event.get("errorDetail") or {}).get("message") or event["error"]
                     raise ImageError(f"cannot pull the image {reference!r}: {image_reason(str(why))}")
                 if state.feed(event) and progress is not None:
                     progress(state.text)
 
-    def _pull_events(self, reference: str) -> Any:
+    def _pull_events(self, reference: str, platform: str | None) -> Any:
         # Without a tag docker-py asks for "latest", as Docker's own command does.
         try:
-            return self._client.pull(reference, stream=True, decode=True)
+            return self._client.pull(reference, stream=True, decode=True, platform=platform)
         except docker.errors.APIError:
             raise
         except CREDENTIAL_PROBLEMS:
             # A credential helper that is missing or broken: a public image needs no credentials, and for a
             # private one the registry's refusal says what to do.
-            return self._client.pull(reference, stream=True, decode=True, auth_config={})
+            return self._client.pull(reference, stream=True, decode=True, auth_config={}, platform=platform)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 
+from pytest_clnrm.model.capabilities import ALL, capability
 from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.service import OURS
+from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.env_files import read_env
 from pytest_clnrm.scenario.format.parts import several
-from pytest_clnrm.scenario.format.problems import Problem, exactly_one, texts
+from pytest_clnrm.scenario.format.problems import Problem, duration, exactly_one, texts
 from pytest_clnrm.scenario.format.service_document import CopyDoc, ServiceDoc
 from pytest_clnrm.scenario.mounts import NotWritableError
 
@@ -19,6 +24,16 @@ MAX_COPIED_BYTES = 16 << 20
 
 _ENGINES_OWN = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/proc", "/sys", "/dev")
 _OURS = "/.clnrm"
+_NO_LIMIT = -1
+_LAST_REAL_TIME = 30
+# Of Linux, on whatever system this runs.
+_SIGNALS = frozenset(
+    f"SIG{name}"
+    for name in """
+        ABRT ALRM BUS CHLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT RTMAX RTMIN SEGV STKFLT
+        STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ
+    """.split()  # noqa: SIM905 (easier to read)
+)
 
 
 def check_container(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iterator[Problem]:
@@ -29,6 +44,96 @@ def check_container(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) 
     yield from _volumes(doc, path, source)
     yield from _files(doc, path, source)
     yield from _env_files(doc, path, source)
+    yield from texts(doc, ("hostname", "labels", "extra_hosts"), path)
+    yield from duration(doc.stop_grace, (*path, "stop_grace"))
+    if doc.read_only and doc.files:
+        message = "cannot be copied into a container whose file system is read-only"
+        yield Problem((*path, "files"), message, "mount them with `volumes`, or leave out `read_only`")
+    yield from _sizes(doc, path)
+    yield from _capabilities(doc, path)
+    yield from _names(doc, path)
+    if doc.stop_signal is not None and not _is_signal(doc.stop_signal):
+        yield Problem(
+            (*path, "stop_signal"), f"there is no signal {doc.stop_signal}", _meant(doc.stop_signal)
+        )
+
+
+def _sizes(doc: ServiceDoc, path: KeyPath) -> Iterator[Problem]:
+    if doc.shm_size is not None:
+        try:
+            parse_size_bytes(doc.shm_size)
+        except ValueError as error:
+            yield Problem((*path, "shm_size"), str(error))
+    for name, (soft, hard) in (doc.ulimits.built() if doc.ulimits else {}).items():
+        if hard != _NO_LIMIT and (soft == _NO_LIMIT or soft > hard):
+            yield Problem((*path, "ulimits", name), f"the soft limit {soft} is above the hard one, {hard}")
+
+
+def _capabilities(doc: ServiceDoc, path: KeyPath) -> Iterator[Problem]:
+    found: dict[str, set[str]] = {"cap_add": set(), "cap_drop": set()}
+    for key, seen in found.items():
+        for index, name in enumerate(getattr(doc, key)):
+            below = (*path, key, index)
+            if name == ALL:
+                if key == "cap_add":
+                    yield Problem(below, "ALL is all that root may do: name those that are needed")
+                continue
+            try:
+                plain = capability(name)
+            except ValueError as error:
+                yield Problem(below, str(error))
+                continue
+            if plain in seen:
+                yield Problem(below, f"{name} is there twice")
+            elif plain in found["cap_add"]:
+                yield Problem(below, f"{name} is in `cap_add` too: one of both is meant")
+            seen.add(plain)
+
+
+def _names(doc: ServiceDoc, path: KeyPath) -> Iterator[Problem]:
+    if doc.aliases and doc.network == "none":
+        yield Problem((*path, "aliases"), 'nothing reaches it with network = "none"')
+    for name, address in doc.extra_hosts.items():
+        if not _is_address(address):
+            message = f'"{address}" is no address: expected one such as 10.0.0.5 or fd00::5'
+            yield Problem((*path, "extra_hosts", name), message)
+    for name in doc.labels:
+        if name.partition(".")[0] == OURS:
+            yield Problem(
+                (*path, "labels", name), f"labels that begin with {OURS} are ours: take another name"
+            )
+
+
+def check_aliases(services: Mapping[str, ServiceDoc]) -> Iterator[Problem]:
+    """Yield where a name is not one service's alone: which of them answers would be chance."""
+    owners = {name.casefold(): name for name in services}
+    for service, doc in services.items():
+        for index, alias in enumerate(doc.aliases):
+            path: KeyPath = ("service", service, "aliases", index)
+            owner = owners.setdefault(alias.casefold(), service)
+            if alias.casefold() == service.casefold():
+                yield Problem(path, "is its name already")
+            elif owner != service:
+                yield Problem(path, f'is a name of service "{owner}" already, and only one can answer')
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_signal(name: str) -> bool:
+    if name.startswith("SIGRTMIN+"):
+        return int(name.removeprefix("SIGRTMIN+")) <= _LAST_REAL_TIME
+    return name in _SIGNALS
+
+
+def _meant(name: str) -> str:
+    close = get_close_matches(name, _SIGNALS, 1)
+    return f'did you mean "{close[0]}"?' if close else 'such as "SIGINT"'
 
 
 def _volumes(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iterator[Problem]:

@@ -48,6 +48,19 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 AbsolutePath = Annotated[
     str, Meta(pattern="^/", extra=words("an absolute path in the container such as /data"))
 ]
+HostName = Annotated[
+    str,
+    Meta(
+        pattern="^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$",
+        extra=words("a host's name of up to 63 letters, digits, '_', '.' and '-' such as db.local"),
+    ),
+]
+Platform = Annotated[
+    str, Meta(pattern="^linux/[a-z0-9]+(/v[0-9]+)?$", extra=words('a platform such as "linux/arm64"'))
+]
+Signal = Annotated[
+    str, Meta(pattern="^SIG([A-Z]+[0-9]?|RTMIN[+][0-9]{1,2})$", extra=words('a signal such as "SIGINT"'))
+]
 FileMode = Annotated[str, Meta(pattern="^0?[0-7]{3}$", extra=words('permissions such as "0644"'))]
 Tags = list[Text]
 Priority = Literal["high", "normal", "low"]

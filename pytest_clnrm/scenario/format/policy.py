@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from pytest_clnrm.model.capabilities import capability
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_duration_s
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.scenario.format.service_document import LimitsDoc, ServiceDoc
 
 _REMEDY = "ask for less, or have the cap raised there"
+_LISTS = "do without, or have it allowed by the ini option"
 _ALLOW = "do without, or have it allowed there"
 
 Refusal = tuple[KeyPath, str, str]
@@ -74,12 +76,25 @@ def _service(
         yield below, policy.not_allowed("bridge", _network(written(below))), _ALLOW
     if doc.volumes and not policy.volumes:
         yield (*path, "volumes"), policy.not_allowed("volumes", "mounting files of the host"), _ALLOW
+    yield from _privileges(doc, path, policy)
     for index, each in enumerate(doc.files):
         if each.source is not None and not policy.volumes:
             below = (*path, "files", index, "source")
             yield below, policy.not_allowed("volumes", "copying files of the host"), _ALLOW
     if doc.env_file is not None and not policy.volumes:
         yield (*path, "env_file"), policy.not_allowed("volumes", "reading files of the host"), _ALLOW
+
+
+def _privileges(doc: ServiceDoc, path: KeyPath, policy: Policy) -> Iterator[Refusal]:
+    """Yield where a service asks for more than containers have."""
+    for index, name in enumerate(doc.cap_add):
+        if capability(name) not in policy.capabilities:
+            allowed = f"; allowed: {', '.join(policy.capabilities)}" if policy.capabilities else ""
+            message = policy.not_allowed("capabilities", f"the capability {name}")
+            yield (*path, "cap_add", index), f"{message}{allowed}", f"{_LISTS} clnrm_allow_cap_add"
+    if not doc.no_new_privileges and not policy.new_privileges:
+        message = policy.not_allowed("new_privileges", "letting programs gain privileges")
+        yield (*path, "no_new_privileges"), message, f"{_LISTS} clnrm_allow_new_privileges"
 
 
 def _network(written: object) -> str:

@@ -7,6 +7,7 @@ from itertools import starmap
 
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.selection import KnownMarks
+from pytest_clnrm.scenario.format.container_rules import check_aliases
 from pytest_clnrm.scenario.format.document import FileDoc, MetaDoc, ScenarioDoc
 from pytest_clnrm.scenario.format.expect_rules import check_expectations
 from pytest_clnrm.scenario.format.problems import (
@@ -51,6 +52,7 @@ def check_file(
     for service, each in doc.service.items():
         yield from check_service(each, ("service", service), source)
         yield from check_depends_on(service, doc.service, circles.get(service, ()))
+    yield from check_aliases(doc.service)
     steps = StepRules(doc.service, deferred)
     yield from steps.check(doc.step or (), ("step",))
     yield from steps.check_final(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from pytest_clnrm.model.capabilities import ALL, capability
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.service import Build, Copy, HealthCheck, HttpProbe, Limits, Ready, Service, Volume
 from pytest_clnrm.model.units import parse_size_bytes
@@ -19,9 +20,12 @@ from pytest_clnrm.scenario.format.parts import (
     Env,
     ExitCodes,
     FileMode,
+    HostName,
     HttpPath,
     HttpStatus,
+    Platform,
     Port,
+    Signal,
     Size,
     Source,
     Table,
@@ -108,6 +112,44 @@ class CopyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             mode=None if self.mode is None else int(self.mode, 8),
             at=at,
         )
+
+
+class UlimitDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A limit of the kernel on each process."""
+
+    soft: Annotated[int, Meta(ge=-1, description="What holds; -1 is no limit.", examples=[1024])]
+    hard: Annotated[
+        int, Meta(ge=-1, description="To which a program may raise it; -1 is no limit.", examples=[4096])
+    ]
+
+
+Ulimit = Annotated[int, Meta(ge=-1, description="Both limits.")] | UlimitDoc
+
+
+class UlimitsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of the kernel on each process; those that raise a priority over the host's are none of them."""
+
+    core: Ulimit | None = None
+    cpu: Ulimit | None = None
+    data: Ulimit | None = None
+    fsize: Ulimit | None = None
+    locks: Ulimit | None = None
+    memlock: Ulimit | None = None
+    msgqueue: Ulimit | None = None
+    nofile: Ulimit | None = None
+    nproc: Ulimit | None = None
+    rss: Ulimit | None = None
+    sigpending: Ulimit | None = None
+    stack: Ulimit | None = None
+
+    def built(self) -> dict[str, tuple[int, int]]:
+        """Return soft and hard limit of each that is given."""
+        given = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {
+            name: (limit.soft, limit.hard) if isinstance(limit, UlimitDoc) else (limit, limit)
+            for name, limit in given.items()
+            if limit is not None
+        }
 
 
 class HealthCheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -225,6 +267,48 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     network: Literal["isolated", "bridge", "none"] = "isolated"
     fresh: Annotated[bool, Meta(description="true: never a reused container.")] = False
     scratch: Annotated[list[AbsolutePath], Meta(description="Each a tmpfs.")] = []
+    shm_size: (
+        Annotated[Size, Meta(description="Of /dev/shm, within its memory.", examples=["256m"])] | None
+    ) = None
+    ulimits: Annotated[UlimitsDoc, Meta(examples=[{"nofile": 65536}])] | None = None
+    cap_add: Annotated[
+        list[Text],
+        Meta(
+            description="Only those that the ini option clnrm_allow_cap_add lists.", examples=[["NET_ADMIN"]]
+        ),
+    ] = []
+    cap_drop: Annotated[
+        list[Text],
+        Meta(description='Capabilities that it does not get, or "ALL".', examples=[["ALL"], ["NET_RAW"]]),
+    ] = []
+    no_new_privileges: Annotated[
+        bool,
+        Meta(description="false only with the ini option clnrm_allow_new_privileges.", examples=[True]),
+    ] = True
+    read_only: Annotated[
+        bool, Meta(description="Of its own file system; scratch folders are not.", examples=[True])
+    ] = False
+    hostname: Annotated[HostName, Meta(description="What it calls itself.", examples=["db.local"])] | None = (
+        None
+    )
+    aliases: Annotated[
+        list[HostName],
+        Meta(description="More names under which the others reach it.", examples=[["postgres"]]),
+    ] = []
+    extra_hosts: Annotated[
+        dict[HostName, Text],
+        Meta(description="Name and address, in its /etc/hosts.", examples=[{"api.local": "10.0.0.5"}]),
+    ] = {}
+    labels: Annotated[
+        dict[Text, str], Meta(description="Of its container.", examples=[{"com.example.team": "orders"}])
+    ] = {}
+    platform: Annotated[Platform, Meta(description="Of its image.", examples=["linux/arm64"])] | None = None
+    stop_signal: (
+        Annotated[Signal, Meta(description="By which it is asked to end.", examples=["SIGINT"])] | None
+    ) = None
+    stop_grace: (
+        Annotated[Duration, Meta(description="After which it is killed then.", examples=["30s"])] | None
+    ) = None
 
     @property
     def is_job(self) -> bool:
@@ -265,6 +349,19 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             network=self.network,
             fresh=self.fresh,
             scratch=tuple(self.scratch),
+            shm_bytes=None if self.shm_size is None else parse_size_bytes(self.shm_size),
+            ulimits={} if self.ulimits is None else self.ulimits.built(),
+            cap_add=tuple(map(capability, self.cap_add)),
+            cap_drop=tuple(each if each == ALL else capability(each) for each in self.cap_drop),
+            new_privileges=not self.no_new_privileges,
+            read_only=self.read_only,
+            hostname=self.hostname,
+            aliases=tuple(self.aliases),
+            extra_hosts=dict(self.extra_hosts),
+            labels=dict(self.labels),
+            platform=self.platform,
+            stop_signal=self.stop_signal,
+            **seconds(stop_grace=self.stop_grace),
             at=at(),
         )
 

@@ -15,6 +15,13 @@ DEFENCES = (
         shows=THROUGH,
     ),
     Defence(
+        name="a file gets no privileges that are not allowed",
+        target="pytest_clnrm.scenario.format.policy:_privileges",
+        without=lambda _: lambda *_: (),
+        attack="test_policy.py::test_a_file_asks_for_privileges",
+        shows=THROUGH,
+    ),
+    Defence(
         name="a scenario has no more containers than it may",
         target="pytest_clnrm.scenario.format.policy:check_containers",
         without=lambda _: lambda _scenario, _policy: (),

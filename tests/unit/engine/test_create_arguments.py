@@ -10,6 +10,7 @@ import pytest
 from pytest_clnrm.engine.api import ContainerSpec, Mount
 from pytest_clnrm.engine.docker.containers import read_state
 from pytest_clnrm.engine.docker.create_arguments import create_arguments, proxy_environment
+from pytest_clnrm.engine.exec.waiting import KEEP_SHELL
 
 # Nothing is asked of it: its version is given.
 CLIENT = docker.APIClient("unix:///nowhere", version="1.41")
@@ -265,3 +266,29 @@ def test_an_error_of_the_engine_is_told_in_plain_words() -> None:
     facts = {"Running": False, "ExitCode": 127, "Error": "No such image: x", "Health": {"Status": "none"}}
     state = read_state({"Id": "1", "State": facts}, host="h")
     assert (state.error, state.health) == ("no such image on the engine: x", "")
+
+
+def test_what_a_service_may_ask_for() -> None:
+    """Sizes, limits, capabilities and names go to the engine as they are; labels of ours win."""
+    found = arguments(
+        shm_bytes=3,
+        ulimits={"nofile": (1, 2)},
+        cap_add=("NET_ADMIN",),
+        cap_drop=("ALL",),
+        new_privileges=True,
+        read_only=True,
+        hostname="h",
+        extra_hosts={"a": "10.0.0.5"},
+        stop_signal="SIGINT",
+        own_volumes=("/v",),
+        more_labels={"a": "theirs", "b": "theirs"},
+        labels={"a": "ours"},
+    )
+    host = found["host_config"]
+    assert (host["ShmSize"], host["CapAdd"], host["CapDrop"]) == (3, ["NET_ADMIN"], ["ALL"])
+    assert host["Ulimits"] == [{"Name": "nofile", "Soft": 1, "Hard": 2}]
+    assert (host.get("SecurityOpt"), host["ReadonlyRootfs"]) == ([], True)
+    assert host["ExtraHosts"] == ["a:10.0.0.5"]
+    assert (found["hostname"], found["stop_signal"], found["volumes"]) == ("h", "SIGINT", ["/v"])
+    assert found["labels"] == {"a": "ours", "b": "theirs"}
+    assert arguments(end_mark="m", command=KEEP_SHELL, stop_signal="SIGINT")["stop_signal"] == "SIGKILL"

@@ -103,6 +103,26 @@ def test_a_pull_that_leads_to_nothing() -> None:
     assert [each.get("auth_config") for each in client.pulls] == [None, {}]
 
 
+def test_an_image_of_another_platform_is_pulled_for_the_one_that_is_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is there already counts for its platform alone; what is pulled has to be of it."""
+    has = {"Id": "i", "Os": "linux", "Architecture": "arm", "Variant": "v7"}
+    client = Puller({"status": "x"})
+    monkeypatch.setattr(client, "inspect_image", lambda _: has)
+    images = Images(client, lambda _: nullcontext())  # type: ignore[arg-type]
+    for platform in (None, "linux/arm", "linux/arm/v7"):
+        assert images.ensure("r", "missing", None, platform).platform == "linux/arm/v7"
+    assert client.pulls == []
+    with pytest.raises(ImageError, match=r"^cannot use the image 'r' for linux/arm64: the engine does not"):
+        images.ensure("r", "never", None, "linux/arm64")
+    with pytest.raises(
+        ImageError, match=r"^cannot use the image 'r' for linux/amd64: what was pulled is for"
+    ):
+        images.ensure("r", "missing", None, "linux/amd64")
+    assert [each["platform"] for each in client.pulls] == ["linux/amd64"]
+
+
 def test_names_of_locks_are_names_of_files() -> None:
     """Whatever stands in a reference; different ones for different subjects."""
     assert lock_name("pull", "a/b:c@d").replace("-", "").isalnum()

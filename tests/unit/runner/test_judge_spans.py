@@ -19,7 +19,7 @@ from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.service import Service
 from pytest_clnrm.model.span import Span
 from pytest_clnrm.runner import judge_spans
-from pytest_clnrm.runner.judge_spans import SpanJudge
+from pytest_clnrm.runner.judge_spans import STOP_GRACE_S, SpanJudge
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.telemetry.tracing import Tracing
 
@@ -35,6 +35,7 @@ class Engine:
         self.seen: dict[str, str] | None = dict(WAITS)
         self.running = True
         self.stopped: list[str] = []
+        self.grace_s = 0.0
         self.on_stop: Callable[[], None] = lambda: None
 
     def state(self, container: str) -> Any:
@@ -47,6 +48,7 @@ class Engine:
 
     def stop(self, container: str, *, grace_s: float) -> None:
         self.stopped.append(container)
+        self.grace_s = grace_s
         self.on_stop()
 
 
@@ -67,11 +69,17 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 
 def judge_of(
-    tracing: Tracing, engine: Engine, expect: dict[str, Any], *, keeps_alive: bool = False, **env: str
+    tracing: Tracing,
+    engine: Engine,
+    expect: dict[str, Any],
+    *,
+    keeps_alive: bool = False,
+    stop_grace_s: float | None = None,
+    **env: str,
 ) -> SpanJudge:
     """Return what judges a scenario with one service, ``api``."""
     doc = msgspec.convert({"wait": 60, "settle": 0.05, **expect}, ExpectDoc)
-    service = Service(name="api", image="i", env=env)
+    service = Service(name="api", image="i", env=env, stop_grace_s=stop_grace_s)
     running = SimpleNamespace(id="c1", name="x-api", keeps_alive=keeps_alive, service=service)
     networks = SimpleNamespace(reach_us=True, gateway=GATEWAY)
     runtime = SimpleNamespace(
@@ -225,3 +233,16 @@ def test_how_long_it_must_be_quiet(tracing: Tracing, engine: Engine) -> None:
     assert judge_of(tracing, engine, SOME)._quiet_s() == 0.05
     assert judge_of(tracing, engine, SOME, OTEL_BSP_SCHEDULE_DELAY="700")._quiet_s() == 1.4
     assert judge_of(tracing, engine, SOME, OTEL_BSP_SCHEDULE_DELAY="x")._quiet_s() == 0.05
+
+
+@pytest.mark.parametrize(("own_s", "grace_s"), [(None, STOP_GRACE_S), (1.5, 1.5), (0.0, 0.0)])
+def test_how_long_a_service_may_take_to_end(
+    tracing: Tracing, engine: Engine, own_s: float | None, grace_s: float
+) -> None:
+    """What it says itself holds where it is stopped for its spans, else the usual time."""
+    engine.grace_s = -1.0
+    judge = judge_of(tracing, engine, {**NO_ERROR, "wait": 0.1}, stop_grace_s=own_s)
+    arrive(judge, "a")
+    judge.wait(time.monotonic() + 60)
+    judge.judge()
+    assert (engine.stopped, engine.grace_s) == (["c1"], grace_s)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.model.policy import Policy
-from pytest_clnrm.model.service import Copy
+from pytest_clnrm.model.service import Copy, Service
 
 STEP = '[[step]]\nservice = "box"\nrun = "true"\n'
 
@@ -172,3 +172,168 @@ def test_files_of_the_host_may_be_forbidden(project: Any, head: Any) -> None:
         f"FILE:3:1: service.box.env_file: reading files {allow}",
         f"FILE:4:12: service.box.files[0].source: copying files {allow}",
     ]
+
+
+KEYS = """
+shm_size = "64m"
+ulimits = { nofile = 1024, core = { soft = 0, hard = -1 } }
+cap_add = ["cap_net_admin", "SYS_PTRACE"]
+cap_drop = ["ALL"]
+no_new_privileges = false
+read_only = true
+hostname = "db.local"
+aliases = ["postgres", "pg.internal"]
+extra_hosts = { "api.local" = "10.0.0.5", "six.local" = "fd00::5" }
+labels = { "com.example.team" = "orders" }
+platform = "linux/arm64"
+stop_signal = "SIGINT"
+stop_grace = "1.5s"
+"""
+
+
+def test_each_key_reaches_the_model(project: Any) -> None:
+    """Each key arrives in its field, in its unit; names of capabilities have one form."""
+    found = box(project, KEYS)
+    assert found == Service(
+        name="box",
+        image="x",
+        shm_bytes=64 << 20,
+        ulimits={"nofile": (1024, 1024), "core": (0, -1)},
+        cap_add=("NET_ADMIN", "SYS_PTRACE"),
+        cap_drop=("ALL",),
+        new_privileges=True,
+        read_only=True,
+        hostname="db.local",
+        aliases=("postgres", "pg.internal"),
+        extra_hosts={"api.local": "10.0.0.5", "six.local": "fd00::5"},
+        labels={"com.example.team": "orders"},
+        platform="linux/arm64",
+        stop_signal="SIGINT",
+        stop_grace_s=1.5,
+        only_steps=True,
+        at=("service", "box"),
+    )
+    assert box(project, 'stop_signal = "SIGRTMIN+3"').stop_signal == "SIGRTMIN+3"
+
+
+READ_ONLY = (
+    "cannot be copied into a container whose file system is read-only "
+    "(mount them with `volumes`, or leave out `read_only`)"
+)
+HOST = "a host's name of up to 63 letters, digits, '_', '.' and '-' such as db.local"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (
+            'shm_size = "much"',
+            '3:1: service.box.shm_size: "much" is not allowed: a whole number of MB such as',
+        ),
+        (
+            "ulimits = { nofile = { soft = 9, hard = 8 } }",
+            "3:13: service.box.ulimits.nofile: the soft limit 9 is above the hard one, 8",
+        ),
+        (
+            "ulimits = { nofile = { soft = -1, hard = 8 } }",
+            "3:13: service.box.ulimits.nofile: the soft limit -1 is above the hard one, 8",
+        ),
+        (
+            "ulimits = { rtprio = 9 }",
+            '3:13: service.box.ulimits.rtprio: unknown key "rtprio"; allowed here: core,',
+        ),
+        (
+            'cap_add = ["ALL"]',
+            "3:12: service.box.cap_add[0]: ALL is all that root may do: name those that are needed",
+        ),
+        (
+            'cap_add = ["NET_ADMNI"]',
+            '3:12: service.box.cap_add[0]: "NET_ADMNI" is no capability (did you mean "NET_ADMIN"?)',
+        ),
+        (
+            'cap_drop = ["x"]',
+            '3:13: service.box.cap_drop[0]: "x" is no capability such as "NET_BIND_SERVICE"',
+        ),
+        (
+            'cap_drop = ["CHOWN", "cap_chown"]',
+            "3:22: service.box.cap_drop[1]: cap_chown is there twice",
+        ),
+        (
+            'cap_add = ["CHOWN"]\ncap_drop = ["CHOWN"]',
+            "4:13: service.box.cap_drop[0]: CHOWN is in `cap_add` too: one of both is meant",
+        ),
+        ('cap_drop = "ALL"', "3:1: service.box.cap_drop: expected"),
+        (
+            'read_only = true\nfiles = [{ content = "", target = "/a" }]',
+            f"4:1: service.box.files: {READ_ONLY}",
+        ),
+        ('hostname = "-x"', f'3:1: service.box.hostname: "-x" is not allowed: {HOST}'),
+        ('aliases = ["Box"]', "3:12: service.box.aliases[0]: is its name already"),
+        (
+            'network = "none"\naliases = ["x"]',
+            '4:1: service.box.aliases: nothing reaches it with network = "none"',
+        ),
+        (
+            'extra_hosts = { x = "host-gateway" }',
+            '3:17: service.box.extra_hosts.x: "host-gateway" is no address: expected one such as 10.0.0.5',
+        ),
+        (
+            'labels = { "pytest-clnrm.owner" = "x" }',
+            '3:12: service.box.labels."pytest-clnrm.owner": labels that begin with pytest-clnrm are ours',
+        ),
+        (
+            'platform = "arm64"',
+            '3:1: service.box.platform: "arm64" is not allowed: a platform such as "linux/arm64"',
+        ),
+        (
+            'stop_signal = "SIGTREM"',
+            '3:1: service.box.stop_signal: there is no signal SIGTREM (did you mean "SIGTERM"?)',
+        ),
+        ('stop_signal = "SIGRTMIN+31"', "3:1: service.box.stop_signal: there is no signal SIGRTMIN+31"),
+        (
+            'stop_signal = "INT"',
+            '3:1: service.box.stop_signal: "INT" is not allowed: a signal such as "SIGINT"',
+        ),
+        ('stop_grace = "-1s"', '3:1: service.box.stop_grace: "-1s" is not allowed: a number of seconds'),
+    ],
+)
+def test_what_is_wrong_with_keys(project: Any, head: Any, keys: str, message: str) -> None:
+    """Each mistake has its place, what is allowed, and where there is one a remedy."""
+    told = head(project.refuse(f'[service.box]\nimage = "x"\n{keys}\n{STEP}'))
+    assert told[0].startswith(f"FILE:{message}")
+    assert len(told) == 1
+
+
+def test_a_name_is_one_services_alone(project: Any, head: Any) -> None:
+    """An alias is neither another service nor another one's alias, in whatever case."""
+    text = """
+    [service.box]
+    image = "x"
+    aliases = ["OTHER", "shared"]
+    [service.other]
+    image = "x"
+    aliases = ["Shared"]
+    """
+    assert head(project.refuse(f"{text}\n{STEP}")) == [
+        'FILE:4:16: service.box.aliases[0]: is a name of service "other" already, and only one can answer',
+        'FILE:7:16: service.other.aliases[0]: is a name of service "box" already, and only one can answer',
+    ]
+
+
+def test_more_than_containers_have_is_allowed_by_name(project: Any, head: Any) -> None:
+    """Nothing is by itself; capabilities that are listed are, and no others."""
+    text = f'[service.box]\nimage = "x"\ncap_add = ["CAP_NET_ADMIN"]\nno_new_privileges = false\n{STEP}'
+    remedy = "do without, or have it allowed by the ini option"
+    lead = "FILE:3:12: service.box.cap_add[0]: the capability CAP_NET_ADMIN is not allowed"
+    gain = (
+        "FILE:4:1: service.box.no_new_privileges: letting programs gain privileges is not allowed (default)"
+    )
+    assert head(project.refuse(text, policy=Policy())) == [
+        f"{lead} (default) ({remedy} clnrm_allow_cap_add)",
+        f"{gain} ({remedy} clnrm_allow_new_privileges)",
+    ]
+    policy = Policy(capabilities=("SYS_PTRACE",), new_privileges=True, origins={"capabilities": "INI"})
+    assert head(project.refuse(text, policy=policy)) == [
+        f"{lead} (INI); allowed: SYS_PTRACE ({remedy} clnrm_allow_cap_add)",
+    ]
+    assert project.load(text, policy=Policy(capabilities=("NET_ADMIN",), new_privileges=True))

@@ -43,7 +43,7 @@ def test_caps_of_the_policy(read: Read) -> None:
         "[executor.policy]\nmax_memory_mb = 64\nmax_cpu = 1.5\nmax_pids = 9\nmax_gpus = 0\n"
         "max_timeout_ms = 500\nmax_scenario_containers = 3\nmax_disk_mb = 2\nmax_log_mb = 1\n"
         "max_context_mb = 5\nallow_bridge = false\nallow_ports = false\nallow_build = false\n"
-        "allow_volumes = false\n"
+        'allow_volumes = false\nallow_cap_add = ["NET_ADMIN"]\nallow_new_privileges = true\n'
     )
     assert file.mistakes == ()
     assert file.settings == {
@@ -61,6 +61,8 @@ def test_caps_of_the_policy(read: Read) -> None:
         "allow_ports": False,
         "allow_build": False,
         "allow_volumes": False,
+        "allow_cap_add": ("NET_ADMIN",),
+        "allow_new_privileges": True,
     }
     assert file.origins["max_cpus"] == ".clnrm/config.toml:3: executor.policy.max_cpu"
     wrong = read('[executor.policy]\nmax_memory_mb = "1g"\nmax_disk = 1\nallow_ports = 1\n')
