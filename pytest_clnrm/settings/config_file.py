@@ -49,7 +49,9 @@ def _reader(key: str, setting: Setting) -> Callable[[object], Any]:
     def read(value: object) -> Any:
         if setting.kind == "args":
             if not isinstance(value, list):
-                raise ValueError(f'{value!r} is not a list of folders: ["out"]')
+                example = "database=2" if setting.parse is values.group_limit else "out"
+                what = "limits" if setting.parse is values.group_limit else "folders"
+                raise ValueError(f'{value!r} is not a list of {what}: ["{example}"]')
             return tuple(map(parse, value))
         if isinstance(value, str):
             raise ValueError(f"{value!r} is a text: write it without quotes")  # noqa: TRY004

@@ -88,7 +88,7 @@ class Settings(NamedTuple):
         values.group_limit,
         default=(),
         unset="1 of each group",
-        docs="[group](scenario-format.md#groups-and-exclusive-scenarios)",
+        docs=" ([groups](scenario-format.md#groups-and-exclusive-scenarios))",
         config="groups",
     )
     memory_budget_bytes: int | None = setting(

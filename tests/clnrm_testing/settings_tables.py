@@ -69,6 +69,8 @@ def _config() -> list[str]:
 def _value(key: str, setting: Setting) -> str:
     if isinstance(setting.default_value, bool):
         return "`true` or `false`"
+    if setting.parse is values.group_limit:
+        return 'a list such as `["database=2"]`'
     if setting.kind == "args":
         return "a list of folders, relative to rootdir"
     units = {"_ms": ", milliseconds", "_mb": ", MB"}

@@ -167,10 +167,16 @@ def test_marks_without_their_plugin(project: Project) -> None:
     ])  # fmt: skip
 
 
-def logged(project: Project, name: str, keys: str, waits_for: str = "") -> str:
-    """Return a scenario that notes its start and end, and waits in between for what another one notes."""
+def logged(project: Project, name: str, keys: str, *, with_: str = "", never: str = "") -> str:
+    """Return a scenario that notes its start and end, and gives others the time to start in between.
+
+    :param with_: it ends when that one has started.
+    :param never: it gives that one, which must not start, half a second to do so.
+    """
     log = project.pytester.path / "log"
-    wait = f"until grep -q {waits_for} {log}; do sleep 0.01; done; " if waits_for else ""
+    wait = f"until grep -q start-{with_} {log}; do sleep 0.01; done; " if with_ else ""
+    if never:
+        wait += f"for _ in $(seq 50); do grep -q start-{never} {log} && break; sleep 0.01; done; "
     return scenario(name, keys, f"echo start-{name} >> {log}; {wait}echo end-{name} >> {log}")
 
 
@@ -193,15 +199,15 @@ def test_groups_and_exclusive_scenarios(make_project: Callable[[str], Project], 
     """Never two of a group of one, nothing beside an exclusive one, and all else goes on meanwhile."""
     project = make_project("n2")
     # Under our scheduler db1 ends when a scenario has passed db2, which waits for the group.
-    passed = "start-other" if scheduler == "strict" else ""
+    strict = scheduler == "strict"
     texts = (
-        logged(project, "db1", 'group = "db"', passed),
+        logged(project, "db1", 'group = "db"', with_="other" if strict else "", never="db2"),
         logged(project, "db2", 'group = ["x", "db"]'),
         logged(project, "db3", 'group = "db"'),
-        logged(project, "other", ""),
-        logged(project, "alone", "exclusive = true"),
-        logged(project, "pair1", 'group = "pair"', "start-pair2" if scheduler == "strict" else ""),
-        logged(project, "pair2", 'group = "pair"'),
+        logged(project, "other", "", with_="db1" if strict else ""),
+        logged(project, "alone", "exclusive = true", never="pair1"),
+        logged(project, "pair1", 'group = "pair"', with_="pair2" if strict else ""),
+        logged(project, "pair2", 'group = "pair"', with_="pair1" if strict else ""),
         logged(project, "last", 'group = "db"\nexclusive = true'),
     )
     project.write("a.clnrm.toml", "\n".join(texts))
@@ -210,7 +216,7 @@ def test_groups_and_exclusive_scenarios(make_project: Callable[[str], Project], 
     found = overlaps(project)
     assert not [each for each in found if "alone" in each or "last" in each]
     assert not [each for each in found if each <= {"db1", "db2", "db3"}]
-    if scheduler == "strict":
+    if strict:
         assert {frozenset({"db1", "other"}), frozenset({"pair1", "pair2"})} <= found
 
 

@@ -153,6 +153,8 @@ def test_two_spellings_that_differ(read: Read) -> None:
             'priorities = "high"',
             "executor.priorities: 'high' is not a table: [executor.priorities] with keys",
         ),
+        ('groups = "a=1"', "executor.groups: 'a=1' is not a list of limits: [\"database=2\"]"),
+        ('groups = ["a"]', "executor.groups: 'a' is not a limit of a group: NAME=N"),
         ('allow_writable = "out"', "executor.allow_writable: 'out' is not a list of folders: [\"out\"]"),
         ("allow_writable = [1]", "executor.allow_writable: 1 is not a path: a folder"),
     ],
