@@ -537,6 +537,24 @@ class Engine(Protocol):
         :raises ContainerError: if it is gone.
         """
 
+    def control(self, container: str, what: Literal["kill", "pause", "unpause"]) -> None:
+        """Kill the main process of a running container, or stop all its processes where they are.
+
+        :raises ContainerError: with the engine's reason.
+        """
+
+    def disconnect(self, network: str, container: str) -> None:
+        """Take a container off a network.
+
+        :raises ContainerError: with the engine's reason.
+        """
+
+    def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
+        """Put a container on a network, under these names.
+
+        :raises ContainerError: with the engine's reason.
+        """
+
     def stop(self, container: str, *, grace_s: float) -> None:
         """Ask it to end (SIGTERM), kill it after *grace_s*; one that is gone or has ended is no error."""
 

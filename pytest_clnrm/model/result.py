@@ -61,6 +61,7 @@ class StepResult:
     name: str
     service: str
     outcome: StepOutcome
+    phase: Literal["setup", "test", "cleanup"] = "test"
     command: str = ""
     started_s: float = 0.0
     duration_s: float = 0.0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_clnrm.model.check import Check
+from pytest_clnrm.model.fault import AwaitExit, Fault
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.text import TextExpect
 
@@ -73,11 +74,12 @@ class Command:
 class Nothing:
     """What a step does that only holds checks."""
 
-    env: Mapping[str, str] = field(default_factory=dict)
 
-
-Action = Command | Nothing
+Action = Command | Fault | AwaitExit | Nothing
 """What a step does; :mod:`pytest_clnrm.runner.actions` has a module for each kind."""
+
+
+Phase = Literal["setup", "test", "cleanup"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,7 @@ class Step:
     """One thing that is done, and what is expected of it.
 
     :param checks: judged after the expectation.
+    :param phase: a failure in "setup" is an error, no failed test; "cleanup" runs whatever failed before.
     :param templated: True if strings of its action, expectation or checks name captured values, which
         :func:`pytest_clnrm.scenario.templates.render.bind_step` fills in before it runs.
     """
@@ -98,10 +101,11 @@ class Step:
     expect: StepExpect = field(default_factory=StepExpect)
     captures: tuple[Capture, ...] = ()
     checks: tuple[Check, ...] = ()
+    phase: Phase = "test"
     templated: bool = False
     at: KeyPath = ()
 
     @property
     def env(self) -> Mapping[str, str]:
         """Return the variables that it sets for a program."""
-        return self.action.env
+        return self.action.env if isinstance(self.action, Command) else {}

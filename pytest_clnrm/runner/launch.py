@@ -198,19 +198,38 @@ def launch(
             on_started()
             if not running.never_reused:
                 on_created(_with_fingerprint(engine, running, inside=runtime.settings.pool == "inside"))
-        if service.ready:
-            with trace.span("clnrm.container.ready", running.attributes):
-                wait_ready(
-                    engine,
-                    running.id,
-                    service,
-                    network=network if service.network != "none" else None,
-                    env=trace.probe_environment(running.spec.env, env),
-                    deadline_s=deadline_s,
-                    cancelled=cancelled,
-                    healthcheck_s=image.healthcheck_s,
-                    spans=_spans(runtime, network, trace),
-                )
+        await_ready(
+            runtime, running, network=network, trace=trace, deadline_s=deadline_s, cancelled=cancelled
+        )
+
+
+def await_ready(
+    runtime: Runtime,
+    running: RunningContainer,
+    *,
+    network: Network | None,
+    trace: ScenarioTrace,
+    deadline_s: float,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> None:
+    """Return once the service in a container that was started is ready; at once where it does not say when.
+
+    :raises ClnrmError: if it is not.
+    """
+    service = running.service
+    if service.ready:
+        with trace.span("clnrm.container.ready", running.attributes):
+            wait_ready(
+                runtime.engine(),
+                running.id,
+                service,
+                network=network if service.network != "none" else None,
+                env=trace.probe_environment(running.spec.env, running.env),
+                deadline_s=deadline_s,
+                cancelled=cancelled,
+                healthcheck_s=running.image.healthcheck_s,
+                spans=_spans(runtime, network, trace),
+            )
 
 
 def fits(

@@ -31,7 +31,8 @@ from pytest_clnrm.model.service import Service
 from pytest_clnrm.model.step import Step
 from pytest_clnrm.pool.idle_leases import Leftover
 from pytest_clnrm.pool.proof import specification_of, why_changed
-from pytest_clnrm.runner.actions.attempt import Surroundings
+from pytest_clnrm.runner.actions.attempt import Faults, Surroundings
+from pytest_clnrm.runner.actions.fault import unpause_all
 from pytest_clnrm.runner.disk_watch import DiskWatch
 from pytest_clnrm.runner.judge_spans import SpanJudge
 from pytest_clnrm.runner.launch import get_image, launch
@@ -43,7 +44,7 @@ from pytest_clnrm.runner.volumes import problems_left
 from pytest_clnrm.util.redaction import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.model.key_path import KeyPath
@@ -96,6 +97,7 @@ class ScenarioRun:
     _guilty: list[tuple[ClnrmError, Service, KeyPath]] = field(default_factory=list)
     _up: list[str] = field(default_factory=list)
     _ends: ServiceEnds = field(init=False)
+    _faults: Faults = field(default_factory=Faults)
     _proven: dict[str, RunningContainer] = field(default_factory=dict)
     _trace: ScenarioTrace = field(init=False)
     _place: Place = field(init=False)
@@ -315,6 +317,7 @@ class ScenarioRun:
             redactor=self.redactor,
             images=self._checked_images,
             labels=self.runtime.labels(self.nodeid),
+            faults=self._faults,
         )
         runner = StepRunner(
             around=around, began_s=self._granted_s, on_output=self.on_output, captured=self._captured
@@ -323,7 +326,11 @@ class ScenarioRun:
             (i for i, each in enumerate(self.scenario.steps) if _captures_secrets(each)), default=-1
         )
         steps = iter(self.scenario.steps)
+        broken = False
         for step in steps:
+            if broken and step.phase != "cleanup":
+                self._not_run([step])
+                continue
             self.runtime.board.at("step", step.name)
             try:
                 result, error = runner.run(step)
@@ -331,6 +338,10 @@ class ScenarioRun:
                 self._steps.append(runner.cut_off(step))
                 self._not_run(steps)
                 raise
+            if broken and not result.attempts:
+                # It would undo what was never done: a value that it names was not captured.
+                self._not_run([step])
+                continue
             self._steps.append(result)
             self._failures += result.failures
             if len(self._steps) > last_secret:
@@ -338,12 +349,13 @@ class ScenarioRun:
             if error is not None:
                 self._not_run(steps)
                 raise error
-            if result.failures and not step.continue_on_failure:
-                self._not_run(steps)
+            broken = broken or bool(result.failures and not step.continue_on_failure)
+        unpause_all(around)
 
-    def _not_run(self, steps: Iterator[Step]) -> None:
+    def _not_run(self, steps: Iterable[Step]) -> None:
         self._steps += (
-            StepResult(name=step.name, service=step.service, outcome="not run", attempts=0) for step in steps
+            StepResult(name=step.name, service=step.service, phase=step.phase, outcome="not run", attempts=0)
+            for step in steps
         )
 
     # What is left of it.
@@ -391,7 +403,8 @@ class ScenarioRun:
                 failure = self._ends.unknown(container, error)
                 self._failures.append(replace(failure, where=self._where(container.service.at)))
             return facts
-        if not state.running and not container.keeps_alive:
+        ended_as_told = container.keeps_alive or facts.service in self._faults.ended
+        if not state.running and not ended_as_told:
             ends = list(self._ends.judge(container, state, self._failures))
             self._failures += (replace(each, where=self._where(container.service.at)) for each in ends)
         return replace(

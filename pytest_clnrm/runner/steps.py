@@ -11,10 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import ClnrmError, ScenarioTimeoutError
+from pytest_clnrm.model.fault import AwaitExit, Fault
 from pytest_clnrm.model.result import Failure, StepResult, clean_text, tail
-from pytest_clnrm.model.step import Nothing
+from pytest_clnrm.model.step import Command
 from pytest_clnrm.runner.actions.attempt import STREAMS, Attempt, Setting, Stream, Surroundings
 from pytest_clnrm.runner.actions.command import run_command
+from pytest_clnrm.runner.actions.fault import await_exit, cause_fault
 from pytest_clnrm.scenario.templates.confined import bind
 from pytest_clnrm.scenario.templates.render import TemplateError, bind_step, names_in_step
 from pytest_clnrm.util.output import BoundedOutput
@@ -121,6 +123,7 @@ class StepRunner:
             name=step.name,
             service=step.service,
             outcome="failed",
+            phase=step.phase,
             started_s=started_s - self.began_s,
             attempts=0,
             failures=(Failure(message=why, kind="error", where=self.around.where(step.at), step=step.name),),
@@ -179,6 +182,7 @@ class StepRunner:
         result = StepResult(
             name=step.name,
             service=step.service,
+            phase=step.phase,
             outcome="error" if cut_off or error is not None else "passed",
             command=described(step.action),
             started_s=started_s - self.began_s,
@@ -206,7 +210,7 @@ class StepRunner:
             # At the scenario's timeout that is the one failure.
             failures=()
             if isinstance(error, ScenarioTimeoutError)
-            else _with_attempts(attempt.failures, attempts, now_s - started_s),
+            else _told(step, attempt.failures, attempts, now_s - started_s),
         )
 
 
@@ -215,7 +219,11 @@ def perform(action: Action, setting: Setting) -> Attempt:
 
     :raises ClnrmError: if it cannot be done.
     """
-    return Attempt() if isinstance(action, Nothing) else run_command(action, setting)
+    if isinstance(action, Command):
+        return run_command(action, setting)
+    if isinstance(action, Fault):
+        return cause_fault(action, setting)
+    return await_exit(setting) if isinstance(action, AwaitExit) else Attempt()
 
 
 def _with_checks(attempt: Attempt, setting: Setting) -> Attempt:
@@ -229,13 +237,18 @@ def _with_checks(attempt: Attempt, setting: Setting) -> Attempt:
 
 def described(action: Action) -> str:
     """Return what a step does, as its result tells it: a command as a shell would write it, "" for none."""
-    if isinstance(action, Nothing):
-        return ""
-    return action.run if isinstance(action.run, str) else shlex.join(action.run)
+    if isinstance(action, Command):
+        return action.run if isinstance(action.run, str) else shlex.join(action.run)
+    if isinstance(action, Fault):
+        return action.kind
+    return "wait for its exit" if isinstance(action, AwaitExit) else ""
 
 
-def _with_attempts(failures: tuple[Failure, ...], attempts: int, duration_s: float) -> tuple[Failure, ...]:
+def _told(step: Step, failures: tuple[Failure, ...], attempts: int, duration_s: float) -> tuple[Failure, ...]:
     """Return *failures*, the first one with how often the step was tried, and for how long."""
+    if step.phase == "setup":
+        # What the scenario is about was not tried: it is broken, and has not failed.
+        failures = tuple(replace(each, kind="error") for each in failures)
     if not failures or attempts == 1:
         return failures
     message = f"{failures[0].message} (after {attempts} attempts over {duration_s:.1f} s)"

@@ -211,6 +211,7 @@ class FakeEngine:
             raise ContainerError(f"container {spec.name} cannot be started: broken")
         if spec.image.startswith("shellless") and spec.command == KEEP_SHELL:
             raise NoShellError("no shell")
+        (self._folder(container) / ".ended").unlink(missing_ok=True)
         for line in spec.env.get("FAKE_AT_START", "").split(";"):
             # As a service does that ends on its own.
             name, _, text = line.partition("=")
@@ -304,6 +305,17 @@ class FakeEngine:
 
     def written_bytes(self, container: str) -> int:
         return 0
+
+    def control(self, container: str, what: Literal["kill", "pause", "unpause"]) -> None:
+        self._note(what, container=container)
+        if what == "kill":
+            (self._folder(container) / ".ended").write_text("137", encoding="utf-8")
+
+    def disconnect(self, network: str, container: str) -> None:
+        self._note("disconnect", container=container)
+
+    def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
+        self._note("connect", container=container, aliases=list(aliases))
 
     def stop(self, container: str, *, grace_s: float) -> None:
         self._note("stop", container=container)

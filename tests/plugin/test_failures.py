@@ -227,3 +227,56 @@ def test_an_item_that_is_run_again_starts_anew(project: Project, how: str) -> No
     assert (len(created), len(removed)) == (2, 2)
     (scenario,) = project.report()["scenarios"]
     assert (scenario["outcome"], scenario["failures"], len(scenario["steps"])) == ("passed", [], 1)
+
+
+def test_setup_and_cleanup(project: Project) -> None:
+    """Cleanup runs whatever failed, but for what undoes nothing; a setup that fails is an error."""
+    project.write(
+        "a.clnrm.toml",
+        """
+        [[setup]]
+        run = "echo set up"
+        capture = { made = { regex = "(set) up" } }
+        [[cleanup]]
+        name = "last"
+        run = "echo {{ made }} down"
+        [[scenario]]
+        name = "fails"
+        [[scenario.step]]
+        run = "exit 4"
+        [[scenario.step]]
+        run = "echo id 7"
+        capture = { id = { regex = "id (.*)" } }
+        [[scenario.cleanup]]
+        name = "undo"
+        run = "echo {{ id }}"
+        [[scenario.cleanup]]
+        name = "fails too"
+        run = "exit 5"
+        [[scenario]]
+        name = "broken"
+        [[scenario.setup]]
+        name = "own"
+        run = "exit 6"
+        [[scenario.step]]
+        run = "true"
+        """,
+    )
+    result = project.run("--clnrm-report", "out")
+    result.assert_outcomes(failed=2)
+    report = json.loads((project.pytester.path / "out" / "report.json").read_text("utf-8"))
+    fails, broken = report["scenarios"]
+    ran = [(each["name"], each["phase"], each["outcome"]) for each in fails["steps"]]
+    assert ran == [
+        ("setup 1", "setup", "passed"),
+        ("step 1", "test", "failed"),
+        ("step 2", "test", "not run"),
+        ("undo", "cleanup", "not run"),
+        ("fails too", "cleanup", "failed"),
+        ("last", "cleanup", "passed"),
+    ]
+    assert fails["steps"][-1]["stdout"] == "set down\n"
+    assert [each["kind"] for each in fails["failures"]] == ["expectation", "expectation"]
+    outcomes = [(each["name"], each["outcome"]) for each in broken["steps"]]
+    assert outcomes == [("setup 1", "passed"), ("own", "failed"), ("step 1", "not run"), ("last", "passed")]
+    assert [each["kind"] for each in broken["failures"]] == ["error"]

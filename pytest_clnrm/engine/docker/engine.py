@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from docker.utils.config import load_general_config
 
@@ -180,6 +180,8 @@ class DockerEngine(Engine):
         # has no init process before it.
         no_shell = NoShellError(f"the container {container[:12]} has no shell to wait for commands in")
         start = partial(start_container, self._client, container)
+        # Of its life before, if it had one.
+        self._execs.shells.drop(container)
         try:
             streams = self._execs.shells.start(container, start, deadline_s)
         except ContainerError as error:
@@ -282,6 +284,20 @@ class DockerEngine(Engine):
 
     def written_bytes(self, container: str) -> int:
         return written_bytes(self._client, container)
+
+    def control(self, container: str, what: Literal["kill", "pause", "unpause"]) -> None:
+        with plain_errors(f"{what} the container", ContainerError):
+            {"kill": self._client.kill, "pause": self._client.pause, "unpause": self._client.unpause}[what](
+                container
+            )
+
+    def disconnect(self, network: str, container: str) -> None:
+        with plain_errors("take the container off its network", ContainerError):
+            self._client.disconnect_container_from_network(container, network)
+
+    def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
+        with plain_errors("put the container on its network", ContainerError):
+            self._client.connect_container_to_network(container, network, aliases=list(aliases))
 
     def stop(self, container: str, *, grace_s: float) -> None:
         stop_container(self._client, container, grace_s=grace_s)

@@ -177,6 +177,13 @@ class Shells:
             else:
                 shell.close()
 
+    def drop(self, container: str) -> None:
+        """Close the shells that a container which has ended had; it may get others."""
+        with self._lock:
+            closing = [self._idle.pop(key) for key in list(self._idle) if key[0] == container]
+        for shell in closing:
+            shell.close()
+
     def close(self) -> None:
         """Close all shells; containers stay."""
         with self._lock:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.util.output import BoundedOutput
 
@@ -40,6 +41,19 @@ class Attempt:
     is_last: bool = False
 
 
+@dataclass(slots=True, kw_only=True)
+class Faults:
+    """Names of the services with whose containers steps have done something that still holds.
+
+    :param ended: how they ended has been judged, or was asked for.
+    :param disconnected: from the scenario's network.
+    """
+
+    ended: set[str] = field(default_factory=set)
+    paused: set[str] = field(default_factory=set)
+    disconnected: set[str] = field(default_factory=set)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What there is for all steps of a scenario.
@@ -65,6 +79,7 @@ class Surroundings:
     images: Mapping[str, ImageFacts] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     began_s: dict[str, float] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +102,14 @@ class Setting:
 
     @property
     def container(self) -> RunningContainer:
-        """Return the container of the service that the step names."""
-        return self.around.containers[self.step.service]
+        """Return the container of the service that the step names.
+
+        :raises ContainerError: if nothing can be done in it.
+        """
+        name = self.step.service
+        if name in self.around.faults.paused:
+            raise ContainerError(f"service {name!r} is paused: a step cannot run in it; unpause it first")
+        return self.around.containers[name]
 
     def feed(self, stream: Stream, data: bytes) -> None:
         """Take a piece of output."""

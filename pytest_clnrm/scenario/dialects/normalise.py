@@ -85,7 +85,9 @@ def normalise(raw: dict[str, Any]) -> Normalised:
 
 def is_wild(raw: dict[str, Any]) -> bool:
     """Tell whether a file is in an older dialect, by its own marks."""
-    if not _WILD_TABLES.isdisjoint(raw):
+    # [cleanup] is a table of theirs, and [[cleanup]] steps of ours.
+    marks = {key for key in _WILD_TABLES.intersection(raw) if key != "cleanup" or isinstance(raw[key], dict)}
+    if marks:
         return True
     scenarios, services = raw.get("scenario"), raw.get("service")
     return any(not _WILD_SCENARIO.isdisjoint(each) for _, each in tables(scenarios)) or any(

@@ -12,7 +12,7 @@ from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.service import Service
-from pytest_clnrm.model.step import Step
+from pytest_clnrm.model.step import Phase, Step
 from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.document import FileDoc, ScenarioDoc
 from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
@@ -64,7 +64,7 @@ class Builder:
             services=self._services(
                 self._reached(doc) | self._reached_by_none(), self._named(doc) - self._running(doc)
             ),
-            steps=(*self._steps(doc, at), *self._final_checks(doc, at)),
+            steps=(*self._steps(doc, at), *self._final_checks(doc, at), *self._cleanup(doc, at)),
             expect=self._expectations(doc.expect, partial(at, "expect")),
             selection=selection(meta, doc),
             at=at(),
@@ -72,8 +72,19 @@ class Builder:
         )
 
     def _steps(self, doc: ScenarioDoc, at: At) -> Iterator[Step]:
-        for index, each in enumerate(doc.step or ()):
-            yield self._bound_later(each.built(index, self._service_of(each), partial(at, "step", index)))
+        yield from self._built(self.doc.setup, "setup", self._at)
+        yield from self._built(doc.setup, "setup", at)
+        yield from self._built(doc.step, "test", at)
+
+    def _cleanup(self, doc: ScenarioDoc, at: At) -> Iterator[Step]:
+        yield from self._built(doc.cleanup, "cleanup", at)
+        yield from self._built(self.doc.cleanup, "cleanup", self._at)
+
+    def _built(self, steps: list[StepDoc] | None, phase: Phase, at: At) -> Iterator[Step]:
+        key = "step" if phase == "test" else phase
+        for index, each in enumerate(steps or ()):
+            place = partial(at, key, index)
+            yield self._bound_later(each.built(f"{key} {index + 1}", self._service_of(each), phase, place))
 
     def _final_checks(self, doc: ScenarioDoc, at: At) -> Iterator[Step]:
         """Yield the checks of a scenario, and those of the file, as steps."""
@@ -96,23 +107,31 @@ class Builder:
         """
         if isinstance(doc, CheckDoc) and doc.image is not None:
             return doc.image if doc.image in self.doc.service else ""
+        if isinstance(doc, StepDoc) and doc.fault:
+            return doc.fault[1]
         named = doc.of_service if isinstance(doc, CheckDoc) else doc.service
         if named is not None:
             return named
         return default or (next(iter(self.doc.service)) if len(self.doc.service) == 1 else IMPLICIT)
 
+    def _all_steps(self, doc: ScenarioDoc) -> Iterator[StepDoc]:
+        for steps in (self.doc.setup, doc.setup, doc.step, doc.cleanup, self.doc.cleanup):
+            yield from steps or ()
+
     def _named(self, doc: ScenarioDoc) -> set[str]:
         """Return the services in which a scenario's steps run, or that its checks look at."""
-        names = {self._service_of(each) for each in doc.step or ()}
+        names = {self._service_of(each) for each in self._all_steps(doc)}
         return (names | {service for service, _ in self._looked_at(doc)}) - {""}
 
     def _running(self, doc: ScenarioDoc) -> set[str]:
-        """Return the services that have to run by themselves, as checks look at what they do."""
-        return {service for service, about in self._looked_at(doc) if about in {"log", "process", "port"}}
+        """Return the services that have to run by themselves, as steps or checks are about what they do."""
+        about = {self._service_of(step) for step in self._all_steps(doc) if step.fault or step.wait}
+        looks = {"log", "process", "port"}
+        return about | {service for service, kind in self._looked_at(doc) if kind in looks}
 
     def _looked_at(self, doc: ScenarioDoc) -> Iterator[tuple[str, str]]:
         """Yield each service that a check of a scenario looks at, "" for none, and what it is about."""
-        for step in doc.step or ():
+        for step in self._all_steps(doc):
             for check in step.check:
                 yield self._service_of(check, self._service_of(step)), check.about
         for final in self._final(doc):

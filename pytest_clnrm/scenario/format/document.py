@@ -34,11 +34,21 @@ FinalChecks = Annotated[
 ]
 
 
+SetupSteps = Annotated[
+    list[StepDoc], Meta(min_length=1, description="Run before the steps; one that fails is an error.")
+]
+CleanupSteps = Annotated[
+    list[StepDoc], Meta(min_length=1, description="Run after steps and checks, whatever came of them.")
+]
+
+
 class ScenarioDoc(ItemDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One of several scenarios of a file."""
 
     name: str
+    setup: SetupSteps | None = None
     step: Annotated[list[StepDoc], Meta(min_length=1)] | None = None
+    cleanup: CleanupSteps | None = None
     check: FinalChecks | None = None
     expect: ExpectDoc | None = None
 
@@ -90,7 +100,9 @@ class FileDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     parametrize: Rows | None = None
     limits: Annotated[LimitsDoc, Meta(description="Of each container; a service's own win.")] = LimitsDoc()
     service: dict[ServiceName, ServiceDoc] = {}
+    setup: SetupSteps | None = None
     step: Annotated[list[StepDoc], Meta(min_length=1)] | None = None
+    cleanup: CleanupSteps | None = None
     scenario: Annotated[list[ScenarioDoc], Meta(min_length=1)] | None = None
     check: FinalChecks | None = None
     expect: ExpectDoc | None = None

@@ -54,7 +54,7 @@ def check_file(
         yield from check_depends_on(service, doc.service, circles.get(service, ()))
     yield from check_aliases(doc.service)
     steps = StepRules(doc.service, deferred)
-    yield from steps.check(doc.step or (), ("step",))
+    yield from steps.check(doc, ())
     yield from steps.check_final(
         doc.check or (), ("check",), [each.step or () for each in doc.scenario or (doc,)]
     )
@@ -102,8 +102,7 @@ def _scenarios(
         yield from check_selection(each, path, marks)
         if not (each.step or each.check):
             yield Problem(path, 'the key "step" is missing', 'write [[scenario.step]] with run = "..."')
-        yield from steps.check(each.step or (), (*path, "step"))
-        yield from steps.check_final(each.check or (), (*path, "check"), [each.step or ()])
+        yield from steps.check(each, path, doc.setup or ())
         if each.expect:
             below = (*path, "expect")
             yield from starmap(Problem, check_expectations(each.expect, below))

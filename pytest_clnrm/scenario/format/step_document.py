@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
+from pytest_clnrm.model.fault import FAULTS, AwaitExit, Fault, FaultKind
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.step import Action, Capture, Command, Retry, Step, StepExpect
+from pytest_clnrm.model.step import Action, Capture, Command, Phase, Retry, Step, StepExpect
 from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.parts import (
     At,
@@ -18,6 +19,7 @@ from pytest_clnrm.scenario.format.parts import (
     Env,
     ExitCode,
     JsonPointer,
+    ServiceName,
     StepFolder,
     Table,
     Text,
@@ -91,11 +93,22 @@ class RetryDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One command in one container."""
+    """One thing that is done: a command in a container, or something to a service.
+
+    :cvar OF_ACTION: the keys that go with each action, beside those that go with all.
+    """
+
+    ONE_OF = ("run", *FAULTS, "wait")
+    REMEDY = 'write run = "..."'
+    OF_ACTION: ClassVar[dict[str, tuple[str, ...]]] = {
+        "run": ("service", "env", "workdir", "user", "stdin", "expect", "capture"),
+        **dict.fromkeys(FAULTS, ()),
+        "wait": ("service", "expect"),
+    }
 
     name: str | None = None
     service: str | None = None
-    run: Annotated[CommandLine, Meta(description="Text runs under sh -c; a list is an argv.")]
+    run: Annotated[CommandLine, Meta(description="Text runs under sh -c; a list is an argv.")] | None = None
     env: Env = {}
     workdir: StepFolder | None = None
     user: Text | None = None
@@ -106,15 +119,36 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     expect: StepExpectDoc | None = None
     capture: dict[VariableName, CaptureDoc] = {}
     check: Annotated[list[CheckDoc], Meta(description="Made after the step; all are told.")] = []
+    stop: Annotated[ServiceName, Meta(description="Told to end, and killed after 10 s.")] | None = None
+    kill: Annotated[ServiceName, Meta(description="Ended at once, by SIGKILL.")] | None = None
+    start: Annotated[ServiceName, Meta(description="Waits until it is ready again.")] | None = None
+    restart: Annotated[ServiceName, Meta(description="Stopped and started.")] | None = None
+    pause: Annotated[ServiceName, Meta(description="Its processes stay as they are.")] | None = None
+    unpause: Annotated[ServiceName, Meta(description="They go on.")] | None = None
+    disconnect: Annotated[ServiceName, Meta(description="From the scenario's network.")] | None = None
+    reconnect: Annotated[ServiceName, Meta(description="To it, under the same names.")] | None = None
+    wait: Annotated[Literal["exit"], Meta(description="For the end of the step's `service`.")] | None = None
 
-    def built(self, index: int, service: str, at: At) -> Step:
+    @property
+    def fault(self) -> tuple[FaultKind, str] | None:
+        """Return what is done to a service, and the service's name; None for another step."""
+        given = ((kind, getattr(self, kind)) for kind in FAULTS)
+        return next(((kind, name) for kind, name in given if name is not None), None)
+
+    @property
+    def action(self) -> str:
+        """Return the key that says what it does."""
+        return next((name for name in self.ONE_OF if getattr(self, name) is not None), "")
+
+    def built(self, name: str, service: str, phase: Phase, at: At) -> Step:
         """Return the step.
 
-        :param index: among the steps of its scenario.
-        :param service: that it runs in.
+        :param name: if it has none of its own.
+        :param service: that it runs in, or that something is done to.
         """
         return Step(
-            name=f"step {index + 1}" if self.name is None else self.name,
+            name=name if self.name is None else self.name,
+            phase=phase,
             service=service,
             action=self._action(at()),
             retry=self.retry.built() if self.retry else Retry(),
@@ -129,8 +163,13 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
     def _action(self, at: KeyPath) -> Action:
+        if self.fault:
+            return Fault(kind=self.fault[0], at=(*at, self.fault[0]))
+        if self.wait:
+            return AwaitExit()
+        run = self.run or ""
         return Command(
-            run=self.run if isinstance(self.run, str) else tuple(self.run),
+            run=run if isinstance(run, str) else tuple(run),
             env=env_of(self.env),
             workdir=self.workdir,
             user=self.user,

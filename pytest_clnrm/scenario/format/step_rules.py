@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.format.check_rules import check_check, check_since
@@ -20,7 +21,13 @@ from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.scenario.format.step_document import CaptureDoc, ExitDoc, StepDoc
 from pytest_clnrm.scenario.format.text_rules import check_text
 from pytest_clnrm.scenario.names import has_control
-from pytest_clnrm.toml.checking import some
+from pytest_clnrm.toml.checking import listed, some
+
+if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
+    from pytest_clnrm.scenario.format.document import FileDoc, ScenarioDoc
 
 
 @dataclass
@@ -34,15 +41,24 @@ class StepRules:
     services: Mapping[str, ServiceDoc]
     deferred: frozenset[str]
 
-    def check(self, steps: Sequence[StepDoc], path: KeyPath) -> Iterator[Problem]:
-        """Yield the mistakes of *steps*."""
-        captured: set[str] = set()
-        for index, step in enumerate(steps):
-            yield from self._step(step, (*path, index), _names(steps[: index + 1]))
-            for name in step.capture:
-                if name in captured:
-                    yield Problem((*path, index, "capture", name), f'"{name}" is captured by an earlier step')
-                captured.add(name)
+    def check(
+        self, doc: FileDoc | ScenarioDoc, path: KeyPath, before: Sequence[StepDoc] = ()
+    ) -> Iterator[Problem]:
+        """Yield the mistakes of the steps of a file or of one of its scenarios.
+
+        :param before: the steps of its file that run before those of a scenario.
+        """
+        captured = {name for step in before for name in step.capture}
+        names = _names("setup", before)
+        for key, steps in (("setup", doc.setup), ("step", doc.step), ("cleanup", doc.cleanup)):
+            for index, (step, name) in enumerate(zip(steps or (), _names(key, steps or ()), strict=True)):
+                names.append(name)
+                yield from self._step(step, (*path, key, index), names)
+                for each in step.capture:
+                    if each in captured:
+                        at = (*path, key, index, "capture", each)
+                        yield Problem(at, f'"{each}" is captured by an earlier step')
+                    captured.add(each)
 
     def _step(self, doc: StepDoc, path: KeyPath, names: Sequence[str]) -> Iterator[Problem]:
         """Yield the mistakes of a step.
@@ -50,6 +66,10 @@ class StepRules:
         :param names: of the steps until then, its own too.
         """
         yield from _name(doc.name, (*path, "name"))
+        yield from exactly_one(doc, path)
+        yield from _of_action(doc, path)
+        if doc.fault and doc.fault[1] not in self.services:
+            yield Problem((*path, doc.fault[0]), *unknown_service(doc.fault[1], self.services))
         if doc.service is not None and doc.service not in self.services:
             yield Problem((*path, "service"), *unknown_service(doc.service, self.services))
         yield from self._in_a_job(doc, path)
@@ -76,7 +96,7 @@ class StepRules:
 
         :param steps: of each scenario that has these checks.
         """
-        names = [_names(each) for each in steps]
+        names = [_names("step", each) for each in steps]
         for index, each in enumerate(checks):
             at = (*path, index)
             yield from _name(each.name, (*at, "name"))
@@ -92,6 +112,8 @@ class StepRules:
 
     def _in_a_job(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
         """Yield a mistake if a step names a job: its container has ended by then."""
+        if doc.action != "run":
+            return
         only = next(iter(self.services)) if len(self.services) == 1 else None
         name = doc.service or only
         service = self.services.get(name or "")
@@ -109,9 +131,25 @@ class StepRules:
             yield from regex(doc.regex, (*path, "regex"))
 
 
-def _names(steps: Iterable[StepDoc]) -> list[str]:
+def _names(key: str, steps: Iterable[StepDoc]) -> list[str]:
     """Return the names of steps, which they have without a name too."""
-    return [each.name or f"step {index + 1}" for index, each in enumerate(steps)]
+    return [each.name or f"{key} {index + 1}" for index, each in enumerate(steps)]
+
+
+def _of_action(doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
+    """Yield a mistake for each key that goes with another action than that of the step."""
+    allowed = doc.OF_ACTION.get(doc.action)
+    if allowed is None:
+        return
+    for key in dict.fromkeys(key for keys in doc.OF_ACTION.values() for key in keys):
+        if key not in allowed and getattr(doc, key):
+            owners = [name for name, keys in doc.OF_ACTION.items() if key in keys]
+            message = f"`{key}` goes with {listed(owners)} only, and this step has `{doc.action}`"
+            hint = f"with `{doc.action}` go {', '.join(allowed)}" if allowed else ""
+            yield Problem((*path, key), message, hint)
+    if doc.action == "wait" and doc.expect is not None and doc.expect.stderr is not None:
+        hint = "write stdout: it is the log, what came on stdout and on stderr"
+        yield Problem((*path, "expect", "stderr"), "the log of a service is one text", hint)
 
 
 def _name(name: str | None, path: KeyPath) -> Iterator[Problem]:

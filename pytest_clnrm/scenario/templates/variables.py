@@ -20,6 +20,7 @@ from pytest_clnrm.scenario.templates.render import (
 from pytest_clnrm.toml.positions import leaves
 
 _RESERVED = ("vars", "matrix")
+_STEPS = ("setup", "step", "cleanup")
 _FIXED = frozenset({"capture", "continue_on_failure", "name", "retry", "service", "timeout"})
 """What of a step is known before it runs; the rest may name captured values."""
 _AT_THE_END = ("expect", "check")
@@ -154,7 +155,8 @@ def check_variables(
 def captured_names(raw: Mapping[str, Any]) -> frozenset[str]:
     """Return the names that steps of a file capture, whatever else is wrong with it."""
     tables = [raw, *_tables(raw.get("scenario"))]
-    steps = [step for table in tables for key in ("step", "steps") for step in _tables(table.get(key))]
+    keys = (*_STEPS, "steps")
+    steps = [step for table in tables for key in keys for step in _tables(table.get(key))]
     captures = (step.get("capture") for step in steps)
     return frozenset(name for each in captures if isinstance(each, dict) for name in each)
 
@@ -170,34 +172,50 @@ def check_captures(document: Mapping[str, Any], deferred: frozenset[str]) -> Ite
     """
     if not deferred:
         return
-    captured = _captured(document.get("step", ()))
+    anywhere = _captured(document)
     for table in document.get("scenario", ()):
-        captured |= _captured(table.get("step", ()))
-    for key, value in document.items():
-        if key == "step":
-            yield from _steps(value, (key,), deferred)
-        elif key == "scenario":
-            for index, table in enumerate(value):
-                steps = table.get("step", [])
-                yield from _steps(steps, (key, index, "step"), deferred)
-                rest = {name: each for name, each in table.items() if name not in {"step", *_AT_THE_END}}
-                yield from _unknown(rest, (key, index), deferred)
-                missing = deferred - _captured(steps)
-                at_the_end = {name: table[name] for name in _AT_THE_END if name in table}
-                yield from _unknown(at_the_end, (key, index), missing, "which no step captures")
-        elif key in _AT_THE_END:
-            # Spans are judged when the steps are over, so every captured value is known.
-            yield from _unknown(value, (key,), deferred - captured, "which no step captures")
-        elif key != "vars":
-            yield from _unknown(value, (key,), deferred)
+        anywhere |= _captured(table)
+    # Those of its setup hold for all scenarios of a file, and those of any scenario may for its cleanup.
+    first = _captured({"setup": document.get("setup", ())})
+    for index, table in enumerate(document.get("scenario", ())):
+        yield from _table(table, ("scenario", index), deferred, first)
+    shared = {key: value for key, value in document.items() if key not in {"scenario", "vars"}}
+    yield from _table(shared, (), deferred, set(), at_the_end=anywhere)
 
 
-def _captured(steps: Any) -> set[str]:
-    return {name for step in steps for name in step.get("capture", ())}
+def _table(
+    table: Mapping[str, Any],
+    path: KeyPath,
+    deferred: frozenset[str],
+    known: AbstractSet[str],
+    *,
+    at_the_end: AbstractSet[str] = frozenset(),
+) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the mistakes of a file's own tables, or of those of one of its scenarios.
+
+    :param known: the names that are captured before its steps.
+    :param at_the_end: those that are besides once steps are over.
+    """
+    missing = set(deferred - known)
+    for key in ("setup", "step"):
+        yield from _steps(table.get(key, ()), (*path, key), deferred, missing)
+    rest = {name: each for name, each in table.items() if name not in {*_STEPS, *_AT_THE_END}}
+    yield from _unknown(rest, path, deferred)
+    missing -= at_the_end
+    # Spans are judged when the steps are over, so every captured value is known.
+    ends = {name: table[name] for name in _AT_THE_END if name in table}
+    yield from _unknown(ends, path, missing, "which no step captures")
+    yield from _steps(table.get("cleanup", ()), (*path, "cleanup"), deferred, missing)
 
 
-def _steps(steps: Any, path: KeyPath, deferred: frozenset[str]) -> Iterator[tuple[KeyPath, str]]:
-    missing = set(deferred)
+def _captured(table: Mapping[str, Any]) -> set[str]:
+    return {name for key in _STEPS for step in table.get(key, ()) for name in step.get("capture", ())}
+
+
+def _steps(
+    steps: Any, path: KeyPath, deferred: frozenset[str], missing: set[str]
+) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the mistakes of steps, and take what they capture out of *missing*."""
     for index, step in enumerate(steps):
         for key, value in step.items():
             below = (*path, index, key)

@@ -357,7 +357,7 @@ service = "db"
 run = "true"
 expect = { stdout = { regex = "(" } }
 """
-    tables = "meta, vars, matrix, parametrize, limits, service, step, scenario, check, expect"
+    tables = "meta, vars, matrix, parametrize, limits, service, setup, step, cleanup, scenario, check, expect"
     keys = ", ".join(ServiceDoc.__struct_fields__)
     times = 'a number of seconds such as 90, or text such as "90s", "1.5m", "500ms", "1h"'
     problem = "missing ), unterminated subpattern at position 0"
@@ -419,11 +419,11 @@ def test_a_mistake_is_told_without_what_follows_from_it(project: Any, head: Any)
 
 def test_what_a_table_lacks_does_not_hide_its_rest(project: Any, head: Any) -> None:
     """Where a table lacks what it must have, its rest is still checked, and so are the rules of the whole."""
-    assert head(project.refuse('[[step]]\nname = 1\n[[scenario]]\nname = "x"\nstep = 3\n')) == [
-        'FILE:1:1: step[0]: the key "run" is missing',
+    assert head(project.refuse("[[step]]\nname = 1\n[[scenario]]\nstep = 3\n")) == [
         "FILE:1:1: exactly one of step or scenario must be given, found step and scenario",
         "FILE:2:1: step[0].name: expected text, found 1",
-        "FILE:5:1: scenario[0].step: expected a list, found 3",
+        'FILE:3:1: scenario[0]: the key "name" is missing',
+        "FILE:4:1: scenario[0].step: expected a list, found 3",
     ]
 
 

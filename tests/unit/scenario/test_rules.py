@@ -18,6 +18,10 @@ NO_COUNTS = f"{NOTHING} spans_total, events_total, errors_total, by_name, by_ser
 UNTERMINATED = "not a regular expression: missing ), unterminated subpattern at position 0"
 ONE_OF = "exactly one of"
 CONDITIONS = "command, log, port, http, https, exit, span or healthcheck"
+ACTIONS = "run, stop, kill, start, restart, pause, unpause, disconnect, reconnect or wait"
+OF_RUN = "`env` goes with run only, and this step has"
+OF_LOG = "write stdout: it is the log, what came on stdout and on stderr"
+CAPTURES = '[[step]]\nrun = "x"\ncapture = { id = { json = "" } }\n'
 OTHER = '[service.other]\nimage = "x"\n[[step]]\nrun = "true"\n'
 DB = '[service.db]\nimage = "x"\n'
 
@@ -35,6 +39,42 @@ CASES = {
     "steps and scenarios": (
         STEP + scenario("a"),
         "FILE:1:1: exactly one of step or scenario must be given, found step and scenario",
+    ),
+    "nothing to do": (
+        '[[step]]\nname = "x"\n',
+        f'FILE:1:1: step[0]: {ONE_OF} {ACTIONS} must be given, found none (write run = "...")',
+    ),
+    "two things to do": (
+        f'{DB}[[step]]\nrun = "x"\nstop = "db"\n',
+        f"FILE:3:1: step[0]: {ONE_OF} {ACTIONS} must be given, found run and stop",
+    ),
+    "a fault of nobody": (
+        f'{DB}[[step]]\nkill = "bd"\n',
+        'FILE:4:1: step[0].kill: there is no service "bd"; known: db',
+    ),
+    "what a fault does not take": (
+        f'{DB}[[step]]\npause = "db"\nuser = "root"\n',
+        "FILE:5:1: step[0].user: `user` goes with run only, and this step has `pause`",
+    ),
+    "what a wait does not take": (
+        f'{DB}[[step]]\nwait = "exit"\nstdin = ""\nenv = {{ A = 1 }}\n',
+        f"FILE:6:1: step[0].env: {OF_RUN} `wait` (with `wait` go service, expect)",
+    ),
+    "the other stream of a log": (
+        f'{DB}[[step]]\nwait = "exit"\nexpect = {{ stderr = {{ contains = "x" }} }}\n',
+        f"FILE:5:12: step[0].expect.stderr: the log of a service is one text ({OF_LOG})",
+    ),
+    "captured twice, in the setup": (
+        f'[[setup]]\nrun = "x"\ncapture = {{ id = {{ json = "" }} }}\n{CAPTURES}',
+        'FILE:6:13: step[0].capture.id: "id" is captured by an earlier step',
+    ),
+    "a setup of nobody": (
+        f'{STEP}[[setup]]\nrun = "x"\nservice = "a"\n',
+        'FILE:5:1: setup[0].service: there is no service "a"; known: none is defined',
+    ),
+    "an empty cleanup": (
+        f'{STEP}[[cleanup]]\nrun = ""\n',
+        "FILE:4:1: cleanup[0].run: is empty",
     ),
     "entry point of a job": (
         f'[service.a]\nimage = "x"\nentrypoint = []\nready = {{ exit = 0 }}\n{OTHER}service = "other"\n',

@@ -371,3 +371,65 @@ def test_very_many_undefined_names(project: Any, where: str) -> None:
     assert len(mistakes) == MAX_MISTAKES
     assert all("is not defined: [vars] has " in each and len(each) < 400 for each in mistakes)
     assert "did you mean 'variable_number_9" in mistakes[99]
+
+
+def test_captures_of_setup_and_cleanup(project: Any, head: Any) -> None:
+    """A value is known from its capture on, in the order in which steps run: setup, step, check, cleanup."""
+    capture = 'capture = { %s = { regex = "x" } }'
+    text = f"""
+    [[setup]]
+    run = "echo {{{{ own }}}}"
+    {capture % "first"}
+    [[cleanup]]
+    run = "echo {{{{ first }}}} {{{{ own }}}}"
+    [[scenario]]
+    name = "s"
+    [[scenario.setup]]
+    run = "echo {{{{ first }}}}"
+    {capture % "second"}
+    [[scenario.step]]
+    run = "echo {{{{ first }}}} {{{{ second }}}} {{{{ last }}}}"
+    {capture % "own"}
+    [[scenario.cleanup]]
+    run = "echo {{{{ own }}}} {{{{ last }}}}"
+    {capture % "last"}
+    """
+    assert head(project.refuse(text)) == [
+        'FILE:3:5: setup[0].run: names "own" before a step captures it',
+        'FILE:13:5: scenario[0].step[0].run: names "last" before a step captures it',
+        'FILE:16:5: scenario[0].cleanup[0].run: names "last" before a step captures it',
+    ]
+
+
+def test_steps_of_a_scenario_in_their_order(project: Any) -> None:
+    """The file's setup comes first, its cleanup last; each knows what it is."""
+    text = """
+    [[setup]]
+    run = "1"
+    [[cleanup]]
+    run = "5"
+    [[scenario]]
+    name = "s"
+    [[scenario.cleanup]]
+    name = "own"
+    run = "4"
+    [[scenario.step]]
+    run = "3"
+    [[scenario.setup]]
+    run = "2"
+    """
+    scenario = project.one(text)
+    assert [(each.action.run, each.phase, each.name) for each in scenario.steps] == [
+        ("1", "setup", "setup 1"),
+        ("2", "setup", "setup 1"),
+        ("3", "test", "step 1"),
+        ("4", "cleanup", "own"),
+        ("5", "cleanup", "cleanup 1"),
+    ]
+    assert [each.at for each in scenario.steps] == [
+        ("setup", 0),
+        ("scenario", 0, "setup", 0),
+        ("scenario", 0, "step", 0),
+        ("scenario", 0, "cleanup", 0),
+        ("cleanup", 0),
+    ]
