@@ -115,7 +115,7 @@ class BuildSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """A bind mount: an absolute, existing source on the host, an absolute target in the container."""
+    """An absolute, existing source on the host or the name of a volume, and an absolute target in it."""
 
     source: str
     target: str
@@ -146,6 +146,7 @@ class ContainerSpec:
     :param aliases: its names on these networks (not on the engine's own default bridge, which has none).
     :param ports: container ports (TCP), each published on a free port of the engine's loopback address.
     :param tmpfs: absolute paths.
+    :param volumes: of :meth:`Engine.create_volume`, which several containers may have.
     :param own_volumes: absolute paths, each a volume that nothing else has, and that goes with the container.
     :param files: copied into it before it starts.
     :param shm_bytes: size of /dev/shm; 0 for the engine's usual one.
@@ -175,6 +176,7 @@ class ContainerSpec:
     gpus: int = 0
     mounts: tuple[Mount, ...] = ()
     tmpfs: tuple[str, ...] = ()
+    volumes: tuple[Mount, ...] = ()
     own_volumes: tuple[str, ...] = ()
     files: tuple[CopiedFile, ...] = ()
     networks: tuple[str, ...] = ()
@@ -414,6 +416,12 @@ class Engine(Protocol):
 
     def remove_network(self, network: str) -> None:
         """Remove it; one that is gone already is no error."""
+
+    def create_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
+        """Create an empty volume, which containers can have by its name."""
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume that no container has any more; one that is gone already is no error."""
 
     def create_container(self, spec: ContainerSpec) -> str:
         """Create a container with the files that are copied into it, and return its id; it is not started.

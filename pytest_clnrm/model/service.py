@@ -74,6 +74,19 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharedVolume:
+    """A volume of the scenario, which its services share; it is new each time, and goes with the scenario.
+
+    :param target: absolute path in the container.
+    """
+
+    name: str
+    target: str
+    read_only: bool = False
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
     """A file that is copied into the container before it starts; exactly one of source and content is set.
 
@@ -194,6 +207,7 @@ class Service:
     user: str | None = None
     ports: tuple[int, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    shared_volumes: tuple[SharedVolume, ...] = ()
     files: tuple[Copy, ...] = ()
     depends_on: tuple[str, ...] = ()
     ready: tuple[Ready, ...] = ()

@@ -38,6 +38,7 @@ def why_not_reusable(service: Service, image: ImageFacts, spec: ContainerSpec) -
         "it runs a service, whose memory cannot be looked at": spec.command not in WAITING,
         "it can write to a volume": any(not mount.read_only for mount in spec.mounts),
         "its image has volumes": bool(image.volumes),
+        "it shares a volume of its scenario": bool(spec.volumes),
         "it has a volume of its own": bool(spec.own_volumes),
         "it may do what other containers may not": bool(spec.cap_add) or spec.new_privileges,
         "it publishes ports": bool(spec.ports),

@@ -6,10 +6,12 @@ Scenarios and the ``clnrm`` fixture both start their containers here, so both ha
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.cleanup.labels import image_labels, limit_labels
@@ -36,7 +38,7 @@ from pytest_clnrm.telemetry.tracing import out_of_reach
 from pytest_clnrm.util.patterns import matches_glob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from pytest_clnrm.engine.api import Engine
     from pytest_clnrm.runtime.network import Network
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 BRIDGE = "bridge"
 """The engine's own network, which has a way out and publishes ports."""
 
+_NO_VOLUMES: Mapping[str, str] = MappingProxyType({})
 _SHORT = 2
 """Letters of an image's name that may be the start of an id; longer ones are refused in the file."""
 
@@ -125,6 +128,7 @@ def launch(
     on_created: Callable[[RunningContainer], None],
     trace: ScenarioTrace,
     network: Network | None,
+    volumes: Mapping[str, str] = _NO_VOLUMES,
     idle: RunningContainer | None = None,
     may_be_reused: bool = False,
     on_started: Callable[[], None] = lambda: None,
@@ -137,6 +141,7 @@ def launch(
         fingerprint. If its image turns out to have no shell it is removed, and another one is created.
     :param trace: gets our spans of it, and the address to which its programs send theirs.
     :param network: the scenario's own; None if it has none.
+    :param volumes: of the scenario: name in its file -> the engine's.
     :param idle: an idle container that :func:`fits`, to be used instead of a new one.
     :param may_be_reused: take the fingerprint of a new one, by which it can be proven later to be unchanged.
     :param on_started: called once it runs, before the wait.
@@ -144,7 +149,9 @@ def launch(
     :raises ClnrmError: if it cannot be created or started, or is not ready.
     """
     engine = runtime.engine()
-    spec, env = _planned(runtime, service, image, name=name, labels=labels, network=network, trace=trace)
+    spec, env = _planned(
+        runtime, service, image, name=name, labels=labels, network=network, trace=trace, volumes=volumes
+    )
     sources = open_sources(service)
 
     def create(spec: ContainerSpec) -> RunningContainer:
@@ -261,6 +268,7 @@ def _planned(
     labels: Mapping[str, str],
     network: Network | None,
     trace: ScenarioTrace,
+    volumes: Mapping[str, str] = _NO_VOLUMES,
 ) -> tuple[ContainerSpec, dict[str, str]]:
     """Return how a container of *service* is made, and the variables that commands in it get besides."""
     settings = runtime.settings
@@ -296,6 +304,11 @@ def _planned(
             for each in service.volumes
         ),
         tmpfs=service.scratch,
+        volumes=tuple(
+            # One that is not known is of an idle container, which has none: it does not fit.
+            Mount(source=volumes.get(each.name, ""), target=each.target, read_only=each.read_only)
+            for each in service.shared_volumes
+        ),
         files=copied_files(service),
         networks=_networks(service, network),
         aliases=(service.name, *service.aliases),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.runner.launch import fits
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 class Place:
     """The network of one scenario, and the idle containers on it.
 
+    :ivar volumes: of the scenario: name in its file -> the engine's.
     :ivar network: None where no service has one.
     :ivar unused: ids of idle containers that were taken over but are no part of the scenario; to be removed.
     """
@@ -28,19 +31,24 @@ class Place:
         self._runtime = runtime
         self.network: Network | None = None
         self.unused: list[str] = []
+        self.volumes: dict[str, str] = {}
 
     def enter(
         self,
         services: Sequence[Service],
         images: Mapping[str, ImageFacts],
         *,
+        stem: str,
+        labels: Mapping[str, str],
         reuse: Sequence[str],
         trace: ScenarioTrace,
     ) -> dict[str, RunningContainer]:
-        """Get the network, and return the idle containers to be used, by the names of services.
+        """Get network and volumes, and return the idle containers to be used, by the names of services.
 
         Those that cannot be used are removed first: nothing that is started may reach them.
 
+        :param stem: with which the names of the volumes begin.
+        :param labels: of the volumes.
         :param reuse: ids of the leases whose idle containers are to be used.
         :raises EngineError: with the engine's reason.
         """
@@ -56,6 +64,9 @@ class Place:
                 self.remove(self.unused)
                 idle = {}
                 self.network = networks.lend()
+        for name in dict.fromkeys(each.name for service in services for each in service.shared_volumes):
+            self.volumes[name] = f"{stem}-{name}"
+            self._runtime.engine().create_volume(self.volumes[name], labels=labels)
         for service in services:
             found = idle.get(service.name)
             if found is not None and not fits(
@@ -80,12 +91,21 @@ class Place:
             self.unused = [each for each in self.unused if each not in containers]
 
     def keep(self) -> tuple[str, ...]:
-        """Leave the network to the containers that are kept on it, and return its id, () if there is none."""
+        """Leave network and volumes to the containers that are kept with them, and return their ids."""
         network, self.network = self.network, None
-        return () if network is None else (self._runtime.networks().leave(network),)
+        volumes, self.volumes = self.volumes, {}
+        return (
+            *(() if network is None else (self._runtime.networks().leave(network),)),
+            *volumes.values(),
+        )
 
     def leave(self) -> None:
-        """Give the network back."""
+        """Give the network back, and remove the volumes; their containers are gone."""
+        volumes, self.volumes = self.volumes, {}
+        for volume in volumes.values():
+            # What cannot be removed now is swept at the end of the run.
+            with suppress(ClnrmError):
+                self._runtime.engine().remove_volume(volume)
         network, self.network = self.network, None
         if network is not None:
             self._runtime.networks().give_back(network)

@@ -270,7 +270,14 @@ class ScenarioRun:
     def _start_services(self, deadline_s: float) -> None:
         stem, labels = self.runtime.next_name(), self.runtime.labels(self.nodeid)
         pooled = self.runtime.settings.pool != "off"
-        idle = self._place.enter(self.scenario.services, self._images, reuse=self.reuse, trace=self._trace)
+        idle = self._place.enter(
+            self.scenario.services,
+            self._images,
+            stem=stem,
+            labels=labels,
+            reuse=self.reuse,
+            trace=self._trace,
+        )
 
         def created(container: RunningContainer) -> None:
             self._containers[container.service.name] = container
@@ -294,6 +301,7 @@ class ScenarioRun:
                     on_created=created,
                     trace=self._trace,
                     network=self._place.network,
+                    volumes=self._place.volumes,
                     idle=idle.get(service.name),
                     may_be_reused=pooled,
                     on_started=partial(self._timeline.note, service, "started"),
@@ -509,7 +517,8 @@ class ScenarioRun:
     def _leave(self, containers: Sequence[RunningContainer]) -> bool:
         """Leave a passed scenario's containers under its lease; return False where that cannot be done."""
         lease = self.runtime.holdings.lease()
-        if self._failed or not lease:
+        if self._failed or not lease or self._place.volumes:
+            # A volume goes once no container has it.
             return False
         proven, self._proven = self._proven, {}
         self.leftover = Leftover(

@@ -26,7 +26,7 @@ from clnrm_testing.project import PYTEST_ADDOPTS
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["HOLD", "EndToEnd", "Event", "Run", "Watch", "environment_of_a_run", "run_once"]
+__all__ = ["HOLD", "LABEL", "EndToEnd", "Event", "Run", "Watch", "environment_of_a_run", "run_once"]
 
 LABEL = "pytest-clnrm"
 WITHOUT_XDIST = ("-p", "no:xdist")

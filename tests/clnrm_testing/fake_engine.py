@@ -188,6 +188,12 @@ class FakeEngine:
         if self._networks.pop(network, None) is not None:
             self._note("network removed", name=network)
 
+    def create_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
+        self._note("volume", name=name, labels=dict(labels))
+
+    def remove_volume(self, name: str) -> None:
+        self._note("volume removed", name=name)
+
     def create_container(self, spec: ContainerSpec) -> str:
         self._count += 1
         container = f"c{os.getpid()}-{self._count}"

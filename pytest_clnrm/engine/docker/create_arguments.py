@@ -148,6 +148,10 @@ def _host_options(
         for each in spec.mounts
         if each not in as_binds
     ]
+    mounts += [
+        ApiMount(target=each.target, source=each.source, type="volume", read_only=each.read_only)
+        for each in spec.volumes
+    ]
     if mounts:
         options["mounts"] = mounts
     return options

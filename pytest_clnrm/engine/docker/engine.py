@@ -158,6 +158,13 @@ class DockerEngine(Engine):
     def remove_network(self, network: str) -> None:
         remove_network(self._client, network, is_podman=self._facts.kind == "podman")
 
+    def create_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
+        with plain_errors(f"create the volume {name!r}"):
+            self._client.create_volume(name, labels=dict(labels))
+
+    def remove_volume(self, name: str) -> None:
+        remove_volume(self._client, name)
+
     def create_container(self, spec: ContainerSpec) -> str:
         arguments = create_arguments(
             self._client,

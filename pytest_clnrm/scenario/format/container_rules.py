@@ -140,8 +140,10 @@ def _volumes(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iter
     targets = set(doc.scratch)
     for index, volume in enumerate(doc.volumes):
         below = (*path, "volumes", index)
+        yield from exactly_one(volume, below)
         try:
-            source(volume.source, read_only=volume.read_only)
+            if volume.source is not None:
+                source(volume.source, read_only=volume.read_only is not False)
         except NotWritableError as error:
             yield Problem((*below, "read_only"), str(error))
         except ValueError as error:

@@ -55,6 +55,13 @@ HostName = Annotated[
         extra=words("a host's name of up to 63 letters, digits, '_', '.' and '-' such as db.local"),
     ),
 ]
+VolumeName = Annotated[
+    str,
+    Meta(
+        pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
+        extra=words("a name of up to 63 letters, digits, '_', '.' and '-', not a path"),
+    ),
+]
 Platform = Annotated[
     str, Meta(pattern="^linux/[a-z0-9]+(/v[0-9]+)?$", extra=words('a platform such as "linux/arm64"'))
 ]

@@ -74,7 +74,7 @@ def _service(
     elif not policy.bridge and (build := doc.build_table) and build.network == "bridge":
         below = (*path, "build", "network")
         yield below, policy.not_allowed("bridge", _network(written(below))), _ALLOW
-    if doc.volumes and not policy.volumes:
+    if not policy.volumes and any(each.source is not None for each in doc.volumes):
         yield (*path, "volumes"), policy.not_allowed("volumes", "mounting files of the host"), _ALLOW
     yield from _privileges(doc, path, policy)
     for index, each in enumerate(doc.files):

@@ -9,7 +9,17 @@ from msgspec import Meta
 
 from pytest_clnrm.model.capabilities import ALL, capability
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.service import Build, Copy, HealthCheck, HttpProbe, Limits, Ready, Service, Volume
+from pytest_clnrm.model.service import (
+    Build,
+    Copy,
+    HealthCheck,
+    HttpProbe,
+    Limits,
+    Ready,
+    Service,
+    SharedVolume,
+    Volume,
+)
 from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.env_files import read_env
 from pytest_clnrm.scenario.format.parts import (
@@ -30,6 +40,7 @@ from pytest_clnrm.scenario.format.parts import (
     Source,
     Table,
     Text,
+    VolumeName,
     argv_of,
     env_of,
     seconds,
@@ -73,18 +84,48 @@ class BuildDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class VolumeDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file or folder of the host inside the container."""
+    """A file or folder of the host inside the container, or a volume that services of the scenario share."""
 
-    source: Annotated[Text, Meta(description="Relative to the file's folder.")]
-    target: AbsolutePath
-    read_only: Annotated[
-        bool, Meta(description="false only where the ini option clnrm_allow_writable lists the folder.")
-    ] = True
+    ONE_OF = ("source", "name")
+    REMEDY = 'write source = "./folder", or name = "data" for a volume that services share'
+
+    source: (
+        Annotated[Text, Meta(description="Relative to the file's folder.", examples=["./seed"])] | None
+    ) = None
+    name: (
+        Annotated[
+            VolumeName,
+            Meta(
+                description="Of a volume of the scenario: empty at its start, removed at its end.",
+                examples=["data"],
+            ),
+        ]
+        | None
+    ) = None
+    target: Annotated[AbsolutePath, Meta(examples=["/data"])]
+    read_only: (
+        Annotated[
+            bool,
+            Meta(
+                description="Default: false for a `name`, true for a `source`, of which the ini option "
+                "clnrm_allow_writable lists the folder for false."
+            ),
+        ]
+        | None
+    ) = None
 
     def built(self, source: Source, at: KeyPath) -> Volume:
-        """Return the volume."""
-        real = source(self.source, read_only=self.read_only)
-        return Volume(source=real, target=self.target, read_only=self.read_only, at=at)
+        """Return the volume of the host."""
+        read_only = self.read_only is not False
+        real = source(self.source, read_only=read_only)
+        return Volume(source=real, target=self.target, read_only=read_only, at=at)
+
+    def shared(self, name: str, at: KeyPath) -> SharedVolume:
+        """Return the volume of the scenario.
+
+        :param name: its own.
+        """
+        return SharedVolume(name=name, target=self.target, read_only=bool(self.read_only), at=at)
 
 
 class CopyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -339,7 +380,14 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             user=self.user,
             ports=tuple(self.ports),
             volumes=tuple(
-                each.built(source, at("volumes", index)) for index, each in enumerate(self.volumes)
+                each.built(source, at("volumes", index))
+                for index, each in enumerate(self.volumes)
+                if each.name is None
+            ),
+            shared_volumes=tuple(
+                each.shared(each.name, at("volumes", index))
+                for index, each in enumerate(self.volumes)
+                if each.name is not None
             ),
             files=tuple(each.built(source, at("files", index)) for index, each in enumerate(self.files)),
             depends_on=tuple(self.depends_on),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.model.policy import Policy
-from pytest_clnrm.model.service import Copy, Service
+from pytest_clnrm.model.service import Copy, Service, SharedVolume, Volume
 
 STEP = '[[step]]\nservice = "box"\nrun = "true"\n'
 
@@ -337,3 +337,56 @@ def test_more_than_containers_have_is_allowed_by_name(project: Any, head: Any) -
         f"{lead} (INI); allowed: SYS_PTRACE ({remedy} clnrm_allow_cap_add)",
     ]
     assert project.load(text, policy=Policy(capabilities=("NET_ADMIN",), new_privileges=True))
+
+
+VOLUME_0 = "service.box.volumes[0]"
+
+
+def test_volumes_of_the_scenario(project: Any) -> None:
+    """They are writable unless the file says otherwise; those of the host stand apart, with their places."""
+    keys = """volumes = [
+        { name = "data", target = "/a" },
+        { source = ".", target = "/b" },
+        { name = "my.d", target = "/c", read_only = true },
+    ]"""
+    # Where volumes of the host are forbidden, these are not.
+    text = f'[service.box]\nimage = "x"\nvolumes = [{{ name = "data", target = "/a" }}]\n{STEP}'
+    assert project.load(text, policy=Policy(volumes=False))
+    at = ("service", "box", "volumes")
+    found = box(project, keys)
+    assert found.shared_volumes == (
+        SharedVolume(name="data", target="/a", at=(*at, 0)),
+        SharedVolume(name="my.d", target="/c", read_only=True, at=(*at, 2)),
+    )
+    assert found.volumes == (Volume(source=str(project.root), target="/b", at=(*at, 1)),)
+
+
+@pytest.mark.parametrize(
+    ("volumes", "message"),
+    [
+        (
+            '{ target = "/a" }',
+            f"3:12: {VOLUME_0}: exactly one of source or name must be given, found none (write source =",
+        ),
+        (
+            '{ name = "data", source = ".", target = "/a" }',
+            f"3:12: {VOLUME_0}: exactly one of source or name must be given, found source and name",
+        ),
+        (
+            '{ name = "./data", target = "/a" }',
+            f'3:14: {VOLUME_0}.name: "./data" is not allowed: a name of up to 63 letters, ',
+        ),
+        (
+            '{ name = "a", target = "/a" }, { name = "b", target = "/a/" }',
+            "3:57: service.box.volumes[1].target: /a/ is there twice",
+        ),
+        (
+            '{ name = "a", target = "/proc" }',
+            "3:26: service.box.volumes[0].target: /proc is in the way of /proc, which the engine mounts",
+        ),
+    ],
+)
+def test_what_is_wrong_with_volumes(project: Any, head: Any, volumes: str, message: str) -> None:
+    """A volume has a source or a name, and each has a target of its own."""
+    (told,) = head(project.refuse(f'[service.box]\nimage = "x"\nvolumes = [{volumes}]\n{STEP}'))
+    assert told.startswith(f"FILE:{message}")
