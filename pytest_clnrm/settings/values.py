@@ -11,8 +11,6 @@ import re
 import shlex
 from pathlib import Path
 
-from pytest_clnrm.model.capabilities import capability
-from pytest_clnrm.model.demand import GROUP_NAME
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.units import DURATION_ALLOWED, parse_duration_s, parse_size_bytes
 
@@ -116,6 +114,8 @@ def text(value: object) -> str:
 
 def capability_name(value: object) -> str:
     """Return the name of a capability, without "CAP_" and in capitals."""
+    from pytest_clnrm.model.capabilities import capability
+
     return capability(text(value))
 
 
@@ -196,6 +196,8 @@ def image_mapping(value: object) -> tuple[str, str]:
 
 def group_limit(value: object) -> tuple[str, int]:
     """Return name and limit of ``NAME=N``."""
+    from pytest_clnrm.model.demand import GROUP_NAME
+
     name, _, limit = value.partition("=") if isinstance(value, str) else ("", "", "")
     try:
         if re.fullmatch(GROUP_NAME, name.strip()):
