@@ -42,32 +42,6 @@ _KINDS: tuple[tuple[int, FileKind], ...] = (
 _SET_UID, _SET_GID, _STICKY = 1 << 23, 1 << 22, 1 << 20
 
 
-def path_stat(client: APIClient, container: str, path: str) -> dict[str, Any] | None:
-    """Return what the engine says of an absolute path in a container; None if nothing lies there.
-
-    :raises ContainerError: if it cannot be told.
-    """
-    url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
-    with plain_errors(f"look at {path} in the container", ContainerError):
-        answer = client.head(url, params={"path": path}, timeout=client.timeout)
-        if answer.ok:
-            return dict(json.loads(base64.b64decode(answer.headers[_HEADER])))
-        # An answer to HEAD has no text that says what is missing: the path, or the container.
-        with client.get(url, params={"path": path}, timeout=client.timeout, stream=True) as answer:
-            try:
-                # Its types leave it out; it raises what other calls of it raise.
-                client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
-            except docker.errors.APIError as error:
-                said = engine_text(error).lower()
-                # Of a path below a file: nothing lies there either.
-                if any(each in said for each in _NOTHING) and "no such container" not in said:
-                    return None
-                if "too many links" in said or "too many levels of symbolic links" in said:
-                    raise ContainerError(f"{path} is a circle of symbolic links") from error
-                raise
-    raise ContainerError(f"cannot look at {path} in the container: it has just come to be")
-
-
 def look_at_file(
     client: APIClient,
     container: str,
@@ -82,33 +56,58 @@ def look_at_file(
     :param feed: gets the content of a regular file, piece by piece.
     :raises ContainerError: if it cannot be told.
     """
-    facts = path_stat(client, container, path)
-    if facts is None:
-        return None
+    url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
+    doing = f"look at {path} in the container"
+    with (
+        plain_errors(doing, ContainerError),
+        # What is not read of an archive is not sent: that of a folder has all that is in it.
+        client.get(url, params={"path": path}, timeout=client.timeout, stream=True) as answer,
+    ):
+        try:
+            # Its types leave it out; it raises what other calls of it raise.
+            client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
+        except docker.errors.APIError as error:
+            if _means_nothing(engine_text(error).lower(), path):
+                return None
+            raise
+        seen = _told(json.loads(base64.b64decode(answer.headers[_HEADER])))
+        # Engines leave sockets out of archives.
+        if seen.kind == "socket":
+            return seen
+        with reading(answer.iter_content(_CHUNK_BYTES)) as archive:
+            entry = archive.next()
+            if entry is None:
+                raise ContainerError(f"cannot {doing}: the engine's archive of it is empty")
+            content = archive.extractfile(entry) if feed is not None and entry.isreg() else None
+            if feed is not None and content is not None:
+                while piece := content.read(_CHUNK_BYTES):
+                    feed(piece)
+                    if time.monotonic() >= deadline_s:
+                        raise ContainerError(f"cannot {doing}: the time for it is over")
+    return replace(seen, uid=entry.uid, gid=entry.gid, target=entry.linkname if entry.issym() else "")
+
+
+def _means_nothing(said: str, path: str) -> bool:
+    """Tell whether an engine's refusal means that nothing lies at a path, below a file for example.
+
+    :param said: its own words, in small letters.
+    :raises ContainerError: if it means that the path leads nowhere, ever.
+    """
+    if "too many links" in said or "too many levels of symbolic links" in said:
+        raise ContainerError(f"{path} is a circle of symbolic links")
+    return "no such container" not in said and any(each in said for each in _NOTHING)
+
+
+def _told(facts: dict[str, Any]) -> FileSeen:
+    """Return what the engine says of a path beside its archive."""
     mode, kind = int(facts["mode"]), _kind(int(facts["mode"]))
     bits = ((_SET_UID, 0o4000), (_SET_GID, 0o2000), (_STICKY, 0o1000))
-    seen = FileSeen(
+    return FileSeen(
         kind=kind,
         mode=mode & 0o777 | sum(bit for flag, bit in bits if mode & flag),
         size_bytes=int(facts["size"]),
         leads_to=str(facts.get("linkTarget") or "") if kind == "symlink" else "",
     )
-    # Engines leave sockets out of archives.
-    if kind == "socket":
-        return seen
-    doing = f"read {path} of the container"
-    with plain_errors(doing, ContainerError), _archive(client, container, path) as archive:
-        entry = archive.next()
-        if entry is None:
-            raise ContainerError(f"cannot {doing}: the engine's archive of it is empty")
-        seen = replace(seen, uid=entry.uid, gid=entry.gid, target=entry.linkname if entry.issym() else "")
-        content = archive.extractfile(entry) if feed is not None and entry.isreg() else None
-        if feed is not None and content is not None:
-            while piece := content.read(_CHUNK_BYTES):
-                feed(piece)
-                if time.monotonic() >= deadline_s:
-                    raise ContainerError(f"cannot {doing}: the time for it is over")
-    return seen
 
 
 def list_files(client: APIClient, container: str, *, deadline_s: float) -> Iterator[tuple[str, FileSeen]]:
@@ -148,16 +147,6 @@ def _entry(entry: tarfile.TarInfo) -> FileSeen:
 
 def _kind(mode: int) -> FileKind:
     return next((kind for bits, kind in _KINDS if mode & bits), "file")
-
-
-@contextlib.contextmanager
-def _archive(client: APIClient, container: str, path: str) -> Iterator[tarfile.TarFile]:
-    """Open what the engine hands out of a path, read as it comes: never whole in memory or on a disk."""
-    url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
-    with client.get(url, params={"path": path}, timeout=client.timeout, stream=True) as answer:
-        client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
-        with reading(answer.iter_content(_CHUNK_BYTES)) as archive:
-            yield archive
 
 
 @contextlib.contextmanager
