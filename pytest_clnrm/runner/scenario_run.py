@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -84,7 +84,7 @@ class ScenarioRun:
     _granted_s: float = field(default_factory=time.monotonic)
     _started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     _images: dict[str, ImageFacts] = field(default_factory=dict)
-    _checked_images: dict[str, ImageFacts] = field(default_factory=dict)
+    _checked_images: dict[str, ImageFacts | ImageError] = field(default_factory=dict)
     _containers: dict[str, RunningContainer] = field(default_factory=dict)
     _timeline: Timeline = field(init=False)
     _steps: list[StepResult] = field(default_factory=list)
@@ -137,10 +137,12 @@ class ScenarioRun:
                         self.runtime, each, self._trace, self.scenario.timeout_s
                     )
             for check in self._image_checks():
-                # A mistake in it is the check's own failure, as is a name that is not known yet.
                 service = Service(name=check.image, image=check.image, at=check.at)
-                with suppress(ImageError):
+                try:
                     self._checked_images[check.image] = get_image(self.runtime, service, self._trace)
+                except ImageError as error:
+                    # That is the check's own failure.
+                    self._checked_images[check.image] = error
         except ClnrmError as error:
             self._trace.finish("fail", str(error))
             raise

@@ -12,6 +12,7 @@ from pytest_clnrm.util.output import BoundedOutput
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ImageFacts
+    from pytest_clnrm.errors import ImageError
     from pytest_clnrm.model.key_path import KeyPath
     from pytest_clnrm.model.scenario import Scenario
     from pytest_clnrm.model.step import Step
@@ -63,7 +64,7 @@ class Surroundings:
     :param deadline_s: ``time.monotonic()`` at which the scenario's time is over.
     :param where: returns file and line of a key path.
     :param redactor: hides secrets; learns those that steps capture.
-    :param images: of checks that name a reference, by these.
+    :param images: of checks that name a reference, by these, or why one cannot be had.
     :param labels: of what is created for the scenario.
     :param began_s: when the steps began that checks name, by the engine's clock, by their names.
     """
@@ -76,7 +77,7 @@ class Surroundings:
     where: Callable[[KeyPath], str]
     trace: ScenarioTrace
     redactor: Redactor
-    images: Mapping[str, ImageFacts] = field(default_factory=dict)
+    images: Mapping[str, ImageFacts | ImageError] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     began_s: dict[str, float] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)

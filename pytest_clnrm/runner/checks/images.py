@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import ContainerSpec
+from pytest_clnrm.errors import ImageError
 from pytest_clnrm.expect.checks.images import judge_image
 from pytest_clnrm.model.service import Service
 from pytest_clnrm.runner.launch import find_image
@@ -36,8 +37,11 @@ def _image(check: ImageCheck, setting: Setting) -> ImageFacts:
     if check.image in around.containers:
         return around.containers[check.image].image
     # One whose name is known before was got before the scenario's time began.
-    if check.image in around.images:
-        return around.images[check.image]
+    found = around.images.get(check.image)
+    if isinstance(found, ImageError):
+        raise found
+    if found is not None:
+        return found
     return find_image(around.runtime, Service(name="", image=check.image), timeout_s=0.0)
 
 

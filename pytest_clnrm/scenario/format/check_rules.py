@@ -15,7 +15,7 @@ from pytest_clnrm.scenario.format.check_document import (
     address_of,
 )
 from pytest_clnrm.scenario.format.parts import several
-from pytest_clnrm.scenario.format.problems import Problem, regex, unknown_service
+from pytest_clnrm.scenario.format.problems import Problem, regex, texts, unknown_service
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.scenario.format.service_rules import check_reference
 from pytest_clnrm.scenario.format.text_document import TextDoc
@@ -39,6 +39,7 @@ def check_check(
         yield Problem(path, f"exactly one of {listed(tuple(doc.KINDS))} must be given, found none", _REMEDY)
         return
     yield from _keys(doc, path)
+    yield from texts(doc, ("file", "image", "process", "user"), path)
     if doc.service is not None and doc.service not in services:
         yield Problem((*path, "service"), *unknown_service(doc.service, services))
     yield from check_text(doc.content, (*path, "content"), deferred)

@@ -30,6 +30,10 @@ CASES = {
         '[[check]]\nservice = "api"\n',
         f"FILE:3:1: check[0]: {ONE_OF} found none",
     ),
+    "no text for an engine": (
+        '[[check]]\nfile = "/a\\u0000"\n',
+        "FILE:4:1: check[0].file: a NUL character cannot be passed to a program",
+    ),
     "relative path": (
         '[[check]]\nfile = "etc"\n',
         'FILE:4:1: check[0].file: "etc" is not allowed: an absolute path in the container',
