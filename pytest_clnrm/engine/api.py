@@ -145,6 +145,7 @@ class ContainerSpec:
     :param networks: ids or names, the first one is the container's main network; empty: no network at all.
     :param aliases: its names on these networks (not on the engine's own default bridge, which has none).
     :param ports: container ports (TCP), each published on a free port of the engine's loopback address.
+    :param udp_ports: the same of UDP.
     :param tmpfs: absolute paths.
     :param volumes: of :meth:`Engine.create_volume`, which several containers may have.
     :param own_volumes: absolute paths, each a volume that nothing else has, and that goes with the container.
@@ -182,6 +183,7 @@ class ContainerSpec:
     networks: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
+    udp_ports: tuple[int, ...] = ()
     log_bytes: int = 0
     no_proxy: tuple[str, ...] = ()
     shm_bytes: int = 0
@@ -203,7 +205,8 @@ class ContainerState:
 
     :param health: "" if it has no health check, else "starting", "healthy" or "unhealthy".
     :param exit_code: None while it runs.
-    :param ports: container port -> (host to connect to, port) of those that are published.
+    :param ports: container port -> (host to connect to, port) of those of TCP that are published.
+    :param udp_ports: the same of UDP.
     :param addresses: network name -> the container's address on it.
     :param pid: of its first process, on the engine's machine; 0 if it does not run.
     :param health_said: what its health check did last, in words; "" if that is not known.
@@ -217,6 +220,7 @@ class ContainerState:
     health: str = ""
     health_said: str = ""
     ports: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+    udp_ports: Mapping[int, tuple[str, int]] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
     pid: int = 0

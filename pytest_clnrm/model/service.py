@@ -175,7 +175,8 @@ class Service:
     :param command: replaces the image's command; None keeps the image's own, and a bare shell is kept alive.
     :param env: those of its files of variables too.
     :param env_files: absolute paths of these files.
-    :param ports: container ports published on a free port of the loopback address.
+    :param ports: container ports (TCP) published on a free port of the loopback address.
+    :param udp_ports: the same of UDP.
     :param scratch: absolute paths, each a tmpfs.
     :param ready: all of it must hold at one time; () is ready once it is started.
     :param may_end: exit codes with which it may end before the steps are over.
@@ -206,6 +207,7 @@ class Service:
     workdir: str | None = None
     user: str | None = None
     ports: tuple[int, ...] = ()
+    udp_ports: tuple[int, ...] = ()
     volumes: tuple[Volume, ...] = ()
     shared_volumes: tuple[SharedVolume, ...] = ()
     files: tuple[Copy, ...] = ()

@@ -41,7 +41,7 @@ def why_not_reusable(service: Service, image: ImageFacts, spec: ContainerSpec) -
         "it shares a volume of its scenario": bool(spec.volumes),
         "it has a volume of its own": bool(spec.own_volumes),
         "it may do what other containers may not": bool(spec.cap_add) or spec.new_privileges,
-        "it publishes ports": bool(spec.ports),
+        "it publishes ports": bool(spec.ports or spec.udp_ports),
         "it has a GPU": bool(spec.gpus),
         "its image has a health check": image.healthcheck_s > 0,
     }

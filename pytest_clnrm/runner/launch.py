@@ -165,7 +165,9 @@ def launch(
             span.set("container.id", container)
             span.set("container.runtime.name", engine.facts.kind)
         if engine.facts.published_on == ANYWHERE:
-            runtime.open_ports.update((engine.facts.host, service.name, port) for port in spec.ports)
+            runtime.open_ports.update(
+                (engine.facts.host, service.name, port) for port in (*spec.ports, *spec.udp_ports)
+            )
         if network is not None and spec.networks:
             runtime.networks().joined(network, container, service.name)
         running = RunningContainer(
@@ -323,6 +325,7 @@ def _planned(
         stop_signal=service.stop_signal,
         more_labels=service.labels,
         ports=service.ports,
+        udp_ports=service.udp_ports,
         log_bytes=settings.max_log_bytes,
         # Spans are received there, which a proxy cannot reach.
         no_proxy=(gateway,) if gateway else (),
@@ -351,7 +354,8 @@ def _networks(service: Service, network: Network | None) -> tuple[str, ...]:
     if network is None or service.network == "none":
         return ()
     # An internal network has no way out and publishes no ports: for either the container joins a bridge too.
-    return (network.id, BRIDGE) if service.network == "bridge" or service.ports else (network.id,)
+    has_way_out = service.network == "bridge" or service.ports or service.udp_ports
+    return (network.id, BRIDGE) if has_way_out else (network.id,)
 
 
 def _spans(

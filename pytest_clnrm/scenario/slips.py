@@ -175,6 +175,8 @@ def _of_text(path: KeyPath, key: str, value: str) -> str:  # noqa: PLR0911 a sli
         return f"write {{ source = {_toml(source)}, target = {_toml(target or '/folder')}{read_only} }}"
     if key == "ports":
         port = value.rpartition(":")[2].removesuffix("/tcp")
+        if port != value and port.removesuffix("/udp").isdecimal() and port.endswith("/udp"):
+            return f'write "{port}", the container\'s port: it is published on a free one'
         return (
             f"write {port}, the container's port: it is published on a free one" if port.isdecimal() else ""
         )

@@ -143,6 +143,7 @@ def test_what_containers_are_made_with(project: EndToEnd) -> None:
         image = "x"
         command = ["httpd", "-f", "-p", "80", "-h", "/etc"]
         aliases = ["postgres", "pg.internal"]
+        ports = [80, "53/udp"]
         labels = { "com.example.team" = "orders" }
         stop_signal = "SIGINT"
         ready = { port = 80 }

@@ -148,11 +148,11 @@ def read_state(facts: Mapping[str, Any], *, host: str) -> ContainerState:
     started = running or not str(state.get("StartedAt") or "0001").startswith("0001") or state.get("ExitCode")
     health = str((state.get("Health") or {}).get("Status") or "")
     network = facts.get("NetworkSettings") or {}
-    ports: dict[int, tuple[str, int]] = {}
+    ports: dict[str, dict[int, tuple[str, int]]] = {"tcp": {}, "udp": {}}
     for name, bindings in (network.get("Ports") or {}).items():
         number, _, protocol = name.partition("/")
-        if protocol in {"", "tcp"} and bindings:
-            ports[int(number)] = (host, int(bindings[0]["HostPort"]))
+        if (protocol or "tcp") in ports and bindings:
+            ports[protocol or "tcp"][int(number)] = (host, int(bindings[0]["HostPort"]))
     addresses = {
         str(name): str(each["IPAddress"])
         for name, each in (network.get("Networks") or {}).items()
@@ -167,7 +167,8 @@ def read_state(facts: Mapping[str, Any], *, host: str) -> ContainerState:
         oom_killed=bool(state.get("OOMKilled")),
         health="" if health == "none" else health,
         health_said=_last_check((state.get("Health") or {}).get("Log") or ()),
-        ports=ports,
+        ports=ports["tcp"],
+        udp_ports=ports["udp"],
         addresses=addresses,
         error=container_reason(text) if text else "",
         pid=int(state.get("Pid") or 0),

@@ -83,8 +83,8 @@ def create_arguments(
         arguments["working_dir"] = spec.workdir
     if spec.user is not None:
         arguments["user"] = spec.user
-    if spec.ports:
-        arguments["ports"] = list(spec.ports)
+    if spec.ports or spec.udp_ports:
+        arguments["ports"] = [*spec.ports, *((port, "udp") for port in spec.udp_ports)]
     if spec.own_volumes:
         arguments["volumes"] = list(spec.own_volumes)
     if spec.networks and spec.networks[0] not in BUILT_IN_NETWORKS:
@@ -118,8 +118,9 @@ def _host_options(
         "init": True,
         "network_mode": spec.networks[0] if spec.networks else "none",
     }
-    if spec.ports:
-        options["port_bindings"] = dict.fromkeys(spec.ports, (published_on,))
+    if spec.ports or spec.udp_ports:
+        ports = [*spec.ports, *(f"{port}/udp" for port in spec.udp_ports)]
+        options["port_bindings"] = dict.fromkeys(ports, (published_on,))
     if spec.shm_bytes:
         options["shm_size"] = spec.shm_bytes
     if spec.ulimits:

@@ -48,6 +48,9 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 AbsolutePath = Annotated[
     str, Meta(pattern="^/", extra=words("an absolute path in the container such as /data"))
 ]
+PortOf = Annotated[
+    str, Meta(pattern="^[1-9][0-9]{0,4}/(tcp|udp)$", extra=words('a port such as 8080 or "53/udp"'))
+]
 HostName = Annotated[
     str,
     Meta(
@@ -124,6 +127,12 @@ def several(value: _One | list[_One] | None) -> list[_One]:
     if isinstance(value, list):
         return value
     return [] if value is None else [value]
+
+
+def port_of(port: int | str) -> tuple[int, str]:
+    """Return number and protocol of a port: ``53/udp``; a number is one of TCP."""
+    number, _, protocol = str(port).partition("/")
+    return int(number), protocol or "tcp"
 
 
 def argv_of(command: str | list[str]) -> tuple[str, ...]:

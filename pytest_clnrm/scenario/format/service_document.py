@@ -35,6 +35,7 @@ from pytest_clnrm.scenario.format.parts import (
     HttpStatus,
     Platform,
     Port,
+    PortOf,
     Signal,
     Size,
     Source,
@@ -43,6 +44,7 @@ from pytest_clnrm.scenario.format.parts import (
     VolumeName,
     argv_of,
     env_of,
+    port_of,
     seconds,
     several,
 )
@@ -296,7 +298,10 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
     workdir: AbsolutePath | None = None
     user: Text | None = None
-    ports: Annotated[list[Port], Meta(description="Each published on a free port of 127.0.0.1.")] = []
+    ports: Annotated[
+        list[Port | PortOf],
+        Meta(description="Each published on a free port of 127.0.0.1.", examples=[[8080, "53/udp"]]),
+    ] = []
     volumes: list[VolumeDoc] = []
     files: Annotated[list[CopyDoc], Meta(description="Copied in before the start.")] = []
     depends_on: list[str] = []
@@ -368,6 +373,7 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         build = self.build_table
         ready = built_ready(self.ready, partial(at, "ready"))
+        ports = [port_of(each) for each in self.ports]
         return Service(
             name=name,
             image=self.image,
@@ -378,7 +384,8 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             env_files=tuple(source(each, read_only=True) for each in several(self.env_file)),
             workdir=self.workdir,
             user=self.user,
-            ports=tuple(self.ports),
+            ports=tuple(number for number, protocol in ports if protocol == "tcp"),
+            udp_ports=tuple(number for number, protocol in ports if protocol == "udp"),
             volumes=tuple(
                 each.built(source, at("volumes", index))
                 for index, each in enumerate(self.volumes)

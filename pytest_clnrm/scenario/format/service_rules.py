@@ -9,7 +9,7 @@ from pytest_clnrm.errors import MAX_MISTAKES
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.format.container_rules import check_container
-from pytest_clnrm.scenario.format.parts import several
+from pytest_clnrm.scenario.format.parts import port_of, several
 from pytest_clnrm.scenario.format.problems import (
     Problem,
     duration,
@@ -58,7 +58,7 @@ def check_service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) ->
         yield from check_reference(doc.image, (*path, "image"))
     yield from _build(doc, path, source)
     yield from check_container(doc, path, source)
-    yield from unique(doc.ports, (*path, "ports"))
+    yield from _ports(doc, (*path, "ports"))
     if doc.ports and doc.network == "none":
         yield Problem((*path, "ports"), 'cannot be published with network = "none"')
     if doc.limits:
@@ -79,6 +79,14 @@ def check_reference(image: str, path: KeyPath) -> Iterator[Problem]:
 
 def _tagged(image: str) -> str:
     return "name:tag" if ":" in image or len(image) > _LONGEST_NAME else f"{image}:latest"
+
+
+def _ports(doc: ServiceDoc, path: KeyPath) -> Iterator[Problem]:
+    ports = [port_of(each) for each in doc.ports]
+    for index, (number, _) in enumerate(ports):
+        if number > _MAX_PORT:
+            yield Problem((*path, index), f"there is no port {number}: from 1 to {_MAX_PORT}")
+    yield from unique(["/".join(map(str, each)).removesuffix("/tcp") for each in ports], path)
 
 
 def _build(doc: ServiceDoc, path: KeyPath, source: Callable[[str], str]) -> Iterator[Problem]:

@@ -216,6 +216,7 @@ def test_a_state_is_read_from_the_engines_answer() -> None:
     )
     assert (state.running, state.exit_code, state.health) == (True, None, "starting")
     assert state.ports == {80: ("there", 49153)}
+    assert state.udp_ports == {53: ("there", 2)}
     assert state.addresses == {"a": "10.0.0.2"}
 
 
@@ -292,3 +293,11 @@ def test_what_a_service_may_ask_for() -> None:
     assert (found["hostname"], found["stop_signal"], found["volumes"]) == ("h", "SIGINT", ["/v"])
     assert found["labels"] == {"a": "ours", "b": "theirs"}
     assert arguments(end_mark="m", command=KEEP_SHELL, stop_signal="SIGINT")["stop_signal"] == "SIGKILL"
+
+
+def test_ports_of_udp_are_published_too() -> None:
+    """On a free port of the loopback address, as those of TCP; the same number may be one of each."""
+    found = arguments(ports=(53,), udp_ports=(53,))
+    assert found["ports"] == [53, (53, "udp")]
+    free = [{"HostIp": "127.0.0.1", "HostPort": ""}]
+    assert found["host_config"]["PortBindings"] == {"53/tcp": free, "53/udp": free}

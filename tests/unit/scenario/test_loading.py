@@ -366,7 +366,7 @@ expect = { stdout = { regex = "(" } }
         'FILE:3:1: meta.priority: "hihg" is not "high", "normal" or "low" (did you mean "high"?)',
         f'FILE:6:1: service.db.imag: unknown key "imag"; allowed here: {keys} (did you mean "image"?)',
         (
-            'FILE:7:10: service.db.ports[0]: expected a whole number, found "80" '
+            'FILE:7:10: service.db.ports[0]: "80" is not allowed: a port such as 8080 or "53/udp" '
             "(write 80, the container's port: it is published on a free one)"
         ),
         f'FILE:10:1: step[0].timeout: "1 s" is not allowed: {times}',

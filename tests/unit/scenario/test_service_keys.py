@@ -390,3 +390,21 @@ def test_what_is_wrong_with_volumes(project: Any, head: Any, volumes: str, messa
     """A volume has a source or a name, and each has a target of its own."""
     (told,) = head(project.refuse(f'[service.box]\nimage = "x"\nvolumes = [{volumes}]\n{STEP}'))
     assert told.startswith(f"FILE:{message}")
+
+
+def test_ports_of_udp(project: Any, head: Any) -> None:
+    """They stand apart; the same number may be one of each; no port is there twice, or beyond the last."""
+    found = box(project, 'ports = [53, "53/udp", "80/tcp"]')
+    assert (found.ports, found.udp_ports) == ((53, 80), (53,))
+    keys = 'ports = [53, "53/tcp", "70000/udp", "8080:53/udp"]'
+    told = head(project.refuse(f'[service.box]\nimage = "x"\n{keys}\n{STEP}'))
+    (message,) = told
+    assert message == (
+        'FILE:3:37: service.box.ports[3]: "8080:53/udp" is not allowed: a port such as 8080 or "53/udp" '
+        '(write "53/udp", the container\'s port: it is published on a free one)'
+    )
+    keys = 'ports = [53, "53/tcp", "70000/udp"]'
+    assert head(project.refuse(f'[service.box]\nimage = "x"\n{keys}\n{STEP}')) == [
+        "FILE:3:14: service.box.ports[1]: 53 is there twice",
+        "FILE:3:24: service.box.ports[2]: there is no port 70000: from 1 to 65535",
+    ]
