@@ -10,6 +10,9 @@ from typing import Any
 
 from pytest_clnrm.expect.texts import QUOTE_LIMIT, quote
 
+SHOWN = 5
+"""How many differences are told."""
+MAX_STEPS = 1_000_000
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -42,68 +45,124 @@ def _refuse_constant(name: str) -> Any:
     raise NotJsonError(f"{name} is no JSON value")
 
 
-def json_differences(expected: Any, got: Any, limit: int = 5) -> list[str]:
+class TooMuchWorkError(Exception):
+    """Comparing was given up."""
+
+    def __init__(self) -> None:
+        super().__init__(f"comparing takes more than {MAX_STEPS} steps; check a smaller part of the document")
+
+
+class Work:
+    """How much more may be compared for one text: a document is another's, and may be made to take long."""
+
+    def __init__(self) -> None:
+        self._left = MAX_STEPS
+
+    def spend(self) -> None:
+        """Count the comparison of one value.
+
+        :raises TooMuchWorkError: if there are too many.
+        """
+        self._left -= 1
+        if self._left < 0:
+            raise TooMuchWorkError
+
+
+def json_differences(expected: Any, got: Any, limit: int = SHOWN) -> list[str]:
     """Return the first differences, each ``path: what``, then how many more; empty if *got* matches.
 
     An object matches if each key of the expected one is there and matches; further keys are allowed. An
     array matches if it has as many elements and each matches. ``1`` and ``1.0`` are the same number;
     ``true`` is none.
     """
-    found = _Differences(limit)
+    found = Differences(limit)
     found.compare(expected, got, "$")
-    return found.texts + ([f"and {found.more} more"] if found.more else [])
+    return found.told()
 
 
-class _Differences:
-    """The first *limit* differences of two JSON values, and how many more there are."""
+class Differences:
+    """The first *limit* differences of JSON values, and how many there are in all.
 
-    def __init__(self, limit: int) -> None:
+    :param work: is spent by all comparisons; None for what has no need of a limit.
+    """
+
+    def __init__(self, limit: int = SHOWN, work: Work | None = None) -> None:
         self.texts: list[str] = []
-        self.more = 0
+        self.count = 0
         self._limit = limit
+        self._work = work
 
-    def _add(self, path: str, tell: Callable[[], str]) -> None:
+    def told(self) -> list[str]:
+        """Return the first differences, then how many more there are."""
+        more = self.count - len(self.texts)
+        return self.texts + ([f"and {more} more"] if more else [])
+
+    def add(self, path: str, tell: Callable[[], str]) -> None:
+        """Add a difference at *path*; what it is, is asked for if it is shown."""
         if len(self.texts) < self._limit:
             self.texts.append(f"{path}: {tell()}")
-        else:
-            self.more += 1
+        self.count += 1
 
-    def compare(self, expected: Any, got: Any, path: str) -> None:
-        """Add the differences below *path*."""
+    def give_up(self, path: str, why: str) -> None:
+        """Tell at any rate that it could not be judged."""
+        self.texts.append(f"{path}: {why}")
+        self.count += 1
+
+    def compare(
+        self, expected: Any, got: Any, path: str, *, exact: bool = False, tolerance: float = 0.0
+    ) -> None:
+        """Add the differences below *path*.
+
+        :param exact: objects must have no further keys.
+        :param tolerance: by how much numbers may differ.
+        """
+        if self._work is not None:
+            self._work.spend()
+        below = partial(self.compare, exact=exact, tolerance=tolerance)
         if isinstance(expected, dict) and isinstance(got, dict):
             for key, value in expected.items():
-                below = _member(path, key)
                 if key in got:
-                    self.compare(value, got[key], below)
+                    below(value, got[key], member_path(path, key))
                 else:
-                    self._add(below, partial(_missing, value))
+                    self.add(member_path(path, key), partial(_missing, value))
+            for key, value in got.items() if exact else ():
+                if key not in expected:
+                    self.add(member_path(path, key), partial(unexpected, value))
         elif isinstance(expected, list) and isinstance(got, list):
             if len(expected) != len(got):
-                self._add(path, lambda: f"expected {len(expected)} elements, got {len(got)}")
+                self.add(path, lambda: f"expected {len(expected)} elements, got {len(got)}")
                 return
             for index, (one, other) in enumerate(zip(expected, got, strict=True)):
-                self.compare(one, other, f"{path}[{index}]")
-        elif not _same(expected, got):
-            self._add(path, lambda: _difference(expected, got))
+                below(one, other, member_path(path, index))
+        elif not _same(expected, got, tolerance):
+            self.add(path, lambda: _difference(expected, got, tolerance))
 
 
 def _missing(expected: Any) -> str:
     return f"missing, expected {json_text(expected)}"
 
 
-def _difference(expected: Any, got: Any) -> str:
+def unexpected(got: Any) -> str:
+    """Say that a value should not be there."""
+    return f"expected nothing, got {json_text(got)}"
+
+
+def _difference(expected: Any, got: Any, tolerance: float) -> str:
     """Say how two values differ; where they are of two kinds, with these."""
-    if _kind(expected) == _kind(got):
-        return f"expected {json_text(expected)}, got {json_text(got)}"
-    return f"expected {_called(expected)}, got {_called(got)}"
+    kind = kind_of(expected)
+    if kind != kind_of(got):
+        return f"expected {called(expected)}, got {called(got)}"
+    within = f" ± {json_text(tolerance)}" if tolerance and kind == "number" else ""
+    return f"expected {json_text(expected)}{within}, got {json_text(got)}"
 
 
-def _called(value: Any) -> str:
-    kind = _kind(value)
+def called(value: Any) -> str:
+    """Return a value with what JSON calls its kind: ``the number 3``, ``null``."""
+    kind = kind_of(value)
     return json_text(value) if kind in {"null", "boolean"} else f"the {kind} {json_text(value)}"
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     """Return what JSON calls a value of this kind."""
     if value is None:
         return "null"
@@ -120,24 +179,36 @@ def json_text(value: Any) -> str:
     """Return *value* as JSON on one line, at most about ``QUOTE_LIMIT`` characters."""
     # A huge text is written only to be cut, so cut before it.
     cut = value[: QUOTE_LIMIT + 1] if isinstance(value, str) else value
-    text = json.dumps(cut, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(cut, ensure_ascii=False, default=str)
+    except RecursionError:
+        return f"(an {kind_of(value)} that is nested too deeply to be shown)"
     if len(text) <= QUOTE_LIMIT + 2:
         return text
     return f'{text[:QUOTE_LIMIT]}..."' if isinstance(value, str) else f"{text[:QUOTE_LIMIT]}..."
 
 
-def _same(expected: Any, got: Any) -> bool:
+def _same(expected: Any, got: Any, tolerance: float) -> bool:
     """Tell whether two values that are not both objects or both lists are the same JSON value."""
     numbers = (int, float)
     if isinstance(expected, bool) or isinstance(got, bool):
         return expected is got
     if isinstance(expected, numbers) and isinstance(got, numbers):
-        return expected == got
+        return expected == got or (tolerance > 0 and _near(expected, got, tolerance))
     return type(expected) is type(got) and bool(expected == got)
 
 
-def _member(path: str, key: str) -> str:
-    """Return the path of a member: ``$.name``, or ``$["a key"]``."""
+def _near(expected: float, got: float, tolerance: float) -> bool:
+    try:
+        return abs(expected - got) <= tolerance
+    except OverflowError:  # an integer that no float can hold
+        return False
+
+
+def member_path(path: str, key: str | int) -> str:
+    """Return the path of a member or element: ``$.name``, ``$["a key"]``, ``$[0]``."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
     return f"{path}.{key}" if _PLAIN_KEY.match(key) else f"{path}[{json.dumps(key, ensure_ascii=False)}]"
 
 
@@ -156,7 +227,7 @@ def resolve_pointer(value: Any, pointer: str) -> Any:
         place = json_text(done) if done else "the top"
         if isinstance(value, dict):
             if part not in value:
-                raise LookupError(f"no key {json_text(part)} at {place}; keys: {_names(value)}")
+                raise LookupError(f"no key {json_text(part)} at {place}; keys: {names_of(value)}")
             value = value[part]
         elif isinstance(value, list):
             if not re.fullmatch(r"0|[1-9][0-9]*", part) or int(part) >= len(value):
@@ -173,7 +244,7 @@ def _no_container(value: Any, part: str, place: str) -> LookupError:
     return LookupError(f"no {json_text(part)} at {place}: {json_text(value)} is neither object nor array")
 
 
-def _names(value: dict[str, Any], limit: int = 10) -> str:
+def names_of(value: dict[str, Any], limit: int = 10) -> str:
     """Return the keys of an object, the first *limit*."""
     names = [json_text(key) for key in list(value)[:limit]]
     return ", ".join(names + ["..."] * (len(value) > limit)) or "none"

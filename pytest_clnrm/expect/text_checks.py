@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from pytest_clnrm.expect.conditions import bounds_hold, bounds_text
+from pytest_clnrm.expect.json_checks import path_differences
 from pytest_clnrm.expect.json_match import NotJsonError, json_differences, parse_json
-from pytest_clnrm.expect.texts import Output, case_hint, line_of, quote, regex_hint, text_difference
+from pytest_clnrm.expect.texts import (
+    QUOTE_LIMIT,
+    Output,
+    case_hint,
+    line_of,
+    quote,
+    regex_hint,
+    text_difference,
+)
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.util.patterns import PatternTimeoutError
@@ -30,6 +40,8 @@ def judge_text(expect: TextExpect, output: Output) -> Iterator[TextFault]:
     """Yield what is wrong with a text; nothing if all of *expect* holds."""
     for message, details in _faults(expect, output):
         yield TextFault(message, details, expect.at)
+    if expect.has_json or expect.jsonpath:
+        yield from _judge_json(expect, output)
 
 
 def _faults(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
@@ -50,8 +62,39 @@ def _faults(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
         elif not _equal(expect.equals, text):
             message = f"{name} does not equal {quote(expect.equals)}{output.got}"
             yield message, text_difference(expect.equals, text)
-    if expect.has_json:
-        yield from _judge_json(expect.json, output)
+    yield from _judge_ends(expect, output)
+    yield from _judge_amounts(expect, output)
+
+
+def _judge_ends(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
+    """Yield (message, details) if it does not begin or end as expected."""
+    name, text = output.name, output.text
+    if expect.starts_with is not None:
+        if output.unproven:
+            yield f"{name} must start with {quote(expect.starts_with)}{output.unproven}", ""
+        elif not text.startswith(expect.starts_with):
+            yield f"{name} does not start with {quote(expect.starts_with)}{output.got}", ""
+    if expect.ends_with is not None and not text.endswith(expect.ends_with):
+        end = text if expect.ends_with.endswith("\n") else text.removesuffix("\n")
+        if not end.endswith(expect.ends_with):
+            shown = end[-QUOTE_LIMIT:]
+            yield f"{name} does not end with {quote(expect.ends_with)}, its end is {quote(shown)}", ""
+
+
+def _judge_amounts(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
+    """Yield (message, details) if it has another number of lines or characters than expected."""
+    text = output.text
+    lines = text.count("\n") + (not text.endswith("\n") if text else 0)
+    for bounds, number, what in (
+        (expect.lines, lines, "lines"),
+        (expect.length, len(text.removesuffix("\n")), "characters"),
+    ):
+        if not bounds:
+            continue
+        if output.unproven:
+            yield f"{output.name} must have {bounds_text(bounds)} {what}{output.unproven}", ""
+        elif not bounds_hold(bounds, number):
+            yield f"{output.name} has {number} {what}, expected {bounds_text(bounds)}", ""
 
 
 def _judge_patterns(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
@@ -87,16 +130,19 @@ def _equal(expected: str, got: str) -> bool:
     return expected == got
 
 
-def _judge_json(expected: Any, output: Output) -> Iterator[tuple[str, str]]:
-    """Yield (message, details) if the output is no JSON, or not the expected one."""
+def _judge_json(expect: TextExpect, output: Output) -> Iterator[TextFault]:
+    """Yield what is wrong if the text is no JSON, or not the expected one."""
     if output.unproven:
-        yield f"{output.name} must be JSON{output.unproven}", ""
+        yield TextFault(f"{output.name} must be JSON{output.unproven}", "", expect.at)
         return
     try:
         got = parse_json(output.text)
     except NotJsonError as error:
-        yield f"{output.name} is no JSON: {error}", ""
+        yield TextFault(f"{output.name} is no JSON: {error}", "", expect.at)
         return
-    differences = json_differences(expected, got)
-    if differences:
-        yield f"{output.name} is not the expected JSON: {differences[0]}", "\n".join(differences[1:])
+    found = [(expect.at, json_differences(expect.json, got) if expect.has_json else [])]
+    found += [(path.at, told) for path, told in path_differences(expect.jsonpath, output.text, got)]
+    for at, differences in found:
+        if differences:
+            message = f"{output.name} is not the expected JSON: {differences[0]}"
+            yield TextFault(message, "\n".join(differences[1:]), at)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_clnrm.model.expectations import Condition
+from pytest_clnrm.model.json_checks import JsonPathExpect
 from pytest_clnrm.model.key_path import KeyPath
 
 
@@ -12,6 +14,8 @@ from pytest_clnrm.model.key_path import KeyPath
 class TextExpect:
     """What a text must be; everything that is set must hold.
 
+    :param lines: how many it has; a last one counts without its newline too.
+    :param length: how many characters, without one newline at its end.
     :param json: a value that the text, parsed as JSON, must match: objects by the keys named here,
         everything else by equality. ``has_json`` tells an expected ``null`` from none.
     """
@@ -21,6 +25,11 @@ class TextExpect:
     regex: tuple[str, ...] = ()
     not_regex: tuple[str, ...] = ()
     equals: str | None = None
+    starts_with: str | None = None
+    ends_with: str | None = None
+    lines: tuple[Condition, ...] = ()
+    length: tuple[Condition, ...] = ()
     json: Any = None
     has_json: bool = False
+    jsonpath: tuple[JsonPathExpect, ...] = ()
     at: KeyPath = ()

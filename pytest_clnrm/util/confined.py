@@ -7,6 +7,7 @@ reads the first request, and ends with the one who asks: at the end of its input
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import select
@@ -14,6 +15,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -117,6 +119,42 @@ class Confined:
         process, self._process = self._process, None
         if process is not None:
             _end(process)
+
+
+class ConfinedPool:
+    """Such processes for several threads: each uses one at a time; they are kept, and end with this one.
+
+    The parameters are those of :class:`Confined`.
+    """
+
+    def __init__(self, function: str, *, memory_bytes: int, imports: Sequence[str] = ()) -> None:
+        self._made: Callable[[], Confined] = lambda: Confined(
+            function, memory_bytes=memory_bytes, imports=imports
+        )
+        self._idle: list[Confined] = []
+        self._lock = threading.Lock()
+        atexit.register(self.close)
+
+    def call(self, request: bytes, *, cpu_s: float, wall_s: float) -> bytes:
+        """Return the reply of one that is idle or new.
+
+        :raises ConfinedError: if it was given up.
+        """
+        with self._lock:
+            confined = self._idle.pop() if self._idle else None
+        confined = confined or self._made()
+        try:
+            return confined.call(request, cpu_s=cpu_s, wall_s=wall_s)
+        finally:
+            with self._lock:
+                self._idle.append(confined)
+
+    def close(self) -> None:
+        """End those that are idle."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for each in idle:
+            each.close()
 
 
 def _reply(process: subprocess.Popen[bytes], ends_s: float, noted: bytearray) -> tuple[bytes, bytes]:

@@ -7,20 +7,18 @@ its own (:mod:`pytest_clnrm.util.confined`), which is ended when the time is ove
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import fnmatch
 import functools
 import pickle
 import re
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from pytest_clnrm.util.confined import Confined
+    from pytest_clnrm.util.confined import ConfinedPool
 
 LIMIT_S = 10.0
 """Greatest time of one search."""
@@ -119,11 +117,16 @@ def _allowed_s(pattern: str, text_chars: int) -> float:
 
     :raises PatternTimeoutError: if there is no time left.
     """
-    until_s = _until_s.get()
-    allowed_s = LIMIT_S if until_s is None else min(LIMIT_S, until_s - time.monotonic())
+    allowed_s = time_left_s(LIMIT_S)
     if allowed_s <= 0:
         raise PatternTimeoutError(pattern, text_chars, 0)
     return allowed_s
+
+
+def time_left_s(limit_s: float) -> float:
+    """Return how long something that others wrote may take now: *limit_s*, or what :func:`within` leaves."""
+    until_s = _until_s.get()
+    return limit_s if until_s is None else min(limit_s, until_s - time.monotonic())
 
 
 def is_tame(pattern: str, text: str) -> bool:
@@ -179,8 +182,11 @@ def _compiled(glob: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(glob))
 
 
-_idle: list[Confined] = []
-_lock = threading.Lock()
+@functools.cache
+def _pool() -> ConfinedPool:
+    from pytest_clnrm.util.confined import ConfinedPool
+
+    return ConfinedPool("pytest_clnrm.util.patterns:answer", memory_bytes=MEMORY_BYTES)
 
 
 def _ask(request: tuple[str, str | list[str] | None, int, int], text_chars: int, allowed_s: float) -> Any:
@@ -190,20 +196,13 @@ def _ask(request: tuple[str, str | list[str] | None, int, int], text_chars: int,
     :raises re.error: if the pattern is none.
     :raises PatternTimeoutError: if it takes too long.
     """
-    from pytest_clnrm.util.confined import Confined, ConfinedError
+    from pytest_clnrm.util.confined import ConfinedError
 
-    with _lock:
-        confined = _idle.pop() if _idle else None
-    confined = confined or Confined("pytest_clnrm.util.patterns:answer", memory_bytes=MEMORY_BYTES)
-    data = pickle.dumps(request)
     # A process whose answer nobody waits for is ended at once; its own limit is for when this one ends first.
     try:
-        reply = confined.call(data, cpu_s=allowed_s + LEAST_S, wall_s=allowed_s)
+        reply = _pool().call(pickle.dumps(request), cpu_s=allowed_s + LEAST_S, wall_s=allowed_s)
     except ConfinedError:
         raise PatternTimeoutError(request[0], text_chars, allowed_s) from None
-    finally:
-        with _lock:
-            _idle.append(confined)
     found, problem = pickle.loads(reply)  # noqa: S301 (our own words, only the texts in it are another's)
     if problem is not None:
         raise re.error(problem)
@@ -212,13 +211,7 @@ def _ask(request: tuple[str, str | list[str] | None, int, int], text_chars: int,
 
 def close() -> None:
     """End the processes that wait for a pattern."""
-    with _lock:
-        idle, _idle[:] = _idle[:], []
-    for each in idle:
-        each.close()
-
-
-atexit.register(close)
+    _pool().close()
 
 
 def answer(request: bytes) -> bytes:

@@ -82,6 +82,7 @@ CHAMBERS = {
 
 HOMES = {
     "docker": {"engine"},
+    "jsonpath": {"util"},
     "requests": {"engine"},
     "urllib3": {"engine"},
     "filelock": {"ledger"},

@@ -124,10 +124,10 @@ def _condition(doc: ConditionDoc | AttrAnyDoc, at: KeyPath) -> Mistakes:
         problem = problem_of(doc.regex)
         if problem:
             yield (*at, "regex"), f"not a regular expression: {problem}"
-    yield from _bounds({op: value for op, value in given.items() if op in _BOUNDS and _is_number(value)}, at)
+    yield from bounds({op: value for op, value in given.items() if op in BOUNDS and _is_number(value)}, at)
 
 
-_BOUNDS = ("eq", "lt", "lte", "gt", "gte")
+BOUNDS = ("eq", "lt", "lte", "gt", "gte")
 
 
 def _is_number(value: Any) -> bool:
@@ -141,16 +141,16 @@ def _given(doc: ConditionDoc | AttrAnyDoc | CountDoc | DurationDoc) -> dict[str,
     return {op: value for op, value in given.items() if value is not None and value is not UNSET}
 
 
-def _bounds(bounds: Mapping[str, float], at: KeyPath, written: Mapping[str, Any] | None = None) -> Mistakes:
-    """Yield a mistake if no number is within *bounds*.
+def bounds(given: Mapping[str, float], at: KeyPath, written: Mapping[str, Any] | None = None) -> Mistakes:
+    """Yield a mistake if no number is within *given*.
 
     :param written: the bounds as the file has them, if that is not how they are compared.
     """
-    lowest = max(bounds.get(op, float("-inf")) for op in ("eq", "gt", "gte"))
-    highest = min(bounds.get(op, float("inf")) for op in ("eq", "lt", "lte"))
-    open_ended = bounds.get("gt") == lowest or bounds.get("lt") == highest
+    lowest = max(given.get(op, float("-inf")) for op in ("eq", "gt", "gte"))
+    highest = min(given.get(op, float("inf")) for op in ("eq", "lt", "lte"))
+    open_ended = given.get("gt") == lowest or given.get("lt") == highest
     if lowest > highest or (lowest == highest and open_ended):
-        shown = " and ".join(f"{op} = {value}" for op, value in (written or bounds).items())
+        shown = " and ".join(f"{op} = {value}" for op, value in (written or given).items())
         yield at, f"no value can be {shown}"
 
 
@@ -159,7 +159,7 @@ def _count(doc: CountDoc | int, at: KeyPath) -> Mistakes:
         given = _given(doc)
         if not given:
             yield at, _nothing("eq, gte, lte")
-        yield from _bounds(given, at)
+        yield from bounds(given, at)
 
 
 def _total(doc: CountDoc | int, at: KeyPath) -> Mistakes:
@@ -176,7 +176,7 @@ def _duration(doc: DurationDoc, at: KeyPath) -> Mistakes:
     wrong = [each for op, value in given.items() for each in _duration_value(value, (*at, op))]
     yield from wrong
     if not wrong:
-        yield from _bounds({op: parse_duration_s(value) for op, value in given.items()}, at, given)
+        yield from bounds({op: parse_duration_s(value) for op, value in given.items()}, at, given)
 
 
 def _duration_value(value: object, at: KeyPath) -> Mistakes:

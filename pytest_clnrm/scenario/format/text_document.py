@@ -2,24 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.scenario.format.json_document import (
+    AmountBounds,
+    JsonPathsDoc,
+    amount_conditions,
+    built_paths,
+)
 from pytest_clnrm.scenario.format.parts import Patterns, Table, several
 
 
 class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a text must be; everything that is set must hold."""
 
-    contains: Patterns | None = None
-    not_contains: Patterns | None = None
-    regex: Patterns | None = None
-    not_regex: Patterns | None = None
-    equals: str | None = None
-    json: Any | UnsetType = UNSET
+    contains: (
+        Annotated[Patterns, Meta(description="A part of it, or each of several.", examples=["ready"])] | None
+    ) = None
+    not_contains: (
+        Annotated[Patterns, Meta(description="No part of it, nor any of several.", examples=["error"])] | None
+    ) = None
+    regex: (
+        Annotated[
+            Patterns, Meta(description="Searched anywhere; Python's syntax.", examples=["(?m)^id: [0-9]+$"])
+        ]
+        | None
+    ) = None
+    not_regex: (
+        Annotated[Patterns, Meta(description="Found nowhere; Python's syntax.", examples=["(?i)warning"])]
+        | None
+    ) = None
+    equals: (
+        Annotated[
+            str, Meta(description="All of it; one newline at its end need not be named.", examples=["ok"])
+        ]
+        | None
+    ) = None
+    starts_with: (
+        Annotated[str, Meta(min_length=1, description="How it begins.", examples=["<html>"])] | None
+    ) = None
+    ends_with: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="How it ends; one newline at its end need not be named.",
+                examples=["done"],
+            ),
+        ]
+        | None
+    ) = None
+    lines: (
+        Annotated[AmountBounds, Meta(description="How many lines it has.", examples=[3, {"gte": 1}])] | None
+    ) = None
+    length: (
+        Annotated[
+            AmountBounds,
+            Meta(
+                description="How many characters it has, without one newline at its end.",
+                examples=[32, {"lt": 1000}],
+            ),
+        ]
+        | None
+    ) = None
+    json: (
+        Annotated[
+            Any,
+            Meta(
+                description="It is JSON: objects have at least these members, all else is the same.",
+                examples=[{"state": "open"}],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    jsonpath: (
+        Annotated[
+            JsonPathsDoc,
+            Meta(
+                description="It is JSON: what a path selects is this value, or as a table of checks says.",
+                examples=[{"$.items[0].id": 3, "$.items[*].id": {"each": {"type": "integer"}}}],
+            ),
+        ]
+        | None
+    ) = None
 
     def built(self, at: KeyPath) -> TextExpect:
         """Return the expectation."""
@@ -29,7 +98,12 @@ class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             regex=tuple(several(self.regex)),
             not_regex=tuple(several(self.not_regex)),
             equals=self.equals,
+            starts_with=self.starts_with,
+            ends_with=self.ends_with,
+            lines=amount_conditions(self.lines),
+            length=amount_conditions(self.length),
             json=None if self.json is UNSET else self.json,
             has_json=self.json is not UNSET,
+            jsonpath=built_paths(self.jsonpath or {}, (*at, "jsonpath")),
             at=at,
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.scenario.format.json_rules import check_amount, check_json_paths, check_json_value
 from pytest_clnrm.scenario.format.problems import Problem, each_text, regex
 from pytest_clnrm.scenario.format.text_document import TextDoc
 
@@ -27,3 +28,10 @@ def check_text(doc: TextDoc | None, path: KeyPath, deferred: frozenset[str]) -> 
                 yield Problem(below, "is empty, so it says nothing")
             elif key.endswith("regex"):
                 yield from regex(text, below, deferred)
+    for key in ("lines", "length"):
+        if given[key] is not None:
+            yield from check_amount(given[key], (*path, key))
+    if doc.json is not msgspec.UNSET:
+        yield from check_json_value(doc.json, (*path, "json"))
+    if doc.jsonpath is not None:
+        yield from check_json_paths(doc.jsonpath, (*path, "jsonpath"), deferred)

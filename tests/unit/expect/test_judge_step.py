@@ -11,6 +11,9 @@ from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.step import Capture, Command, Step, StepExpect
 from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.scenario.format.json_document import AmountDoc, amount_conditions, built_paths
+
+STDOUT: KeyPath = ("step", 0, "expect", "stdout")
 
 
 def where(at: KeyPath) -> str:
@@ -100,6 +103,12 @@ def test_exit_code_meanings(exit_code: int, meaning: str) -> None:
         ("a\n", {"equals": "a\n"}),
         ("a", {"equals": "a"}),
         ("", {"equals": ""}),
+        ("ab\n", {"starts_with": "a", "ends_with": "b"}),
+        ("ab\n", {"ends_with": "b\n"}),
+        ("a\nb", {"lines": amount_conditions(2), "length": amount_conditions(3)}),
+        ("a\n\n", {"lines": amount_conditions(2), "length": amount_conditions(2)}),
+        ("", {"lines": amount_conditions(0), "length": amount_conditions(0)}),
+        ('{"a": [1, 2]}', {"jsonpath": built_paths({"$.a[*]": [1, 2], "$.a[0]": 1}, ())}),
         ('{"a": 1, "b": [1, {"c": null, "d": 2}]}', {"json": {"b": [1.0, {"c": None}]}, "has_json": True}),
         (" null\n", {"json": None, "has_json": True}),
     ],
@@ -152,6 +161,17 @@ def test_texts_that_are_expected(stdout: str, expect: dict[str, Any]) -> None:
         ("a\n\n\n", {"equals": "a"}, r"stdout does not equal 'a', got 'a\n\n\n'", "expected none, got 3"),
         ("a \t\n", {"equals": "a"}, r"stdout does not equal 'a', got 'a \t\n'", "-a\n+a \\t"),
         ("", {"json": {}, "has_json": True}, "stdout is no JSON: it is empty", "stdout is empty"),
+        ("ab\n", {"starts_with": "b"}, r"stdout does not start with 'b', got 'ab\n'", ""),
+        ("ab\n", {"ends_with": "a"}, "stdout does not end with 'a', its end is 'ab'", ""),
+        ("ab", {"ends_with": "b\n"}, r"stdout does not end with 'b\n', its end is 'ab'", ""),
+        ("a\nb", {"lines": amount_conditions(3)}, "stdout has 2 lines, expected exactly 3", ""),
+        (
+            "abc\n",
+            {"length": amount_conditions(AmountDoc(lt=3))},
+            "stdout has 3 characters, expected less than 3",
+            "",
+        ),
+        ("", {"jsonpath": built_paths({"$": 1}, STDOUT)}, "stdout is no JSON: it is empty", ""),
         (
             '{"a": 1,\n oops}',
             {"json": {}, "has_json": True},
@@ -207,6 +227,10 @@ def test_texts_that_are_not_expected(stdout: str, expect: dict[str, Any], messag
         ({"not_regex": ("x",)}, "stdout must not match 'x'"),
         ({"equals": "end"}, "stdout must equal 'end'"),
         ({"json": 1, "has_json": True}, "stdout must be JSON"),
+        ({"jsonpath": built_paths({"$": 1}, ())}, "stdout must be JSON"),
+        ({"starts_with": "end"}, "stdout must start with 'end'"),
+        ({"lines": amount_conditions(1)}, "stdout must have exactly 1 lines"),
+        ({"length": amount_conditions(3)}, "stdout must have exactly 3 characters"),
     ],
 )
 def test_cut_output_is_never_a_silent_pass(expect: dict[str, Any], message: str) -> None:
@@ -272,6 +296,17 @@ def test_an_output_is_shown_once() -> None:
     first, *others = judge_stdout("some text", contains=("a", "b"), regex=("c",))
     assert first.details == "stdout:\n    some text"
     assert [each.details for each in others] == ["", ""]
+
+
+def test_each_path_is_a_failure_of_its_own() -> None:
+    """It stands at its key, with the further differences as details. The end of what was cut is known."""
+    paths = built_paths({"$.a": 1, "$.b[*]": [0, 0]}, (*STDOUT, "jsonpath"))
+    one, other = judge_stdout('{"a": 2, "b": [3, 4]}', jsonpath=paths)
+    assert one.message == "stdout is not the expected JSON: $.a: expected 1, got 2"
+    assert one.where == "f.toml:step.0.expect.stdout.jsonpath.$.a"
+    assert other.message == "stdout is not the expected JSON: $.b[0]: expected 0, got 3"
+    assert other.details == "$.b[1]: expected 0, got 4"
+    assert judge_stdout("the end\n", omitted=7, ends_with="end") == ()
 
 
 def test_bounded_json_differences() -> None:

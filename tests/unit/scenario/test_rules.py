@@ -311,7 +311,10 @@ CASES = {
     ),
     "nothing expected": (
         f"{STEP}expect = {{ stdout = {{}} }}\n",
-        f"FILE:3:12: step[0].expect.stdout: {NOTHING} contains, not_contains, regex, not_regex, equals, json",
+        (
+            f"FILE:3:12: step[0].expect.stdout: {NOTHING} contains, not_contains, regex, not_regex, equals, "
+            "starts_with, ends_with, lines, length, json, jsonpath"
+        ),
     ),
     "empty text": (
         f'{STEP}expect = {{ stderr = {{ contains = ["a", ""] }} }}\n',

@@ -118,6 +118,21 @@ GOOD: dict[str, dict[str, Any]] = {
     "exit several": step(expect={"exit": {"one_of": [1, 2]}}),
     "text": step(expect={"stdout": {"contains": "a", "regex": ["b", "c"]}, "stderr": {"equals": ""}}),
     "json": step(expect={"stdout": {"json": {"a": [1]}}}),
+    "jsonpath": step(
+        expect={
+            "stdout": {
+                "jsonpath": {
+                    "$.a": 1,
+                    "$.b": ["x", 1],
+                    "$.c": {"type": ["null", "string"], "length": {"gte": 1}},
+                    "$.d[*]": {"each": {"eq": {"a": 1}}, "unique": True, "length": 3},
+                }
+            }
+        }
+    ),
+    "ends and amounts": step(
+        expect={"stdout": {"starts_with": "a", "ends_with": "b", "lines": 1, "length": {"lt": 9, "gt": 1}}}
+    ),
     "capture": step(capture={"row": {"regex": "x", "from": "stderr"}, "id": {"json": "/a"}}),
     "template": {"vars": {"t": "3s"}, "step": [{**STEP, "timeout": "{{ t }}"}]},
     "template of a choice": {"vars": {"p": "low"}, "meta": {"priority": "{{ p }}"}, "step": [STEP]},
@@ -176,6 +191,12 @@ BAD: dict[str, dict[str, Any]] = {
     "exit empty": step(expect={"exit": {}}),
     "exit both": step(expect={"exit": {"ne": 0, "one_of": [1]}}),
     "stdout": step(expect={"stdout": "x"}),
+    "jsonpath": step(expect={"stdout": {"jsonpath": {"$.a": {"equals": 1}}}}),
+    "json type": step(expect={"stdout": {"jsonpath": {"$.a": {"type": "text"}}}}),
+    "json elements": step(expect={"stdout": {"jsonpath": {"$.a": {"each": 1}}}}),
+    "tolerance": step(expect={"stdout": {"jsonpath": {"$.a": {"eq": 1, "tolerance": -1}}}}),
+    "lines": step(expect={"stdout": {"lines": -1}}),
+    "amount": step(expect={"stdout": {"length": {"ne": 1}}}),
     "capture": step(capture={"row": {}}),
     "capture both": step(capture={"row": {"regex": "x", "json": ""}}),
     "capture's name": step(capture={"a-b": {"regex": "x"}}),
@@ -208,7 +229,7 @@ def test_the_shipped_schema_is_up_to_date() -> None:
 def test_the_schema_is_a_schema() -> None:
     """It is valid, and knows no null, which TOML lacks."""
     jsonschema.Draft202012Validator.check_schema(json_schema())
-    assert "null" not in json.dumps(json_schema())
+    assert '{"type": "null"}' not in json.dumps(json_schema())
 
 
 @pytest.mark.parametrize("document", GOOD.values(), ids=GOOD)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from types import SimpleNamespace
@@ -174,9 +174,9 @@ def test_processes_are_used_again_and_closed(monkeypatch: pytest.MonkeyPatch) ->
     made: list[str] = []
 
     class Counted(confined.Confined):
-        def __init__(self, function: str, *, memory_bytes: int) -> None:
+        def __init__(self, function: str, *, memory_bytes: int, imports: Sequence[str] = ()) -> None:
             made.append(function)
-            super().__init__(function, memory_bytes=memory_bytes)
+            super().__init__(function, memory_bytes=memory_bytes, imports=imports)
 
     patterns.close()
     monkeypatch.setattr(confined, "Confined", Counted)
@@ -184,4 +184,4 @@ def test_processes_are_used_again_and_closed(monkeypatch: pytest.MonkeyPatch) ->
         assert search("a|b", "b" * 300)
     assert len(made) == 1
     patterns.close()
-    assert patterns._idle == []
+    assert patterns._pool()._idle == []

@@ -1,0 +1,77 @@
+"""What is expected of a value in a JSON document.
+
+The operators are those of :class:`pytest_clnrm.model.expectations.Condition`, and more for what JSON alone
+has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from pytest_clnrm.model.key_path import KeyPath
+
+JsonType = Literal["object", "array", "string", "number", "integer", "boolean", "null"]
+JsonOperator = Literal[
+    "exists",
+    "type",
+    "eq",
+    "ne",
+    "lt",
+    "lte",
+    "gt",
+    "gte",
+    "one_of",
+    "regex",
+    "contains",
+    "not_contains",
+    "starts_with",
+    "ends_with",
+    "length",
+    "unique",
+    "matches",
+    "unordered",
+    "includes",
+    "each",
+    "any",
+    "none",
+]
+JSON_OPERATORS: tuple[JsonOperator, ...] = get_args(JsonOperator)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonTest:
+    """One test of one value.
+
+    :param value: what the file says; of ``length`` a tuple of conditions, of ``type`` a tuple of types, of
+        ``each``, ``any`` and ``none`` the :class:`JsonChecks` of an element.
+    """
+
+    op: JsonOperator
+    value: Any
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonChecks:
+    """What a value must be; all tests must hold.
+
+    :param tolerance: by how much a number may differ from one that it is to be the same as.
+    """
+
+    tests: tuple[JsonTest, ...]
+    tolerance: float = 0.0
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonPathExpect:
+    """What a JSONPath selects in a document.
+
+    A path of names and indices alone selects one value, and the checks are about that; those of any other
+    path are about the array of all values that it selects.
+    """
+
+    path: str
+    checks: JsonChecks
+    at: KeyPath = ()
