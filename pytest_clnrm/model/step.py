@@ -31,12 +31,14 @@ class StepExpect:
 class Retry:
     """A step is run again while it fails.
 
-    :param times: how many further runs there are at most.
+    :param times: how many further runs there are at most, None if only time limits them.
     :param delay_s: seconds between two runs.
+    :param timeout_s: for all runs together; one that has not ended by then is ended. None: the scenario's.
     """
 
-    times: int = 0
+    times: int | None = 0
     delay_s: float = 0.0
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

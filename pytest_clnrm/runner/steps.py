@@ -69,19 +69,30 @@ class StepRunner:
                 return self._not_bound(step, unbound, started_s), None
             self._began = bound, started_s
             self._mark(step)
+            again = step.retry
+            over_s = float("inf") if again.timeout_s is None else started_s + again.timeout_s
             while True:
                 attempts += 1
-                attempt = self._attempt(bound)
-                self._judged_outputs = self._outputs
-                if not attempt.failures or attempts > step.retry.times or attempt.is_last:
+                before, attempt = attempt, self._attempt(bound, over_s)
+                if before and attempt.timed_out and over_s <= time.monotonic() < self.around.deadline_s:
+                    # What the one before did not do says more than that there was no time for this one.
+                    attempt = replace(before, is_last=attempt.is_last)
                     break
-                if time.monotonic() + step.retry.delay_s >= self.around.deadline_s:
-                    runs = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+                self._judged_outputs = self._outputs
+                if not attempt.failures or attempt.is_last:
+                    break
+                if again.times is not None and attempts > again.times:
+                    break
+                next_s = time.monotonic() + again.delay_s
+                if next_s >= over_s and over_s < self.around.deadline_s:
+                    break
+                if next_s >= self.around.deadline_s:
+                    runs = _times(attempts)
                     raise ScenarioTimeoutError(
                         f"waiting to run step {step.name!r} again after {runs}; the last: "
                         f"{attempt.failures[0].message}"
                     )
-                time.sleep(step.retry.delay_s)
+                time.sleep(again.delay_s)
             self.captured.update(attempt.captured)
             if attempt.timed_out and time.monotonic() >= self.around.deadline_s:
                 error = ScenarioTimeoutError(f"step {step.name!r} was running")
@@ -129,13 +140,16 @@ class StepRunner:
             failures=(Failure(message=why, kind="error", where=self.around.where(step.at), step=step.name),),
         )
 
-    def _attempt(self, step: Step) -> Attempt:
-        """Run *step* once, within a span of its own."""
+    def _attempt(self, step: Step, over_s: float) -> Attempt:
+        """Run *step* once, within a span of its own.
+
+        :param over_s: ``time.monotonic()`` at which it is not run any more.
+        """
         about = {"clnrm.step.name": step.name, "clnrm.service": step.service or None}
         around = self.around
         outputs = self._outputs = {stream: BoundedOutput() for stream in STREAMS}
         live = None if self.on_output is None else _Live(step, self.on_output, around.redactor)
-        deadline_s = around.deadline_s
+        deadline_s = min(around.deadline_s, over_s)
         if step.timeout_s is not None:
             deadline_s = min(deadline_s, time.monotonic() + step.timeout_s)
         with around.trace.span("clnrm.step", about, kind="client") as span:
@@ -244,14 +258,18 @@ def described(action: Action) -> str:
     return "wait for its exit" if isinstance(action, AwaitExit) else ""
 
 
+def _times(attempts: int) -> str:
+    return "1 attempt" if attempts == 1 else f"{attempts} attempts"
+
+
 def _told(step: Step, failures: tuple[Failure, ...], attempts: int, duration_s: float) -> tuple[Failure, ...]:
     """Return *failures*, the first one with how often the step was tried, and for how long."""
     if step.phase == "setup":
         # What the scenario is about was not tried: it is broken, and has not failed.
         failures = tuple(replace(each, kind="error") for each in failures)
-    if not failures or attempts == 1:
+    if not failures or (attempts == 1 and step.retry.timeout_s is None):
         return failures
-    message = f"{failures[0].message} (after {attempts} attempts over {duration_s:.1f} s)"
+    message = f"{failures[0].message} (after {_times(attempts)} over {duration_s:.1f} s)"
     return replace(failures[0], message=message), *failures[1:]
 
 

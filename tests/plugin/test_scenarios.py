@@ -644,6 +644,54 @@ def test_a_step_whose_value_was_not_captured_fails_alone(project: Project) -> No
     assert [step["attempts"] for step in steps] == [1, 0, 3, 0]
 
 
+def test_a_step_is_run_until_it_holds(project: Project) -> None:
+    """It passes at the first run that holds; else the last difference is told, with the runs and the time."""
+    project.write(
+        "a.clnrm.toml",
+        """
+        [[step]]
+        name = "holds"
+        run = "echo x >>runs; wc -l <runs"
+        until = { timeout = "60s", delay = 0 }
+        expect = { stdout = { regex = "^ *3$" } }
+        [[step]]
+        name = "never"
+        run = "echo no"
+        until = { times = 3, delay = "1ms" }
+        expect = { stdout = { equals = "yes" } }
+        continue_on_failure = true
+        [[step]]
+        name = "too late"
+        run = "echo no"
+        until = { timeout = "300ms", delay = "200s" }
+        expect = { stdout = { equals = "yes" } }
+        continue_on_failure = true
+        [[step]]
+        name = "hangs once more"
+        run = "test -e begun && sleep 600; touch begun; echo not yet; exit 3"
+        until = { timeout = "3s", delay = 0 }
+        continue_on_failure = true
+        [[step]]
+        name = "hangs"
+        run = "sleep 600"
+        until = { timeout = "300ms" }
+        continue_on_failure = true
+        """,
+    )
+    result = project.run("--clnrm-report", "out")
+    result.stdout.fnmatch_lines(
+        [
+            "a.clnrm.toml:*: step 'never': stdout does not equal 'yes', * (after 3 attempts over *.* s)",
+            "a.clnrm.toml:*: step 'too late': stdout does not equal 'yes', * (after 1 attempt over *.* s)",
+            "a.clnrm.toml:*: step 'hangs once more': exit code 3, expected 0 (after 2 attempts over *.* s)",
+            "*step 'hangs' was cut off by the 0.3 s of its `until` (after 1 attempt over *.* s)",
+        ]
+    )
+    steps = project.report()["scenarios"][0]["steps"]
+    assert [step["outcome"] for step in steps] == ["passed", "failed", "failed", "failed", "timeout"]
+    assert [step["attempts"] for step in steps] == [3, 3, 1, 2, 1]
+
+
 def test_an_output_is_shown_once(project: Project) -> None:
     """What stands whole with a failure has no section of its own; a long one has."""
     project.write(

@@ -135,7 +135,10 @@ class Setting:
 
     def cut_off(self) -> Failure:
         """Return the failure of a step that had not ended when its time, or the scenario's, was over."""
-        step = self.step
-        if step.timeout_s is not None and self.deadline_s < self.around.deadline_s:
-            return self.failure(f"step {step.name!r} timed out after {step.timeout_s:g} s")
+        step, until_s = self.step, self.step.retry.timeout_s
+        if self.deadline_s < self.around.deadline_s:
+            if step.timeout_s is not None and (until_s is None or step.timeout_s <= until_s):
+                return self.failure(f"step {step.name!r} timed out after {step.timeout_s:g} s")
+            if until_s is not None:
+                return self.failure(f"step {step.name!r} was cut off by the {until_s:g} s of its `until`")
         return Failure(message=f"step {step.name!r} was cut off by the scenario's timeout", step=step.name)

@@ -22,7 +22,7 @@ from pytest_clnrm.scenario.format.text_document import TextDoc
 from pytest_clnrm.scenario.format.text_rules import check_text
 from pytest_clnrm.toml.checking import listed, some, suggestion
 
-_OF_ALL = ("name", "timeout", "retry")
+_OF_ALL = ("name", "timeout", "retry", "until")
 """Keys of each check that is made as a step of its own."""
 
 

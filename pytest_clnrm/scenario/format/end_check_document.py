@@ -6,10 +6,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pytest_clnrm.model.step import Nothing, Retry, Step
+from pytest_clnrm.model.step import Nothing, Step
 from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.parts import At, Duration, Text, seconds
-from pytest_clnrm.scenario.format.step_document import RetryDoc
+from pytest_clnrm.scenario.format.step_document import RetryDoc, UntilDoc, built_again
 
 
 class EndCheckDoc(CheckDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,6 +18,7 @@ class EndCheckDoc(CheckDoc, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: Annotated[Text, Meta(description='Default: "check 1: file /etc/app.conf".')] | None = None
     timeout: Annotated[Duration, Meta(description="For one attempt.")] | None = None
     retry: RetryDoc | None = None
+    until: Annotated[UntilDoc, Meta(description="Made again until it holds.")] | None = None
 
     def built_step(self, index: int, service: str, at: At) -> Step:
         """Return it as a step that does nothing else.
@@ -29,7 +30,7 @@ class EndCheckDoc(CheckDoc, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             name=f"check {index + 1}: {check.title}" if self.name is None else self.name,
             service=service,
             action=Nothing(),
-            retry=self.retry.built() if self.retry else Retry(),
+            retry=built_again(self.retry, self.until),
             # Each is told by itself.
             continue_on_failure=True,
             checks=(check,),

@@ -92,6 +92,31 @@ class RetryDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return Retry(times=self.times, **seconds(delay=self.delay))
 
 
+class UntilDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A step is run again until what it expects holds."""
+
+    times: (
+        Annotated[int, Meta(ge=2, le=100_000, description="How many runs at most, in all.", examples=[10])]
+        | None
+    ) = None
+    timeout: (
+        Annotated[Duration, Meta(description="For all runs together, the last one too.", examples=["30s"])]
+        | None
+    ) = None
+    delay: Annotated[Duration, Meta(description="Between two runs; 200 ms.", examples=["1s"])] = 0.2
+
+    def built(self) -> Retry:
+        """Return how it is run again."""
+        times = None if self.times is None else self.times - 1
+        return Retry(times=times, **seconds(delay=self.delay, timeout=self.timeout))
+
+
+def built_again(retry: RetryDoc | None, until: UntilDoc | None) -> Retry:
+    """Return how a step is run again, by whichever of both is given."""
+    given = until or retry
+    return given.built() if given else Retry()
+
+
 class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One thing that is done: a command in a container, or something to a service.
 
@@ -115,6 +140,7 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stdin: str | None = None
     timeout: Duration | None = None
     retry: RetryDoc | None = None
+    until: Annotated[UntilDoc, Meta(description="Run again until what it expects holds.")] | None = None
     continue_on_failure: bool = False
     expect: StepExpectDoc | None = None
     capture: dict[VariableName, CaptureDoc] = {}
@@ -151,7 +177,7 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             phase=phase,
             service=service,
             action=self._action(at()),
-            retry=self.retry.built() if self.retry else Retry(),
+            retry=built_again(self.retry, self.until),
             continue_on_failure=self.continue_on_failure,
             expect=(self.expect or StepExpectDoc()).built(partial(at, "expect")),
             captures=tuple(each.built(name, at("capture", name)) for name, each in self.capture.items()),

@@ -75,8 +75,7 @@ class StepRules:
         yield from self._in_a_job(doc, path)
         yield from texts(doc, ("run", "env", "workdir", "user"), path)
         yield from duration(doc.timeout, (*path, "timeout"), zero=False)
-        if doc.retry:
-            yield from duration(doc.retry.delay, (*path, "retry", "delay"))
+        yield from _again(doc, path)
         if doc.expect:
             if isinstance(doc.expect.exit, ExitDoc):
                 yield from exactly_one(doc.expect.exit, (*path, "expect", "exit"))
@@ -101,8 +100,7 @@ class StepRules:
             at = (*path, index)
             yield from _name(each.name, (*at, "name"))
             yield from duration(each.timeout, (*at, "timeout"), zero=False)
-            if each.retry:
-                yield from duration(each.retry.delay, (*at, "retry", "delay"))
+            yield from _again(each, at)
             yield from check_check(each, at, self.services, self.deferred)
             for begun in names:
                 yield from check_since(each.since, (*at, "since"), begun)
@@ -150,6 +148,22 @@ def _of_action(doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
     if doc.action == "wait" and doc.expect is not None and doc.expect.stderr is not None:
         hint = "write stdout: it is the log, what came on stdout and on stderr"
         yield Problem((*path, "expect", "stderr"), "the log of a service is one text", hint)
+
+
+def _again(doc: StepDoc | EndCheckDoc, path: KeyPath) -> Iterator[Problem]:
+    """Yield the mistakes in how a step is run again."""
+    if doc.retry:
+        yield from duration(doc.retry.delay, (*path, "retry", "delay"))
+    if doc.until is None:
+        return
+    at = (*path, "until")
+    if doc.retry:
+        yield Problem(at, "retry and until both say how it is run again; write one of them")
+    yield from duration(doc.until.delay, (*at, "delay"))
+    yield from duration(doc.until.timeout, (*at, "timeout"), zero=False)
+    if doc.until.times is None and doc.until.timeout is None:
+        hint = 'write until = { timeout = "30s" }'
+        yield Problem(at, "it says not how long: the key timeout or times is missing", hint)
 
 
 def _name(name: str | None, path: KeyPath) -> Iterator[Problem]:

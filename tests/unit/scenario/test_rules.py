@@ -32,6 +32,21 @@ def scenario(name: str, more: str = "") -> str:
 
 
 CASES = {
+    "until what": (
+        f"{STEP}until = {{ delay = 1 }}\n",
+        (
+            "FILE:3:1: step[0].until: it says not how long: the key timeout or times is missing "
+            '(write until = { timeout = "30s" })'
+        ),
+    ),
+    "until and retry": (
+        f"{STEP}until = {{ times = 2 }}\nretry = {{ times = 2 }}\n",
+        "FILE:3:1: step[0].until: retry and until both say how it is run again; write one of them",
+    ),
+    "until no time": (
+        f"{STEP}until = {{ timeout = 0 }}\n",
+        "FILE:3:11: step[0].until.timeout: must be longer than 0",
+    ),
     "nothing to run": (
         '[meta]\nname = "x"\n',
         f'FILE:1:1: {ONE_OF} step or scenario must be given, found none (write [[step]] with run = "...")',

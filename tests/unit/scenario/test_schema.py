@@ -130,6 +130,7 @@ GOOD: dict[str, dict[str, Any]] = {
             }
         }
     ),
+    "until": step(until={"times": 2, "timeout": "1m", "delay": 0}),
     "ends and amounts": step(
         expect={"stdout": {"starts_with": "a", "ends_with": "b", "lines": 1, "length": {"lt": 9, "gt": 1}}}
     ),
@@ -195,6 +196,8 @@ BAD: dict[str, dict[str, Any]] = {
     "json type": step(expect={"stdout": {"jsonpath": {"$.a": {"type": "text"}}}}),
     "json elements": step(expect={"stdout": {"jsonpath": {"$.a": {"each": 1}}}}),
     "tolerance": step(expect={"stdout": {"jsonpath": {"$.a": {"eq": 1, "tolerance": -1}}}}),
+    "until": step(until={"delay": "1 sec"}),
+    "until once": step(until={"times": 1}),
     "lines": step(expect={"stdout": {"lines": -1}}),
     "amount": step(expect={"stdout": {"length": {"ne": 1}}}),
     "capture": step(capture={"row": {}}),
