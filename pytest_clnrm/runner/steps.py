@@ -242,7 +242,7 @@ def perform(action: Action, setting: Setting) -> Attempt:
 
 def _with_checks(attempt: Attempt, setting: Setting) -> Attempt:
     """Return an attempt with what the checks of its step have shown, where it has come to its end."""
-    if not setting.step.checks or attempt.timed_out or attempt.is_last:
+    if not setting.step.checks or (attempt.failures and (attempt.timed_out or attempt.is_last)):
         return attempt
     from pytest_clnrm.runner.checks.perform import make_checks
 

@@ -85,6 +85,28 @@ def told(project: Project) -> dict[str, Any]:
         """,
     )
     project.write(
+        "ended.clnrm.toml",
+        """
+        [service.app]
+        image = "service"
+        may_end = 3
+        [[step]]
+        run = "echo 3 > .ended"
+        [[step.check]]
+        process = "sh"
+        running = false
+        [[check]]
+        port = 80
+        listening = false
+        [[check]]
+        file = "/.ended"
+        [[check]]
+        process = "sh"
+        [[check]]
+        port = 80
+        """,
+    )
+    project.write(
         "gone.clnrm.toml",
         """
         [[step]]
@@ -94,7 +116,7 @@ def told(project: Project) -> dict[str, Any]:
         """,
     )
     result = project.run("--clnrm-report", "out")
-    result.assert_outcomes(failed=5, passed=1)
+    result.assert_outcomes(failed=6, passed=1)
     assert "hunter22" not in result.stdout.str()
     return scenarios(project)
 
@@ -144,5 +166,10 @@ def test_checks(told: dict[str, Any]) -> None:
         "image 'any' has files with the set-uid bit: /bin/su",
     ]
     assert told["alone"]["containers"] == []
+    # A container that has ended has files, but no processes.
+    assert [message for message, _, _ in messages(told["ended"])] == [
+        "process 'sh' runs not at all, expected at least 1: its container does not run (exit code 3)",
+        "nothing listens on port 80/tcp: its container does not run (exit code 3)",
+    ]
     # After a step that failed no check is made.
     assert outcomes(told["gone"])[1] == ("check 1: file /a", "not run")

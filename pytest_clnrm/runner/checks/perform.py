@@ -69,10 +69,9 @@ def _make(check: Check, setting: Setting) -> Iterator[TextFault]:
 
             return check_image(check, setting, title)
         case PortCheck():
-            from pytest_clnrm.expect.checks.ports import judge_port
+            from pytest_clnrm.runner.checks.processes import check_port
 
-            engine, container = setting.around.runtime.engine(), setting.around.containers[check.service]
-            return judge_port(check, engine.listeners(container.id, deadline_s=setting.deadline_s), title)
+            return check_port(check, setting, title)
         case UserCheck():
             from pytest_clnrm.expect.checks.users import judge_user
             from pytest_clnrm.runner.checks.files import Looking
