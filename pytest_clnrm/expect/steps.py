@@ -110,17 +110,35 @@ def capture(
         "stdout": Output("stdout", stdout, stdout_omitted_bytes),
         "stderr": Output("stderr", stderr, stderr_omitted_bytes),
     }
+    return capture_from(step, lambda each: outputs[each.stream], where=where)
+
+
+class AbsentError(LookupError):
+    """What is to be captured is not there; the message says what is missing."""
+
+
+def capture_from(
+    step: Step, source_of: Callable[[Capture], Output], *, where: Where
+) -> tuple[dict[str, str], tuple[Failure, ...]]:
+    """Return the values that *step* captures, as :func:`capture` does.
+
+    :param source_of: returns the text of which a value is taken, or raises AbsentError.
+    """
     values: dict[str, str] = {}
     failures: list[Failure] = []
     told: set[str] = set()
     for each in step.captures:
-        output = outputs[each.stream]
+        output: Output | None = None
         try:
+            output = source_of(each)
             values[each.name] = _captured(each, output)
         except (LookupError, re.error, PatternTimeoutError) as error:
+            if isinstance(error, AbsentError) and each.default is not None:
+                values[each.name] = each.default
+                continue
             why, place = f"cannot capture {each.name!r}: {error}", where(each.at or step.at)
-            details = "" if output.name in told else output.excerpt()
-            told.add(output.name)
+            details = "" if output is None or output.name in told else output.excerpt()
+            told.add("" if output is None else output.name)
             failures.append(Failure(message=why, where=place, step=step.name, details=details))
     return values, tuple(failures)
 
@@ -128,24 +146,33 @@ def capture(
 def _captured(what: Capture, output: Output) -> str:
     """Return the value.
 
-    :raises LookupError: with the reason why it is not there.
+    :raises AbsentError: with the reason why it is not there.
+    :raises LookupError: if that cannot be told.
     :raises re.error: if its regular expression is none.
     :raises PatternTimeoutError: if it takes too long.
     """
     if what.regex is not None:
         found = output.search(what.regex)
         if not found:
-            raise LookupError(f"{output.name} does not match {quote(what.regex)}{output.unproven}")
+            unproven = output.unproven
+            message = f"{output.name} does not match {quote(what.regex)}{unproven}"
+            raise LookupError(message) if unproven else AbsentError(message)
         value = found.first if found.groups else found.text
         if value is None:
-            raise LookupError(f"the first group of {quote(what.regex)} took no part in the match")
+            raise AbsentError(f"the first group of {quote(what.regex)} took no part in the match")
         return value
+    if what.json is None:
+        return output.text
     if output.unproven:
         raise LookupError(f"{output.name} must be JSON{output.unproven}")
     try:
-        named = resolve_pointer(parse_json(output.text), what.json or "")
+        document = parse_json(output.text)
     except NotJsonError as error:
         raise LookupError(f"{output.name} is no JSON: {error}") from None
+    try:
+        named = resolve_pointer(document, what.json)
+    except LookupError as error:
+        raise AbsentError(*error.args) from None
     if isinstance(named, str):
         return named
     return json.dumps(named, ensure_ascii=False, separators=(",", ":"))

@@ -51,11 +51,13 @@ class Failure:
 class StepResult:
     """What one step did, in its last attempt.
 
-    :param exit_code: None if it did not end by itself.
-    :param stdout: decoded with errors="replace", cut to a bounded tail that says so.
+    :param exit_code: None if it did not end by itself, and of a request.
+    :param stdout: of a request the answer's head and body; decoded with errors="replace", cut to a bounded
+        tail that says so.
     :param started_s: seconds since the scenario's start.
-    :param command: as it ran, with what earlier steps had captured; an argv as a shell would write it. "" if
-        it did not run.
+    :param command: as it ran, with what earlier steps had captured; an argv as a shell would write it, of a
+        request its method and URL. "" if it did not run.
+    :param kind: the key of the step that says what it does.
     """
 
     name: str
@@ -63,6 +65,7 @@ class StepResult:
     outcome: StepOutcome
     phase: Literal["setup", "test", "cleanup"] = "test"
     command: str = ""
+    kind: Literal["run", "http"] = "run"
     started_s: float = 0.0
     duration_s: float = 0.0
     exit_code: int | None = None

@@ -12,18 +12,23 @@ from typing import Literal
 
 from pytest_clnrm.model.check import Check
 from pytest_clnrm.model.fault import AwaitExit, Fault
+from pytest_clnrm.model.http import HttpExpect, HttpRequest
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.text import TextExpect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepExpect:
-    """What a step must do. Exit codes: it must be in ``exit_in`` and not in ``exit_not_in``."""
+    """What a step must do. Exit codes: it must be in ``exit_in`` and not in ``exit_not_in``.
+
+    :param http: of a step that makes a request, whose only expectation it is.
+    """
 
     exit_in: tuple[int, ...] = (0,)
     exit_not_in: tuple[int, ...] = ()
     stdout: TextExpect | None = None
     stderr: TextExpect | None = None
+    http: HttpExpect | None = None
     at: KeyPath = ()
 
 
@@ -43,16 +48,23 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """A value taken from a step's output, named in later steps as ``{{ name }}``.
+    """A value taken from what a step gave, named in later steps as ``{{ name }}``.
 
-    :param regex: its first group (or the whole match if it has none); exactly one of regex and json is set.
+    :param regex: its first group (or the whole match if it has none), searched in what the others name.
     :param json: a JSON pointer (RFC 6901).
+    :param header: of an answer.
+    :param cookie: that an answer sets.
+    :param stream: of a command; an answer's body stands for both.
+    :param default: the value where there is none.
     """
 
     name: str
     regex: str | None = None
     json: str | None = None
+    header: str | None = None
+    cookie: str | None = None
     stream: Literal["stdout", "stderr"] = "stdout"
+    default: str | None = None
     secret: bool = False
     at: KeyPath = ()
 
@@ -77,7 +89,7 @@ class Nothing:
     """What a step does that only holds checks."""
 
 
-Action = Command | Fault | AwaitExit | Nothing
+Action = Command | HttpRequest | Fault | AwaitExit | Nothing
 """What a step does; :mod:`pytest_clnrm.runner.actions` has a module for each kind."""
 
 
@@ -88,6 +100,7 @@ Phase = Literal["setup", "test", "cleanup"]
 class Step:
     """One thing that is done, and what is expected of it.
 
+    :param service: in which it runs, or to which its request goes; "" where that is known only when it runs.
     :param checks: judged after the expectation.
     :param phase: a failure in "setup" is an error, no failed test; "cleanup" runs whatever failed before.
     :param templated: True if strings of its action, expectation or checks name captured values, which

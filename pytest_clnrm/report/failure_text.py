@@ -112,7 +112,8 @@ def _command(step: StepResult) -> Iterator[str]:
             left_out = len(command) - MAX_COMMAND_CHARS
             command = f"{command[:MAX_COMMAND_CHARS]} [... {left_out} characters left out]"
         first, *more = command.split("\n")
-        yield f"ran in service {step.service!r}: {first}"
+        how = "sent to" if step.kind == "http" else "ran in"
+        yield f"{how} service {step.service!r}: {first}" if step.service else f"sent: {first}"
         yield from (f"    {line}" for line in more)
 
 

@@ -71,12 +71,8 @@ def ask(
             connection.sock = _tls(connection.sock, name, verify=probe.verify)
         connection.request("GET", path, headers={"Connection": "close", **probe.headers})
         answer = connection.getresponse()
-    except ssl.SSLError as error:
-        return False, f"TLS: {getattr(error, 'verify_message', '') or error.reason or error}"
-    except OSError as error:
-        return False, _reason(error, timeout_s)
-    except (http.client.HTTPException, UnicodeError) as error:
-        return False, f"no HTTP: {type(error).__name__}: {' '.join(str(error).split())[:100]}"
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
+        return False, in_words(error, timeout_s)
     finally:
         connection.close()
     meant = any(low <= answer.status <= high for low, high in probe.status)
@@ -84,18 +80,39 @@ def ask(
 
 
 def _tls(plain: socket.socket, name: str, *, verify: bool) -> socket.socket:
-    context = ssl.create_default_context()
+    try:
+        return tls_context(verify=verify).wrap_socket(plain, server_hostname=name)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def tls_context(*, verify: bool, authorities: str | None = None) -> ssl.SSLContext:
+    """Return what TLS of a client is made with.
+
+    :param authorities: in PEM form, that are trusted in place of the host's own.
+    :raises ssl.SSLError: if *authorities* are none.
+    """
+    context = ssl.create_default_context(cadata=authorities)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         # A server of a test may be as old and weak as it likes.
         with contextlib.suppress(ssl.SSLError):
             context.set_ciphers("ALL:@SECLEVEL=0")
-    try:
-        return context.wrap_socket(plain, server_hostname=name)
-    except BaseException:
-        plain.close()
-        raise
+    return context
+
+
+def in_words(error: BaseException, timeout_s: float = 0.0) -> str:
+    """Return why a server did not answer.
+
+    :param timeout_s: how long it was waited for.
+    """
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {getattr(error, 'verify_message', '') or error.reason or error}"
+    if isinstance(error, OSError):
+        return _reason(error, timeout_s)
+    return f"no HTTP: {type(error).__name__}: {' '.join(str(error).split())[:100]}"
 
 
 def _reason(error: OSError, timeout_s: float) -> str:

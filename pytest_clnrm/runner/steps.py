@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import ClnrmError, ScenarioTimeoutError
 from pytest_clnrm.model.fault import AwaitExit, Fault
+from pytest_clnrm.model.http import HttpRequest
 from pytest_clnrm.model.result import Failure, StepResult, clean_text, tail
 from pytest_clnrm.model.step import Command
 from pytest_clnrm.runner.actions.attempt import STREAMS, Attempt, Setting, Stream, Surroundings
@@ -199,6 +200,7 @@ class StepRunner:
             phase=step.phase,
             outcome="error" if cut_off or error is not None else "passed",
             command=described(step.action),
+            kind="http" if isinstance(step.action, HttpRequest) else "run",
             started_s=started_s - self.began_s,
             duration_s=now_s - started_s,
             attempts=attempts,
@@ -235,6 +237,10 @@ def perform(action: Action, setting: Setting) -> Attempt:
     """
     if isinstance(action, Command):
         return run_command(action, setting)
+    if isinstance(action, HttpRequest):
+        from pytest_clnrm.runner.actions.http import run_http
+
+        return run_http(action, setting)
     if isinstance(action, Fault):
         return cause_fault(action, setting)
     return await_exit(setting) if isinstance(action, AwaitExit) else Attempt()
@@ -253,6 +259,8 @@ def described(action: Action) -> str:
     """Return what a step does, as its result tells it: a command as a shell would write it, "" for none."""
     if isinstance(action, Command):
         return action.run if isinstance(action.run, str) else shlex.join(action.run)
+    if isinstance(action, HttpRequest):
+        return f"{action.method} {action.url}"
     if isinstance(action, Fault):
         return action.kind
     return "wait for its exit" if isinstance(action, AwaitExit) else ""

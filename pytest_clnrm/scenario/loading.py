@@ -516,14 +516,7 @@ def _with_remedies(document: dict[str, Any], findings: list[Finding]) -> list[tu
     """Return path, message and hint of each of *findings*: what to write, where a slip is a usual one."""
     from pytest_clnrm.scenario.slips import remedy
 
-    found = [
-        (each, remedy(document, each.subject) or each.hint)
-        for each in itertools.islice(findings, MAX_MISTAKES)
-    ]
-    # A step that has `run` under another name does not also lack it.
-    renamed = {each.path[:-1] for each, hint in found if hint.startswith("write run =")}
     return [
-        (each.path, each.message, hint)
-        for each, hint in found
-        if not (each.missing == "run" and each.path in renamed)
+        (each.path, each.message, remedy(document, each.subject) or each.hint)
+        for each in itertools.islice(findings, MAX_MISTAKES)
     ]

@@ -300,6 +300,11 @@ class ScenarioTrace:
         """
         return {**given, **probe_environment({**made_with, **given}, self._probe_traceparent)}
 
+    def begin_step(self, name: str, traceparent: str) -> None:
+        """Note that a step starts."""
+        if self.inbox is not None:
+            self.inbox.enter_step(str(self._shown(name)), traceparent)
+
     def enter_step(
         self,
         name: str,
@@ -315,8 +320,7 @@ class ScenarioTrace:
         :param made_with: what the container was made with, and so what they inherit; it wins over ours.
         :param own: what the step sets itself, which wins over all.
         """
-        if self.inbox is not None:
-            self.inbox.enter_step(str(self._shown(name)), traceparent)
+        self.begin_step(name, traceparent)
         ours = {"TRACEPARENT": traceparent} if traceparent and "TRACEPARENT" not in made_with else {}
         variables = merged({**made_with, **given, **ours}, own)
         step = parse_traceparent(traceparent)

@@ -30,6 +30,8 @@ def json_schema() -> dict[str, Any]:
     for model in Table.__subclasses__():
         if model.ONE_OF and model.__name__ in definitions:
             definitions[model.__name__]["oneOf"] = [{"required": [key]} for key in model.ONE_OF]
+    refined = {"anyOf": [{"required": ["header"]}, {"required": ["cookie"]}]}
+    definitions["CaptureDoc"]["oneOf"][0]["not"] = refined
     ready = definitions["ReadyDoc"]
     for choice in ready["properties"]["healthcheck"]["anyOf"]:
         if choice.get("type") == "boolean":

@@ -83,8 +83,8 @@ CHAMBERS = {
 HOMES = {
     "docker": {"engine"},
     "jsonpath": {"util"},
-    "requests": {"engine"},
-    "urllib3": {"engine"},
+    "requests": {"engine", "runner"},
+    "urllib3": {"engine", "runner"},
     "filelock": {"ledger"},
     "opentelemetry": {"telemetry"},
     "google": {"telemetry"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.errors import ContainerError
@@ -67,6 +68,7 @@ class Surroundings:
     :param images: of checks that name a reference, by these, or why one cannot be had.
     :param labels: of what is created for the scenario.
     :param began_s: when the steps began that checks name, by the engine's clock, by their names.
+    :param cookies: that services have set so far.
     """
 
     runtime: Runtime
@@ -81,6 +83,7 @@ class Surroundings:
     labels: Mapping[str, str] = field(default_factory=dict)
     began_s: dict[str, float] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
+    cookies: CookieJar = field(default_factory=CookieJar)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.document import FileDoc, ScenarioDoc
 from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
+from pytest_clnrm.scenario.format.http_rules import service_at
 from pytest_clnrm.scenario.format.parts import At, Source, seconds
 from pytest_clnrm.scenario.format.rules import IMPLICIT
 from pytest_clnrm.scenario.format.selection_document import selection
@@ -83,8 +84,9 @@ class Builder:
     def _built(self, steps: list[StepDoc] | None, phase: Phase, at: At) -> Iterator[Step]:
         key = "step" if phase == "test" else phase
         for index, each in enumerate(steps or ()):
+            name, service = f"{key} {index + 1}", self._service_of(each)
             place = partial(at, key, index)
-            yield self._bound_later(each.built(f"{key} {index + 1}", self._service_of(each), phase, place))
+            yield self._bound_later(each.built(name, service, phase, self.source, place))
 
     def _final_checks(self, doc: ScenarioDoc, at: At) -> Iterator[Step]:
         """Yield the checks of a scenario, and those of the file, as steps."""
@@ -101,10 +103,14 @@ class Builder:
         return dataclasses.replace(step, templated=True) if waits else step
 
     def _service_of(self, doc: StepDoc | CheckDoc, default: str = "") -> str:
-        """Return the service that a step runs in, or a check looks at; "" for an image that is no service's.
+        """Return the service that a step runs in or asks, or a check looks at.
+
+        It is "" for an image that is no service's, and for a request whose host is not known yet.
 
         :param default: of a check in a step: the step's.
         """
+        if isinstance(doc, StepDoc) and doc.http is not None:
+            return service_at(doc.host, self.doc.service)
         if isinstance(doc, CheckDoc) and doc.image is not None:
             return doc.image if doc.image in self.doc.service else ""
         if isinstance(doc, StepDoc) and doc.fault:
@@ -121,13 +127,19 @@ class Builder:
     def _named(self, doc: ScenarioDoc) -> set[str]:
         """Return the services in which a scenario's steps run, or that its checks look at."""
         names = {self._service_of(each) for each in self._all_steps(doc)}
-        return (names | {service for service, _ in self._looked_at(doc)}) - {""}
+        return (names | self._asked(doc) | {service for service, _ in self._looked_at(doc)}) - {""}
+
+    def _asked(self, doc: ScenarioDoc) -> set[str]:
+        """Return the services that are sent requests: it may be any where a host is not known yet."""
+        hosts = {self._service_of(each) for each in self._all_steps(doc) if each.http is not None}
+        return set(self.doc.service) if "" in hosts else hosts
 
     def _running(self, doc: ScenarioDoc) -> set[str]:
         """Return the services that have to run by themselves, as steps or checks are about what they do."""
         about = {self._service_of(step) for step in self._all_steps(doc) if step.fault or step.wait}
         looks = {"log", "process", "port"}
-        return about | {service for service, kind in self._looked_at(doc) if kind in looks}
+        looked_at = {service for service, kind in self._looked_at(doc) if kind in looks}
+        return about | looked_at | self._asked(doc)
 
     def _looked_at(self, doc: ScenarioDoc) -> Iterator[tuple[str, str]]:
         """Yield each service that a check of a scenario looks at, "" for none, and what it is about."""

@@ -135,6 +135,14 @@ def port_of(port: int | str) -> tuple[int, str]:
     return int(number), protocol or "tcp"
 
 
+def status_range(status: Any) -> tuple[int, int]:
+    """Return the lowest and the highest status that is meant: ``"2xx"`` is a hundred of them."""
+    if isinstance(status, int):
+        return status, status
+    lowest = int(status[0]) * 100
+    return lowest, lowest + 99
+
+
 def argv_of(command: str | list[str]) -> tuple[str, ...]:
     """Return a command as an argv: a text runs under ``sh -c``."""
     return ("sh", "-c", command) if isinstance(command, str) else tuple(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ from pytest_clnrm.scenario.templates.render import names_deferred
 from pytest_clnrm.toml.checking import listed, some, suggestion
 from pytest_clnrm.toml.positions import leaves
 from pytest_clnrm.util.patterns import problem_of
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class Problem(NamedTuple):
@@ -61,6 +65,12 @@ def texts(doc: msgspec.Struct, keys: Iterable[str], path: KeyPath) -> Iterator[P
     for at, text in leaves({key: getattr(doc, key) for key in keys}, path):
         if isinstance(text, str) and "\0" in text:
             yield Problem(at, "a NUL character cannot be passed to a program")
+
+
+def header(name: str, value: str, path: KeyPath) -> Iterator[Problem]:
+    """Yield a mistake unless a header can be sent."""
+    if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+        yield Problem(path, "is no header that can be sent: one line of Latin text")
 
 
 def unique(values: list[Any], path: KeyPath) -> Iterator[Problem]:

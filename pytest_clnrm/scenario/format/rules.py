@@ -53,7 +53,7 @@ def check_file(
         yield from check_service(each, ("service", service), source)
         yield from check_depends_on(service, doc.service, circles.get(service, ()))
     yield from check_aliases(doc.service)
-    steps = StepRules(doc.service, deferred)
+    steps = StepRules(doc.service, deferred, source)
     yield from steps.check(doc, ())
     yield from steps.check_final(
         doc.check or (), ("check",), [each.step or () for each in doc.scenario or (doc,)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -47,6 +47,7 @@ from pytest_clnrm.scenario.format.parts import (
     port_of,
     seconds,
     several,
+    status_range,
 )
 
 
@@ -261,7 +262,7 @@ class ReadyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             target=target,
             tls=self.https is not None,
             verify=bool(self.verify),
-            status=tuple(map(_range_of, several(self.status))) or HttpProbe(target="").status,
+            status=tuple(map(status_range, several(self.status))) or HttpProbe(target="").status,
             headers=dict(self.headers),
         )
 
@@ -432,11 +433,3 @@ def built_ready(ready: ReadyDoc | list[ReadyDoc] | None, at: At) -> tuple[Ready,
     if isinstance(ready, list):
         return tuple(each.built(at(index)) for index, each in enumerate(ready))
     return () if ready is None else (ready.built(at()),)
-
-
-def _range_of(status: Any) -> tuple[int, int]:
-    """Return the lowest and the highest status that is meant: ``"2xx"`` is a hundred of them."""
-    if isinstance(status, int):
-        return status, status
-    lowest = int(status[0]) * 100
-    return lowest, lowest + 99

@@ -14,6 +14,7 @@ from pytest_clnrm.scenario.format.problems import (
     Problem,
     duration,
     exactly_one,
+    header,
     regex,
     texts,
     unique,
@@ -28,8 +29,6 @@ _GOES_WITH = {
     "headers": ("http", "https"),
     "verify": ("https",),
 }
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _MAX_PORT = 65535
 _CIRCLE_SHOWN = 12
 _IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-fA-F]{3,64}|sha256:.*")
@@ -141,8 +140,7 @@ def _ready(doc: ReadyDoc, path: KeyPath) -> Iterator[Problem]:
     for key in ("http", "https"):
         yield from _http_target(getattr(doc, key), (*path, key))
     for name, value in doc.headers.items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            yield Problem((*path, "headers", name), "is no header that can be sent: one line of Latin text")
+        yield from header(name, value, (*path, "headers", name))
 
 
 def _http_target(target: str | None, path: KeyPath) -> Iterator[Problem]:

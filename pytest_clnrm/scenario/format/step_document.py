@@ -9,25 +9,44 @@ import msgspec
 from msgspec import Meta
 
 from pytest_clnrm.model.fault import FAULTS, AwaitExit, Fault, FaultKind
+from pytest_clnrm.model.http import HttpExpect
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.step import Action, Capture, Command, Phase, Retry, Step, StepExpect
 from pytest_clnrm.scenario.format.check_document import CheckDoc
+from pytest_clnrm.scenario.format.http_document import (
+    BoundsDoc,
+    CertificateDoc,
+    HeaderDoc,
+    HttpDoc,
+    TimesDoc,
+    bounds_of,
+    built_header,
+    literal_host,
+    table_of,
+)
 from pytest_clnrm.scenario.format.parts import (
     At,
     CommandLine,
     Duration,
     Env,
     ExitCode,
+    HttpStatus,
     JsonPointer,
     ServiceName,
+    Source,
     StepFolder,
     Table,
     Text,
     VariableName,
     env_of,
     seconds,
+    several,
+    status_range,
 )
 from pytest_clnrm.scenario.format.text_document import TextDoc
+from pytest_clnrm.scenario.matrix import as_text
+
+Count = Annotated[int, Meta(ge=0)]
 
 
 class ExitDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,14 +63,34 @@ class ExitDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a step must do."""
+    """What a step must do: of a command its exit code and output, of a request the answer."""
+
+    OF_ACTION: ClassVar[dict[str, tuple[str, ...]]] = {
+        "run": ("exit", "stdout", "stderr"),
+        "wait": ("exit", "stdout", "stderr"),
+        "http": ("status", "headers", "body", "duration", "size", "redirects", "certificate"),
+    }
 
     exit: ExitCode | ExitDoc | None = None
     stdout: TextDoc | None = None
     stderr: TextDoc | None = None
+    status: (
+        Annotated[
+            HttpStatus | list[HttpStatus], Meta(description='Such as 201 or "2xx"; default: below 400.')
+        ]
+        | None
+    ) = None
+    headers: Annotated[dict[Text, str | HeaderDoc], Meta(description="A text is the whole value.")] | None = (
+        None
+    )
+    body: TextDoc | None = None
+    duration: Annotated[TimesDoc, Meta(description="Until the last byte of the answer.")] | None = None
+    size: Annotated[Count | BoundsDoc, Meta(description="Bytes of the body, unpacked.")] | None = None
+    redirects: Annotated[Count | BoundsDoc, Meta(description="How many were followed.")] | None = None
+    certificate: CertificateDoc | None = None
 
-    def built(self, at: At) -> StepExpect:
-        """Return the expectation."""
+    def built(self, action: str, at: At) -> StepExpect:
+        """Return the expectation of a step that has this action."""
         code = 0 if self.exit is None else self.exit
         exit_in, exit_not_in = ((code,), ()) if isinstance(code, int) else code.built()
         return StepExpect(
@@ -59,25 +98,55 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
             exit_not_in=exit_not_in,
             stdout=self.stdout.built(at("stdout")) if self.stdout else None,
             stderr=self.stderr.built(at("stderr")) if self.stderr else None,
+            http=self._http(at) if action == "http" else None,
+            at=at(),
+        )
+
+    def _http(self, at: At) -> HttpExpect:
+        return HttpExpect(
+            status=tuple(map(status_range, several(self.status))),
+            headers={
+                name: built_header(each, at("headers", name)) for name, each in (self.headers or {}).items()
+            },
+            body=self.body.built(at("body")) if self.body else None,
+            duration=(self.duration or TimesDoc()).built(),
+            size=bounds_of(self.size),
+            redirects=bounds_of(self.redirects),
+            certificate=self.certificate.built(partial(at, "certificate")) if self.certificate else None,
             at=at(),
         )
 
 
 class CaptureDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A value taken from a step's output, named in later steps."""
+    """A value taken from what a step gave, named in later steps."""
 
-    ONE_OF = ("regex", "json")
+    OF_ACTION: ClassVar[dict[str, tuple[str, ...]]] = {"run": ("stream",), "http": ("header", "cookie")}
+    ONE_OF = ("regex", "json", "header", "cookie")
+    """Only `regex` goes with another one: with `header` and with `cookie`."""
     REMEDY = "write regex = '...' or json = \"/pointer\""
 
     regex: Annotated[Text, Meta(description="Its first group, or the whole match.")] | None = None
     json: JsonPointer | None = None
-    stream: Literal["stdout", "stderr"] = msgspec.field(default="stdout", name="from")
+    header: Annotated[Text, Meta(description="Of an answer; with `regex` a part of it.")] | None = None
+    cookie: Annotated[Text, Meta(description="That an answer sets; with `regex` a part of it.")] | None = None
+    stream: Literal["stdout", "stderr"] | None = msgspec.field(default=None, name="from")
+    default: (
+        Annotated[str | int | float | bool, Meta(description="The value where there is none.")] | None
+    ) = None
     secret: bool = False
 
     def built(self, name: str, at: KeyPath) -> Capture:
         """Return the capture."""
         return Capture(
-            name=name, regex=self.regex, json=self.json, stream=self.stream, secret=self.secret, at=at
+            name=name,
+            regex=self.regex,
+            json=self.json,
+            header=self.header,
+            cookie=self.cookie,
+            stream=self.stream or "stdout",
+            default=None if self.default is None else as_text(self.default),
+            secret=self.secret,
+            at=at,
         )
 
 
@@ -118,15 +187,16 @@ def built_again(retry: RetryDoc | None, until: UntilDoc | None) -> Retry:
 
 
 class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One thing that is done: a command in a container, or something to a service.
+    """One thing that is done: a command in a container, a request to a service, or something done to one.
 
     :cvar OF_ACTION: the keys that go with each action, beside those that go with all.
     """
 
-    ONE_OF = ("run", *FAULTS, "wait")
-    REMEDY = 'write run = "..."'
+    ONE_OF = ("run", "http", *FAULTS, "wait")
+    REMEDY = 'write run = "...", or http = "GET http://SERVICE:PORT/path"'
     OF_ACTION: ClassVar[dict[str, tuple[str, ...]]] = {
         "run": ("service", "env", "workdir", "user", "stdin", "expect", "capture"),
+        "http": ("expect", "capture"),
         **dict.fromkeys(FAULTS, ()),
         "wait": ("service", "expect"),
     }
@@ -134,6 +204,7 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str | None = None
     service: str | None = None
     run: Annotated[CommandLine, Meta(description="Text runs under sh -c; a list is an argv.")] | None = None
+    http: Annotated[Text, Meta(description="METHOD URL, or a table.")] | HttpDoc | None = None
     env: Env = {}
     workdir: StepFolder | None = None
     user: Text | None = None
@@ -166,20 +237,26 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Return the key that says what it does."""
         return next((name for name in self.ONE_OF if getattr(self, name) is not None), "")
 
-    def built(self, name: str, service: str, phase: Phase, at: At) -> Step:
+    @property
+    def host(self) -> str:
+        """Return the host to which its request goes, "" if that is known only when it runs."""
+        return "" if self.http is None else literal_host(table_of(self.http).url)
+
+    def built(self, name: str, service: str, phase: Phase, source: Source, at: At) -> Step:
         """Return the step.
 
         :param name: if it has none of its own.
-        :param service: that it runs in, or that something is done to.
+        :param service: that it runs in or asks, or that something is done to.
+        :param source: returns the path of a file that it sends.
         """
         return Step(
             name=name if self.name is None else self.name,
             phase=phase,
             service=service,
-            action=self._action(at()),
+            action=self._action(source, at),
             retry=built_again(self.retry, self.until),
             continue_on_failure=self.continue_on_failure,
-            expect=(self.expect or StepExpectDoc()).built(partial(at, "expect")),
+            expect=(self.expect or StepExpectDoc()).built(self.action, partial(at, "expect")),
             captures=tuple(each.built(name, at("capture", name)) for name, each in self.capture.items()),
             checks=tuple(
                 each.built(service, partial(at, "check", index)) for index, each in enumerate(self.check)
@@ -188,9 +265,11 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             **seconds(timeout=self.timeout),
         )
 
-    def _action(self, at: KeyPath) -> Action:
+    def _action(self, source: Source, at: At) -> Action:
+        if self.http is not None:
+            return table_of(self.http).built(source, partial(at, "http"))
         if self.fault:
-            return Fault(kind=self.fault[0], at=(*at, self.fault[0]))
+            return Fault(kind=self.fault[0], at=at(self.fault[0]))
         if self.wait:
             return AwaitExit()
         run = self.run or ""
@@ -200,5 +279,5 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             workdir=self.workdir,
             user=self.user,
             stdin=self.stdin,
-            at=at,
+            at=at(),
         )

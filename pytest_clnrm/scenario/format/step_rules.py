@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.format.check_rules import check_check, check_since
 from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
+from pytest_clnrm.scenario.format.http_document import table_of
+from pytest_clnrm.scenario.format.http_rules import check_answer, check_request, service_at
+from pytest_clnrm.scenario.format.parts import Source
 from pytest_clnrm.scenario.format.problems import (
     Problem,
     duration,
@@ -18,16 +21,15 @@ from pytest_clnrm.scenario.format.problems import (
     unknown_service,
 )
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
-from pytest_clnrm.scenario.format.step_document import CaptureDoc, ExitDoc, StepDoc
+from pytest_clnrm.scenario.format.step_document import CaptureDoc, ExitDoc, StepDoc, StepExpectDoc
 from pytest_clnrm.scenario.format.text_rules import check_text
 from pytest_clnrm.scenario.names import has_control
 from pytest_clnrm.toml.checking import listed, some
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from pytest_clnrm.scenario.format.document import FileDoc, ScenarioDoc
+
+_NOT_GIVEN: tuple[object, ...] = (None, {}, "")
 
 
 @dataclass
@@ -36,10 +38,12 @@ class StepRules:
 
     :param services: of the file.
     :param deferred: names that steps capture.
+    :param source: returns the absolute path of a path in the file, or raises ValueError.
     """
 
     services: Mapping[str, ServiceDoc]
     deferred: frozenset[str]
+    source: Source
 
     def check(
         self, doc: FileDoc | ScenarioDoc, path: KeyPath, before: Sequence[StepDoc] = ()
@@ -67,26 +71,39 @@ class StepRules:
         """
         yield from _name(doc.name, (*path, "name"))
         yield from exactly_one(doc, path)
-        yield from _of_action(doc, path)
         if doc.fault and doc.fault[1] not in self.services:
             yield Problem((*path, doc.fault[0]), *unknown_service(doc.fault[1], self.services))
         if doc.service is not None and doc.service not in self.services:
             yield Problem((*path, "service"), *unknown_service(doc.service, self.services))
+        yield from _of_action(doc, doc.action, path)
+        if doc.http is not None:
+            yield from check_request(
+                doc.http,
+                (*path, "http"),
+                services=self.services,
+                deferred=self.deferred,
+                source=self.source,
+            )
         yield from self._in_a_job(doc, path)
         yield from texts(doc, ("run", "env", "workdir", "user"), path)
         yield from duration(doc.timeout, (*path, "timeout"), zero=False)
         yield from _again(doc, path)
         if doc.expect:
+            yield from _of_action(doc.expect, doc.action, (*path, "expect"))
             if isinstance(doc.expect.exit, ExitDoc):
                 yield from exactly_one(doc.expect.exit, (*path, "expect", "exit"))
             for stream in ("stdout", "stderr"):
                 yield from check_text(getattr(doc.expect, stream), (*path, "expect", stream), self.deferred)
+            request = None if doc.http is None else table_of(doc.http)
+            yield from check_answer(doc.expect, (*path, "expect"), self.deferred, request)
         for index, check in enumerate(doc.check):
             at = (*path, "check", index)
             yield from check_check(check, at, self.services, self.deferred)
             yield from check_since(check.since, (*at, "since"), names)
         for name, capture in doc.capture.items():
-            yield from self._capture(capture, (*path, "capture", name))
+            below = (*path, "capture", name)
+            yield from _of_action(capture, doc.action, below)
+            yield from self._capture(capture, doc.action, below)
 
     def check_final(
         self, checks: Iterable[EndCheckDoc], path: KeyPath, steps: Iterable[Sequence[StepDoc]]
@@ -110,19 +127,26 @@ class StepRules:
 
     def _in_a_job(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
         """Yield a mistake if a step names a job: its container has ended by then."""
-        if doc.action != "run":
+        if doc.action not in {"run", "http"}:
             return
-        only = next(iter(self.services)) if len(self.services) == 1 else None
-        name = doc.service or only
-        service = self.services.get(name or "")
+        only = next(iter(self.services)) if len(self.services) == 1 else ""
+        name = service_at(doc.host, self.services) if doc.http is not None else doc.service or only
+        service = self.services.get(name)
         if service and service.is_job:
+            key = "http" if doc.http is not None else "service"
             yield Problem(
-                (*path, "service") if doc.service else path,
+                path if getattr(doc, key) is None else (*path, key),
                 f'"{name}" is a job (ready = {{ exit = ... }}), which has ended by then: name another one',
             )
 
-    def _capture(self, doc: CaptureDoc, path: KeyPath) -> Iterator[Problem]:
-        yield from exactly_one(doc, path)
+    def _capture(self, doc: CaptureDoc, action: str, path: KeyPath) -> Iterator[Problem]:
+        refined = doc.regex is not None and (doc.header or doc.cookie)
+        given = [name for name in doc.ONE_OF if getattr(doc, name) is not None]
+        if len(given) != 1 + bool(refined):
+            allowed = doc.ONE_OF if action == "http" else doc.ONE_OF[:2]
+            found = " and ".join(given) or "none"
+            message = f"exactly one of {listed(allowed)} must be given, found {found}"
+            yield Problem(path, message, "" if given else doc.REMEDY)
         if path[-1] in {"vars", "matrix", "env"}:
             yield Problem(path, "a captured value cannot be called vars, matrix or env")
         if doc.regex is not None:
@@ -132,22 +156,6 @@ class StepRules:
 def _names(key: str, steps: Iterable[StepDoc]) -> list[str]:
     """Return the names of steps, which they have without a name too."""
     return [each.name or f"{key} {index + 1}" for index, each in enumerate(steps)]
-
-
-def _of_action(doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
-    """Yield a mistake for each key that goes with another action than that of the step."""
-    allowed = doc.OF_ACTION.get(doc.action)
-    if allowed is None:
-        return
-    for key in dict.fromkeys(key for keys in doc.OF_ACTION.values() for key in keys):
-        if key not in allowed and getattr(doc, key):
-            owners = [name for name, keys in doc.OF_ACTION.items() if key in keys]
-            message = f"`{key}` goes with {listed(owners)} only, and this step has `{doc.action}`"
-            hint = f"with `{doc.action}` go {', '.join(allowed)}" if allowed else ""
-            yield Problem((*path, key), message, hint)
-    if doc.action == "wait" and doc.expect is not None and doc.expect.stderr is not None:
-        hint = "write stdout: it is the log, what came on stdout and on stderr"
-        yield Problem((*path, "expect", "stderr"), "the log of a service is one text", hint)
 
 
 def _again(doc: StepDoc | EndCheckDoc, path: KeyPath) -> Iterator[Problem]:
@@ -170,3 +178,20 @@ def _name(name: str | None, path: KeyPath) -> Iterator[Problem]:
     """Yield what is wrong with the name of a step."""
     if name is not None and (not name.strip() or has_control(name)):
         yield Problem(path, "the name must not be empty or hold control characters")
+
+
+def _of_action(doc: StepDoc | StepExpectDoc | CaptureDoc, action: str, path: KeyPath) -> Iterator[Problem]:
+    """Yield a mistake for each key that goes with another action than that of the step."""
+    allowed = doc.OF_ACTION.get(action)
+    if allowed is None:
+        return
+    for key in dict.fromkeys(key for keys in doc.OF_ACTION.values() for key in keys):
+        if key not in allowed and getattr(doc, key) not in _NOT_GIVEN:
+            name = "from" if key == "stream" else key
+            owners = [each for each, keys in doc.OF_ACTION.items() if key in keys]
+            message = f"`{name}` goes with {listed(owners)} only, and this step has `{action}`"
+            hint = f"with `{action}` go {', '.join(allowed)}" if allowed else ""
+            yield Problem((*path, name), message, hint)
+    if isinstance(doc, StepExpectDoc) and action == "wait" and doc.stderr is not None:
+        hint = "write stdout: it is the log, what came on stdout and on stderr"
+        yield Problem((*path, "stderr"), "the log of a service is one text", hint)

@@ -233,7 +233,9 @@ def bind_step(step: Step, values: Mapping[str, Any]) -> Step:
             return dataclasses.replace(value, **changes)
         if isinstance(value, tuple):
             return tuple(bound(each, (*path, index)) for index, each in enumerate(value))
-        return renderer.render_value(dict(value) if isinstance(value, Mapping) else value, path)
+        if isinstance(value, Mapping):
+            return {key: bound(each, (*path, key)) for key, each in value.items()}
+        return renderer.render_value(value, path)
 
     changes = {name: bound(getattr(step, name), step.at) for name in _BOUND}
     return dataclasses.replace(step, **changes, templated=False)

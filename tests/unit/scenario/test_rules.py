@@ -18,7 +18,8 @@ NO_COUNTS = f"{NOTHING} spans_total, events_total, errors_total, by_name, by_ser
 UNTERMINATED = "not a regular expression: missing ), unterminated subpattern at position 0"
 ONE_OF = "exactly one of"
 CONDITIONS = "command, log, port, http, https, exit, span or healthcheck"
-ACTIONS = "run, stop, kill, start, restart, pause, unpause, disconnect, reconnect or wait"
+ACTIONS = "run, http, stop, kill, start, restart, pause, unpause, disconnect, reconnect or wait"
+REMEDY = '(write run = "...", or http = "GET http://SERVICE:PORT/path")'
 OF_RUN = "`env` goes with run only, and this step has"
 OF_LOG = "write stdout: it is the log, what came on stdout and on stderr"
 CAPTURES = '[[step]]\nrun = "x"\ncapture = { id = { json = "" } }\n'
@@ -57,7 +58,7 @@ CASES = {
     ),
     "nothing to do": (
         '[[step]]\nname = "x"\n',
-        f'FILE:1:1: step[0]: {ONE_OF} {ACTIONS} must be given, found none (write run = "...")',
+        f"FILE:1:1: step[0]: {ONE_OF} {ACTIONS} must be given, found none {REMEDY}",
     ),
     "two things to do": (
         f'{DB}[[step]]\nrun = "x"\nstop = "db"\n',

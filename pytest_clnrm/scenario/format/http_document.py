@@ -1,0 +1,205 @@
+"""Requests and their answers in ``[[step]]``, see :mod:`pytest_clnrm.scenario.format.document`."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, UnsetType
+
+from pytest_clnrm.model.http import Bounds, CertificateExpect, HeaderExpect, HttpRequest, Part
+from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.model.units import parse_duration_s
+from pytest_clnrm.scenario.format.parts import At, Duration, Source, Table, Text, several
+from pytest_clnrm.scenario.format.text_document import TextDoc
+from pytest_clnrm.scenario.matrix import as_text
+
+MAX_REDIRECTS = 20
+_USUAL_REDIRECTS = 10
+_HOST = re.compile(r"https?://([^/?#:@\[\]{}\s]+)(?=[:/?#]|$)", re.IGNORECASE)
+_LINE = re.compile(r"\s*([A-Za-z]+)\s+(\S.*?)\s*", re.DOTALL)
+
+Scalar = str | int | float | bool
+Pairs = dict[Text, Scalar | list[Scalar]]
+
+
+class AuthDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who asks."""
+
+    ONE_OF = ("basic", "bearer")
+
+    basic: Annotated[list[str], Meta(min_length=1, description="User and password.")] | None = None
+    bearer: Annotated[Text, Meta(description="A token.")] | None = None
+
+
+class TlsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the certificate of an https URL is judged."""
+
+    verify: Annotated[bool, Meta(description="Whether it must be trusted, and valid for the host.")] = True
+    ca: (
+        Annotated[Text, Meta(description="A PEM file of the authorities that are trusted instead.")] | None
+    ) = None
+
+
+class PartDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a multipart body."""
+
+    ONE_OF = ("value", "file")
+
+    value: str | None = None
+    file: Annotated[Text, Meta(description="A file below rootdir.")] | None = None
+    filename: Annotated[str, Meta(description="Default: the name of `file`.")] | None = None
+    type: Annotated[Text, Meta(description="The media type; default: that of the file's name.")] | None = None
+
+
+class HttpDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request to a service of the scenario."""
+
+    method: Annotated[Text, Meta(description="GET, POST and so on.")] = "GET"
+    url: Annotated[Text, Meta(description="http://SERVICE:PORT/path, or https.")]
+    headers: dict[Text, Scalar] = {}
+    query: Annotated[Pairs, Meta(description="Added to the URL, encoded.")] = {}
+    body: str | None = None
+    json: Any | UnsetType = UNSET
+    form: Annotated[Pairs, Meta(description="As a browser sends it.")] | None = None
+    multipart: Annotated[dict[Text, str | PartDoc], Meta(description="Parts by their names.")] | None = None
+    auth: AuthDoc | None = None
+    redirects: (
+        Annotated[bool, Meta(description=f"Whether they are followed, up to {_USUAL_REDIRECTS}.")]
+        | Annotated[int, Meta(ge=0, le=MAX_REDIRECTS, description="How many are followed at most.")]
+    ) = False
+    tls: TlsDoc = TlsDoc()
+
+    @property
+    def given_bodies(self) -> list[str]:
+        """Return the keys of those that say what is sent."""
+        given = {"body": self.body, "json": self.json, "form": self.form, "multipart": self.multipart}
+        return [key for key, value in given.items() if value is not None and value is not UNSET]
+
+    def built(self, source: Source, at: At) -> HttpRequest:
+        """Return the request."""
+        auth = self.auth or AuthDoc()
+        most = _USUAL_REDIRECTS if self.redirects is True else int(self.redirects)
+        return HttpRequest(
+            method=self.method.upper(),
+            url=self.url,
+            headers={name: as_text(value) for name, value in self.headers.items()},
+            query=_pairs(self.query),
+            body=self.body,
+            json=None if self.json is UNSET else self.json,
+            has_json=self.json is not UNSET,
+            form=_pairs(self.form or {}),
+            parts=tuple(
+                _part(name, part, source, at("multipart", name))
+                for name, part in (self.multipart or {}).items()
+            ),
+            basic=None if auth.basic is None else (auth.basic[0], auth.basic[1]),
+            bearer=auth.bearer,
+            redirects=most,
+            verify=self.tls.verify,
+            ca=None if self.tls.ca is None else source(self.tls.ca),
+            at=at(),
+        )
+
+
+def request_line(text: str) -> HttpDoc | None:
+    """Return ``METHOD URL`` as a table, None if it is none."""
+    line = _LINE.fullmatch(text)
+    return None if line is None else HttpDoc(method=line[1], url=line[2])
+
+
+def table_of(given: str | HttpDoc) -> HttpDoc:
+    """Return a request in whichever form it is written; of a text that is no request one without a host."""
+    return given if isinstance(given, HttpDoc) else request_line(given) or HttpDoc(url=given)
+
+
+def literal_host(url: str) -> str:
+    """Return the host of a URL, "" if that is known only when captured values are, or there is none."""
+    match = _HOST.match(url)
+    return match[1].rstrip(".") if match else ""
+
+
+def _pairs(given: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, as_text(each)) for name, value in given.items() for each in several(value))
+
+
+def _part(name: str, part: str | PartDoc, source: Source, at: Any) -> Part:
+    if isinstance(part, str):
+        return Part(name=name, text=part, at=at)
+    own = "" if part.file is None else PurePosixPath(part.file).name
+    return Part(
+        name=name,
+        text=part.value or "",
+        file=None if part.file is None else source(part.file),
+        filename=own if part.filename is None else part.filename,
+        type=part.type or mimetypes.guess_type(own, strict=True)[0] or "",
+        at=at,
+    )
+
+
+class BoundsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Between which numbers one must be; all that is set must hold."""
+
+    eq: float | None = None
+    ne: float | None = None
+    lt: float | None = None
+    lte: float | None = None
+    gt: float | None = None
+    gte: float | None = None
+
+    def built(self) -> Bounds:
+        """Return the bounds."""
+        return Bounds(**{name: getattr(self, name) for name in self.__struct_fields__})
+
+
+class TimesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Between which times one must be; all that is set must hold."""
+
+    lt: Duration | None = None
+    lte: Duration | None = None
+    gt: Duration | None = None
+    gte: Duration | None = None
+
+    def built(self) -> Bounds:
+        """Return the bounds in seconds."""
+        given = {name: getattr(self, name) for name in self.__struct_fields__}
+        return Bounds(
+            **{name: None if each is None else parse_duration_s(each) for name, each in given.items()}
+        )
+
+
+class HeaderDoc(TextDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a header must be: checks of its value, or whether it is there."""
+
+    exists: Annotated[bool, Meta(description="false: it must not be there.")] | None = None
+
+
+class CertificateDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the certificate of the server must be."""
+
+    names: Annotated[Text | list[Text], Meta(description="It is valid for each of them.")] = []
+    days_left: BoundsDoc | None = None
+
+    def built(self, at: At) -> CertificateExpect:
+        """Return the expectation."""
+        days = (self.days_left or BoundsDoc()).built()
+        return CertificateExpect(names=tuple(several(self.names)), days_left=days, at=at())
+
+
+def built_header(doc: str | HeaderDoc, at: Any) -> HeaderExpect:
+    """Return what is expected of a header; a text is its whole value."""
+    if isinstance(doc, str):
+        return HeaderExpect(text=TextExpect(equals=doc, at=at), at=at)
+    text = doc.built(at)
+    return HeaderExpect(
+        exists=doc.exists is not False, text=None if text == TextExpect(at=at) else text, at=at
+    )
+
+
+def bounds_of(doc: float | BoundsDoc | None) -> Bounds:
+    """Return what is expected of a number that may be given alone."""
+    if isinstance(doc, BoundsDoc):
+        return doc.built()
+    return Bounds(eq=doc)

@@ -1,0 +1,174 @@
+"""Requests of steps on a real engine: what a server gets, what its answers become, and who is never asked."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from clnrm_testing.end_to_end import EndToEnd
+
+pytestmark = pytest.mark.engine
+
+PROGRAMS = {
+    "echo": "printf 'Content-Type: text/plain\\r\\n\\r\\n'; env; cat",
+    "order": """printf 'HTTP/1.1 201 Created\\r\\nLocation: /cgi-bin/echo?id=17\\r\\n'
+        printf 'Content-Type: application/json\\r\\nSet-Cookie: sid=s3; Path=/\\r\\n'
+        printf 'X-Twice: a\\r\\nX-Twice: b\\r\\n'
+        printf '\\r\\n{"id": 17, "tags": ["a"]}'""",
+    "login": "printf 'HTTP/1.1 302 Found\\r\\nLocation: over\\r\\nSet-Cookie: login=yes; Path=/\\r\\n\\r\\n'",
+    "over": "printf 'HTTP/1.1 303 See Other\\r\\nLocation: http://Other:8080/cgi-bin/echo\\r\\n\\r\\n'",
+    "out": "printf 'HTTP/1.1 302 Found\\r\\nLocation: http://example.org/\\r\\n\\r\\n'",
+    "loop": "printf 'HTTP/1.1 302 Found\\r\\nLocation: loop\\r\\n\\r\\n'",
+    "gone": "printf 'HTTP/1.1 404 Not Found\\r\\n\\r\\nnothing here'",
+    "slow": "printf 'HTTP/1.1 200 OK\\r\\n\\r\\n'; while sleep 0.1; do echo x; done",
+    "third": """echo x >>/tmp/count; test $(wc -l </tmp/count) -ge 3 || code=503
+        printf 'HTTP/1.1 %s Status\\r\\n\\r\\n' ${code-200}""",
+}
+"""What a server does with a request to /cgi-bin/NAME; "echo" tells what it was sent."""
+
+SERVICES = "".join(
+    f"""
+    [service.{name}]
+    image = "x"
+    command = ["httpd", "-f", "-p", "8080", "-h", "/www"]
+    volumes = [{{ source = "www", target = "/www" }}]
+    ready = {{ port = 8080 }}
+    """
+    for name in ("api", "other")
+)
+
+RIGHT = """
+[[step]]
+name = "order"
+http = { method = "post", url = "http://api:8080/cgi-bin/order", json = { name = "é" } }
+expect.status = 201
+expect.headers = { content-type = "application/json", X-Twice = "a, b", X = { exists = false } }
+expect.body = { json = { id = 17 }, contains = "tags" }
+capture.id = { json = "/id" }
+capture.query = { header = "location", regex = '\\?(.+)' }
+capture.sid = { cookie = "sid" }
+capture.colour = { json = "/colour", default = "red" }
+capture.nix = { header = "X-None", default = 7 }
+[[step]]
+name = "echo"
+http = "GET http://API:8080/cgi-bin/echo?{{ query }}&{{ colour }}&{{ nix }}"
+expect.body.contains = ["QUERY_STRING=id=17&red&7\\n", "HTTP_COOKIE=sid=s3\\n", "HTTP_HOST=api:8080\\n"]
+expect.body.regex = '(?m)^HTTP_TRACEPARENT=00-[0-9a-f]{32}-[0-9a-f]{16}-01$'
+expect.size = { gt = 100, lt = 10000 }
+expect.duration.lt = "20s"
+expect.redirects = 0
+[[step]]
+name = "form"
+[step.http]
+method = "POST"
+url = "http://api:8080/cgi-bin/echo?a=b"
+query = { a = ["c d", 1], id = "{{ id }}" }
+form = { x = "1 & 2", y = ["{{ id }}", true] }
+headers = { X-Own = "{{ sid }}", traceparent = "mine" }
+[step.expect.body]
+contains = [
+    "REQUEST_METHOD=POST\\n", "QUERY_STRING=a=b&a=c+d&a=1&id=17\\n",
+    "x=1+%26+2&y=17&y=true", "HTTP_X_OWN=s3\\n",
+    "CONTENT_TYPE=application/x-www-form-urlencoded\\n", "HTTP_TRACEPARENT=mine\\n",
+]
+[[step]]
+name = "parts"
+[step.http]
+method = "POST"
+url = "http://api:8080/cgi-bin/echo"
+[step.http.multipart]
+a = "text"
+b = { file = "www/cgi-bin/gone" }
+c = { value = "{}", type = "application/json", filename = "c" }
+[step.expect.body]
+contains = [
+    'name="a"', 'name="b"; filename="gone"', "nothing here",
+    "name=\\"c\\"; filename=\\"c\\"\\r\\nContent-Type: application/json",
+]
+[[step]]
+name = "stays"
+http = { url = "http://api:8080/cgi-bin/login" }
+expect = { status = "3xx", headers.Location = "over" }
+capture = { next = { header = "Location" } }
+[[step]]
+name = "follows"
+http = { method = "POST", url = "http://api:8080/cgi-bin/login", body = "x", redirects = 2 }
+expect.redirects = 2
+expect.body.contains = ["REQUEST_METHOD=GET\\n", "HTTP_HOST=other:8080\\n"]
+expect.body.not_contains = ["HTTP_COOKIE", "CONTENT_TYPE"]
+capture = { login = { cookie = "login" } }
+[[step]]
+name = "again"
+http = "GET http://api:8080/cgi-bin/third"
+retry = { times = 5 }
+[[step]]
+name = "sent"
+http = "GET http://api:8080/cgi-bin/echo"
+expect.body.contains = "{{ login }}"
+"""
+
+ORDER = 'http = "GET http://api:8080/cgi-bin/order"\n'
+WRONG = {
+    'http = "GET http://api:8080/cgi-bin/gone"': "status 404 Not Found, expected below 400",
+    'http = "GET http://api:8080/cgi-bin/gone"\nexpect.status = [200, "3xx"]': (
+        "status 404 Not Found, expected 200 or 3xx"
+    ),
+    f'{ORDER}expect.headers = {{ content-type = "a", X = "b", Location.exists = false }}': (
+        "header 'content-type' does not equal 'a', got 'application/json'\n"
+        "there is no header 'X'; there are: Location, Content-Type, Set-Cookie, X-Twice\n"
+        "there is a header 'Location', which must not be there, got '/cgi-bin/echo?id=17'"
+    ),
+    'http = "GET http://api:8080/cgi-bin/order"\nexpect.body = { contains = "b", json = { id = 18 } }': (
+        """body does not contain 'b', got '{"id": 17, "tags": ["a"]}'\n"""
+        "body is not the expected JSON: $.id: expected 18, got 17"
+    ),
+    f"{ORDER}expect = {{ size = {{ lt = 5, gte = 1 }}, redirects = 1, duration.lt = 0 }}": (
+        "the answer took [0-9.]+ m?s, expected less than 0 ms\n"
+        "size of the answer: 25 bytes, expected less than 5 bytes and at least 1 bytes\n"
+        "redirects of the answer: 0 redirects, expected 1 redirects"
+    ),
+    f'{ORDER}capture = {{ a.cookie = "b", c.header = "D", e.regex = "f" }}': (
+        "cannot capture 'a': the answer sets no cookie 'b'; it sets: sid\n"
+        "cannot capture 'c': there is no header 'D'; there are: Location, Content-Type, Set-Cookie, X-Twice\n"
+        "cannot capture 'e': body does not match 'f'"
+    ),
+    'http = "GET http://api:8081/"': "port 8081 of the service 'api': connection refused",
+    'http = "GET https://api:8080/"': "https://api:8080: TLS: .+",
+    'http = "GET http://api:8080/cgi-bin/slow"\ntimeout = "500ms"': (
+        "step '.+' timed out after 0.5 s: http://api:8080: no answer in time"
+    ),
+    'http = { url = "http://api:8080/cgi-bin/loop", redirects = 3 }': (
+        "more than 3 redirects; the next is to 'loop'"
+    ),
+    'http = { url = "http://api:8080/cgi-bin/out", redirects = true }': (
+        "the host 'example.org' is no service of this scenario (api, other); no other host is ever asked"
+    ),
+}
+"""Keys of a step -> what is wrong with it, a line each."""
+
+
+def test_requests_and_answers(project: EndToEnd) -> None:
+    """All of a request arrives as the file says; each check passes, and says why where it fails."""
+    www = project.folder / "www" / "cgi-bin"
+    www.mkdir(parents=True)
+    for name, text in PROGRAMS.items():
+        (www / name).write_text(f"#!/bin/sh\n{text}\n")
+        (www / name).chmod(0o755)
+    (project.folder / "www").chmod(0o755)
+    project.write("right.clnrm.toml", SERVICES + RIGHT)
+    wrong = "".join(f"[[step]]\ncontinue_on_failure = true\n{keys}\n" for keys in WRONG)
+    project.write("wrong.clnrm.toml", SERVICES + wrong)
+    run = project.run()
+    assert run.outcomes() == {"right": "passed", "wrong": "failed"}, run.text
+    steps = run.steps("wrong")
+    for step, (keys, messages) in zip(steps.values(), WRONG.items(), strict=True):
+        got = [each["message"] for each in step["failures"]]
+        wanted = messages.split("\n")
+        assert len(got) == len(wanted), keys
+        for one, other in zip(got, wanted, strict=True):
+            assert one == other or re.fullmatch(other, one), f"{keys}:\n{one}"
+    order = steps["step 3"]
+    assert order["service"] == "api"
+    assert order["stdout"].startswith("HTTP/1.1 201 Created\nLocation: /cgi-bin/echo?id=17\n")
+    assert order["stdout"].endswith('\n\n{"id": 17, "tags": ["a"]}')
+    assert "sent to service 'api': GET http://api:8080/cgi-bin/gone" in run.text

@@ -1,0 +1,230 @@
+"""Requests to a server of this machine: what is sent, what comes of the answer, and what ends in time."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from http.cookiejar import CookieJar
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.model.http import HttpAnswer, HttpRequest, Part
+from pytest_clnrm.runner.http_client import NoAnswerError, send
+from pytest_clnrm.util.output import KEPT_BYTES
+
+LONG_S = 30.0
+
+
+class Server(BaseHTTPRequestHandler):
+    """Answers with what the test says, and keeps what it was sent."""
+
+    seen: list[tuple[str, str, Mapping[str, str], bytes]]
+    answers: dict[str, tuple[int, dict[str, str], bytes]]
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.seen.append((self.command, self.path, dict(self.headers), body))
+        status, headers, content = self.answers.get(self.path, (200, {}, b"ok"))
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_PUT = _answer  # noqa: N815 names that http.server calls
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """Return a handler class of a server of its own."""
+    handler: Any = type("Handler", (Server,), {"seen": [], "answers": {}})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
+        handler.port = listening.server_port
+        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
+        thread.start()
+        yield handler
+        listening.shutdown()
+        thread.join()
+
+
+def ask(port: int, request: HttpRequest, *, timeout_s: float = LONG_S, **more: Any) -> HttpAnswer:
+    """Send *request*, whatever its host, to a port of this machine."""
+
+    def dial(_host: str, _port: int, left_s: float) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", port), left_s)
+
+    given: dict[str, Any] = {"cookies": CookieJar(), "headers": {}, "show": lambda _: None, **more}
+    return send(request, dial=dial, deadline_s=time.monotonic() + timeout_s, **given)
+
+
+def test_who_asks_is_told_as_utf_8(server: Any) -> None:
+    """Basic and bearer become the header; what the file gives wins over what is sent by itself."""
+    url = "http://api:8080/"
+    ask(server.port, HttpRequest(url=url, basic=("user", "päss"), headers={"accept": "x"}))
+    ask(server.port, HttpRequest(url=url, bearer="t"), headers={"traceparent": "p"})
+    first, second = (each[2] for each in server.seen)
+    assert first["Authorization"] == "Basic dXNlcjpww6Rzcw=="
+    assert first["accept"] == "x"
+    assert "Accept" not in first
+    assert second["Authorization"] == "Bearer t"
+    assert second["traceparent"] == "p"
+    assert second["Host"] == "api:8080"
+
+
+def test_redirects_keep_and_drop_what_they_should(server: Any) -> None:
+    """303 becomes a GET without body, 307 stays what it was; another host gets neither token nor cookie."""
+    server.answers = {
+        "/a": (307, {"Location": "/b", "Set-Cookie": "k=v; Path=/"}, b""),
+        "/b": (303, {"Location": "http://other/c"}, b""),
+    }
+    request = HttpRequest(method="POST", url="http://api/a", body="x", bearer="t", redirects=2)
+    answer = ask(server.port, request)
+    assert [(method, path, body) for method, path, _, body in server.seen] == [
+        ("POST", "/a", b"x"),
+        ("POST", "/b", b"x"),
+        ("GET", "/c", b""),
+    ]
+    assert server.seen[1][2]["Cookie"] == "k=v"
+    assert server.seen[1][2]["Authorization"] == "Bearer t"
+    assert not {"Cookie", "Authorization"} & server.seen[2][2].keys()
+    assert (answer.redirects, dict(answer.cookies)) == (2, {"k": "v"})
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("ftp://api/", "'ftp://api/' is no URL that begins with http:// or https://"),
+        ("file:///etc/passwd", "'file:///etc/passwd' is no URL that begins with http:// or https://"),
+        ("http://a:b@api/", "user and password do not stand in a URL, write auth = { basic = ... }"),
+        ("/a", "more than 3 redirects; the next is to '/a'"),
+    ],
+)
+def test_redirects_that_are_not_followed(server: Any, location: str, message: str) -> None:
+    """Other kinds of URLs, users in them, and ever more redirects end the request."""
+    server.answers = {"/a": (302, {"Location": location}, b"")}
+    with pytest.raises(NoAnswerError) as caught:
+        ask(server.port, HttpRequest(url="http://api/a", redirects=3))
+    assert str(caught.value).endswith(message)
+
+
+def test_a_body_is_unpacked_and_bounded(server: Any) -> None:
+    """What is packed is counted unpacked, and only its end is kept."""
+    big = 40 << 20
+    packer = zlib.compressobj(wbits=31)
+    bomb = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(40)), packer.flush()])
+    packed = {"Content-Encoding": "gzip"}
+    server.answers = {
+        "/small": (200, packed, gzip.compress("é".encode())),
+        "/big": (200, packed, bomb),
+        "/latin": (200, {"Content-Type": "text/plain; charset=latin-1"}, b"\xe9"),
+        "/odd": (200, {"Content-Type": "text/plain; charset=zip"}, b"\xc3\xa9"),
+        "/broken": (200, packed, b"no gzip"),
+    }
+    small = ask(server.port, HttpRequest(url="http://api/small"))
+    assert (small.body, small.size_bytes) == ("é", 2)
+    answer = ask(server.port, HttpRequest(url="http://api/big"))
+    assert (answer.size_bytes, answer.body_omitted_bytes) == (big, big - KEPT_BYTES)
+    assert ask(server.port, HttpRequest(url="http://api/latin")).body == "é"
+    assert ask(server.port, HttpRequest(url="http://api/odd")).body == "é"
+    with pytest.raises(NoAnswerError, match=r"http://api: its body cannot be unpacked: .* incorrect header"):
+        ask(server.port, HttpRequest(url="http://api/broken"))
+
+
+def test_files_are_sent_from_where_they_were_found(server: Any, tmp_path: Path) -> None:
+    """A file that has become a link, or is gone, is not sent."""
+    file = tmp_path.resolve() / "a.txt"
+    file.write_text("content")
+    request = HttpRequest(
+        method="POST", url="http://api/", parts=(Part(name="f", file=str(file), filename="n"),)
+    )
+    ask(server.port, request)
+    assert b'name="f"; filename="n"\r\n\r\ncontent\r\n' in server.seen[0][3]
+    file.rename(tmp_path / "b.txt")
+    with pytest.raises(NoAnswerError, match=r"a.txt cannot be read: No such file"):
+        ask(server.port, request)
+    file.symlink_to(tmp_path / "b.txt")
+    with pytest.raises(NoAnswerError, match=r"a.txt cannot be read: is a symbolic link"):
+        ask(server.port, request)
+    with pytest.raises(NoAnswerError, match=r"b.txt holds no certificate in PEM form"):
+        ask(server.port, HttpRequest(url="https://api/", ca=str(tmp_path.resolve() / "b.txt")))
+    assert len(server.seen) == 1
+
+
+def _drips_head(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(b"H")
+        time.sleep(0.01)
+
+
+def _drips_body(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    _drips_head(connection)
+
+
+def _says_nothing(connection: socket.socket) -> None:
+    connection.recv(1)
+    while connection.recv(1 << 16):
+        pass
+
+
+def _closes(connection: socket.socket) -> None:
+    connection.recv(1 << 16)
+
+
+def _talks_otherwise(connection: socket.socket) -> None:
+    connection.recv(1 << 16)
+    connection.sendall(b"220 mail\r\n")
+
+
+@pytest.mark.parametrize(
+    ("act", "timed_out", "message"),
+    [
+        (_drips_head, True, "http://api: no answer in time"),
+        (_drips_body, True, "http://api: no answer in time"),
+        (_says_nothing, True, "http://api: no answer in time"),
+        (_closes, False, "http://api: remote end closed connection without response"),
+        (_talks_otherwise, False, "http://api: no HTTP: BadStatusLine: 220 mail"),
+    ],
+)
+def test_servers_that_do_not_answer(
+    act: Callable[[socket.socket], None], *, timed_out: bool, message: str
+) -> None:
+    """Whatever a server does instead of answering, the request ends in time and says what it was."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with closing(listener.accept()[0]) as connection:
+                try:
+                    act(connection)
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(NoAnswerError) as caught:
+            ask(
+                listener.getsockname()[1],
+                HttpRequest(url="http://api/"),
+                timeout_s=0.3 if timed_out else LONG_S,
+            )
+        thread.join()
+    assert (str(caught.value), caught.value.timed_out) == (message, timed_out)
+
+
+def test_what_cannot_be_sent() -> None:
+    """A captured value can make a header or URL of it that is none: no connection is made."""
+    with pytest.raises(NoAnswerError, match="the request cannot be sent: "):
+        ask(0, HttpRequest(url="http://api/", headers={"A": "b\r\nC: d"}))
+    with pytest.raises(NoAnswerError, match="user and password do not stand in a URL"):
+        ask(0, HttpRequest(url="http://api:80@example.org/"))
