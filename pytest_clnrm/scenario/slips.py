@@ -25,6 +25,8 @@ def _all(remedies: Mapping[str, str]) -> dict[str, str]:
 _LISTS = frozenset(
     {"aliases", "cap_add", "cap_drop", "depends_on", "entrypoint", "ports", "scratch", "tags", "volumes"}
 )
+# TOML's 0o644 arrives as 420; 644 arrives as it is.
+_USUAL_MODES = frozenset({0o400, 0o440, 0o444, 0o600, 0o640, 0o644, 0o660, 0o664, 0o700, 0o750, 0o755, 0o777})
 _KEYS: dict[str, dict[str, str]] = {
     "step": _all({
         "cmd command commands exec script shell sh": _RUN,
@@ -144,7 +146,7 @@ def _of_value(path: KeyPath, value: Any) -> Iterator[str]:
             "retry": f'write retry = {{ times = {value}, delay = "1s" }}',
             "ready": f"write ready = {{ port = {value} }}",
             "ports": f"write ports = [{value}]",
-            "mode": f'write mode = "{value:04d}"',
+            "mode": f'write mode = "{value:04{"o" if value in _USUAL_MODES else "d"}}"',
         }.get(key, "")
     if isinstance(value, dict):
         if path and path[-1] in {"step", "scenario", "check", "span", "edge", "window"}:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_clnrm.model.scenario import Scenario
-from pytest_clnrm.model.service import Build, Service, Volume
+from pytest_clnrm.model.service import Build, Copy, Service, Volume
 from pytest_clnrm.runner.volumes import imported, shared_with
 
 
@@ -43,6 +43,11 @@ def test_what_else_a_writable_volume_holds() -> None:
     own = _scenario("a", writable)
     builds = _scenario("b", Service(name="x", build=Build(context="/p/out/ctx")))
     assert "/p/out/ctx is the build context of service 'x' of b" in shared_with(own, [own, builds], {})
+    copies = Service(name="x", files=(Copy(source="/p/out/f", target="/f"), Copy(content="", target="/g")))
+    told = "/p/out/f is a file of service 'x' of b"
+    assert told in shared_with(own, [own, _scenario("b", copies)], {})
+    reads = _scenario("b", Service(name="x", env_files=("/p/out/.env",)))
+    assert "/p/out/.env is a file of variables of service 'x' of b" in shared_with(own, [own, reads], {})
     assert "/p/out/x.py is loaded" in shared_with(own, [own], {"/p/out/x.py": "loaded"})
     again = Volume(source="/p/out", target="/y", at=("y",))
     two = _scenario("a", writable, Service(name="y", volumes=(again,)))
