@@ -324,7 +324,7 @@ class FakeEngine:
         self._note("connect", container=container, aliases=list(aliases))
 
     def stop(self, container: str, *, grace_s: float) -> None:
-        self._note("stop", container=container)
+        self._note("stop", container=container, grace_s=grace_s)
         ended = self._folder(container) / ".ended"
         if not ended.exists():
             ended.write_text("143", encoding="utf-8")

@@ -287,3 +287,12 @@ def test_the_address_of_a_container_that_has_ended(project: Project) -> None:
     result.stdout.fnmatch_lines(
         ["E*ContainerError: container clnrm-*-db ended with exit code 3; its last output:"]
     )
+
+
+@pytest.mark.parametrize(("more", "grace_s"), [("", 10.0), ('stop_grace = "1.5s"', 1.5)])
+def test_a_step_gives_a_service_its_own_time_to_end(project: Project, more: str, grace_s: float) -> None:
+    """What the service says of how long it may take to end, else the usual time."""
+    text = f'[service.db]\nimage = "service-db"\n{more}\nmay_end = 143\n[[step]]\nname = "end"\nstop = "db"\n'
+    project.write("shop.clnrm.toml", text)
+    project.run().assert_outcomes(passed=1)
+    assert [event["grace_s"] for event in project.events("stop")] == [grace_s]

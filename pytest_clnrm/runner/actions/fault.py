@@ -121,7 +121,9 @@ def _do(kind: FaultKind, container: RunningContainer, setting: Setting) -> None:
     if kind in {"stop", "kill"}:
         faults.ended.add(name)
     if kind == "stop" or (kind == "restart" and name not in faults.ended):
-        engine.stop(container.id, grace_s=min(GRACE_S, max(0.0, setting.deadline_s - time.monotonic())))
+        own_s = container.service.stop_grace_s
+        grace_s = GRACE_S if own_s is None else own_s
+        engine.stop(container.id, grace_s=min(grace_s, max(0.0, setting.deadline_s - time.monotonic())))
     elif kind in {"kill", "pause", "unpause"}:
         engine.control(container.id, kind)
     elif around.network is not None and kind == "disconnect":
