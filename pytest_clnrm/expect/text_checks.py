@@ -7,8 +7,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pytest_clnrm.expect.conditions import bounds_hold, bounds_text
+from pytest_clnrm.expect.golden import GoldenFileError, read_golden
 from pytest_clnrm.expect.json_checks import path_differences
-from pytest_clnrm.expect.json_match import NotJsonError, json_differences, parse_json
+from pytest_clnrm.expect.json_match import (
+    Differences,
+    NotJsonError,
+    TooMuchWorkError,
+    Work,
+    json_differences,
+    parse_json,
+)
 from pytest_clnrm.expect.texts import (
     QUOTE_LIMIT,
     Output,
@@ -20,7 +28,7 @@ from pytest_clnrm.expect.texts import (
 )
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.text import TextExpect
-from pytest_clnrm.util.patterns import PatternTimeoutError
+from pytest_clnrm.util.patterns import PatternTimeoutError, replaced
 
 
 class TextFault(NamedTuple):
@@ -40,6 +48,9 @@ def judge_text(expect: TextExpect, output: Output) -> Iterator[TextFault]:
     """Yield what is wrong with a text; nothing if all of *expect* holds."""
     for message, details in _faults(expect, output):
         yield TextFault(message, details, expect.at)
+    if expect.file is not None or expect.json_file is not None:
+        for message, details in _judge_files(expect, output):
+            yield TextFault(message, details, expect.at)
     if expect.has_json or expect.jsonpath:
         yield from _judge_json(expect, output)
 
@@ -128,6 +139,52 @@ def _equal(expected: str, got: str) -> bool:
     if expected and not expected.endswith("\n"):
         got = got.removesuffix("\n")
     return expected == got
+
+
+def _judge_files(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
+    """Yield (message, details) for each file that it differs from."""
+    name = output.name
+    if output.unproven:
+        yield f"{name} must equal the file {quote(expect.file or expect.json_file)}{output.unproven}", ""
+        return
+    try:
+        got = _redacted(output.text, expect)
+        if expect.file is not None:
+            expected = _redacted(read_golden(expect.file), expect).removesuffix("\n")
+            # The newline at the end of a file is the editor's.
+            if got.removesuffix("\n") != expected:
+                details = text_difference(expected, got)
+                yield f"{name} does not equal the file {quote(expect.file)}", details
+        if expect.json_file is not None:
+            expected = _redacted(read_golden(expect.json_file), expect)
+            yield from _json_file_faults(name, expect.json_file, expected, got)
+    except GoldenFileError as error:
+        yield f"{name} {error}", ""
+    except (re.error, PatternTimeoutError) as error:
+        yield f"{name} could not be redacted: {error}", ""
+
+
+def _redacted(text: str, expect: TextExpect) -> str:
+    for each in expect.redact:
+        text = replaced(each.regex, each.replacement, text)
+    return text
+
+
+def _json_file_faults(name: str, file: str, expected: str, got: str) -> Iterator[tuple[str, str]]:
+    found = Differences(work=Work())
+    what = f"the file {quote(file)}"
+    try:
+        wanted = parse_json(expected)
+        what = name
+        found.compare(wanted, parse_json(got), "$", exact=True)
+    except NotJsonError as error:
+        yield f"{what} is no JSON: {error}", ""
+        return
+    except (TooMuchWorkError, RecursionError) as error:
+        found.give_up("$", str(error))
+    if found.count:
+        first, *more = found.told()
+        yield f"{name} is not the JSON of the file {quote(file)}: {first}", "\n".join(more)
 
 
 def _judge_json(expect: TextExpect, output: Output) -> Iterator[TextFault]:

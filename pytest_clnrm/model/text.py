@@ -11,11 +11,25 @@ from pytest_clnrm.model.key_path import KeyPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Redaction:
+    """What is not compared: each match of a regular expression is replaced in both texts.
+
+    :param replacement: taken as it is.
+    """
+
+    regex: str
+    replacement: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TextExpect:
     """What a text must be; everything that is set must hold.
 
     :param lines: how many it has; a last one counts without its newline too.
     :param length: how many characters, without one newline at its end.
+    :param file: a file whose content it must equal, beside the scenario file.
+    :param json_file: a file whose JSON it must equal.
+    :param redact: done before it is compared with a file.
     :param json: a value that the text, parsed as JSON, must match: objects by the keys named here,
         everything else by equality. ``has_json`` tells an expected ``null`` from none.
     """
@@ -29,6 +43,9 @@ class TextExpect:
     ends_with: str | None = None
     lines: tuple[Condition, ...] = ()
     length: tuple[Condition, ...] = ()
+    file: str | None = None
+    json_file: str | None = None
+    redact: tuple[Redaction, ...] = ()
     json: Any = None
     has_json: bool = False
     jsonpath: tuple[JsonPathExpect, ...] = ()

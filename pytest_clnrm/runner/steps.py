@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import ClnrmError, ScenarioTimeoutError
+from pytest_clnrm.expect.golden import reading_by
 from pytest_clnrm.model.fault import AwaitExit, Fault
 from pytest_clnrm.model.http import HttpRequest
 from pytest_clnrm.model.result import Failure, StepResult, clean_text, tail
@@ -18,6 +19,7 @@ from pytest_clnrm.model.step import Command
 from pytest_clnrm.runner.actions.attempt import STREAMS, Attempt, Setting, Stream, Surroundings
 from pytest_clnrm.runner.actions.command import run_command
 from pytest_clnrm.runner.actions.fault import await_exit, cause_fault
+from pytest_clnrm.runner.golden import golden_reader
 from pytest_clnrm.scenario.templates.confined import bind
 from pytest_clnrm.scenario.templates.render import TemplateError, bind_step, names_in_step
 from pytest_clnrm.util.output import BoundedOutput
@@ -162,7 +164,8 @@ class StepRunner:
                 outputs=outputs,
                 show=(lambda *_: None) if live is None else live.feed,
             )
-            attempt = _with_checks(perform(step.action, setting), setting)
+            with reading_by(golden_reader(str(around.runtime.rootdir), around.scenario.file)):
+                attempt = _with_checks(perform(step.action, setting), setting)
             if live is not None:
                 live.close()
             if attempt.failures:

@@ -110,6 +110,17 @@ def matching(pattern: str, texts: Sequence[str]) -> list[bool]:
     return matched
 
 
+def replaced(pattern: str, replacement: str, text: str) -> str:
+    """Return *text* with each match of *pattern* replaced.
+
+    :param replacement: taken as it is.
+    :raises re.error: if *pattern* is none.
+    :raises PatternTimeoutError: if it takes too long.
+    """
+    made: str = _ask((pattern, (text, replacement), 0, 0), len(text), _allowed_s(pattern, len(text)))
+    return made
+
+
 def _allowed_s(pattern: str, text_chars: int) -> float:
     """Return how long a search may take now.
 
@@ -189,7 +200,9 @@ def _pool() -> ConfinedPool:
     return ConfinedPool("pytest_clnrm.util.patterns:answer", memory_bytes=MEMORY_BYTES)
 
 
-def _ask(request: tuple[str, str | list[str] | None, int, int], text_chars: int, allowed_s: float) -> Any:
+def _ask(
+    request: tuple[str, str | list[str] | tuple[str, str] | None, int, int], text_chars: int, allowed_s: float
+) -> Any:
     """Return what :func:`answer` finds, in a process that is idle or a new one.
 
     :param text_chars: how much text is searched, for the message.
@@ -219,6 +232,9 @@ def answer(request: bytes) -> bytes:
     pattern, text, start, flags = pickle.loads(request)  # noqa: S301 (of the process that started this one)
     try:
         compiled = re.compile(pattern, flags)
+        if isinstance(text, tuple):
+            searched, replacement = text
+            return pickle.dumps((compiled.sub(lambda _: replacement, searched), None))
         if isinstance(text, list):
             return pickle.dumps(([compiled.search(each) is not None for each in text], None))
         found = None if text is None else _found(compiled, text, start)

@@ -644,6 +644,60 @@ def test_a_step_whose_value_was_not_captured_fails_alone(project: Project) -> No
     assert [step["attempts"] for step in steps] == [1, 0, 3, 0]
 
 
+def test_outputs_are_compared_with_files(project: Project) -> None:
+    """What is redacted is no difference; what differs, and what cannot be read, is told."""
+    project.write("golden/same.txt", "id=2 ok\n")
+    project.write("golden/other.txt", "a\nb\nc\n")
+    project.write("golden/x.json", '{"a": [1, {"b": "2020-01-01"}]}')
+    project.write("golden/bad.json", "{")
+    project.write(
+        "a.clnrm.toml",
+        """
+        [[step]]
+        name = "same"
+        run = "echo id=7 ok"
+        expect.stdout = { file = "golden/same.txt", redact = [{ regex = "id=[0-9]+", with = '[\\g<0>]' }] }
+        [[step]]
+        run = "echo a; echo x; echo c"
+        expect.stdout = { file = "golden/other.txt" }
+        continue_on_failure = true
+        [[step]]
+        run = ["echo", '{"a": [1.0, {"b": "2021-02-03"}]}']
+        expect.stdout = { json_file = "golden/x.json", redact = [{ regex = "[0-9-]{10}", with = "DATE" }] }
+        [[step]]
+        run = ["echo", '{"a": [2], "c": 1}']
+        expect.stdout = { json_file = "golden/x.json" }
+        continue_on_failure = true
+        [[step]]
+        run = "echo 1"
+        expect.stdout = { json_file = "golden/bad.json" }
+        continue_on_failure = true
+        [[step]]
+        run = "echo 1"
+        expect.stdout = { file = "golden/none.txt" }
+        continue_on_failure = true
+        [[step]]
+        run = "echo 1"
+        expect.stdout = { file = "../outside.txt" }
+        """,
+    )
+    result = project.run()
+    result.stdout.fnmatch_lines(
+        [
+            "*step 'step 2': stdout does not equal the file 'golden/other.txt'",
+            "*-b",
+            "*+x",
+            "*: stdout is not the JSON of the file 'golden/x.json': $.a: expected 2 elements, got 1",
+            "*$.c: expected nothing, got 1",
+            "*step 'step 5': the file 'golden/bad.json' is no JSON: Expecting property name *",
+            "*compared with the file 'golden/none.txt': there is none: write what is expected into it",
+            "*'../outside.txt': it lies outside of rootdir: move it below",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*: step 'same':*")
+    result.stdout.no_fnmatch_line("*: step 'step 3':*")
+
+
 def test_a_step_is_run_until_it_holds(project: Project) -> None:
     """It passes at the first run that holds; else the last difference is told, with the runs and the time."""
     project.write(

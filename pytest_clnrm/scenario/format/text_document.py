@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.model.text import Redaction, TextExpect
 from pytest_clnrm.scenario.format.json_document import (
     AmountBounds,
     JsonPathsDoc,
@@ -15,6 +16,20 @@ from pytest_clnrm.scenario.format.json_document import (
     built_paths,
 )
 from pytest_clnrm.scenario.format.parts import Patterns, Table, several
+
+GoldenFile = Annotated[str, Meta(min_length=1)]
+
+
+class RedactDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What differs from run to run, and is not compared."""
+
+    regex: Annotated[
+        str,
+        Meta(min_length=1, description="Each match is replaced.", examples=["[0-9]{4}-[0-9]{2}-[0-9]{2}"]),
+    ]
+    replacement: Annotated[str, Meta(description="By this text, as it is.", examples=["DATE"])] = (
+        msgspec.field(name="with")
+    )
 
 
 class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +84,30 @@ class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    file: (
+        Annotated[
+            GoldenFile,
+            Meta(
+                description="It equals this file, beside the scenario file and below rootdir.",
+                examples=["golden/orders.txt"],
+            ),
+        ]
+        | None
+    ) = None
+    json_file: (
+        Annotated[
+            GoldenFile,
+            Meta(description="It is the same JSON as this file.", examples=["golden/orders.json"]),
+        ]
+        | None
+    ) = None
+    redact: Annotated[
+        list[RedactDoc],
+        Meta(
+            description="Done to the text and the file before they are compared.",
+            examples=[[{"regex": "id=[0-9]+", "with": "id=ID"}]],
+        ),
+    ] = []
     json: (
         Annotated[
             Any,
@@ -102,6 +141,9 @@ class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             ends_with=self.ends_with,
             lines=amount_conditions(self.lines),
             length=amount_conditions(self.length),
+            file=self.file,
+            json_file=self.json_file,
+            redact=tuple(Redaction(regex=each.regex, replacement=each.replacement) for each in self.redact),
             json=None if self.json is UNSET else self.json,
             has_json=self.json is not UNSET,
             jsonpath=built_paths(self.jsonpath or {}, (*at, "jsonpath")),

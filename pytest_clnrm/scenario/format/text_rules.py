@@ -20,8 +20,10 @@ def check_text(doc: TextDoc | None, path: KeyPath, deferred: frozenset[str]) -> 
     if doc is None:
         return
     given = {name: getattr(doc, name) for name in doc.__struct_fields__}
+    del given["redact"]
     if all(value is None or value is msgspec.UNSET for value in given.values()):
         yield Problem(path, f"this checks nothing; set at least one of {', '.join(given)}")
+    yield from _files(doc, path, deferred)
     for key in ("contains", "not_contains", "regex", "not_regex"):
         for below, text in each_text(given[key], (*path, key)):
             if not text:
@@ -35,3 +37,16 @@ def check_text(doc: TextDoc | None, path: KeyPath, deferred: frozenset[str]) -> 
         yield from check_json_value(doc.json, (*path, "json"))
     if doc.jsonpath is not None:
         yield from check_json_paths(doc.jsonpath, (*path, "jsonpath"), deferred)
+
+
+def _files(doc: TextDoc, path: KeyPath, deferred: frozenset[str]) -> Iterator[Problem]:
+    """Yield the mistakes of the files that it is compared with."""
+    for key, file in (("file", doc.file), ("json_file", doc.json_file)):
+        if file is not None and (file.startswith("/") or "\0" in file):
+            yield Problem(
+                (*path, key), "a path beside the scenario file is needed, such as golden/orders.txt"
+            )
+    if doc.redact and doc.file is None and doc.json_file is None:
+        yield Problem((*path, "redact"), "this has no effect without file or json_file")
+    for index, each in enumerate(doc.redact):
+        yield from regex(each.regex, (*path, "redact", index, "regex"), deferred)

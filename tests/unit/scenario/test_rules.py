@@ -33,6 +33,17 @@ def scenario(name: str, more: str = "") -> str:
 
 
 CASES = {
+    "redact without a file": (
+        f'{STEP}expect.stdout = {{ equals = "x", redact = [{{ regex = "a", with = "" }}] }}\n',
+        "FILE:3:33: step[0].expect.stdout.redact: this has no effect without file or json_file",
+    ),
+    "absolute file": (
+        f'{STEP}expect.stdout = {{ file = "/etc/passwd" }}\n',
+        (
+            "FILE:3:19: step[0].expect.stdout.file: a path beside the scenario file is needed, such as "
+            "golden/orders.txt"
+        ),
+    ),
     "until what": (
         f"{STEP}until = {{ delay = 1 }}\n",
         (
@@ -329,7 +340,7 @@ CASES = {
         f"{STEP}expect = {{ stdout = {{}} }}\n",
         (
             f"FILE:3:12: step[0].expect.stdout: {NOTHING} contains, not_contains, regex, not_regex, equals, "
-            "starts_with, ends_with, lines, length, json, jsonpath"
+            "starts_with, ends_with, lines, length, file, json_file, json, jsonpath"
         ),
     ),
     "empty text": (

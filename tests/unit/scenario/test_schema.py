@@ -130,6 +130,9 @@ GOOD: dict[str, dict[str, Any]] = {
             }
         }
     ),
+    "golden": step(
+        expect={"stdout": {"file": "a", "json_file": "b", "redact": [{"regex": "x", "with": ""}]}}
+    ),
     "until": step(until={"times": 2, "timeout": "1m", "delay": 0}),
     "ends and amounts": step(
         expect={"stdout": {"starts_with": "a", "ends_with": "b", "lines": 1, "length": {"lt": 9, "gt": 1}}}
@@ -197,6 +200,7 @@ BAD: dict[str, dict[str, Any]] = {
     "json elements": step(expect={"stdout": {"jsonpath": {"$.a": {"each": 1}}}}),
     "tolerance": step(expect={"stdout": {"jsonpath": {"$.a": {"eq": 1, "tolerance": -1}}}}),
     "until": step(until={"delay": "1 sec"}),
+    "redact": step(expect={"stdout": {"file": "a", "redact": [{"regex": "x"}]}}),
     "until once": step(until={"times": 1}),
     "lines": step(expect={"stdout": {"lines": -1}}),
     "amount": step(expect={"stdout": {"length": {"ne": 1}}}),

@@ -19,6 +19,7 @@ from pytest_clnrm.util.patterns import (
     matches_glob,
     matching,
     problem_of,
+    replaced,
     search,
     within,
 )
@@ -185,3 +186,12 @@ def test_processes_are_used_again_and_closed(monkeypatch: pytest.MonkeyPatch) ->
     assert len(made) == 1
     patterns.close()
     assert patterns._pool()._idle == []
+
+
+def test_replacing_is_confined_too() -> None:
+    """Each match gives way to the text as it is; a pattern that would never end is given up."""
+    assert replaced(r"(\d+)", r"\1", "a1 b22") == r"a\1 b\1"
+    with pytest.raises(re.error):
+        replaced("(", "", "a")
+    with little_time(), pytest.raises(PatternTimeoutError):
+        replaced(r"(a+)+$", "", "a" * 40 + "b")
