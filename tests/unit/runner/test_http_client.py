@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
+import subprocess
 import threading
 import time
 import zlib
@@ -50,7 +52,7 @@ def server() -> Iterator[Any]:
     """Return a handler class of a server of its own."""
     handler: Any = type("Handler", (Server,), {"seen": [], "answers": {}})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
-        handler.port = listening.server_port
+        handler.port, handler.listening = listening.server_port, listening
         thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
         thread.start()
         yield handler
@@ -228,3 +230,35 @@ def test_what_cannot_be_sent() -> None:
         ask(0, HttpRequest(url="http://api/", headers={"A": "b\r\nC: d"}))
     with pytest.raises(NoAnswerError, match="user and password do not stand in a URL"):
         ask(0, HttpRequest(url="http://api:80@example.org/"))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of a key and a certificate of its own for "api", valid for ten days."""
+    folder = tmp_path_factory.mktemp("tls").resolve()
+    key, pem = folder / "key.pem", folder / "api.pem"
+    about = ["-subj", "/CN=api", "-addext", "subjectAltName=DNS:api,DNS:www", "-days", "10"]
+    made = ["-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(pem)]
+    subprocess.run(["openssl", "req", "-x509", *made, *about], check=True, capture_output=True)
+    pem.write_text(key.read_text() + pem.read_text())
+    return pem
+
+
+def test_a_certificate_is_verified_and_told(server: Any, certificate: Path) -> None:
+    """With its authority it is trusted for its names, and names and days are known; not so without."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    ca = str(certificate)
+    server.listening.socket = context.wrap_socket(server.listening.socket, server_side=True)
+    answer = ask(server.port, HttpRequest(url="https://api/", ca=ca))
+    assert answer.certificate_names == ("api", "www")
+    assert 9 < answer.certificate_days <= 10
+    unknown = ask(server.port, HttpRequest(url="https://api/", verify=False))
+    assert (unknown.status, unknown.certificate_names) == (200, None)
+    for request, message in (
+        (HttpRequest(url="https://api/"), "https://api: TLS: self-signed certificate"),
+        (HttpRequest(url="https://other/", ca=ca), "https://other: TLS: Hostname mismatch"),
+        (HttpRequest(url="http://api/"), "http://api: "),
+    ):
+        with pytest.raises(NoAnswerError, match=f"^{message}"):
+            ask(server.port, request)
