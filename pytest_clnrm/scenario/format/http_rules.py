@@ -30,6 +30,7 @@ from pytest_clnrm.scenario.templates.render import names_deferred
 from pytest_clnrm.toml.checking import some, suggestion
 
 _METHOD = re.compile(r"[A-Za-z]+")
+_ANY_HEADER = HeaderDoc()
 _BASIC = 2
 _LINE = 'write http = "GET http://SERVICE:PORT/path", or a table with url'
 
@@ -197,7 +198,7 @@ def check_answer(
 
 
 def _given(doc: HeaderDoc) -> list[str]:
-    return [name for name in doc.__struct_fields__ if getattr(doc, name) not in {None, UNSET}]
+    return [name for name in doc.__struct_fields__ if getattr(doc, name) != getattr(_ANY_HEADER, name)]
 
 
 def _bounds(doc: object, path: KeyPath) -> Iterator[Problem]:
