@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from pytest_clnrm.expect.conditions import bounds_hold, bounds_text
-from pytest_clnrm.expect.golden import GoldenFileError, read_golden
+from pytest_clnrm.expect.golden import GoldenFileError, golden_files
 from pytest_clnrm.expect.json_checks import path_differences
 from pytest_clnrm.expect.json_match import (
     Differences,
@@ -147,19 +148,26 @@ def _judge_files(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]
     if output.unproven:
         yield f"{name} must equal the file {quote(expect.file or expect.json_file)}{output.unproven}", ""
         return
+    files = golden_files()
     try:
         got = _redacted(output.text, expect)
         if expect.file is not None:
-            expected = _redacted(read_golden(expect.file), expect).removesuffix("\n")
+            updated = files.update(expect.file, got)
+            expected = got if updated else _redacted(files.read(expect.file), expect)
             # The newline at the end of a file is the editor's.
+            expected = expected.removesuffix("\n")
             if got.removesuffix("\n") != expected:
                 details = text_difference(expected, got)
                 yield f"{name} does not equal the file {quote(expect.file)}", details
         if expect.json_file is not None:
-            expected = _redacted(read_golden(expect.json_file), expect)
+            pretty = json.dumps(parse_json(got), indent=2, ensure_ascii=False) + "\n"
+            updated = files.update(expect.json_file, pretty)
+            expected = pretty if updated else _redacted(files.read(expect.json_file), expect)
             yield from _json_file_faults(name, expect.json_file, expected, got)
     except GoldenFileError as error:
         yield f"{name} {error}", ""
+    except (NotJsonError, RecursionError) as error:
+        yield f"{name} is no JSON: {error}", ""
     except (re.error, PatternTimeoutError) as error:
         yield f"{name} could not be redacted: {error}", ""
 

@@ -1,34 +1,150 @@
-"""Reading the files that a scenario compares texts with."""
+"""The files that a scenario compares texts with: read, and rewritten where the run asks for that.
+
+All processes of a run have one folder of claims, a file for each path that was rewritten: so two scenarios
+that want different contents of it are found, whichever worker has them.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
-from pytest_clnrm.expect.golden import GoldenFileError, Read
+from pytest_clnrm.expect.golden import GoldenFileError
 from pytest_clnrm.util.beneath import open_beneath
+from pytest_clnrm.util.files import write_whole
 
 MAX_BYTES = 4 << 20
+CLAIMS = "golden"
+"""Name of the folder of claims in that of the run."""
 
 
-def golden_reader(rootdir: str, scenario_file: str) -> Read:
-    """Return what reads files beside a scenario file, beneath *rootdir*, through no link."""
-    root = os.path.realpath(rootdir)
-    folder = os.path.realpath(os.path.dirname(scenario_file))  # noqa: PTH120 (a text, as the next)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenFolder:
+    """The files beside a scenario file, beneath *rootdir*, through no link.
 
-    def read(path: str) -> str:
+    :param owner: of what is written: the same step may write again.
+    :param claims: None if the run only compares.
+    :param without_secrets: hides them.
+    """
+
+    rootdir: str
+    scenario_file: str
+    owner: str = ""
+    claims: Path | None = None
+    without_secrets: Callable[[str], str] = str
+
+    def _place(self, path: str) -> tuple[str, str]:
+        """Return the root and the absolute path of a file."""
+        folder = os.path.realpath(os.path.dirname(self.scenario_file))  # noqa: PTH120 (a text, as the next)
+        return os.path.realpath(self.rootdir), os.path.normpath(os.path.join(folder, path))  # noqa: PTH118
+
+    def read(self, path: str) -> str:
+        """Return the content of a file.
+
+        :raises GoldenFileError: if it cannot be read.
+        """
         try:
-            with open_beneath(root, os.path.normpath(os.path.join(folder, path))) as opened:  # noqa: PTH118
+            with open_beneath(*self._place(path)) as opened:
                 return opened.read(MAX_BYTES).decode()
         except FileNotFoundError:
-            why = "there is none: write what is expected into it"
+            why = "there is none: run with --clnrm-update-golden to write it"
         except UnicodeDecodeError as error:
             why = f"it is no UTF-8: {error.reason} at byte {error.start}"
         except OSError as error:
-            why = {
-                errno.ELOOP: "it is a link, or lies behind one: name the file itself",
-                errno.EXDEV: "it lies outside of rootdir: move it below",
-            }.get(error.errno or 0, error.strerror or str(error))
+            why = _why(error)
         raise GoldenFileError(f"cannot be compared with the file {path!r}: {why}")
 
-    return read
+    def update(self, path: str, content: str) -> bool:
+        """Make *content* that of a file, if the run updates files and it has another.
+
+        :raises GoldenFileError: if it cannot be written, holds a secret, or another step wants other content.
+        """
+        if self.claims is None:
+            return False
+        if self.without_secrets(content) != content:
+            raise GoldenFileError(f"holds a secret, which is not written to {path!r}: redact it")
+        with suppress(GoldenFileError):
+            if self.read(path) == content and not self._claim_of(path).exists():
+                self._claim(path, content, changed=False)
+                return True
+        self._claim(path, content, changed=True)
+        root, place = self._place(path)
+        try:
+            parent, name = os.path.split(place)
+            # Only below rootdir anything is made, and what is there is entered through no link.
+            self._make_folder(root, parent)
+            with open_beneath(root, parent) as folder:
+                write_whole(Path(folder.reach) / name, content)
+        except OSError as error:
+            self._claim_of(path).unlink(missing_ok=True)
+            raise GoldenFileError(f"cannot be written to {path!r}: {_why(error)}") from None
+        return True
+
+    @staticmethod
+    def _make_folder(root: str, folder: str) -> None:
+        """Make a folder beneath *root* where it is missing.
+
+        :raises OSError: if it lies outside, or behind a link.
+        """
+        missing: list[str] = []
+        while True:
+            try:
+                open_beneath(root, folder).close()
+                break
+            except FileNotFoundError:
+                folder, name = os.path.split(folder)
+                missing.append(name)
+        for name in reversed(missing):
+            with open_beneath(root, folder) as above, suppress(FileExistsError):
+                (Path(above.reach) / name).mkdir()
+            folder = f"{folder}/{name}"
+
+    def _claim_of(self, path: str) -> Path:
+        assert self.claims is not None  # noqa: S101 (asked for where files are updated)
+        return self.claims / hashlib.sha256(self._place(path)[1].encode()).hexdigest()
+
+    def _claim(self, path: str, content: str, *, changed: bool) -> None:
+        """Note that a file has this content in this run.
+
+        :raises GoldenFileError: if another step wants other content.
+        """
+        root, place = self._place(path)
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        shown = os.path.relpath(place, root)
+        claim = {"path": shown, "digest": digest, "owner": self.owner, "changed": changed}
+        file = self._claim_of(path)
+        file.parent.mkdir(exist_ok=True)
+        draft = file.with_name(f"{file.name}.{os.getpid()}")
+        draft.write_text(json.dumps(claim))
+        try:
+            os.link(draft, file)  # whole, and once
+        except FileExistsError:
+            other = json.loads(file.read_text())
+            if other["owner"] == self.owner:
+                draft.replace(file)
+            elif other["digest"] != digest:
+                raise GoldenFileError(
+                    f"is another content of the file {path!r} than {other['owner']} has in this run: "
+                    "give each a file of its own, or redact what differs"
+                ) from None
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def updated(claims: Path) -> list[str]:
+    """Return the paths, from rootdir, of the files that a run has rewritten."""
+    read = [json.loads(each.read_text()) for each in claims.glob("*")] if claims.is_dir() else []
+    return sorted(each["path"] for each in read if each["changed"])
+
+
+def _why(error: OSError) -> str:
+    return {
+        errno.ELOOP: "it is a link, or lies behind one: name the file itself",
+        errno.EXDEV: "it lies outside of rootdir: move it below",
+    }.get(error.errno or 0, error.strerror or str(error))

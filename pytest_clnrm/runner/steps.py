@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.errors import ClnrmError, ScenarioTimeoutError
-from pytest_clnrm.expect.golden import reading_by
+from pytest_clnrm.expect.golden import using
 from pytest_clnrm.model.fault import AwaitExit, Fault
 from pytest_clnrm.model.http import HttpRequest
 from pytest_clnrm.model.result import Failure, StepResult, clean_text, tail
@@ -19,7 +19,7 @@ from pytest_clnrm.model.step import Command
 from pytest_clnrm.runner.actions.attempt import STREAMS, Attempt, Setting, Stream, Surroundings
 from pytest_clnrm.runner.actions.command import run_command
 from pytest_clnrm.runner.actions.fault import await_exit, cause_fault
-from pytest_clnrm.runner.golden import golden_reader
+from pytest_clnrm.runner.golden import CLAIMS, GoldenFolder
 from pytest_clnrm.scenario.templates.confined import bind
 from pytest_clnrm.scenario.templates.render import TemplateError, bind_step, names_in_step
 from pytest_clnrm.util.output import BoundedOutput
@@ -164,13 +164,25 @@ class StepRunner:
                 outputs=outputs,
                 show=(lambda *_: None) if live is None else live.feed,
             )
-            with reading_by(golden_reader(str(around.runtime.rootdir), around.scenario.file)):
+            with using(self._golden(step)):
                 attempt = _with_checks(perform(step.action, setting), setting)
             if live is not None:
                 live.close()
             if attempt.failures:
                 span.fail(attempt.failures[0].message, "timeout" if attempt.timed_out else "failed")
             return attempt
+
+    def _golden(self, step: Step) -> GoldenFolder:
+        """Return the files that what *step* gives is compared with."""
+        runtime, scenario = self.around.runtime, self.around.scenario
+        update = runtime.settings.update_golden and runtime.run_folder is not None
+        return GoldenFolder(
+            rootdir=str(runtime.rootdir),
+            scenario_file=scenario.file,
+            owner=f"step {step.name!r} of {scenario.file}::{scenario.name}",
+            claims=runtime.run_folder() / CLAIMS if update and runtime.run_folder else None,
+            without_secrets=self.around.redactor.text,
+        )
 
     def _shown(self, output: BoundedOutput) -> str:
         """Return the end of an output without secrets, with a note of how much is left out."""

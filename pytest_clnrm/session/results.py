@@ -94,6 +94,7 @@ class SessionResults:
         self._started_s = began_monotonic_s
         self._written: Path | None = None
         self._not_written = ""
+        self._updated: list[str] = []
 
     def prepare(self) -> None:
         """Check before the run that the report's folder can be made.
@@ -171,6 +172,10 @@ class SessionResults:
             with suppress(OSError):  # writing the report says what is wrong
                 directory.mkdir(parents=True, exist_ok=True)
         self._merge(int(exitstatus))
+        if settings.update_golden and self.runtime.run_folder is not None:
+            from pytest_clnrm.runner.golden import CLAIMS, updated
+
+            self._updated = updated(self.runtime.run_folder() / CLAIMS)
         if self.merged is not None and session.config.hook.pytest_clnrm_spans.get_hookimpls():
             session.config.hook.pytest_clnrm_spans(config=session.config, collector=self.merged.collector())
         if directory is None:
@@ -242,6 +247,8 @@ class SessionResults:
             self._tell_usage(terminalreporter)
             self._tell_why_not_reused(terminalreporter)
         self._tell_problems(terminalreporter)
+        for path in self._updated:
+            terminalreporter.line(shown(f"clnrm: {path} updated"), yellow=True)
         if self._written is not None and option.verbose > VERY_QUIET:
             terminalreporter.line(shown(f"clnrm: report written to {self._written}"))
         if self._not_written:

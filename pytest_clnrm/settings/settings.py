@@ -199,6 +199,12 @@ class Settings(NamedTuple):
         default=None,
         unset="OTEL_EXPORTER_OTLP_ENDPOINT, if it is set",
     )
+    update_golden: bool = setting(
+        "--clnrm-update-golden",
+        "rewrite the files that `file` and `json_file` compare texts with, where they differ, and say which",
+        values.switch,
+        default=False,
+    )
     show_workers: bool = setting(
         "--clnrm-show-workers",
         "show what each worker is at, and what waits: below pytest's own output on a terminal; in a "

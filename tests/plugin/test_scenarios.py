@@ -690,12 +690,49 @@ def test_outputs_are_compared_with_files(project: Project) -> None:
             "*: stdout is not the JSON of the file 'golden/x.json': $.a: expected 2 elements, got 1",
             "*$.c: expected nothing, got 1",
             "*step 'step 5': the file 'golden/bad.json' is no JSON: Expecting property name *",
-            "*compared with the file 'golden/none.txt': there is none: write what is expected into it",
+            "*the file 'golden/none.txt': there is none: run with --clnrm-update-golden to write it",
             "*'../outside.txt': it lies outside of rootdir: move it below",
         ]
     )
     result.stdout.no_fnmatch_line("*: step 'same':*")
     result.stdout.no_fnmatch_line("*: step 'step 3':*")
+
+
+def test_golden_files_are_updated(each_mode: Project) -> None:
+    """They are written, redacted, and named; the next run holds; different contents of one file are told."""
+    each_mode.write("golden/same.txt", "same\n")
+    each_mode.write("golden/old.txt", "old\n")
+    for name in ("a", "b"):
+        each_mode.write(
+            f"{name}.clnrm.toml",
+            """
+            [[step]]
+            run = "echo same"
+            expect.stdout = { file = "golden/same.txt" }
+            [[step]]
+            run = "echo new $$"
+            expect.stdout = { file = "golden/old.txt", redact = [{ regex = "[0-9]+", with = "PID" }] }
+            [[step]]
+            run = ["echo", '{"a": [1]}']
+            expect.stdout = { json_file = "golden/new/x.json" }
+            """,
+        )
+    result = each_mode.run("--clnrm-update-golden")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["clnrm: golden/new/x.json updated", "clnrm: golden/old.txt updated"])
+    result.stdout.no_fnmatch_line("*same.txt updated*")
+    golden = each_mode.pytester.path / "golden"
+    assert (golden / "old.txt").read_text() == "new PID\n"
+    assert (golden / "new" / "x.json").read_text() == '{\n  "a": [\n    1\n  ]\n}\n'
+    each_mode.run().assert_outcomes(passed=2)
+    each_mode.write(
+        "b.clnrm.toml", '[[step]]\nrun = "echo other"\nexpect.stdout = { file = "golden/same.txt" }\n'
+    )
+    result = each_mode.run("--clnrm-update-golden")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        ["*: stdout is another content of the file 'golden/same.txt' than step 'step 1' of *.toml::* has *"]
+    )
 
 
 def test_a_step_is_run_until_it_holds(project: Project) -> None:

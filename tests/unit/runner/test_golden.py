@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.expect.golden import GoldenFileError, read_golden, reading_by
-from pytest_clnrm.runner.golden import MAX_BYTES, golden_reader
+from pytest_clnrm.expect.golden import GoldenFileError, golden_files, using
+from pytest_clnrm.runner.golden import MAX_BYTES, GoldenFolder, updated
 
 
 def test_files_are_read(tmp_path: Path) -> None:
@@ -17,14 +17,14 @@ def test_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "real" / "up.txt").write_text("ä")
     (tmp_path / "real" / "a" / "x.txt").write_text("x")
     root = tmp_path / "link"
-    with reading_by(golden_reader(str(root), str(root / "a" / "s.clnrm.toml"))):
-        assert (read_golden("x.txt"), read_golden("../up.txt")) == ("x", "ä")
+    with using(GoldenFolder(rootdir=str(root), scenario_file=str(root / "a" / "s.clnrm.toml"))):
+        assert (golden_files().read("x.txt"), golden_files().read("../up.txt")) == ("x", "ä")
 
 
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("none", "there is none: write what is expected into it"),
+        ("none", "there is none: run with --clnrm-update-golden to write it"),
         ("link", "it is a link, or lies behind one: name the file itself"),
         ("folder/x", "it is a link, or lies behind one: name the file itself"),
         ("../out", "it lies outside of rootdir: move it below"),
@@ -43,14 +43,37 @@ def test_files_that_cannot_be_read(tmp_path: Path, path: str, why: str) -> None:
     (root / "bytes").write_bytes(b"a\xff")
     (root / "long").write_bytes(b"a" * (MAX_BYTES + 1))
     with (
-        reading_by(golden_reader(str(root), str(root / "s.clnrm.toml"))),
+        using(GoldenFolder(rootdir=str(root), scenario_file=str(root / "s.clnrm.toml"))),
         pytest.raises(GoldenFileError) as raised,
     ):
-        read_golden(path)
+        golden_files().read(path)
     assert str(raised.value) == f"cannot be compared with the file {path!r}: {why}"
 
 
 def test_nobody_reads_by_default() -> None:
     """Without a reader a comparison fails."""
     with pytest.raises(GoldenFileError, match="the file 'x' cannot be read here"):
-        read_golden("x")
+        golden_files().read("x")
+
+
+def test_what_is_updated_stays_below_rootdir(tmp_path: Path) -> None:
+    """Missing folders are made; nothing is written through a link or outside, and no secret."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "folder").symlink_to(tmp_path)
+    (root / "link").symlink_to(tmp_path / "victim")
+    files = GoldenFolder(
+        rootdir=str(root),
+        scenario_file=str(root / "s.clnrm.toml"),
+        claims=tmp_path / "claims",
+        without_secrets=lambda text: text.replace("hush", "***"),
+    )
+    assert files.update("new/deep/x.txt", "x")
+    assert (root / "new" / "deep" / "x.txt").read_text() == "x"
+    assert files.update("link", "y")
+    assert not (tmp_path / "victim").exists()
+    for path, why in (("folder/x", "it is a link"), ("../x", "outside of rootdir"), ("s", "holds a secret")):
+        with pytest.raises(GoldenFileError, match=why):
+            files.update(path, "hush" if path == "s" else "z")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["claims", "root"]
+    assert updated(tmp_path / "claims") == ["link", "new/deep/x.txt"]
