@@ -1,4 +1,4 @@
-"""``python -m pytest_clnrm``: look at all runs on this host, and sweep what dead ones left."""
+"""``python -m pytest_clnrm``: look at all runs on this host, sweep after dead ones, import Compose files."""
 
 from __future__ import annotations
 

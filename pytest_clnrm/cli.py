@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE = 0, 1, 2
 _WATCH_S = 1.0
-_DESCRIPTION = "Look at all runs of pytest-clnrm on this host, and remove what dead ones left."
+_DESCRIPTION = (
+    "Look at all runs of pytest-clnrm on this host, remove what dead ones left, import from Compose."
+)
 _EXITS = "exit codes: 0 done, 1 it could not be done (the reason is on stderr), 2 wrong arguments"
 
 
@@ -99,6 +101,28 @@ def _parser() -> argparse.ArgumentParser:
         help="as --clnrm-engine (default: auto)",
     )
     sweep.set_defaults(command=_sweep)
+
+    imported = commands.add_parser(
+        "import",
+        help="make a scenario file from one of Docker Compose",
+        description="Write a scenario file with what is understood of a file of Docker Compose, and a "
+        "comment for each thing that is not. Several files are not merged.",
+        epilog=_EXITS,
+        allow_abbrev=False,
+    )
+    imported.add_argument("file", type=Path, metavar="FILE", help="such as docker-compose.yml")
+    imported.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write it there, in the folder of the other file (default: to stdout)",
+    )
+    imported.add_argument("--force", action="store_true", help="even if there is such a file")
+    imported.add_argument(
+        "--profile", action="append", default=[], metavar="NAME", help="take services of this profile too"
+    )
+    imported.set_defaults(command=_import)
     return parser
 
 
@@ -107,6 +131,25 @@ def _engine(text: str) -> str:
         return values.engine(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _import(given: argparse.Namespace) -> None:
+    from pytest_clnrm.compose.scenario_file import scenario_of
+
+    output: Path | None = given.output
+    if output is None:
+        sys.stdout.write(scenario_of(given.file, given.profile))
+        return
+    if output.absolute().parent.resolve() != given.file.absolute().parent.resolve():
+        raise ClnrmError(f"{output}: paths are relative to {given.file}: write it into the same folder")
+    text = scenario_of(given.file, given.profile)
+    try:
+        with output.open("w" if given.force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ClnrmError(f"{output} is there already: --force overwrites it") from None
+    except OSError as error:
+        raise ClnrmError(f"{output}: {error.strerror}") from None
 
 
 def _sweep(given: argparse.Namespace) -> None:

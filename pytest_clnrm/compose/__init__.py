@@ -1,0 +1,1 @@
+"""From a file of Docker Compose to a scenario file (``python -m pytest_clnrm import``)."""
