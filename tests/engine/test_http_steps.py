@@ -137,6 +137,12 @@ WRONG = {
     'http = "GET http://api:8080/cgi-bin/slow"\ntimeout = "500ms"': (
         "step '.+' timed out after 0.5 s: http://api:8080: no answer in time"
     ),
+    'http = "GET http://api:8080/cgi-bin/slow"\ntimeout = "1s"\ncapture.s = { regex = "x", secret = true }': (
+        "step '.+' timed out after 1 s: http://api:8080: no answer in time"
+    ),
+    'http = "GET http://api:8080/cgi-bin/gone"\ncapture.t = { regex = "nothing.*", secret = true }': (
+        "status 404 Not Found, expected below 400"
+    ),
     'http = { url = "http://api:8080/cgi-bin/loop", redirects = 3 }': (
         "more than 3 redirects; the next is to 'loop'"
     ),
@@ -167,6 +173,11 @@ def test_requests_and_answers(project: EndToEnd) -> None:
         assert len(got) == len(wanted), keys
         for one, other in zip(got, wanted, strict=True):
             assert one == other or re.fullmatch(other, one), f"{keys}:\n{one}"
+    # What a step captures as a secret is hidden though it fails, and not shown before it is known.
+    slow, late, hidden = (steps[f"step {number}"]["stdout"] for number in (9, 10, 11))
+    assert slow.startswith("HTTP/1.1 200 OK\n\nx\n")
+    assert not late
+    assert hidden.endswith("\n\n***")
     order = steps["step 3"]
     assert order["service"] == "api"
     assert order["stdout"].startswith("HTTP/1.1 201 Created\nLocation: /cgi-bin/echo?id=17\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from pytest_clnrm.expect.steps import capture_from
 from pytest_clnrm.runner.actions.attempt import Attempt
 from pytest_clnrm.runner.http_client import NoAnswerError, send
 from pytest_clnrm.runner.ready_network import in_words
+from pytest_clnrm.util.output import BoundedOutput
 from pytest_clnrm.util.patterns import within
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def run_http(request: HttpRequest, setting: Setting) -> Attempt:
     span.set("http.request.method", request.method)
     span.set("url.full", request.url)
     span.set("server.address", url.hostname)
+    # Until all of it is there nobody knows what is a secret.
+    held = BoundedOutput() if any(each.secret for each in step.captures) else None
     try:
         answer = send(
             request,
@@ -41,7 +45,7 @@ def run_http(request: HttpRequest, setting: Setting) -> Attempt:
             cookies=setting.around.cookies,
             headers={"traceparent": span.traceparent} if span.traceparent else {},
             deadline_s=setting.deadline_s,
-            show=lambda data: setting.feed("stdout", data),
+            show=partial(setting.feed, "stdout") if held is None else held.feed,
         )
     except NoAnswerError as error:
         if error.timed_out:
@@ -52,7 +56,9 @@ def run_http(request: HttpRequest, setting: Setting) -> Attempt:
         return Attempt(failures=(failure,), timed_out=error.timed_out)
     span.set("http.response.status_code", answer.status)
     with within(setting.deadline_s):
-        _learn_secrets(answer, setting)
+        if held is not None:
+            _learn_secrets(answer, setting)
+            setting.feed("stdout", held.text().encode())
         failures = judge_answer(step, answer, where=setting.around.where)
         captured: dict[str, str] = {}
         if not failures and step.captures:
@@ -99,9 +105,6 @@ def reach(setting: Setting, host: str, port: int, *, timeout_s: float) -> socket
 
 def _learn_secrets(answer: HttpAnswer, setting: Setting) -> None:
     """Hide what the step captures as a secret, even if it fails: then the answer is shown."""
-    secret = tuple(each for each in setting.step.captures if each.secret)
-    if secret:
-        captured, _ = capture_from(
-            replace(setting.step, captures=secret), source_of(answer), where=setting.around.where
-        )
-        setting.around.redactor.add(captured.values())
+    secret = replace(setting.step, captures=tuple(each for each in setting.step.captures if each.secret))
+    captured, _ = capture_from(secret, source_of(answer), where=setting.around.where)
+    setting.around.redactor.add(captured.values())
