@@ -10,7 +10,7 @@ from typing import Any
 from pytest_clnrm.compose.reading import ComposeFile, Value
 from pytest_clnrm.compose.service import ServiceImport
 from pytest_clnrm.compose.toml_text import toml_key, toml_lines, toml_value
-from pytest_clnrm.compose.variables import Texts
+from pytest_clnrm.compose.variables import LeftOutError, Texts
 
 _CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
 _HEAD = """\
@@ -70,7 +70,10 @@ class _Import:
         profiles = value.data.get("profiles")
         if profiles is not None:
             listed = profiles.data if isinstance(profiles.data, list) else [profiles]
-            names = {self._texts.plain(each) for each in listed}
+            try:
+                names = {self._texts.plain(each) for each in listed}
+            except LeftOutError as error:
+                raise self._file.error(error.value, f"profiles: {error}") from None
             if not names & self._profiles:
                 shown = ", ".join(sorted(names))
                 self._notes.append((value, f"left out: only with --profile {shown}"))

@@ -116,10 +116,10 @@ class ServiceImport:
     def _path(self, value: Value) -> str:
         """Return a path of the host below the file's folder, beginning with ``./``."""
         text = self._texts.plain(value)
-        path = os.path.relpath(self._folder / Path(text).expanduser(), self._folder)
+        path = os.path.relpath(self._folder / os.path.expanduser(text), self._folder)  # noqa: PTH111
         if path.startswith(".."):
             raise LeftOutError(value, f"{text} does not lie below the file's folder")
-        if not (self._folder / path).exists():
+        if not os.path.exists(self._folder / path):  # noqa: PTH110 of a name that is too long False, too
             raise LeftOutError(value, f"there is no {text}")
         return path if path == "." else f"./{path}"
 
@@ -204,13 +204,13 @@ class ServiceImport:
         self._texted("workdir", value)
 
     def _key_hostname(self, value: Value) -> None:
-        self._texted("hostname", value)
+        self.keys["hostname"] = self._texts.plain(value)
 
     def _key_platform(self, value: Value) -> None:
-        self._texted("platform", value)
+        self.keys["platform"] = self._texts.plain(value)
 
     def _key_stop_signal(self, value: Value) -> None:
-        self._texted("stop_signal", value)
+        self.keys["stop_signal"] = self._texts.plain(value)
 
     def _key_stop_grace_period(self, value: Value) -> None:
         self.keys["stop_grace"] = self._duration(value)
@@ -240,7 +240,10 @@ class ServiceImport:
             if isinstance(each.data, dict):
                 self._rest(each.data, "path", "required")
                 path = each.data.get("path", each)
-            files.append(self._path(path))
+            found = self._path(path)
+            if not (self._folder / found).is_file():
+                raise LeftOutError(path, f"{found} is no file")
+            files.append(found)
             if "$" in (self._folder / files[-1]).read_text("utf-8", errors="replace"):
                 self.note(path, "nothing is filled in for `$` in the file")
 

@@ -55,7 +55,10 @@ class Texts:
             raise LeftOutError(value, "is not a single value")
         if any(not each["escaped"] for each in _VARIABLE.finditer(value.data)):
             raise LeftOutError(value, f"{value.data!r} depends on a variable, and has to be known here")
-        return value.data.replace("$$", "$")
+        text = value.data.replace("$$", "$")
+        if _literal(text) != text:
+            raise LeftOutError(value, f"{text!r} would be taken for a template")
+        return text
 
     def words(self, value: Value) -> list[str]:
         """Return a command line as argv, as a shell divides it; what a variable holds is not divided."""

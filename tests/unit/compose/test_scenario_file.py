@@ -91,6 +91,24 @@ def test_a_profile_is_asked_for(folder: Path) -> None:
     assert "[service.mail]" in scenario_of(folder / "fastapi.yaml", ["debug"])
 
 
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("env_file: app", "web.env_file: ./app is no file"),
+        (f"env_file: {'a' * 300}", "web.env_file: there is no aaa"),
+        ("build: ~nobody-of-that-name/x", "web.build: there is no ~nobody-of-that-name/x"),
+        ("hostname: '{{ x }}'", "web.hostname: '{{ x }}' would be taken for a template"),
+        ("mem_limit: ${MEMORY:-1g}", "web.mem_limit: '${MEMORY:-1g}' depends on a variable"),
+        ("user: ${}", "web.user: '${}' uses a variable in a way that has no counterpart"),
+        ("network_mode: service:db", "web.network_mode: service:db: has no counterpart"),
+    ],
+)
+def test_what_is_left_out(keys: str, told: str, folder: Path) -> None:
+    """Each has a comment with the reason."""
+    (folder / "c.yml").write_text(f"services:\n  web:\n    image: x:1\n    {keys}\n", encoding="utf-8")
+    assert f"# c.yml:4: services.{told}" in scenario_of(folder / "c.yml")
+
+
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdef", "bcdefg", strict=True)
 )
@@ -109,6 +127,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("services: !reset null\n", "the tag !reset is not understood"),
         ("services: &a {web: *a}\n", "is nested more than 50 levels deep"),
         (f"services: {'[' * 5000}", "FILE"),
+        ("services: {a: {profiles: ['$A']}}\n", "'$A' depends on a variable, and has to be known here"),
         (BOMB, "holds more than 100000 values, its aliases filled in"),
         ("services: {web: {<<: 3}}\n", "`<<` takes a mapping, or a list of them"),
         ("? [a]\n: 1\n", "FILE:1:3: a key has to be a text"),
