@@ -258,7 +258,8 @@ class _View:
         def tcp() -> str:
             return text(*(net + each for each in (b"tcp", b"tcp6") if each in there)) + _LOCAL_PORTS
 
-        return sockets(text(*(net + each for each in (b"sockstat", b"sockstat6") if each in there)), tcp)
+        names = (b"sockstat", b"sockstat6", b"packet")
+        return sockets(text(*(net + each for each in names if each in there)), tcp)
 
     def kernel_files(self) -> Iterator[tuple[str, str]]:
         """Yield mode and owner of the kernel's files that can be changed: all of /proc but for processes.

@@ -74,7 +74,8 @@ for process in /proc/[0-9]*; do
   set -- "$@" "$process/status" "$process/limits" "$process/oom_score_adj"
 done 2>/dev/null
 ipc=/proc/sysvipc
-kernel=$(cat "$@" $ipc/msg $ipc/sem $ipc/shm /proc/net/sockstat /proc/net/sockstat6 /proc/mounts 2>/dev/null)
+set -- "$@" $ipc/msg $ipc/sem $ipc/shm /proc/net/sockstat /proc/net/sockstat6 /proc/net/packet /proc/mounts
+kernel=$(cat "$@" 2>/dev/null)
 printf '\0%s\n%s\n' scratch "$scratch" content "$content" seen "$seen" processes "$processes" self $$ \
   kernel "$kernel" end .
 """

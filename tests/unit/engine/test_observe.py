@@ -108,3 +108,13 @@ def test_a_process_that_begins_meanwhile(monkeypatch: pytest.MonkeyPatch) -> Non
     begun[0].wait()
     assert "mode and owner of /proc/sys/kernel/hostname" in names
     assert not [name for name in names if name.removeprefix("mode and owner of /proc/")[0].isdigit()]
+
+
+def test_sockets_by_which_an_engine_tells_an_address() -> None:
+    """A packet socket that receives nothing does not count; one of a program that listens does."""
+    row = "00000000a097e055 2      {kind}      {protocol}   {device}     {running} 0      0      20279324\n"
+    head = "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n"
+    idle = row.format(kind=2, protocol="0000", device=0, running=0)
+    listening = row.format(kind=3, protocol="0003", device=2, running=1)
+    text = SOCKETS.format(tw=0).replace("used 1", "used 3") + head + idle + listening
+    assert sockets(text, lambda: "")["sockets in use"] == "2"
