@@ -7,6 +7,7 @@ done in a process of its own (:mod:`pytest_clnrm.util.confined`), which alone im
 from __future__ import annotations
 
 import functools
+import itertools
 import pickle
 import re
 from collections.abc import Iterable, Sequence
@@ -21,8 +22,10 @@ LIMIT_S = 10.0
 """Greatest time of all paths of one text."""
 MEMORY_BYTES = 1 << 30
 MAX_PATH_CHARS = 1000
+MAX_DEPTH = 100
 MAX_SELECTED = 100_000
 _GRACE_S = 1.0
+_QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
 _TOKEN = re.compile(r"\bTOKEN_([A-Z_]+)")
 
 Location = tuple["str | int", ...]
@@ -60,10 +63,19 @@ def read_path(path: str) -> JsonPath:
     """Return what is known of a path."""
     if len(path) > MAX_PATH_CHARS:
         return JsonPath(f"it is longer than {MAX_PATH_CHARS} characters", is_singular=False)
+    if _depth(path) > MAX_DEPTH:
+        return JsonPath(f"it is nested more than {MAX_DEPTH} levels deep", is_singular=False)
     if not path.startswith("$"):
         return JsonPath("it must begin with $, the whole document", is_singular=False)
     read = _ask((None, (path,)))
     return JsonPath(read, is_singular=False) if isinstance(read, str) else JsonPath(*read[0])
+
+
+def _depth(path: str) -> int:
+    """Return how deeply brackets stand in one another: how deep a parser gets depends on the Python."""
+    brackets = re.sub(r"[^][()]", "", _QUOTED.sub("", path))
+    depths = itertools.accumulate(1 if each in "[(" else -1 for each in brackets)
+    return max(depths, default=0)
 
 
 def select(text: str, paths: Sequence[str]) -> list[Selected]:

@@ -78,6 +78,9 @@ def _tidy(schema: Any) -> Any:
         for key, each in schema.items()
         if not (key == "default" and (each is None or isinstance(each, (dict, list))))
     }
+    if isinstance(tidy.get("description"), str):
+        # What follows is for who reads the code.
+        tidy["description"] = tidy["description"].partition("\n\n")[0]
     choices = tidy.get("anyOf")
     if choices:
         rest = [each for each in choices if each != {"type": "null"}]

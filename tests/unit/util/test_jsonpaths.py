@@ -25,7 +25,8 @@ WIDE = json.dumps([[[row] * 30 for row in range(30)] for _ in range(30)])
         ("$[?nope(@)]", "function 'nope' is not defined"),
         ("$.a =~ /x/", "unexpected token '='"),
         ("$." + "a" * 1000, "it is longer than 1000 characters"),
-        ("$[?" + "(" * 490 + "@" + ")" * 490 + "]", "it is nested too deeply"),
+        ("$[?" + "(" * 100 + "@" + ")" * 100 + "]", "it is nested more than 100 levels deep"),
+        ("$['" + "[" * 200 + "\\'" + "(" * 200 + "']", ""),
         ("$..a[?@.b == 'x' && length(@.c) > 2]", ""),
     ],
 )
