@@ -103,7 +103,7 @@ def test_images_are_pulled_once_or_say_why_not(project: EndToEnd, registry: Regi
     never = project.run("--clnrm-pull", "never", "-k", "unknown", mapped=False)
     (message,) = never.failures("unknown")
     assert f"cannot use the image '{registry.address}/unknown:1': the engine does not have it" in message
-    assert f"ERROR {project.token}/unknown.clnrm.toml::unknown - {message[:40]}" in never.text
+    assert f"ERROR {project.token}/unknown.clnrm.toml::unknown - {message[:20]}" in never.text
 
 
 def test_volumes_show_folders_of_the_project_and_nothing_else(project: EndToEnd, tmp_path: Path) -> None:

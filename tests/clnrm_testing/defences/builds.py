@@ -63,8 +63,8 @@ DEFENCES = (
     ),
     Defence(
         name="a file names no image by its id",
-        target="pytest_clnrm.scenario.format.service_rules:_may_be_id",
-        without=lambda _: lambda _image: False,
+        target="pytest_clnrm.scenario.format.service_rules:check_reference",
+        without=lambda _: lambda *_: (),
         attack="test_builds.py::test_an_image_by_its_id",
         shows=THROUGH,
     ),
