@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from pytest_clnrm.expect.conditions import bounds_hold
 from pytest_clnrm.expect.steps import AbsentError, Where
 from pytest_clnrm.expect.text_checks import judge_text
 from pytest_clnrm.expect.texts import Output, duration_text, quote
-from pytest_clnrm.model.http import Bounds, CertificateExpect, HeaderExpect, HttpAnswer, HttpExpect
+from pytest_clnrm.model.expectations import Condition
+from pytest_clnrm.model.http import CertificateExpect, HeaderExpect, HttpAnswer, HttpExpect
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.step import Capture, Step
@@ -119,21 +120,13 @@ def _header(name: str, expect: HeaderExpect, answer: HttpAnswer) -> Iterator[_Fa
             yield _Fault(fault.message, fault.at, fault.details)
 
 
-def _outside(got: float, bounds: Bounds, in_words: Callable[[float], str] = "{:g}".format) -> str:
+def _outside(
+    got: float, bounds: tuple[Condition, ...], in_words: Callable[[float], str] = "{:g}".format
+) -> str:
     """Return what a number had to be, "" if it is that."""
-    holds: dict[str, Callable[[float], bool]] = {
-        "eq": lambda limit: got == limit,
-        "ne": lambda limit: got != limit,
-        "lt": lambda limit: got < limit,
-        "lte": lambda limit: got <= limit,
-        "gt": lambda limit: got > limit,
-        "gte": lambda limit: got >= limit,
-    }
-    given = {each.name: getattr(bounds, each.name) for each in dataclasses.fields(bounds)}
-    set_ones = {name: limit for name, limit in given.items() if limit is not None}
-    if all(holds[name](limit) for name, limit in set_ones.items()):
+    if bounds_hold(bounds, got):
         return ""
-    return " and ".join(f"{_WORDS[name]}{in_words(limit)}" for name, limit in set_ones.items())
+    return " and ".join(f"{_WORDS[each.op]}{in_words(each.value)}" for each in bounds)
 
 
 def _certificate(expect: CertificateExpect, answer: HttpAnswer) -> Iterator[_Fault]:

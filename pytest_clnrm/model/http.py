@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.text import TextExpect
 
@@ -56,18 +57,6 @@ class HttpRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """Between which numbers one must be; all that is set must hold."""
-
-    eq: float | None = None
-    ne: float | None = None
-    lt: float | None = None
-    lte: float | None = None
-    gt: float | None = None
-    gte: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderExpect:
     """What a header of an answer must be.
 
@@ -88,7 +77,7 @@ class CertificateExpect:
     """
 
     names: tuple[str, ...] = ()
-    days_left: Bounds = field(default_factory=Bounds)
+    days_left: tuple[Condition, ...] = ()
     at: KeyPath = ()
 
 
@@ -105,9 +94,9 @@ class HttpExpect:
     status: tuple[tuple[int, int], ...] = ()
     headers: Mapping[str, HeaderExpect] = field(default_factory=dict)
     body: TextExpect | None = None
-    duration: Bounds = field(default_factory=Bounds)
-    size: Bounds = field(default_factory=Bounds)
-    redirects: Bounds = field(default_factory=Bounds)
+    duration: tuple[Condition, ...] = ()
+    size: tuple[Condition, ...] = ()
+    redirects: tuple[Condition, ...] = ()
     certificate: CertificateExpect | None = None
     at: KeyPath = ()
 

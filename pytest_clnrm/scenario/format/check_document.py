@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -20,11 +20,11 @@ from pytest_clnrm.model.check import (
     ProcessCheck,
     UserCheck,
 )
-from pytest_clnrm.model.expectations import Condition, Operator
+from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.model.units import parse_size_bytes
-from pytest_clnrm.scenario.format.parts import At, Port, StepFolder, Table, Text, several, words
+from pytest_clnrm.scenario.format.parts import At, Port, StepFolder, Table, Text, bounds_of, several, words
 from pytest_clnrm.scenario.format.text_document import TextDoc
 from pytest_clnrm.scenario.matrix import as_text
 
@@ -67,9 +67,6 @@ class BytesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lte: Bytes | None = None
     gt: Bytes | None = None
     gte: Bytes | None = None
-
-
-OPERATORS: tuple[Operator, ...] = ("eq", "ne", "lt", "lte", "gt", "gte")
 
 
 class CountDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -418,15 +415,6 @@ def _size(given: int | str | BytesDoc) -> tuple[Condition, ...]:
     if isinstance(given, BytesDoc):
         return bounds_of(given, _bytes)
     return (Condition(op="eq", value=_bytes(given)),)
-
-
-def bounds_of(doc: Table, number: Callable[[Any], int]) -> tuple[Condition, ...]:
-    """Return the bounds that a table sets.
-
-    :param number: returns the number that a value means.
-    """
-    pairs = ((op, getattr(doc, op)) for op in OPERATORS)
-    return tuple(Condition(op=op, value=number(value)) for op, value in pairs if value is not None)
 
 
 def _bytes(value: int | str) -> int:

@@ -8,13 +8,12 @@ from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.format.check_document import (
     BYTES,
-    OPERATORS,
     BytesDoc,
     CheckDoc,
     CountDoc,
     address_of,
 )
-from pytest_clnrm.scenario.format.parts import several
+from pytest_clnrm.scenario.format.parts import COMPARISONS, several
 from pytest_clnrm.scenario.format.problems import Problem, regex, texts, unknown_service
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.scenario.format.service_rules import check_reference
@@ -147,8 +146,8 @@ def _numbers(given: int | CountDoc | None, path: KeyPath) -> Iterator[Problem]:
         return
     if given.regex is not None:
         yield Problem((*path, "regex"), "only lines of a log match one")
-    if all(getattr(given, op) is None for op in OPERATORS):
-        yield Problem(path, f"this checks nothing; set at least one of {', '.join(OPERATORS)}")
+    if all(getattr(given, op) is None for op in COMPARISONS):
+        yield Problem(path, f"this checks nothing; set at least one of {', '.join(COMPARISONS)}")
 
 
 def check_since(name: str | None, path: KeyPath, steps: Sequence[str]) -> Iterator[Problem]:
@@ -174,9 +173,9 @@ def _log(
         if not isinstance(each, CountDoc) or each.regex is None:
             yield Problem(at, 'of a log lines are counted: write { regex = "...", eq = 1 }')
             continue
-        if all(getattr(each, op) is None for op in OPERATORS):
+        if all(getattr(each, op) is None for op in COMPARISONS):
             yield Problem(
-                at, f"this counts lines, but says not how many: set at least one of {listed(OPERATORS)}"
+                at, f"this counts lines, but says not how many: set at least one of {listed(COMPARISONS)}"
             )
         yield from regex(each.regex, (*at, "regex"), deferred)
     if doc.order is not None and len(doc.order) < 2:  # noqa: PLR2004 one has no order

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
-from pytest_clnrm.model.http import Bounds, CertificateExpect, HeaderExpect, HttpRequest, Part
+from pytest_clnrm.model.expectations import Condition
+from pytest_clnrm.model.http import CertificateExpect, HeaderExpect, HttpRequest, Part
 from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.model.units import parse_duration_s
-from pytest_clnrm.scenario.format.parts import At, Duration, Source, Table, Text, several
+from pytest_clnrm.scenario.format.parts import At, Duration, Source, Table, Text, bounds_of, several
 from pytest_clnrm.scenario.format.text_document import TextDoc
 from pytest_clnrm.scenario.matrix import as_text
 
@@ -149,9 +150,9 @@ class BoundsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gt: float | None = None
     gte: float | None = None
 
-    def built(self) -> Bounds:
+    def built(self) -> tuple[Condition, ...]:
         """Return the bounds."""
-        return Bounds(**{name: getattr(self, name) for name in self.__struct_fields__})
+        return bounds_of(self, float)
 
 
 class TimesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -162,12 +163,9 @@ class TimesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gt: Duration | None = None
     gte: Duration | None = None
 
-    def built(self) -> Bounds:
+    def built(self) -> tuple[Condition, ...]:
         """Return the bounds in seconds."""
-        given = {name: getattr(self, name) for name in self.__struct_fields__}
-        return Bounds(
-            **{name: None if each is None else parse_duration_s(each) for name, each in given.items()}
-        )
+        return bounds_of(self, parse_duration_s)
 
 
 class HeaderDoc(TextDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,8 +196,8 @@ def built_header(doc: str | HeaderDoc, at: Any) -> HeaderExpect:
     )
 
 
-def bounds_of(doc: float | BoundsDoc | None) -> Bounds:
+def number_bounds(doc: float | BoundsDoc | None) -> tuple[Condition, ...]:
     """Return what is expected of a number that may be given alone."""
     if isinstance(doc, BoundsDoc):
         return doc.built()
-    return Bounds(eq=doc)
+    return () if doc is None else (Condition(op="eq", value=doc),)

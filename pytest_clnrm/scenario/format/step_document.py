@@ -19,9 +19,9 @@ from pytest_clnrm.scenario.format.http_document import (
     HeaderDoc,
     HttpDoc,
     TimesDoc,
-    bounds_of,
     built_header,
     literal_host,
+    number_bounds,
     table_of,
 )
 from pytest_clnrm.scenario.format.parts import (
@@ -110,8 +110,8 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
             },
             body=self.body.built(at("body")) if self.body else None,
             duration=(self.duration or TimesDoc()).built(),
-            size=bounds_of(self.size),
-            redirects=bounds_of(self.redirects),
+            size=number_bounds(self.size),
+            redirects=number_bounds(self.redirects),
             certificate=self.certificate.built(partial(at, "certificate")) if self.certificate else None,
             at=at(),
         )

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.model.http import Bounds, CertificateExpect, HttpExpect, HttpRequest, Part
+from pytest_clnrm.model.expectations import Condition
+from pytest_clnrm.model.http import CertificateExpect, HttpExpect, HttpRequest, Part
 from pytest_clnrm.model.text import TextExpect
 
 SERVICES = """\
@@ -74,10 +75,12 @@ certificate = {{ names = "api", days_left = {{ gte = 3 }} }}
     assert second.expect.http == HttpExpect(
         status=((201, 201), (300, 399)),
         body=TextExpect(contains=("b",), at=(*below, "body")),
-        duration=Bounds(lt=1.0),
-        size=Bounds(eq=3),
-        redirects=Bounds(lte=2),
-        certificate=CertificateExpect(names=("api",), days_left=Bounds(gte=3), at=(*below, "certificate")),
+        duration=(Condition(op="lt", value=1.0),),
+        size=(Condition(op="eq", value=3),),
+        redirects=(Condition(op="lte", value=2),),
+        certificate=CertificateExpect(
+            names=("api",), days_left=(Condition(op="gte", value=3),), at=(*below, "certificate")
+        ),
         at=below,
     )
 
