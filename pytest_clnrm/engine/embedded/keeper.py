@@ -5,9 +5,10 @@ use it, and to end when the last of them is gone, killed or not. It imports the 
 
 A user is a process that holds a POSIX record lock on its own file in ``FOLDER/users``. The kernel frees the
 lock when the process ends, however it ends, and a forked child does not hold it. The keeper sleeps in the
-kernel until such a lock is free. ``FOLDER/lock`` is held while someone joins, and while the keeper decides
-to end and ends: nobody can join an engine that is on its way out. ``FOLDER/keeper.lock`` is held for the
-keeper's life. When the keeper itself is killed the engine gets SIGTERM (``PR_SET_PDEATHSIG``).
+kernel until such a lock is free. Users and keepers hold exclusive locks; who waits for one or asks takes a
+shared one, and so is never taken for a user. ``FOLDER/lock`` is held while someone joins, and while the
+keeper decides to end and ends: nobody can join an engine that is on its way out. ``FOLDER/keeper.lock`` is
+held for the keeper's life. When the keeper itself is killed the engine gets SIGTERM (``PR_SET_PDEATHSIG``).
 """
 
 from __future__ import annotations
@@ -33,24 +34,22 @@ STALE = ("engine.pid", "docker.pid", "engine.sock")
 
 
 def record_lock(file: Path) -> int:
-    """Create *file* if need be, take its record lock, and return the descriptor that holds it.
+    """Make *file* with its record lock held, and return the descriptor that holds it.
 
-    :raises BlockingIOError: if another process holds it.
+    It has its name once it is locked: nobody ever finds it free. An older file of that name is replaced.
     """
-    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise
+    fresh = file.with_name(f"{file.name}.{os.getpid()}")
+    handle = os.open(fresh, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fresh.rename(file)
     return handle
 
 
 def is_held(file: Path) -> bool:
     """Tell whether another process holds the record lock on *file*."""
     try:
-        with file.open("r+b") as handle:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with file.open("rb") as handle:
+            fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
     except BlockingIOError:
@@ -127,8 +126,8 @@ class Keeper:
         """Return once no process holds the lock of a file in ``users``; what the dead left is removed."""
         while files := self._users():
             for file in files:
-                with contextlib.suppress(FileNotFoundError), file.open("r+b") as handle:
-                    fcntl.lockf(handle, fcntl.LOCK_EX)
+                with contextlib.suppress(FileNotFoundError), file.open("rb") as handle:
+                    fcntl.lockf(handle, fcntl.LOCK_SH)
                     file.unlink()
 
     def clean(self) -> None:

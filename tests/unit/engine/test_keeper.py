@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import shutil
@@ -15,7 +16,7 @@ import pytest
 
 from pytest_clnrm.engine.embedded import host_network, join, keeper, kinds
 from pytest_clnrm.engine.embedded.host_network import HostNetwork, dockerd_of_this_network, undo
-from pytest_clnrm.engine.embedded.keeper import Keeper, flock, is_held, record_lock
+from pytest_clnrm.engine.embedded.keeper import Keeper, flock, is_held
 from pytest_clnrm.engine.embedded.kinds import EmbeddedKind, answers, containers_conf, end_process, runs
 from pytest_clnrm.errors import EngineUnavailableError
 
@@ -36,6 +37,18 @@ from pytest_clnrm.engine.embedded.keeper import record_lock
 lock = record_lock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
+"""
+# A keeper that stops just before it removes the file of a user that it has waited for.
+WAIT = """
+import sys
+from pathlib import Path
+from pytest_clnrm.engine.embedded.keeper import Keeper
+def unlink(file):
+    print("has it", flush=True)
+    sys.exit(sys.stdin.read())
+Path.unlink = unlink
+print("waits", flush=True)
+Keeper(Path(sys.argv[1]), None).wait_for_users()
 """
 
 
@@ -93,11 +106,39 @@ def test_waits_for_users(short_path: Path, hold: Callable[[Path], subprocess.Pop
     assert not is_held(first)
 
 
-def test_second_record_lock(short_path: Path, hold: Callable[[Path], subprocess.Popen[str]]) -> None:
-    """A record lock that another process holds is refused."""
-    hold(short_path / "keeper.lock")
-    with pytest.raises(BlockingIOError):
-        record_lock(short_path / "keeper.lock")
+def test_who_waits_is_no_user(short_path: Path, hold: Callable[[Path], subprocess.Popen[str]]) -> None:
+    """A file counts as held while its user lives, not when a keeper has waited for its end."""
+    file = short_path / "users" / "1.lock"
+    file.parent.mkdir()
+    user = hold(file)
+    waiting = (
+        "import pathlib, sys, fcntl; f = pathlib.Path(sys.argv[1]).open('rb'); print('here', flush=True); "
+    )
+    waiting += "fcntl.lockf(f, fcntl.LOCK_SH); print('has it', flush=True); sys.stdin.read()"
+    keeper_of_it = subprocess.Popen(
+        [sys.executable, "-c", waiting, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert keeper_of_it.stdout is not None
+    assert keeper_of_it.stdout.readline() == "here\n"
+    assert is_held(file)
+    user.kill()
+    assert keeper_of_it.stdout.readline() == "has it\n"
+    assert not is_held(file)
+    keeper_of_it.communicate("")
+
+
+def test_record_lock_replaces_the_file(
+    short_path: Path, hold: Callable[[Path], subprocess.Popen[str]]
+) -> None:
+    """A file has its name once it is locked, so who asks or waits for the one before is not in the way."""
+    file = short_path / "keeper.lock"
+    file.touch()
+    with file.open("rb") as before:
+        fcntl.lockf(before, fcntl.LOCK_SH)
+        hold(file)
+        assert os.fstat(before.fileno()).st_nlink == 0
+    assert is_held(file)
+    assert [path.name for path in short_path.iterdir()] == ["keeper.lock"]
 
 
 def test_engine_that_ends_at_once(short_path: Path) -> None:
