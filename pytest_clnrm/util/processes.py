@@ -175,7 +175,8 @@ def _is_held(lock: Path, pid: int) -> bool:
         # It is removed at the end of the run alone.
         return False
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared, so that two who ask at once do not take each other for the holder.
+        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:

@@ -153,6 +153,27 @@ def test_a_lock_tells_who_lives(holder: subprocess.Popen[bytes], tmp_path: Path)
         another.kill()
 
 
+ASKER = """
+import fcntl, sys
+file = open(sys.argv[1])
+fcntl.lockf(file, fcntl.LOCK_SH)
+print("asks", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.usefixtures("no_proc")
+def test_who_asks_is_not_the_holder(holder: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    """Two may ask at once whether a process lives that has ended."""
+    holder.communicate()
+    argv = [sys.executable, "-c", ASKER, str(tmp_path / "lock")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asker:
+        assert asker.stdout is not None
+        assert asker.stdout.readline() == b"asks\n"
+        assert not is_alive(Process(holder.pid, "", str(tmp_path / "lock")))
+        asker.communicate()
+
+
 @pytest.mark.usefixtures("no_proc")
 def test_this_process_holds_its_lock(tmp_path: Path) -> None:
     """It sees itself without losing its lock, as do its children; let go, it cannot be told any more."""
