@@ -31,6 +31,8 @@ def look_at_path(client: APIClient, container: str, path: str) -> PathFacts | No
     with plain_errors(f"look at {path} in the container", ContainerError):
         answer = client.head(url, params={"path": path}, timeout=client.timeout)
         if answer.status_code == _NOT_FOUND:
+            # An answer without words, which may be about the container: then this raises.
+            client.inspect_container(container)
             return None
         # Its types leave it out; it raises what other calls of it raise.
         client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001

@@ -65,7 +65,16 @@ class Looking:
         :param feed: gets the content of a regular file.
         :raises ContainerError: if the engine cannot see it.
         """
-        self._refuse_memory(path)
+        # What lies below a mount is seen in place of what is in it.
+        tmpfs = self._container.spec.tmpfs
+        self._refuse_memory(self._without_links(path) if tmpfs else posixpath.normpath(path))
+        seen = self._look(path, feed)
+        if seen is None and not tmpfs:
+            # Links may lead to memory, of which the engine says that nothing is there.
+            self._refuse_memory(self._without_links(path))
+        return seen
+
+    def _look(self, path: str, feed: Callable[[bytes], None] | None = None) -> FileSeen | None:
         return self._engine.look_at_file(self._container.id, path, deadline_s=self._deadline_s, feed=feed)
 
     def accounts(self) -> Accounts:
@@ -81,25 +90,23 @@ class Looking:
             raise ContainerError(f"{path} is too large to be read")
         return content.text()
 
-    def _refuse_memory(self, path: str) -> None:
+    def _refuse_memory(self, real: str) -> None:
         """Refuse a path whose file system is in memory: the engine would say that nothing lies there.
 
+        :param real: the path without links.
         :raises ContainerError: with what to do instead.
         """
-        mounted = (*_IN_MEMORY, *self._container.spec.tmpfs)
-        real = self._without_links(path) if self._container.spec.tmpfs else posixpath.normpath(path)
-        for each in mounted:
+        for each in (*_IN_MEMORY, *self._container.spec.tmpfs):
             if real == each or real.startswith(f"{each.rstrip('/')}/"):
                 raise ContainerError(f"{each} is in memory, which is not seen from outside: use a step")
 
     def _without_links(self, path: str) -> str:
         """Return a path as it is once the links among its folders are followed."""
         done, parts = "/", [each for each in path.split("/") if each not in {"", "."}]
-        for _ in range(_MAX_LINKS * len(parts)):
-            if len(parts) <= 1:
-                break
+        followed = 0
+        while len(parts) > 1:
             done = posixpath.normpath(posixpath.join(done, parts.pop(0)))
-            seen = self._engine.look_at_file(self._container.id, done, deadline_s=self._deadline_s)
-            if seen is not None and seen.kind == "symlink":
+            while (seen := self._look(done)) is not None and seen.kind == "symlink" and followed < _MAX_LINKS:
+                followed += 1
                 done = seen.leads_to
         return posixpath.normpath(posixpath.join(done, *parts))

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 
 from pytest_clnrm.engine.api import PathFacts
 from pytest_clnrm.engine.docker import networks
@@ -61,8 +61,15 @@ def test_who_listens_is_in_our_network_or_in_another(tmp_path: Path, monkeypatch
         assert shares_network(path)
 
 
-def looking(status: int, facts: dict[str, object] | None = None) -> Any:
-    """Return a client of an engine that answers so when it is asked for a path."""
+def looking(status: int, facts: dict[str, object] | None = None, *, gone: bool = False) -> Any:
+    """Return a client of an engine that answers so when it is asked for a path.
+
+    :param gone: it does not have the container.
+    """
+
+    def inspect(_: str) -> None:
+        if gone:
+            raise NotFound("No such container: c")
 
     def refuse(_: object) -> None:
         if status >= 400:
@@ -71,7 +78,12 @@ def looking(status: int, facts: dict[str, object] | None = None) -> Any:
     told = base64.b64encode(json.dumps(facts).encode()).decode()
     answer = SimpleNamespace(status_code=status, headers={"X-Docker-Container-Path-Stat": told})
     return SimpleNamespace(
-        base_url="b", api_version="1.41", timeout=1, head=lambda *_, **__: answer, _raise_for_status=refuse
+        base_url="b",
+        api_version="1.41",
+        timeout=1,
+        head=lambda *_, **__: answer,
+        _raise_for_status=refuse,
+        inspect_container=inspect,
     )
 
 
@@ -95,7 +107,9 @@ def test_what_lies_at_a_path(mode: int, kind: Any) -> None:
 
 
 def test_a_path_that_is_not_there_or_cannot_be_told() -> None:
-    """The one is an answer, the other an error."""
+    """The one is an answer, the other an error: so is a container that is gone, of which nothing is told."""
     assert look_at_path(looking(404), "c", "/x") is None
+    with pytest.raises(ContainerError, match="cannot look at /x in the container: No such container: c"):
+        look_at_path(looking(404, gone=True), "c", "/x")
     with pytest.raises(ContainerError, match="cannot look at /x in the container: status 500"):
         look_at_path(looking(500), "c", "/x")
