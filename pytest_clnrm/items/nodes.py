@@ -30,6 +30,7 @@ from pytest_clnrm.items.failures import (
     scenario_repr,
     with_crash,
 )
+from pytest_clnrm.items.properties import set_properties
 from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.items.selection import marks_of, why_not_on
 from pytest_clnrm.items.tags import ScenarioWarning, add_mark, add_tag, known_marks
@@ -455,6 +456,17 @@ class ScenarioItem(pytest.Item):
     def _clean(self, text: str) -> str:
         """Return *text* without secrets and without control characters for a terminal."""
         return shown(self._redactor.text(text))
+
+    def tell_properties(self) -> None:
+        """Tell other plugins, and JUnit's file, what they cannot know otherwise."""
+        ticket = self.stash.get(TICKET, None)
+        set_properties(
+            self,
+            tags=map(self._clean, self.scenario.tags),
+            priority=self.priority.label,
+            worker=self.runtime.worker,
+            slot_wait_s=ticket.waited_s if ticket else 0.0,
+        )
 
     def attach(self, report: pytest.TestReport) -> None:
         """Put the result on *report*, if that is of the call or did not pass.

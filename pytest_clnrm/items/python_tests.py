@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from pytest_clnrm.errors import ClnrmError, ServiceError
+from pytest_clnrm.items.properties import set_properties
 from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult, tail
 from pytest_clnrm.report.rows import failure_of
@@ -90,6 +91,7 @@ class _Record:
     """By id, the name and the logs of containers that are to be shown."""
     failures: list[Failure] = field(default_factory=list)
     kept_under_lease: bool = False
+    has_containers: bool = False
     traces: list[ScenarioTrace] = field(default_factory=list)
 
 
@@ -121,6 +123,8 @@ class PythonTests:
             nodeid=self._record.item.nodeid if self._record else "",
         )
         self._live[running.id] = live
+        if self._record is not None:
+            self._record.has_containers = True
         return live
 
     def ending(self, live: LiveContainer, error: BaseException | None) -> bool:
@@ -213,8 +217,10 @@ class PythonTests:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Show the logs of a failing test's containers, and put its result on its last report."""
-        report = yield
         record = self._record
+        if record is not None and record.item is item:
+            self._tell_properties(record)
+        report = yield
         if record is not None and record.item is item:
             if report.failed:
                 self._show(record, report, call.excinfo.value if call.excinfo else None)
@@ -227,6 +233,20 @@ class PythonTests:
         elif self.kept:
             self._attach(None, report)
         return report
+
+    def _tell_properties(self, record: _Record) -> None:
+        """Tell other plugins, and JUnit's file, of a test with containers what they cannot know otherwise."""
+        item = record.item
+        ticket = item.stash.get(TICKET, None)
+        record.has_containers = bool(record.has_containers or ticket or self._used_by(item))
+        if record.has_containers:
+            set_properties(
+                item,
+                tags=_tags(item),
+                priority=priority_of(item, self.runtime.settings, self.runtime.rootdir).label,
+                worker=self.runtime.worker,
+                slot_wait_s=ticket.waited_s if ticket else 0.0,
+            )
 
     def _show(self, record: _Record, report: pytest.TestReport, error: BaseException | None) -> None:
         redactors: list[Redactor] = []
@@ -307,7 +327,7 @@ class PythonTests:
             name=item.name,
             file=file,
             line=0 if line is None else line + 1,
-            tags=tuple(dict.fromkeys(marker.name for marker in item.iter_markers())),
+            tags=_tags(item),
             priority=priority_of(item, self.runtime.settings, self.runtime.rootdir).label,
             started=record.started.isoformat(timespec="microseconds"),
             duration_s=time.monotonic() - record.began_s,
@@ -324,6 +344,10 @@ class PythonTests:
             ),
         )
         return result.to_data()
+
+
+def _tags(item: pytest.Item) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(marker.name for marker in item.iter_markers()))
 
 
 def _uses(item: pytest.Item, live: LiveContainer) -> bool:

@@ -51,6 +51,8 @@ class ItemHooks:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Attach a scenario's result to its report, and note how a test with containers ended."""
+        if is_scenario(item):
+            item.tell_properties()  # type: ignore[attr-defined]
         report = yield
         if is_scenario(item):
             item.attach(report)  # type: ignore[attr-defined]
