@@ -193,6 +193,8 @@ def _of_text(path: KeyPath, key: str, value: str) -> str:  # noqa: PLR0911 a sli
         return _duration(value)
     if key == "retry" and value.isdecimal():
         return f'write retry = {{ times = {value}, delay = "1s" }}'
+    if path == ("service",):
+        return f"write [service.NAME], or what names none uses it: [meta] with service = {quoted}"
     return {
         "stdout": f"write {key} = {{ contains = {quoted} }}, or equals for the whole",
         "stderr": f"write {key} = {{ contains = {quoted} }}, or equals for the whole",

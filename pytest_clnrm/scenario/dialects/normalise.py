@@ -17,13 +17,13 @@ from pytest_clnrm.scenario.dialects.expect import expectations
 from pytest_clnrm.scenario.dialects.otel import otel_validation
 from pytest_clnrm.scenario.dialects.reader import MISSING, Notes, Reader, milliseconds, tables
 from pytest_clnrm.scenario.dialects.services import limits, service
-from pytest_clnrm.scenario.dialects.steps import scenario, steps
+from pytest_clnrm.scenario.dialects.steps import is_old_service, scenario, steps
 
 _WILD_TABLES = frozenset({
     "ai_management", "assertions", "cleanup", "determinism", "metrics", "otel", "otel_expectations",
     "otel_validation", "output", "report", "services", "steps", "template", "test", "validation",
 })  # fmt: skip
-_WILD_SCENARIO = frozenset({"artifacts", "expect_failure", "run", "service", "steps", "timeout_ms"})
+_WILD_SCENARIO = frozenset({"artifacts", "expect_failure", "run", "steps", "timeout_ms"})
 _WILD_SERVICE = frozenset({"args", "plugin", "type", "wait_for_span"})
 _HOLD_IF_ALL_STEPS_PASS = frozenset({
     "all_commands_should_succeed", "all_scenarios_should_pass", "all_steps_must_pass",
@@ -90,10 +90,10 @@ def is_wild(raw: dict[str, Any]) -> bool:
     if marks:
         return True
     scenarios, services = raw.get("scenario"), raw.get("service")
-    return any(not _WILD_SCENARIO.isdisjoint(each) for _, each in tables(scenarios)) or any(
-        isinstance(each, dict) and not _WILD_SERVICE.isdisjoint(each)
-        for each in (services.values() if isinstance(services, dict) else ())
-    )
+    services = services if isinstance(services, dict) else {}
+    return any(
+        not _WILD_SCENARIO.isdisjoint(each) or is_old_service(each, services) for _, each in tables(scenarios)
+    ) or any(isinstance(each, dict) and not _WILD_SERVICE.isdisjoint(each) for each in services.values())
 
 
 def _canonical(raw: dict[str, Any], notes: Notes) -> dict[str, Any]:

@@ -14,6 +14,13 @@ NOT_ZERO = {"ne": 0}
 _CANONICAL_STEP = ("name", "user", "stdin", "timeout", "capture", "continue_on_failure")
 _TIMES = (("timeout_ms", milliseconds), ("timeout_seconds", None), ("timeout_sec", None))
 _DEFAULT = "default"
+_OLD_STEP = frozenset({
+    "capture_stderr", "capture_stdout", "command", "depends_on", "description", "environment",
+    "expect_failure", "expected_exit_code", "expected_output", "expected_output_contains",
+    "expected_output_not_contains", "expected_output_regex", "expected_output_regex_not", "max_retries",
+    "retry_on_failure", "should_fail", "timeout_ms", "timeout_sec", "timeout_seconds", "working_dir",
+})  # fmt: skip
+_OLD_SCENARIO = frozenset({"author", "deadline_ms", "timeout_seconds", "version"})
 
 
 def steps(reader: Reader, key: str, services: Collection[str], *, split: bool = False) -> None:
@@ -36,6 +43,19 @@ def steps(reader: Reader, key: str, services: Collection[str], *, split: bool = 
         _step(reader.appended("step", each, (key, index)), services, names, split=split)
         if isinstance(each.get("name"), str):
             names.append(each["name"])
+
+
+def is_old_service(scenario: dict[str, Any], services: Collection[str]) -> bool:
+    """Tell whether a scenario names its service as the older dialect does, by what stands beside it."""
+    if "service" not in scenario:
+        return False
+    made = scenario.get("step")
+    beside = [each for each in made if isinstance(each, dict)] if isinstance(made, list) else []
+    return (
+        _is_default(scenario["service"], services)
+        or not _OLD_SCENARIO.isdisjoint(scenario)
+        or any(not _OLD_STEP.isdisjoint(each) or isinstance(each.get("retry"), int) for each in beside)
+    )
 
 
 def scenario(reader: Reader, services: Collection[str]) -> None:

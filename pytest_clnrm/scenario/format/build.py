@@ -20,8 +20,9 @@ from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.http_rules import service_at
 from pytest_clnrm.scenario.format.parts import At, Source, seconds
 from pytest_clnrm.scenario.format.rules import IMPLICIT
-from pytest_clnrm.scenario.format.selection_document import selection
+from pytest_clnrm.scenario.format.selection_document import ItemDoc, selection
 from pytest_clnrm.scenario.format.step_document import StepDoc
+from pytest_clnrm.scenario.format.step_rules import usual_service
 from pytest_clnrm.scenario.templates.render import names_in_step
 
 
@@ -73,40 +74,44 @@ class Builder:
         )
 
     def _steps(self, doc: ScenarioDoc, at: At) -> Iterator[Step]:
-        yield from self._built(self.doc.setup, "setup", self._at)
-        yield from self._built(doc.setup, "setup", at)
-        yield from self._built(doc.step, "test", at)
+        yield from self._built(self.doc.setup, "setup", self._at, self.doc.meta)
+        yield from self._built(doc.setup, "setup", at, doc)
+        yield from self._built(doc.step, "test", at, doc)
 
     def _cleanup(self, doc: ScenarioDoc, at: At) -> Iterator[Step]:
-        yield from self._built(doc.cleanup, "cleanup", at)
-        yield from self._built(self.doc.cleanup, "cleanup", self._at)
+        yield from self._built(doc.cleanup, "cleanup", at, doc)
+        yield from self._built(self.doc.cleanup, "cleanup", self._at, self.doc.meta)
 
-    def _built(self, steps: list[StepDoc] | None, phase: Phase, at: At) -> Iterator[Step]:
+    def _built(self, steps: list[StepDoc] | None, phase: Phase, at: At, within: ItemDoc) -> Iterator[Step]:
         key = "step" if phase == "test" else phase
         for index, each in enumerate(steps or ()):
-            name, service = f"{key} {index + 1}", self._service_of(each)
+            name, service = f"{key} {index + 1}", self._service_of(each, within)
             place = partial(at, key, index)
             yield self._bound_later(each.built(name, service, phase, self.source, place))
 
     def _final_checks(self, doc: ScenarioDoc, at: At) -> Iterator[Step]:
         """Yield the checks of a scenario, and those of the file, as steps."""
-        checks = [(each, partial(at, "check", index)) for index, each in enumerate(doc.check or ())]
-        checks += [
-            (each, partial(self._at, "check", index)) for index, each in enumerate(self.doc.check or ())
+        own, shared = doc.check or (), self.doc.check or ()
+        checks: list[tuple[EndCheckDoc, ItemDoc, At]] = [
+            (each, doc, partial(at, "check", index)) for index, each in enumerate(own)
         ]
-        for index, (each, place) in enumerate(checks):
-            yield self._bound_later(each.built_step(index, self._service_of(each), place))
+        checks += [
+            (each, self.doc.meta, partial(self._at, "check", index)) for index, each in enumerate(shared)
+        ]
+        for index, (each, within, place) in enumerate(checks):
+            yield self._bound_later(each.built_step(index, self._service_of(each, within), place))
 
     def _bound_later(self, step: Step) -> Step:
         """Return a step that knows whether it names captured values."""
         waits = self.deferred and not self.deferred.isdisjoint(names_in_step(step))
         return dataclasses.replace(step, templated=True) if waits else step
 
-    def _service_of(self, doc: StepDoc | CheckDoc, default: str = "") -> str:
+    def _service_of(self, doc: StepDoc | CheckDoc, within: ItemDoc, default: str = "") -> str:
         """Return the service that a step runs in or asks, or a check looks at.
 
         It is "" for an image that is no service's, and for a request whose host is not known yet.
 
+        :param within: the scenario in which it stands, or what the file says of all of them.
         :param default: of a check in a step: the step's.
         """
         if isinstance(doc, StepDoc) and doc.http is not None:
@@ -118,39 +123,41 @@ class Builder:
         named = doc.of_service if isinstance(doc, CheckDoc) else doc.service
         if named is not None:
             return named
-        return default or (next(iter(self.doc.service)) if len(self.doc.service) == 1 else IMPLICIT)
+        usual = within.service or self.doc.meta.service
+        return default or usual or usual_service(self.doc.service) or IMPLICIT
 
-    def _all_steps(self, doc: ScenarioDoc) -> Iterator[StepDoc]:
-        for steps in (self.doc.setup, doc.setup, doc.step, doc.cleanup, self.doc.cleanup):
-            yield from steps or ()
+    def _all_steps(self, doc: ScenarioDoc) -> Iterator[tuple[StepDoc, str]]:
+        """Yield each step with the service that it runs in or asks."""
+        own, shared = (doc.setup, doc.step, doc.cleanup), (self.doc.setup, self.doc.cleanup)
+        for within, lists in ((doc, own), (self.doc.meta, shared)):
+            for steps in lists:
+                yield from ((each, self._service_of(each, within)) for each in steps or ())
 
     def _named(self, doc: ScenarioDoc) -> set[str]:
         """Return the services in which a scenario's steps run, or that its checks look at."""
-        names = {self._service_of(each) for each in self._all_steps(doc)}
+        names = {service for _, service in self._all_steps(doc)}
         return (names | self._asked(doc) | {service for service, _ in self._looked_at(doc)}) - {""}
 
     def _asked(self, doc: ScenarioDoc) -> set[str]:
         """Return the services that are sent requests: it may be any where a host is not known yet."""
-        hosts = {self._service_of(each) for each in self._all_steps(doc) if each.http is not None}
+        hosts = {service for each, service in self._all_steps(doc) if each.http is not None}
         return set(self.doc.service) if "" in hosts else hosts
 
     def _running(self, doc: ScenarioDoc) -> set[str]:
         """Return the services that have to run by themselves, as steps or checks are about what they do."""
-        about = {self._service_of(step) for step in self._all_steps(doc) if step.fault or step.wait}
+        about = {service for step, service in self._all_steps(doc) if step.fault or step.wait}
         looks = {"log", "process", "port"}
         looked_at = {service for service, kind in self._looked_at(doc) if kind in looks}
         return about | looked_at | self._asked(doc)
 
     def _looked_at(self, doc: ScenarioDoc) -> Iterator[tuple[str, str]]:
         """Yield each service that a check of a scenario looks at, "" for none, and what it is about."""
-        for step in self._all_steps(doc):
+        for step, service in self._all_steps(doc):
             for check in step.check:
-                yield self._service_of(check, self._service_of(step)), check.about
-        for final in self._final(doc):
-            yield self._service_of(final), final.about
-
-    def _final(self, doc: ScenarioDoc) -> tuple[EndCheckDoc, ...]:
-        return (*(doc.check or ()), *(self.doc.check or ()))
+                yield self._service_of(check, doc, service), check.about
+        for within, checks in ((doc, doc.check), (self.doc.meta, self.doc.check)):
+            for final in checks or ():
+                yield self._service_of(final, within), final.about
 
     def _reached(self, doc: ScenarioDoc) -> set[str]:
         """Return the services that a scenario's steps and checks name, and those that these depend on."""

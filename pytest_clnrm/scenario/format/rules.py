@@ -54,9 +54,11 @@ def check_file(
         yield from check_depends_on(service, doc.service, circles.get(service, ()))
     yield from check_aliases(doc.service)
     steps = StepRules(doc.service, deferred, source)
-    yield from steps.check(doc, ())
+    usual = doc.meta.service
+    yield from steps.check_usual(usual, ("meta",))
+    yield from steps.check(doc, (), usual)
     yield from steps.check_final(
-        doc.check or (), ("check",), [each.step or () for each in doc.scenario or (doc,)]
+        doc.check or (), ("check",), [each.step or () for each in doc.scenario or (doc,)], usual
     )
     if doc.scenario:
         yield from _scenarios(doc.scenario, steps, doc, marks)
@@ -102,7 +104,11 @@ def _scenarios(
         yield from check_selection(each, path, marks)
         if not (each.step or each.check):
             yield Problem(path, 'the key "step" is missing', 'write [[scenario.step]] with run = "..."')
-        yield from steps.check(each, path, doc.setup or ())
+        yield from steps.check_usual(each.service, path)
+        yield from steps.check(each, path, each.service or doc.meta.service, doc.setup or ())
+        yield from steps.check_final(
+            each.check or (), (*path, "check"), [each.step or ()], each.service or doc.meta.service
+        )
         if each.expect:
             below = (*path, "expect")
             yield from starmap(Problem, check_expectations(each.expect, below))

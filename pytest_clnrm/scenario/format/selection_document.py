@@ -9,7 +9,16 @@ from msgspec import Meta
 
 from pytest_clnrm.model.selection import Mark, Selection, SkipIf, Xfail
 from pytest_clnrm.scenario.format.marks import Marks, marks_of
-from pytest_clnrm.scenario.format.parts import Argv, Duration, Priority, Table, Tags, Text, several
+from pytest_clnrm.scenario.format.parts import (
+    Argv,
+    Duration,
+    Priority,
+    ServiceName,
+    Table,
+    Tags,
+    Text,
+    several,
+)
 
 Platform = Literal["linux", "darwin", "win32"]
 EngineKind = Literal["docker", "podman"]
@@ -106,6 +115,13 @@ class ItemDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tags: Annotated[Tags, Meta(description="Each is a marker of pytest.")] = []
     priority: Priority | None = None
     timeout: Annotated[Duration, Meta(description="Of the whole scenario.")] | None = None
+    service: (
+        Annotated[
+            ServiceName,
+            Meta(description="Of steps and checks that name none; a scenario's own wins.", examples=["api"]),
+        ]
+        | None
+    ) = None
     skip: (
         Annotated[
             Text,

@@ -46,10 +46,15 @@ class StepRules:
     source: Source
 
     def check(
-        self, doc: FileDoc | ScenarioDoc, path: KeyPath, before: Sequence[StepDoc] = ()
+        self,
+        doc: FileDoc | ScenarioDoc,
+        path: KeyPath,
+        usual: str | None = None,
+        before: Sequence[StepDoc] = (),
     ) -> Iterator[Problem]:
         """Yield the mistakes of the steps of a file or of one of its scenarios.
 
+        :param usual: the service of steps that name none, where the file says which.
         :param before: the steps of its file that run before those of a scenario.
         """
         captured = {name for step in before for name in step.capture}
@@ -58,6 +63,7 @@ class StepRules:
             for index, (step, name) in enumerate(zip(steps or (), _names(key, steps or ()), strict=True)):
                 names.append(name)
                 yield from self._step(step, (*path, key, index), names)
+                yield from self._in_a_job(step, (*path, key, index), usual)
                 for each in step.capture:
                     if each in captured:
                         at = (*path, key, index, "capture", each)
@@ -84,7 +90,6 @@ class StepRules:
                 deferred=self.deferred,
                 source=self.source,
             )
-        yield from self._in_a_job(doc, path)
         yield from texts(doc, ("run", "env", "workdir", "user"), path)
         yield from duration(doc.timeout, (*path, "timeout"), zero=False)
         yield from _again(doc, path)
@@ -106,11 +111,16 @@ class StepRules:
             yield from self._capture(capture, doc.action, below)
 
     def check_final(
-        self, checks: Iterable[EndCheckDoc], path: KeyPath, steps: Iterable[Sequence[StepDoc]]
+        self,
+        checks: Iterable[EndCheckDoc],
+        path: KeyPath,
+        steps: Iterable[Sequence[StepDoc]],
+        usual: str | None,
     ) -> Iterator[Problem]:
         """Yield the mistakes of checks that are made after all steps.
 
         :param steps: of each scenario that has these checks.
+        :param usual: the service of checks that name none, where the file says which.
         """
         names = [_names("step", each) for each in steps]
         for index, each in enumerate(checks):
@@ -121,16 +131,22 @@ class StepRules:
             yield from check_check(each, at, self.services, self.deferred)
             for begun in names:
                 yield from check_since(each.since, (*at, "since"), begun)
-            if each.about not in {"", "image"} and each.of_service is None and len(self.services) > 1:
+            named = each.of_service is not None or usual is not None
+            if each.about not in {"", "image"} and not named and len(self.services) > 1:
                 known = some(self.services)
                 yield Problem(at, f'the key "service" is missing: there are several, {known}')
 
-    def _in_a_job(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
+    def check_usual(self, name: str | None, path: KeyPath) -> Iterator[Problem]:
+        """Yield a mistake unless the service of what names none is there."""
+        if name is not None and name not in self.services:
+            yield Problem((*path, "service"), *unknown_service(name, self.services))
+
+    def _in_a_job(self, doc: StepDoc, path: KeyPath, usual: str | None) -> Iterator[Problem]:
         """Yield a mistake if a step names a job: its container has ended by then."""
         if doc.action not in {"run", "http"}:
             return
-        only = next(iter(self.services)) if len(self.services) == 1 else ""
-        name = service_at(doc.host, self.services) if doc.http is not None else doc.service or only
+        own = doc.service or usual or usual_service(self.services)
+        name = service_at(doc.host, self.services) if doc.http is not None else own
         service = self.services.get(name)
         if service and service.is_job:
             key = "http" if doc.http is not None else "service"
@@ -151,6 +167,11 @@ class StepRules:
             yield Problem(path, "a captured value cannot be called vars, matrix or env")
         if doc.regex is not None:
             yield from regex(doc.regex, (*path, "regex"))
+
+
+def usual_service(services: Mapping[str, ServiceDoc]) -> str:
+    """Return the service of what names none where the file does not say which; "" if there is none."""
+    return next(iter(services)) if len(services) == 1 else ""
 
 
 def _names(key: str, steps: Iterable[StepDoc]) -> list[str]:

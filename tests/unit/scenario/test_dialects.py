@@ -187,6 +187,26 @@ def test_scenarios() -> None:
     assert found.origin(("scenario", 1, "step", 0, "timeout")) == ("scenario", 1, "run", 0, "timeout")
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"service": "box", "step": [{"command": ["true"]}]},
+        {"service": "box", "step": [{"run": "true", "expected_output": "x"}]},
+        {"service": "box", "step": [{"run": "true", "retry": 2}]},
+        {"service": "box", "deadline_ms": 5, "step": [{"run": "true"}]},
+        {"service": "default", "step": [{"run": "true"}]},
+    ],
+)
+def test_service_of_an_older_scenario(beside: dict[str, Any]) -> None:
+    """A scenario's service stands in both forms: what is beside it tells which one a file has."""
+    raw = {"service": {"box": {"image": "x"}}, "scenario": [{"name": "a", **beside}]}
+    (made,) = normalise(raw).document["scenario"]
+    assert made["step"][0].get("service") == ("box" if beside["service"] == "box" else None)
+    assert "service" not in made
+    ours = {"service": {"box": {"image": "x"}}, "scenario": [{"name": "a", "service": "box", "stp": []}]}
+    assert normalise(ours).document == ours
+
+
 def test_steps_beside_scenarios() -> None:
     """Top-level steps beside scenarios become a scenario of their own."""
     raw = {
