@@ -93,6 +93,8 @@ def _faults(expect: HttpExpect, answer: HttpAnswer) -> Iterator[_Fault]:
         if wanted:
             what = "the answer took" if key == "duration" else f"{key} of the answer:"
             yield _Fault(f"{what} {in_words(got)}, expected {wanted}", (*at, key))
+    if expect.sha256 and expect.sha256 != answer.sha256:
+        yield _Fault(f"the body has the SHA-256 {answer.sha256}, expected {expect.sha256}", (*at, "sha256"))
     if expect.certificate is not None:
         yield from _certificate(expect.certificate, answer)
 

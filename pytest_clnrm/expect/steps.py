@@ -6,12 +6,11 @@ is a failure that says so, since a pass would not be proven.
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 from collections.abc import Callable
 
-from pytest_clnrm.expect.json_match import NotJsonError, parse_json, resolve_pointer
+from pytest_clnrm.expect.json_match import NotJsonError, captured_text, parse_json, resolve_pointer
 from pytest_clnrm.expect.text_checks import judge_text
 from pytest_clnrm.expect.texts import Output, quote
 from pytest_clnrm.model.key_path import KeyPath
@@ -173,6 +172,4 @@ def _captured(what: Capture, output: Output) -> str:
         named = resolve_pointer(document, what.json)
     except LookupError as error:
         raise AbsentError(*error.args) from None
-    if isinstance(named, str):
-        return named
-    return json.dumps(named, ensure_ascii=False, separators=(",", ":"))
+    return captured_text(named)

@@ -28,7 +28,7 @@ from pytest_clnrm.expect.texts import (
     text_difference,
 )
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.model.text import LineExpect, TextExpect
 from pytest_clnrm.util.patterns import PatternTimeoutError, replaced
 
 
@@ -52,8 +52,33 @@ def judge_text(expect: TextExpect, output: Output) -> Iterator[TextFault]:
     if expect.file is not None or expect.json_file is not None:
         for message, details in _judge_files(expect, output):
             yield TextFault(message, details, expect.at)
+    yield from _judge_lines(expect.line, output)
     if expect.has_json or expect.jsonpath:
         yield from _judge_json(expect, output)
+
+
+def _judge_lines(expects: tuple[LineExpect, ...], output: Output) -> Iterator[TextFault]:
+    """Yield what is wrong with single lines."""
+    if not expects:
+        return
+    lines = _lines(output.text)
+    for each in expects:
+        name = f"line {each.number} of {output.name}"
+        # Of an output that was cut off, what is counted from its end is known, but for its first line.
+        known = len(lines) - bool(output.omitted_bytes)
+        if output.unproven and not -known <= each.number < 0:
+            yield TextFault(f"{name} must be as expected{output.unproven}", "", each.at)
+        elif abs(each.number) > len(lines):
+            yield TextFault(f"there is no {name}, which has {len(lines)}", "", each.at)
+        else:
+            line = lines[each.number - (each.number > 0)]
+            yield from judge_text(each.text, Output(name, line, 0))
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines; what comes behind the last newline is one only if there is something."""
+    lines = text.split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def _faults(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
@@ -96,9 +121,8 @@ def _judge_ends(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]
 def _judge_amounts(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
     """Yield (message, details) if it has another number of lines or characters than expected."""
     text = output.text
-    lines = text.count("\n") + (not text.endswith("\n") if text else 0)
     for bounds, number, what in (
-        (expect.lines, lines, "lines"),
+        (expect.lines, len(_lines(text)), "lines"),
         (expect.length, len(text.removesuffix("\n")), "characters"),
     ):
         if not bounds:

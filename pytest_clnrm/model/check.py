@@ -14,6 +14,7 @@ from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.text import TextExpect
 
 FileKind = Literal["file", "directory", "symlink", "fifo", "socket", "device"]
+Executor = Literal["any", "owner", "group", "other"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class FileCheck:
 
     :param exists: False if nothing may lie there; then nothing else is set.
     :param mode: the permissions with set-uid, set-gid and sticky bit, None for any.
+    :param executable_by: who may execute it; "any": whoever of them.
     :param owner: a number, or a name of the container's own /etc/passwd; "" for any.
     :param group: the same of /etc/group.
     :param size: tests of its bytes.
@@ -35,6 +37,7 @@ class FileCheck:
     exists: bool = True
     kind: FileKind | None = None
     mode: int | None = None
+    executable_by: Executor | None = None
     owner: str = ""
     group: str = ""
     size: tuple[Condition, ...] = ()
@@ -149,6 +152,41 @@ class UserCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupCheck:
+    """A group of a container, by its /etc/group; all that is set must hold."""
+
+    service: str
+    group: str
+    exists: bool = True
+    gid: int | None = None
+    at: KeyPath = ()
+
+    @property
+    def title(self) -> str:
+        """Return what it is about, for messages and names."""
+        return f"group {self.group!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageCheck:
+    """A package of a container, by the lists that dpkg and apk keep; all that is set must hold.
+
+    :param version: what its version must be, or that of one of several of its name.
+    """
+
+    service: str
+    package: str
+    installed: bool = True
+    version: TextExpect | None = None
+    at: KeyPath = ()
+
+    @property
+    def title(self) -> str:
+        """Return what it is about, for messages and names."""
+        return f"package {self.package!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessCheck:
     """The processes of a name in a container; all that is set must hold.
 
@@ -191,5 +229,5 @@ class PortCheck:
         return f"port {self.port}/{self.protocol}"
 
 
-Check = FileCheck | LogCheck | ImageCheck | PortCheck | UserCheck | ProcessCheck
+Check = FileCheck | LogCheck | ImageCheck | PortCheck | UserCheck | GroupCheck | PackageCheck | ProcessCheck
 """What is checked; :mod:`pytest_clnrm.runner.checks` has a module for each kind."""

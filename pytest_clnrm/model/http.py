@@ -88,6 +88,7 @@ class HttpExpect:
     :param status: the lowest and the highest status of each range; without any it must be below 400.
     :param duration: seconds from the first connection to the last byte.
     :param size: bytes of the body, unpacked.
+    :param sha256: of the unpacked body, in lower case; "" for any.
     :param redirects: how many were followed.
     """
 
@@ -96,6 +97,7 @@ class HttpExpect:
     body: TextExpect | None = None
     duration: tuple[Condition, ...] = ()
     size: tuple[Condition, ...] = ()
+    sha256: str = ""
     redirects: tuple[Condition, ...] = ()
     certificate: CertificateExpect | None = None
     at: KeyPath = ()
@@ -111,6 +113,7 @@ class HttpAnswer:
     :param body: its end, decoded.
     :param body_omitted_bytes: how many bytes came before that.
     :param size_bytes: of the whole body, unpacked.
+    :param sha256: of the same.
     :param redirects: how many were followed.
     :param certificate_names: for which the server's certificate is valid; None without a trusted one.
     :param certificate_days: how many more days it is valid.
@@ -124,6 +127,7 @@ class HttpAnswer:
     body: str = ""
     body_omitted_bytes: int = 0
     size_bytes: int = 0
+    sha256: str = ""
     redirects: int = 0
     duration_s: float = 0.0
     certificate_names: tuple[str, ...] | None = None

@@ -22,6 +22,7 @@ JsonOperator = Literal[
     "gt",
     "gte",
     "one_of",
+    "as_text",
     "regex",
     "contains",
     "not_contains",

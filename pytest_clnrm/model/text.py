@@ -22,6 +22,18 @@ class Redaction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LineExpect:
+    """What one line of a text must be.
+
+    :param number: from 1, or from -1 for the last one backwards.
+    """
+
+    number: int
+    text: TextExpect
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TextExpect:
     """What a text must be; everything that is set must hold.
 
@@ -42,6 +54,7 @@ class TextExpect:
     starts_with: str | None = None
     ends_with: str | None = None
     lines: tuple[Condition, ...] = ()
+    line: tuple[LineExpect, ...] = ()
     length: tuple[Condition, ...] = ()
     file: str | None = None
     json_file: str | None = None

@@ -8,6 +8,7 @@ comes is unpacked piece by piece, and only its end is kept.
 from __future__ import annotations
 
 import codecs
+import hashlib
 import http.client
 import json
 import re
@@ -105,6 +106,7 @@ def send(
                     body=body.text(),
                     body_omitted_bytes=body.omitted_bytes,
                     size_bytes=exchange.size_bytes,
+                    sha256=exchange.digest.hexdigest(),
                     redirects=redirects,
                     duration_s=time.monotonic() - began_s,
                     **_certificate(exchange.certificate),
@@ -245,6 +247,7 @@ class _Exchange:
 
     :ivar certificate: of the server, as :meth:`ssl.SSLSocket.getpeercert` has it; None if not verified.
     :ivar size_bytes: of the body so far, unpacked.
+    :ivar digest: of the same, SHA-256.
     """
 
     def __init__(
@@ -256,6 +259,7 @@ class _Exchange:
         self._ends = ExitStack()
         self.certificate: Mapping[str, Any] | None = None
         self.size_bytes = 0
+        self.digest = hashlib.sha256()
         parts = urlsplit(prepared.url or "")
         self._shown = f"{parts.scheme}://{parts.netloc}"
         self._host, self._tls = parts.hostname or "", parts.scheme == "https"
@@ -298,6 +302,7 @@ class _Exchange:
         with self._told():
             for piece in answer.stream(_PIECE_BYTES, decode_content=True):
                 self.size_bytes += len(piece)
+                self.digest.update(piece)
                 data = piece if decoder is None else decoder.decode(piece).encode("utf-8", "replace")
                 kept.feed(data)
                 show(data)

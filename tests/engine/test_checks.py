@@ -260,6 +260,9 @@ def test_images_users_and_processes(project: EndToEnd) -> None:
             [[check]]
             user = "web"
             exists = false
+            [[check]]
+            group = "log"
+            gid = 7
             """
         ),
     )
@@ -286,6 +289,12 @@ def test_images_users_and_processes(project: EndToEnd) -> None:
             process = "nginx"
             [[check]]
             user = "web"
+            [[check]]
+            group = "staff"
+            gid = 7
+            [[check]]
+            package = "libc6"
+            installed = false
             """
         ),
     )
@@ -294,11 +303,12 @@ def test_images_users_and_processes(project: EndToEnd) -> None:
     )
     run = project.run("--clnrm-pull", "never", mapped=False)
     assert run.outcomes() == {"holds": "passed", "fails": "failed", "alone": "passed"}, run.text
-    listened = run.failures("fails")[5:-1]
+    listened = run.failures("fails")[5:-3]
     assert [re.sub(r"[0-9.:\[\]]+:8080", "ANY:8080", each) for each in listened] == [
         "port 8080/tcp is listened on at ANY:8080/tcp (busybox-1), expected 127.0.0.1",
         "port 8080/tcp is listened on by ANY:8080/tcp (busybox-1), expected nginx",
     ]
+    no_list = "there is no list of packages of dpkg or apk in it; use a step, such as rpm -q, or check a file"
     no_pull = "the engine does not have it, and --clnrm-pull never forbids to pull it"
     assert run.failures("fails") == [
         "image 'bare' has the working folder '/srv', expected '/'",
@@ -308,6 +318,8 @@ def test_images_users_and_processes(project: EndToEnd) -> None:
         "process 'nginx' runs not at all, expected at least 1",
         *listened,
         "user 'web' does not exist",
+        "group 'staff' has the gid 1001, expected 7",
+        f"package 'libc6' could not be checked: {no_list}",
     ]
     assert "hunter2" not in run.text
     assert run.scenarios["alone"]["containers"] == []

@@ -9,7 +9,7 @@ from pytest_clnrm.expect.checks.accounts import Accounts
 from pytest_clnrm.expect.checks.amounts import missed
 from pytest_clnrm.expect.text_checks import TextFault, judge_text
 from pytest_clnrm.expect.texts import Output, quote
-from pytest_clnrm.model.check import FileCheck, FileKind
+from pytest_clnrm.model.check import Executor, FileCheck, FileKind
 from pytest_clnrm.model.seen import FileSeen
 
 _WORDS: dict[FileKind, str] = {
@@ -20,6 +20,7 @@ _WORDS: dict[FileKind, str] = {
     "socket": "a socket",
     "device": "a device",
 }
+_EXECUTE: dict[Executor, int] = {"any": 0o111, "owner": 0o100, "group": 0o010, "other": 0o001}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,8 @@ def _described(facts: FileFacts) -> str:
 
 
 def _needs_end(check: FileCheck) -> bool:
-    return any((check.mode is not None, check.owner, check.group, check.size, check.sha256, check.content))
+    keys = ("executable_by", "owner", "group", "size", "sha256", "content")
+    return check.mode is not None or any(getattr(check, key) for key in keys)
 
 
 def _judge_itself(check: FileCheck, seen: FileSeen, title: str, found: str) -> Iterator[TextFault]:
@@ -89,6 +91,10 @@ def _judge_end(check: FileCheck, seen: FileSeen, facts: FileFacts, title: str) -
         yield TextFault(
             f"{title} has mode {seen.mode:04o}, expected {check.mode:04o}", "", (*check.at, "mode")
         )
+    if check.executable_by is not None and not seen.mode & _EXECUTE[check.executable_by]:
+        who = "somebody" if check.executable_by == "any" else f"its {check.executable_by}"
+        message = f"{title} has mode {seen.mode:04o}, expected that {who} may execute it"
+        yield TextFault(message, "", (*check.at, "executable_by"))
     yield from _judge_owners(check, seen, facts.accounts, title)
     if seen.kind == "file" and (wanted := missed(check.size, seen.size_bytes)):
         yield TextFault(f"{title} has {seen.size_bytes} bytes, expected {wanted}", "", (*check.at, "size"))

@@ -1,4 +1,4 @@
-"""Judging a user of a container."""
+"""Judging users and groups of a container."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pytest_clnrm.expect.checks.accounts import Accounts
 from pytest_clnrm.expect.text_checks import TextFault
 from pytest_clnrm.expect.texts import quote
-from pytest_clnrm.model.check import UserCheck
+from pytest_clnrm.model.check import GroupCheck, UserCheck
 
 
 def judge_user(check: UserCheck, accounts: Accounts, title: str) -> Iterator[TextFault]:
@@ -36,3 +36,16 @@ def judge_user(check: UserCheck, accounts: Accounts, title: str) -> Iterator[Tex
         if name not in member:
             has = ", ".join(member) or "none"
             yield TextFault(f"{title} is not in the group {name}, but in: {has}", "", (*check.at, "groups"))
+
+
+def judge_group(check: GroupCheck, accounts: Accounts, title: str) -> Iterator[TextFault]:
+    """Yield why a group is something else than expected."""
+    group = next((each for each in accounts.groups if each.name == check.group), None)
+    if group is None:
+        if check.exists:
+            known = ", ".join(each.name for each in accounts.groups) or "none"
+            yield TextFault(f"{title} does not exist", f"groups in /etc/group: {known}", check.at)
+    elif not check.exists:
+        yield TextFault(f"{title} must not exist, but has the gid {group.gid}", "", (*check.at, "exists"))
+    elif check.gid is not None and check.gid != group.gid:
+        yield TextFault(f"{title} has the gid {group.gid}, expected {check.gid}", "", (*check.at, "gid"))

@@ -10,8 +10,10 @@ from pytest_clnrm.expect.text_checks import TextFault
 from pytest_clnrm.model.check import (
     Check,
     FileCheck,
+    GroupCheck,
     ImageCheck,
     LogCheck,
+    PackageCheck,
     PortCheck,
     ProcessCheck,
     UserCheck,
@@ -59,25 +61,34 @@ def _make(check: Check, setting: Setting) -> Iterator[TextFault]:
         case FileCheck():
             from pytest_clnrm.runner.checks.files import check_file
 
-            return check_file(check, setting, title)
+            yield from check_file(check, setting, title)
         case LogCheck():
             from pytest_clnrm.runner.checks.logs import check_log
 
-            return check_log(check, setting, title)
+            yield from check_log(check, setting, title)
         case ImageCheck():
             from pytest_clnrm.runner.checks.images import check_image
 
-            return check_image(check, setting, title)
+            yield from check_image(check, setting, title)
         case PortCheck():
             from pytest_clnrm.runner.checks.processes import check_port
 
-            return check_port(check, setting, title)
+            yield from check_port(check, setting, title)
         case UserCheck():
             from pytest_clnrm.expect.checks.users import judge_user
             from pytest_clnrm.runner.checks.files import Looking
 
-            return judge_user(check, Looking(setting, check.service).accounts(), title)
+            yield from judge_user(check, Looking(setting, check.service).accounts(), title)
+        case GroupCheck():
+            from pytest_clnrm.expect.checks.users import judge_group
+            from pytest_clnrm.runner.checks.files import Looking
+
+            yield from judge_group(check, Looking(setting, check.service).accounts(), title)
+        case PackageCheck():
+            from pytest_clnrm.runner.checks.packages import check_package
+
+            yield from check_package(check, setting, title)
         case ProcessCheck():
             from pytest_clnrm.runner.checks.processes import check_process
 
-            return check_process(check, setting, title)
+            yield from check_process(check, setting, title)

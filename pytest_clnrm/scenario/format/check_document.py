@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,9 +13,11 @@ from msgspec import Meta
 from pytest_clnrm.model.check import (
     Check,
     FileCheck,
+    GroupCheck,
     ImageCheck,
     LinesExpect,
     LogCheck,
+    PackageCheck,
     PortCheck,
     ProcessCheck,
     UserCheck,
@@ -24,7 +26,17 @@ from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.model.units import parse_size_bytes
-from pytest_clnrm.scenario.format.parts import At, Port, StepFolder, Table, Text, bounds_of, several, words
+from pytest_clnrm.scenario.format.parts import (
+    At,
+    Port,
+    Sha256,
+    StepFolder,
+    Table,
+    Text,
+    bounds_of,
+    several,
+    words,
+)
 from pytest_clnrm.scenario.format.text_document import TextDoc
 from pytest_clnrm.scenario.matrix import as_text
 
@@ -48,9 +60,6 @@ Mode = Annotated[
         examples=["0644"],
         extra=words('permissions in octal digits such as "0644"'),
     ),
-]
-Sha256 = Annotated[
-    str, Meta(pattern="^[0-9a-fA-F]{64}$", extra=words("64 hexadecimal digits, as sha256sum prints"))
 ]
 Account = (
     Annotated[int, Meta(ge=0)]
@@ -90,7 +99,8 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     KINDS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "file": (
-            "service", "exists", "kind", "mode", "owner", "group", "size", "target", "sha256", "content",
+            "service", "exists", "kind", "mode", "executable_by", "owner", "group", "size", "target",
+            "sha256", "content",
         ),
         "log": ("from", "since", "content", "count", "order"),
         "image": (
@@ -100,6 +110,8 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "port": ("service", "listening", "address", "process"),
         "process": ("service", "running", "count", "user"),
         "user": ("service", "exists", "uid", "gid", "home", "shell", "groups"),
+        "group": ("service", "exists", "gid"),
+        "package": ("service", "installed", "version"),
     }  # fmt: skip
     """Exactly one of these keys says what is checked -> the keys that go with it."""
 
@@ -160,8 +172,21 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
     mode: Mode | None = None
+    executable_by: (
+        Annotated[
+            Literal["any", "owner", "group", "other"],
+            Meta(description='Who may execute it; "any": whoever of them.', examples=["any"]),
+        ]
+        | None
+    ) = None
     owner: Annotated[Account, Meta(description="Number or name.", examples=["app"])] | None = None
-    group: Annotated[Account, Meta(description="Number or name.", examples=["app"])] | None = None
+    group: (
+        Annotated[
+            Account,
+            Meta(description="This group of the container; of a file, its number or name.", examples=["app"]),
+        ]
+        | None
+    ) = None
     size: (
         Annotated[Bytes | BytesDoc, Meta(description="Bytes, or bounds.", examples=[{"lt": "64k"}])] | None
     ) = None
@@ -256,12 +281,32 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[bool, Meta(description="false: there is no such process.", examples=[False])] | None
     ) = None
     uid: Annotated[Amount, Meta(description="Its number.", examples=[1000])] | None = None
-    gid: Annotated[Amount, Meta(description="The number of its own group.", examples=[1000])] | None = None
+    gid: (
+        Annotated[Amount, Meta(description="The number of the group, or of a user's own.", examples=[1000])]
+        | None
+    ) = None
     home: Annotated[str, Meta(description="Its home folder.", examples=["/home/app"])] | None = None
     shell: Annotated[str, Meta(description="Its login shell.", examples=["/sbin/nologin"])] | None = None
     groups: Annotated[list[Text], Meta(description="It is in all of them.", examples=[["staff"]])] | None = (
         None
     )
+
+    package: (
+        Annotated[Text, Meta(description="This package of dpkg or apk.", examples=["openssl"])] | None
+    ) = None
+    installed: (
+        Annotated[bool, Meta(description="false: it must not be installed.", examples=[False])] | None
+    ) = None
+    version: (
+        Annotated[
+            str | TextDoc,
+            Meta(
+                description="Of the package: a text, or a table as of stdout.",
+                examples=["3.0.11-1", {"starts_with": "3."}],
+            ),
+        ]
+        | None
+    ) = None
 
     @property
     def about(self) -> str:
@@ -273,27 +318,26 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         :param service: that it is about if it names none.
         """
-        if self.log is not None:
-            return self._log(self.log, at)
-        service = service if self.service is None else self.service
-        if self.image is not None:
-            return self._image(self.image, at)
-        if self.port is not None:
-            return self._port(service, self.port, at)
-        if self.process is not None:
-            return self._process(service, self.process, at)
-        if self.user is not None:
-            return self._user(service, self.user, at)
-        return self._file(service, at)
+        builders: Mapping[str, Callable[[str, At], Check]] = {
+            "file": self._file,
+            "log": self._log,
+            "image": self._image,
+            "port": self._port,
+            "process": self._process,
+            "user": self._user,
+            "group": self._group,
+            "package": self._package,
+        }
+        return builders[self.about](service if self.service is None else self.service, at)
 
     @property
     def of_service(self) -> str | None:
         """Return the service that it names."""
         return self.service if self.log is None else self.log
 
-    def _image(self, image: str, at: At) -> ImageCheck:
+    def _image(self, _service: str, at: At) -> ImageCheck:
         return ImageCheck(
-            image=image,
+            image=self.image or "",
             entrypoint=None if self.entrypoint is None else tuple(self.entrypoint),
             cmd=None if self.cmd is None else tuple(self.cmd),
             env=_texts(self.env, partial(at, "env")),
@@ -311,8 +355,8 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             at=at(),
         )
 
-    def _port(self, service: str, port: int | str, at: At) -> PortCheck:
-        number, _, protocol = _port(port).partition("/")
+    def _port(self, service: str, at: At) -> PortCheck:
+        number, _, protocol = _port(self.port or 0).partition("/")
         return PortCheck(
             service=service,
             port=int(number),
@@ -323,20 +367,20 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             at=at(),
         )
 
-    def _process(self, service: str, process: str, at: At) -> ProcessCheck:
+    def _process(self, service: str, at: At) -> ProcessCheck:
         some = Condition(op="eq", value=0) if self.running is False else Condition(op="gte", value=1)
         return ProcessCheck(
             service=service,
-            process=process,
+            process=self.process or "",
             number=(some,) if self.count is None or isinstance(self.count, list) else _number(self.count),
             user=self.user or "",
             at=at(),
         )
 
-    def _user(self, service: str, user: str, at: At) -> UserCheck:
+    def _user(self, service: str, at: At) -> UserCheck:
         return UserCheck(
             service=service,
-            user=user,
+            user=self.user or "",
             exists=self.exists is not False,
             uid=self.uid,
             gid=self.gid,
@@ -346,9 +390,9 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             at=at(),
         )
 
-    def _log(self, service: str, at: At) -> LogCheck:
+    def _log(self, _service: str, at: At) -> LogCheck:
         return LogCheck(
-            service=service,
+            service=self.log or "",
             stream=self.stream,
             since=self.since or "",
             content=self.content.built(at("content")) if self.content else None,
@@ -361,6 +405,23 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             at=at(),
         )
 
+    def _group(self, service: str, at: At) -> GroupCheck:
+        return GroupCheck(
+            service=service, group=str(self.group), exists=self.exists is not False, gid=self.gid, at=at()
+        )
+
+    def _package(self, service: str, at: At) -> PackageCheck:
+        version = self.version
+        if isinstance(version, str):
+            version = TextDoc(equals=version)
+        return PackageCheck(
+            service=service,
+            package=self.package or "",
+            installed=self.installed is not False,
+            version=None if version is None else version.built(at("version")),
+            at=at(),
+        )
+
     def _file(self, service: str, at: At) -> FileCheck:
         return FileCheck(
             service=service,
@@ -368,6 +429,7 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             exists=self.exists is not False,
             kind=self.kind,
             mode=None if self.mode is None else int(self.mode, 8),
+            executable_by=self.executable_by,
             owner="" if self.owner is None else str(self.owner),
             group="" if self.group is None else str(self.group),
             size=() if self.size is None else _size(self.size),

@@ -38,7 +38,7 @@ def check_check(
         yield Problem(path, f"exactly one of {listed(tuple(doc.KINDS))} must be given, found none", _REMEDY)
         return
     yield from _keys(doc, path)
-    yield from texts(doc, ("file", "image", "process", "user"), path)
+    yield from texts(doc, ("file", "image", "process", "user", "package"), path)
     if doc.service is not None and doc.service not in services:
         yield Problem((*path, "service"), *unknown_service(doc.service, services))
     yield from check_text(doc.content, (*path, "content"), deferred)
@@ -49,8 +49,11 @@ def check_check(
         yield from _log(doc, path, services, deferred)
     elif kind == "image":
         yield from _image(doc, path, services, deferred)
+    elif kind == "package":
+        yield from _package(doc, path, deferred)
     else:
-        yield from {"file": _file, "port": _port, "process": _process, "user": _user}[kind](doc, path)
+        rules = {"file": _file, "port": _port, "process": _process, "user": _user, "group": _group}
+        yield from rules[kind](doc, path)
 
 
 def _keys(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
@@ -127,6 +130,23 @@ def _user(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
     yield from _nothing_else(doc, path)
     if doc.groups == []:
         yield Problem((*path, "groups"), _NONE)
+
+
+def _group(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
+    yield from _nothing_else(doc, path)
+    if isinstance(doc.group, int):
+        yield Problem((*path, "group"), "a group is named here, gid is its number")
+
+
+def _package(doc: CheckDoc, path: KeyPath, deferred: frozenset[str]) -> Iterator[Problem]:
+    if doc.installed is False and doc.version is not None:
+        yield Problem(
+            (*path, "version"), "what must not be installed (installed = false) cannot have a version"
+        )
+    if isinstance(doc.version, TextDoc):
+        yield from check_text(doc.version, (*path, "version"), deferred)
+    elif doc.version == "":
+        yield Problem((*path, "version"), "is empty, so it is no version")
 
 
 def _process(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:

@@ -86,6 +86,16 @@ class JsonChecksDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
         Annotated[list[Any], Meta(min_length=1, description="One of these values.", examples=[["a", "b"]])]
         | None
     ) = None
+    as_text: (
+        Annotated[
+            str,
+            Meta(
+                description="This text once it is captured: a number, too, is the text of a captured one.",
+                examples=["{{ id }}"],
+            ),
+        ]
+        | None
+    ) = None
     regex: (
         Annotated[
             str,

@@ -34,6 +34,9 @@ def words(allowed: str) -> dict[str, str]:
     return {"allowed": allowed}
 
 
+Sha256 = Annotated[
+    str, Meta(pattern="^[0-9a-fA-F]{64}$", extra=words("64 hexadecimal digits, as sha256sum prints"))
+]
 Duration = (
     Annotated[float, Meta(ge=0, description="Seconds.")]
     | Annotated[str, Meta(pattern=DURATION_PATTERN, extra=words(DURATION_ALLOWED))]

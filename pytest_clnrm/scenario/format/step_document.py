@@ -33,6 +33,7 @@ from pytest_clnrm.scenario.format.parts import (
     HttpStatus,
     JsonPointer,
     ServiceName,
+    Sha256,
     Source,
     StepFolder,
     Table,
@@ -68,7 +69,7 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     OF_ACTION: ClassVar[dict[str, tuple[str, ...]]] = {
         "run": ("exit", "stdout", "stderr"),
         "wait": ("exit", "stdout", "stderr"),
-        "http": ("status", "headers", "body", "duration", "size", "redirects", "certificate"),
+        "http": ("status", "headers", "body", "duration", "size", "sha256", "redirects", "certificate"),
     }
 
     exit: ExitCode | ExitDoc | None = None
@@ -86,6 +87,7 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     body: TextDoc | None = None
     duration: Annotated[TimesDoc, Meta(description="Until the last byte of the answer.")] | None = None
     size: Annotated[Count | BoundsDoc, Meta(description="Bytes of the body, unpacked.")] | None = None
+    sha256: Annotated[Sha256, Meta(description="Of the body, as sha256sum prints it.")] | None = None
     redirects: Annotated[Count | BoundsDoc, Meta(description="How many were followed.")] | None = None
     certificate: CertificateDoc | None = None
 
@@ -111,6 +113,7 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
             body=self.body.built(at("body")) if self.body else None,
             duration=(self.duration or TimesDoc()).built(),
             size=number_bounds(self.size),
+            sha256=(self.sha256 or "").lower(),
             redirects=number_bounds(self.redirects),
             certificate=self.certificate.built(partial(at, "certificate")) if self.certificate else None,
             at=at(),

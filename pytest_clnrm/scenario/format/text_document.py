@@ -8,16 +8,19 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.text import Redaction, TextExpect
+from pytest_clnrm.model.text import LineExpect, Redaction, TextExpect
 from pytest_clnrm.scenario.format.json_document import (
     AmountBounds,
     JsonPathsDoc,
     amount_conditions,
     built_paths,
 )
-from pytest_clnrm.scenario.format.parts import Patterns, Table, several
+from pytest_clnrm.scenario.format.parts import Patterns, Table, several, words
 
 GoldenFile = Annotated[str, Meta(min_length=1)]
+LineNumber = Annotated[
+    str, Meta(pattern="^-?[1-9][0-9]{0,8}$", extra=words("the number of a line: 1, or -1 for the last"))
+]
 
 
 class RedactDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,6 +76,16 @@ class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
     lines: (
         Annotated[AmountBounds, Meta(description="How many lines it has.", examples=[3, {"gte": 1}])] | None
+    ) = None
+    line: (
+        Annotated[
+            dict[LineNumber, str | TextDoc],
+            Meta(
+                description="What single lines are: 1 is the first, -1 the last; a text is all of it.",
+                examples=[{"1": "NAME  STATE", "-1": {"starts_with": "total"}}],
+            ),
+        ]
+        | None
     ) = None
     length: (
         Annotated[
@@ -140,6 +153,9 @@ class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             starts_with=self.starts_with,
             ends_with=self.ends_with,
             lines=amount_conditions(self.lines),
+            line=tuple(
+                _line(number, each, (*at, "line", number)) for number, each in (self.line or {}).items()
+            ),
             length=amount_conditions(self.length),
             file=self.file,
             json_file=self.json_file,
@@ -149,3 +165,8 @@ class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             jsonpath=built_paths(self.jsonpath or {}, (*at, "jsonpath")),
             at=at,
         )
+
+
+def _line(number: str, given: str | TextDoc, at: KeyPath) -> LineExpect:
+    text = given.built(at) if isinstance(given, TextDoc) else TextExpect(equals=given, at=at)
+    return LineExpect(number=int(number), text=text, at=at)

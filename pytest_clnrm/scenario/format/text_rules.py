@@ -24,19 +24,32 @@ def check_text(doc: TextDoc | None, path: KeyPath, deferred: frozenset[str]) -> 
     if all(value is None or value is msgspec.UNSET for value in given.values()):
         yield Problem(path, f"this checks nothing; set at least one of {', '.join(given)}")
     yield from _files(doc, path, deferred)
-    for key in ("contains", "not_contains", "regex", "not_regex"):
-        for below, text in each_text(given[key], (*path, key)):
-            if not text:
-                yield Problem(below, "is empty, so it says nothing")
-            elif key.endswith("regex"):
-                yield from regex(text, below, deferred)
+    yield from _parts(doc, path, deferred)
     for key in ("lines", "length"):
         if given[key] is not None:
             yield from check_amount(given[key], (*path, key))
+    yield from _lines(doc, (*path, "line"), deferred)
     if doc.json is not msgspec.UNSET:
         yield from check_json_value(doc.json, (*path, "json"))
     if doc.jsonpath is not None:
         yield from check_json_paths(doc.jsonpath, (*path, "jsonpath"), deferred)
+
+
+def _parts(doc: TextDoc, path: KeyPath, deferred: frozenset[str]) -> Iterator[Problem]:
+    for key in ("contains", "not_contains", "regex", "not_regex"):
+        for below, text in each_text(getattr(doc, key), (*path, key)):
+            if not text:
+                yield Problem(below, "is empty, so it says nothing")
+            elif key.endswith("regex"):
+                yield from regex(text, below, deferred)
+
+
+def _lines(doc: TextDoc, path: KeyPath, deferred: frozenset[str]) -> Iterator[Problem]:
+    if doc.line == {}:
+        yield Problem(path, "this checks nothing: it names no line")
+    for number, line in (doc.line or {}).items():
+        if isinstance(line, TextDoc):
+            yield from check_text(line, (*path, number), deferred)
 
 
 def _files(doc: TextDoc, path: KeyPath, deferred: frozenset[str]) -> Iterator[Problem]:

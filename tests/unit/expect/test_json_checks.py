@@ -51,7 +51,8 @@ HOLD = [
     {"$.id": {"exists": True}},
     {"$.missing": {"exists": False}},
     {"$.items[?@.price > 100]": {"exists": False}},
-    {"$.note": {"type": "null"}},
+    {"$.note": {"type": "null", "as_text": "null"}},
+    {"$.state": {"as_text": "open"}, "$.total": {"as_text": "12.5"}, "$.tags": {"as_text": '["red","blue"]'}},
     {"$.id": {"type": "integer"}},
     {"$.items[2].price": {"type": "integer"}},
     {"$.total": {"type": "number"}},
@@ -136,6 +137,8 @@ FAIL: dict[str, tuple[dict[str, Any], list[str]]] = {
     "gte of text": ({"$.state": {"gte": 1}}, ['$.state: expected >= 1, got the string "open"']),
     "tolerance": ({"$.total": {"eq": 12.6, "tolerance": 0.01}}, ["$.total: expected 12.6 ± 0.01, got 12.5"]),
     "one of": ({"$.state": {"one_of": ["a", "b"]}}, ['$.state: expected one of ["a", "b"], got "open"']),
+    "text": ({"$.id": {"as_text": "18"}}, ['$.id: expected the text "18", got the number 17']),
+    "text of a string": ({"$.state": {"as_text": "x"}}, ['$.state: expected the text "x", got "open"']),
     "regex": ({"$.state": {"regex": "^x"}}, ["$.state: expected a match of '^x', got \"open\""]),
     "regex of a number": ({"$.id": {"regex": "1"}}, ["$.id: expected a match of '1', got the number 17"]),
     "starts with": (

@@ -64,6 +64,24 @@ def size(op: Any, value: int) -> tuple[Condition, ...]:
             {"group": "web"},
             "file /a is of group staff (1001), expected web, but there is no such group",
         ),
+        (
+            FileSeen(kind="file", mode=0o750, size_bytes=1),
+            {"executable_by": "group"},
+            {"executable_by": "other"},
+            "file /a has mode 0750, expected that its other may execute it",
+        ),
+        (
+            FOLDER,
+            {"executable_by": "any"},
+            {"mode": 0o777},
+            "file /a has mode 1777, expected 0777",
+        ),
+        (
+            FILE,
+            {"mode": 0o644},
+            {"executable_by": "any"},
+            "file /a has mode 0644, expected that somebody may execute it",
+        ),
         (FILE, {"size": size("eq", 6)}, {"size": size("eq", 7)}, "file /a has 6 bytes, expected 7"),
         (
             FILE,

@@ -9,8 +9,8 @@ import pytest
 from pytest_clnrm.expect.checks.accounts import read_accounts
 from pytest_clnrm.expect.checks.images import judge_image
 from pytest_clnrm.expect.checks.processes import judge_process
-from pytest_clnrm.expect.checks.users import judge_user
-from pytest_clnrm.model.check import ImageCheck, ProcessCheck, UserCheck
+from pytest_clnrm.expect.checks.users import judge_group, judge_user
+from pytest_clnrm.model.check import GroupCheck, ImageCheck, ProcessCheck, UserCheck
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.seen import ImageSeen, ProcessSeen
 from pytest_clnrm.model.text import TextExpect
@@ -190,6 +190,22 @@ def test_users() -> None:
         ("user 'app' has the shell '/none', expected '/bin/sh'", ("shell",)),
         ("user 'app' is not in the group root, but in: staff, log", ("groups",)),
     ]
+
+
+def group(name: str = "staff", **check: Any) -> list[tuple[str, Any, str]]:
+    """Return message, key and details of what does not hold of a group."""
+    made = GroupCheck(service="api", group=name, at=AT, **check)
+    return [(each.message, each.at[2:], each.details) for each in judge_group(made, ACCOUNTS, made.title)]
+
+
+def test_groups() -> None:
+    """By the container's own file."""
+    assert group(gid=1001) == []
+    assert group("web", exists=False) == []
+    known = "groups in /etc/group: root, staff, log"
+    assert group("web", gid=1) == [("group 'web' does not exist", (), known)]
+    assert group(exists=False) == [("group 'staff' must not exist, but has the gid 1001", ("exists",), "")]
+    assert group(gid=1) == [("group 'staff' has the gid 1001, expected 1", ("gid",), "")]
 
 
 def process(name: str, **check: Any) -> list[tuple[str, Any]]:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from pytest_clnrm.expect.steps import capture, judge_step
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.step import Capture, Command, Step, StepExpect
-from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.model.text import LineExpect, TextExpect
 from pytest_clnrm.scenario.format.json_document import AmountDoc, amount_conditions, built_paths
+from pytest_clnrm.scenario.format.text_document import TextDoc
 
 STDOUT: KeyPath = ("step", 0, "expect", "stdout")
+
+
+def lines(given: dict[str, Any]) -> tuple[LineExpect, ...]:
+    """Return what a file expects of single lines, all at the place of stdout."""
+    doc = msgspec.convert({"line": given}, TextDoc)
+    return tuple(
+        replace(each, at=STDOUT, text=replace(each.text, at=STDOUT)) for each in doc.built(STDOUT).line
+    )
 
 
 def where(at: KeyPath) -> str:
@@ -108,6 +119,8 @@ def test_exit_code_meanings(exit_code: int, meaning: str) -> None:
         ("a\nb", {"lines": amount_conditions(2), "length": amount_conditions(3)}),
         ("a\n\n", {"lines": amount_conditions(2), "length": amount_conditions(2)}),
         ("", {"lines": amount_conditions(0), "length": amount_conditions(0)}),
+        ("a\nbc\n\n", {"line": lines({"1": "a", "-2": {"starts_with": "b"}, "3": "", "-3": "a"})}),
+        ('{"a": 1}\n{"a": 2}\n', {"line": lines({"2": {"json": {"a": 2}}})}),
         ('{"a": [1, 2]}', {"jsonpath": built_paths({"$.a[*]": [1, 2], "$.a[0]": 1}, ())}),
         ('{"a": 1, "b": [1, {"c": null, "d": 2}]}', {"json": {"b": [1.0, {"c": None}]}, "has_json": True}),
         (" null\n", {"json": None, "has_json": True}),
@@ -171,6 +184,15 @@ def test_texts_that_are_expected(stdout: str, expect: dict[str, Any]) -> None:
             "stdout has 3 characters, expected less than 3",
             "",
         ),
+        ("a\nb\n", {"line": lines({"2": "a"})}, "line 2 of stdout does not equal 'a', got 'b'", "-a\n+b"),
+        (
+            "a\nb\n",
+            {"line": lines({"-1": {"regex": "^a"}})},
+            "line -1 of stdout does not match '^a', got 'b'",
+            "",
+        ),
+        ("a\nb\n", {"line": lines({"3": "a"})}, "there is no line 3 of stdout, which has 2", ""),
+        ("", {"line": lines({"-1": "a"})}, "there is no line -1 of stdout, which has 0", ""),
         ("", {"jsonpath": built_paths({"$": 1}, STDOUT)}, "stdout is no JSON: it is empty", ""),
         (
             '{"a": 1,\n oops}',
@@ -230,6 +252,8 @@ def test_texts_that_are_not_expected(stdout: str, expect: dict[str, Any], messag
         ({"jsonpath": built_paths({"$": 1}, ())}, "stdout must be JSON"),
         ({"starts_with": "end"}, "stdout must start with 'end'"),
         ({"lines": amount_conditions(1)}, "stdout must have exactly 1 lines"),
+        ({"line": lines({"1": "end"})}, "line 1 of stdout must be as expected"),
+        ({"line": lines({"-1": "end"})}, "line -1 of stdout must be as expected"),
         ({"length": amount_conditions(3)}, "stdout must have exactly 3 characters"),
     ],
 )
@@ -243,6 +267,7 @@ def test_cut_output_is_never_a_silent_pass(expect: dict[str, Any], message: str)
 def test_cut_output_still_shows_what_is_there() -> None:
     """What is found in the rest of a cut output counts, for and against."""
     assert judge_stdout("the end", omitted=7, contains=("end",), regex=("end$",)) == ()
+    assert judge_stdout("the\nend", omitted=7, line=lines({"-1": "end"})) == ()
     (failure,) = judge_stdout("the end", omitted=7, not_contains=("end",))
     assert failure.message == "stdout contains 'end', which it must not"
 
@@ -385,3 +410,15 @@ def test_capture_from_cut_output(what: dict[str, str]) -> None:
     values, (failure,) = capture(step, "b", "", where=where, stdout_omitted_bytes=9)
     assert values == {}
     assert "(cannot be judged: its first 9 bytes were left out)" in failure.message
+
+
+def test_the_place_of_a_line() -> None:
+    """What is wrong with a line stands at its number, or at the check that does not hold."""
+    built = msgspec.convert({"line": {"1": "x", "2": {"json": {"a": 2}}, "9": "x"}}, TextDoc).built(STDOUT)
+    failures = judge(StepExpect(stdout=built), stdout='a\n{"a": 1}\n')
+    at = "f.toml:step.0.expect.stdout.line"
+    assert [(each.message, each.where) for each in failures] == [
+        ("line 1 of stdout does not equal 'x', got 'a'", f"{at}.1"),
+        ("line 2 of stdout is not the expected JSON: $.a: expected 2, got 1", f"{at}.2"),
+        ("there is no line 9 of stdout, which has 2", f"{at}.9"),
+    ]

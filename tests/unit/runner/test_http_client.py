@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import socket
 import ssl
 import subprocess
@@ -135,6 +136,7 @@ def test_a_body_is_unpacked_and_bounded(server: Any) -> None:
     }
     small = ask(server.port, HttpRequest(url="http://api/small"))
     assert (small.body, small.size_bytes) == ("é", 2)
+    assert small.sha256 == hashlib.sha256("é".encode()).hexdigest()
     answer = ask(server.port, HttpRequest(url="http://api/big"))
     assert (answer.size_bytes, answer.body_omitted_bytes) == (big, big - KEPT_BYTES)
     assert ask(server.port, HttpRequest(url="http://api/latin")).body == "é"

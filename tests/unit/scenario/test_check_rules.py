@@ -8,9 +8,11 @@ import pytest
 
 from pytest_clnrm.model.check import (
     FileCheck,
+    GroupCheck,
     ImageCheck,
     LinesExpect,
     LogCheck,
+    PackageCheck,
     PortCheck,
     ProcessCheck,
     UserCheck,
@@ -22,8 +24,8 @@ from pytest_clnrm.model.text import TextExpect
 API = '[service.api]\nimage = "x"\n'
 DB = '[service.db]\nimage = "x"\n'
 STEP = '[[step]]\nrun = "true"\n'
-FILE_KEYS = "service, exists, kind, mode, owner, group, size, target, sha256, content"
-ONE_OF = "exactly one of file, log, image, port, process or user must be given,"
+FILE_KEYS = "service, exists, kind, mode, executable_by, owner, group, size, target, sha256, content"
+ONE_OF = "exactly one of file, log, image, port, process, user, group or package must be given,"
 
 CASES = {
     "nothing is checked": (
@@ -49,6 +51,30 @@ CASES = {
     "what does not exist is nothing": (
         '[[check]]\nfile = "/a"\nexists = false\nmode = "0644"\n',
         "FILE:6:1: check[0].mode: what must not exist (exists = false) cannot be anything",
+    ),
+    "group by its number": (
+        "[[check]]\ngroup = 1000\n",
+        "FILE:4:1: check[0].group: a group is named here, gid is its number",
+    ),
+    "number of no group": (
+        '[[check]]\ngroup = "a"\nexists = false\ngid = 1\n',
+        "FILE:6:1: check[0].gid: what must not exist (exists = false) cannot be anything",
+    ),
+    "version of nothing": (
+        '[[check]]\npackage = "a"\ninstalled = false\nversion = "1"\n',
+        "FILE:6:1: check[0].version: what must not be installed (installed = false) cannot have a version",
+    ),
+    "no version": (
+        '[[check]]\npackage = "a"\nversion = ""\n',
+        "FILE:5:1: check[0].version: is empty, so it is no version",
+    ),
+    "version that is no pattern": (
+        '[[check]]\npackage = "a"\nversion = { regex = "(" }\n',
+        "FILE:5:13: check[0].version.regex: not a regular expression: missing )",
+    ),
+    "empty package": (
+        '[[check]]\npackage = ""\n',
+        "FILE:4:1: check[0].package: is empty",
     ),
     "target of a file": (
         '[[check]]\nfile = "/a"\nkind = "file"\ntarget = "/b"\n',
@@ -416,4 +442,37 @@ def test_checks_of_ports(project: Any) -> None:
     assert [check for step in scenario.steps for check in step.checks] == [
         PortCheck(service="api", port=8080, address="::", process="nginx", at=("check", 0)),
         PortCheck(service="api", port=53, protocol="udp", listening=False, at=("check", 1)),
+    ]
+
+
+def test_checks_of_groups_and_packages(project: Any) -> None:
+    """A version is all of a text, or a table as of stdout; a group is no owner of a file."""
+    (scenario,) = project.load(
+        f"""{API}
+        [[check]]
+        group = "staff"
+        gid = 1001
+        [[check]]
+        package = "libc6"
+        version = {{ starts_with = "2." }}
+        [[check]]
+        package = "curl"
+        version = "8.1"
+        [[check]]
+        package = "telnet"
+        installed = false
+        [[check]]
+        file = "/app"
+        executable_by = "any"
+        group = "staff"
+        """
+    )
+    starts = TextExpect(starts_with="2.", at=("check", 1, "version"))
+    equals = TextExpect(equals="8.1", at=("check", 2, "version"))
+    assert [check for step in scenario.steps for check in step.checks] == [
+        GroupCheck(service="api", group="staff", gid=1001, at=("check", 0)),
+        PackageCheck(service="api", package="libc6", version=starts, at=("check", 1)),
+        PackageCheck(service="api", package="curl", version=equals, at=("check", 2)),
+        PackageCheck(service="api", package="telnet", installed=False, at=("check", 3)),
+        FileCheck(service="api", path="/app", executable_by="any", group="staff", at=("check", 4)),
     ]

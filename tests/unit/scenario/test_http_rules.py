@@ -172,7 +172,7 @@ CASES = {
     ),
     f"{GET}expect.exit = 0": (
         "expect.exit: `exit` goes with run or wait only, and this step has `http` "
-        "(with `http` go status, headers, body, duration, size, redirects, certificate)"
+        "(with `http` go status, headers, body, duration, size, sha256, redirects, certificate)"
     ),
     'run = "x"\nservice = "api"\nexpect.status = 200': (
         "expect.status: `status` goes with http only, and this step has `run` "

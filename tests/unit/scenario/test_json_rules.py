@@ -13,8 +13,8 @@ ARRAY = (
     "any = { ... }, or a path of names and indices alone"
 )
 OPERATORS = (
-    "exists, type, eq, ne, lt, lte, gt, gte, one_of, regex, contains, not_contains, starts_with, ends_with, "
-    "length, unique, matches, unordered, includes, each, any, none"
+    "exists, type, eq, ne, lt, lte, gt, gte, one_of, as_text, regex, contains, not_contains, starts_with, "
+    "ends_with, length, unique, matches, unordered, includes, each, any, none"
 )
 CASES = {
     "no path": ("{}", f"FILE:3:19: {AT}: this checks nothing; name a JSONPath and what it must select"),

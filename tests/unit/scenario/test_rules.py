@@ -340,7 +340,7 @@ CASES = {
         f"{STEP}expect = {{ stdout = {{}} }}\n",
         (
             f"FILE:3:12: step[0].expect.stdout: {NOTHING} contains, not_contains, regex, not_regex, equals, "
-            "starts_with, ends_with, lines, length, file, json_file, json, jsonpath"
+            "starts_with, ends_with, lines, line, length, file, json_file, json, jsonpath"
         ),
     ),
     "empty text": (

@@ -116,6 +116,20 @@ GOOD: dict[str, dict[str, Any]] = {
     "exit": step(expect={"exit": 3}),
     "exit not": step(expect={"exit": {"ne": 0}}),
     "exit several": step(expect={"exit": {"one_of": [1, 2]}}),
+    "checks of groups and packages": {
+        "check": [
+            {"group": "app", "gid": 1000},
+            {"package": "a", "version": "1"},
+            {"package": "a", "installed": False},
+            {"package": "a", "version": {"regex": "^1"}},
+            {"file": "/a", "executable_by": "any"},
+        ]
+    },
+    "lines": step(expect={"stdout": {"line": {"1": "a", "-1": {"regex": "b"}}}}),
+    "sha256": {
+        "service": {"a": {"image": "x"}},
+        "step": [{"http": "GET http://a/", "expect": {"sha256": "0" * 64}}],
+    },
     "text": step(expect={"stdout": {"contains": "a", "regex": ["b", "c"]}, "stderr": {"equals": ""}}),
     "json": step(expect={"stdout": {"json": {"a": [1]}}}),
     "jsonpath": step(
