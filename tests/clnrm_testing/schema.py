@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
+from clnrm_testing import format_types
 from pytest_clnrm.scenario.format import document
 from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.document import FileDoc
-from pytest_clnrm.scenario.format.parts import Table
 
 SCHEMA_FILE = Path(document.__file__).with_name("scenario.schema.json")
 
@@ -27,9 +27,12 @@ def json_schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12) as plain builtins."""
     made = msgspec.json.schema(FileDoc)
     definitions = {name: _tidy(each) for name, each in made["$defs"].items()}
-    for model in Table.__subclasses__():
-        if model.ONE_OF and model.__name__ in definitions:
-            definitions[model.__name__]["oneOf"] = [{"required": [key]} for key in model.ONE_OF]
+    for name, table in format_types.tables().items():
+        definition = definitions[name]
+        for key in format_types.keys(table):
+            definition["properties"][key.name] = _described(definition["properties"][key.name], key)
+        if one_of := format_types.model_of(table).ONE_OF:
+            definition["oneOf"] = [{"required": [key]} for key in one_of]
     refined = {"anyOf": [{"required": ["header"]}, {"required": ["cookie"]}]}
     definitions["CaptureDoc"]["oneOf"][0]["not"] = refined
     ready = definitions["ReadyDoc"]
@@ -67,17 +70,29 @@ def schema_text() -> str:
     return json.dumps(json_schema(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
+def _described(schema: dict[str, Any], key: format_types.Key) -> dict[str, Any]:
+    """Return the schema of a key with what is said of it.
+
+    Of a table msgspec gives a reference alone. What stands beside one editors do not show, but beside an
+    ``anyOf`` they do.
+    """
+    if "$ref" in schema:
+        schema = {"anyOf": [{"$ref": schema["$ref"]}], **{k: v for k, v in schema.items() if k != "$ref"}}
+    return {**schema, "description": key.description, "examples": list(key.examples)}
+
+
 def _tidy(schema: Any) -> Any:
     """Return *schema* without null, which TOML lacks, and with templates where a text has a form."""
-    if isinstance(schema, list):
-        return [_tidy(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
     tidy = {
-        key: each if key == "propertyNames" else _tidy(each)
+        key: _tidy_below(key, each)
         for key, each in schema.items()
         if not (key == "default" and (each is None or isinstance(each, (dict, list))))
     }
+    if tidy.get("type") == "object" or not tidy.keys() & {"type", "anyOf", "enum", "$ref"}:
+        # A table of anything, or anything: Tombi wants that said.
+        tidy.setdefault("additionalProperties", True)
     if isinstance(tidy.get("description"), str):
         # What follows is for who reads the code.
         tidy["description"] = tidy["description"].partition("\n\n")[0]
@@ -93,6 +108,15 @@ def _tidy(schema: Any) -> Any:
         form = {key: tidy.pop(key) for key in ("enum", "type", "pattern", "minLength") if key in tidy}
         tidy["anyOf"] = [form, dict(_TEMPLATE)]
     return tidy
+
+
+def _tidy_below(key: str, value: Any) -> Any:
+    """Return what stands in *key* of a schema: a schema, several, or something else."""
+    if key == "properties":
+        return {name: _tidy(each) for name, each in value.items()}
+    if key == "anyOf":
+        return [_tidy(each) for each in value]
+    return _tidy(value) if key in {"items", "additionalProperties"} else value
 
 
 if __name__ == "__main__":

@@ -70,24 +70,27 @@ Account = (
 class BytesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of a number of bytes; everything that is set must hold."""
 
-    eq: Bytes | None = None
-    ne: Bytes | None = None
-    lt: Bytes | None = None
-    lte: Bytes | None = None
-    gt: Bytes | None = None
-    gte: Bytes | None = None
+    eq: Annotated[Bytes, Meta(description="So many.", examples=[1024])] | None = None
+    ne: Annotated[Bytes, Meta(description="Any other number.", examples=[0])] | None = None
+    lt: Annotated[Bytes, Meta(description="Fewer.", examples=["10m"])] | None = None
+    lte: Annotated[Bytes, Meta(description="At most so many.", examples=["64k"])] | None = None
+    gt: Annotated[Bytes, Meta(description="More.", examples=[0])] | None = None
+    gte: Annotated[Bytes, Meta(description="At least so many.", examples=["1k"])] | None = None
 
 
 class CountDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of a number of things; of a log, how many lines match a regular expression."""
 
-    regex: Annotated[Text, Meta(description="Searched anywhere in a line of a log.")] | None = None
-    eq: Amount | None = None
-    ne: Amount | None = None
-    lt: Amount | None = None
-    lte: Amount | None = None
-    gt: Amount | None = None
-    gte: Amount | None = None
+    regex: (
+        Annotated[Text, Meta(description="Searched anywhere in a line of a log.", examples=["GET /orders"])]
+        | None
+    ) = None
+    eq: Annotated[Amount, Meta(description="So many.", examples=[3])] | None = None
+    ne: Annotated[Amount, Meta(description="Any other number.", examples=[0])] | None = None
+    lt: Annotated[Amount, Meta(description="Fewer.", examples=[10])] | None = None
+    lte: Annotated[Amount, Meta(description="At most so many.", examples=[10])] | None = None
+    gt: Annotated[Amount, Meta(description="More.", examples=[0])] | None = None
+    gte: Annotated[Amount, Meta(description="At least so many.", examples=[1])] | None = None
 
     def built(self, at: KeyPath) -> LinesExpect:
         """Return the expectation."""

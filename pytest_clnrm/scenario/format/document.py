@@ -25,32 +25,75 @@ from pytest_clnrm.scenario.format.step_document import StepDoc
 class MetaDoc(ItemDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the file is about; holds for each of its scenarios."""
 
-    name: Annotated[str, Meta(description="Default: the file's name without its ending.")] | None = None
-    description: str = ""
+    name: (
+        Annotated[
+            str,
+            Meta(
+                description="Unique in its file, without :: and ##[; default: the file's stem.",
+                examples=["orders"],
+            ),
+        ]
+        | None
+    ) = None
+    description: Annotated[
+        str, Meta(description="What it is about, for the report.", examples=["An order is paid once."])
+    ] = ""
 
 
 FinalChecks = Annotated[
-    list[EndCheckDoc], Meta(min_length=1, description="Made after the steps, one after the other.")
+    list[EndCheckDoc],
+    Meta(
+        min_length=1,
+        description="Made after the steps, one after the other.",
+        examples=[[{"file": "/app/out.csv", "size": {"gt": 0}}]],
+    ),
 ]
-
-
 SetupSteps = Annotated[
-    list[StepDoc], Meta(min_length=1, description="Run before the steps; one that fails is an error.")
+    list[StepDoc],
+    Meta(
+        min_length=1,
+        description="Run before the steps; one that fails is an error.",
+        examples=[[{"run": "createdb orders"}]],
+    ),
 ]
 CleanupSteps = Annotated[
-    list[StepDoc], Meta(min_length=1, description="Run after steps and checks, whatever came of them.")
+    list[StepDoc],
+    Meta(
+        min_length=1,
+        description="Run after steps and checks, whatever came of them.",
+        examples=[[{"run": "dropdb orders"}]],
+    ),
 ]
 
 
 class ScenarioDoc(ItemDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One of several scenarios of a file."""
 
-    name: str
+    name: Annotated[
+        str, Meta(description="Unique in its file, without :: and ##[.", examples=["an order is paid once"])
+    ]
     setup: SetupSteps | None = None
-    step: Annotated[list[StepDoc], Meta(min_length=1)] | None = None
+    step: (
+        Annotated[
+            list[StepDoc],
+            Meta(
+                min_length=1, description="What is done, one after the other.", examples=[[{"run": "true"}]]
+            ),
+        ]
+        | None
+    ) = None
     cleanup: CleanupSteps | None = None
     check: FinalChecks | None = None
-    expect: ExpectDoc | None = None
+    expect: (
+        Annotated[
+            ExpectDoc,
+            Meta(
+                description="What its spans must look like.",
+                examples=[{"span": [{"select": {"name": "GET *"}}]}],
+            ),
+        ]
+        | None
+    ) = None
 
 
 Scalar = str | int | float | bool
@@ -94,15 +137,65 @@ class FileDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ONE_OF = ("step", "scenario")
     REMEDY = 'write [[step]] with run = "..."'
 
-    meta: MetaDoc = MetaDoc()
-    vars: Annotated[dict[str, Any], Meta(description="{{ name }} in any string of the file.")] = {}
+    meta: Annotated[
+        MetaDoc,
+        Meta(
+            description="What the file is about, and which of its scenarios run.",
+            examples=[{"name": "orders", "tags": ["smoke"], "timeout": "90s"}],
+        ),
+    ] = MetaDoc()
+    vars: Annotated[
+        dict[str, Any],
+        Meta(
+            description="{{ name }} in any string of the file; { value, secret } for what is shown nowhere.",
+            examples=[{"customer": "Ada", "token": {"value": "t0p", "secret": True}}],
+        ),
+    ] = {}
     matrix: Matrix = {}
     parametrize: Rows | None = None
-    limits: Annotated[LimitsDoc, Meta(description="Of each container; a service's own win.")] = LimitsDoc()
-    service: dict[ServiceName, ServiceDoc] = {}
+    limits: Annotated[
+        LimitsDoc,
+        Meta(
+            description="Of each container; a service's own win.", examples=[{"memory": "256m", "cpu": 0.5}]
+        ),
+    ] = LimitsDoc()
+    service: Annotated[
+        dict[ServiceName, ServiceDoc],
+        Meta(
+            description="Containers, by the names under which they reach one another.",
+            examples=[{"db": {"image": "postgres:16", "ready": {"port": 5432}}}],
+        ),
+    ] = {}
     setup: SetupSteps | None = None
-    step: Annotated[list[StepDoc], Meta(min_length=1)] | None = None
+    step: (
+        Annotated[
+            list[StepDoc],
+            Meta(
+                min_length=1, description="What is done, one after the other.", examples=[[{"run": "true"}]]
+            ),
+        ]
+        | None
+    ) = None
     cleanup: CleanupSteps | None = None
-    scenario: Annotated[list[ScenarioDoc], Meta(min_length=1)] | None = None
+    scenario: (
+        Annotated[
+            list[ScenarioDoc],
+            Meta(
+                min_length=1,
+                description="Several scenarios, in place of `step`.",
+                examples=[[{"name": "empty", "step": [{"run": "true"}]}]],
+            ),
+        ]
+        | None
+    ) = None
     check: FinalChecks | None = None
-    expect: ExpectDoc | None = None
+    expect: (
+        Annotated[
+            ExpectDoc,
+            Meta(
+                description="What the spans of each scenario must look like.",
+                examples=[{"span": [{"select": {"name": "GET *"}}]}],
+            ),
+        ]
+        | None
+    ) = None

@@ -15,10 +15,29 @@ from pytest_clnrm.scenario.format.step_document import RetryDoc, UntilDoc, built
 class EndCheckDoc(CheckDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A check that is made after all steps, as a step of its own."""
 
-    name: Annotated[Text, Meta(description='Default: "check 1: file /etc/app.conf".')] | None = None
-    timeout: Annotated[Duration, Meta(description="For one attempt.")] | None = None
-    retry: RetryDoc | None = None
-    until: Annotated[UntilDoc, Meta(description="Made again until it holds.")] | None = None
+    name: (
+        Annotated[
+            Text,
+            Meta(
+                description='Default: as in "check 1: file /etc/app.conf".', examples=["the log is written"]
+            ),
+        ]
+        | None
+    ) = None
+    timeout: Annotated[Duration, Meta(description="For one attempt.", examples=["10s"])] | None = None
+    retry: (
+        Annotated[
+            RetryDoc, Meta(description="Made again while it fails.", examples=[{"times": 3, "delay": "1s"}])
+        ]
+        | None
+    ) = None
+    until: (
+        Annotated[
+            UntilDoc,
+            Meta(description="Made again until it holds; not with `retry`.", examples=[{"timeout": "30s"}]),
+        ]
+        | None
+    ) = None
 
     def built_step(self, index: int, service: str, at: At) -> Step:
         """Return it as a step that does nothing else.

@@ -14,17 +14,19 @@ from pytest_clnrm.model.expectations import OPERATORS
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_duration_s
 from pytest_clnrm.scenario.format.expect_document import (
-    AttrAnyDoc,
-    ConditionDoc,
-    CountDoc,
     CountsDoc,
-    DurationDoc,
     ExpectDoc,
     GraphDoc,
     HermeticityDoc,
+    SpanDoc,
+)
+from pytest_clnrm.scenario.format.span_document import (
+    AttrAnyDoc,
+    ConditionDoc,
+    DurationDoc,
     Name,
     SelectDoc,
-    SpanDoc,
+    SpanCountDoc,
 )
 from pytest_clnrm.util.patterns import problem_of
 
@@ -90,7 +92,7 @@ def _span(doc: SpanDoc, at: KeyPath) -> Mistakes:
         yield (*at, "count"), f"this allows no span, so these are never judged: {', '.join(idle)}"
 
 
-def _most(count: CountDoc) -> int | None:
+def _most(count: SpanCountDoc) -> int | None:
     return count.lte if count.eq is None else count.eq
 
 
@@ -135,7 +137,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _given(doc: ConditionDoc | AttrAnyDoc | CountDoc | DurationDoc) -> dict[str, Any]:
+def _given(doc: ConditionDoc | AttrAnyDoc | SpanCountDoc | DurationDoc) -> dict[str, Any]:
     """Return the operators that are set, with their values."""
     given = {op: getattr(doc, op, None) for op in OPERATORS}
     return {op: value for op, value in given.items() if value is not None and value is not UNSET}
@@ -154,18 +156,18 @@ def bounds(given: Mapping[str, float], at: KeyPath, written: Mapping[str, Any] |
         yield at, f"no value can be {shown}"
 
 
-def _count(doc: CountDoc | int, at: KeyPath) -> Mistakes:
-    if isinstance(doc, CountDoc):
+def _count(doc: SpanCountDoc | int, at: KeyPath) -> Mistakes:
+    if isinstance(doc, SpanCountDoc):
         given = _given(doc)
         if not given:
             yield at, _nothing("eq, gte, lte")
         yield from bounds(given, at)
 
 
-def _total(doc: CountDoc | int, at: KeyPath) -> Mistakes:
+def _total(doc: SpanCountDoc | int, at: KeyPath) -> Mistakes:
     """Yield the mistakes of a number that nothing else is asked of."""
     yield from _count(doc, at)
-    if isinstance(doc, CountDoc) and _given(doc) == {"gte": 0}:
+    if isinstance(doc, SpanCountDoc) and _given(doc) == {"gte": 0}:
         yield at, "every number is so: this checks nothing"
 
 

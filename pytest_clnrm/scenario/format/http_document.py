@@ -31,16 +31,31 @@ class AuthDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ONE_OF = ("basic", "bearer")
 
-    basic: Annotated[list[str], Meta(min_length=1, description="User and password.")] | None = None
-    bearer: Annotated[Text, Meta(description="A token.")] | None = None
+    basic: (
+        Annotated[
+            list[str], Meta(min_length=1, description="User and password.", examples=[["ada", "s3cret"]])
+        ]
+        | None
+    ) = None
+    bearer: Annotated[Text, Meta(description="A token.", examples=["{{ token }}"])] | None = None
 
 
 class TlsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the certificate of an https URL is judged."""
 
-    verify: Annotated[bool, Meta(description="Whether it must be trusted, and valid for the host.")] = True
+    verify: Annotated[
+        bool,
+        Meta(description="Whether it must be trusted, and valid for the host of the URL.", examples=[False]),
+    ] = True
     ca: (
-        Annotated[Text, Meta(description="A PEM file of the authorities that are trusted instead.")] | None
+        Annotated[
+            Text,
+            Meta(
+                description="A PEM file below rootdir: authorities that are trusted, not the host's.",
+                examples=["ca.pem"],
+            ),
+        ]
+        | None
     ) = None
 
 
@@ -49,29 +64,87 @@ class PartDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ONE_OF = ("value", "file")
 
-    value: str | None = None
-    file: Annotated[Text, Meta(description="A file below rootdir.")] | None = None
-    filename: Annotated[str, Meta(description="Default: the name of `file`.")] | None = None
-    type: Annotated[Text, Meta(description="The media type; default: that of the file's name.")] | None = None
+    value: Annotated[str, Meta(description="Its text.", examples=["tea"])] | None = None
+    file: (
+        Annotated[Text, Meta(description="A file below rootdir of up to 64 MB.", examples=["photo.png"])]
+        | None
+    ) = None
+    filename: (
+        Annotated[str, Meta(description="Default: the name of `file`.", examples=["photo.png"])] | None
+    ) = None
+    type: (
+        Annotated[
+            Text,
+            Meta(description="The media type; default: that of the file's name.", examples=["image/png"]),
+        ]
+        | None
+    ) = None
 
 
 class HttpDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request to a service of the scenario."""
 
-    method: Annotated[Text, Meta(description="GET, POST and so on.")] = "GET"
-    url: Annotated[Text, Meta(description="http://SERVICE:PORT/path, or https.")]
-    headers: dict[Text, Scalar] = {}
-    query: Annotated[Pairs, Meta(description="Added to the URL, encoded.")] = {}
-    body: str | None = None
-    json: Any | UnsetType = UNSET
-    form: Annotated[Pairs, Meta(description="As a browser sends it.")] | None = None
-    multipart: Annotated[dict[Text, str | PartDoc], Meta(description="Parts by their names.")] | None = None
-    auth: AuthDoc | None = None
-    redirects: (
+    method: Annotated[Text, Meta(description="GET, POST and so on.", examples=["POST"])] = "GET"
+    url: Annotated[
+        Text,
+        Meta(
+            description="http://SERVICE:PORT/path, or https; SERVICE is a name or alias.",
+            examples=["http://api:8080/orders"],
+        ),
+    ]
+    headers: Annotated[
+        dict[Text, Scalar],
+        Meta(
+            description="In place of our own: User-Agent, Accept, and traceparent of the step's span.",
+            examples=[{"Accept-Language": "fi"}],
+        ),
+    ] = {}
+    query: Annotated[
+        Pairs,
+        Meta(
+            description="Added to the URL, encoded; a list gives a name several times.",
+            examples=[{"page": 2, "tag": ["a", "b"]}],
+        ),
+    ] = {}
+    body: Annotated[str, Meta(description="Text that is sent.", examples=["<order/>"])] | None = None
+    json: (
+        Annotated[Any, Meta(description="A value that is sent as JSON.", examples=[{"name": "tea"}])]
+        | UnsetType
+    ) = UNSET
+    form: (
+        Annotated[Pairs, Meta(description="Sent as a browser sends a form.", examples=[{"user": "ada"}])]
+        | None
+    ) = None
+    multipart: (
+        Annotated[
+            dict[Text, str | PartDoc],
+            Meta(
+                description="Parts by their names; a text is a part's value.",
+                examples=[{"title": "x", "photo": {"file": "photo.png"}}],
+            ),
+        ]
+        | None
+    ) = None
+    auth: (
+        Annotated[
+            AuthDoc,
+            Meta(description="Who asks.", examples=[{"bearer": "{{ token }}"}, {"basic": ["ada", "s3cret"]}]),
+        ]
+        | None
+    ) = None
+    redirects: Annotated[
         Annotated[bool, Meta(description=f"Whether they are followed, up to {_USUAL_REDIRECTS}.")]
-        | Annotated[int, Meta(ge=0, le=MAX_REDIRECTS, description="How many are followed at most.")]
-    ) = False
-    tls: TlsDoc = TlsDoc()
+        | Annotated[int, Meta(ge=0, le=MAX_REDIRECTS, description="How many are followed at most.")],
+        Meta(
+            description=f"true: followed, up to {_USUAL_REDIRECTS}; a number: up to so many. Each must "
+            "lead to a service of the scenario.",
+            examples=[True, 3],
+        ),
+    ] = False
+    tls: Annotated[
+        TlsDoc,
+        Meta(description="How the certificate of an https URL is judged.", examples=[{"ca": "ca.pem"}]),
+    ] = TlsDoc()
 
     @property
     def given_bodies(self) -> list[str]:
@@ -143,12 +216,12 @@ def _part(name: str, part: str | PartDoc, source: Source, at: Any) -> Part:
 class BoundsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Between which numbers one must be; all that is set must hold."""
 
-    eq: float | None = None
-    ne: float | None = None
-    lt: float | None = None
-    lte: float | None = None
-    gt: float | None = None
-    gte: float | None = None
+    eq: Annotated[float, Meta(description="This number.", examples=[3])] | None = None
+    ne: Annotated[float, Meta(description="Any other number.", examples=[0])] | None = None
+    lt: Annotated[float, Meta(description="A smaller number.", examples=[1000])] | None = None
+    lte: Annotated[float, Meta(description="At most this number.", examples=[1000])] | None = None
+    gt: Annotated[float, Meta(description="A greater number.", examples=[0])] | None = None
+    gte: Annotated[float, Meta(description="At least this number.", examples=[30])] | None = None
 
     def built(self) -> tuple[Condition, ...]:
         """Return the bounds."""
@@ -158,10 +231,10 @@ class BoundsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class TimesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Between which times one must be; all that is set must hold."""
 
-    lt: Duration | None = None
-    lte: Duration | None = None
-    gt: Duration | None = None
-    gte: Duration | None = None
+    lt: Annotated[Duration, Meta(description="A shorter time.", examples=["2s"])] | None = None
+    lte: Annotated[Duration, Meta(description="At most this time.", examples=["2s"])] | None = None
+    gt: Annotated[Duration, Meta(description="A longer time.", examples=["100ms"])] | None = None
+    gte: Annotated[Duration, Meta(description="At least this time.", examples=["100ms"])] | None = None
 
     def built(self) -> tuple[Condition, ...]:
         """Return the bounds in seconds."""
@@ -171,14 +244,19 @@ class TimesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class HeaderDoc(TextDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a header must be: checks of its value, or whether it is there."""
 
-    exists: Annotated[bool, Meta(description="false: it must not be there.")] | None = None
+    exists: Annotated[bool, Meta(description="false: it must not be there.", examples=[False])] | None = None
 
 
 class CertificateDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the certificate of the server must be."""
 
-    names: Annotated[Text | list[Text], Meta(description="It is valid for each of them.")] = []
-    days_left: BoundsDoc | None = None
+    names: Annotated[
+        Text | list[Text],
+        Meta(description="It is valid for each of them.", examples=["api", ["api", "api.local"]]),
+    ] = []
+    days_left: (
+        Annotated[BoundsDoc, Meta(description="How long it is valid yet.", examples=[{"gte": 30}])] | None
+    ) = None
 
     def built(self, at: At) -> CertificateExpect:
         """Return the expectation."""

@@ -35,7 +35,12 @@ def words(allowed: str) -> dict[str, str]:
 
 
 Sha256 = Annotated[
-    str, Meta(pattern="^[0-9a-fA-F]{64}$", extra=words("64 hexadecimal digits, as sha256sum prints"))
+    str,
+    Meta(
+        pattern="^[0-9a-fA-F]{64}$",
+        examples=["0" * 64],
+        extra=words("64 hexadecimal digits, as sha256sum prints"),
+    ),
 ]
 Duration = (
     Annotated[float, Meta(ge=0, description="Seconds.")]

@@ -9,7 +9,7 @@ import msgspec
 
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.service import Ready
-from pytest_clnrm.scenario.format.service_document import ReadyDoc, built_ready
+from pytest_clnrm.scenario.format.ready_document import ReadyDoc, built_ready
 from pytest_clnrm.scenario.format.service_rules import check_ready
 from pytest_clnrm.toml.checking import convert
 

@@ -23,7 +23,7 @@ from pytest_clnrm.scenario.format.parts import (
 Platform = Literal["linux", "darwin", "win32"]
 EngineKind = Literal["docker", "podman"]
 GroupName = Text
-Reason = Annotated[Text, Meta(description="Shown with the outcome.")]
+Reason = Annotated[Text, Meta(description="Shown with the outcome.", examples=["needs a display"])]
 TRUTH = {"true": True, "True": True, "false": False, "False": False}
 """What a template gives for true and false, in the words of TOML and of Jinja."""
 
@@ -110,11 +110,38 @@ class XfailDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ItemDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a file says of all its scenarios, and a scenario of itself."""
 
-    name: str | None = None
-    description: str | None = None
-    tags: Annotated[Tags, Meta(description="Each is a marker of pytest.")] = []
-    priority: Priority | None = None
-    timeout: Annotated[Duration, Meta(description="Of the whole scenario.")] | None = None
+    name: (
+        Annotated[str, Meta(description="Unique in its file, without :: and ##[.", examples=["orders"])]
+        | None
+    ) = None
+    description: (
+        Annotated[
+            str, Meta(description="What it is about, for the report.", examples=["An order is paid once."])
+        ]
+        | None
+    ) = None
+    tags: Annotated[
+        Tags,
+        Meta(
+            description="Each is a marker of pytest, and a keyword for -k.", examples=[["smoke", "database"]]
+        ),
+    ] = []
+    priority: (
+        Annotated[
+            Priority,
+            Meta(
+                description="What is of a higher one starts first; default: by its tags and folder.",
+                examples=["high"],
+            ),
+        ]
+        | None
+    ) = None
+    timeout: (
+        Annotated[
+            Duration, Meta(description="Of the whole scenario; default: --clnrm-timeout.", examples=["90s"])
+        ]
+        | None
+    ) = None
     service: (
         Annotated[
             ServiceName,

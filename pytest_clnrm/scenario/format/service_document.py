@@ -12,10 +12,7 @@ from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.service import (
     Build,
     Copy,
-    HealthCheck,
-    HttpProbe,
     Limits,
-    Ready,
     Service,
     SharedVolume,
     Volume,
@@ -31,8 +28,6 @@ from pytest_clnrm.scenario.format.parts import (
     ExitCodes,
     FileMode,
     HostName,
-    HttpPath,
-    HttpStatus,
     Platform,
     Port,
     PortOf,
@@ -47,17 +42,44 @@ from pytest_clnrm.scenario.format.parts import (
     port_of,
     seconds,
     several,
-    status_range,
 )
+from pytest_clnrm.scenario.format.ready_document import ReadyDoc, built_ready
 
 
 class LimitsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of one container."""
 
-    memory: Size | None = None
-    cpu: Annotated[float, Meta(ge=0.01, le=4096, description="CPUs; 0.5 is half of one.")] | None = None
-    pids: Annotated[int, Meta(ge=1, le=4194304)] | None = None
-    gpus: Annotated[int, Meta(ge=0, le=1024)] | None = None
+    memory: (
+        Annotated[
+            Size,
+            Meta(
+                description="Memory, /dev/shm and scratch folders among it; default: --clnrm-memory.",
+                examples=["256m"],
+            ),
+        ]
+        | None
+    ) = None
+    cpu: (
+        Annotated[
+            float,
+            Meta(
+                ge=0.01,
+                le=4096,
+                description="CPUs, 0.5 is half of one; default: --clnrm-cpu.",
+                examples=[0.5],
+            ),
+        ]
+        | None
+    ) = None
+    pids: (
+        Annotated[
+            int, Meta(ge=1, le=4194304, description="Processes and threads; default: 512.", examples=[100])
+        ]
+        | None
+    ) = None
+    gpus: Annotated[int, Meta(ge=0, le=1024, description="How many; default: none.", examples=[1])] | None = (
+        None
+    )
 
     def built(self) -> Limits:
         """Return the limits."""
@@ -68,11 +90,24 @@ class LimitsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class BuildDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An image built from a folder."""
 
-    context: Text
-    dockerfile: Text | None = None
-    target: Text | None = None
-    args: Env = {}
-    network: Annotated[Literal["none", "bridge"], Meta(description="Of the build's commands.")] = "none"
+    context: Annotated[
+        Text, Meta(description="The folder, relative to the file's and below rootdir.", examples=["./app"])
+    ]
+    dockerfile: (
+        Annotated[
+            Text,
+            Meta(description="Relative to the context; default: Dockerfile.", examples=["test.Dockerfile"]),
+        ]
+        | None
+    ) = None
+    target: (
+        Annotated[Text, Meta(description="The stage that is built; default: the last.", examples=["runtime"])]
+        | None
+    ) = None
+    args: Annotated[Env, Meta(description="Of its ARG.", examples=[{"VERSION": "2"}])] = {}
+    network: Annotated[
+        Literal["none", "bridge"], Meta(description="Of the build's commands.", examples=["bridge"])
+    ] = "none"
 
     def built(self, source: Source, at: KeyPath) -> Build:
         """Return the build."""
@@ -105,13 +140,14 @@ class VolumeDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-    target: Annotated[AbsolutePath, Meta(examples=["/data"])]
+    target: Annotated[AbsolutePath, Meta(description="Where it is in the container.", examples=["/data"])]
     read_only: (
         Annotated[
             bool,
             Meta(
-                description="Default: false for a `name`, true for a `source`, of which the ini option "
-                "clnrm_allow_writable lists the folder for false."
+                description="Default: false for a `name`, true for a `source`; for false the ini option "
+                "clnrm_allow_writable lists its folder.",
+                examples=[False],
             ),
         ]
         | None
@@ -141,7 +177,9 @@ class CopyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[Text, Meta(description="Relative to the file's folder.", examples=["./app.conf"])] | None
     ) = None
     content: Annotated[str, Meta(description="Its text.", examples=["listen 8080\n"])] | None = None
-    target: Annotated[AbsolutePath, Meta(examples=["/etc/app.conf"])]
+    target: Annotated[
+        AbsolutePath, Meta(description="The path of the file in the container.", examples=["/etc/app.conf"])
+    ]
     mode: (
         Annotated[FileMode, Meta(description="Default: 0644, or 0755 for a program.", examples=["0600"])]
         | None
@@ -173,18 +211,26 @@ Ulimit = Annotated[int, Meta(ge=-1, description="Both limits.")] | UlimitDoc
 class UlimitsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of the kernel on each process; those that raise a priority over the host's are none of them."""
 
-    core: Ulimit | None = None
-    cpu: Ulimit | None = None
-    data: Ulimit | None = None
-    fsize: Ulimit | None = None
-    locks: Ulimit | None = None
-    memlock: Ulimit | None = None
-    msgqueue: Ulimit | None = None
-    nofile: Ulimit | None = None
-    nproc: Ulimit | None = None
-    rss: Ulimit | None = None
-    sigpending: Ulimit | None = None
-    stack: Ulimit | None = None
+    core: Annotated[Ulimit, Meta(description="Bytes of a core dump.", examples=[0])] | None = None
+    cpu: Annotated[Ulimit, Meta(description="Seconds of CPU time.", examples=[60])] | None = None
+    data: Annotated[Ulimit, Meta(description="Bytes of the data segment.", examples=[1073741824])] | None = (
+        None
+    )
+    fsize: Annotated[Ulimit, Meta(description="Bytes of a file.", examples=[1073741824])] | None = None
+    locks: Annotated[Ulimit, Meta(description="Locks of files.", examples=[100])] | None = None
+    memlock: Annotated[Ulimit, Meta(description="Bytes that are kept in memory.", examples=[-1])] | None = (
+        None
+    )
+    msgqueue: Annotated[Ulimit, Meta(description="Bytes of message queues.", examples=[819200])] | None = None
+    nofile: (
+        Annotated[Ulimit, Meta(description="Open files.", examples=[{"soft": 1024, "hard": 4096}])] | None
+    ) = None
+    nproc: Annotated[Ulimit, Meta(description="Processes of its user.", examples=[512])] | None = None
+    rss: Annotated[Ulimit, Meta(description="Bytes in memory; Linux ignores it.", examples=[-1])] | None = (
+        None
+    )
+    sigpending: Annotated[Ulimit, Meta(description="Signals that wait.", examples=[100])] | None = None
+    stack: Annotated[Ulimit, Meta(description="Bytes of the stack.", examples=[8388608])] | None = None
 
     def built(self) -> dict[str, tuple[int, int]]:
         """Return soft and hard limit of each that is given."""
@@ -196,85 +242,32 @@ class UlimitsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         }
 
 
-class HealthCheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command that must exit with 0 in the container; it may fail for a while."""
-
-    command: CommandLine
-    interval: Duration | None = None
-    timeout: Annotated[Duration, Meta(description="Of one run.")] | None = None
-    start_period: Annotated[Duration, Meta(description="In which failures do not count.")] | None = None
-    retries: (
-        Annotated[int, Meta(ge=1, le=100_000, description="So many failures in a row are the end.")] | None
-    ) = None
-
-    def built(self) -> HealthCheck:
-        """Return the health check."""
-        return HealthCheck(
-            command=argv_of(self.command),
-            **seconds(interval=self.interval, timeout=self.timeout, start_period=self.start_period),
-            **({} if self.retries is None else {"retries": self.retries}),
-        )
-
-
-class ReadyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A condition under which the service is ready: exactly one kind, and what goes with it."""
-
-    ONE_OF = ("command", "log", "port", "http", "https", "exit", "span", "healthcheck")
-
-    command: CommandLine | None = None
-    log: Annotated[Text, Meta(description="A regular expression, searched in each line.")] | None = None
-    times: Annotated[int, Meta(ge=1, le=1_000_000, description="So many lines match `log`.")] | None = None
-    port: Port | None = None
-    http: HttpPath | None = None
-    https: HttpPath | None = None
-    status: HttpStatus | list[HttpStatus] | None = None
-    headers: Annotated[dict[Text, str], Meta(description="Sent with the request.")] = {}
-    verify: Annotated[bool, Meta(description="Whether the certificate must be trusted.")] | None = None
-    exit: Annotated[ExitCodes, Meta(description="With which it must end: it is a job.")] | None = None
-    span: Annotated[Text, Meta(description="A name, or a glob.")] | None = None
-    healthcheck: (
-        Annotated[bool, Meta(description="The image's own; only true has a meaning.")] | HealthCheckDoc | None
-    ) = None
-    timeout: Duration | None = None
-    interval: Duration | None = None
-
-    def built(self, at: KeyPath) -> Ready:
-        """Return the condition."""
-        check = self.healthcheck
-        return Ready(
-            command=None if self.command is None else argv_of(self.command),
-            log=self.log,
-            times=self.times or 1,
-            port=self.port,
-            http=self._http(),
-            exit=tuple(several(self.exit)),
-            span=self.span,
-            healthcheck=check.built() if isinstance(check, HealthCheckDoc) else bool(check),
-            at=at,
-            **seconds(timeout=self.timeout, interval=self.interval),
-        )
-
-    def _http(self) -> HttpProbe | None:
-        target = self.http or self.https
-        if target is None:
-            return None
-        return HttpProbe(
-            target=target,
-            tls=self.https is not None,
-            verify=bool(self.verify),
-            status=tuple(map(status_range, several(self.status))) or HttpProbe(target="").status,
-            headers=dict(self.headers),
-        )
-
-
 class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A container of the scenario."""
 
     ONE_OF = ("image", "build")
     REMEDY = 'write image = "name:tag", or build = "./folder"'
 
-    image: Text | None = None
-    build: Text | BuildDoc | None = None
+    image: (
+        Annotated[
+            Text,
+            Meta(
+                description="A reference; no id, or start of one: a hexadecimal name needs a tag.",
+                examples=["postgres:16"],
+            ),
+        ]
+        | None
+    ) = None
+    build: (
+        Annotated[
+            Text | BuildDoc,
+            Meta(
+                description="A folder of which the image is built, or a table.",
+                examples=["./app", {"context": "./app", "target": "test"}],
+            ),
+        ]
+        | None
+    ) = None
     entrypoint: (
         Annotated[
             list[str],
@@ -285,8 +278,19 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-    command: CommandLine | None = None
-    env: Env = {}
+    command: (
+        Annotated[
+            CommandLine,
+            Meta(
+                description="Replaces the image's command; the arguments of `entrypoint`.",
+                examples=[["serve", "--port", "8080"], "nginx -g 'daemon off;'"],
+            ),
+        ]
+        | None
+    ) = None
+    env: Annotated[
+        Env, Meta(description="Environment variables.", examples=[{"MODE": "test", "PORT": 8080}])
+    ] = {}
     env_file: (
         Annotated[
             Text | Annotated[list[Text], Meta(min_length=1)],
@@ -297,27 +301,88 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-    workdir: AbsolutePath | None = None
-    user: Text | None = None
+    workdir: Annotated[AbsolutePath, Meta(description="Default: the image's.", examples=["/app"])] | None = (
+        None
+    )
+    user: Annotated[Text, Meta(description="Default: the image's.", examples=["nobody"])] | None = None
     ports: Annotated[
         list[Port | PortOf],
         Meta(description="Each published on a free port of 127.0.0.1.", examples=[[8080, "53/udp"]]),
     ] = []
-    volumes: list[VolumeDoc] = []
-    files: Annotated[list[CopyDoc], Meta(description="Copied in before the start.")] = []
-    depends_on: list[str] = []
-    ready: ReadyDoc | Annotated[list[ReadyDoc], Meta(min_length=1, description="All must hold.")] | None = (
-        None
-    )
-    may_end: Annotated[ExitCodes, Meta(description="With which it may end.")] | None = None
-    limits: LimitsDoc | None = None
-    network: Literal["isolated", "bridge", "none"] = "isolated"
-    fresh: Annotated[bool, Meta(description="true: never a reused container.")] = False
-    scratch: Annotated[list[AbsolutePath], Meta(description="Each a tmpfs.")] = []
+    volumes: Annotated[
+        list[VolumeDoc],
+        Meta(
+            description="Files and folders of the host, read-only, and volumes that services share.",
+            examples=[[{"source": "./seed", "target": "/seed"}], [{"name": "data", "target": "/data"}]],
+        ),
+    ] = []
+    files: Annotated[
+        list[CopyDoc],
+        Meta(
+            description="Copied in before the start.",
+            examples=[[{"content": "listen 8080\n", "target": "/etc/app.conf"}]],
+        ),
+    ] = []
+    depends_on: Annotated[
+        list[str], Meta(description="Services that must be ready first.", examples=[["db"]])
+    ] = []
+    ready: (
+        Annotated[
+            ReadyDoc | Annotated[list[ReadyDoc], Meta(min_length=1)],
+            Meta(
+                description="When others may use it: all of this holds; default: once it is started.",
+                examples=[
+                    {"port": 5432},
+                    [{"log": "ready to accept", "times": 2}, {"command": "pg_isready"}],
+                ],
+            ),
+        ]
+        | None
+    ) = None
+    may_end: (
+        Annotated[
+            ExitCodes,
+            Meta(
+                description="With which it may end before the steps are over; default: it must not.",
+                examples=[0, [0, 143]],
+            ),
+        ]
+        | None
+    ) = None
+    limits: (
+        Annotated[
+            LimitsDoc,
+            Meta(
+                description="Of this container; what it does not name is as in the file's.",
+                examples=[{"memory": "1g"}],
+            ),
+        ]
+        | None
+    ) = None
+    network: Annotated[
+        Literal["isolated", "bridge", "none"],
+        Meta(description="Without a way out, with one, or no network at all.", examples=["bridge"]),
+    ] = "isolated"
+    fresh: Annotated[
+        bool, Meta(description="true: never a container that has served another scenario.", examples=[True])
+    ] = False
+    scratch: Annotated[
+        list[AbsolutePath],
+        Meta(description="Folders on a tmpfs, empty at the start.", examples=[["/scratch"]]),
+    ] = []
     shm_size: (
         Annotated[Size, Meta(description="Of /dev/shm, within its memory.", examples=["256m"])] | None
     ) = None
-    ulimits: Annotated[UlimitsDoc, Meta(examples=[{"nofile": 65536}])] | None = None
+    ulimits: (
+        Annotated[
+            UlimitsDoc,
+            Meta(
+                description="Limits of the kernel on each process; -1 is no limit.",
+                examples=[{"nofile": 65536}],
+            ),
+        ]
+        | None
+    ) = None
     cap_add: Annotated[
         list[Text],
         Meta(
@@ -426,10 +491,3 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for each in several(self.env_file):
             found |= read_env(source(each, read_only=True, text=True))
         return found
-
-
-def built_ready(ready: ReadyDoc | list[ReadyDoc] | None, at: At) -> tuple[Ready, ...]:
-    """Return the conditions under which a service is ready."""
-    if isinstance(ready, list):
-        return tuple(each.built(at(index)) for index, each in enumerate(ready))
-    return () if ready is None else (ready.built(at()),)

@@ -20,7 +20,8 @@ from pytest_clnrm.scenario.format.problems import (
     unique,
     unknown_service,
 )
-from pytest_clnrm.scenario.format.service_document import HealthCheckDoc, LimitsDoc, ReadyDoc, ServiceDoc
+from pytest_clnrm.scenario.format.ready_document import HealthCheckDoc, ReadyDoc
+from pytest_clnrm.scenario.format.service_document import LimitsDoc, ServiceDoc
 from pytest_clnrm.toml.checking import listed
 
 _GOES_WITH = {

@@ -55,8 +55,10 @@ class ExitDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     ONE_OF = ("ne", "one_of")
 
-    ne: ExitCode | None = None
-    one_of: Annotated[list[ExitCode], Meta(min_length=1)] | None = None
+    ne: Annotated[ExitCode, Meta(description="Any code but this.", examples=[0])] | None = None
+    one_of: (
+        Annotated[list[ExitCode], Meta(min_length=1, description="One of these.", examples=[[0, 3]])] | None
+    ) = None
 
     def built(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the codes of which it must be one, and those that it must not be."""
@@ -72,24 +74,71 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
         "http": ("status", "headers", "body", "duration", "size", "sha256", "redirects", "certificate"),
     }
 
-    exit: ExitCode | ExitDoc | None = None
-    stdout: TextDoc | None = None
-    stderr: TextDoc | None = None
+    exit: (
+        Annotated[ExitCode | ExitDoc, Meta(description="Its exit code; default: 0.", examples=[3, {"ne": 0}])]
+        | None
+    ) = None
+    stdout: (
+        Annotated[TextDoc, Meta(description="What it prints.", examples=[{"contains": "ready"}])] | None
+    ) = None
+    stderr: (
+        Annotated[TextDoc, Meta(description="What it prints to stderr.", examples=[{"equals": ""}])] | None
+    ) = None
     status: (
         Annotated[
-            HttpStatus | list[HttpStatus], Meta(description='Such as 201 or "2xx"; default: below 400.')
+            HttpStatus | list[HttpStatus],
+            Meta(
+                description="A status, or a class of them; default: below 400.",
+                examples=[201, "2xx", [200, 404]],
+            ),
         ]
         | None
     ) = None
-    headers: Annotated[dict[Text, str | HeaderDoc], Meta(description="A text is the whole value.")] | None = (
-        None
-    )
-    body: TextDoc | None = None
-    duration: Annotated[TimesDoc, Meta(description="Until the last byte of the answer.")] | None = None
-    size: Annotated[Count | BoundsDoc, Meta(description="Bytes of the body, unpacked.")] | None = None
+    headers: (
+        Annotated[
+            dict[Text, str | HeaderDoc],
+            Meta(
+                description="A text is the whole value; several headers of one name are joined by commas.",
+                examples=[{"Content-Type": "application/json"}],
+            ),
+        ]
+        | None
+    ) = None
+    body: (
+        Annotated[TextDoc, Meta(description="Of the answer, unpacked.", examples=[{"json": {"name": "tea"}}])]
+        | None
+    ) = None
+    duration: (
+        Annotated[
+            TimesDoc,
+            Meta(
+                description="From the connection to the last byte of the answer, with redirects.",
+                examples=[{"lt": "2s"}],
+            ),
+        ]
+        | None
+    ) = None
+    size: (
+        Annotated[
+            Count | BoundsDoc,
+            Meta(description="Bytes of the body, unpacked.", examples=[{"gt": 0, "lt": 1000}]),
+        ]
+        | None
+    ) = None
     sha256: Annotated[Sha256, Meta(description="Of the body, as sha256sum prints it.")] | None = None
-    redirects: Annotated[Count | BoundsDoc, Meta(description="How many were followed.")] | None = None
-    certificate: CertificateDoc | None = None
+    redirects: (
+        Annotated[Count | BoundsDoc, Meta(description="How many were followed.", examples=[1])] | None
+    ) = None
+    certificate: (
+        Annotated[
+            CertificateDoc,
+            Meta(
+                description="That of the server, of which it is verified.",
+                examples=[{"names": ["api"], "days_left": {"gte": 30}}],
+            ),
+        ]
+        | None
+    ) = None
 
     def built(self, action: str, at: At) -> StepExpect:
         """Return the expectation of a step that has this action."""
@@ -128,15 +177,39 @@ class CaptureDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Only `regex` goes with another one: with `header` and with `cookie`."""
     REMEDY = "write regex = '...' or json = \"/pointer\""
 
-    regex: Annotated[Text, Meta(description="Its first group, or the whole match.")] | None = None
-    json: JsonPointer | None = None
-    header: Annotated[Text, Meta(description="Of an answer; with `regex` a part of it.")] | None = None
-    cookie: Annotated[Text, Meta(description="That an answer sets; with `regex` a part of it.")] | None = None
-    stream: Literal["stdout", "stderr"] | None = msgspec.field(default=None, name="from")
-    default: (
-        Annotated[str | int | float | bool, Meta(description="The value where there is none.")] | None
+    regex: (
+        Annotated[Text, Meta(description="Its first group, or the whole match.", examples=["id=([0-9]+)"])]
+        | None
     ) = None
-    secret: bool = False
+    json: (
+        Annotated[JsonPointer, Meta(description='A JSON pointer: "" is the whole.', examples=["/items/0/id"])]
+        | None
+    ) = None
+    header: (
+        Annotated[Text, Meta(description="Of an answer; with `regex` a part of it.", examples=["Location"])]
+        | None
+    ) = None
+    cookie: (
+        Annotated[Text, Meta(description="That an answer sets; with `regex` a part of it.", examples=["sid"])]
+        | None
+    ) = None
+    stream: (
+        Annotated[
+            Literal["stdout", "stderr"],
+            Meta(description="Where it is looked for; default: stdout.", examples=["stderr"]),
+        ]
+        | None
+    ) = msgspec.field(default=None, name="from")
+    default: (
+        Annotated[
+            str | int | float | bool,
+            Meta(
+                description="The value where there is none, not where that cannot be told.", examples=["none"]
+            ),
+        ]
+        | None
+    ) = None
+    secret: Annotated[bool, Meta(description="true: it is shown nowhere.", examples=[True])] = False
 
     def built(self, name: str, at: KeyPath) -> Capture:
         """Return the capture."""
@@ -156,8 +229,8 @@ class CaptureDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class RetryDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A step is run again while it fails."""
 
-    times: Annotated[int, Meta(ge=0, le=1000, description="How many further runs at most.")]
-    delay: Duration = 0.0
+    times: Annotated[int, Meta(ge=0, le=1000, description="How many further runs at most.", examples=[3])]
+    delay: Annotated[Duration, Meta(description="Between two runs.", examples=["500ms"])] = 0.0
 
     def built(self) -> Retry:
         """Return how it is run again."""
@@ -204,30 +277,162 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "wait": ("service", "expect"),
     }
 
-    name: str | None = None
-    service: str | None = None
-    run: Annotated[CommandLine, Meta(description="Text runs under sh -c; a list is an argv.")] | None = None
-    http: Annotated[Text, Meta(description="METHOD URL, or a table.")] | HttpDoc | None = None
-    env: Env = {}
-    workdir: StepFolder | None = None
-    user: Text | None = None
-    stdin: str | None = None
-    timeout: Duration | None = None
-    retry: RetryDoc | None = None
-    until: Annotated[UntilDoc, Meta(description="Run again until what it expects holds.")] | None = None
-    continue_on_failure: bool = False
-    expect: StepExpectDoc | None = None
-    capture: dict[VariableName, CaptureDoc] = {}
-    check: Annotated[list[CheckDoc], Meta(description="Made after the step; all are told.")] = []
-    stop: Annotated[ServiceName, Meta(description="Told to end, and killed after 10 s.")] | None = None
-    kill: Annotated[ServiceName, Meta(description="Ended at once, by SIGKILL.")] | None = None
-    start: Annotated[ServiceName, Meta(description="Waits until it is ready again.")] | None = None
-    restart: Annotated[ServiceName, Meta(description="Stopped and started.")] | None = None
-    pause: Annotated[ServiceName, Meta(description="Its processes stay as they are.")] | None = None
-    unpause: Annotated[ServiceName, Meta(description="They go on.")] | None = None
-    disconnect: Annotated[ServiceName, Meta(description="From the scenario's network.")] | None = None
-    reconnect: Annotated[ServiceName, Meta(description="To it, under the same names.")] | None = None
-    wait: Annotated[Literal["exit"], Meta(description="For the end of the step's `service`.")] | None = None
+    name: (
+        Annotated[
+            str,
+            Meta(
+                description="In reports, and of `since` of a check; default: what it does.",
+                examples=["create an order"],
+            ),
+        ]
+        | None
+    ) = None
+    service: (
+        Annotated[
+            str,
+            Meta(
+                description="Where it runs; default: the only service, else a container of "
+                "clnrm_default_image that such steps share.",
+                examples=["db"],
+            ),
+        ]
+        | None
+    ) = None
+    run: (
+        Annotated[
+            CommandLine,
+            Meta(
+                description="A text runs under sh -c; a list is an argv, never joined or split.",
+                examples=["psql -c 'select 1'", ["/app/tool", "--check"]],
+            ),
+        ]
+        | None
+    ) = None
+    http: (
+        Annotated[
+            Text | HttpDoc,
+            Meta(
+                description="A request to a service, `METHOD URL` or a table.",
+                examples=[
+                    "GET http://api:8080/orders",
+                    {"method": "POST", "url": "http://api:8080/orders", "json": {"name": "tea"}},
+                ],
+            ),
+        ]
+        | None
+    ) = None
+    env: Annotated[
+        Env, Meta(description="For this step, beside the service's.", examples=[{"LANG": "C"}])
+    ] = {}
+    workdir: (
+        Annotated[StepFolder, Meta(description="For this step; default: the service's.", examples=["/app"])]
+        | None
+    ) = None
+    user: (
+        Annotated[Text, Meta(description="For this step; default: the service's.", examples=["nobody"])]
+        | None
+    ) = None
+    stdin: Annotated[str, Meta(description="What it reads; default: nothing.", examples=["yes\n"])] | None = (
+        None
+    )
+    timeout: (
+        Annotated[
+            Duration,
+            Meta(
+                description="It is ended then, with its processes; default: the scenario's.", examples=["10s"]
+            ),
+        ]
+        | None
+    ) = None
+    retry: (
+        Annotated[
+            RetryDoc, Meta(description="Run again while it fails.", examples=[{"times": 3, "delay": "1s"}])
+        ]
+        | None
+    ) = None
+    until: (
+        Annotated[
+            UntilDoc,
+            Meta(
+                description="Run again until what it expects holds; not with `retry`.",
+                examples=[{"timeout": "30s"}],
+            ),
+        ]
+        | None
+    ) = None
+    continue_on_failure: Annotated[
+        bool,
+        Meta(
+            description="true: later steps run although it failed; the scenario fails all the same.",
+            examples=[True],
+        ),
+    ] = False
+    expect: (
+        Annotated[
+            StepExpectDoc,
+            Meta(
+                description="What must come of it; default: exit code 0, or a status below 400.",
+                examples=[{"exit": 0, "stdout": {"contains": "ok"}}],
+            ),
+        ]
+        | None
+    ) = None
+    capture: Annotated[
+        dict[VariableName, CaptureDoc],
+        Meta(
+            description="Values that later steps name, as {{ id }}.",
+            examples=[{"id": {"regex": "id=([0-9]+)"}}],
+        ),
+    ] = {}
+    check: Annotated[
+        list[CheckDoc],
+        Meta(
+            description="Made after the step; all are told.",
+            examples=[[{"file": "/app/out.csv", "size": {"gt": 0}}]],
+        ),
+    ] = []
+    stop: (
+        Annotated[
+            ServiceName, Meta(description="Told to end, and killed after its `stop_grace`.", examples=["web"])
+        ]
+        | None
+    ) = None
+    kill: Annotated[ServiceName, Meta(description="Ended at once, by SIGKILL.", examples=["web"])] | None = (
+        None
+    )
+    start: (
+        Annotated[
+            ServiceName,
+            Meta(description="Started again, once it has ended; waits until it is ready.", examples=["web"]),
+        ]
+        | None
+    ) = None
+    restart: Annotated[ServiceName, Meta(description="Stopped and started.", examples=["web"])] | None = None
+    pause: (
+        Annotated[
+            ServiceName,
+            Meta(description="Its processes stay as they are; no step can run in it.", examples=["web"]),
+        ]
+        | None
+    ) = None
+    unpause: Annotated[ServiceName, Meta(description="Its processes go on.", examples=["web"])] | None = None
+    disconnect: (
+        Annotated[ServiceName, Meta(description="Taken off the scenario's network.", examples=["web"])] | None
+    ) = None
+    reconnect: (
+        Annotated[ServiceName, Meta(description="Put back on it, under the same names.", examples=["web"])]
+        | None
+    ) = None
+    wait: (
+        Annotated[
+            Literal["exit"],
+            Meta(
+                description="For the end of the step's `service`: `expect` judges exit code and log.",
+                examples=["exit"],
+            ),
+        ]
+        | None
+    ) = None
 
     @property
     def fault(self) -> tuple[FaultKind, str] | None:

@@ -11,11 +11,13 @@ import jsonschema
 import pytest
 import tomli
 import tomli_w
+from clnrm_testing import format_types
 from clnrm_testing.schema import SCHEMA_FILE, json_schema, schema_text
 
 from pytest_clnrm.errors import ScenarioFileError
 
-VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+SCHEMA = json_schema()
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 STEP = {"run": "true"}
 
 
@@ -151,7 +153,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "ends and amounts": step(
         expect={"stdout": {"starts_with": "a", "ends_with": "b", "lines": 1, "length": {"lt": 9, "gt": 1}}}
     ),
-    "capture": step(capture={"row": {"regex": "x", "from": "stderr"}, "id": {"json": "/a"}}),
+    "capture": step(capture={"row": {"regex": "x", "from": "stderr"}, "id": {"json": "/a", "default": 1}}),
     "template": {"vars": {"t": "3s"}, "step": [{**STEP, "timeout": "{{ t }}"}]},
     "template of a choice": {"vars": {"p": "low"}, "meta": {"priority": "{{ p }}"}, "step": [STEP]},
     "scenario": {"scenario": [{"name": "a", "tags": ["x"], "step": [STEP], "expect": {"span": [{}]}}]},
@@ -251,6 +253,32 @@ def test_the_schema_is_a_schema() -> None:
     """It is valid, and knows no null, which TOML lacks."""
     jsonschema.Draft202012Validator.check_schema(json_schema())
     assert '{"type": "null"}' not in json.dumps(json_schema())
+
+
+@pytest.mark.parametrize("name", format_types.tables())
+def test_every_key_has_a_description_and_an_example(name: str) -> None:
+    """Editors show both; an example is valid where it stands."""
+    for key, schema in SCHEMA["$defs"][name]["properties"].items():
+        assert schema["description"].endswith("."), f"{name}.{key} needs a description, a sentence"
+        assert schema["examples"], f"{name}.{key} needs an example"
+        validator = jsonschema.Draft202012Validator({**schema, "$defs": SCHEMA["$defs"]})
+        for each in schema["examples"]:
+            validator.validate(each)
+
+
+def test_editors_understand_all_of_it() -> None:
+    """Taplo ignores what stands beside a reference; Tombi wants to know which tables may have other keys."""
+
+    def check(schema: Any) -> None:
+        if isinstance(schema, dict):
+            assert "$ref" not in schema or len(schema) == 1, schema
+            assert schema.get("type") != "object" or "additionalProperties" in schema, schema
+            schema = [each for key, each in schema.items() if key != "examples"]
+        if isinstance(schema, list):
+            for each in schema:
+                check(each)
+
+    check(SCHEMA["$defs"])
 
 
 @pytest.mark.parametrize("document", GOOD.values(), ids=GOOD)

@@ -1,0 +1,56 @@
+"""What editors say of scenario files by the shipped schema: Tombi, and Taplo (Even Better TOML)."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+from clnrm_testing.schema import SCHEMA_FILE
+
+ROOT = Path(__file__).parents[3]
+FOLDERS = ("examples", "tests/data/compose", "tests/data/ports")
+CONFIG = f"""
+[schema]
+catalog = {{ paths = [] }}
+[[schemas]]
+path = "{SCHEMA_FILE}"
+include = ["**/*.toml"]
+"""
+WRONG = '[[step]]\nrun = "true"\nrum = "x"\n'
+
+
+@pytest.fixture(params=["tombi", "taplo"])
+def lint(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """Return the command that lints files below an empty folder, with warnings as errors."""
+    program = shutil.which(request.param, path=sysconfig.get_path("scripts")) or shutil.which(request.param)
+    if program is None:
+        pytest.skip(f"{request.param} is not installed: it is in the extra 'editors'")
+    if request.param == "taplo":
+        return [program, "lint", "--no-auto-config", "--schema", SCHEMA_FILE.as_uri()]
+    (tmp_path / "tombi.toml").write_text(CONFIG, encoding="utf-8")
+    return [program, "lint", "--offline", "--error-on-warnings"]
+
+
+def test_they_are_quiet(lint: list[str], tmp_path: Path) -> None:
+    """Of every scenario file here in the canonical form."""
+    names = []
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.toml"):
+            names.append(str(path.relative_to(ROOT)))
+            copy = tmp_path / names[-1]
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+    ended = subprocess.run([*lint, *names], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_they_find_mistakes(lint: list[str], tmp_path: Path) -> None:
+    """So they use the schema."""
+    (tmp_path / "wrong.clnrm.toml").write_text(WRONG, encoding="utf-8")
+    command = [*lint, "wrong.clnrm.toml"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "rum" in ended.stdout + ended.stderr
