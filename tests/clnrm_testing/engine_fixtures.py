@@ -151,6 +151,8 @@ def engine(
     engine = LabellingEngine(*reached, locks=locks, in_shells=in_shells)
     yield engine
     engine.remove_owned(engine.list_owned(label))
+    # Of containers that were removed by others, with their image; the client is used by the next test.
+    engine._execs.close()
 
 
 @dataclass
