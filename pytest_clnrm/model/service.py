@@ -22,6 +22,10 @@ OURS = "pytest-clnrm"
 NetworkMode = Literal["isolated", "bridge", "none"]
 
 
+HOST_NAME = "host.clnrm.internal"
+"""By which containers reach the host that runs pytest, on networks that lead there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Limits of one container; None means: the next wider setting decides."""

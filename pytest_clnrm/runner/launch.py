@@ -26,11 +26,12 @@ from pytest_clnrm.engine.exec.waiting import (
 )
 from pytest_clnrm.engine.tool.program import program
 from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
-from pytest_clnrm.model.service import Build, Limits, Service
+from pytest_clnrm.model.service import HOST_NAME, Build, Limits, Service
 from pytest_clnrm.pool.proof import UNOBSERVABLE, why_not_reusable
 from pytest_clnrm.pool.running import RunningContainer, span_attributes
 from pytest_clnrm.pool.sources import open_sources
 from pytest_clnrm.runner.copied_files import copied_files
+from pytest_clnrm.runner.host import check_host, host_entry
 from pytest_clnrm.runner.ready import NoSpans, wait_ready
 from pytest_clnrm.runner.services import effective_command
 from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
@@ -152,6 +153,7 @@ def launch(
     spec, env = _planned(
         runtime, service, image, name=name, labels=labels, network=network, trace=trace, volumes=volumes
     )
+    check_host(service, service, spec.extra_hosts, engine.facts.url)
     sources = open_sources(service)
 
     def create(spec: ContainerSpec) -> RunningContainer:
@@ -321,14 +323,14 @@ def _planned(
         new_privileges=service.new_privileges,
         read_only=service.read_only,
         hostname=service.hostname,
-        extra_hosts=service.extra_hosts,
+        extra_hosts={**host_entry(service, network), **service.extra_hosts},
         stop_signal=service.stop_signal,
         more_labels=service.labels,
         ports=service.ports,
         udp_ports=service.udp_ports,
         log_bytes=settings.max_log_bytes,
         # Spans are received there, which a proxy cannot reach.
-        no_proxy=(gateway,) if gateway else (),
+        no_proxy=(gateway, HOST_NAME) if gateway else (),
         labels={**labels, **limit_labels(memory_bytes=memory_bytes, cpus=cpus, gpus=gpus)},
     )
     if command in WAITING and image.id in runtime.without_shell:

@@ -21,6 +21,7 @@ from pytest_clnrm.runner.actions.command import run_command
 from pytest_clnrm.runner.actions.fault import await_exit, cause_fault
 from pytest_clnrm.runner.golden import CLAIMS, GoldenFolder
 from pytest_clnrm.scenario.templates.confined import bind
+from pytest_clnrm.scenario.templates.places import SERVICE
 from pytest_clnrm.scenario.templates.render import TemplateError, bind_step, names_in_step
 from pytest_clnrm.util.output import BoundedOutput
 from pytest_clnrm.util.terminal_text import LiveText
@@ -118,6 +119,10 @@ class StepRunner:
         if not step.templated:
             return step
         values = {**self.around.scenario.variables, **self.captured}
+        if SERVICE not in values and SERVICE in names_in_step(step):
+            from pytest_clnrm.runner.running_services import running_services
+
+            values[SERVICE] = running_services(step, self.around)
         return bind(bind_step, step, values, wall_s=max(1.0, self.around.deadline_s - time.monotonic()))
 
     def _not_bound(self, step: Step, error: TemplateError, started_s: float) -> StepResult:

@@ -34,6 +34,7 @@ from pytest_clnrm.scenario.reading import (
     refused,
     text_of,
 )
+from pytest_clnrm.scenario.templates.places import running_names
 from pytest_clnrm.scenario.templates.render import Made, is_plain
 from pytest_clnrm.scenario.templates.variables import (
     Rendering,
@@ -175,6 +176,8 @@ class _File:
         self._plain = self._parsed()
         self._known = self._plain.raw if self._plain else outline(source.text)
         self._deferred = captured_names(self._known)
+        variables = {name for _, table in variable_tables(self._known) for name in table}
+        self._deferred |= running_names(source.text, self._deferred | variables)
 
     def load(self) -> tuple[Scenario, ...]:
         """Return the scenarios.

@@ -10,6 +10,7 @@ from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.expect.steps import capture, judge_step
 from pytest_clnrm.runner.actions.attempt import Attempt
+from pytest_clnrm.runner.host import check_host
 from pytest_clnrm.runner.service_ends import judge_end, state_once_ended
 from pytest_clnrm.util.patterns import within
 
@@ -71,6 +72,7 @@ def run_command(command: Command, setting: Setting) -> Attempt:
 
 def _exec(engine: Engine, command: Command, setting: Setting) -> ExecOutcome:
     container = setting.container
+    check_host(command, container.service, container.spec.extra_hosts, engine.facts.url)
     env = setting.around.trace.enter_step(
         setting.step.name,
         setting.span.traceparent,

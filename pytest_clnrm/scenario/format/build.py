@@ -7,6 +7,8 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from pytest_clnrm.model.expectations import Expectations
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.priority import Priority
@@ -23,6 +25,7 @@ from pytest_clnrm.scenario.format.rules import IMPLICIT
 from pytest_clnrm.scenario.format.selection_document import ItemDoc, selection
 from pytest_clnrm.scenario.format.step_document import StepDoc
 from pytest_clnrm.scenario.format.step_rules import usual_service
+from pytest_clnrm.scenario.templates.places import SERVICE, places_in
 from pytest_clnrm.scenario.templates.render import names_in_step
 
 
@@ -136,7 +139,17 @@ class Builder:
     def _named(self, doc: ScenarioDoc) -> set[str]:
         """Return the services in which a scenario's steps run, or that its checks look at."""
         names = {service for _, service in self._all_steps(doc)}
-        return (names | self._asked(doc) | {service for service, _ in self._looked_at(doc)}) - {""}
+        looked_at = {service for service, _ in self._looked_at(doc)}
+        return (names | self._asked(doc) | looked_at | self._placed(doc)) - {""}
+
+    def _placed(self, doc: ScenarioDoc) -> set[str]:
+        """Return the services of which templates name address or ports."""
+        if SERVICE not in self.deferred:
+            return set()
+        told = [*(step for step, _ in self._all_steps(doc)), *(doc.check or ()), *(self.doc.check or ())]
+        places = [place for each in told for place in places_in(msgspec.to_builtins(each))]
+        # One that is not constant may be any.
+        return {str(place[0]) for place in places if place} | set(() if all(places) else self.doc.service)
 
     def _asked(self, doc: ScenarioDoc) -> set[str]:
         """Return the services that are sent requests: it may be any where a host is not known yet."""
@@ -148,7 +161,7 @@ class Builder:
         about = {service for step, service in self._all_steps(doc) if step.fault or step.wait}
         looks = {"log", "process", "port"}
         looked_at = {service for service, kind in self._looked_at(doc) if kind in looks}
-        return about | looked_at | self._asked(doc)
+        return about | looked_at | self._asked(doc) | self._placed(doc)
 
     def _looked_at(self, doc: ScenarioDoc) -> Iterator[tuple[str, str]]:
         """Yield each service that a check of a scenario looks at, "" for none, and what it is about."""

@@ -9,15 +9,18 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 
+import msgspec
+
 from pytest_clnrm.model.capabilities import ALL, capability
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.service import OURS
+from pytest_clnrm.model.service import HOST_NAME, OURS
 from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.env_files import read_env
-from pytest_clnrm.scenario.format.parts import several
+from pytest_clnrm.scenario.format.parts import Table, several
 from pytest_clnrm.scenario.format.problems import Problem, duration, exactly_one, texts
 from pytest_clnrm.scenario.format.service_document import CopyDoc, ServiceDoc
 from pytest_clnrm.scenario.mounts import NotWritableError
+from pytest_clnrm.toml.positions import leaves
 
 MAX_COPIED_BYTES = 16 << 20
 """Of all files of a service together: they are held in memory."""
@@ -52,6 +55,8 @@ def check_container(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) 
     yield from _sizes(doc, path)
     yield from _capabilities(doc, path)
     yield from _names(doc, path)
+    if doc.network == "none":
+        yield from names_host(doc, path)
     if doc.stop_signal is not None and not _is_signal(doc.stop_signal):
         yield Problem(
             (*path, "stop_signal"), f"there is no signal {doc.stop_signal}", _meant(doc.stop_signal)
@@ -102,6 +107,13 @@ def _names(doc: ServiceDoc, path: KeyPath) -> Iterator[Problem]:
             yield Problem(
                 (*path, "labels", name), f"labels that begin with {OURS} are ours: take another name"
             )
+
+
+def names_host(doc: Table, path: KeyPath) -> Iterator[Problem]:
+    """Yield a mistake for each text that names this host; it is not reached from where it is used."""
+    for at, text in leaves(msgspec.to_builtins(doc), path):
+        if isinstance(text, str) and HOST_NAME in text:
+            yield Problem(at, f'{HOST_NAME} is not reached with network = "none"')
 
 
 def check_aliases(services: Mapping[str, ServiceDoc]) -> Iterator[Problem]:

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.format.check_rules import check_check, check_since
+from pytest_clnrm.scenario.format.container_rules import names_host
 from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
 from pytest_clnrm.scenario.format.http_document import table_of
 from pytest_clnrm.scenario.format.http_rules import check_answer, check_request, service_at
-from pytest_clnrm.scenario.format.parts import Source
+from pytest_clnrm.scenario.format.parts import Source, port_of
 from pytest_clnrm.scenario.format.problems import (
     Problem,
     duration,
@@ -24,7 +27,9 @@ from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.scenario.format.step_document import CaptureDoc, ExitDoc, StepDoc, StepExpectDoc
 from pytest_clnrm.scenario.format.text_rules import check_text
 from pytest_clnrm.scenario.names import has_control
-from pytest_clnrm.toml.checking import listed, some
+from pytest_clnrm.scenario.templates.places import SERVICE, Place, places_in
+from pytest_clnrm.toml.checking import listed, some, suggestion
+from pytest_clnrm.toml.positions import leaves
 
 if TYPE_CHECKING:
     from pytest_clnrm.scenario.format.document import FileDoc, ScenarioDoc
@@ -63,7 +68,7 @@ class StepRules:
             for index, (step, name) in enumerate(zip(steps or (), _names(key, steps or ()), strict=True)):
                 names.append(name)
                 yield from self._step(step, (*path, key, index), names)
-                yield from self._in_a_job(step, (*path, key, index), usual)
+                yield from self._where_it_runs(step, (*path, key, index), usual)
                 for each in step.capture:
                     if each in captured:
                         at = (*path, key, index, "capture", each)
@@ -105,6 +110,7 @@ class StepRules:
             at = (*path, "check", index)
             yield from check_check(check, at, self.services, self.deferred)
             yield from check_since(check.since, (*at, "since"), names)
+        yield from self._running(doc, path)
         for name, capture in doc.capture.items():
             below = (*path, "capture", name)
             yield from _of_action(capture, doc.action, below)
@@ -129,6 +135,7 @@ class StepRules:
             yield from duration(each.timeout, (*at, "timeout"), zero=False)
             yield from _again(each, at)
             yield from check_check(each, at, self.services, self.deferred)
+            yield from self._running(each, at)
             for begun in names:
                 yield from check_since(each.since, (*at, "since"), begun)
             named = each.of_service is not None or usual is not None
@@ -136,18 +143,31 @@ class StepRules:
                 known = some(self.services)
                 yield Problem(at, f'the key "service" is missing: there are several, {known}')
 
+    def _running(self, doc: StepDoc | EndCheckDoc, path: KeyPath) -> Iterator[Problem]:
+        """Yield the mistakes in what templates name of running services."""
+        if SERVICE not in self.deferred:
+            return
+        for at, text in leaves(msgspec.to_builtins(doc), path):
+            for place in places_in(text):
+                yield from _place(place, at, self.services)
+
     def check_usual(self, name: str | None, path: KeyPath) -> Iterator[Problem]:
         """Yield a mistake unless the service of what names none is there."""
         if name is not None and name not in self.services:
             yield Problem((*path, "service"), *unknown_service(name, self.services))
 
-    def _in_a_job(self, doc: StepDoc, path: KeyPath, usual: str | None) -> Iterator[Problem]:
-        """Yield a mistake if a step names a job: its container has ended by then."""
+    def _where_it_runs(self, doc: StepDoc, path: KeyPath, usual: str | None) -> Iterator[Problem]:
+        """Yield the mistakes of a step that are about its service.
+
+        Of a job the container has ended by then, and not every network leads to this host.
+        """
         if doc.action not in {"run", "http"}:
             return
         own = doc.service or usual or usual_service(self.services)
         name = service_at(doc.host, self.services) if doc.http is not None else own
         service = self.services.get(name)
+        if service and service.network == "none" and doc.action == "run":
+            yield from names_host(doc, path)
         if service and service.is_job:
             key = "http" if doc.http is not None else "service"
             yield Problem(
@@ -167,6 +187,27 @@ class StepRules:
             yield Problem(path, "a captured value cannot be called vars, matrix or env")
         if doc.regex is not None:
             yield from regex(doc.regex, (*path, "regex"))
+
+
+def _place(place: Place, path: KeyPath, services: Mapping[str, ServiceDoc]) -> Iterator[Problem]:
+    """Yield the mistake in what a template names of a running service."""
+    name, what, port = [*map(str, place), "", "", ""][:3]
+    if not name:
+        return
+    if name not in services:
+        yield Problem(path, *unknown_service(name, services))
+        return
+    service = services[name]
+    if what not in {"", "address", "ports"}:
+        known = f"of a running service there are service.{name}.address and service.{name}.ports.PORT"
+        yield Problem(path, f'there is no "{what}": {known}', suggestion(what, ["address", "ports"]))
+    elif service.network == "none":
+        yield Problem(path, f'"{name}" has network = "none": it has no address and publishes nothing')
+    ports = [port_of(each) for each in service.ports]
+    published = [str(number) if protocol == "tcp" else f"{number}/udp" for number, protocol in ports]
+    if what == "ports" and port and port not in published:
+        listed_ports = ", ".join(published) or "none"
+        yield Problem(path, f'"{name}" does not publish the port {port}; its ports are: {listed_ports}')
 
 
 def usual_service(services: Mapping[str, ServiceDoc]) -> str:

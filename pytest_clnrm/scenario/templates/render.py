@@ -16,21 +16,22 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pytest_clnrm.model.service import HOST_NAME
 from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.templates.environ import FROZEN_S, Environ, EnvironText
 from pytest_clnrm.scenario.templates.functions import MAX_TEXT, Stream, functions
 from pytest_clnrm.util.confined import OutOfTimeError, note
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Template, nodes
 
     from pytest_clnrm.model.key_path import KeyPath
     from pytest_clnrm.model.step import Step
     from pytest_clnrm.scenario.templates.sandbox import ScenarioEnvironment
 
 _MAX_MADE = 32 * MAX_TEXT
-_NAME = re.compile(r"(?<!\{)\{\{ *([A-Za-z_]\w*(?:\.[A-Za-z_]\w*){,9}) *\}\}", re.ASCII)
-_BOUND = ("action", "expect", "checks")
+_NAME = re.compile(r"(?<!\{)\{\{ *([A-Za-z_]\w*(?:\.(?:[A-Za-z_]\w*|\d{1,9})){,9}) *\}\}", re.ASCII)
+BOUND = ("action", "expect", "checks")
 """What of a step may name captured values."""
 _WORDS = frozenset({
     "and", "else", "false", "False", "if", "in", "is", "loop", "none", "None", "not", "or", "self", "true",
@@ -111,7 +112,7 @@ class Renderer:
         if isinstance(own, str):
             first["env"] = EnvironText(own)
             first["env"]._environ = self._environ  # noqa: SLF001 a str takes no more arguments
-        others = {"vars": variables, "matrix": matrix, "env": self._environ}
+        others = {"vars": variables, "matrix": matrix, "env": self._environ, "host": HOST_NAME}
         if param:
             others["param"] = param
         # Not a copy: there is a renderer for each variable that has a template.
@@ -212,7 +213,7 @@ class Renderer:
 def names_deferred(value: Any, deferred: AbstractSet[str]) -> bool:
     """Tell whether a string in *value*, at any depth, names one of *deferred* in a template."""
     return bool(deferred) and any(
-        _is_template(text) and not deferred.isdisjoint(names_in(text)) for text in _strings(value)
+        _is_template(text) and not deferred.isdisjoint(names_in(text)) for text in strings_in(value)
     )
 
 
@@ -237,28 +238,29 @@ def bind_step(step: Step, values: Mapping[str, Any]) -> Step:
             return {key: bound(each, (*path, key)) for key, each in value.items()}
         return renderer.render_value(value, path)
 
-    changes = {name: bound(getattr(step, name), step.at) for name in _BOUND}
+    changes = {name: bound(getattr(step, name), step.at) for name in BOUND}
     return dataclasses.replace(step, **changes, templated=False)
 
 
 def names_in_step(step: Step) -> set[str]:
     """Return the names that strings of *step* use when it runs."""
-    values = [getattr(step, name) for name in _BOUND]
-    return {name for text in _strings(values) for name in names_in(text)}
+    values = [getattr(step, name) for name in BOUND]
+    return {name for text in strings_in(values) for name in names_in(text)}
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings_in(value: Any) -> Iterator[str]:
+    """Yield each string in *value*, at any depth of tables, lists and dataclasses."""
     if isinstance(value, str):
         yield value
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         # The place in the file is no text that could hold a template.
         names = [each.name for each in dataclasses.fields(value) if each.name != "at"]
-        yield from _strings([getattr(value, name) for name in names])
+        yield from strings_in([getattr(value, name) for name in names])
     elif isinstance(value, Mapping):
-        yield from _strings(list(value.values()))
+        yield from strings_in(list(value.values()))
     elif isinstance(value, (list, tuple)):
         for each in value:
-            yield from _strings(each)
+            yield from strings_in(each)
 
 
 def _is_template(text: str) -> bool:
@@ -271,13 +273,20 @@ def names_in(text: str) -> set[str]:
     """Return the names that *text* uses and does not define; none if it is no valid template."""
     if is_plain(text):
         return {block[1].partition(".")[0] for block in _NAME.finditer(text)} - _WORDS
-    from jinja2 import TemplateError as JinjaError
     from jinja2 import meta
 
+    tree = parsed(text)
+    return set() if tree is None else meta.find_undeclared_variables(tree)
+
+
+def parsed(text: str) -> nodes.Template | None:
+    """Return the parts of a template, None if it is no valid one."""
+    from jinja2 import TemplateError as JinjaError
+
     try:
-        return meta.find_undeclared_variables(_plain_environment().parse(text))
+        return _plain_environment().parse(text)
     except (JinjaError, RecursionError):
-        return set()
+        return None
 
 
 @functools.cache

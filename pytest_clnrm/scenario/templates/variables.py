@@ -172,6 +172,8 @@ def check_captures(document: Mapping[str, Any], deferred: frozenset[str]) -> Ite
     """
     if not deferred:
         return
+    yield from _of_services(document, deferred - captured_names(document))
+    deferred &= captured_names(document)
     anywhere = _captured(document)
     for table in document.get("scenario", ()):
         anywhere |= _captured(table)
@@ -181,6 +183,27 @@ def check_captures(document: Mapping[str, Any], deferred: frozenset[str]) -> Ite
         yield from _table(table, ("scenario", index), deferred, first)
     shared = {key: value for key, value in document.items() if key not in {"scenario", "vars"}}
     yield from _table(shared, (), deferred, set(), at_the_end=anywhere)
+
+
+def _of_services(document: Mapping[str, Any], names: AbstractSet[str]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield a mistake for each string that names what is known only when services run, but in steps."""
+    if not names:
+        return
+    when = "where services do not run yet: steps and checks may"
+    own: list[tuple[KeyPath, Any]] = [
+        ((key,), each) for key, each in document.items() if key not in {"scenario", "vars"}
+    ]
+    for index, table in enumerate(document.get("scenario", ())):
+        own += [(("scenario", index, key), each) for key, each in table.items()]
+    for path, value in own:
+        if path[-1] in _STEPS:
+            for index, step in enumerate(value):
+                for key in _FIXED.intersection(step):
+                    yield from _unknown(step[key], (*path, index, key), names, when)
+        elif path[-1] == "expect":
+            yield from _unknown(value, path, names, "where they may be gone: steps and checks may")
+        elif path[-1] != "check":
+            yield from _unknown(value, path, names, when)
 
 
 def _table(
