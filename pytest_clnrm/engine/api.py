@@ -8,7 +8,7 @@ tests bring their own. All calls block; they may be made from several threads at
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -488,14 +488,14 @@ class Engine(Protocol):
         """Return what lies at an absolute path in a container, which need not run; None if nothing does.
 
         A symbolic link in the path is followed, one that is its last part is not. What is in memory (a
-        tmpfs, ``/proc``) is not seen.
+        tmpfs, ``/proc``) is not seen. Podman tells neither the owner nor what a symbolic link says.
 
         :param deadline_s: a ``time.monotonic()`` moment, till which its content is read.
         :param feed: gets the content of a regular file, piece by piece.
         :raises ContainerError: if it cannot be told.
         """
 
-    def list_files(self, container: str, *, deadline_s: float) -> Iterator[tuple[str, FileSeen]]:
+    def list_files(self, container: str, *, deadline_s: float) -> Generator[tuple[str, FileSeen]]:
         """Yield path and facts of each file of a container, which need not run; volumes are left out.
 
         :param deadline_s: a ``time.monotonic()`` moment, till which they are read.

@@ -15,7 +15,7 @@ class FileSeen:
 
     :param mode: the permissions with set-uid, set-gid and sticky bit.
     :param uid: of its owner; None where the engine does not tell, as of a socket. So is gid.
-    :param target: of a symbolic link, as it is written there.
+    :param target: of a symbolic link, as it is written there; "" where the engine does not tell.
     :param leads_to: of a symbolic link: the absolute path in the container that it leads to in the end.
     """
 

@@ -20,7 +20,7 @@ from pytest_clnrm.engine.exec.waiting import (
     KEEP_ALIVE,
     KEEP_SHELL,
     KEEP_TOOL,
-    SHELL_PATH,
+    SLEEP_PATHS,
     TOOL_FOLDER,
     WAITING,
 )
@@ -383,8 +383,10 @@ def _check_can_wait(engine: Engine, running: RunningContainer) -> None:
 
     :raises NoShellError: if its image does not have it.
     """
-    if running.spec.command == KEEP_ALIVE and engine.look_at_path(running.id, SHELL_PATH) is None:
-        raise NoShellError(f"the container {running.id[:12]} has no shell")
+    if running.spec.command != KEEP_ALIVE:
+        return
+    if all(engine.look_at_path(running.id, each) is None for each in SLEEP_PATHS):
+        raise NoShellError(f"the container {running.id[:12]} has no shell to wait for commands in")
 
 
 def _start(engine: Engine, running: RunningContainer, trace: ScenarioTrace, deadline_s: float) -> None:

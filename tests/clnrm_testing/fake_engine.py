@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -172,7 +172,7 @@ class FakeEngine:
             feed(found.read_bytes())
         return FileSeen(kind=kind, mode=status.st_mode & 0o7777, size_bytes=status.st_size, uid=0, gid=0)
 
-    def list_files(self, container: str, *, deadline_s: float) -> Iterator[tuple[str, FileSeen]]:
+    def list_files(self, container: str, *, deadline_s: float) -> Generator[tuple[str, FileSeen]]:
         yield "/bin/su", FileSeen(kind="file", mode=0o4755, size_bytes=1)
 
     def look_at_image(self, image: str) -> ImageSeen:

@@ -2,6 +2,9 @@
 
 An engine shows the container's own file system and its volumes, running or not, but nothing that is in
 memory: no tmpfs, no ``/proc``.
+
+Podman's archives have root as owner of everything, and what a symbolic link leads to in its place. The
+export of a whole container, which leaves out volumes, tells both.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import json
 import tarfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -49,11 +52,13 @@ def look_at_file(
     *,
     deadline_s: float,
     feed: Callable[[bytes], None] | None = None,
+    is_podman: bool = False,
 ) -> FileSeen | None:
     """Return what lies at an absolute path in a container; None if nothing does.
 
     :param deadline_s: a ``time.monotonic()`` moment, till which its content is read.
     :param feed: gets the content of a regular file, piece by piece.
+    :param is_podman: owners, and what symbolic links say, are not told then: :func:`list_files` does.
     :raises ContainerError: if it cannot be told.
     """
     url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
@@ -67,12 +72,14 @@ def look_at_file(
             # Its types leave it out; it raises what other calls of it raise.
             client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
         except docker.errors.APIError as error:
-            if _means_nothing(engine_text(error).lower(), path):
+            if not _means_nothing(engine_text(error).lower(), path):
+                raise
+            # Podman tells of a symbolic link also where what it leads to is not there.
+            if _HEADER not in answer.headers:
                 return None
-            raise
         seen = _told(json.loads(base64.b64decode(answer.headers[_HEADER])))
         # Engines leave sockets out of archives.
-        if seen.kind == "socket":
+        if seen.kind == "socket" or (is_podman and (feed is None or seen.kind != "file")):
             return seen
         with reading(answer.iter_content(_CHUNK_BYTES)) as archive:
             entry = archive.next()
@@ -84,6 +91,8 @@ def look_at_file(
                     feed(piece)
                     if time.monotonic() >= deadline_s:
                         raise ContainerError(f"cannot {doing}: the time for it is over")
+    if is_podman:
+        return seen
     return replace(seen, uid=entry.uid, gid=entry.gid, target=entry.linkname if entry.issym() else "")
 
 
@@ -110,7 +119,7 @@ def _told(facts: dict[str, Any]) -> FileSeen:
     )
 
 
-def list_files(client: APIClient, container: str, *, deadline_s: float) -> Iterator[tuple[str, FileSeen]]:
+def list_files(client: APIClient, container: str, *, deadline_s: float) -> Generator[tuple[str, FileSeen]]:
     """Yield path and facts of each file of a container, which need not run; volumes are left out.
 
     :param deadline_s: a ``time.monotonic()`` moment, till which they are read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -251,9 +251,12 @@ class DockerEngine(Engine):
     def look_at_file(
         self, container: str, path: str, *, deadline_s: float, feed: Callable[[bytes], None] | None = None
     ) -> FileSeen | None:
-        return look_at_file(self._client, container, path, deadline_s=deadline_s, feed=feed)
+        is_podman = self._facts.kind == "podman"
+        return look_at_file(
+            self._client, container, path, deadline_s=deadline_s, feed=feed, is_podman=is_podman
+        )
 
-    def list_files(self, container: str, *, deadline_s: float) -> Iterator[tuple[str, FileSeen]]:
+    def list_files(self, container: str, *, deadline_s: float) -> Generator[tuple[str, FileSeen]]:
         return list_files(self._client, container, deadline_s=deadline_s)
 
     def look_at_image(self, image: str) -> ImageSeen:

@@ -42,8 +42,8 @@ another shell, as nobody can tell what is in the memory of one that has run step
 (docs/design/exec-shells.md).
 """
 
-SHELL_PATH = "/bin/sh"
-"""Where an image that has a shell has one; `sleep` comes with it."""
+SLEEP_PATHS = ("/bin/sleep", "/usr/bin/sleep")
+"""Where an image has the program of :data:`KEEP_ALIVE`, if it has it."""
 
 TOOL_FOLDER = "/.clnrm"
 """Where our program lies in containers whose images have no shell."""

@@ -70,7 +70,7 @@ def _described(facts: FileFacts) -> str:
     if seen.kind != "symlink":
         return _WORDS[seen.kind]
     broken = ", which does not exist" if facts.end is None else ""
-    return f"a symbolic link to {quote(seen.target)}{broken}"
+    return f"a symbolic link to {quote(seen.target or seen.leads_to)}{broken}"
 
 
 def _needs_end(check: FileCheck) -> bool:
@@ -81,8 +81,10 @@ def _needs_end(check: FileCheck) -> bool:
 def _judge_itself(check: FileCheck, seen: FileSeen, title: str, found: str) -> Iterator[TextFault]:
     if check.kind is not None and seen.kind != check.kind:
         yield TextFault(f"{title} is {found}, expected {_WORDS[check.kind]}", "", (*check.at, "kind"))
-    if check.target is not None and seen.target != check.target:
-        at = (*check.at, "target")
+    at = (*check.at, "target")
+    if check.target is not None and seen.kind == "symlink" and not seen.target:
+        yield TextFault(f"{title} is {found}, and the engine does not tell how that is written", "", at)
+    elif check.target is not None and seen.target != check.target:
         yield TextFault(f"{title} is {found}, expected a symbolic link to {quote(check.target)}", "", at)
 
 
@@ -120,7 +122,8 @@ def _judge_owners(check: FileCheck, seen: FileSeen, accounts: Accounts, title: s
     if check.owner:
         uid = accounts.uid_of(check.owner)
         if seen.uid is None:
-            yield TextFault(f"{title} is a socket, of which the owner is not told", "", (*check.at, "owner"))
+            message = f"{title} is {_WORDS[seen.kind]}, of which the engine does not tell the owner"
+            yield TextFault(message, "", (*check.at, "owner"))
         elif uid != seen.uid:
             got = accounts.user_text(seen.uid)
             wanted = f"{check.owner}, but there is no such user" if uid is None else accounts.user_text(uid)
@@ -128,7 +131,8 @@ def _judge_owners(check: FileCheck, seen: FileSeen, accounts: Accounts, title: s
     if check.group:
         gid = accounts.gid_of(check.group)
         if seen.gid is None:
-            yield TextFault(f"{title} is a socket, of which the group is not told", "", (*check.at, "group"))
+            message = f"{title} is {_WORDS[seen.kind]}, of which the engine does not tell the group"
+            yield TextFault(message, "", (*check.at, "group"))
         elif gid != seen.gid:
             got = accounts.group_text(seen.gid)
             wanted = f"{check.group}, but there is no such group" if gid is None else accounts.group_text(gid)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ContainerError
@@ -37,9 +39,12 @@ def check_file(check: FileCheck, setting: Setting, title: str) -> Iterator[TextF
 
     read = feed if check.sha256 or check.content is not None else None
     itself = looking.at(check.path, read)
-    end = itself
+    end, end_path = itself, check.path
     if itself is not None and itself.kind == "symlink":
-        end = looking.at(itself.leads_to, read)
+        itself, end_path = looking.completed(check.path, itself), itself.leads_to
+        end = looking.at(end_path, read)
+    if end is not None and (check.owner or check.group):
+        end = looking.completed(end_path, end)
     facts = FileFacts(
         itself=itself,
         end=end,
@@ -77,6 +82,18 @@ class Looking:
     def _look(self, path: str, feed: Callable[[bytes], None] | None = None) -> FileSeen | None:
         return self._engine.look_at_file(self._container.id, path, deadline_s=self._deadline_s, feed=feed)
 
+    def completed(self, path: str, seen: FileSeen) -> FileSeen:
+        """Return *seen*, which lies at *path*, with all that only a look at all files tells (Podman).
+
+        Of what lies in a volume not even that does.
+        """
+        if seen.uid is not None or seen.kind == "socket":
+            return seen
+        real = self._without_links(path)
+        with closing(self._engine.list_files(self._container.id, deadline_s=self._deadline_s)) as files:
+            found = next((each for name, each in files if name == real), seen)
+        return replace(seen, uid=found.uid, gid=found.gid, target=found.target)
+
     def accounts(self) -> Accounts:
         """Return the users and groups of the container; none where it does not have the files."""
         return read_accounts(self._text("/etc/passwd"), self._text("/etc/group"))
@@ -107,6 +124,9 @@ class Looking:
         while len(parts) > 1:
             done = posixpath.normpath(posixpath.join(done, parts.pop(0)))
             while (seen := self._look(done)) is not None and seen.kind == "symlink" and followed < _MAX_LINKS:
+                if seen.leads_to == done:
+                    # A link of the kernel's own, such as /proc/self (Podman).
+                    break
                 followed += 1
                 done = seen.leads_to
         return posixpath.normpath(posixpath.join(done, *parts))

@@ -9,6 +9,7 @@ import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -104,6 +105,29 @@ def test_content_is_handed_on_in_pieces() -> None:
     assert socket == FileSeen(kind="socket", mode=0o755, size_bytes=0)
     with pytest.raises(ContainerError, match="cannot look at /x in the container: the time for it is over"):
         look_at_file(client(0o644, member(size=9), b"123456789"), "c", "/x", deadline_s=0, feed=got.append)
+
+
+def test_what_podman_tells() -> None:
+    """Its archives have root as owner, and hold what a link leads to: neither is taken for the file's own."""
+    got: list[bytes] = []
+
+    def look(engine: Any) -> FileSeen | None:
+        deadline_s = time.monotonic() + 9
+        return look_at_file(engine, "c", "/x", deadline_s=deadline_s, feed=got.append, is_podman=True)
+
+    link = client(1 << 27 | 0o777, member(size=2), b"hi", link="/y")
+    leads = FileSeen(kind="symlink", mode=0o777, size_bytes=2, leads_to="/y")
+    assert look(link) == leads
+    assert got == []
+    # That of a broken link is empty, and refused beside the facts.
+    broken = client(1 << 27 | 0o777, None, link="/y").get().thing
+    broken.refusal = "no such file or directory"
+    assert look(answering(broken)) == replace(leads, size_bytes=0)
+    assert look(client(1 << 31 | 0o755, None)) == FileSeen(kind="directory", mode=0o755, size_bytes=0)
+    assert look(client(0o644, member(size=2), b"hi", link="/x")) == FileSeen(
+        kind="file", mode=0o644, size_bytes=2
+    )
+    assert got == [b"hi"]
 
 
 @pytest.mark.parametrize(

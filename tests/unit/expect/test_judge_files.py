@@ -106,9 +106,9 @@ def size(op: Any, value: int) -> tuple[Condition, ...]:
             SOCKET,
             {"kind": "socket", "mode": 0o755},
             {"owner": "0"},
-            "file /a is a socket, of which the owner is not told",
+            "file /a is a socket, of which the engine does not tell the owner",
         ),
-        (SOCKET, {}, {"group": "0"}, "file /a is a socket, of which the group is not told"),
+        (SOCKET, {}, {"group": "0"}, "file /a is a socket, of which the engine does not tell the group"),
     ],
 )
 def test_each_check_holds_or_says_why_not(
@@ -137,6 +137,15 @@ def test_links() -> None:
     assert wrong(broken) == [(f"file /a is {told}", ())]
     assert wrong(broken, kind="symlink", mode=0o644) == [(f"file /a is {told}", ())]
     assert wrong(broken, exists=False) == [(f"file /a must not exist, but is {told}", ("exists",))]
+
+
+def test_links_that_the_engine_does_not_tell_as_they_are_written() -> None:
+    """No target holds then, as it could be any; where it leads is known."""
+    link = FileSeen(kind="symlink", mode=0o777, size_bytes=1, leads_to="/b")
+    told = "file /a is a symbolic link to '/b', and the engine does not tell how that is written"
+    assert wrong(facts(link, FILE), kind="symlink", mode=0o644) == []
+    for target in ("/b", "../b"):
+        assert wrong(facts(link, FILE), target=target) == [(told, ("target",))]
 
 
 def test_all_that_is_wrong_is_told_and_the_content_shown_once() -> None:

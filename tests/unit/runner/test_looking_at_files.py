@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,10 +28,17 @@ def look(_: str, path: str, **__: Any) -> FileSeen | None:
     return FileSeen(kind="file", mode=0o644, size_bytes=1) if real in FILES else None
 
 
+def exported(_: str, **__: Any) -> Iterator[tuple[str, FileSeen]]:
+    """Tell of all files but those of volumes, whatever of them is asked."""
+    yield "/app/kept", FileSeen(kind="symlink", mode=0o777, size_bytes=0, uid=1, gid=2, target="../scratch")
+    yield "/var/run/pid", FileSeen(kind="file", mode=0o644, size_bytes=1, uid=3, gid=4)
+    pytest.fail("more of the export was read than is needed")
+
+
 def looking(*tmpfs: str) -> Looking:
     """Return what looks at the files of a container with such mounts."""
     container = SimpleNamespace(id="c", spec=SimpleNamespace(tmpfs=tmpfs))
-    engine = SimpleNamespace(look_at_file=look)
+    engine = SimpleNamespace(look_at_file=look, list_files=exported)
     runtime = SimpleNamespace(engine=lambda: engine)
     around: Any = SimpleNamespace(runtime=runtime, containers={"app": container})
     setting: Any = SimpleNamespace(around=around, deadline_s=0.0)
@@ -60,3 +68,21 @@ def test_what_is_seen() -> None:
     assert looking().at("/app/none") is None
     assert looking("/scratch").at("/app/none") is None
     assert looking().at("/none/below/x") is None
+
+
+def test_what_only_a_look_at_all_files_tells() -> None:
+    """Owner and link are found under the path without links, and of a volume's files nothing is."""
+
+    def completed(path: str, seen: FileSeen | None = None) -> FileSeen:
+        seen = seen or looking().at(path)
+        assert seen is not None
+        return looking().completed(path, seen)
+
+    assert completed("/run/pid") == FileSeen(kind="file", mode=0o644, size_bytes=1, uid=3, gid=4)
+    link = completed("/app/kept")
+    assert (link.uid, link.gid, link.target, link.leads_to) == (1, 2, "../scratch", "/scratch")
+    for told in (
+        FileSeen(kind="file", mode=0o644, size_bytes=1, uid=0, gid=0),
+        FileSeen(kind="socket", mode=0o644, size_bytes=0),
+    ):
+        assert completed("/run/pid", told) == told
