@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from clnrm_testing.end_to_end import EndToEnd
+from clnrm_testing.certificates import copy_openssl, make_authority, make_certificate
+from clnrm_testing.elsewhere import NOWHERE, needs_namespaces
+from clnrm_testing.end_to_end import EndToEnd, Run
 
 pytestmark = pytest.mark.engine
 
@@ -23,6 +25,8 @@ PROGRAMS = {
     "slow": "printf 'HTTP/1.1 200 OK\\r\\n\\r\\n'; while sleep 0.1; do echo x; done",
     "third": """echo x >>/tmp/count; test $(wc -l </tmp/count) -ge 3 || code=503
         printf 'HTTP/1.1 %s Status\\r\\n\\r\\n' ${code-200}""",
+    "big": "printf '\\r\\n'; head -c 20000000 /dev/zero | tr '\\0' x",
+    "count": "printf '\\r\\n'; wc -c",
 }
 """What a server does with a request to /cgi-bin/NAME; "echo" tells what it was sent."""
 
@@ -105,6 +109,87 @@ retry = { times = 5 }
 name = "sent"
 http = "GET http://api:8080/cgi-bin/echo"
 expect.body.contains = "{{ login }}"
+[[step]]
+name = "big answer"
+http = "GET http://api:8080/cgi-bin/big"
+expect = { size = 20000000, body.ends_with = "xxx" }
+[[step]]
+name = "big request"
+http = { method = "POST", url = "http://other:8080/cgi-bin/count", multipart = { f = { file = "big" } } }
+expect.body.regex = "^80001[0-9][0-9]$"
+"""
+
+TLS = """
+[service.api]
+image = "x"
+aliases = ["www", "other"]
+command = ["sh", "-c", '''
+cd /tls/www
+serve() {{ /tls/{loader} --library-path /tls /tls/openssl s_server -accept $1 -cert ../$2.pem -HTTP -quiet; }}
+serve 8443 old & serve 443 api
+''']
+volumes = [{{ source = "tls", target = "/tls" }}]
+ready = [{{ https = "/hello" }}, {{ port = 8443 }}]
+"""
+
+TLS_RIGHT = """
+[[step]]
+http = { url = "https://api/hello", tls = { ca = "tls/ca.pem" } }
+expect.certificate = { names = ["www", "API"], days_left = { gte = 9, lte = 10 } }
+expect.body.equals = "hello"
+[[step]]
+http = { url = "https://www/over", tls = { ca = "tls/ca.pem" }, redirects = 1 }
+expect = { redirects = 1, body.equals = "hello" }
+capture = { sid = { cookie = "sid" } }
+[[step]]
+http = { url = "https://other:8443/hello", tls = { verify = false } }
+expect.body.equals = "hello"
+"""
+
+TRUSTED = 'tls = { ca = "tls/ca.pem" }'
+TLS_WRONG = {
+    'http = "GET https://api/hello"': "https://api: TLS: unable to get local issuer certificate",
+    f'http = {{ url = "https://other/hello", {TRUSTED} }}': (
+        "https://other: TLS: Hostname mismatch, certificate is not valid for 'other'."
+    ),
+    f'http = {{ url = "https://api:8443/hello", {TRUSTED} }}': (
+        "https://api:8443: TLS: certificate has expired"
+    ),
+    f'http = {{ url = "https://api/hello", {TRUSTED} }}\n'
+    'expect.certificate = { names = ["b"], days_left.gt = 30 }': (
+        "the certificate is not valid for 'b', but for 'api', 'www'\n"
+        r"the certificate is valid for (9\.9|10\.0) more days, expected more than 30"
+    ),
+    'http = "GET http://api:443/hello"': "http://api:443: .+",
+}
+
+LATE = """
+[service.api]
+image = "x"
+command = ["sh", "-c", '''
+until test -e /go; do sleep 0.05; done; mkdir -p /w; echo late > /w/x; exec httpd -f -p 80 -h /w
+''']
+[[step]]
+http = "GET http://api/x"
+until = { times = 2, delay = "10ms" }
+continue_on_failure = true
+[[step]]
+service = "api"
+run = "touch /go"
+[[step]]
+http = "GET http://api/x"
+until = { timeout = "30s", delay = "20ms" }
+[[step]]
+kill = "api"
+[[step]]
+http = "GET http://api/x"
+continue_on_failure = true
+[[step]]
+start = "api"
+[[step]]
+http = "GET http://api/x"
+expect.body.equals = "late"
+until = { timeout = "30s", delay = "20ms" }
 """
 
 ORDER = 'http = "GET http://api:8080/cgi-bin/order"\n'
@@ -153,27 +238,37 @@ WRONG = {
 """Keys of a step -> what is wrong with it, a line each."""
 
 
-def test_requests_and_answers(project: EndToEnd) -> None:
+@pytest.mark.parametrize(
+    "through", [(), pytest.param(NOWHERE, marks=needs_namespaces)], ids=["reached", "over a relay"]
+)
+def test_requests_and_answers(project: EndToEnd, through: tuple[str, ...]) -> None:
     """All of a request arrives as the file says; each check passes, and says why where it fails."""
+    project.through = through
     www = project.folder / "www" / "cgi-bin"
     www.mkdir(parents=True)
     for name, text in PROGRAMS.items():
         (www / name).write_text(f"#!/bin/sh\n{text}\n")
         (www / name).chmod(0o755)
     (project.folder / "www").chmod(0o755)
+    project.write("big", "x" * 8_000_000)
     project.write("right.clnrm.toml", SERVICES + RIGHT)
-    wrong = "".join(f"[[step]]\ncontinue_on_failure = true\n{keys}\n" for keys in WRONG)
-    project.write("wrong.clnrm.toml", SERVICES + wrong)
-    run = project.run()
-    assert run.outcomes() == {"right": "passed", "wrong": "failed"}, run.text
-    steps = run.steps("wrong")
-    for step, (keys, messages) in zip(steps.values(), WRONG.items(), strict=True):
-        got = [each["message"] for each in step["failures"]]
-        wanted = messages.split("\n")
-        assert len(got) == len(wanted), keys
-        for one, other in zip(got, wanted, strict=True):
-            assert one == other or re.fullmatch(other, one), f"{keys}:\n{one}"
+    project.write("wrong.clnrm.toml", SERVICES + _steps(WRONG))
+    tls = TLS.format(loader=_write_tls_server(project))
+    project.write("tls.clnrm.toml", tls + TLS_RIGHT)
+    project.write("mistrust.clnrm.toml", tls + _steps(TLS_WRONG))
+    project.write("late.clnrm.toml", LATE)
+    run = project.run(mode=("-n", "2"))
+    outcomes = {"right": "passed", "wrong": "failed", "tls": "passed", "mistrust": "failed", "late": "failed"}
+    assert run.outcomes() == outcomes, run.text
+    _assert_failures(run, "wrong", WRONG)
+    _assert_failures(run, "mistrust", TLS_WRONG)
+    refused, stopped = run.failures("late")
+    assert re.fullmatch(
+        r"port 80 of the service 'api': connection refused \(after 2 attempts over \d\.\d s\)", refused
+    )
+    assert re.fullmatch(r"the service 'api' does not run any more \(.+\)", stopped)
     # What a step captures as a secret is hidden though it fails, and not shown before it is known.
+    steps = run.steps("wrong")
     slow, late, hidden = (steps[f"step {number}"]["stdout"] for number in (9, 10, 11))
     assert slow.startswith("HTTP/1.1 200 OK\n\nx\n")
     assert not late
@@ -183,3 +278,32 @@ def test_requests_and_answers(project: EndToEnd) -> None:
     assert order["stdout"].startswith("HTTP/1.1 201 Created\nLocation: /cgi-bin/echo?id=17\n")
     assert order["stdout"].endswith('\n\n{"id": 17, "tags": ["a"]}')
     assert "sent to service 'api': GET http://api:8080/cgi-bin/gone" in run.text
+    assert project.leftovers(run) == []
+
+
+def _write_tls_server(project: EndToEnd) -> str:
+    """Write openssl, certificates and what is served; return the name of openssl's loader."""
+    folder = project.folder / "tls"
+    for name, answer in {
+        "hello": "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nhello\n",
+        "over": "HTTP/1.0 302 Found\r\nLocation: https://api/hello\r\nSet-Cookie: sid=1; Secure\r\n\r\n",
+    }.items():
+        project.write(f"tls/www/{name}", answer)
+    authority = make_authority(folder)
+    make_certificate(authority, "api", ["api", "www"], days=10)
+    make_certificate(authority, "old", ["api"], days=-1)
+    return copy_openssl(folder)
+
+
+def _steps(keys: dict[str, str]) -> str:
+    return "".join(f"[[step]]\ncontinue_on_failure = true\n{each}\n" for each in keys)
+
+
+def _assert_failures(run: Run, scenario: str, expected: dict[str, str]) -> None:
+    steps = run.steps(scenario).values()
+    for step, (keys, messages) in zip(steps, expected.items(), strict=True):
+        got = [each["message"] for each in step["failures"]]
+        wanted = messages.split("\n")
+        assert len(got) == len(wanted), (keys, got)
+        for one, other in zip(got, wanted, strict=True):
+            assert one == other or re.fullmatch(other, one), f"{keys}:\n{one}"

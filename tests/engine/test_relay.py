@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 
 import pytest
+from clnrm_testing.elsewhere import ELSEWHERE, NOWHERE, needs_namespaces
 from clnrm_testing.end_to_end import EndToEnd, Run
 
-NOWHERE = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
-"""Runs in a network namespace with nothing but a loopback address: no container, no published port."""
-
-ELSEWHERE = (
-    *("unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c"),
-    'ip link set lo up && mount -t tmpfs tmpfs "$HIDDEN" && echo ours > "$HIDDEN/in" && exec "$@"',
-    "sh",
-)
-"""Runs with processes of its own too, and one folder of which the engine sees nothing."""
-
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(
-        not shutil.which("unshare") or not shutil.which("ip") or os.geteuid() != 0,
-        reason="a network namespace needs root, unshare and ip",
-    ),
-]
+pytestmark = [pytest.mark.engine, needs_namespaces]
 SERVICE = """
 [service.web]
 image = "x"

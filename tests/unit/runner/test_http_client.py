@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import socket
 import ssl
-import subprocess
 import threading
 import time
 import zlib
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clnrm_testing.certificates import make_authority, make_certificate
 
 from pytest_clnrm.model.http import HttpAnswer, HttpRequest, Part
 from pytest_clnrm.runner.http_client import NoAnswerError, send
@@ -235,22 +235,18 @@ def test_what_cannot_be_sent() -> None:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file of a key and a certificate of its own for "api", valid for ten days."""
-    folder = tmp_path_factory.mktemp("tls").resolve()
-    key, pem = folder / "key.pem", folder / "api.pem"
-    about = ["-subj", "/CN=api", "-addext", "subjectAltName=DNS:api,DNS:www", "-days", "10"]
-    made = ["-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(pem)]
-    subprocess.run(["openssl", "req", "-x509", *made, *about], check=True, capture_output=True)
-    pem.write_text(key.read_text() + pem.read_text())
-    return pem
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the certificate of an authority, beside one of a server in ``api.pem``, valid for ten days."""
+    authority = make_authority(tmp_path_factory.mktemp("tls").resolve())
+    make_certificate(authority, "api", ["api", "www"], days=10)
+    return authority
 
 
-def test_a_certificate_is_verified_and_told(server: Any, certificate: Path) -> None:
+def test_a_certificate_is_verified_and_told(server: Any, authority: Path) -> None:
     """With its authority it is trusted for its names, and names and days are known; not so without."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    ca = str(certificate)
+    context.load_cert_chain(authority.with_name("api.pem"))
+    ca = str(authority)
     server.listening.socket = context.wrap_socket(server.listening.socket, server_side=True)
     answer = ask(server.port, HttpRequest(url="https://api/", ca=ca))
     assert answer.certificate_names == ("api", "www")
@@ -258,7 +254,7 @@ def test_a_certificate_is_verified_and_told(server: Any, certificate: Path) -> N
     unknown = ask(server.port, HttpRequest(url="https://api/", verify=False))
     assert (unknown.status, unknown.certificate_names) == (200, None)
     for request, message in (
-        (HttpRequest(url="https://api/"), "https://api: TLS: self-signed certificate"),
+        (HttpRequest(url="https://api/"), "https://api: TLS: unable to get local issuer certificate"),
         (HttpRequest(url="https://other/", ca=ca), "https://other: TLS: Hostname mismatch"),
         (HttpRequest(url="http://api/"), "http://api: "),
     ):
