@@ -2,7 +2,7 @@
 
     python benchmarks/run.py [--rows a,c,f] [--quick] [--json FILE]
 
-README.md, beside this file, says what each row means. Rows a, b, c and i need a container engine: the one
+README.md, beside this file, says what each row means. Rows a, b, c, i and j need a container engine: the one
 that DOCKER_HOST names, else one that answers; without any, run it under examples/with_engine.py.
 """
 
@@ -20,6 +20,7 @@ from rich.console import Console
 import collection
 import containers
 import handoff
+import http_steps
 import memory
 import overhead
 import scheduling
@@ -32,8 +33,8 @@ from measuring.table import print_machine, print_row, to_data
 if TYPE_CHECKING:
     from measuring.figures import Row
 
-ROWS = "abcdefghi"
-ON_AN_ENGINE = frozenset("abchi")
+ROWS = "abcdefghij"
+ON_AN_ENGINE = frozenset("abchij")
 
 
 def main() -> None:
@@ -87,6 +88,7 @@ def measured(keys: str, place: Place | None, *, quick: bool) -> Iterator[Row]:
         "g": lambda: overhead.measure(quick=quick),
         "h": lambda: spans.measure(place, quick=quick),
         "i": lambda: memory.measure(place, quick=quick),
+        "j": lambda: http_steps.measure(place, quick=quick),
     }
     for key in keys:
         if key in rest:

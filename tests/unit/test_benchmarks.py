@@ -119,4 +119,4 @@ def test_unknown_rows_are_refused() -> None:
     """The message says which rows there are."""
     done = run("--rows", "a,z")
     assert done.returncode == 2
-    assert "'a,z': rows are a, b, c, d, e, f, g, h, i" in done.stderr
+    assert "'a,z': rows are a, b, c, d, e, f, g, h, i, j" in done.stderr
