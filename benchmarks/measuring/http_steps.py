@@ -9,7 +9,7 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ __all__ = ["pytest_runtest_protocol"]
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Iterator[object]:
+def pytest_runtest_protocol() -> Generator[None, object, object]:
     """Time the steps of a scenario."""
     times_ms: dict[str, list[float]] = {"ours": [], "http.client": [], "requests": []}
     run = StepRunner.run

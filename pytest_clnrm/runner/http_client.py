@@ -14,7 +14,6 @@ import json
 import re
 import socket
 import ssl
-import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
@@ -221,6 +220,42 @@ def _redirected(
     return after
 
 
+class _InTime:
+    """A socket whose time limit is a moment; usually it is one of each read, and a server can drip for ever.
+
+    :ivar deadline_s: a ``time.monotonic()`` moment.
+    """
+
+    deadline_s: float
+
+    def _left(self) -> None:
+        left_s = self.deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self.settimeout(left_s)  # type: ignore[attr-defined]
+
+    # What http.client calls, and ssl for it.
+    def recv_into(self, *args: Any) -> int:
+        self._left()
+        return super().recv_into(*args)  # type: ignore[misc,no-any-return]
+
+    def send(self, *args: Any) -> int:
+        self._left()
+        return super().send(*args)  # type: ignore[misc,no-any-return]
+
+    def sendall(self, *args: Any) -> None:
+        self._left()
+        super().sendall(*args)  # type: ignore[misc]
+
+
+class _Socket(_InTime, socket.socket):
+    pass
+
+
+class _TlsSocket(_InTime, ssl.SSLSocket):
+    pass
+
+
 class _Plain(HTTPConnection):
     """A connection over a socket that others open."""
 
@@ -241,9 +276,6 @@ class _Tls(HTTPSConnection):
 
 class _Exchange:
     """One request on a connection of its own, and its answer; to be used in a ``with``.
-
-    A time limit of a socket is one of each read, and a server can send a byte now and then for ever. So all
-    connections are shut down when the time is over.
 
     :ivar certificate: of the server, as :meth:`ssl.SSLSocket.getpeercert` has it; None if not verified.
     :ivar size_bytes: of the body so far, unpacked.
@@ -281,16 +313,20 @@ class _Exchange:
             connection = self._connection()
             self._ends.callback(connection.close)
             connection.connect()
+            assert isinstance(connection.sock, _InTime)  # noqa: S101 (as they are made below)
+            connection.sock.deadline_s = self._deadline_s
             if isinstance(connection.sock, ssl.SSLSocket):
                 self.certificate = connection.sock.getpeercert() or None
             prepared = self._prepared
-            connection.request(
-                prepared.method or "",
-                prepared.path_url,
-                body=prepared.body,
-                headers=dict(prepared.headers),
-                preload_content=False,
-            )
+            # A server may answer before it has read all of a body, and close.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(
+                    prepared.method or "",
+                    prepared.path_url,
+                    body=prepared.body,
+                    headers=dict(prepared.headers),
+                    preload_content=False,
+                )
             answer: HTTPResponse = connection.getresponse()
             self._ends.callback(answer.close)
             return answer
@@ -307,8 +343,6 @@ class _Exchange:
                 kept.feed(data)
                 show(data)
                 self._check_time()
-            # A body without a length ends with its connection, which may have been shut down.
-            self._check_time()
         return kept
 
     def _check_time(self) -> None:
@@ -321,6 +355,7 @@ class _Exchange:
             plain.open_socket = self._socket
             return plain
         context = tls_context(verify=self._request.verify, authorities=_authorities(self._request.ca))
+        context.sslsocket_class = _TlsSocket
         tls = _Tls(self._host, self._port, ssl_context=context, server_hostname=self._host)
         tls.open_socket = self._socket
         return tls
@@ -329,14 +364,9 @@ class _Exchange:
         left_s = self._deadline_s - time.monotonic()
         if left_s <= 0:
             raise TimeoutError
-        dialled = self._dial(self._host, self._port, left_s)
+        dialled = _Socket(fileno=self._dial(self._host, self._port, left_s).detach())
+        # TLS is agreed upon within this, all of it.
         dialled.settimeout(left_s)
-        # Another one, as TLS takes over the first; what is shut down is the connection of both.
-        other = dialled.dup()
-        timer = threading.Timer(self._deadline_s - time.monotonic(), _shut, (other,))
-        timer.daemon = True
-        timer.start()
-        self._ends.callback(_stop, timer, other)
         return dialled
 
     def _told(self) -> _Told:
@@ -373,17 +403,6 @@ def _cause(error: BaseException) -> BaseException:
         else []
     )
     return inner[0] if inner else error
-
-
-def _shut(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-
-
-def _stop(timer: threading.Timer, connection: socket.socket) -> None:
-    timer.cancel()
-    timer.join()
-    connection.close()
 
 
 def _head(answer: HTTPResponse) -> str:

@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from http.cookiejar import CookieJar
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +24,7 @@ from pytest_clnrm.runner.http_client import NoAnswerError, send
 from pytest_clnrm.util.output import KEPT_BYTES
 
 LONG_S = 30.0
+LARGE = "x" * (16 << 20)
 
 
 class Server(BaseHTTPRequestHandler):
@@ -176,6 +177,24 @@ def _drips_body(connection: socket.socket) -> None:
     _drips_head(connection)
 
 
+def _drips_handshake(connection: socket.socket) -> None:
+    connection.sendall(b"\x16\x03\x03\x40\x00")  # the first five of a record of 16 KiB
+    _drips_head(connection)
+
+
+def _always_goes_on(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _reads_nothing(connection: socket.socket) -> None:
+    connection.sendall(connection.recv(1))
+    # Until the other side has closed, which breaks the connection as it was not read.
+    while True:
+        connection.sendall(b"H")
+        time.sleep(0.01)
+
+
 def _says_nothing(connection: socket.socket) -> None:
     connection.recv(1)
     while connection.recv(1 << 16):
@@ -196,6 +215,8 @@ def _talks_otherwise(connection: socket.socket) -> None:
     [
         (_drips_head, True, "http://api: no answer in time"),
         (_drips_body, True, "http://api: no answer in time"),
+        (_always_goes_on, True, "http://api: no answer in time"),
+        (_reads_nothing, True, "http://api: no answer in time"),
         (_says_nothing, True, "http://api: no answer in time"),
         (_closes, False, "http://api: remote end closed connection without response"),
         (_talks_otherwise, False, "http://api: no HTTP: BadStatusLine: 220 mail"),
@@ -205,25 +226,66 @@ def test_servers_that_do_not_answer(
     act: Callable[[socket.socket], None], *, timed_out: bool, message: str
 ) -> None:
     """Whatever a server does instead of answering, the request ends in time and says what it was."""
+    request = HttpRequest(method="POST", url="http://api/", body=LARGE if act is _reads_nothing else "x")
+    caught = _not_answered(act, request, timeout_s=0.3 if timed_out else LONG_S)
+    assert (str(caught), caught.timed_out) == (message, timed_out)
+
+
+@pytest.mark.parametrize(
+    ("act", "wrapped"),
+    [
+        (_drips_handshake, False),
+        (_drips_head, True),
+        (_drips_body, True),
+        (_reads_nothing, True),
+    ],
+)
+def test_servers_that_do_not_answer_over_tls(
+    act: Callable[[socket.socket], None], *, wrapped: bool, authority: Path
+) -> None:
+    """TLS reads and writes in its own way: its handshake and what comes after it end in time too."""
+
+    def serve(connection: socket.socket) -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(authority.with_name("api.pem"))
+        with context.wrap_socket(connection, server_side=True) as over_tls:
+            act(over_tls)
+
+    body = LARGE if act is _reads_nothing else "x"
+    request = HttpRequest(method="POST", url="https://api/", body=body, verify=False)
+    caught = _not_answered(serve if wrapped else act, request, timeout_s=0.5)
+    assert (str(caught), caught.timed_out) == ("https://api: no answer in time", True)
+
+
+def test_a_server_that_answers_early(server: Any) -> None:
+    """What it says before it has read all of a body, and closes, is its answer."""
+
+    def refuse(handler: Server) -> None:
+        handler.send_response(413)
+        handler.end_headers()
+
+    server.do_POST = refuse
+    assert ask(server.port, HttpRequest(method="POST", url="http://api/", body=LARGE)).status == 413
+
+
+def _not_answered(
+    act: Callable[[socket.socket], None], request: HttpRequest, *, timeout_s: float
+) -> NoAnswerError:
+    """Return why a request is not answered by a server that does something else."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            with closing(listener.accept()[0]) as connection:
-                try:
-                    act(connection)
-                except OSError:
-                    return
+            with suppress(OSError), closing(listener.accept()[0]) as connection:
+                act(connection)
 
         thread = threading.Thread(target=serve)
         thread.start()
         with pytest.raises(NoAnswerError) as caught:
-            ask(
-                listener.getsockname()[1],
-                HttpRequest(url="http://api/"),
-                timeout_s=0.3 if timed_out else LONG_S,
-            )
+            ask(listener.getsockname()[1], request, timeout_s=timeout_s)
+        # If it was over before there was a connection, none will come.
+        listener.shutdown(socket.SHUT_RDWR)
         thread.join()
-    assert (str(caught.value), caught.value.timed_out) == (message, timed_out)
+    return caught.value
 
 
 def test_what_cannot_be_sent() -> None:
