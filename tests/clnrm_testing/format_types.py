@@ -6,6 +6,7 @@ The JSON Schema (:mod:`clnrm_testing.schema`) and the tables of docs/scenario-fo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ class Key:
     default: Any
 
 
+@functools.cache
 def tables() -> dict[str, types.StructType]:
     """Return all tables below that of a file, by the names that they have in the schema."""
     found: dict[type, types.StructType] = {}

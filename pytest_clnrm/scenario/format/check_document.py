@@ -40,10 +40,11 @@ from pytest_clnrm.scenario.format.parts import (
 from pytest_clnrm.scenario.format.text_document import TextDoc
 from pytest_clnrm.scenario.matrix import as_text
 
+BYTES_PATTERN = r"^[0-9]+(\.[0-9]+)?([bB]|[kKmMgG]([iI]?[bB])?)$"
 BYTES = 'a number of bytes such as 1024, or text such as "64k", "10m"'
 Bytes = (
     Annotated[int, Meta(ge=0, description="Bytes.")]
-    | Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?([bB]|[kKmMgG]([iI]?[bB])?)$", extra=words(BYTES))]
+    | Annotated[str, Meta(pattern=BYTES_PATTERN, extra=words(BYTES))]
 )
 Amount = Annotated[int, Meta(ge=0)]
 PortName = Annotated[
@@ -152,7 +153,10 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     process: (
         Annotated[
             Text,
-            Meta(description="The processes of this name; of a port, one that listens.", examples=["nginx"]),
+            Meta(
+                description="The processes of this name; of a port, one that has the socket.",
+                examples=["nginx"],
+            ),
         ]
         | None
     ) = None
@@ -252,11 +256,17 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     labels: Annotated[Texts, Meta(description=_TEXTS, examples=[{"version": {"regex": "^2"}}])] | None = None
     workdir: Annotated[str, Meta(description="As the image has it.", examples=["/app"])] | None = None
     exposed: (
-        Annotated[Ports, Meta(description="All of them are exposed.", examples=[[8080, "53/udp"]])] | None
+        Annotated[
+            Ports, Meta(description="All of them are exposed, among others.", examples=[[8080, "53/udp"]])
+        ]
+        | None
     ) = None
     not_exposed: Annotated[Ports, Meta(description="None of them is exposed.", examples=[[22]])] | None = None
     volumes: (
-        Annotated[list[Text], Meta(description="All of them are declared.", examples=[["/data"]])] | None
+        Annotated[
+            list[Text], Meta(description="All of them are declared, among others.", examples=[["/data"]])
+        ]
+        | None
     ) = None
     not_volumes: (
         Annotated[list[Text], Meta(description="None of them is declared.", examples=[["/"]])] | None
@@ -265,10 +275,10 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[Amount | CountDoc, Meta(description="How many there are.", examples=[{"lte": 10}])] | None
     ) = None
     no_setuid: (
-        Annotated[bool, Meta(description="true: no file has the set-uid bit.", examples=[True])] | None
+        Annotated[bool, Meta(description="true: no file of it has the set-uid bit.", examples=[True])] | None
     ) = None
     no_secrets: (
-        Annotated[bool, Meta(description="true: no ENV looks like a secret.", examples=[True])] | None
+        Annotated[bool, Meta(description="true: no variable looks like a secret.", examples=[True])] | None
     ) = None
     listening: Annotated[bool, Meta(description="false: nothing listens on it.", examples=[False])] | None = (
         None
@@ -276,7 +286,10 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     address: (
         Annotated[
             Text,
-            Meta(description='At which it is listened on; "any" for all.', examples=["127.0.0.1", "any"]),
+            Meta(
+                description='At which it is listened on, among others; "any": all, 0.0.0.0 or ::.',
+                examples=["127.0.0.1", "any"],
+            ),
         ]
         | None
     ) = None
@@ -290,9 +303,12 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
     home: Annotated[str, Meta(description="Its home folder.", examples=["/home/app"])] | None = None
     shell: Annotated[str, Meta(description="Its login shell.", examples=["/sbin/nologin"])] | None = None
-    groups: Annotated[list[Text], Meta(description="It is in all of them.", examples=[["staff"]])] | None = (
-        None
-    )
+    groups: (
+        Annotated[
+            list[Text], Meta(description="It is in all of them, its own among them.", examples=[["staff"]])
+        ]
+        | None
+    ) = None
 
     package: (
         Annotated[Text, Meta(description="This package of dpkg or apk.", examples=["openssl"])] | None

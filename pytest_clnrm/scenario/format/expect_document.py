@@ -421,7 +421,7 @@ class ExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[
             Duration,
             Meta(
-                description="How far the clocks of two processes may be apart, for `order` and `window`; 0.",
+                description="How far the clocks of two processes may be apart, for `order` and `window`.",
                 examples=["5ms"],
             ),
         ]

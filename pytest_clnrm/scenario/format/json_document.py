@@ -56,14 +56,20 @@ class JsonChecksDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
         Annotated[
             JsonType | Annotated[list[JsonType], Meta(min_length=1)],
             Meta(
-                description="What JSON calls its kind, or a list of these; an integer is a number too.",
+                description="What JSON calls its kind, or a list of these; an integer, 1.0 too, is a number.",
                 examples=["integer", ["string", "null"]],
             ),
         ]
         | None
     ) = None
     eq: (
-        Annotated[Any, Meta(description="The same value, an object with no other keys.", examples=["open"])]
+        Annotated[
+            Any,
+            Meta(
+                description="The same value: an object with no other keys, a number whether 1 or 1.0.",
+                examples=["open"],
+            ),
+        ]
         | UnsetType
     ) = UNSET
     ne: Annotated[Any, Meta(description="Any other value.", examples=["failed"])] | UnsetType = UNSET
@@ -159,7 +165,10 @@ class JsonChecksDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     each: (
         Annotated[
             JsonChecksDoc,
-            Meta(description="What each element of an array must be.", examples=[{"type": "integer"}]),
+            Meta(
+                description="What each element of an array must be; of an empty one, if `length` allows it.",
+                examples=[{"type": "integer"}],
+            ),
         ]
         | None
     ) = None

@@ -272,7 +272,7 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[
             list[str],
             Meta(
-                description="Replaces the image's entry point and command; [] has neither.",
+                description="Replaces the image's entry point and command; []: `command` runs by itself.",
                 examples=[[], ["/app/serve", "--verbose"]],
             ),
         ]
@@ -307,7 +307,11 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     user: Annotated[Text, Meta(description="Default: the image's.", examples=["nobody"])] | None = None
     ports: Annotated[
         list[Port | PortOf],
-        Meta(description="Each published on a free port of 127.0.0.1.", examples=[[8080, "53/udp"]]),
+        Meta(
+            description="Of the container; each is published on a free port of 127.0.0.1, of an engine "
+            "elsewhere on all its addresses.",
+            examples=[[8080, "53/udp"]],
+        ),
     ] = []
     volumes: Annotated[
         list[VolumeDoc],
@@ -368,10 +372,13 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = False
     scratch: Annotated[
         list[AbsolutePath],
-        Meta(description="Folders on a tmpfs, empty at the start.", examples=[["/scratch"]]),
+        Meta(description="Folders on a tmpfs, empty when a scenario starts.", examples=[["/scratch"]]),
     ] = []
     shm_size: (
-        Annotated[Size, Meta(description="Of /dev/shm, within its memory.", examples=["256m"])] | None
+        Annotated[
+            Size, Meta(description="Of /dev/shm; it counts as memory; default: 64 MB.", examples=["256m"])
+        ]
+        | None
     ) = None
     ulimits: (
         Annotated[
@@ -386,7 +393,8 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cap_add: Annotated[
         list[Text],
         Meta(
-            description="Only those that the ini option clnrm_allow_cap_add lists.", examples=[["NET_ADMIN"]]
+            description="More capabilities, of those that the ini option clnrm_allow_cap_add lists.",
+            examples=[["NET_ADMIN"]],
         ),
     ] = []
     cap_drop: Annotated[
@@ -395,31 +403,75 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = []
     no_new_privileges: Annotated[
         bool,
-        Meta(description="false only with the ini option clnrm_allow_new_privileges.", examples=[True]),
+        Meta(
+            description="false: set-uid programs work; only with the ini option clnrm_allow_new_privileges.",
+            examples=[True],
+        ),
     ] = True
     read_only: Annotated[
-        bool, Meta(description="Of its own file system; scratch folders are not.", examples=[True])
+        bool,
+        Meta(
+            description="Of its own file system; scratch folders and writable volumes are not.",
+            examples=[True],
+        ),
     ] = False
-    hostname: Annotated[HostName, Meta(description="What it calls itself.", examples=["db.local"])] | None = (
-        None
-    )
+    hostname: (
+        Annotated[
+            HostName,
+            Meta(
+                description="What it calls itself; others reach it by its NAME and `aliases`.",
+                examples=["db.local"],
+            ),
+        ]
+        | None
+    ) = None
     aliases: Annotated[
         list[HostName],
-        Meta(description="More names under which the others reach it.", examples=[["postgres"]]),
+        Meta(
+            description="More names under which the others reach it, of no other service.",
+            examples=[["postgres"]],
+        ),
     ] = []
     extra_hosts: Annotated[
         dict[HostName, Text],
-        Meta(description="Name and address, in its /etc/hosts.", examples=[{"api.local": "10.0.0.5"}]),
+        Meta(
+            description="Name and address, for its /etc/hosts; what is reached is up to `network`.",
+            examples=[{"api.local": "10.0.0.5"}],
+        ),
     ] = {}
     labels: Annotated[
-        dict[Text, str], Meta(description="Of its container.", examples=[{"com.example.team": "orders"}])
+        dict[Text, str],
+        Meta(
+            description="Of its container; none that begins with pytest-clnrm.",
+            examples=[{"com.example.team": "orders"}],
+        ),
     ] = {}
-    platform: Annotated[Platform, Meta(description="Of its image.", examples=["linux/arm64"])] | None = None
+    platform: (
+        Annotated[
+            Platform,
+            Meta(
+                description="Of its image; another one than the engine's takes an emulator.",
+                examples=["linux/arm64"],
+            ),
+        ]
+        | None
+    ) = None
     stop_signal: (
-        Annotated[Signal, Meta(description="By which it is asked to end.", examples=["SIGINT"])] | None
+        Annotated[
+            Signal,
+            Meta(description="By which it is asked to end; default: the image's.", examples=["SIGINT"]),
+        ]
+        | None
     ) = None
     stop_grace: (
-        Annotated[Duration, Meta(description="After which it is killed then.", examples=["30s"])] | None
+        Annotated[
+            Duration,
+            Meta(
+                description="After which it is killed then; default: 10 s, and 5 s for its spans.",
+                examples=["30s"],
+            ),
+        ]
+        | None
     ) = None
 
     @property

@@ -248,7 +248,7 @@ class UntilDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[Duration, Meta(description="For all runs together, the last one too.", examples=["30s"])]
         | None
     ) = None
-    delay: Annotated[Duration, Meta(description="Between two runs; 200 ms.", examples=["1s"])] = 0.2
+    delay: Annotated[Duration, Meta(description="Between two runs.", examples=["1s"])] = 0.2
 
     def built(self) -> Retry:
         """Return how it is run again."""
@@ -393,7 +393,11 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = []
     stop: (
         Annotated[
-            ServiceName, Meta(description="Told to end, and killed after its `stop_grace`.", examples=["web"])
+            ServiceName,
+            Meta(
+                description="Told to end by its `stop_signal` (SIGTERM), and killed after its `stop_grace`.",
+                examples=["web"],
+            ),
         ]
         | None
     ) = None
@@ -403,7 +407,10 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     start: (
         Annotated[
             ServiceName,
-            Meta(description="Started again, once it has ended; waits until it is ready.", examples=["web"]),
+            Meta(
+                description="Started again, once it has ended; ends when it is ready, as at its first start.",
+                examples=["web"],
+            ),
         ]
         | None
     ) = None
@@ -427,7 +434,7 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[
             Literal["exit"],
             Meta(
-                description="For the end of the step's `service`: `expect` judges exit code and log.",
+                description="For the end of the step's `service`; its exit code and log are judged.",
                 examples=["exit"],
             ),
         ]

@@ -101,7 +101,7 @@ class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[
             GoldenFile,
             Meta(
-                description="It equals this file, beside the scenario file and below rootdir.",
+                description="It equals this file, relative to the scenario file's folder and below rootdir.",
                 examples=["golden/orders.txt"],
             ),
         ]
