@@ -8,7 +8,7 @@ tests bring their own. All calls block; they may be made from several threads at
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -493,6 +493,20 @@ class Engine(Protocol):
         :param deadline_s: a ``time.monotonic()`` moment, till which its content is read.
         :param feed: gets the content of a regular file, piece by piece.
         :raises ContainerError: if it cannot be told.
+        """
+
+    def read_files(
+        self, container: str, path: str, *, deadline_s: float
+    ) -> Generator[tuple[str, FileSeen, Iterator[bytes]]]:
+        """Yield what lies at an absolute path in a container, which need not run, and all below it.
+
+        Of each: its path below *path* ("" for what lies at *path* itself), its facts, and the content of a
+        regular file, to be read before the next one is asked for. Names are the container's, whatever they
+        hold; what is in memory is not seen. Nothing is yielded if nothing lies there. A link at *path* is
+        followed within the container, those below it are not.
+
+        :param deadline_s: a ``time.monotonic()`` moment, till which they are read.
+        :raises ContainerError: if they cannot be told.
         """
 
     def list_files(self, container: str, *, deadline_s: float) -> Generator[tuple[str, FileSeen]]:

@@ -20,6 +20,7 @@ from _pytest.fixtures import FuncFixtureInfo, TopRequest
 from pytest_clnrm.cleanup import run_folder
 from pytest_clnrm.errors import ClnrmError, ContainerError, EngineUnavailableError, ScenarioFileError
 from pytest_clnrm.expect.texts import indent
+from pytest_clnrm.items.artifact_place import base_of, shown_base
 from pytest_clnrm.items.failures import (
     ScenarioBrokenError,
     ScenarioFailedError,
@@ -36,10 +37,12 @@ from pytest_clnrm.items.selection import marks_of, why_not_on
 from pytest_clnrm.items.tags import ScenarioWarning, add_mark, add_tag, known_marks
 from pytest_clnrm.ledger.folder import ID_FILE, default_path
 from pytest_clnrm.model.demand import Demand, Group
+from pytest_clnrm.model.kept import FOLDER
 from pytest_clnrm.model.result import Failure, Result
 from pytest_clnrm.pool.proof import specification_of
 from pytest_clnrm.report.failure_text import Explained, explain, explain_failure, explain_rest
 from pytest_clnrm.reservation.markers import priority_of
+from pytest_clnrm.runner.artifacts import ArtifactFolder
 from pytest_clnrm.runner.launch import effective_limits
 from pytest_clnrm.runner.scenario_run import ScenarioRun
 from pytest_clnrm.runner.volumes import imported, shared_with
@@ -188,6 +191,7 @@ class ScenarioItem(pytest.Item):
         self._told: Failure | None = None
         self._attached: Result | None = None
         self._broken_off: BaseException | None = None
+        self._artifacts_in: ArtifactFolder | None = None
         # What hooks of other plugins look for on any item, and what plugins that run an item again reset.
         self.obj = None
         # Whole: the matrix is no parameter to them, and its combinations are to be told apart.
@@ -237,6 +241,8 @@ class ScenarioItem(pytest.Item):
     def _forget(self) -> None:
         self.result, self.refused, self.kept = None, None, ()
         self._told = self._broken_off = self._attached = None
+        if self._artifacts_in is not None:
+            self._artifacts_in.forget()
 
     def demand(self) -> Demand:
         """Return what has to be reserved before it may start."""
@@ -272,6 +278,7 @@ class ScenarioItem(pytest.Item):
             # Those that a hook has added.
             self._request._fillfixtures()  # noqa: SLF001 (as pytest's own items do)
         ticket = self.stash.get(TICKET, None)
+        self._artifacts_in = self._artifacts_in or self._artifact_folder()
         self._run = ScenarioRun(
             scenario=self.scenario,
             runtime=self.runtime,
@@ -284,6 +291,7 @@ class ScenarioItem(pytest.Item):
             locate=self._locate,
             on_output=_echo if self.config.getoption("capture", "") == "no" else None,
             redactor=self._redactor,
+            artifacts_in=self._artifacts_in,
         )
         if refusal := self._shared():
             raise ContainerError(refusal)
@@ -294,6 +302,14 @@ class ScenarioItem(pytest.Item):
             raise
         for warning in self._run.warnings():
             self._file.warn_at(self.scenario.line, self._redactor.text(warning))
+
+    def _artifact_folder(self) -> ArtifactFolder | None:
+        """Return where its artifacts are put until the run is over; None if there are none, or no place."""
+        has_any = any(each.artifacts for each in self.scenario.services)
+        folder = self.runtime.run_folder
+        if not has_any or folder is None or base_of(self.config, self.runtime.settings) is None:
+            return None
+        return ArtifactFolder(folder() / FOLDER, self._redactor.text(self.name), self.nodeid)
 
     def _shared(self) -> str:
         """Return in words which writable volume holds what others use, "" if none does."""
@@ -336,9 +352,10 @@ class ScenarioItem(pytest.Item):
         if isinstance(error, (ClnrmError, pytest.skip.Exception)):
             return
         self._broken_off = error
-        self.result = run.broken_off(self._redactor.text(_in_one_line(error)))
+        is_end = isinstance(error, (KeyboardInterrupt, pytest.exit.Exception))
+        self.result = run.broken_off(self._redactor.text(_in_one_line(error)), at_once=is_end)
         self._add_sections(self.result)
-        if isinstance(error, (KeyboardInterrupt, pytest.exit.Exception)):
+        if is_end:
             # pytest makes no report of the item, and shows the place where it was.
             data = {**self.result.to_data(), "outcome": "error"}
             self.runtime.interrupted.append((data, str(self._explain(self.result))))
@@ -440,7 +457,8 @@ class ScenarioItem(pytest.Item):
 
         itself = f"{self._file.shown_path()}::{self.name}"
         again = shlex.join(["pytest", *options_to_repeat(self.config), itself])
-        return self._repr(explain(result, source_of=source_of), explain_rest(result, again))
+        rest = explain_rest(result, again, artifacts=os.path.commonpath(self._shown_artifacts() or [""]))
+        return self._repr(explain(result, source_of=source_of), rest)
 
     def _repr(self, failures: Iterable[Explained], rest: Iterable[str] = ()) -> ExceptionChainRepr:
         return scenario_repr(
@@ -466,7 +484,14 @@ class ScenarioItem(pytest.Item):
             priority=self.priority.label,
             worker=self.runtime.worker,
             slot_wait_s=ticket.waited_s if ticket else 0.0,
+            artifacts=self._shown_artifacts(),
         )
+
+    def _shown_artifacts(self) -> list[str]:
+        """Return the paths at which what was kept lies once the run is over, as they are shown."""
+        files = self.result.artifacts if self.result else ()
+        base = shown_base(self.config, self.runtime.settings) if files else ""
+        return [os.path.join(base, each.file) for each in files]  # noqa: PTH118 (as it is shown)
 
     def attach(self, report: pytest.TestReport) -> None:
         """Put the result on *report*, if that is of the call or did not pass.

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pytest_clnrm.model.kept import KeptFile
+
 RESULT_FORMAT = 1
 StepOutcome = Literal["passed", "failed", "error", "timeout", "not run"]
 Outcome = Literal["passed", "failed", "error", "skipped", "xfailed", "xpassed", "crashed"]
@@ -137,6 +139,7 @@ class Result:
     failures: tuple[Failure, ...] = ()
     unchecked: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    artifacts: tuple[KeptFile, ...] = ()
     spans: SpanCounts = field(default_factory=SpanCounts)
 
     def to_data(self) -> dict[str, Any]:
@@ -158,6 +161,7 @@ class Result:
             for each in fields["steps"]
         )
         fields["failures"] = tuple(Failure(**each) for each in fields["failures"])
+        fields["artifacts"] = tuple(KeptFile(**each) for each in fields["artifacts"])
         fields["spans"] = SpanCounts(**fields["spans"])
         for name in ("tags", "unchecked", "notes"):
             fields[name] = tuple(fields[name])

@@ -107,6 +107,19 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """Files of the container that are kept when the scenario is over.
+
+    :param path: absolute path in the container of a file or folder, or a glob of such paths.
+    :param only_failed: they are kept only if the scenario has failed.
+    """
+
+    path: str
+    only_failed: bool = False
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpProbe:
     """A request that must be answered.
 
@@ -215,6 +228,7 @@ class Service:
     volumes: tuple[Volume, ...] = ()
     shared_volumes: tuple[SharedVolume, ...] = ()
     files: tuple[Copy, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
     depends_on: tuple[str, ...] = ()
     ready: tuple[Ready, ...] = ()
     may_end: tuple[int, ...] = ()

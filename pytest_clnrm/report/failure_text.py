@@ -66,12 +66,16 @@ def explain(result: Result, *, source_of: Callable[[int], Source]) -> Iterator[E
         yield explain_failure(failure, about)
 
 
-def explain_rest(result: Result, reproduce: str) -> Iterator[str]:
+def explain_rest(result: Result, reproduce: str, artifacts: str = "") -> Iterator[str]:
     """Yield the lines about the services of a failed scenario, its notes, and how to run it alone.
 
     :param reproduce: the command that does.
+    :param artifacts: where its artifacts are, if there are any.
     """
     yield from (_service(each) for each in result.containers if each.timeline)
+    if result.artifacts:
+        count = len(result.artifacts)
+        yield f"artifacts: {count} {'file' if count == 1 else 'files'}, {artifacts}"
     yield from (f"note: {note}" for note in result.notes)
     yield f"reproduce with: {reproduce}"
 

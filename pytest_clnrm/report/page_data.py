@@ -145,6 +145,14 @@ def _scenario(result: Mapping[str, Any], texts: _Table, epoch_s: float) -> list[
         texts.indexes(result["unchecked"]),
         texts.indexes(result["notes"]),
         [result["spans"]["runner"], result["spans"]["workload"]],
+        [
+            [
+                *texts.indexes((each["service"], each["path"], each["file"])),
+                each["size_bytes"],
+                each["is_cut"],
+            ]
+            for each in result["artifacts"]
+        ],
     ]
 
 

@@ -33,6 +33,7 @@ from pytest_clnrm.pool.idle_leases import Leftover
 from pytest_clnrm.pool.proof import specification_of, why_changed
 from pytest_clnrm.runner.actions.attempt import Faults, Surroundings
 from pytest_clnrm.runner.actions.fault import unpause_all
+from pytest_clnrm.runner.artifacts import ArtifactFolder, Artifacts
 from pytest_clnrm.runner.disk_watch import DiskWatch
 from pytest_clnrm.runner.judge_spans import SpanJudge
 from pytest_clnrm.runner.launch import get_image, launch
@@ -68,6 +69,7 @@ class ScenarioRun:
     :param slot_wait_s: seconds that the reservation was waited for.
     :param slot_attributes: of the span of that wait.
     :param redactor: hides the scenario's secrets in all that leaves the run; learns those that steps capture.
+    :param artifacts_in: where files of its containers are kept; None: nowhere.
     """
 
     scenario: Scenario
@@ -81,6 +83,7 @@ class ScenarioRun:
     slot_wait_s: float = 0.0
     slot_attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     redactor: Redactor = field(default_factory=Redactor)
+    artifacts_in: ArtifactFolder | None = None
     _granted_s: float = field(default_factory=time.monotonic)
     _started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     _images: dict[str, ImageFacts] = field(default_factory=dict)
@@ -100,12 +103,14 @@ class ScenarioRun:
     _faults: Faults = field(default_factory=Faults)
     _proven: dict[str, RunningContainer] = field(default_factory=dict)
     _trace: ScenarioTrace = field(init=False)
+    _artifacts: Artifacts = field(init=False)
     _place: Place = field(init=False)
     leftover: Leftover | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._timeline = Timeline(self._granted_s)
         self._place = Place(self.runtime)
+        self._artifacts = Artifacts(runtime=self.runtime, folder=self.artifacts_in, redactor=self.redactor)
         self._ends = ServiceEnds(self.runtime, self.redactor, self._timeline.note_end)
         captures_secrets = any(map(_captures_secrets, self.scenario.steps))
         self._trace = self.runtime.tracing().scenario(
@@ -195,15 +200,17 @@ class ScenarioRun:
         self._explain()
         self._failures += problems_left(self.runtime, self._containers.values(), failed=self._failed)
         self._failed = bool(self._failures)
+        self._keep_artifacts()
         self._trace.finish(
             "fail" if self._failed else "pass", self._failures[0].message if self._failures else ""
         )
         return self.result()
 
-    def broken_off(self, message: str) -> Result:
+    def broken_off(self, message: str, *, at_once: bool) -> Result:
         """Return the result of a run that something foreign has ended: Ctrl-C, another plugin's time limit.
 
         :param message: what it was, one line.
+        :param at_once: nothing is waited for any more, so no artifacts are kept.
         """
         failure = self._cut_off(message)
         step = next((each for each in self._steps if each.name == failure.step), None)
@@ -214,6 +221,8 @@ class ScenarioRun:
         if not self._facts:
             containers = tuple(self._containers.values())
             self._facts = [replace(each.facts, timeline=self._timeline.of(each)) for each in containers]
+        if not at_once:
+            self._keep_artifacts()
         self._trace.finish("fail", message)
         return self.result()
 
@@ -428,6 +437,18 @@ class ScenarioRun:
             else None,
         )
 
+    def _keep_artifacts(self) -> None:
+        """Keep the files that services name, before their containers go to whoever is next."""
+        if not any(each.artifacts for each in self.scenario.services):
+            return
+        self.runtime.board.at("cleanup", "artifacts")
+        containers = [
+            self._containers[each.name] for each in self.scenario.services if each.name in self._containers
+        ]
+        with self._trace.span("clnrm.artifacts.keep", {}) as span:
+            self._artifacts.keep(containers, failed=self._failed)
+            span.set("clnrm.artifacts.count", len(self._artifacts.files))
+
     def _explain(self) -> None:
         """Add the services' logs. What a failure shows is not read again, or it would be shown twice."""
         if self._failed:
@@ -458,6 +479,7 @@ class ScenarioRun:
             failures=tuple(self._failures),
             spans=SpanCounts(runner=self._trace.count_ours(), workload=len(self._trace.workload())),
             unchecked=tuple(each.path for each in self.scenario.unchecked),
+            artifacts=tuple(self._artifacts.files),
             notes=(*self.warnings(), *self.problems(), *self._not_judged(), *self._replaced()),
         )
         return self.redactor.result(result)
@@ -480,8 +502,8 @@ class ScenarioRun:
                 )
 
     def problems(self) -> tuple[str, ...]:
-        """Return what is no failure but worth telling: spans that were lost, services that ended."""
-        return (*self._ends.notes, *self._trace.problems())
+        """Return what is no failure but worth telling: spans and artifacts that lack, services that ended."""
+        return (*self._ends.notes, *self._trace.problems(), *self._artifacts.notes)
 
     def warnings(self) -> Iterator[str]:
         """Yield what is wrong with variables that the file sets: they may keep spans from arriving."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from pytest_clnrm.items.fixtures import python_tests_key
+from pytest_clnrm.model.kept import FOLDER, MARK
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.reservation.markers import LIMITS_MARKER, priority_of
 from pytest_clnrm.scheduling.order import own_priority, refuse
@@ -93,6 +94,10 @@ class LazyWiring:
                 began_monotonic_s=self._began_monotonic_s,
             )
         return self._wiring
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Collect nothing that a container has left: it would be run on this host."""
+        return True if collection_path.name == FOLDER and (collection_path / MARK).is_file() else None
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.File | None:
         """Collect files that match ``clnrm_files``, and TOML files named on the command line."""

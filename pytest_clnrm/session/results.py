@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import HookimplMarker
 
+from pytest_clnrm.model.kept import FOLDER
 from pytest_clnrm.report.rows import Rows, key_of
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import shown
@@ -94,6 +95,8 @@ class SessionResults:
         self._started_s = began_monotonic_s
         self._written: Path | None = None
         self._not_written = ""
+        self._artifacts: Path | None = None
+        self._problems: list[str] = []
         self._updated: list[str] = []
 
     def prepare(self) -> None:
@@ -176,6 +179,7 @@ class SessionResults:
             from pytest_clnrm.runner.golden import CLAIMS, updated
 
             self._updated = updated(self.runtime.run_folder() / CLAIMS)
+        self._put_artifacts(session.config)
         if self.merged is not None and session.config.hook.pytest_clnrm_spans.get_hookimpls():
             session.config.hook.pytest_clnrm_spans(config=session.config, collector=self.merged.collector())
         if directory is None:
@@ -211,6 +215,19 @@ class SessionResults:
             self._written = path
         except OSError as error:
             self._not_written = f"{path} cannot be written: {error.strerror or error}"
+
+    def _put_artifacts(self, config: pytest.Config) -> None:
+        if not self.results or self.runtime.run_folder is None:
+            return
+        from pytest_clnrm.items.artifact_place import base_of
+        from pytest_clnrm.session.kept_artifacts import put_artifacts
+
+        try:
+            base = base_of(config, self.runtime.settings)
+            if base is not None and put_artifacts(self.runtime.run_folder(), base):
+                self._artifacts = base / FOLDER
+        except OSError as error:
+            self._problems.append(f"the artifacts were not kept: {error.filename}: {error.strerror or error}")
 
     def _merge(self, exitstatus: int) -> None:
         # Under xdist only workers know whether Python tests have recorded spans.
@@ -251,6 +268,10 @@ class SessionResults:
             terminalreporter.line(shown(f"clnrm: {path} updated"), yellow=True)
         if self._written is not None and option.verbose > VERY_QUIET:
             terminalreporter.line(shown(f"clnrm: report written to {self._written}"))
+        elif self._artifacts is not None and option.verbose > VERY_QUIET:
+            terminalreporter.line(shown(f"clnrm: artifacts are in {self._artifacts}"))
+        for problem in self._problems:
+            terminalreporter.line(shown(f"clnrm: {problem}"), red=True)
         if self._not_written:
             terminalreporter.line(shown(f"clnrm: {self._not_written}"), red=True)
 

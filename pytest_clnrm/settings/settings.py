@@ -316,6 +316,14 @@ class Settings(NamedTuple):
         default=30 * _MIB,
         config="policy.max_log_mb",
     )
+    max_artifacts_bytes: int = setting(
+        "clnrm_max_artifacts SIZE",
+        "how much of the `artifacts` of each scenario is kept, all files together; what is more is cut, and "
+        "that is told",
+        values.size,
+        default=50 * _MIB,
+        config="policy.max_artifacts_mb",
+    )
     allow_bridge: bool = setting(
         "clnrm_allow_bridge",
         'whether scenario files may have a network with a way out: `network = "bridge"`, and '

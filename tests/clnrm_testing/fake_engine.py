@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -172,6 +172,23 @@ class FakeEngine:
             feed(found.read_bytes())
         return FileSeen(kind=kind, mode=status.st_mode & 0o7777, size_bytes=status.st_size, uid=0, gid=0)
 
+    def read_files(
+        self, container: str, path: str, *, deadline_s: float
+    ) -> Generator[tuple[str, FileSeen, Iterator[bytes]]]:
+        self._note("read files", container=container, path=path)
+        top = Path(self._containers[container][1]) / path.removeprefix("/")
+        if path.endswith(".unseen"):
+            raise ContainerError("the engine does not say")
+        found = [top, *sorted(top.rglob("*"))] if top.exists() else []
+        for each in found:
+            seen = FileSeen(
+                kind="symlink" if each.is_symlink() else "directory" if each.is_dir() else "file",
+                mode=each.lstat().st_mode & 0o7777,
+                size_bytes=each.lstat().st_size,
+            )
+            below = "" if each == top else str(each.relative_to(top))
+            yield below, seen, iter([each.read_bytes()] if seen.kind == "file" else [])
+
     def list_files(self, container: str, *, deadline_s: float) -> Generator[tuple[str, FileSeen]]:
         yield "/bin/su", FileSeen(kind="file", mode=0o4755, size_bytes=1)
 
@@ -293,7 +310,10 @@ class FakeEngine:
         if spec.image.startswith("elsewhere") and before is None and not inside:
             raise UnobservableError("its processes are not on this host")
         self._note("observe", container=container, first=before is None)
-        return {f"file {path.name}": path.read_text("utf-8") for path in Path(folder).iterdir()}
+        return {
+            f"file {path.name}": "" if path.is_dir() else path.read_text("utf-8")
+            for path in Path(folder).iterdir()
+        }
 
     def logs(self, container: str, *, tail_bytes: int) -> str:
         spec, _ = self._containers[container]

@@ -61,8 +61,81 @@ def look_at_file(
     :param is_podman: owners, and what symbolic links say, are not told then: :func:`list_files` does.
     :raises ContainerError: if it cannot be told.
     """
-    url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
     doing = f"look at {path} in the container"
+    with _archive_of(client, container, path, doing) as found:
+        if found is None:
+            return None
+        seen, pieces = found
+        # Engines leave sockets out of archives.
+        if seen.kind == "socket" or (is_podman and (feed is None or seen.kind != "file")):
+            return seen
+        with reading(pieces) as archive:
+            entry = archive.next()
+            if entry is None:
+                raise ContainerError(f"cannot {doing}: the engine's archive of it is empty")
+            content = archive.extractfile(entry) if feed is not None and entry.isreg() else None
+            if feed is not None and content is not None:
+                while piece := content.read(_CHUNK_BYTES):
+                    feed(piece)
+                    if time.monotonic() >= deadline_s:
+                        raise ContainerError(f"cannot {doing}: the time for it is over")
+    if is_podman:
+        return seen
+    return replace(seen, uid=entry.uid, gid=entry.gid, target=entry.linkname if entry.issym() else "")
+
+
+def read_files(
+    client: APIClient, container: str, path: str, *, deadline_s: float, follow: bool = True
+) -> Generator[tuple[str, FileSeen, Iterator[bytes]]]:
+    """Yield what lies at an absolute path in a container, and all below it; nothing if nothing lies there.
+
+    Of each: its path below *path* ("" for what lies at *path* itself), its facts, and the content of a
+    regular file, to be read before the next one is asked for.
+
+    :param deadline_s: a ``time.monotonic()`` moment, till which they are read.
+    :param follow: a link at *path* itself is followed, as the engine does within the container.
+    :raises ContainerError: if they cannot be told.
+    """
+    doing = f"copy {path} from the container"
+    linked: list[tuple[str, FileSeen]] = []
+    leads_to = ""
+    with _archive_of(client, container, path, doing) as found:
+        if found is None:
+            return
+        seen, pieces = found
+        leads_to = seen.leads_to if follow else ""
+        if seen.kind == "socket" or (seen.kind == "symlink" and not leads_to):
+            yield "", seen, iter(())
+        elif not leads_to:
+            with reading(_till(pieces, deadline_s, doing)) as archive:
+                while (entry := archive.next()) is not None:
+                    # Or it would remember all of them.
+                    vars(archive)["members"].clear()
+                    below = entry.name.partition("/")[2].rstrip("/")
+                    if entry.islnk():
+                        # Its content is only with the first of its names.
+                        linked.append((below, _entry(entry)))
+                        continue
+                    content = archive.extractfile(entry) if entry.isreg() else None
+                    yield below, _entry(entry), _pieces_of(content, doing)
+    if leads_to:
+        yield from read_files(client, container, leads_to, deadline_s=deadline_s, follow=False)
+    for below, facts in linked:
+        one = read_files(
+            client, container, f"{path.rstrip('/')}/{below}", deadline_s=deadline_s, follow=False
+        )
+        yield below, facts, _content_of_first(one)
+
+
+@contextlib.contextmanager
+def _archive_of(
+    client: APIClient, container: str, path: str, doing: str
+) -> Iterator[tuple[FileSeen, Iterator[bytes]] | None]:
+    """Ask for what the engine says of a path, and for its archive; None if nothing lies there.
+
+    :raises ContainerError: if the engine does not tell.
+    """
+    url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
     with (
         plain_errors(doing, ContainerError),
         # What is not read of an archive is not sent: that of a folder has all that is in it.
@@ -76,24 +149,31 @@ def look_at_file(
                 raise
             # Podman tells of a symbolic link also where what it leads to is not there.
             if _HEADER not in answer.headers:
-                return None
-        seen = _told(json.loads(base64.b64decode(answer.headers[_HEADER])))
-        # Engines leave sockets out of archives.
-        if seen.kind == "socket" or (is_podman and (feed is None or seen.kind != "file")):
-            return seen
-        with reading(answer.iter_content(_CHUNK_BYTES)) as archive:
-            entry = archive.next()
-            if entry is None:
-                raise ContainerError(f"cannot {doing}: the engine's archive of it is empty")
-            content = archive.extractfile(entry) if feed is not None and entry.isreg() else None
-            if feed is not None and content is not None:
-                while piece := content.read(_CHUNK_BYTES):
-                    feed(piece)
-                    if time.monotonic() >= deadline_s:
-                        raise ContainerError(f"cannot {doing}: the time for it is over")
-    if is_podman:
-        return seen
-    return replace(seen, uid=entry.uid, gid=entry.gid, target=entry.linkname if entry.issym() else "")
+                yield None
+                return
+        told = _told(json.loads(base64.b64decode(answer.headers[_HEADER])))
+        yield told, answer.iter_content(_CHUNK_BYTES)
+
+
+def _till(pieces: Iterator[bytes], deadline_s: float, doing: str) -> Iterator[bytes]:
+    for piece in pieces:
+        if time.monotonic() >= deadline_s:
+            raise ContainerError(f"cannot {doing}: the time for it is over")
+        yield piece
+
+
+def _pieces_of(content: IO[bytes] | None, doing: str) -> Iterator[bytes]:
+    # Whoever reads them gets what goes wrong, and not the one who walks through the archive.
+    with plain_errors(doing, ContainerError), _unbroken():
+        while content is not None and (piece := content.read(_CHUNK_BYTES)):
+            yield piece
+
+
+def _content_of_first(found: Iterator[tuple[str, FileSeen, Iterator[bytes]]]) -> Iterator[bytes]:
+    for _, seen, pieces in found:
+        if seen.kind == "file":
+            yield from pieces
+        return
 
 
 def _means_nothing(said: str, path: str) -> bool:
@@ -164,9 +244,14 @@ def reading(pieces: Iterator[bytes]) -> Iterator[tarfile.TarFile]:
 
     :raises ContainerError: if it is none, or breaks off.
     """
+    with _unbroken(), tarfile.open(fileobj=cast("IO[bytes]", _Pieces(pieces)), mode="r|") as archive:
+        yield archive
+
+
+@contextlib.contextmanager
+def _unbroken() -> Iterator[None]:
     try:
-        with tarfile.open(fileobj=cast("IO[bytes]", _Pieces(pieces)), mode="r|") as archive:
-            yield archive
+        yield
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise ContainerError(f"the engine's archive cannot be read: {error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -24,7 +24,7 @@ from pytest_clnrm.engine.api import (
     OwnedObject,
     PathFacts,
 )
-from pytest_clnrm.engine.docker.archive import list_files, look_at_file
+from pytest_clnrm.engine.docker.archive import list_files, look_at_file, read_files
 from pytest_clnrm.engine.docker.builds import build_by_api, build_by_command, tag_of
 from pytest_clnrm.engine.docker.cgroups import peak_memory_bytes
 from pytest_clnrm.engine.docker.clock import clock_s
@@ -255,6 +255,11 @@ class DockerEngine(Engine):
         return look_at_file(
             self._client, container, path, deadline_s=deadline_s, feed=feed, is_podman=is_podman
         )
+
+    def read_files(
+        self, container: str, path: str, *, deadline_s: float
+    ) -> Generator[tuple[str, FileSeen, Iterator[bytes]]]:
+        return read_files(self._client, container, path, deadline_s=deadline_s)
 
     def list_files(self, container: str, *, deadline_s: float) -> Generator[tuple[str, FileSeen]]:
         return list_files(self._client, container, deadline_s=deadline_s)

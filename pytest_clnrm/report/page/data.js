@@ -29,15 +29,19 @@ function readContainer(row) {
   };
 }
 
+function readArtifact([service, path, file, size, cut]) {
+  return {service: texts[service], path: texts[path], file: texts[file], size, cut};
+}
+
 function readScenario(row, index) {
   const [nodeid, name, file, priority, outcome, worker, line, attempts, start, length, wait,
-    tags, failures, steps, containers, unchecked, notes, spanCounts] = row;
+    tags, failures, steps, containers, unchecked, notes, spanCounts, artifacts] = row;
   return {
     index, nodeid: texts[nodeid], name: texts[name], file: texts[file], priority: texts[priority],
     outcome: texts[outcome], worker: texts[worker], line, attempts, start, duration: length, wait,
     tags: allTexts(tags), failures: failures.map(readFailure), steps: steps.map(readStep),
     containers: containers.map(readContainer), unchecked: allTexts(unchecked), notes: allTexts(notes),
-    recorded: spanCounts[0] + spanCounts[1], spans: [], bad: BAD.includes(texts[outcome]),
+    artifacts: artifacts.map(readArtifact), recorded: spanCounts[0] + spanCounts[1], spans: [], bad: BAD.includes(texts[outcome]),
   };
 }
 
@@ -97,6 +101,7 @@ function searchable(scenario) {
       scenario.nodeid, scenario.name, scenario.worker, ...scenario.tags, ...scenario.unchecked, ...scenario.notes,
       ...failures.flatMap((failure) => [failure.message, failure.where, failure.details]),
       ...scenario.steps.flatMap((step) => [step.name, step.service, step.stdout, step.stderr]),
+      ...scenario.artifacts.map((artifact) => artifact.path),
       ...scenario.containers.flatMap((container) => [container.name, container.image, container.logs]),
       ...scenario.spans.map((span) => span.name),
     ].join("\n").toLowerCase();

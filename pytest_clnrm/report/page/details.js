@@ -69,6 +69,16 @@ function containerBlock(container, open) {
     container.logs ? [element("p.stream", {}, "logs"), outputBlock(container.logs)] : null);
 }
 
+// Files lie beside this page; "./" keeps a name from being read as an address of another kind.
+function artifactList(artifacts) {
+  return element("ul.plainlist", {}, artifacts.map((artifact) => {
+    const href = `./${artifact.file.split("/").map(encodeURIComponent).join("/")}`;
+    return element("li", {},
+      element("a", {href, target: "_blank", rel: "noopener noreferrer"}, element("code", {}, readable(artifact.path))), " ",
+      element("span.muted", {}, `${readable(artifact.service)} · ${artifact.size < 1024 ? counted(artifact.size, "byte") : bytes(artifact.size)}${artifact.cut ? " · cut" : ""}`));
+  }));
+}
+
 function lines(items) {
   return element("ul.plainlist", {}, items.map((item) => element("li", {}, element("code", {}, readable(item)))));
 }
@@ -110,6 +120,7 @@ function sections(scenario, whole) {
     scenario.containers.length
       ? titled("Containers", ...scenario.containers.map((each) => containerBlock(each, whole || (scenario.bad && Boolean(each.logs || each.oomKilled)))))
       : null,
+    scenario.artifacts.length ? titled("Artifacts", artifactList(scenario.artifacts)) : null,
     scenario.unchecked.length ? titled("Claimed by the file, but not checked", lines(scenario.unchecked)) : null,
     scenario.notes.length ? titled("Notes", lines(scenario.notes)) : null,
   ];

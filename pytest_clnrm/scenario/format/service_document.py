@@ -10,6 +10,7 @@ from msgspec import Meta
 from pytest_clnrm.model.capabilities import ALL, capability
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.service import (
+    Artifact,
     Build,
     Copy,
     Limits,
@@ -196,6 +197,26 @@ class CopyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
+class ArtifactDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files of the container that are kept beside the report when the scenario is over."""
+
+    path: Annotated[
+        AbsolutePath,
+        Meta(
+            description="A file, a folder with all that is in it, or a glob; ** is any number of folders.",
+            examples=["/app/coverage.xml", "/var/log/*.log"],
+        ),
+    ]
+    when: Annotated[
+        Literal["always", "failure"],
+        Meta(description="failure: only if the scenario has failed.", examples=["failure"]),
+    ] = "always"
+
+    def built(self, at: KeyPath) -> Artifact:
+        """Return the artifact."""
+        return Artifact(path=self.path, only_failed=self.when == "failure", at=at)
+
+
 class UlimitDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A limit of the kernel on each process."""
 
@@ -325,6 +346,14 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description="Copied in before the start.",
             examples=[[{"content": "listen 8080\n", "target": "/etc/app.conf"}]],
+        ),
+    ] = []
+    artifacts: Annotated[
+        list[AbsolutePath | ArtifactDoc],
+        Meta(
+            max_length=100,
+            description="Kept beside the report when the scenario is over: files, folders, globs.",
+            examples=[["/app/coverage.xml", {"path": "/var/log/*.log", "when": "failure"}]],
         ),
     ] = []
     depends_on: Annotated[
@@ -484,6 +513,11 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Return its build as a table: a text alone is the context."""
         return BuildDoc(context=self.build) if isinstance(self.build, str) else self.build
 
+    @property
+    def artifact_tables(self) -> list[ArtifactDoc]:
+        """Return its artifacts as tables: a text alone is the path."""
+        return [ArtifactDoc(path=each) if isinstance(each, str) else each for each in self.artifacts]
+
     def built(self, name: str, limits: Limits, source: Source, at: At) -> Service:
         """Return the service.
 
@@ -515,6 +549,9 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 if each.name is not None
             ),
             files=tuple(each.built(source, at("files", index)) for index, each in enumerate(self.files)),
+            artifacts=tuple(
+                each.built(at("artifacts", index)) for index, each in enumerate(self.artifact_tables)
+            ),
             depends_on=tuple(self.depends_on),
             ready=ready,
             may_end=(*several(self.may_end), *(code for each in ready for code in each.exit)),

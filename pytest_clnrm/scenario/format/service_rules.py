@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pytest_clnrm.errors import MAX_MISTAKES
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_size_bytes
+from pytest_clnrm.scenario.format.artifact_rules import check_artifacts
 from pytest_clnrm.scenario.format.container_rules import check_container
 from pytest_clnrm.scenario.format.parts import port_of, several
 from pytest_clnrm.scenario.format.problems import (
@@ -58,6 +59,7 @@ def check_service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) ->
         yield from check_reference(doc.image, (*path, "image"))
     yield from _build(doc, path, source)
     yield from check_container(doc, path, source)
+    yield from check_artifacts(doc, path)
     yield from _ports(doc, (*path, "ports"))
     if doc.ports and doc.network == "none":
         yield Problem((*path, "ports"), 'cannot be published with network = "none"')

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from docker.errors import APIError
 
-from pytest_clnrm.engine.docker.archive import look_at_file
+from pytest_clnrm.engine.docker.archive import look_at_file, read_files
 from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.model.seen import FileSeen
 
@@ -162,3 +162,75 @@ def test_an_archive_that_breaks_off() -> None:
     headers = client(0o644, member()).get().thing.headers
     with pytest.raises(ContainerError, match="the engine's archive cannot be read"):
         look_at_file(answering(Answer(headers=headers, content=b"1" * 100)), "c", "/x", deadline_s=0)
+
+
+def packed(*entries: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    """Return an archive."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for entry, content in entries:
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return archive.getvalue()
+
+
+def named(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    """Return the header of a file of that name."""
+    entry = member(kind, link=link)
+    entry.name = name
+    return entry
+
+
+def told(mode: int, link: str = "") -> dict[str, str]:
+    """Return the header in which an engine tells of a path."""
+    facts = json.dumps({"name": "x", "size": 1, "mode": mode, "linkTarget": link})
+    return {"X-Docker-Container-Path-Stat": base64.b64encode(facts.encode()).decode()}
+
+
+def test_all_below_a_path() -> None:
+    """A link at the path is followed by the engine, of several names of one file each has the content."""
+    folder = packed(
+        (named("logs", tarfile.DIRTYPE), b""),
+        (named("logs/a"), b"1" * 1500),
+        (named("logs/b", tarfile.LNKTYPE, "logs/a"), b""),
+        (named("logs/c", tarfile.SYMTYPE, "/etc/shadow"), b""),
+        (named("logs/d", tarfile.CHRTYPE), b""),
+        (named("logs/e"), b""),
+    )
+    answers = {
+        "/var/logs": Answer(headers=told(1 << 27 | 0o777, "/data/logs")),
+        "/data/logs": Answer(headers=told(1 << 31 | 0o755), content=folder),
+        "/data/logs/b": Answer(headers=told(0o644), content=packed((named("b"), b"1" * 1500))),
+    }
+    asked: list[str] = []
+
+    def get(_: str, *, params: dict[str, str], **__: Any) -> Any:
+        asked.append(params["path"])
+        return closing(answers[params["path"]])
+
+    engine = answering(Answer())
+    engine.get = get
+    found = read_files(engine, "c", "/var/logs", deadline_s=time.monotonic() + 9)
+    assert [(below, seen.kind, sum(map(len, pieces))) for below, seen, pieces in found] == [
+        ("", "directory", 0),
+        ("a", "file", 1500),
+        ("c", "symlink", 0),
+        ("d", "device", 0),
+        ("e", "file", 0),
+        ("b", "file", 1500),
+    ]
+    assert asked == ["/var/logs", "/data/logs", "/data/logs/b"]
+
+
+def test_nothing_below_a_path() -> None:
+    """Nothing is there, a socket is there, the archive breaks off, the time is over."""
+    gone = answering(Answer("Could not find the file /x in container c"))
+    assert list(read_files(gone, "c", "/x", deadline_s=0)) == []
+    socket = answering(Answer(headers=told(1 << 24)))
+    assert [seen.kind for _, seen, _ in read_files(socket, "c", "/x", deadline_s=0)] == ["socket"]
+    cut = answering(Answer(headers=told(0o644), content=packed((named("x"), b"1" * 5000))[:3000]))
+    with pytest.raises(ContainerError, match="the engine's archive cannot be read"):
+        [sum(map(len, pieces)) for *_, pieces in read_files(cut, "c", "/x", deadline_s=time.monotonic() + 9)]
+    late = answering(Answer(headers=told(0o644), content=packed((named("x"), b""))))
+    with pytest.raises(ContainerError, match="cannot copy /x from the container: the time for it is over"):
+        list(read_files(late, "c", "/x", deadline_s=0))

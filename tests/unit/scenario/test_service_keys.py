@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.model.policy import Policy
-from pytest_clnrm.model.service import Copy, Service, SharedVolume, Volume
+from pytest_clnrm.model.service import Artifact, Copy, Service, SharedVolume, Volume
 
 STEP = '[[step]]\nservice = "box"\nrun = "true"\n'
 
@@ -57,6 +57,39 @@ def test_files(project: Any) -> None:
         ),
         Copy(content="hello 2", target="/a/b", mode=0o600, at=("service", "box", "files", 1)),
     )
+
+
+def test_artifacts(project: Any) -> None:
+    """A text is a path; templates are filled in."""
+    keys = 'artifacts = ["/app/{{ 1 + 1 }}.xml", { path = "/var/log/*.log", when = "failure" }]'
+    assert box(project, keys).artifacts == (
+        Artifact(path="/app/2.xml", at=("service", "box", "artifacts", 0)),
+        Artifact(path="/var/log/*.log", only_failed=True, at=("service", "box", "artifacts", 1)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ('"coverage.xml"', '3:14: {0}[0]: "coverage.xml" is not allowed: an absolute path'),
+        ('"/app/../etc"', "3:14: {0}[0]: must not hold '..': say the folder that is meant"),
+        ('"/"', "3:14: {0}[0]: is the whole container (name a folder first, as /var/log/*.log does)"),
+        ('"/*/x.log"', "3:14: {0}[0]: would look through the whole container (name a folder first"),
+        ('{ path = "/**" }', "3:16: {0}[0].path: would look through the whole container"),
+        ('"/proc/1/environ"', "3:14: {0}[0]: /proc is in memory, which is not seen from outside (let a step"),
+        ('"/dev/./shm/*"', "3:14: {0}[0]: /dev is in memory"),
+        ('"/tmp/x/../y"', "3:14: {0}[0]: must not hold '..'"),
+        ('"/tmp/x"', "3:14: {0}[0]: /tmp/ is in memory"),
+        ('"/a\\u0000"', "3:14: {0}[0]: is no path: at most 4096 characters, and none of them NUL"),
+        ('"/a", "/a"', "3:20: {0}[1]: /a is there twice"),
+        ('{ path = "/a", when = "never" }', '3:29: {0}[0].when: "never" is not'),
+    ],
+)
+def test_mistakes_of_artifacts(project: Any, head: Any, entry: str, message: str) -> None:
+    """Each is told at its place."""
+    keys = f'artifacts = [{entry}]\nscratch = ["/tmp/"]'
+    (told,) = head(project.refuse(f'[service.box]\nimage = "x"\n{keys}\n{STEP}'))
+    assert told.startswith(f"FILE:{message.format('service.box.artifacts')}")
 
 
 NEITHER = (

@@ -42,6 +42,7 @@ def test_caps_of_the_policy(read: Read) -> None:
     file = read(
         "[executor.policy]\nmax_memory_mb = 64\nmax_cpu = 1.5\nmax_pids = 9\nmax_gpus = 0\n"
         "max_timeout_ms = 500\nmax_scenario_containers = 3\nmax_disk_mb = 2\nmax_log_mb = 1\n"
+        "max_artifacts_mb = 7\n"
         "max_context_mb = 5\nallow_bridge = false\nallow_ports = false\nallow_build = false\n"
         'allow_volumes = false\nallow_cap_add = ["NET_ADMIN"]\nallow_new_privileges = true\n'
     )
@@ -56,6 +57,7 @@ def test_caps_of_the_policy(read: Read) -> None:
         "max_scenario_containers": 3,
         "max_disk_bytes": 2 * MIB,
         "max_log_bytes": MIB,
+        "max_artifacts_bytes": 7 * MIB,
         "max_context_bytes": 5 * MIB,
         "allow_bridge": False,
         "allow_ports": False,
