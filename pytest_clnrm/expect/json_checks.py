@@ -17,7 +17,6 @@ from pytest_clnrm.expect.json_match import (
     TooMuchWorkError,
     Work,
     called,
-    captured_text,
     json_text,
     kind_of,
     member_path,
@@ -25,6 +24,7 @@ from pytest_clnrm.expect.json_match import (
     unexpected,
 )
 from pytest_clnrm.expect.texts import quote
+from pytest_clnrm.model.captured import captured_text
 from pytest_clnrm.model.json_checks import JsonChecks, JsonPathExpect
 from pytest_clnrm.util.jsonpaths import Location, Selected, select
 from pytest_clnrm.util.patterns import PatternTimeoutError, search

@@ -244,11 +244,6 @@ def _no_container(value: Any, part: str, place: str) -> LookupError:
     return LookupError(f"no {json_text(part)} at {place}: {json_text(value)} is neither object nor array")
 
 
-def captured_text(value: Any) -> str:
-    """Return what a value is once it is captured: a string as it is, anything else as compact JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def names_of(value: dict[str, Any], limit: int = 10) -> str:
     """Return the keys of an object, the first *limit*."""
     names = [json_text(key) for key in list(value)[:limit]]

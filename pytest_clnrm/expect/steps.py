@@ -10,9 +10,10 @@ import re
 import signal
 from collections.abc import Callable
 
-from pytest_clnrm.expect.json_match import NotJsonError, captured_text, parse_json, resolve_pointer
+from pytest_clnrm.expect.json_match import NotJsonError, parse_json, resolve_pointer
 from pytest_clnrm.expect.text_checks import judge_text
 from pytest_clnrm.expect.texts import Output, quote
+from pytest_clnrm.model.captured import captured_text
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.step import Capture, Step, StepExpect

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.key_path import KeyPath
@@ -37,7 +37,10 @@ class HttpRequest:
     :param redirects: how many are followed at most.
     :param verify: whether the certificate must be trusted, and valid for the host of the URL.
     :param ca: path of a file of the authorities that are trusted in place of the host's own.
+    :cvar json_fields: of which strings stand for JSON values.
     """
+
+    json_fields: ClassVar = ("json",)
 
     url: str
     method: str = "GET"

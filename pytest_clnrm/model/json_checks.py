@@ -37,6 +37,7 @@ JsonOperator = Literal[
     "any",
     "none",
 ]
+_OF_TEXT: frozenset[JsonOperator] = frozenset({"as_text", "regex", "starts_with", "ends_with"})
 JSON_OPERATORS: tuple[JsonOperator, ...] = get_args(JsonOperator)
 
 
@@ -51,6 +52,11 @@ class JsonTest:
     op: JsonOperator
     value: Any
     at: KeyPath = ()
+
+    @property
+    def json_fields(self) -> tuple[str, ...]:
+        """Return the fields of which strings stand for JSON values."""
+        return () if self.op in _OF_TEXT else ("value",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.json_checks import JsonPathExpect
@@ -44,7 +44,10 @@ class TextExpect:
     :param redact: done before it is compared with a file.
     :param json: a value that the text, parsed as JSON, must match: objects by the keys named here,
         everything else by equality. ``has_json`` tells an expected ``null`` from none.
+    :cvar json_fields: of which strings stand for JSON values.
     """
+
+    json_fields: ClassVar = ("json",)
 
     contains: tuple[str, ...] = ()
     not_contains: tuple[str, ...] = ()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.scenario.format.document import FileDoc
+from pytest_clnrm.scenario.templates.render import ONE_NAME
 from pytest_clnrm.toml.checking import convert
 from pytest_clnrm.toml.positions import value_at
 
 if TYPE_CHECKING:
     from pytest_clnrm.scenario.dialects.normalise import Normalised
-
-_ONE_NAME = re.compile(r"\s*\{\{-?\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*-?\}\}\s*", re.ASCII)
 
 
 def give_types(normal: Normalised, raw: Mapping[str, Any], names: Mapping[str, Any]) -> None:
@@ -27,7 +25,7 @@ def give_types(normal: Normalised, raw: Mapping[str, Any], names: Mapping[str, A
     """
     for finding in convert(normal.document, FileDoc)[1]:
         written = value_at(raw, normal.origin(finding.path))
-        match = _ONE_NAME.fullmatch(written) if isinstance(written, str) else None
+        match = ONE_NAME.fullmatch(written) if isinstance(written, str) else None
         value = None if match is None else value_at(names, tuple(match[1].split(".")))
         if (
             value is None

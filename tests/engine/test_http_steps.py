@@ -22,7 +22,7 @@ PROGRAMS = {
     "out": "printf 'HTTP/1.1 302 Found\\r\\nLocation: http://example.org/\\r\\n\\r\\n'",
     "loop": "printf 'HTTP/1.1 302 Found\\r\\nLocation: loop\\r\\n\\r\\n'",
     "gone": "printf 'HTTP/1.1 404 Not Found\\r\\n\\r\\nnothing here'",
-    "slow": "printf 'HTTP/1.1 200 OK\\r\\n\\r\\n'; while sleep 0.1; do echo x; done",
+    "slow": "printf 'HTTP/1.1 200 OK\\r\\n\\r\\nx\\n'; while sleep 0.1; do echo x; done",
     "third": """echo x >>/tmp/count; test $(wc -l </tmp/count) -ge 3 || code=503
         printf 'HTTP/1.1 %s Status\\r\\n\\r\\n' ${code-200}""",
     "big": "printf '\\r\\n'; head -c 20000000 /dev/zero | tr '\\0' x",
@@ -49,6 +49,7 @@ expect.status = 201
 expect.headers = { content-type = "application/json", X-Twice = "a, b", X = { exists = false } }
 expect.body = { json = { id = 17 }, contains = "tags" }
 capture.id = { json = "/id" }
+capture.tags = { json = "/tags" }
 capture.query = { header = "location", regex = '\\?(.+)' }
 capture.sid = { cookie = "sid" }
 capture.colour = { json = "/colour", default = "red" }
@@ -61,6 +62,18 @@ expect.body.regex = '(?m)^HTTP_TRACEPARENT=00-[0-9a-f]{32}-[0-9a-f]{16}-01$'
 expect.size = { gt = 100, lt = 10000 }
 expect.duration.lt = "20s"
 expect.redirects = 0
+[[step]]
+name = "typed"
+[step.http]
+method = "POST"
+url = "http://api:8080/cgi-bin/echo"
+json = { id = "{{ id }}", tags = "{{ tags }}" }
+[step.expect]
+body.contains = '{"id": 17, "tags": ["a"]}'
+[[step]]
+name = "same"
+http = "POST http://api:8080/cgi-bin/order"
+expect = { status = 201, body = { json = { id = "{{ id }}" }, jsonpath = { "$.id" = "{{ id }}" } } }
 [[step]]
 name = "form"
 [step.http]
@@ -219,8 +232,8 @@ WRONG = {
     ),
     'http = "GET http://api:8081/"': "port 8081 of the service 'api': connection refused",
     'http = "GET https://api:8080/"': "https://api:8080: TLS: .+",
-    'http = "GET http://api:8080/cgi-bin/slow"\ntimeout = "500ms"': (
-        "step '.+' timed out after 0.5 s: http://api:8080: no answer in time"
+    'http = "GET http://api:8080/cgi-bin/slow"\ntimeout = "1s"': (
+        "step '.+' timed out after 1 s: http://api:8080: no answer in time"
     ),
     'http = "GET http://api:8080/cgi-bin/slow"\ntimeout = "1s"\ncapture.s = { regex = "x", secret = true }': (
         "step '.+' timed out after 1 s: http://api:8080: no answer in time"

@@ -96,7 +96,7 @@ class JsonChecksDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
         Annotated[
             str,
             Meta(
-                description="This text once it is captured: a number, too, is the text of a captured one.",
+                description='This text, or another value that is written so: 17 is "17".',
                 examples=["{{ id }}"],
             ),
         ]

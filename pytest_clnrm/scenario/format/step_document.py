@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from pytest_clnrm.model.captured import captured_text
 from pytest_clnrm.model.fault import FAULTS, AwaitExit, Fault, FaultKind
 from pytest_clnrm.model.http import HttpExpect
 from pytest_clnrm.model.key_path import KeyPath
@@ -211,6 +212,11 @@ class CaptureDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
     secret: Annotated[bool, Meta(description="true: it is shown nowhere.", examples=[True])] = False
 
+    def _default(self) -> str | None:
+        if self.default is None:
+            return None
+        return as_text(self.default) if self.json is None else captured_text(self.default)
+
     def built(self, name: str, at: KeyPath) -> Capture:
         """Return the capture."""
         return Capture(
@@ -220,7 +226,7 @@ class CaptureDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             header=self.header,
             cookie=self.cookie,
             stream=self.stream or "stdout",
-            default=None if self.default is None else as_text(self.default),
+            default=self._default(),
             secret=self.secret,
             at=at,
         )

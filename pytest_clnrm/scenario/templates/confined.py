@@ -32,11 +32,11 @@ MEMORY_BYTES = 512 << 20
 _IMPORTS = ("pytest_clnrm.scenario.loading",)
 _Result = TypeVar("_Result")
 _MODULES = frozenset({
-    "pytest_clnrm.errors", "pytest_clnrm.model.check", "pytest_clnrm.model.expectations",
-    "pytest_clnrm.model.fault", "pytest_clnrm.model.http", "pytest_clnrm.model.json_checks",
-    "pytest_clnrm.model.priority", "pytest_clnrm.model.scenario", "pytest_clnrm.model.selection",
-    "pytest_clnrm.model.service", "pytest_clnrm.model.step", "pytest_clnrm.model.text",
-    "pytest_clnrm.scenario.templates.render",
+    "pytest_clnrm.errors", "pytest_clnrm.model.captured", "pytest_clnrm.model.check",
+    "pytest_clnrm.model.expectations", "pytest_clnrm.model.fault", "pytest_clnrm.model.http",
+    "pytest_clnrm.model.json_checks", "pytest_clnrm.model.priority", "pytest_clnrm.model.scenario",
+    "pytest_clnrm.model.selection", "pytest_clnrm.model.service", "pytest_clnrm.model.step",
+    "pytest_clnrm.model.text", "pytest_clnrm.scenario.templates.render",
 })  # fmt: skip
 _VALUES = frozenset({
     ("builtins", "frozenset"), ("builtins", "set"), ("datetime", "date"), ("datetime", "datetime"),
@@ -131,7 +131,8 @@ class _Reply(pickle.Unpickler):
             return super().find_class(module, name)
         found = super().find_class(module, name) if module in _MODULES else None
         if isinstance(found, type) and (
-            dataclasses.is_dataclass(found) or issubclass(found, (tuple, Enum, ClnrmError, TemplateError))
+            dataclasses.is_dataclass(found)
+            or issubclass(found, (str, tuple, Enum, ClnrmError, TemplateError))
         ):
             return found
         raise pickle.UnpicklingError(f"a reply cannot hold {module}.{name}")

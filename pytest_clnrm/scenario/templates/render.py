@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pytest_clnrm.model.captured import JsonText
 from pytest_clnrm.model.service import HOST_NAME
 from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.templates.environ import FROZEN_S, Environ, EnvironText
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _MAX_MADE = 32 * MAX_TEXT
 _NAME = re.compile(r"(?<!\{)\{\{ *([A-Za-z_]\w*(?:\.(?:[A-Za-z_]\w*|\d{1,9})){,9}) *\}\}", re.ASCII)
+ONE_NAME = re.compile(r"\s*\{\{-?\s*([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\s*-?\}\}\s*", re.ASCII)
+"""A string that is one template, which names something."""
 BOUND = ("action", "expect", "checks")
 """What of a step may name captured values."""
 _WORDS = frozenset({
@@ -220,22 +223,33 @@ def names_deferred(value: Any, deferred: AbstractSet[str]) -> bool:
 def bind_step(step: Step, values: Mapping[str, Any]) -> Step:
     """Return *step* with the templates in its strings rendered.
 
+    A string that is one name, and stands for a JSON value, becomes what was captured: a number, say.
+
     :param values: the variables of the scenario and the values captured so far; of equal names the
         captured value is expected to stand here.
     :raises TemplateError: with the path in the file as its author wrote it.
     """
     renderer = Renderer(values, {}, (), {}, seed=f"{step.at}{step.name}")
 
-    def bound(value: Any, path: KeyPath) -> Any:
+    def bound(value: Any, path: KeyPath, *, is_json: bool = False) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             below: KeyPath = getattr(value, "at", ()) or path
             names = [each.name for each in dataclasses.fields(value) if each.name != "at"]
-            changes = {name: bound(getattr(value, name), (*below, name)) for name in names}
+            json_fields = getattr(value, "json_fields", ())
+            changes = {
+                name: bound(getattr(value, name), (*below, name), is_json=name in json_fields)
+                for name in names
+            }
             return dataclasses.replace(value, **changes)
-        if isinstance(value, tuple):
-            return tuple(bound(each, (*path, index)) for index, each in enumerate(value))
+        if isinstance(value, (tuple, list)):
+            made = [bound(each, (*path, index), is_json=is_json) for index, each in enumerate(value)]
+            return made if isinstance(value, list) else tuple(made)
         if isinstance(value, Mapping):
-            return {key: bound(each, (*path, key)) for key, each in value.items()}
+            return {key: bound(each, (*path, key), is_json=is_json) for key, each in value.items()}
+        if is_json and isinstance(value, str) and (one := ONE_NAME.fullmatch(value)):
+            captured = values.get(one[1])
+            if isinstance(captured, JsonText):
+                return captured.value
         return renderer.render_value(value, path)
 
     changes = {name: bound(getattr(step, name), step.at) for name in BOUND}

@@ -5,13 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
+from pytest_clnrm.model.captured import captured_text
+from pytest_clnrm.model.http import HttpRequest
+from pytest_clnrm.model.json_checks import JsonChecks, JsonPathExpect, JsonTest
 from pytest_clnrm.model.step import Command, Step, StepExpect
 from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.scenario.templates.confined import bind
 from pytest_clnrm.scenario.templates.environ import moment
 from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, bind_step, names_deferred
 
@@ -269,6 +274,49 @@ def test_bind_step() -> None:
     with pytest.raises(TemplateError, match="'row' is not defined") as caught:
         bind_step(step, {})
     assert caught.value.path == ("step", 0, "run", 1)
+
+
+CAPTURED = {"id": 17, "obj": {"x": [1.5]}, "text": "17", "none": None, "on": True}
+
+
+def test_json_values_keep_their_type() -> None:
+    """Where a JSON value is one name it is what was captured as JSON; anywhere else it is its text."""
+
+    def tested(op: Any, value: Any) -> JsonPathExpect:
+        checks = JsonChecks(tests=(JsonTest(op=op, value=value),))
+        return JsonPathExpect(path="$.a", checks=JsonChecks(tests=(JsonTest(op="each", value=checks),)))
+
+    shape = {"a": ["{{ id }}", {"b": "{{ obj }}"}], "c": "{{ text }}", "d": "no {{ id }}", "e": "{{id}}"}
+    action = HttpRequest(url="http://api/{{ id }}", json=shape, has_json=True, headers={"A": "{{ id }}"})
+    step = Step(
+        name="s",
+        service="api",
+        action=action,
+        expect=StepExpect(
+            stdout=TextExpect(
+                equals="{{ id }}",
+                json="{{ none }}",
+                has_json=True,
+                jsonpath=(tested("one_of", ("{{ id }}", "{{ on }}")), tested("as_text", "{{ id }}")),
+            )
+        ),
+        templated=True,
+    )
+    captured = {name: captured_text(value) for name, value in CAPTURED.items()}
+    bound = bind_step(step, captured)
+    sent, text = bound.action, bound.expect.stdout
+    assert isinstance(sent, HttpRequest)
+    assert text is not None
+    assert sent.json == {"a": [17, {"b": {"x": [1.5]}}], "c": "17", "d": "no 17", "e": 17}
+    assert (sent.url, sent.headers, text.equals, text.json) == ("http://api/17", {"A": "17"}, "17", None)
+    one_of, as_text = (each.checks.tests[0].value.tests[0].value for each in text.jsonpath)
+    assert one_of == (17, True)
+    assert as_text == "17"
+    # A template that does more is rendered in another process, to which captured values are sent.
+    more = replace(step, action=replace(action, json={"f": "{{ obj | upper }}", "g": "{{ id }}"}))
+    sent = bind(bind_step, more, captured, wall_s=60).action
+    assert isinstance(sent, HttpRequest)
+    assert sent.json == {"f": '{"X":[1.5]}', "g": 17}
 
 
 def test_moment() -> None:
