@@ -72,6 +72,10 @@ _CONTAINER_REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"network (\S+) not found|unable to find network with name or ID (\S+):", "no such network: {0}"),
         (r"chdir to cwd \(\"([^\"]*)\"\).*no such file", "no such folder in the container: {0}"),
         (r"no space left on device", "the engine's disk is full"),
+        (
+            r"unable to get all container pids",
+            "a rootless Docker knows a container's processes only with cgroup v2",
+        ),
     )
 )
 

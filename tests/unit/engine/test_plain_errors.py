@@ -56,6 +56,11 @@ PROCESS = f"{CREATE}unable to start container process: "
             'could not select device driver "" with capabilities: [[gpu]]',
             "the engine cannot pass GPUs to containers: it has no driver for them",
         ),
+        (
+            "runc did not terminate successfully: exit status 1: unable to get all container pids: lstat : no "
+            "such file or directory",
+            "a rootless Docker knows a container's processes only with cgroup v2",
+        ),
         ("unable to find user me: no matching entries in passwd file", "the image has no user 'me'"),
         ("unable to find group us: no matching entries in group file", "the image has no group 'us'"),
         ("network nonet not found", "no such network: nonet"),
