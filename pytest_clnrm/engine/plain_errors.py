@@ -76,6 +76,10 @@ _CONTAINER_REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"unable to get all container pids",
             "a rootless Docker knows a container's processes only with cgroup v2",
         ),
+        (
+            r"cannot toggle freezer: cgroups not configured",
+            "a rootless engine pauses containers only with cgroup v2",
+        ),
     )
 )
 

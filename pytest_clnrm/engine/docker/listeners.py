@@ -59,7 +59,7 @@ def listeners_inside(run: Run) -> tuple[SocketSeen, ...]:
     outcome = run(spec, lambda stream, data: said.extend(data) if stream == "stdout" else None)
     if not said:
         how = "has no `cat`" if not outcome.started else "does not show them"
-        raise ContainerError(f"its sockets cannot be seen: it does not run on this host, and {how}")
+        raise ContainerError(f"its sockets cannot be seen from outside on this host, and it {how}")
     return tuple(each for each, _ in _listening(said.decode("ascii", "replace")))
 
 

@@ -85,7 +85,7 @@ def saying(text: str, *, started: bool = True) -> Run:
 def test_a_container_that_is_asked_itself() -> None:
     """Without IPv6 two tables are missing, which is no error; without an answer there is one."""
     assert short(listeners_inside(saying("".join(TABLES.values())))) == SEEN
-    with pytest.raises(ContainerError, match="it does not run on this host, and has no `cat`"):
+    with pytest.raises(ContainerError, match="from outside on this host, and it has no `cat`"):
         listeners_inside(saying("", started=False))
-    with pytest.raises(ContainerError, match="it does not run on this host, and does not show them"):
+    with pytest.raises(ContainerError, match="from outside on this host, and it does not show them"):
         listeners_inside(saying(""))

@@ -57,9 +57,12 @@ PROCESS = f"{CREATE}unable to start container process: "
             "the engine cannot pass GPUs to containers: it has no driver for them",
         ),
         (
-            "runc did not terminate successfully: exit status 1: unable to get all container pids: lstat : no "
-            "such file or directory",
+            "runc did not terminate successfully: exit status 1: unable to get all container pids: lstat",
             "a rootless Docker knows a container's processes only with cgroup v2",
+        ),
+        (
+            "OCI runtime pause failed: cannot toggle freezer: cgroups not configured for container",
+            "a rootless engine pauses containers only with cgroup v2",
         ),
         ("unable to find user me: no matching entries in passwd file", "the image has no user 'me'"),
         ("unable to find group us: no matching entries in group file", "the image has no group 'us'"),
