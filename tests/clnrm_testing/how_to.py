@@ -1,0 +1,61 @@
+"""The pages of docs/how-to: their files, and what they say of runs of these."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / "docs" / "how-to"
+PAGES = sorted(FOLDER.glob("*.md"))
+_BLOCK = re.compile(r"(?:^<!-- ([^\n]*) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_TIMES = re.compile(r"\b[0-9.]+ (m?s)\b")
+_WORKER = re.compile(r"^\[gw[0-9]+\] .*\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a page.
+
+    :param mark: of the comment in front of it: ``file: NAME`` for a file of the page's project,
+        ``made by: COMMAND > NAME`` for one that a command makes of the others.
+    :param language: such as "toml"; "console" is a command, and a part of what it prints.
+    """
+
+    mark: str
+    language: str
+    text: str
+
+    @property
+    def file(self) -> str:
+        """Return the name of the file that it is, "" if it is none."""
+        return self.mark.rpartition(" ")[2] if self.mark.startswith(("file: ", "made by: ")) else ""
+
+    @property
+    def command(self) -> str:
+        """Return the command that makes it, or that it shows."""
+        if self.mark.startswith("made by: "):
+            return self.mark.removeprefix("made by: ").rpartition(" > ")[0]
+        return self.text.partition("\n")[0].removeprefix("$ ") if self.language == "console" else ""
+
+    @property
+    def printed(self) -> str:
+        """Return what its command prints."""
+        return self.text.partition("\n")[2] if self.language == "console" else self.text
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the blocks of a page."""
+    found = _BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [Block(mark=mark, language=language, text=text) for mark, language, text in found]
+
+
+def files(page: Path) -> dict[str, str]:
+    """Return the files of a page's project, with their texts."""
+    return {block.file: block.text for block in blocks(page) if block.file}
+
+
+def comparable(printed: str) -> str:
+    """Return what was printed without times, workers and blanks at ends of lines, which differ."""
+    said = _TIMES.sub(r"N \1", _WORKER.sub("", printed))
+    return "\n".join(line.rstrip() for line in said.splitlines())
