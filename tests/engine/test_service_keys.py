@@ -15,6 +15,7 @@ WITH_SHELL = "ADD busybox /bin/sh\nADD busybox /bin/busybox\nENV PATH=/bin\n"
 def test_steps_run_in_images_with_entry_points_and_without_shells(project: EndToEnd) -> None:
     """A tool's entry point gives way to steps, `entrypoint` wins, and nothing of the image is needed."""
     project.write_build("bare", SHELLLESS)
+    project.write_build("entered", f'{WITH_SHELL}ENTRYPOINT ["/bin/busybox", "env", "A=1"]\nCMD ["sh"]\n')
     project.write_build("tool", f'{WITH_SHELL}ENTRYPOINT ["/bin/busybox", "cat"]\nCMD ["--help"]\n')
     project.write(
         "bare.clnrm.toml",
@@ -53,6 +54,12 @@ def test_steps_run_in_images_with_entry_points_and_without_shells(project: EndTo
         build = "tool"
         entrypoint = []
         ready = { command = "true" }
+        [service.entered]
+        build = "entered"
+        [[step]]
+        service = "entered"
+        run = "busybox ps -o args"
+        expect.stdout.contains = "/.clnrm/clnrm pause"
         [[step]]
         service = "own"
         run = "true"
