@@ -55,10 +55,13 @@ def raise_at(path: Path, line: int, error: BaseException) -> NoReturn:
     raise error
 
 
-def line_of(where: str, default: int) -> int:
-    """Return the line of ``file:line``, *default* if it names none."""
-    line = where.rpartition(":")[2]
-    return int(line) if line.isdecimal() else default
+def place_of(where: str, file: str, line: int) -> tuple[str, int]:
+    """Return the parts of ``file:line``, *file* and *line* if it names none.
+
+    It is another file than the scenario's for a step of a block that is written there.
+    """
+    named, _, number = where.rpartition(":")
+    return (named, int(number)) if number.isdecimal() else (file, line)
 
 
 def scenario_repr(
@@ -83,7 +86,7 @@ def scenario_repr(
     places: list[ReprFileLocation] = []
     for failure in failures:
         message = one_line(clean(failure.message))
-        place = ReprFileLocation(shown_path, line_of(failure.where, line), message)
+        place = ReprFileLocation(*place_of(failure.where, shown_path, line), message)
         lines = _body(failure, message, clean)
         if native:
             head = f"{place.path}:{place.lineno}: {message}"
@@ -93,7 +96,8 @@ def scenario_repr(
         places.append(place)
     below = clean("\n".join(rest))
     traceback = ReprTraceback(entries, below or None, "native" if native else "short")
-    crash = ReprFileLocation(str(path), places[0].lineno, places[0].message)
+    first = places[0].lineno if places[0].path == shown_path else line
+    crash = ReprFileLocation(str(path), first, places[0].message)
     return ExceptionChainRepr([(traceback, crash, None)])
 
 

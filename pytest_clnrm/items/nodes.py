@@ -26,7 +26,7 @@ from pytest_clnrm.items.failures import (
     ScenarioFailedError,
     error_of,
     frames_of_others,
-    line_of,
+    place_of,
     raise_at,
     scenario_repr,
     with_crash,
@@ -367,7 +367,8 @@ class ScenarioItem(pytest.Item):
         if self._redactor:
             # Whoever shows the traceback reads the line, and a secret may stand in it.
             raise error
-        raise_at(self.path, line_of(failure.where, self.scenario.line), error)
+        file, line = place_of(failure.where, self._file.shown_path(), self.scenario.line)
+        raise_at(self.path, line if file == self._file.shown_path() else self.scenario.line, error)
 
     def _add_sections(self, result: Result) -> None:
         details = "\n".join(failure.details for failure in result.failures)

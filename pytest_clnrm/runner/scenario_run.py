@@ -7,11 +7,13 @@ runs the steps and judges; ``clean_up`` removes the containers. The caller holds
 from __future__ import annotations
 
 import json
+import os.path
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import (
@@ -25,6 +27,7 @@ from pytest_clnrm.errors import (
 )
 from pytest_clnrm.expect.texts import Output
 from pytest_clnrm.model.check import ImageCheck
+from pytest_clnrm.model.key_path import file_and_path
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.service import Service
@@ -381,7 +384,12 @@ class ScenarioRun:
 
     def _where(self, at: KeyPath) -> str:
         line, _ = self.locate(at)
-        return f"{self.file}:{line}"
+        other, _ = file_and_path(at)
+        if not other:
+            return f"{self.file}:{line}"
+        # As seen from the same folder as the scenario's own file.
+        way = os.path.relpath(other, Path(self.scenario.file).parent)
+        return f"{os.path.normpath(Path(self.file).parent / way)}:{line}"
 
     def _prove(self) -> None:
         """Find out which containers are unchanged since they were new, and note why others are not reused."""

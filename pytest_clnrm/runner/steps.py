@@ -69,6 +69,9 @@ class StepRunner:
         try:
             try:
                 bound = self._bind(step)
+                for each in step.captures:
+                    # A block may be used again: no later step takes what an earlier use has captured.
+                    self.captured.pop(each.name, None)
             except TemplateError as unbound:
                 return self._not_bound(step, unbound, started_s), None
             self._began = bound, started_s

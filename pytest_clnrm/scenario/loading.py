@@ -14,6 +14,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ from pytest_clnrm.errors import MAX_MISTAKES, Mistake, ScenarioFileError
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.scenario import Scenario, Unchecked
 from pytest_clnrm.model.selection import NO_MARKS, KnownMarks
+from pytest_clnrm.scenario.expanded import Expanded
 from pytest_clnrm.scenario.matrix import texts
+from pytest_clnrm.scenario.modest import is_modest
 from pytest_clnrm.scenario.reading import (
     Source,
     excess,
@@ -34,8 +37,9 @@ from pytest_clnrm.scenario.reading import (
     refused,
     text_of,
 )
+from pytest_clnrm.scenario.templates.arguments import ARGS
 from pytest_clnrm.scenario.templates.places import running_names
-from pytest_clnrm.scenario.templates.render import Made, is_plain
+from pytest_clnrm.scenario.templates.render import Made
 from pytest_clnrm.scenario.templates.variables import (
     Rendering,
     captured_names,
@@ -51,6 +55,7 @@ from pytest_clnrm.util.redaction import Redactor
 if TYPE_CHECKING:
     from pytest_clnrm.model.policy import Policy
     from pytest_clnrm.scenario.dialects.normalise import Normalised
+    from pytest_clnrm.scenario.expanded import Written
     from pytest_clnrm.scenario.format.document import FileDoc
     from pytest_clnrm.scenario.matrix import Combination
     from pytest_clnrm.scenario.mounts import VolumeRules
@@ -58,8 +63,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.toml.checking import Finding
 
 _FIRST_LINE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
-MODEST_CHARS = 16 * 1024
-_MODEST_DEPTH = 40
 _NEVER_RENDERED = ("vars", "template", "matrix", "parametrize")
 _RENDERED = "in the text as its templates gave it"
 
@@ -107,30 +110,21 @@ def load(path: str, options: LoadOptions) -> tuple[Scenario, ...]:
     except ValueError as error:
         raise refused(path, str(error)) from None
     source = read(real)
-    if not is_modest(source.text):
-        from pytest_clnrm.scenario.templates.confined import LimitError, run_confined
+    if is_modest(source.text):
+        with suppress(_NotModestError):
+            return load_source(path, source, options)
+    from pytest_clnrm.scenario.templates.confined import LimitError, run_confined
 
-        # os.environ cannot be pickled, a dict can.
-        options = dataclasses.replace(options, environ=dict(options.environ))
-        try:
-            return run_confined(load_source, path, source, options)
-        except LimitError as error:
-            raise ScenarioFileError(path, (error.mistake,)) from None
-    return load_source(path, source, options)
+    # os.environ cannot be pickled, a dict can.
+    options = dataclasses.replace(options, environ=dict(options.environ))
+    try:
+        return run_confined(load_source, path, source, options)
+    except LimitError as error:
+        raise ScenarioFileError(path, (error.mistake,)) from None
 
 
-def is_modest(text: str) -> bool:
-    """Tell whether a file's text can neither take long nor become much, so that it may be read here."""
-    return (
-        len(text) <= MODEST_CHARS
-        and "matrix" not in text
-        and "parametrize" not in text
-        and is_plain(text)
-        # Keys of many parts, and deep nesting, take time and memory by the square.
-        and all(
-            line.count(".") + line.count("[") + line.count("{") <= _MODEST_DEPTH for line in text.split("\n")
-        )
-    )
+class _NotModestError(Exception):
+    """A file of blocks is one that is read within limits, and so is who uses it."""
 
 
 def load_source(path: str, source: Source, options: LoadOptions) -> tuple[Scenario, ...]:
@@ -148,17 +142,21 @@ def load_source(path: str, source: Source, options: LoadOptions) -> tuple[Scenar
 class _Text:
     """A text in which mistakes have places, and its TOML values.
 
+    :ivar raw: with the steps of blocks in place of their uses.
     :ivar rendered: True if it is not the file's own text.
+    :ivar written: its values as they are written.
     """
 
     text: str
     raw: dict[str, Any]
     rendered: bool
+    blocks: Expanded = field(default_factory=Expanded)
+    written: dict[str, Any] | None = None
 
     @functools.cached_property
     def places(self) -> Places:
         """Return where everything stands."""
-        return Places(self.text, self.raw)
+        return Places(self.text, self.raw if self.written is None else self.written)
 
 
 class _File:
@@ -173,8 +171,10 @@ class _File:
         self._secrets: set[str] = set()
         self._sources: dict[tuple[str, bool | None, bool], str] = {}
         self._made = Made()
+        self._others: dict[str, _Text] = {}
+        self._hidden: tuple[_Text, set[int]] | None = None
         self._plain = self._parsed()
-        self._known = self._plain.raw if self._plain else outline(source.text)
+        self._known = self._plain.raw if self._plain else self._outline()
         self._deferred = captured_names(self._known)
         variables = {name for _, table in variable_tables(self._known) for name in table}
         self._deferred |= running_names(source.text, self._deferred | variables)
@@ -218,6 +218,8 @@ class _File:
     def _tell(self, path: KeyPath) -> None:
         """Tell the process that waits for this confined one which string is being rendered."""
         if confined() and self._plain is not None:
+            at = self._plain.blocks.written(path)
+            path = at.used if at.file else at.path
             note(json.dumps([self._plain.places.find(path).line, show_path(path)]).encode())
 
     def _parsed(self) -> _Text | None:
@@ -234,8 +236,57 @@ class _File:
                 raise
             return None
         plain = _Text(text, raw, rendered=False)
-        self._add(plain, excess(raw) or huge_numbers(text, raw))
-        return plain
+        wrong = self._add(plain, excess(raw) or huge_numbers(text, raw))
+        return plain if wrong else self._with_blocks(plain)
+
+    def _with_blocks(self, text: _Text) -> _Text:
+        """Return *text* with the steps of blocks in place of their uses."""
+        from pytest_clnrm.scenario.blocks import expand, has_blocks
+        from pytest_clnrm.scenario.dialects.normalise import is_wild
+
+        if not has_blocks(text.raw) or is_wild(text.raw):
+            return text
+        done = expand(text.raw, self._path, self._other)
+        text = dataclasses.replace(text, raw=done.raw, blocks=done, written=text.raw)
+        for at, message, hint in done.wrong[:MAX_MISTAKES]:
+            self._tell_of(text, at, message, hint)
+        if not done.wrong:
+            self._add(text, excess(done.raw))
+        return text
+
+    def _outline(self) -> dict[str, Any]:
+        """Return what can be known of a file before it is rendered; its mistakes are told afterwards."""
+        from pytest_clnrm.scenario.blocks import expand, has_blocks
+
+        known = outline(self._source.text)
+        return expand(known, self._path, self._other).raw if has_blocks(known) else known
+
+    def _other(self, path: str) -> dict[str, Any]:
+        """Return the values of a file of blocks.
+
+        :param path: absolute.
+        :raises ValueError: if it may not be read, or is no TOML.
+        """
+        if path not in self._others:
+            source = self._source_of(path, text=True).replace("\r\n", "\n")
+            if not (is_modest(source) or confined()):
+                raise _NotModestError
+            try:
+                raw = parse(source, path)
+            except ScenarioFileError as error:
+                first = error.mistakes[0]
+                raise ValueError(
+                    f"{self._shown(path)}:{first.line}:{first.column}: {first.message}"
+                ) from None
+            large = excess(raw) or huge_numbers(source, raw)
+            if large:
+                raise ValueError(f"{self._shown(path)}: {show_path(large[0][0])}: {large[0][1]}")
+            self._others[path] = _Text(source, raw, rendered=False)
+        return self._others[path].raw
+
+    def _shown(self, other: str) -> str:
+        """Return the path of another file as it is told: from the folder of this one."""
+        return os.path.relpath(other, self._folder)
 
     def _combinations(self) -> list[Combination]:
         """Return what makes items of each scenario; nothing if that itself is wrong."""
@@ -298,7 +349,7 @@ class _File:
         if self._add(None, rendering.mistakes):
             return None
         try:
-            made = rendering.renderer().render_text(text)
+            made = rendering.renderer().render_text(text, keep=frozenset({ARGS}))
         except TemplateError as error:
             if "{%" not in text:
                 # It may not be meant as a template at all: then the error of the TOML parser says more.
@@ -311,7 +362,10 @@ class _File:
             done = _Text(made, parse(made, self._path, _RENDERED), rendered=True)
         except ScenarioFileError as error:
             raise ScenarioFileError(self._path, error.mistakes, frozenset(rendering.secrets)) from None
-        return None if self._add(done, excess(done.raw)) else done
+        if self._add(done, excess(done.raw)):
+            return None
+        done = self._with_blocks(done)
+        return None if done.blocks.wrong else done
 
     def _combination(self, text: _Text, rendering: Rendering, combination: Combination) -> list[Scenario]:
         """Return the scenarios of one combination, [] after a mistake."""
@@ -327,6 +381,11 @@ class _File:
                 kept: dict[str, Any] = {key: raw[key] for key in _NEVER_RENDERED if key in raw}
                 named = {key: raw[key] for key in raw if key not in kept}
                 raw = {**rendering.render(renderer, named, ()), **kept}
+        else:
+            # What a block's steps name is filled in where they are used.
+            for path in text.blocks.of_blocks():
+                steps = value_at(raw, path[:-1])
+                steps[path[-1]] = rendering.render(rendering.renderer(), steps[path[-1]], path)
         normal = normalise(raw)
         wrong = self._add(text, rendering.mistakes)
         wrong += self._add(text, normal.mistakes)
@@ -336,9 +395,9 @@ class _File:
         if self._options.strict:
             unchecked = ((path, "is not checked (clnrm_strict)") for path in normal.unchecked)
             wrong += self._add(text, unchecked)
-        if not text.rendered and "{{" in text.text:
+        if text.blocks.typed or (not text.rendered and "{{" in text.text):
             names = {"vars": rendering.values, "matrix": combination.matrix, "param": combination.param}
-            give_types(normal, text.raw, {**names, **rendering.values})
+            give_types(normal, text.raw, {**names, **rendering.values}, text.blocks.typed)
         doc = self._checked(text, normal, {path for path, _ in rendering.mistakes})
         if doc is None or wrong:
             return []
@@ -348,7 +407,7 @@ class _File:
             name=self._stem,
             default_image=self._options.default_image,
             deferred=self._deferred,
-            origin=normal.origin,
+            origin=lambda path: text.blocks.at(normal.origin(path)),
             source=self._source_of,
         )
         built = list(builder.build())
@@ -412,6 +471,7 @@ class _File:
                 deferred=self._deferred,
                 source=self._source_of,
                 marks=self._options.marks,
+                origin=lambda path: text.blocks.at(normal.origin(path)),
             )
             paths = [each.subject for each in findings]
             problems += itertools.islice(
@@ -484,20 +544,31 @@ class _File:
         :param text: in which they have places, None if there is none.
         """
         count = 0
-        hidden: set[int] | None = None
         for path, message, *hint in itertools.islice(problems, MAX_MISTAKES):
             count += 1
-            if (show_path(path), message) in self._mistakes:
-                continue
             if text is None:
                 self._note(Place(0, 0), path, message, hint="".join(hint))
                 continue
-            place = text.places.find(path)
-            shown = "; ".join(filter(None, (*hint, _RENDERED if text.rendered else "")))
-            hidden = self._secret_lines(text) if hidden is None else hidden
-            source = "" if place.line in hidden else source_line(text.text, place.line)
-            self._note(place, path, message, hint=shown, source=source)
+            self._tell_of(text, text.blocks.written(path), message, "".join(hint))
         return count
+
+    def _tell_of(self, text: _Text, at: Written, message: str, hint: str) -> None:
+        """Note a mistake.
+
+        :param at: where it is; of what stands in a block, the place of the use is told too.
+        """
+        path = at.path
+        if at.file:
+            found = self._others[at.file].places.find(path)
+            message = f"{self._shown(at.file)}:{found.line}:{found.column}: {show_path(path)}: {message}"
+            path = at.used
+        place = text.places.find(path)
+        used = f"used in line {text.places.find(at.used).line}" if at.used and not at.file else ""
+        shown = "; ".join(filter(None, (hint, used, _RENDERED if text.rendered else "")))
+        if self._hidden is None or self._hidden[0] is not text:
+            self._hidden = text, self._secret_lines(text)
+        source = "" if place.line in self._hidden[1] else source_line(text.text, place.line)
+        self._note(place, path, message, hint=shown, source=source)
 
     def _secret_lines(self, text: _Text) -> set[int]:
         """Return the lines of *text* that hold a table of variables of which one is secret."""
@@ -510,9 +581,11 @@ class _File:
 
     def _note(self, place: Place, path: KeyPath, message: str, *, hint: str = "", source: str = "") -> None:
         shown = show_path(path)
-        self._mistakes[shown, message] = Mistake(
+        mistake = Mistake(
             line=place.line, column=place.column, path=shown, message=message, source=source, hint=hint
         )
+        # The first of several combinations, or uses of a block, tells it.
+        self._mistakes.setdefault((shown, message), mistake)
 
 
 def _with_remedies(document: dict[str, Any], findings: list[Finding]) -> list[tuple[KeyPath, str, str]]:

@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from pytest_clnrm.errors import ScenarioFileError
-from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.key_path import KeyPath, file_and_path
 from pytest_clnrm.scenario.reading import parse, read
 from pytest_clnrm.toml.positions import Place, Places
 
@@ -20,6 +20,8 @@ def locate(path: str, at: KeyPath) -> tuple[int, int]:
     :param path: absolute, links resolved when it was loaded.
     :param at: as in the model's ``at``: as the file's author wrote it.
     """
+    other, at = file_and_path(at)
+    path = other or path
     try:
         status = Path(path).stat()
         return _locate(path, at, (status.st_mtime_ns, status.st_size))
@@ -42,8 +44,9 @@ def source_of(path: str, at: KeyPath) -> tuple[int, tuple[str, ...]]:
     :param path: absolute, links resolved when it was loaded: one that leads elsewhere since is not read.
     :param at: as in the model's ``at``: as the file's author wrote it.
     """
+    other, at = file_and_path(at)
     try:
-        text = read(path).text
+        text = read(other or path).text
         first, last = Places(text, parse(text, path)).extent(at)
     except ScenarioFileError:
         return 0, ()

@@ -92,3 +92,60 @@ def test_running_services_and_this_host(project: EndToEnd) -> None:
         "(killed by SIGKILL))"
     )
     assert 1024 < int(steps["port"]["stdout"]) < 65536
+
+
+LOGIN = """
+[steps.login]
+args = ["user"]
+defaults = { code = 0 }
+[[steps.login.step]]
+name = "ask"
+run = "echo token of {{ args.user }}"
+capture = { token = { regex = "token of (.*)" } }
+[[steps.login.step]]
+name = "show"
+run = "echo {{ token }}; exit 3"
+expect = { exit = "{{ args.code }}", stdout = { equals = "{{ args.user }}" } }
+"""
+USES = """
+[service.box]
+image = "x"
+[[setup]]
+use = "shared/login.toml#login"
+with = { user = "root", code = 3 }
+[[step]]
+name = "bob"
+run = "test {{ token }} = root && echo bob"
+capture = { name = { regex = "b.b" } }
+[[step]]
+use = "shared/login.toml#login"
+with = { user = "{{ name }}", code = 3 }
+[[step]]
+run = "test {{ token }} = bob"
+[[step]]
+use = "shared/login.toml#login"
+name = "once more"
+with = { user = "eve" }
+"""
+
+
+def test_blocks(project: EndToEnd) -> None:
+    """Captured values of a block are known behind it; a failure shows its name, and its place in its file."""
+    project.write("uses.clnrm.toml", USES)
+    project.write("shared/login.toml", LOGIN)
+    run = project.run()
+    steps = run.steps("uses")
+    assert [(name, each["outcome"]) for name, each in steps.items()] == [
+        ("login: ask", "passed"),
+        ("login: show", "passed"),
+        ("bob", "passed"),
+        ("login (2): ask", "passed"),
+        ("login (2): show", "passed"),
+        ("step 4", "passed"),
+        ("once more: ask", "passed"),
+        ("once more: show", "failed"),
+    ], run.text
+    (failure,) = steps["once more: show"]["failures"]
+    assert failure["where"].endswith("/shared/login.toml:12")
+    assert f"{failure['where']}: step 'once more: show': {failure['message']}" in run.text
+    assert "> 12 | expect = " in run.text

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.mark.parametrize("source", ["/etc", "../..", "link"])
 def test_source_outside(project: EndToEnd, source: str) -> None:
-    """Folders elsewhere are refused when the file is read, by themselves or through a link."""
+    """Folders elsewhere are refused when the file is read, themselves or through a link; so are blocks."""
     project.folder.mkdir()
     (project.folder / "link").symlink_to("/etc")
     project.write(
@@ -21,6 +21,8 @@ def test_source_outside(project: EndToEnd, source: str) -> None:
         f'volumes = [{{ source = "{source}", target = "/w", read_only = true }}]\n'
         '[[step]]\nrun = "ls /w"\n',
     )
+    (project.path.parent / "blocks.toml").write_text('[steps.a]\n[[steps.a.step]]\nrun = "x"\n')
+    project.write("b.clnrm.toml", '[[step]]\nuse = "../../blocks.toml#a"\n')
     run = project.run("--collect-only")
-    assert "outside of the project" in run.text, f"DID NOT FAIL\n{run.text}"
+    assert run.text.count("outside of the project") == 2, f"DID NOT FAIL\n{run.text}"
     assert not Path(project.path, "ledger").exists()

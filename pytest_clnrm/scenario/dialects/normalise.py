@@ -85,8 +85,12 @@ def normalise(raw: dict[str, Any]) -> Normalised:
 
 def is_wild(raw: dict[str, Any]) -> bool:
     """Tell whether a file is in an older dialect, by its own marks."""
-    # [cleanup] is a table of theirs, and [[cleanup]] steps of ours.
-    marks = {key for key in _WILD_TABLES.intersection(raw) if key != "cleanup" or isinstance(raw[key], dict)}
+    # [cleanup] is a table of theirs, and [[cleanup]] steps of ours; [[steps]] are theirs, [steps.NAME] ours.
+    marks = _WILD_TABLES.intersection(raw)
+    if not isinstance(raw.get("cleanup"), dict):
+        marks -= {"cleanup"}
+    if isinstance(raw.get("steps"), dict):
+        marks -= {"steps"}
     if marks:
         return True
     scenarios, services = raw.get("scenario"), raw.get("service")

@@ -123,7 +123,9 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[
             str,
             Meta(
-                description="In whose container; default: the step's, or the only service.", examples=["api"]
+                description="In whose container; default: the step's; after the steps, the `service` of the "
+                "[[scenario]] or of [meta], or the only one.",
+                examples=["api"],
             ),
         ]
         | None

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from pytest_clnrm.scenario.format.block_document import BlockName, HeadDoc
 from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.parts import ServiceName, Table, VariableName
@@ -38,6 +39,15 @@ class MetaDoc(ItemDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
     description: Annotated[
         str, Meta(description="What it is about, for the report.", examples=["An order is paid once."])
     ] = ""
+
+
+class BlockDoc(HeadDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Steps that others use by the block's name."""
+
+    step: Annotated[
+        list[StepDoc],
+        Meta(min_length=1, description="What a use stands for.", examples=[[{"run": "true"}]]),
+    ]
 
 
 FinalChecks = Annotated[
@@ -159,6 +169,13 @@ class FileDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Of each container; a service's own win.", examples=[{"memory": "256m", "cpu": 0.5}]
         ),
     ] = LimitsDoc()
+    steps: Annotated[
+        dict[BlockName, BlockDoc],
+        Meta(
+            description='Blocks of steps, for steps with use = "NAME".',
+            examples=[{"login": {"args": ["user"], "step": [{"run": "login {{ args.user }}"}]}}],
+        ),
+    ] = {}
     service: Annotated[
         dict[ServiceName, ServiceDoc],
         Meta(

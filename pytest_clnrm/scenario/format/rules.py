@@ -36,6 +36,7 @@ def check_file(
     deferred: frozenset[str],
     source: Callable[..., str],
     marks: KnownMarks,
+    origin: Callable[[KeyPath], KeyPath],
 ) -> Iterator[Problem]:
     """Yield all mistakes of a file whose types are right.
 
@@ -43,6 +44,7 @@ def check_file(
     :param deferred: names that steps capture.
     :param marks: those of this run.
     :param source: returns the absolute path of a path in the file, or raises ValueError.
+    :param origin: returns where a key path is written.
     """
     if doc.check is None or (doc.step and doc.scenario):
         yield from exactly_one(doc, ())
@@ -53,7 +55,7 @@ def check_file(
         yield from check_service(each, ("service", service), source)
         yield from check_depends_on(service, doc.service, circles.get(service, ()))
     yield from check_aliases(doc.service)
-    steps = StepRules(doc.service, deferred, source)
+    steps = StepRules(doc.service, deferred, source, origin)
     usual = doc.meta.service
     yield from steps.check_usual(usual, ("meta",))
     yield from steps.check(doc, (), usual)

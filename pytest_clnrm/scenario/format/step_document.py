@@ -13,6 +13,7 @@ from pytest_clnrm.model.fault import FAULTS, AwaitExit, Fault, FaultKind
 from pytest_clnrm.model.http import HttpExpect
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.step import Action, Capture, Command, Phase, Retry, Step, StepExpect
+from pytest_clnrm.scenario.format.block_document import Argument
 from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.http_document import (
     BoundsDoc,
@@ -274,13 +275,14 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     :cvar OF_ACTION: the keys that go with each action, beside those that go with all.
     """
 
-    ONE_OF = ("run", "http", *FAULTS, "wait")
+    ONE_OF = ("run", "http", *FAULTS, "wait", "use")
     REMEDY = 'write run = "...", or http = "GET http://SERVICE:PORT/path"'
     OF_ACTION: ClassVar[dict[str, tuple[str, ...]]] = {
         "run": ("service", "env", "workdir", "user", "stdin", "expect", "capture"),
         "http": ("expect", "capture"),
         **dict.fromkeys(FAULTS, ()),
         "wait": ("service", "expect"),
+        "use": ("service", "arguments"),
     }
 
     name: (
@@ -297,8 +299,8 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[
             str,
             Meta(
-                description="Where it runs; default: the only service, else a container of "
-                "clnrm_default_image that such steps share.",
+                description="Where it runs; default: the `service` of its [[scenario]] or of [meta], else "
+                "the only one, else a container of clnrm_default_image that such steps share.",
                 examples=["db"],
             ),
         ]
@@ -446,6 +448,21 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+
+    use: (
+        Annotated[
+            Text,
+            Meta(
+                description="The steps of a block [steps.NAME] of this file, or of another one.",
+                examples=["login", "shared/login.toml#login"],
+            ),
+        ]
+        | None
+    ) = None
+    arguments: Annotated[
+        dict[VariableName, Argument],
+        Meta(description="The arguments of the block.", examples=[{"user": "bob"}]),
+    ] = msgspec.field(default={}, name="with")
 
     @property
     def fault(self) -> tuple[FaultKind, str] | None:

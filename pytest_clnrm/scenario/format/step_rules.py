@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,11 +44,13 @@ class StepRules:
     :param services: of the file.
     :param deferred: names that steps capture.
     :param source: returns the absolute path of a path in the file, or raises ValueError.
+    :param origin: returns where a key path is written: a step of a block may be used several times.
     """
 
     services: Mapping[str, ServiceDoc]
     deferred: frozenset[str]
     source: Source
+    origin: Callable[[KeyPath], KeyPath]
 
     def check(
         self,
@@ -62,18 +64,20 @@ class StepRules:
         :param usual: the service of steps that name none, where the file says which.
         :param before: the steps of its file that run before those of a scenario.
         """
-        captured = {name for step in before for name in step.capture}
+        captured = {
+            name: self.origin(("setup", index)) for index, step in enumerate(before) for name in step.capture
+        }
         names = _names("setup", before)
         for key, steps in (("setup", doc.setup), ("step", doc.step), ("cleanup", doc.cleanup)):
             for index, (step, name) in enumerate(zip(steps or (), _names(key, steps or ()), strict=True)):
                 names.append(name)
                 yield from self._step(step, (*path, key, index), names)
                 yield from self._where_it_runs(step, (*path, key, index), usual)
+                own = self.origin((*path, key, index))
                 for each in step.capture:
-                    if each in captured:
+                    if captured.setdefault(each, own) != own:
                         at = (*path, key, index, "capture", each)
                         yield Problem(at, f'"{each}" is captured by an earlier step')
-                    captured.add(each)
 
     def _step(self, doc: StepDoc, path: KeyPath, names: Sequence[str]) -> Iterator[Problem]:
         """Yield the mistakes of a step.
@@ -249,7 +253,7 @@ def _of_action(doc: StepDoc | StepExpectDoc | CaptureDoc, action: str, path: Key
         return
     for key in dict.fromkeys(key for keys in doc.OF_ACTION.values() for key in keys):
         if key not in allowed and getattr(doc, key) not in _NOT_GIVEN:
-            name = "from" if key == "stream" else key
+            name = {"stream": "from", "arguments": "with"}.get(key, key)
             owners = [each for each, keys in doc.OF_ACTION.items() if key in keys]
             message = f"`{name}` goes with {listed(owners)} only, and this step has `{action}`"
             hint = f"with `{action}` go {', '.join(allowed)}" if allowed else ""

@@ -137,12 +137,13 @@ class Renderer:
 
         return ScenarioEnvironment(self._globals, self._names, comments=comments)
 
-    def render_text(self, text: str) -> str:
+    def render_text(self, text: str, keep: frozenset[str] = frozenset()) -> str:
         """Return the rendered text of a whole file; what names captured values stays as it is.
 
+        :param keep: what is to stay as it is too, unless there is a variable of that name.
         :raises TemplateError: with the line.
         """
-        kept = _kept(self._whole, text, self._deferred)
+        kept = _kept(self._whole, text, self._deferred | {each for each in keep if each not in self._names})
         return self._made.add(_render(self._whole, kept, self._names, ()), ())
 
     def render_value(self, value: Any, path: KeyPath = ()) -> Any:
@@ -301,6 +302,19 @@ def parsed(text: str) -> nodes.Template | None:
         return _plain_environment().parse(text)
     except (JinjaError, RecursionError):
         return None
+
+
+def tokens(text: str) -> Iterator[tuple[str, str]]:
+    """Yield kind and text of each part of a template; together they are *text*.
+
+    :raises TemplateError: if it is no valid template.
+    """
+    from jinja2 import TemplateError as JinjaError
+
+    try:
+        yield from ((kind, value) for _, kind, value in _plain_environment().lex(text))
+    except JinjaError as error:
+        raise TemplateError(f"the template is not valid: {error}") from None
 
 
 @functools.cache

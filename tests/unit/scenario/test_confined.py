@@ -15,7 +15,7 @@ from pytest_clnrm.errors import Mistake, ScenarioFileError
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.step import Command, Step
-from pytest_clnrm.scenario.loading import MODEST_CHARS, is_modest
+from pytest_clnrm.scenario.modest import MODEST_CHARS, is_modest
 from pytest_clnrm.scenario.templates import confined
 from pytest_clnrm.scenario.templates.confined import LimitError, answer, bind, run_confined
 from pytest_clnrm.scenario.templates.render import TemplateError, bind_step, is_plain

@@ -15,6 +15,7 @@ from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.service import HttpProbe, Limits, Ready, Service, Volume
 from pytest_clnrm.model.step import Capture, Command, Retry, StepExpect
 from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.scenario.format.document import FileDoc
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.scenario.loading import LoadOptions, load
 from pytest_clnrm.scenario.locating import locate
@@ -357,7 +358,7 @@ service = "db"
 run = "true"
 expect = { stdout = { regex = "(" } }
 """
-    tables = "meta, vars, matrix, parametrize, limits, service, setup, step, cleanup, scenario, check, expect"
+    tables = ", ".join(FileDoc.__struct_fields__)
     keys = ", ".join(ServiceDoc.__struct_fields__)
     times = 'a number of seconds such as 90, or text such as "90s", "1.5m", "500ms", "1h"'
     problem = "missing ), unterminated subpattern at position 0"

@@ -18,7 +18,7 @@ NO_COUNTS = f"{NOTHING} spans_total, events_total, errors_total, by_name, by_ser
 UNTERMINATED = "not a regular expression: missing ), unterminated subpattern at position 0"
 ONE_OF = "exactly one of"
 CONDITIONS = "command, log, port, http, https, exit, span or healthcheck"
-ACTIONS = "run, http, stop, kill, start, restart, pause, unpause, disconnect, reconnect or wait"
+ACTIONS = "run, http, stop, kill, start, restart, pause, unpause, disconnect, reconnect, wait or use"
 REMEDY = '(write run = "...", or http = "GET http://SERVICE:PORT/path")'
 OF_RUN = "`env` goes with run only, and this step has"
 OF_LOG = "write stdout: it is the log, what came on stdout and on stderr"
