@@ -47,11 +47,12 @@ class TextFault(NamedTuple):
 
 def judge_text(expect: TextExpect, output: Output) -> Iterator[TextFault]:
     """Yield what is wrong with a text; nothing if all of *expect* holds."""
-    for message, details in _faults(expect, output):
-        yield TextFault(message, details, expect.at)
+    for key, message, details in _faults(expect, output):
+        yield TextFault(message, details, (*expect.at, *key))
     if expect.file is not None or expect.json_file is not None:
+        at = (*expect.at, "json_file" if expect.file is None else "file")
         for message, details in _judge_files(expect, output):
-            yield TextFault(message, details, expect.at)
+            yield TextFault(message, details, at)
     yield from _judge_lines(expect.line, output)
     if expect.has_json or expect.jsonpath:
         yield from _judge_json(expect, output)
@@ -81,78 +82,88 @@ def _lines(text: str) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def _faults(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
-    """Yield (message, details) for each part of *expect* that does not hold."""
+_Found = Iterator[tuple[KeyPath, str, str]]
+"""The key of the check, what is wrong, and more lines about it."""
+
+
+def _faults(expect: TextExpect, output: Output) -> _Found:
+    """Yield (key, message, details) for each part of *expect* that does not hold."""
     name, text, unproven = output.name, output.text, output.unproven
-    for part in expect.contains:
+    for index, part in enumerate(expect.contains):
         if part not in text:
-            yield f"{name} does not contain {quote(part)}{output.got}", case_hint(part, text)
-    for part in expect.not_contains:
+            message = f"{name} does not contain {quote(part)}{output.got}"
+            yield ("contains", index), message, case_hint(part, text)
+    for index, part in enumerate(expect.not_contains):
+        at = ("not_contains", index)
         if part in text:
-            yield f"{name} contains {quote(part)}, which it must not", line_of(text, text.index(part))
+            yield at, f"{name} contains {quote(part)}, which it must not", line_of(text, text.index(part))
         elif unproven:
-            yield f"{name} must not contain {quote(part)}{unproven}", ""
+            yield at, f"{name} must not contain {quote(part)}{unproven}", ""
     yield from _judge_patterns(expect, output)
     if expect.equals is not None:
         if unproven:
-            yield f"{name} must equal {quote(expect.equals)}{unproven}", ""
+            yield ("equals",), f"{name} must equal {quote(expect.equals)}{unproven}", ""
         elif not _equal(expect.equals, text):
             message = f"{name} does not equal {quote(expect.equals)}{output.got}"
-            yield message, text_difference(expect.equals, text)
+            yield ("equals",), message, text_difference(expect.equals, text)
     yield from _judge_ends(expect, output)
     yield from _judge_amounts(expect, output)
 
 
-def _judge_ends(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
-    """Yield (message, details) if it does not begin or end as expected."""
-    name, text = output.name, output.text
+def _judge_ends(expect: TextExpect, output: Output) -> _Found:
+    """Yield what is wrong if it does not begin or end as expected."""
+    name, text, at = output.name, output.text, ("starts_with",)
     if expect.starts_with is not None:
         if output.unproven:
-            yield f"{name} must start with {quote(expect.starts_with)}{output.unproven}", ""
+            yield at, f"{name} must start with {quote(expect.starts_with)}{output.unproven}", ""
         elif not text.startswith(expect.starts_with):
-            yield f"{name} does not start with {quote(expect.starts_with)}{output.got}", ""
+            yield at, f"{name} does not start with {quote(expect.starts_with)}{output.got}", ""
     if expect.ends_with is not None and not text.endswith(expect.ends_with):
         end = text if expect.ends_with.endswith("\n") else text.removesuffix("\n")
         if not end.endswith(expect.ends_with):
             shown = end[-QUOTE_LIMIT:]
-            yield f"{name} does not end with {quote(expect.ends_with)}, its end is {quote(shown)}", ""
+            message = f"{name} does not end with {quote(expect.ends_with)}, its end is {quote(shown)}"
+            yield ("ends_with",), message, ""
 
 
-def _judge_amounts(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
-    """Yield (message, details) if it has another number of lines or characters than expected."""
+def _judge_amounts(expect: TextExpect, output: Output) -> _Found:
+    """Yield what is wrong if it has another number of lines or characters than expected."""
     text = output.text
-    for bounds, number, what in (
-        (expect.lines, len(_lines(text)), "lines"),
-        (expect.length, len(text.removesuffix("\n")), "characters"),
+    for key, bounds, number, what in (
+        ("lines", expect.lines, len(_lines(text)), "lines"),
+        ("length", expect.length, len(text.removesuffix("\n")), "characters"),
     ):
         if not bounds:
             continue
         if output.unproven:
-            yield f"{output.name} must have {bounds_text(bounds)} {what}{output.unproven}", ""
+            yield (key,), f"{output.name} must have {bounds_text(bounds)} {what}{output.unproven}", ""
         elif not bounds_hold(bounds, number):
-            yield f"{output.name} has {number} {what}, expected {bounds_text(bounds)}", ""
+            yield (key,), f"{output.name} has {number} {what}, expected {bounds_text(bounds)}", ""
 
 
-def _judge_patterns(expect: TextExpect, output: Output) -> Iterator[tuple[str, str]]:
-    """Yield (message, details) for each regular expression that does not hold."""
+def _judge_patterns(expect: TextExpect, output: Output) -> _Found:
+    """Yield what is wrong for each regular expression that does not hold."""
     name, unproven = output.name, output.unproven
-    patterns = [(each, True) for each in expect.regex] + [(each, False) for each in expect.not_regex]
-    for pattern, wanted in patterns:
+    patterns = [("regex", index, each) for index, each in enumerate(expect.regex)]
+    patterns += [("not_regex", index, each) for index, each in enumerate(expect.not_regex)]
+    for key, index, pattern in patterns:
+        at, wanted = (key, index), key == "regex"
         try:
             found = output.search(pattern)
         except re.error as error:
             # Patterns were checked when their file was read; a captured value can still break one.
-            yield f"{quote(pattern)} is no regular expression: {error}", ""
+            yield at, f"{quote(pattern)} is no regular expression: {error}", ""
             continue
         except PatternTimeoutError as error:
-            yield f"{name} could not be searched: {error}", ""
+            yield at, f"{name} could not be searched: {error}", ""
             continue
         if wanted and not found:
-            yield f"{name} does not match {quote(pattern)}{output.got}", regex_hint(pattern, output.text)
+            yield at, f"{name} does not match {quote(pattern)}{output.got}", regex_hint(pattern, output.text)
         elif found and not wanted:
-            yield f"{name} matches {quote(pattern)}, which it must not", f"it matched {quote(found.text)}"
+            message = f"{name} matches {quote(pattern)}, which it must not"
+            yield at, message, f"it matched {quote(found.text)}"
         elif unproven and not wanted:
-            yield f"{name} must not match {quote(pattern)}{unproven}", ""
+            yield at, f"{name} must not match {quote(pattern)}{unproven}", ""
 
 
 def _equal(expected: str, got: str) -> bool:
@@ -221,17 +232,18 @@ def _json_file_faults(name: str, file: str, expected: str, got: str) -> Iterator
 
 def _judge_json(expect: TextExpect, output: Output) -> Iterator[TextFault]:
     """Yield what is wrong if the text is no JSON, or not the expected one."""
+    at = (*expect.at, "json" if expect.has_json else "jsonpath")
     if output.unproven:
-        yield TextFault(f"{output.name} must be JSON{output.unproven}", "", expect.at)
+        yield TextFault(f"{output.name} must be JSON{output.unproven}", "", at)
         return
     try:
         got = parse_json(output.text)
     except NotJsonError as error:
-        yield TextFault(f"{output.name} is no JSON: {error}", "", expect.at)
+        yield TextFault(f"{output.name} is no JSON: {error}", "", at)
         return
-    found = [(expect.at, json_differences(expect.json, got) if expect.has_json else [])]
+    found = [(at, json_differences(expect.json, got) if expect.has_json else [])]
     found += [(path.at, told) for path, told in path_differences(expect.jsonpath, output.text, got)]
-    for at, differences in found:
+    for place, differences in found:
         if differences:
             message = f"{output.name} is not the expected JSON: {differences[0]}"
-            yield TextFault(message, "\n".join(differences[1:]), at)
+            yield TextFault(message, "\n".join(differences[1:]), place)

@@ -78,7 +78,7 @@ def wrong(answer: HttpAnswer = ANSWER, **expect: Any) -> list[tuple[str, str]]:
             header("content-type", starts_with="application/"),
             header("Content-Type", equals="text/html"),
             "header 'Content-Type' does not equal 'text/html', got 'application/json'",
-            ".headers.Content-Type",
+            ".headers.Content-Type.equals",
         ),
         (
             header("x-twice", equals="a, b"),
@@ -96,7 +96,7 @@ def wrong(answer: HttpAnswer = ANSWER, **expect: Any) -> list[tuple[str, str]]:
             body(contains=("17",)),
             body(contains=("18",)),
             "body does not contain '18', got '{\"id\": 17}'",
-            ".body",
+            ".body.contains.0",
         ),
         (
             body(jsonpath=built_paths({"$.id": 17}, ())),

@@ -82,7 +82,7 @@ def image(seen: ImageSeen = IMAGE, files: tuple[str, ...] = (), **check: Any) ->
             {"env": {"MODE": TextExpect(equals="prod")}},
             {"env": {"MODE": TextExpect(equals="test", at=(*AT, "env", "MODE"))}},
             "the variable MODE of image 'api' does not equal 'test', got 'prod'",
-            ("env", "MODE"),
+            ("env", "MODE", "equals"),
         ),
         (
             {"labels": {"version": TextExpect(regex=("^2",))}},

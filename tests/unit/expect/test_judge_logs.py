@@ -35,7 +35,7 @@ def lines(pattern: str, **bounds: int) -> dict[str, Any]:
             {"content": TextExpect(contains=("ready",))},
             {"content": TextExpect(contains=("bye",), at=("check", 0, "content"))},
             f"the log does not contain 'bye', got {TEXT!r}",
-            ("content",),
+            ("content", "contains", 0),
         ),
         (
             lines("GET", eq=2),

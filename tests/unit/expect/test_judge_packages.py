@@ -84,4 +84,4 @@ def test_packages() -> None:
     ]
     ((message, at, _),) = package("musl", version=TextExpect(starts_with="2", at=("check", 0, "version")))
     assert message == "the version of package 'musl' does not start with '2', got '1.2.4-r2'"
-    assert at == ("version",)
+    assert at == ("version", "starts_with")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -20,11 +19,8 @@ STDOUT: KeyPath = ("step", 0, "expect", "stdout")
 
 
 def lines(given: dict[str, Any]) -> tuple[LineExpect, ...]:
-    """Return what a file expects of single lines, all at the place of stdout."""
-    doc = msgspec.convert({"line": given}, TextDoc)
-    return tuple(
-        replace(each, at=STDOUT, text=replace(each.text, at=STDOUT)) for each in doc.built(STDOUT).line
-    )
+    """Return what a file expects of single lines."""
+    return msgspec.convert({"line": given}, TextDoc).built(STDOUT).line
 
 
 def where(at: KeyPath) -> str:
@@ -233,11 +229,11 @@ def test_texts_that_are_expected(stdout: str, expect: dict[str, Any]) -> None:
     ],
 )
 def test_texts_that_are_not_expected(stdout: str, expect: dict[str, Any], message: str, detail: str) -> None:
-    """Each kind of expectation fails with a message of its own, at its place, and the details that help."""
+    """Each kind of expectation fails with a message of its own, at its key, and the details that help."""
     (failure,) = judge_stdout(stdout, **expect)
     assert failure.message.startswith(message)
     assert detail in failure.details
-    assert failure.where == "f.toml:step.0.expect.stdout"
+    assert failure.where.startswith(f"f.toml:step.0.expect.stdout.{next(iter(expect))}")
 
 
 @pytest.mark.parametrize(
@@ -418,7 +414,7 @@ def test_the_place_of_a_line() -> None:
     failures = judge(StepExpect(stdout=built), stdout='a\n{"a": 1}\n')
     at = "f.toml:step.0.expect.stdout.line"
     assert [(each.message, each.where) for each in failures] == [
-        ("line 1 of stdout does not equal 'x', got 'a'", f"{at}.1"),
-        ("line 2 of stdout is not the expected JSON: $.a: expected 2, got 1", f"{at}.2"),
+        ("line 1 of stdout does not equal 'x', got 'a'", f"{at}.1.equals"),
+        ("line 2 of stdout is not the expected JSON: $.a: expected 2, got 1", f"{at}.2.json"),
         ("there is no line 9 of stdout, which has 2", f"{at}.9"),
     ]
