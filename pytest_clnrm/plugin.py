@@ -1,26 +1,30 @@
-"""The pytest plugin: options and hooks, without logic of their own.
+"""The pytest plugin: options, fixtures and hooks, without logic of their own.
 
-The rest of the package is imported when the first scenario file, or Python test with containers, is met.
+The rest of the package is imported when the first scenario file, or Python test with containers, is met. What
+a module that every run imports costs is the finding of its file, whatever is in it: there are few of them.
 """
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_clnrm.items import fixtures
-from pytest_clnrm.reservation import markers
-from pytest_clnrm.scheduling.order import install_order
-from pytest_clnrm.session.lazy import LazyWiring, lazy_key
-from pytest_clnrm.settings.loading import load_settings
-from pytest_clnrm.settings.options import add_options
-from pytest_clnrm.settings.settings import header_lines
+from pytest_clnrm.names import LIMITS_MARKER, PRIORITY_MARKER, project_markers_key
+from pytest_clnrm.session.lazy import LazyWiring, install_order, lazy_key, settings_of
+from pytest_clnrm.settings.declare import add_options
+from pytest_clnrm.settings.settings import SETTINGS, header_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_clnrm.items.containers import Containers
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare options and ini keys."""
-    add_options(parser)
+    add_options(parser, SETTINGS)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -33,25 +37,25 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Remember which markers the project registers itself, before pytest and plugins add theirs."""
-    early_config.stash[markers.project_markers_key] = tuple(early_config.getini("markers"))
+    early_config.stash[project_markers_key] = tuple(early_config.getini("markers"))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings, and register the little of this plugin that every run has."""
     config.addinivalue_line(
-        "markers", 'clnrm_priority(level): run this test among those of priority "high", "normal" or "low"'
+        "markers",
+        f'{PRIORITY_MARKER}(level): run this test among those of priority "high", "normal" or "low"',
     )
     config.addinivalue_line(
         "markers",
-        f"{markers.LIMITS_MARKER}(containers=1, memory=, cpu=, gpus=0): what each of this test's containers "
+        f"{LIMITS_MARKER}(containers=1, memory=, cpu=, gpus=0): what each of this test's containers "
         "may take, and how many there are at once",
     )
-    settings = load_settings(config)
-    config.pluginmanager.register(fixtures, "clnrm-fixtures")
+    settings = settings_of(config)
     lazy = config.stash[lazy_key] = LazyWiring(config, settings)
     if settings.enabled:
-        install_order(config, lazy.priority_of)
+        install_order(config, lazy.sort, lazy.priority_of)
     config.pluginmanager.register(lazy, "clnrm-lazy")
 
 
@@ -63,7 +67,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """
     if config.option.numprocesses != "auto" or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None
-    return load_settings(config).worker_count
+    return settings_of(config).worker_count
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -76,3 +80,28 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Tell the engine and the limits of scenarios."""
     return header_lines(config.stash[lazy_key].settings)
+
+
+@pytest.fixture
+def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
+    """Containers for this test, under the same limits, ledger, labels and cleanup as those of scenarios.
+
+    ``with clnrm.container("redis:7", ports=[6379], ready={"port": 6379}) as redis: ...`` yields a container
+    with ``run(argv)``, ``logs()``, ``url(port)`` and ``address(port)``; ``clnrm.spans(count=1)`` returns what
+    programs in the containers have exported. A test has room for one container, or
+    for what ``@pytest.mark.clnrm_limits(containers=2, memory="1g")`` reserves, each of one container.
+    """
+    from pytest_clnrm.items.fixtures import containers_of_test
+
+    yield from containers_of_test(request)
+
+
+@pytest.fixture(scope="session")
+def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
+    """Containers for fixtures of a wider scope; each waits for room of its own, and gives it back at its end.
+
+    As ``clnrm``; use that one in tests and in fixtures of function scope.
+    """
+    from pytest_clnrm.items.fixtures import containers_of_session
+
+    yield from containers_of_session(request)

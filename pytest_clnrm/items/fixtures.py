@@ -1,4 +1,4 @@
-"""The fixtures ``clnrm`` and ``clnrm_factory``."""
+"""What the fixtures ``clnrm`` and ``clnrm_factory`` do."""
 
 from __future__ import annotations
 
@@ -8,34 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_clnrm.reservation.markers import LIMITS_MARKER, priority_of
+from pytest_clnrm.items.container_group import ContainerGroup
+from pytest_clnrm.items.containers import Containers
+from pytest_clnrm.names import LIMITS_MARKER, python_tests_key
+from pytest_clnrm.reservation import item_demand
+from pytest_clnrm.reservation.priorities import priority_of
+from pytest_clnrm.reservation.reserve import reserving_for_fixture
+from pytest_clnrm.scheduling.tickets import TICKET
+from pytest_clnrm.telemetry.tracing import slot_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pytest_clnrm.items.containers import Containers
-    from pytest_clnrm.items.python_tests import PythonTests
     from pytest_clnrm.model.service import Limits
 
-python_tests_key: pytest.StashKey[Callable[[], PythonTests]] = pytest.StashKey()
-"""Where the configuration holds what returns this process's PythonTests, made at the first call."""
 
-
-@pytest.fixture
-def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
-    """Containers for this test, under the same limits, ledger, labels and cleanup as those of scenarios.
-
-    ``with clnrm.container("redis:7", ports=[6379], ready={"port": 6379}) as redis: ...`` yields a container
-    with ``run(argv)``, ``logs()``, ``url(port)`` and ``address(port)``; ``clnrm.spans(count=1)`` returns what
-    programs in the containers have exported. A test has room for one container, or
-    for what ``@pytest.mark.clnrm_limits(containers=2, memory="1g")`` reserves, each of one container.
-    """
-    from pytest_clnrm.items.container_group import ContainerGroup
-    from pytest_clnrm.items.containers import Containers
-    from pytest_clnrm.reservation import item_demand
-    from pytest_clnrm.scheduling.tickets import TICKET
-    from pytest_clnrm.telemetry.tracing import slot_attributes
-
+def containers_of_test(request: pytest.FixtureRequest) -> Iterator[Containers]:
+    """Yield the containers of a test, and give back their room when it has ended."""
     tests, item = request.config.stash[python_tests_key](), request.node
     runtime = tests.runtime
     demand, ticket = item_demand.demand_of(item, runtime), item.stash.get(TICKET, None)
@@ -70,16 +57,8 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
         group.close(*item_demand.outcome_of(item))
 
 
-@pytest.fixture(scope="session")
-def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
-    """Containers for fixtures of a wider scope; each waits for room of its own, and gives it back at its end.
-
-    As ``clnrm``; use that one in tests and in fixtures of function scope.
-    """
-    from pytest_clnrm.items.container_group import ContainerGroup
-    from pytest_clnrm.items.containers import Containers
-    from pytest_clnrm.reservation.reserve import reserving_for_fixture
-
+def containers_of_session(request: pytest.FixtureRequest) -> Iterator[Containers]:
+    """Yield the containers of fixtures of a wider scope, each with room of its own."""
     tests = request.config.stash[python_tests_key]()
 
     def reserve(limits: Limits, name: str) -> AbstractContextManager[str]:

@@ -37,11 +37,11 @@ from pytest_clnrm.items.selection import marks_of, why_not_on
 from pytest_clnrm.items.tags import ScenarioWarning, add_mark, add_tag, known_marks
 from pytest_clnrm.ledger.folder import ID_FILE, default_path
 from pytest_clnrm.model.demand import Demand, Group
-from pytest_clnrm.model.kept import FOLDER
 from pytest_clnrm.model.result import Failure, Result
+from pytest_clnrm.names import ARTIFACTS_FOLDER
 from pytest_clnrm.pool.proof import specification_of
 from pytest_clnrm.report.failure_text import Explained, explain, explain_failure, explain_rest
-from pytest_clnrm.reservation.markers import priority_of
+from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.runner.artifacts import ArtifactFolder
 from pytest_clnrm.runner.launch import effective_limits
 from pytest_clnrm.runner.scenario_run import ScenarioRun
@@ -309,7 +309,7 @@ class ScenarioItem(pytest.Item):
         folder = self.runtime.run_folder
         if not has_any or folder is None or base_of(self.config, self.runtime.settings) is None:
             return None
-        return ArtifactFolder(folder() / FOLDER, self._redactor.text(self.name), self.nodeid)
+        return ArtifactFolder(folder() / ARTIFACTS_FOLDER, self._redactor.text(self.name), self.nodeid)
 
     def _shared(self) -> str:
         """Return in words which writable volume holds what others use, "" if none does."""

@@ -17,7 +17,7 @@ from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult, tail
 from pytest_clnrm.report.rows import failure_of
 from pytest_clnrm.reservation.item_demand import is_scenario
-from pytest_clnrm.reservation.markers import priority_of
+from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.scheduling.tickets import TICKET, lease_of
 from pytest_clnrm.util.terminal_text import shown
 

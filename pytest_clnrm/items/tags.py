@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_clnrm.model.selection import KnownMarks, Mark
-from pytest_clnrm.reservation.markers import project_markers_key
+from pytest_clnrm.names import project_markers_key
 
 _PLUGINS = {"flaky": "rerunfailures", "order": "pytest_order", "timeout": "timeout"}
 """Marks of plugins that a file may set, and the names by which pytest knows these plugins."""

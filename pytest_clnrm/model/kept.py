@@ -4,12 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FOLDER = "artifacts"
-"""Where they lie, below the folder of the report or what stands for it."""
-
-MARK = ".clnrm-artifacts"
-"""A file by which that folder is known as ours: what is in it is a program's, and is not collected."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptFile:

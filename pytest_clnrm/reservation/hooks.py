@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from pytest_clnrm.errors import ClnrmError
-from pytest_clnrm.reservation import item_demand, markers
+from pytest_clnrm.model.priority import Priority
+from pytest_clnrm.reservation import item_demand
+from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.runtime.holdings import Current
 from pytest_clnrm.runtime.runtime import Runtime
 from pytest_clnrm.scheduling.install import install, is_strict_controller
@@ -110,8 +112,8 @@ class ReservationHooks:
             return self._found[item][0]
         settings = self.runtime.settings
         if not settings.enabled:
-            return int(settings.priority)
-        return int(markers.priority_of(item, settings, self.runtime.rootdir))
+            return int(Priority.parse(settings.priority))
+        return int(priority_of(item, settings, self.runtime.rootdir))
 
     def _facts_of(self, item: pytest.Item) -> ItemFacts:
         """Return what was found when the collection was complete: finding it takes its time."""

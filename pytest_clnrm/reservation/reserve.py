@@ -19,6 +19,7 @@ from pytest_clnrm.errors import (
     ReservationError,
 )
 from pytest_clnrm.model.demand import NOTHING, Demand
+from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.scheduling.tickets import Ticket
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Cur
     """Return a lease: at once if there is one, or out of what the item that runs does not use; else wait."""
     from pytest_clnrm.ledger.policy import OF_FIXTURE
 
-    priority = current.priority if current else runtime.settings.priority
+    priority = current.priority if current else Priority.parse(runtime.settings.priority)
     index = current.index if current else 0
     lease = ledger.try_reserve(demand, priority=priority, index=index, label=OF_FIXTURE)
     if lease is None and current is not None and current.lease and current.allowance is not None:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_clnrm.errors import ClnrmError, EngineUnavailableError
-from pytest_clnrm.model.kept import FOLDER, KeptFile
+from pytest_clnrm.model.kept import KeptFile
+from pytest_clnrm.names import ARTIFACTS_FOLDER
 from pytest_clnrm.util.path_globs import PathGlob, components
 from pytest_clnrm.util.redaction import MASK
 
@@ -179,7 +180,7 @@ class Artifacts:
                     size += file.write(piece)
             whole = not self._is_full
         finally:
-            shown = f"{FOLDER}/{place.relative_to(folder.parent).as_posix()}"
+            shown = f"{ARTIFACTS_FOLDER}/{place.relative_to(folder.parent).as_posix()}"
             self.files.append(
                 KeptFile(service=service, path=path, file=shown, size_bytes=size, is_cut=not whole)
             )

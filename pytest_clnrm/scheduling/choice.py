@@ -42,7 +42,7 @@ class ChosenScheduling:
 
     :param config: pytest's, for reports of failed collections.
     :param workers: how many must have collected before the choice.
-    :param read_facts: returns the facts of the session's items.
+    :param read_facts: returns the facts of the session's items, of which there are so many.
     :param choose: returns a scheduling for a collection and its facts.
     """
 
@@ -51,7 +51,7 @@ class ChosenScheduling:
         config: pytest.Config,
         *,
         workers: int,
-        read_facts: Callable[[], list[ItemFacts]],
+        read_facts: Callable[[int], list[ItemFacts]],
         choose: Callable[[Sequence[str], Sequence[ItemFacts]], Any],
     ) -> None:
         self.config = config
@@ -156,7 +156,7 @@ class ChosenScheduling:
                 self._given_up = True
                 return
         try:
-            facts = self._read_facts()
+            facts = self._read_facts(len(expected))
         except FactsError as error:
             self._fail(first, str(error))
             self._given_up = True

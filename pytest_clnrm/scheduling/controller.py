@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_clnrm.names import ALWAYS_PARKS, RUN_FOLDER
 from pytest_clnrm.scheduling.choice import ChosenScheduling
 from pytest_clnrm.scheduling.facts import ItemFacts, is_ordinary, read_facts
-from pytest_clnrm.scheduling.tickets import ALWAYS_PARKS, RUN_FOLDER, Gate
 
 if TYPE_CHECKING:
     from pytest_clnrm.scheduling.autoscale import Autoscale
     from pytest_clnrm.scheduling.strict import TellQueue
+    from pytest_clnrm.scheduling.tickets import Gate
 
-GateFactory = Callable[[Callable[[], None]], Gate]
+    GateFactory = Callable[[Callable[[], None]], Gate]
 
 
 class Waker:
@@ -101,7 +102,7 @@ class StrictController:
             )
 
         scheduling = ChosenScheduling(
-            config, workers=workers, read_facts=lambda: read_facts(self._folder), choose=choose
+            config, workers=workers, read_facts=lambda count: read_facts(self._folder, count), choose=choose
         )
         self._scheduling = scheduling
 

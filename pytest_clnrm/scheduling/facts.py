@@ -1,22 +1,22 @@
 """What the controller has to know of items, and only workers do: the controller sees their node ids alone.
 
 Each worker writes its facts into the run's folder before it reports its ids; the first one wins, the
-controller reads them when all have collected. The form is JSON: ``{"format": 1, "count": N, "items":
-[[priority, demand, specification], ...]}``; ``items`` is empty if nothing is out of the ordinary.
+controller reads them when all have collected. The form is JSON: ``{"format": 1, "items": [[priority, demand,
+specification], ...]}``. The file is empty if nothing is out of the ordinary: a worker that has collected
+nothing of ours makes it without this module.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytest_clnrm.model.priority import Priority
+from pytest_clnrm.names import FACTS_FILE
 from pytest_clnrm.util.files import write_whole
 
-FACTS_FILE = "facts.json"
 _FORMAT = 1
 
 
@@ -53,28 +53,25 @@ def write_facts(folder: Path, facts: Sequence[ItemFacts]) -> None:
     target = folder / FACTS_FILE
     if target.exists():
         return
-    rows = [] if is_ordinary(facts) else [[each.priority, each.demand, each.specification] for each in facts]
-    data = {"format": _FORMAT, "count": len(facts), "items": rows}
-    write_whole(target, json.dumps(data))
+    if is_ordinary(facts):
+        target.touch()
+        return
+    rows = [[each.priority, each.demand, each.specification] for each in facts]
+    write_whole(target, json.dumps({"format": _FORMAT, "items": rows}))
 
 
-def leave_ordinary_facts(folder: Path, count: int) -> None:
-    """Write the facts of *count* items of which none is out of the ordinary.
-
-    Where that cannot be done the controller misses them, and says so.
-    """
-    with suppress(OSError):
-        write_facts(folder, [_ORDINARY] * count)
-
-
-def read_facts(folder: Path) -> list[ItemFacts]:
+def read_facts(folder: Path, count: int) -> list[ItemFacts]:
     """Return the facts of a session, in the order of its items.
 
+    :param count: how many items it has.
     :raises FactsError: if there are none, or they have another form.
     """
     path = folder / FACTS_FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if not text:
+            return [_ORDINARY] * count
+        data = json.loads(text)
     except OSError as error:
         raise FactsError(
             f"no worker could leave the facts of its items in {path}: {error.strerror}; "
@@ -84,6 +81,4 @@ def read_facts(folder: Path) -> list[ItemFacts]:
         raise FactsError(f"{path} is no JSON: {error}") from error
     if not isinstance(data, dict) or data.get("format") != _FORMAT:
         raise FactsError(f"{path} has another form than {_FORMAT}: controller and workers differ in version")
-    if not data["items"]:
-        return [_ORDINARY] * int(data["count"])
     return [ItemFacts(*row) for row in data["items"]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from pytest_clnrm.scheduling.tickets import ALWAYS_PARKS, RUN_FOLDER, RefusalReporter
+from pytest_clnrm.names import ALWAYS_PARKS, RUN_FOLDER
 
 if TYPE_CHECKING:
     from pytest_clnrm.scheduling.autoscale import Autoscale
@@ -27,6 +27,8 @@ def install(config: pytest.Config, *, scheduler: Scheduler, facts_of: FactsOf, r
     :param facts_of: returns an item's facts, in workers.
     :param reserve: reserves in the process that runs the item.
     """
+    from pytest_clnrm.scheduling.tickets import RefusalReporter
+
     register = config.pluginmanager.register
     register(RefusalReporter(), "clnrm-refusals")
     handed_down = getattr(config, "workerinput", {})

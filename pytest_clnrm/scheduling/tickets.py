@@ -17,11 +17,6 @@ import pytest
 
 from pytest_clnrm.util.files import write_whole
 
-RUN_FOLDER = "clnrm_run_folder"
-"""The key of the run's folder in ``workerinput``."""
-ALWAYS_PARKS = "clnrm_always_parks"
-"""The key in ``workerinput`` that says whether our queue feeds the worker whatever it collects."""
-
 
 class Ticket(NamedTuple):
     """What became of an item's demand.

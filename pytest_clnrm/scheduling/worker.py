@@ -49,7 +49,7 @@ class WorkerPlugin:
         """Wait for the controller's decisions in xdist's loop, which runs next, if our queue feeds it."""
         try:
             # What the controller goes by, which is what the first worker wrote.
-            ordinary = is_ordinary(read_facts(self._folder))
+            ordinary = is_ordinary(read_facts(self._folder, len(session.items)))
         except FactsError:
             return
         if self._always_parks or not ordinary:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_clnrm.names import WORKER_INPUT
 from pytest_clnrm.scheduling.install import install_controller
-from pytest_clnrm.session.run_place import WORKER_INPUT, RunPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_clnrm.scheduling.tickets import Gate
+    from pytest_clnrm.session.run_place import RunPlace
     from pytest_clnrm.session.wiring import Wiring
     from pytest_clnrm.settings.settings import Settings
 

@@ -1,28 +1,45 @@
-"""What every run has of this plugin: the rest is imported and made only for runs that need it."""
+"""What every run has of this plugin: the rest is imported and made only for runs that need it.
+
+The order of items. Those of a higher priority come first, else the order is kept. The first sorter is a plain
+``pytest_collection_modifyitems`` that :func:`install_order` registers in ``pytest_configure(trylast=True)``:
+it runs after fixtures' reordering and pytest-randomly, and before stepwise selects (a later sort would make
+``--sw`` skip tests that never ran). Other plugins, such as pytest-order and pytest-random-order, come after
+it, so a wrapper sorts again. ``--lf`` and ``--ff`` partition stably after that, so priority holds within each
+part. ``--nf`` sorts each part by the files' times, so its parts are sorted again.
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from pytest_clnrm.items.fixtures import python_tests_key
-from pytest_clnrm.model.kept import FOLDER, MARK
-from pytest_clnrm.model.priority import Priority
-from pytest_clnrm.reservation.markers import LIMITS_MARKER, priority_of
-from pytest_clnrm.scheduling.order import own_priority, refuse
+from pytest_clnrm.names import (
+    ARTIFACTS_FOLDER,
+    ARTIFACTS_MARK,
+    FACTS_FILE,
+    FIXTURES,
+    LIMITS_MARKER,
+    PRIORITY_ATTRIBUTE,
+    PRIORITY_MARKER,
+    RUN_FOLDER,
+    WORKER_INPUT,
+    python_tests_key,
+)
+from pytest_clnrm.settings.settings import Settings, is_any_set
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pytest_clnrm.session.run_place import RunPlace
     from pytest_clnrm.session.wiring import Wiring
-    from pytest_clnrm.settings.settings import Settings
 
-_FIXTURES = {"clnrm", "clnrm_factory"}
+    Sort = Callable[[list[pytest.Item]], None]
+
 _SYSTEM = os.name
 
 WINDOWS = (
@@ -30,6 +47,18 @@ WINDOWS = (
     "(https://learn.microsoft.com/windows/wsl)"
 )
 """What whoever needs us there is told."""
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """Return the settings of this run: without more ado the defaults, where nobody has set anything.
+
+    :raises pytest.UsageError: once, with every wrong value: where it stands and what is allowed.
+    """
+    if not is_any_set(config):
+        return Settings()
+    from pytest_clnrm.settings.loading import load_settings
+
+    return load_settings(config)
 
 
 class LazyWiring:
@@ -45,9 +74,9 @@ class LazyWiring:
         self._began_s = time.time()
         self._began_monotonic_s = time.monotonic()
         self._wiring: Wiring | None = None
-        self._is_worker = hasattr(config, "workerinput")
-        # Without the sorter all items have the priority of the settings.
-        self._is_out_of_order = not settings.enabled and settings.priority != Priority.NORMAL
+        self._worker_input = getattr(config, "workerinput", None)
+        self._is_out_of_order = settings.priority != "normal"
+        self._equals: list[pytest.Item] = []
         config.stash[python_tests_key] = lambda: self.wiring().python_tests
         if not can_run_here():
             return
@@ -71,9 +100,9 @@ class LazyWiring:
     @cached_property
     def place(self) -> RunPlace:
         """Return the run that this process belongs to."""
-        from pytest_clnrm.session.run_place import WORKER_INPUT, RunPlace
+        from pytest_clnrm.session.run_place import RunPlace
 
-        return RunPlace(getattr(self._config, "workerinput", {}).get(WORKER_INPUT, {}))
+        return RunPlace((self._worker_input or {}).get(WORKER_INPUT, {}))
 
     def wiring(self) -> Wiring:
         """Return the other parts, made and registered at the first call.
@@ -97,7 +126,11 @@ class LazyWiring:
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Collect nothing that a container has left: it would be run on this host."""
-        return True if collection_path.name == FOLDER and (collection_path / MARK).is_file() else None
+        return (
+            True
+            if collection_path.name == ARTIFACTS_FOLDER and (collection_path / ARTIFACTS_MARK).is_file()
+            else None
+        )
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.File | None:
         """Collect files that match ``clnrm_files``, and TOML files named on the command line."""
@@ -120,28 +153,51 @@ class LazyWiring:
         """
         if self._wiring is not None or not can_run_here():
             return
-        if any(_has_containers(item) for item in session.items) or (
-            self._is_worker and self._is_out_of_order
+        marks = _marks_of(session.items)
+        is_worker = self._worker_input is not None
+        if (
+            LIMITS_MARKER in marks
+            or any(not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) for item in session.items)
+            or (is_worker and self._is_out_of_order)
         ):
             self.wiring().finish_collection(session)
             return
-        if self.settings.enabled:
-            # Somebody may have added markers since they were sorted.
-            try:
-                for item in session.items:
-                    own_priority(item)
-            except pytest.UsageError as error:
-                refuse(session.config, session.items, error)
-        if self._is_worker:
-            from pytest_clnrm.scheduling.facts import leave_ordinary_facts
+        if self.settings.enabled and PRIORITY_MARKER in marks:
+            # Somebody may have added it since they were sorted.
+            from pytest_clnrm.scheduling.order import check
 
-            leave_ordinary_facts(self.place.folder(), len(session.items))
+            check(session.config, session.items)
+        if self._worker_input and RUN_FOLDER in self._worker_input:
+            # Where that cannot be done the controller misses the facts, and says so.
+            with suppress(OSError):
+                Path(self._worker_input[RUN_FOLDER], FACTS_FILE).touch()
+
+    def sort(self, items: list[pytest.Item]) -> None:
+        """Sort by priority, in place, if there can be more than one; equals keep their order.
+
+        :raises pytest.UsageError: for a wrong marker; under xdist it is a failed collection instead.
+        """
+        if items == self._equals:
+            return
+        if (
+            self.settings.priorities
+            or PRIORITY_MARKER in _marks_of(items)
+            or any(getattr(item, PRIORITY_ATTRIBUTE, None) is not None for item in items)
+        ):
+            from pytest_clnrm.scheduling.order import sort
+
+            sort(self._config, items, self.priority_of)
+        else:
+            self._equals = list(items)
 
     def priority_of(self, item: pytest.Item) -> int:
         """Return an item's priority, and note whether it is the usual one: the sorter asks for every item.
 
         :raises pytest.UsageError: for a wrong marker.
         """
+        from pytest_clnrm.model.priority import Priority
+        from pytest_clnrm.reservation.priorities import priority_of
+
         priority = priority_of(item, self.settings, self._config.rootpath)
         if priority != Priority.NORMAL:
             self._is_out_of_order = True
@@ -175,7 +231,66 @@ lazy_key: pytest.StashKey[LazyWiring] = pytest.StashKey()
 """Where the configuration holds its LazyWiring."""
 
 
-def _has_containers(item: pytest.Item) -> bool:
-    return item.get_closest_marker(LIMITS_MARKER) is not None or not _FIXTURES.isdisjoint(
-        getattr(item, "fixturenames", ())
-    )
+def _marks_of(items: Sequence[pytest.Item]) -> set[str]:
+    """Return the names of all markers of *items* and of what is above them.
+
+    Every run asks; asking each item for one marker would take a thousand of them some milliseconds.
+    """
+    names: set[str] = set()
+    level: Sequence[pytest.Item | pytest.Collector] = items
+    while level:
+        names.update(mark.name for node in level for mark in node.own_markers)
+        level = list({id(above): above for node in level if (above := node.parent) is not None}.values())
+    return names
+
+
+class Sorter:
+    """Sorts a session's items before plugins choose among them."""
+
+    def __init__(self, sort: Sort) -> None:
+        self._sort = sort
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Sort in place."""
+        self._sort(items)
+
+
+class LastSorter:
+    """Sorts once more what plugins have ordered that come after the first sorter, such as pytest-order."""
+
+    def __init__(self, sort: Sort) -> None:
+        self._sort = sort
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None, None, None]:
+        """Sort in place; ``--lf``, ``--ff`` and ``--nf`` wrap around this."""
+        yield
+        self._sort(items)
+
+
+class NewFirstSorter:
+    """Sorts the two parts that ``--nf`` makes by priority; equals keep the order that ``--nf`` gave them."""
+
+    def __init__(self, priority_of: Callable[[pytest.Item], int]) -> None:
+        self._priority_of = priority_of
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
+        """Sort what all others have left, in place."""
+        known = set(config.cache.get("cache/nodeids", [])) if config.cache else set()
+        yield
+        items.sort(key=lambda item: (item.nodeid in known, self._priority_of(item)))
+
+
+def install_order(config: pytest.Config, sort: Sort, priority_of: Callable[[pytest.Item], int]) -> None:
+    """Register the sorters; to be called in ``pytest_configure(trylast=True)``.
+
+    :param sort: sorts items in place, by priority.
+    :param priority_of: smaller runs first.
+    """
+    config.pluginmanager.register(Sorter(sort), "clnrm-order")
+    config.pluginmanager.register(LastSorter(sort), "clnrm-order-last")
+    if config.getoption("newfirst", default=False):
+        config.pluginmanager.register(NewFirstSorter(priority_of), "clnrm-order-newfirst")

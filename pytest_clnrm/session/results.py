@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import HookimplMarker
 
-from pytest_clnrm.model.kept import FOLDER
+from pytest_clnrm.names import ARTIFACTS_FOLDER
 from pytest_clnrm.report.rows import Rows, key_of
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import shown
@@ -225,7 +225,7 @@ class SessionResults:
         try:
             base = base_of(config, self.runtime.settings)
             if base is not None and put_artifacts(self.runtime.run_folder(), base):
-                self._artifacts = base / FOLDER
+                self._artifacts = base / ARTIFACTS_FOLDER
         except OSError as error:
             self._problems.append(f"the artifacts were not kept: {error.filename}: {error.strerror or error}")
 

@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-WORKER_INPUT = "clnrm"
-"""The key in ``workerinput`` of what a worker is told."""
-
 
 class RunPlace:
     """A run, as one of its processes knows it.

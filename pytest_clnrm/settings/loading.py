@@ -12,9 +12,7 @@ import pytest
 
 from pytest_clnrm.settings import values
 from pytest_clnrm.settings.declare import Setting
-from pytest_clnrm.settings.settings import SETTINGS, Settings, megabytes
-
-CONFIG_FILE = ".clnrm/config.toml"
+from pytest_clnrm.settings.settings import CONFIG_FILE, SETTINGS, Settings, megabytes
 
 
 def load_settings(config: pytest.Config) -> Settings:
@@ -67,7 +65,7 @@ def _capped(settings: Settings) -> Settings:
                 )
     if mistakes:
         raise _refusal(mistakes)
-    return settings._replace(**lowered)
+    return Settings(**vars(settings) | lowered)
 
 
 def _refusal(mistakes: Sequence[str]) -> pytest.UsageError:

@@ -7,16 +7,22 @@ All workers of a run parse the same command line and files, so they hold equal :
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.settings import values
-from pytest_clnrm.settings.declare import declared, setting
+from pytest_clnrm.settings.declare import Setting, is_given, setting
 
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_clnrm.model.priority import Priority
+
+CONFIG_FILE = ".clnrm/config.toml"
 DEFAULT_ORIGIN = "default"
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -26,8 +32,10 @@ _NO_CAP = "no cap"
 _MIB = 1024**2
 
 
-class Settings(NamedTuple):
+class Settings:
     """All settings of a run, resolved: paths are absolute, and their links are followed.
+
+    A plain class, as making a class of records of so many fields takes a run a millisecond.
 
     :param pids: limit of each container.
     :param priorities: tag or name of a folder -> priority; the table ``executor.priorities``.
@@ -128,11 +136,11 @@ class Settings(NamedTuple):
         default=None,
         unset="as long as it takes",
     )
-    priority: Priority = setting(
-        "--clnrm-priority high|normal|low",
+    priority: Literal["high", "normal", "low"] = setting(
+        "--clnrm-priority",
         "priority of the items that name none; it selects nothing: use `-m` or `-k` for that",
-        values.priority,
-        default=Priority.NORMAL,
+        values.priority_name,
+        default="normal",
     )
     engine: str = setting(
         "--clnrm-engine auto|embedded|URL",
@@ -412,6 +420,23 @@ class Settings(NamedTuple):
     priorities: Mapping[str, Priority] = _NOTHING
     origins: Mapping[str, str] = _NOTHING
 
+    def __init__(self, **given: Any) -> None:
+        for name in given:
+            if name not in _FIELDS:
+                raise TypeError(f"there is no setting {name!r}")
+        vars(self).update(given)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name!r} is set once, when the settings are made")
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether all are the same, given or not."""
+        if not isinstance(other, Settings):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def origin(self, name: str) -> str:
         """Return what set the field *name*, "default" if nothing did."""
         return self.origins.get(name, DEFAULT_ORIGIN)
@@ -426,7 +451,9 @@ class Settings(NamedTuple):
         return file.endswith(".toml") or self.matches(file.rsplit("/", 1)[-1])
 
 
-_ALL = declared(Settings._fields)
+_FIELDS = tuple(Settings.__annotations__)
+
+_ALL = tuple(each for each in vars(Settings).values() if isinstance(each, Setting))
 
 SETTINGS = tuple(each for each in _ALL if each.name)
 """Those that the command line or the ini file may set."""
@@ -435,22 +462,12 @@ CONFIG_SETTINGS = tuple(each for each in _ALL if each.config)
 """Those that ``.clnrm/config.toml`` may set."""
 
 
-def resolve_priority(
-    settings: Settings, own: Priority | None, tags: Sequence[str], folders: Sequence[str]
-) -> Priority:
-    """Return an item's priority: its own, else its highest tag's, else its nearest folder's.
-
-    What is left has the priority of ``--clnrm-priority``.
-
-    :param folders: names of the folders around the item's file, nearest first.
-    """
-    if own is not None:
-        return own
-    known = settings.priorities
-    tagged = [known[tag] for tag in tags if tag in known]
-    if tagged:
-        return min(tagged)
-    return next((known[folder] for folder in folders if folder in known), settings.priority)
+def is_any_set(config: pytest.Config) -> bool:
+    """Tell whether a file or the command line sets anything, be it to nonsense."""
+    with warnings.catch_warnings():
+        # pytest warns of a native value for a key that it holds to be text; our own reading judges it.
+        warnings.simplefilter("ignore")
+        return (config.rootpath / CONFIG_FILE).exists() or any(is_given(config, each) for each in SETTINGS)
 
 
 def header_lines(settings: Settings) -> list[str]:

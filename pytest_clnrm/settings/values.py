@@ -1,7 +1,8 @@
 """Values of settings as users write them, on the command line, in ini files and in ``.clnrm/config.toml``.
 
 Each function takes text or a native TOML value and returns what it means, or raises a ValueError whose
-message names the value and says what is allowed.
+message names the value and says what is allowed. Every pytest run imports this module, few call it: what it
+needs of ours is imported in its functions.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import math
 import re
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_clnrm.model.priority import Priority
-from pytest_clnrm.model.units import DURATION_ALLOWED, parse_duration_s, parse_size_bytes
+if TYPE_CHECKING:
+    from pytest_clnrm.model.priority import Priority
 
 MIN_MEMORY_BYTES = 6 * 1024**2
 """The least that Docker accepts as a container's limit."""
@@ -32,15 +34,21 @@ def container_memory(value: object) -> int:
 
     :raises ValueError: if it is no size, or less than Docker accepts.
     """
-    size = parse_size_bytes(value)
+    size = _size_bytes(value)
     if size < MIN_MEMORY_BYTES:
         raise ValueError(f"{value!r} is too little for a container: at least 6m")
     return size
 
 
+def _size_bytes(value: object) -> int:
+    from pytest_clnrm.model.units import parse_size_bytes
+
+    return parse_size_bytes(value)
+
+
 def size(value: object) -> int:
     """Return bytes, at least 1."""
-    number = parse_size_bytes(value)
+    number = _size_bytes(value)
     if number < 1:
         raise ValueError(f"{value!r} is too little: more than 0")
     return number
@@ -94,13 +102,17 @@ def worker_range(value: object) -> tuple[int, int]:
 
 def duration(value: object) -> float:
     """Return seconds, 0 included."""
+    from pytest_clnrm.model.units import parse_duration_s
+
     return parse_duration_s(value)
 
 
 def positive_duration(value: object) -> float:
     """Return seconds, more than 0."""
-    seconds = parse_duration_s(value)
+    seconds = duration(value)
     if not seconds:
+        from pytest_clnrm.model.units import DURATION_ALLOWED
+
         raise ValueError(f"{value!r} leaves no time: {DURATION_ALLOWED}, more than 0")
     return seconds
 
@@ -164,12 +176,14 @@ class Choice:
         return name
 
 
-_priority_name = Choice("a priority", "high", "normal", "low")
+priority_name = Choice("a priority", "high", "normal", "low")
 
 
 def priority(value: object) -> Priority:
     """Return the priority of that name."""
-    return Priority.parse(_priority_name(value))
+    from pytest_clnrm.model.priority import Priority
+
+    return Priority.parse(priority_name(value))
 
 
 def engine(value: object) -> str:

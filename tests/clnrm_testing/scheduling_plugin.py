@@ -23,8 +23,9 @@ from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.scheduling.autoscale import Autoscale
 from pytest_clnrm.scheduling.facts import ItemFacts
 from pytest_clnrm.scheduling.install import install, install_controller
-from pytest_clnrm.scheduling.order import install_order, own_priority
+from pytest_clnrm.scheduling.order import own_priority, sort
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket
+from pytest_clnrm.session.lazy import install_order
 from pytest_clnrm.settings.values import worker_range
 
 
@@ -92,7 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
     limits: tuple[int, int] | None = config.getoption("--fake-autoscale")
     if config.getoption("--fake-scheduler") == "none":
         return
-    install_order(config, _priority)
+    install_order(config, lambda items: sort(config, items, _priority), _priority)
     scheduler = config.getoption("--fake-scheduler")
     install(config, scheduler=scheduler, facts_of=_facts, reserve=_reserve)
     install_controller(

@@ -304,7 +304,7 @@ def test_reuse_is_no_wider_than_the_run(project: EndToEnd, tmp_path: Path) -> No
 
 
 REMOVES_NETWORKS = """
-from pytest_clnrm.items.fixtures import python_tests_key
+from pytest_clnrm.names import python_tests_key
 
 def pytest_configure(config):
     global removing

@@ -13,26 +13,50 @@ from clnrm_testing.requirements import skip_without_xdist
 HEAVY = {"docker", "requests", "opentelemetry", "jinja2", "msgspec", "rich"}
 
 WAITS = {
-    "items",
-    "items.fixtures",
     "hookspecs",
-    "model",
-    "model.priority",
-    "model.units",
-    "reservation",
-    "reservation.markers",
+    "names",
+    "plugin",
     "session",
     "session.lazy",
-    "plugin",
-    "scheduling",
-    "scheduling.order",
     "settings",
     "settings.declare",
-    "settings.loading",
-    "settings.options",
     "settings.settings",
     "settings.values",
 }
+"""What waits for the first scenario file, in every process. Each costs every run the finding of its file."""
+
+CONTROLS = WAITS | {
+    "cleanup",
+    "cleanup.run_folder",
+    "model",
+    "model.priority",
+    "scheduling",
+    "scheduling.choice",
+    "scheduling.controller",
+    "scheduling.facts",
+    "scheduling.install",
+    "session.controller",
+    "session.run_place",
+    "telemetry",
+    "telemetry.traceparent",
+    "util",
+    "util.beneath",
+    "util.files",
+}
+"""What a controller of xdist has besides: its workers may find scenarios."""
+
+# At its very end each process tells what it has imported of ours.
+CONFTEST = """
+import os, sys
+from pathlib import Path
+import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    ours = (name.partition(".")[2] for name in sys.modules if name.startswith("pytest_clnrm."))
+    who = os.environ.get("PYTEST_XDIST_WORKER", "process")
+    Path(config.rootpath, who).write_text(" ".join(ours))
+"""
 
 # Imported by the first test of a process, this tells what the process has imported so far.
 TELLS = """
@@ -55,15 +79,10 @@ def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def modules(text: str) -> set[str]:
-    """Return the modules in what ``-X importtime`` says."""
-    lines = (line for line in text.splitlines() if line.startswith("import time:"))
-    return {line.rpartition("|")[2].strip() for line in lines}
-
-
 def imported(text: str) -> set[str]:
     """Return the packages in what ``-X importtime`` says."""
-    return {name.partition(".")[0] for name in modules(text)}
+    lines = (line for line in text.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
 @pytest.mark.parametrize("args", [(), ("-p", "xdist", "-n", "2")], ids=["alone", "n2"])
@@ -78,10 +97,21 @@ def test_a_run_without_scenarios_imports_nothing_heavy(tmp_path: Path, args: tup
     assert not HEAVY & names
 
 
-def test_a_run_without_scenarios_imports_only_what_waits_for_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ((), {"process": WAITS}),
+        (("-p", "xdist", "-n", "2"), {"process": CONTROLS, "gw0": WAITS, "gw1": WAITS}),
+    ],
+    ids=["alone", "n2"],
+)
+def test_a_run_without_scenarios_imports_only_what_waits_for_one(
+    tmp_path: Path, args: tuple[str, ...], expected: dict[str, set[str]]
+) -> None:
     """The parts that run scenarios are neither imported nor made before something needs them."""
-    done = run(tmp_path, "-p", "pytest_clnrm.plugin")
+    if args:
+        skip_without_xdist()
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    done = run(tmp_path, "-p", "pytest_clnrm.plugin", *args)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    # Some versions do not note the module that -p names.
-    ours = {"pytest_clnrm.plugin"} | {n for n in modules(done.stderr) if n.startswith("pytest_clnrm.")}
-    assert ours == {f"pytest_clnrm.{name}" for name in WAITS}
+    assert {who: set((tmp_path / who).read_text().split()) for who in expected} == expected

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from clnrm_testing.requirements import needs_xdist
 
-from pytest_clnrm.model.priority import Priority
-from pytest_clnrm.settings.loading import load_settings
+from pytest_clnrm.session.lazy import settings_of
 from pytest_clnrm.settings.settings import SETTINGS
 
 MIB = 1024**2
@@ -83,7 +82,7 @@ native_only = pytest.mark.skipif(pytest.version_tuple < (9, 0), reason="[tool.py
 def test_ini_formats(pytester: pytest.Pytester, name: str, text: str) -> None:
     """Native, quoted and plain values mean the same, and no warning is given."""
     (pytester.path / name).write_text(text, encoding="utf-8")
-    settings = load_settings(pytester.parseconfig())
+    settings = settings_of(pytester.parseconfig())
     assert (settings.memory_bytes, settings.cpus, settings.timeout_s) == (256 * MIB, 0.5, 90.0)
     assert (settings.strict, settings.files) == (True, ("*.a", "*.b"))
     assert settings.origin("memory_bytes") == f"{name}:3: clnrm_memory"
@@ -110,9 +109,9 @@ def test_precedence(pytester: pytest.Pytester) -> None:
         "[executor]\nmax_concurrent_containers = 3\nscenario_timeout_ms = 3000\ncontainer_cpu_limit = 3\n"
     )
     pytester.makeini("[pytest]\nclnrm_timeout = 2\nclnrm_cpu = 2\nclnrm_keep = failed\n")
-    settings = load_settings(pytester.parseconfig("--clnrm-cpu=1", "-o", "clnrm_keep=never"))
+    settings = settings_of(pytester.parseconfig("--clnrm-cpu=1", "-o", "clnrm_keep=never"))
     assert (settings.cpus, settings.timeout_s, settings.max_containers) == (1.0, 2.0, 3)
-    assert (settings.keep, settings.priority) == ("never", Priority.NORMAL)
+    assert (settings.keep, settings.priority) == ("never", "normal")
 
 
 def test_usage_error(pytester: pytest.Pytester) -> None:
@@ -153,10 +152,10 @@ def test_workers_hold_the_same(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nclnrm_allow_mounts = data\nclnrm_env = CI\n")
     pytester.makeconftest(
         """
-        from pytest_clnrm.settings.loading import load_settings
+        from pytest_clnrm.session.lazy import settings_of
 
         def pytest_configure(config):
-            config.clnrm_test = repr(load_settings(config))
+            config.clnrm_test = repr(sorted(vars(settings_of(config)).items()))
 
         def pytest_configure_node(node):
             node.workerinput["clnrm_test"] = node.config.clnrm_test

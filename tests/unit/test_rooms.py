@@ -37,6 +37,7 @@ FLOORS = {
     "toml": 2,
     "errors": 1,
     "model": 1,
+    "names": 1,
     "status": 1,
     "util": 1,
     "__init__": 0,
@@ -97,14 +98,14 @@ HOMES = {
     "yaml": {"compose"},
     "tomli": {"scenario", "toml", "settings"},
     "rich": {"report", "monitor"},
-    "pytest": {"plugin", "session", "items", "reservation", "scheduling", "settings"},
+    "pytest": {"plugin", "session", "items", "reservation", "scheduling", "settings", "names"},
     "_pytest": {"items", "scheduling"},
     "pluggy": {"hookspecs", "session"},
 }
 """A third-party package -> the rooms that may import it."""
 
 MAX_LINES = 600
-MAX_LOOSE = 7
+MAX_LOOSE = 8
 MODULES = sorted(path.relative_to(ROOT.parent) for path in ROOT.rglob("*.py"))
 
 

@@ -49,7 +49,9 @@ def setup(make_node: Callable[[str], Any]) -> Setup:
         chosen.calls.append(("chosen", list(collection), len(facts)))
         return chosen
 
-    scheduling = ChosenScheduling(config, workers=2, read_facts=lambda: [ItemFacts()] * 2, choose=choose)
+    scheduling = ChosenScheduling(
+        config, workers=2, read_facts=lambda count: [ItemFacts()] * count, choose=choose
+    )
     nodes = [make_node("gw0"), make_node("gw1")]
     for node in nodes:
         scheduling.add_node(node)
@@ -119,7 +121,8 @@ def test_missing_facts_end_the_run(setup: Setup) -> None:
     """Facts that cannot be read are a failed collection."""
     scheduling, _, nodes, reports = setup
 
-    def fail() -> list[ItemFacts]:
+    def fail(count: int) -> list[ItemFacts]:
+        del count
         raise FactsError("no facts")
 
     scheduling._read_facts = fail

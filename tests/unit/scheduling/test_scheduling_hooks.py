@@ -15,16 +15,15 @@ import pytest
 from clnrm_testing.requirements import needs_xdist
 
 from pytest_clnrm.errors import SlotTimeoutError
+from pytest_clnrm.names import ALWAYS_PARKS, RUN_FOLDER
 from pytest_clnrm.scheduling.autoscale import Autoscale
 from pytest_clnrm.scheduling.controller import StrictController
 from pytest_clnrm.scheduling.facts import ItemFacts, read_facts, write_facts
 from pytest_clnrm.scheduling.in_process import InProcessReservation
 from pytest_clnrm.scheduling.install import install, install_controller, is_strict_controller
-from pytest_clnrm.scheduling.order import PrioritySorter, own_priority
+from pytest_clnrm.scheduling.order import own_priority, sort
 from pytest_clnrm.scheduling.strict import StrictScheduling
 from pytest_clnrm.scheduling.tickets import (
-    ALWAYS_PARKS,
-    RUN_FOLDER,
     TICKET,
     RefusalReporter,
     Ticket,
@@ -61,14 +60,17 @@ def test_wrong_marker() -> None:
     message = (
         r"^test_a.py::test_a: @pytest.mark.clnrm_priority\('urgent'\): takes one of .high., .normal., .low."
     )
-    sorter = PrioritySorter(lambda item: int(own_priority(item) or 0))
+
+    def priority_of(item: pytest.Item) -> int:
+        return int(own_priority(item) or 0)
+
     config: Any = SimpleNamespace()
     with pytest.raises(pytest.UsageError, match=message):
-        sorter.pytest_collection_modifyitems(config, items)
+        sort(config, items, priority_of)
     reports: list[Any] = []
     hook = SimpleNamespace(pytest_collectreport=lambda *, report: reports.append(report))
     worker_config: Any = SimpleNamespace(workerinput={}, hook=hook)
-    sorter.pytest_collection_modifyitems(worker_config, items)
+    sort(worker_config, items, priority_of)
     assert items == []
     assert (reports[0].nodeid, reports[0].outcome) == ("test_a.py::test_a", "failed")
 
@@ -127,7 +129,7 @@ def test_worker_takes_tickets_of_items_with_a_demand(tmp_path: Path, monkeypatch
     session: Any = SimpleNamespace(items=items)
     worker: Any = WorkerPlugin(tmp_path, facts_of)
     worker.pytest_collection_finish(session)
-    assert read_facts(tmp_path) == [facts_of(item) for item in items]
+    assert read_facts(tmp_path, 3) == [facts_of(item) for item in items]
     put_ticket(tmp_path, 0, Ticket("lease"))
     for item in items:
         worker.pytest_runtest_protocol(item)
@@ -223,6 +225,6 @@ def test_ordinary_session_is_left_to_xdist(
     controller.pytest_configure_node(node)
     assert node.workerinput == {RUN_FOLDER: str(tmp_path), ALWAYS_PARKS: autoscale is not None}
     scheduling = controller.pytest_xdist_make_scheduler(make_config(), None)
-    chosen = scheduling._choose(["a"], read_facts(tmp_path))
+    chosen = scheduling._choose(["a"], read_facts(tmp_path, 1))
     assert type(chosen).__name__ == expected
     assert isinstance(chosen, StrictScheduling) is (expected == "StrictScheduling")

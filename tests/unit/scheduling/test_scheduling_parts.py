@@ -13,10 +13,10 @@ from clnrm_testing.requirements import needs_xdist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_clnrm.names import FACTS_FILE
 from pytest_clnrm.scheduling.autoscale import Autoscale, Autoscaler
 from pytest_clnrm.scheduling.controller import Waker
 from pytest_clnrm.scheduling.facts import (
-    FACTS_FILE,
     FactsError,
     ItemFacts,
     is_ordinary,
@@ -31,16 +31,18 @@ def test_facts_arrive_as_written(tmp_path: Path) -> None:
     facts = [ItemFacts(), ItemFacts(0, {"slots": 2}, "hash")]
     write_facts(tmp_path, facts)
     write_facts(tmp_path, [ItemFacts()])
-    assert read_facts(tmp_path) == facts
+    assert read_facts(tmp_path, 2) == facts
     assert [path.name for path in tmp_path.iterdir()] == [FACTS_FILE]
 
 
 def test_facts_of_an_ordinary_session_are_short(tmp_path: Path) -> None:
-    """A session with nothing out of the ordinary costs no row per item."""
+    """A session with nothing out of the ordinary has an empty file, which replaces nothing."""
     write_facts(tmp_path, [ItemFacts()] * 1000)
-    assert (tmp_path / FACTS_FILE).stat().st_size < 100
-    assert read_facts(tmp_path) == [ItemFacts()] * 1000
-    assert is_ordinary(read_facts(tmp_path))
+    assert (tmp_path / FACTS_FILE).read_bytes() == b""
+    assert read_facts(tmp_path, 1000) == [ItemFacts()] * 1000
+    assert is_ordinary(read_facts(tmp_path, 1000))
+    write_facts(tmp_path, [ItemFacts(0)])
+    assert is_ordinary(read_facts(tmp_path, 1))
     assert not is_ordinary([ItemFacts(demand={})])
 
 
@@ -58,7 +60,7 @@ def test_facts_that_cannot_be_read(tmp_path: Path, text: str | None, message: st
     if text is not None:
         (tmp_path / FACTS_FILE).write_text(text)
     with pytest.raises(FactsError, match=message):
-        read_facts(tmp_path)
+        read_facts(tmp_path, 1)
 
 
 def test_ticket_is_taken_once(tmp_path: Path) -> None:

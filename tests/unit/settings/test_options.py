@@ -9,8 +9,7 @@ import pytest
 from clnrm_testing.settings_tables import DOCS, with_tables
 
 from pytest_clnrm.settings.config_file import CONFIG_KEYS
-from pytest_clnrm.settings.declare import Setting
-from pytest_clnrm.settings.options import add_options
+from pytest_clnrm.settings.declare import Setting, add_options
 from pytest_clnrm.settings.settings import SETTINGS, Settings
 
 
@@ -26,7 +25,7 @@ class TestSetting:
 
     def test_fills_a_field(self, setting: Setting) -> None:
         """Its field is one of Settings."""
-        assert setting.field in Settings._fields
+        assert getattr(Settings, setting.field) is setting
 
     def test_says_the_default_that_holds(self, setting: Setting) -> None:
         """The default in the help text means what Settings has."""
@@ -75,7 +74,7 @@ def test_documentation_names_nothing_else(documented: set[str]) -> None:
 def test_nothing_is_hidden_by_a_default() -> None:
     """Options and ini keys are declared without a default, and with a help text that argparse can format."""
     parser = Mock()
-    add_options(parser)
+    add_options(parser, SETTINGS)
     options = parser.getgroup.return_value.addoption.call_args_list
     inis = parser.addini.call_args_list
     assert [call.args[0] for call in options] == [each.option for each in SETTINGS if each.option]

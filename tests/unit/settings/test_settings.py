@@ -10,9 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.settings.loading import check_against_engine, load_settings
-from pytest_clnrm.settings.settings import SETTINGS, Settings, header_lines, resolve_priority
+from pytest_clnrm.settings.settings import SETTINGS, Settings, header_lines, is_any_set
 
 MIB = 1024**2
 KINDS = {setting.ini: setting.kind for setting in SETTINGS}
@@ -76,7 +75,10 @@ def load(tmp_path: Path) -> Load:
             inicfg=ini or {},
             overrides=overrides,
         )
-        return load_settings(cast("pytest.Config", config))
+        loaded = load_settings(cast("pytest.Config", config))
+        # Where nothing is set, nobody loads anything.
+        assert is_any_set(cast("pytest.Config", config)) is bool(loaded.origins or loaded.priorities)
+        return loaded
 
     return load_from
 
@@ -203,7 +205,7 @@ def test_every_setting_reaches_its_field(load: Load, tmp_path: Path) -> None:
         max_containers=3,
         memory_budget_bytes=4096 * MIB,
         slot_timeout_s=90.0,
-        priority=Priority.LOW,
+        priority="low",
         engine="unix:///x.sock",
         image_map=(("a", "b"), ("c", "d")),
         groups=(("database", 2), ("licence", 1)),
@@ -339,34 +341,6 @@ def test_limits_beyond_the_engine() -> None:
         "--clnrm-cpu: 8.0 CPUs for each container, but the engine has 2: at most 2",
         "pytest.ini:2: clnrm_memory: 1024 MB for each container, but the engine has 256 MB: at most 256 MB",
     ]
-
-
-HIGH, NORMAL, LOW = Priority.HIGH, Priority.NORMAL, Priority.LOW
-
-
-@pytest.mark.parametrize(
-    ("own", "tags", "folders", "expected"),
-    [
-        (LOW, ["critical"], ["slow"], LOW),
-        (None, ["smoke", "critical", "other"], ["slow"], HIGH),
-        (None, ["smoke"], ["fast"], LOW),
-        (None, ["other"], ["unit", "fast", "slow"], HIGH),
-        (None, [], ["slow", "fast"], LOW),
-        (None, [], [], NORMAL),
-        (None, ["other"], ["unit"], NORMAL),
-    ],
-)
-def test_resolve_priority(
-    own: Priority | None, tags: list[str], folders: list[str], expected: Priority
-) -> None:
-    """An item's own, else its highest tag's, else its nearest folder's, else the default."""
-    priorities = {"critical": HIGH, "smoke": LOW, "fast": HIGH, "slow": LOW}
-    assert resolve_priority(Settings(priorities=priorities), own, tags, folders) is expected
-
-
-def test_resolve_priority_of_the_command_line() -> None:
-    """What nothing gives a priority has that of --clnrm-priority."""
-    assert resolve_priority(Settings(priority=HIGH), None, ["a"], ["b"]) is HIGH
 
 
 def test_header() -> None:
