@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pytest_clnrm.errors import ClnrmError, EngineUnavailableError
 from pytest_clnrm.model.kept import KeptFile
 from pytest_clnrm.names import ARTIFACTS_FOLDER
+from pytest_clnrm.scenario.mounts import may_be_loaded
 from pytest_clnrm.util.path_globs import PathGlob, components
 from pytest_clnrm.util.redaction import MASK
 
@@ -42,7 +42,6 @@ _REFUSED = '<>:"|?*\\'
 _SLUG_CHARS = 60
 _NOT_LOADED = ".artifact"
 _Made = TypeVar("_Made")
-_IMPORTED = (".py", ".pyc", ".pyi", ".pth", ".so", ".pyd")
 
 
 class ArtifactFolder:
@@ -257,9 +256,7 @@ def _percent(char: str) -> str:
 
 
 def _unloaded(name: str, loaded: Sequence[str]) -> str:
-    low = name.lower()
-    is_loaded = low.endswith(_IMPORTED) or any(fnmatch(low, glob.lower()) for glob in loaded)
-    return f"{name}{_NOT_LOADED}" if is_loaded else name
+    return f"{name}{_NOT_LOADED}" if may_be_loaded(name, loaded) else name
 
 
 def _create(path: Path) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_clnrm.expect.golden import GoldenFileError
+from pytest_clnrm.scenario.mounts import may_be_loaded
 from pytest_clnrm.util.beneath import open_beneath
 from pytest_clnrm.util.files import write_whole
 
@@ -31,6 +32,7 @@ class GoldenFolder:
     :param owner: of what is written: the same step may write again.
     :param claims: None if the run only compares.
     :param without_secrets: hides them.
+    :param loaded: globs of the names of what is loaded on this host: it is not written.
     """
 
     rootdir: str
@@ -38,6 +40,7 @@ class GoldenFolder:
     owner: str = ""
     claims: Path | None = None
     without_secrets: Callable[[str], str] = str
+    loaded: tuple[str, ...] = ()
 
     def _place(self, path: str) -> tuple[str, str]:
         """Return the root and the absolute path of a file."""
@@ -67,6 +70,7 @@ class GoldenFolder:
         """
         if self.claims is None:
             return False
+        self._check_harmless(path)
         if self.without_secrets(content) != content:
             raise GoldenFileError(f"holds a secret, which is not written to {path!r}: redact it")
         with suppress(GoldenFileError):
@@ -85,6 +89,23 @@ class GoldenFolder:
             self._claim_of(path).unlink(missing_ok=True)
             raise GoldenFileError(f"cannot be written to {path!r}: {_why(error)}") from None
         return True
+
+    def _check_harmless(self, path: str) -> None:
+        """Refuse a file that something on this host acts by: what programs print must not get there.
+
+        :raises GoldenFileError: with the name.
+        """
+        root, place = self._place(path)
+        folder = os.path.dirname(self._place("x")[1])  # noqa: PTH120
+        own = len(Path(os.path.relpath(os.path.commonpath([place, folder]), root)).parts)
+        for depth, name in enumerate(Path(os.path.relpath(place, root)).parts):
+            why = ""
+            if may_be_loaded(name, self.loaded):
+                why = "may be loaded on this host"
+            elif depth >= own and name.startswith(".") and name != "..":
+                why = "is hidden"
+            if why:
+                raise GoldenFileError(f"is not written to {path!r}: {name} {why}; choose another name")
 
     @staticmethod
     def _make_folder(root: str, folder: str) -> None:

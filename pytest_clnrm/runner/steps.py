@@ -190,6 +190,7 @@ class StepRunner:
             owner=f"step {step.name!r} of {scenario.file}::{scenario.name}",
             claims=runtime.run_folder() / CLAIMS if update and runtime.run_folder else None,
             without_secrets=self.around.redactor.text,
+            loaded=runtime.loaded,
         )
 
     def _shown(self, output: BoundedOutput) -> str:

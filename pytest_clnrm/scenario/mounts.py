@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -27,6 +27,7 @@ LOADED = (
 )
 """Names of what pytest loads, and of what it, Git and this plugin read their settings from."""
 
+_IMPORTED = (".py", ".pyc", ".pyi", ".pth", ".so", ".pyd")
 _REMEDY = "the ini option clnrm_allow_writable lists the folders that may be writable"
 _OF_TOOLS = (".git", ".clnrm")
 
@@ -107,6 +108,15 @@ def _check_writable(real: str, rules: VolumeRules) -> None:
 def is_loaded(name: str, globs: tuple[str, ...]) -> bool:
     """Tell whether a file or folder of that name is one of those that are loaded from the project."""
     return any(fnmatchcase(name, glob.rpartition("/")[2]) for glob in globs)
+
+
+def may_be_loaded(name: str, globs: Sequence[str]) -> bool:
+    """Tell whether something may load what is new under that name, on a file system without cases too.
+
+    :param globs: as of :func:`is_loaded`.
+    """
+    low = name.lower()
+    return low.endswith(_IMPORTED) or any(fnmatchcase(low, glob.rpartition("/")[2].lower()) for glob in globs)
 
 
 def allowed_file(path: str, *, rootdir: str, allowed: tuple[str, ...]) -> str:

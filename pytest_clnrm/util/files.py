@@ -20,7 +20,8 @@ def replacing(path: Path, *, mode: int = 0o666, draft: str = "") -> Iterator[Bin
     """
     unfinished = path.with_name(draft or f".{path.name}.{os.getpid()}")
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        # Others may have put a link there, whose target would be written.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
         with os.fdopen(os.open(unfinished, flags, mode), "wb") as file:
             yield file
         unfinished.replace(path)

@@ -77,3 +77,30 @@ def test_what_is_updated_stays_below_rootdir(tmp_path: Path) -> None:
             files.update(path, "hush" if path == "s" else "z")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["claims", "root"]
     assert updated(tmp_path / "claims") == ["link", "new/deep/x.txt"]
+
+
+def test_what_is_loaded_is_not_updated(tmp_path: Path) -> None:
+    """No name that pytest, Python or a tool acts by is written, in whatever case."""
+    files = GoldenFolder(
+        rootdir=str(tmp_path),
+        scenario_file=str(tmp_path / ".own" / "s.clnrm.toml"),
+        claims=tmp_path / "claims",
+        loaded=("conftest.py", "pytest.ini", "*.clnrm.toml", ".clnrm", "tests/test_*"),
+    )
+    loaded = "may be loaded on this host; choose another name"
+    for path, why in {
+        "conftest.py": f"conftest.py {loaded}",
+        "../PyTest.ini": f"PyTest.ini {loaded}",
+        "../.clnrm/config.toml": f".clnrm {loaded}",
+        "s.clnrm.toml": f"s.clnrm.toml {loaded}",
+        "../tests/test_x": f"test_x {loaded}",
+        "../src/module.py": f"module.py {loaded}",
+        "../.github/workflows/ci.yml": ".github is hidden; choose another name",
+        ".envrc": ".envrc is hidden; choose another name",
+    }.items():
+        with pytest.raises(GoldenFileError) as raised:
+            files.update(path, "x")
+        assert str(raised.value) == f"is not written to {path!r}: {why}"
+    assert not (tmp_path / ".own").exists()
+    assert files.update("golden/module.py.txt", "x")
+    assert files.update("../golden/x.txt", "x")
