@@ -2,29 +2,33 @@
 
 ``python -m clnrm_testing.format_tables``, started in ``tests``, writes them. A table stands between a mark
 such as ``<!-- keys of StepDoc -->`` and ``<!-- end of keys -->``. ``StepExpectDoc with http`` has the keys
-that go with that one, ``EndCheckDoc beyond CheckDoc`` those that the other table has not.
+that go with that one, ``EndCheckDoc beyond CheckDoc`` those that the other table has not. Links to a table
+lead to its first mark, or to ``<!-- place of CheckDoc -->``.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec.inspect as types
 
-from clnrm_testing.format_types import Key, keys, model_of, tables
+from clnrm_testing.format_types import Key, keys, keys_by_owner, model_of, tables
 from pytest_clnrm.model.units import DURATION_PATTERN, SIZE_PATTERN
 from pytest_clnrm.scenario.format.check_document import BYTES_PATTERN
+from pytest_clnrm.scenario.format.parts import NAME_PATTERN
 
 DOCS = Path(__file__).parents[2] / "docs" / "scenario-format.md"
 _MARK = re.compile(r"<!-- keys of (\w+)(?: (with|beyond) (\w+))? -->\n")
+_PLACE = re.compile(r"<!-- place of (\w+) -->")
 _END = "<!-- end of keys -->"
 _UNITS = {DURATION_PATTERN: "time", SIZE_PATTERN: "size", BYTES_PATTERN: "bytes"}
+_NAMES = {NAME_PATTERN: "name"}
 _ABOUT_UNITS = "times-and-sizes"
-_KEYS_SHOWN = 4
+_KEYS_SHOWN = 6
 _BARE = re.compile("[A-Za-z0-9_-]+")
 
 
@@ -33,7 +37,8 @@ def with_tables(text: str) -> str:
     anchors, done, place = _anchors(text), "", 0
     for mark in _MARK.finditer(text):
         end = text.index(_END, mark.end())
-        done += text[place : mark.end()] + _table(_chosen(mark), anchors)
+        rules = "" if mark[2] else _rules(tables()[mark[1]])
+        done += text[place : mark.end()] + rules + _table(_chosen(mark), anchors)
         place = end
     return done + text[place:]
 
@@ -52,9 +57,7 @@ def _chosen(mark: re.Match[str]) -> list[Key]:
         known = {key.name for key in keys(tables()[other])}
         return [key for key in found if key.name not in known]
     if how == "with":
-        model = model_of(table)
-        with_it = {**getattr(model, "KINDS", {}), **getattr(model, "OF_ACTION", {})}[other]
-        return [key for key in found if key.name in {other, *with_it}]
+        return [key for key in found if key.name in {other, *keys_by_owner(table)[other]}]
     return found
 
 
@@ -70,9 +73,30 @@ def _anchors(text: str) -> dict[str, str]:
     for line in text.splitlines():
         if line.startswith("#"):
             heading = anchor_of(line.lstrip("# "))
-        elif mark := _MARK.match(f"{line}\n"):
+        elif mark := _PLACE.match(line) or _MARK.match(f"{line}\n"):
             found.setdefault(mark[1], heading)
     return found
+
+
+def _rules(table: types.StructType) -> str:
+    """Return which keys of a table go together."""
+    one_of = model_of(table).ONE_OF
+    said = f"Exactly one of {_listed(one_of)} is needed.\n" if one_of else ""
+    owners: dict[str, list[str]] = {}
+    for owner, with_it in keys_by_owner(table).items():
+        for key in with_it:
+            owners.setdefault(key, []).append(owner)
+    together: dict[str, list[str]] = {}
+    for key, found in owners.items():
+        together.setdefault(_listed(found), []).append(key)
+    for shown, with_it in together.items():
+        said += f"{_listed(with_it)} {'go' if len(with_it) > 1 else 'goes'} with {shown} alone.\n"
+    return f"{said}\n" if said else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [f"`{name}`" for name in names]
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]
 
 
 def _table(chosen: list[Key], anchors: Mapping[str, str]) -> str:
@@ -106,9 +130,14 @@ def _forms(value: types.Type, anchors: Mapping[str, str], allowed: str = "") -> 
         case types.UnionType():
             # Where a pattern is put in words, these are about numbers too.
             worded = any(isinstance(each, types.Metadata) and each.extra for each in value.types)
+            found: list[str] = []
             for each in value.types:
-                if not (worded and isinstance(_bare(each), (types.IntType, types.FloatType))):
-                    yield from _forms(each, anchors)
+                bare = _bare(each)
+                if isinstance(bare, types.ListType) and list(_forms(bare.item_type, anchors)) == found:
+                    found.append("a list of these")
+                elif not (worded and isinstance(bare, (types.IntType, types.FloatType))):
+                    found.extend(_forms(each, anchors))
+            yield from found
         case types.LiteralType():
             yield from (f"`{toml(each)}`" for each in value.values)
         case types.ListType():
@@ -131,7 +160,8 @@ def _plain(value: types.Type, allowed: str) -> str:
     match value:
         case types.StrType():
             unit = _UNITS.get(value.pattern or "")
-            return f"[{unit}](#{_ABOUT_UNITS})" if unit else allowed or "text"
+            name = _NAMES.get(value.pattern or "")
+            return f"[{unit}](#{_ABOUT_UNITS})" if unit else name or allowed or "text"
         case types.BoolType():
             return "boolean"
         case types.IntType():

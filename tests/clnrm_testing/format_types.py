@@ -52,6 +52,14 @@ def model_of(table: types.StructType) -> type[Table]:
     return table.cls
 
 
+def keys_by_owner(table: types.StructType) -> dict[str, list[str]]:
+    """Return the keys that go with each key that says what a step or check does, if the table is of these."""
+    model = model_of(table)
+    in_file = {field.name: field.encode_name for field in table.fields}
+    owners = {**getattr(model, "KINDS", {}), **getattr(model, "OF_ACTION", {})}
+    return {owner: [in_file.get(each, each) for each in with_it] for owner, with_it in owners.items()}
+
+
 def keys(table: types.StructType) -> list[Key]:
     """Return the keys of a table."""
     return [

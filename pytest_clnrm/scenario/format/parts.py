@@ -67,10 +67,11 @@ HostName = Annotated[
         extra=words("a host's name of up to 63 letters, digits, '_', '.' and '-' such as db.local"),
     ),
 ]
+NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 VolumeName = Annotated[
     str,
     Meta(
-        pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
+        pattern=NAME_PATTERN,
         extra=words("a name of up to 63 letters, digits, '_', '.' and '-', not a path"),
     ),
 ]
@@ -89,7 +90,7 @@ StepFolder = Annotated[
 ServiceName = Annotated[
     str,
     Meta(
-        pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
+        pattern=NAME_PATTERN,
         extra=words("up to 63 letters, digits, '_', '.' and '-', a letter or digit first"),
     ),
 ]

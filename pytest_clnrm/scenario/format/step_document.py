@@ -289,7 +289,7 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[
             str,
             Meta(
-                description="In reports, and of `since` of a check; default: what it does.",
+                description='What reports call it, and `since` of a check; default: "step 1" and so on.',
                 examples=["create an order"],
             ),
         ]

@@ -31,11 +31,14 @@ def test_every_key_is_in_a_table(name: str) -> None:
     assert not missing, f"{DOCS.name} needs <!-- keys of {name} --> and <!-- end of keys -->"
 
 
-def test_links_within_the_page_lead_somewhere() -> None:
-    """To a heading."""
+def test_links_to_parts_of_the_page_lead_somewhere() -> None:
+    """From itself and from the other pages."""
     prose = re.sub(r"^```.*?^```$", "", PAGE, flags=re.MULTILINE | re.DOTALL)
     anchors = {anchor_of(heading) for heading in re.findall(r"^#+ (.*)$", prose, re.MULTILINE)}
-    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors
+    links = set(re.findall(r"\]\(#([^)]+)\)", PAGE))
+    for page in DOCS.parent.rglob("*.md"):
+        links |= set(re.findall(r"scenario-format\.md#([^)]+)\)", page.read_text(encoding="utf-8")))
+    assert links <= anchors
 
 
 def test_examples_are_toml() -> None:
