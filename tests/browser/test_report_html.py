@@ -11,6 +11,8 @@ from urllib.parse import quote
 import pytest
 from clnrm_testing.report_data import HOSTILE, hostile_run, many_spans, run_of, sample_run, sample_spans
 
+from pytest_clnrm.model.kept import KeptFile
+from pytest_clnrm.model.result import Result
 from pytest_clnrm.report.html_report import write_html
 
 if TYPE_CHECKING:
@@ -394,6 +396,40 @@ def test_hostile_texts_stay_texts(open_page: Open, tmp_path: Path, index: int) -
     page.mouse.move(200, 250)
     assert page.evaluate("window.hacked") is None
     assert opened.requests == [page.url.split("#")[0]] or opened.requests == [page.url]
+
+
+def test_artifacts_are_linked(open_page: Open, tmp_path: Path) -> None:
+    """A link leads to the file beside the page, whatever its name, and says how large it is."""
+    (tmp_path / "artifacts").mkdir()
+    name = "artifacts/100% <b>#?.txt"
+    (tmp_path / name).write_text("what the program wrote")
+    result = Result(
+        nodeid="a.clnrm.toml::a",
+        name="a",
+        file="a.clnrm.toml",
+        line=1,
+        artifacts=(
+            KeptFile(service="app", path="/logs/<b>100%", file=name, size_bytes=22),
+            KeptFile(
+                service="db",
+                path="/dump",
+                file="artifacts/javascript:hack()",
+                size_bytes=5 << 20,
+                is_cut=True,
+            ),
+        ),
+    )
+    opened = open_page(write(tmp_path, run_of(result)), fragment="#a.clnrm.toml%3A%3Aa")
+    section = opened.page.get_by_role("region", name="Artifacts")
+    assert section.get_by_role("listitem").all_inner_texts() == [
+        "/logs/<b>100% app · 22 bytes",
+        "/dump db · 5 MB · cut",
+    ]
+    links = section.get_by_role("link")
+    assert links.nth(1).get_attribute("href") == "./artifacts/javascript%3Ahack()"
+    with opened.page.expect_popup() as popup:
+        links.first.click()
+    assert popup.value.locator("body").inner_text() == "what the program wrote"
 
 
 def test_nothing_ran(open_page: Open, tmp_path: Path) -> None:

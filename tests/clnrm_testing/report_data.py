@@ -6,6 +6,7 @@ import random
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from pytest_clnrm.model.kept import KeptFile
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.model.span import AttributeValue, Span, SpanEvent, SpanLink
 from pytest_clnrm.report.json_report import report_document
@@ -333,6 +334,7 @@ def _hostile_result(index: int, text: str) -> Result:
         nodeid=f"tests/{text}.toml::{text}", name=text, file=text, line=1, tags=(text,), outcome="failed",
         started=at(index), duration_s=0.9, worker=text, containers=(container,), steps=(step,),
         failures=(failure,), unchecked=(text,), notes=(text,),
+        artifacts=(KeptFile(service=text, path=text, file=text, size_bytes=9),),
     )  # fmt: skip
 
 
