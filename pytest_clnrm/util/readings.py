@@ -102,7 +102,8 @@ _PERCENT = re.compile(
 )
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});")
 _QUOTE = re.compile(r"""'\\''|'"'"'""")
-_WRAP = re.compile(r"(?:\s|\\[nr])+")
+# As (?:\s|\\[nr])+, but begun by a set of characters: what has none of them is passed over at once.
+_WRAP = re.compile(r"[\s\\](?:(?<=\s)|[nr])(?:\s|\\[nr])*")
 _BEGUN_ESCAPE = re.compile(
     r"(?:"
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?|u[0-9a-fA-F]{0,3}|U[0-9a-fA-F]{0,7}"
