@@ -23,7 +23,9 @@ from pytest_clnrm.report.failure_text import Explained, title
 from pytest_clnrm.util.terminal_text import one_line
 
 if TYPE_CHECKING:
+    import pytest
     from _pytest._code import Traceback
+    from _pytest._code.code import TerminalRepr
 
 PACKAGE = Path(__file__).resolve().parents[1]
 _MACHINERY = ("_pytest", "pluggy", "xdist")
@@ -133,3 +135,35 @@ def with_crash(chain: ExceptionChainRepr, crash: ReprFileLocation) -> ExceptionC
     """Return *chain* with another place of the crash."""
     *before, (traceback, _, description) = chain.chain
     return ExceptionChainRepr([*before, (traceback, crash, description)])
+
+
+def cleaned(shown: TerminalRepr, clean: Callable[[str], str]) -> TerminalRepr:
+    """Return pytest's own traceback, cleaned in its place; it stays one, if secrets are within its lines.
+
+    :param clean: removes secrets and control characters.
+    """
+    if isinstance(shown, ExceptionChainRepr):
+        for traceback, crash, _ in shown.chain:
+            for entry in traceback.reprentries:
+                entry.lines = [clean(line) for line in entry.lines]
+                if isinstance(entry, ReprEntry) and entry.reprlocals is not None:
+                    entry.reprlocals.lines = [clean(line) for line in entry.reprlocals.lines]
+            if crash is not None:
+                crash.message = clean(crash.message)
+        if shown.reprcrash is not None:
+            shown.reprcrash.message = clean(shown.reprcrash.message)
+    return shown
+
+
+def clean_report(report: pytest.TestReport, clean: Callable[[str], str]) -> None:
+    """Clean all that is shown of *report*: sections, captured output, tracebacks of pytest's own."""
+    report.sections = [(clean(title), clean(text)) for title, text in report.sections]
+    if isinstance(report.longrepr, ExceptionChainRepr):
+        text = str(report.longrepr)
+        if clean(text) != text:
+            report.longrepr = clean(text)
+    elif isinstance(report.longrepr, str):
+        report.longrepr = clean(report.longrepr)
+    elif isinstance(report.longrepr, tuple):
+        path, line, reason = report.longrepr
+        report.longrepr = path, line, clean(reason)

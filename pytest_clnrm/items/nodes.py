@@ -24,6 +24,8 @@ from pytest_clnrm.items.artifact_place import base_of, shown_base
 from pytest_clnrm.items.failures import (
     ScenarioBrokenError,
     ScenarioFailedError,
+    clean_report,
+    cleaned,
     error_of,
     frames_of_others,
     place_of,
@@ -40,7 +42,7 @@ from pytest_clnrm.model.demand import Demand, Group
 from pytest_clnrm.model.result import Failure, Result
 from pytest_clnrm.names import ARTIFACTS_FOLDER
 from pytest_clnrm.pool.proof import specification_of
-from pytest_clnrm.report.failure_text import Explained, explain, explain_failure, explain_rest
+from pytest_clnrm.report.failure_text import Explained, explain, explain_failure, explain_rest, title
 from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.runner.artifacts import ArtifactFolder
 from pytest_clnrm.runner.launch import effective_limits
@@ -192,6 +194,7 @@ class ScenarioItem(pytest.Item):
         self._attached: Result | None = None
         self._broken_off: BaseException | None = None
         self._artifacts_in: ArtifactFolder | None = None
+        self._subtest: Failure | None = None
         # What hooks of other plugins look for on any item, and what plugins that run an item again reset.
         self.obj = None
         # Whole: the matrix is no parameter to them, and its combinations are to be told apart.
@@ -344,7 +347,34 @@ class ScenarioItem(pytest.Item):
             self._file.warn_at(self.scenario.line, self._redactor.text(problem))
         self._add_sections(self.result)
         if self.result.failures:
+            if self.runtime.settings.subtests:
+                self._report_subtests(self.result)
             self._raise(error_of(self.result), self.result.failures[0])
+
+    def _report_subtests(self, result: Result) -> None:
+        """Report each check that does not hold by itself, as tests with the fixture ``subtests`` do."""
+        __tracebackhide__ = True
+        try:
+            subtests = self._request.getfixturevalue("subtests")
+        except pytest.FixtureLookupError:
+            # Before pytest 9.0, without pytest-subtests.
+            return
+        for failure in result.failures:
+            if failure.kind != "expectation":
+                continue
+            own = self._file.shown_path()
+            file, line = place_of(failure.where, own, self.scenario.line)
+            place = f"line {line}" if file == own else f"{file}:{line}"
+            named = self._clean(f"step {failure.step!r}, {place}" if failure.step else place)
+            self._subtest = failure
+            try:
+                with subtests.test(msg=one_line(named)):
+                    self._raise(ScenarioFailedError(one_line(self._clean(title(failure)))), failure)
+            except ScenarioFailedError:
+                # With -x pytest goes no further.
+                return
+            finally:
+                self._subtest = None
 
     def _note_foreign(self, run: ScenarioRun, error: BaseException) -> None:
         """Keep what was done until another's exception: a time limit, Ctrl-C, an error in a hook of ours."""
@@ -400,6 +430,8 @@ class ScenarioItem(pytest.Item):
         pytest asks ``repr_failure`` for the call only, and this for setup and teardown, too.
         """
         error = excinfo.value
+        if self._subtest is not None:
+            return self._repr([explain_failure(self._subtest)])
         if isinstance(error, (ScenarioFailedError, ScenarioBrokenError)) and self.result is not None:
             return self._explain(self.result)
         if isinstance(error, EngineUnavailableError):
@@ -420,7 +452,7 @@ class ScenarioItem(pytest.Item):
             self._told = self._foreign(error, f"{path}:{line}")
         else:
             self._told = self._foreign(error, f"{self._file.shown_path()}:{self.scenario.line}")
-        return self._cleaned(shown)
+        return cleaned(shown, self._clean)
 
     def _traceback_filter(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Traceback:
         """Return the frames that are shown of another's exception; if there are none, the last one."""
@@ -438,8 +470,8 @@ class ScenarioItem(pytest.Item):
                 each.reprfuncargs = None
             if kept:
                 ours.reprtraceback.reprentries = [*ours.reprtraceback.reprentries, *kept]
-        cleaned = self._cleaned(ours)
-        return cleaned if isinstance(cleaned, ExceptionChainRepr) else ours
+        cleaned(ours, self._clean)
+        return ours
 
     def _failure_of(self, error: ClnrmError) -> Failure:
         if self._run is not None:
@@ -499,7 +531,11 @@ class ScenarioItem(pytest.Item):
 
         The result's outcome is pytest's, so that xfail and skip marks count.
         """
-        self._clean_report(report)
+        clean_report(report, self._clean)
+        if self._subtest is not None:
+            # That of the scenario itself is yet to come, and has the rest.
+            report.sections = []
+            return
         leftover, self._leftover = self._leftover, None
         if leftover is not None:
             report.clnrm_leftover = leftover.to_data()  # type: ignore[attr-defined]
@@ -542,36 +578,6 @@ class ScenarioItem(pytest.Item):
             worker=self.runtime.worker,
             unchecked=tuple(each.path for each in self.scenario.unchecked),
         )
-
-    def _cleaned(self, shown: TerminalRepr) -> TerminalRepr:
-        """Return pytest's own traceback without secrets and control characters.
-
-        It stays one, if they stand within its lines.
-        """
-        if isinstance(shown, ExceptionChainRepr):
-            for traceback, crash, _ in shown.chain:
-                for entry in traceback.reprentries:
-                    entry.lines = [self._clean(line) for line in entry.lines]
-                    if isinstance(entry, ReprEntry) and entry.reprlocals is not None:
-                        entry.reprlocals.lines = [self._clean(line) for line in entry.reprlocals.lines]
-                if crash is not None:
-                    crash.message = self._clean(crash.message)
-            if shown.reprcrash is not None:
-                shown.reprcrash.message = self._clean(shown.reprcrash.message)
-        return shown
-
-    def _clean_report(self, report: pytest.TestReport) -> None:
-        """Clean all that is shown of *report*: sections, captured output, tracebacks of pytest's own."""
-        report.sections = [(self._clean(title), self._clean(text)) for title, text in report.sections]
-        if isinstance(report.longrepr, ExceptionChainRepr):
-            text = str(report.longrepr)
-            if self._clean(text) != text:
-                report.longrepr = self._clean(text)
-        elif isinstance(report.longrepr, str):
-            report.longrepr = self._clean(report.longrepr)
-        elif isinstance(report.longrepr, tuple):
-            path, line, reason = report.longrepr
-            report.longrepr = path, line, self._clean(reason)
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -213,6 +213,14 @@ class Settings:
         values.switch,
         default=False,
     )
+    subtests: bool = setting(
+        "--clnrm-subtests",
+        "report each check of a scenario that does not hold as a subtest of pytest's (9.0 or later), "
+        "beside the scenario itself",
+        values.switch,
+        default=False,
+        docs=" ([report.md](report.md#subtests))",
+    )
     show_workers: bool = setting(
         "--clnrm-show-workers",
         "show what each worker is at, and what waits: below pytest's own output on a terminal; in a "
