@@ -25,11 +25,9 @@ def check_package(check: PackageCheck, setting: Setting, title: str) -> Iterator
     :raises ClnrmError: if it cannot be told.
     """
     looking, packages = Looking(setting, check.service), Packages()
-    found = False
-    for path in (*_LISTS, f"{_FOLDER}/{check.package}"):
-        seen = looking.at(path, packages.feed)
-        packages.end()
-        found = found or (seen is not None and seen.kind == "file")
+    lists = (*_LISTS, f"{_FOLDER}/{check.package}")
+    found = any(looking.at(path, packages.feed) is not None for path in lists)
+    packages.end()
     if not found and looking.at(_FOLDER) is None:
         raise ContainerError(
             "there is no list of packages of dpkg or apk in it; use a step, such as rpm -q, or check a file"
