@@ -21,6 +21,7 @@ from pytest_clnrm.expect.json_match import (
     kind_of,
     member_path,
     names_of,
+    number_in,
     unexpected,
 )
 from pytest_clnrm.expect.texts import quote
@@ -148,6 +149,12 @@ class _Judge:
     def _plain(self, op: str, expected: Any, what: _Value) -> None:
         """Judge by a test that looks at the value alone."""
         holds, words = _PLAIN[op]
+        if op in _BOUNDS and isinstance(expected, str):
+            try:
+                expected = number_in(expected)
+            except ValueError:
+                self._add(what, lambda: f"cannot be compared with {json_text(expected)}, which is no number")
+                return
         if not holds(what.value, expected):
             self._add(what, lambda: f"expected {words(expected)}, got {_got(op, what.value)}")
 
@@ -347,6 +354,7 @@ def _words(words: str, show: Callable[[Any], str] = json_text) -> Callable[[Any]
     return lambda expected: f"{words}{show(expected)}"
 
 
+_BOUNDS = ("lt", "lte", "gt", "gte")
 _PLAIN: Mapping[str, tuple[_Test, Callable[[Any], str]]] = {
     "type": (_is_type, _words("", " or ".join)),
     "lt": (_number(lambda value, bound: value < bound), _words("< ")),

@@ -244,6 +244,21 @@ def _no_container(value: Any, part: str, place: str) -> LookupError:
     return LookupError(f"no {json_text(part)} at {place}: {json_text(value)} is neither object nor array")
 
 
+def number_in(text: str) -> int | float:
+    """Return the number that a text is in JSON's notation.
+
+    :raises ValueError: if it is none.
+    """
+    try:
+        value = parse_json(text)
+    except NotJsonError:
+        value = None
+    if kind_of(value) != "number":
+        raise ValueError(text)
+    number: int | float = value
+    return number
+
+
 def names_of(value: dict[str, Any], limit: int = 10) -> str:
     """Return the keys of an object, the first *limit*."""
     names = [json_text(key) for key in list(value)[:limit]]

@@ -46,7 +46,8 @@ class JsonTest:
     """One test of one value.
 
     :param value: what the file says; of ``length`` a tuple of conditions, of ``type`` a tuple of types, of
-        ``each``, ``any`` and ``none`` the :class:`JsonChecks` of an element.
+        ``each``, ``any`` and ``none`` the :class:`JsonChecks` of an element; of a bound it may be the text
+        of a number, which was captured.
     """
 
     op: JsonOperator

@@ -15,9 +15,21 @@ from pytest_clnrm.model.json_checks import (
     JsonType,
 )
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.scenario.format.parts import Table, several
+from pytest_clnrm.scenario.format.parts import Table, several, words
 
-Number = int | float
+Number = (
+    int
+    | float
+    | Annotated[
+        str,
+        Meta(
+            pattern=r"\{\{.*\}\}",
+            description="A template that names what was captured.",
+            examples=["{{ before }}"],
+            extra=words("a number, or a template that gives one"),
+        ),
+    ]
+)
 Amount = Annotated[int, Meta(ge=0)]
 
 
@@ -75,7 +87,7 @@ class JsonChecksDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     ne: Annotated[Any, Meta(description="Any other value.", examples=["failed"])] | UnsetType = UNSET
     lt: Annotated[Number, Meta(description="A smaller number.", examples=[100])] | None = None
     lte: Annotated[Number, Meta(description="At most this number.", examples=[100])] | None = None
-    gt: Annotated[Number, Meta(description="A greater number.", examples=[0])] | None = None
+    gt: Annotated[Number, Meta(description="A greater number.", examples=[0, "{{ before }}"])] | None = None
     gte: Annotated[Number, Meta(description="At least this number.", examples=[1])] | None = None
     tolerance: (
         Annotated[

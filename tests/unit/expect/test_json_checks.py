@@ -10,7 +10,7 @@ import pytest
 
 from pytest_clnrm.expect import json_match
 from pytest_clnrm.expect.json_checks import path_differences
-from pytest_clnrm.model.json_checks import JSON_OPERATORS
+from pytest_clnrm.model.json_checks import JSON_OPERATORS, JsonChecks, JsonPathExpect, JsonTest
 from pytest_clnrm.scenario.format.json_document import JsonPathsDoc, built_paths
 from pytest_clnrm.util import patterns
 
@@ -134,6 +134,10 @@ FAIL: dict[str, tuple[dict[str, Any], list[str]]] = {
     "lt": ({"$.id": {"lt": 17}}, ["$.id: expected < 17, got 17"]),
     "lte": ({"$.id": {"lte": 16}}, ["$.id: expected <= 16, got 17"]),
     "gt": ({"$.id": {"gt": 17}}, ["$.id: expected > 17, got 17"]),
+    "lt no number": (
+        {"$.id": {"lt": "{{ before }}"}},
+        ['$.id: cannot be compared with "{{ before }}", which is no number'],
+    ),
     "gte of text": ({"$.state": {"gte": 1}}, ['$.state: expected >= 1, got the string "open"']),
     "tolerance": ({"$.total": {"eq": 12.6, "tolerance": 0.01}}, ["$.total: expected 12.6 ± 0.01, got 12.5"]),
     "one of": ({"$.state": {"one_of": ["a", "b"]}}, ['$.state: expected one of ["a", "b"], got "open"']),
@@ -295,3 +299,20 @@ def test_numbers_that_no_float_holds() -> None:
     """A tolerance of a huge integer is no error."""
     (told,) = differences({"$": {"eq": 0.5, "tolerance": 1}}, 10**400)
     assert told.startswith("$: expected 0.5 ± 1.0, got 1000")
+
+
+def test_a_bound_that_was_captured() -> None:
+    """It is text, and compared as the number that it is."""
+
+    def judged(op: Any, text: str) -> list[str]:
+        checks = JsonChecks(tests=(JsonTest(op=op, value=text),))
+        found = path_differences([JsonPathExpect(path="$.id", checks=checks)], json.dumps(ORDER), ORDER)
+        return [each for _, told in found for each in told]
+
+    assert judged("gt", "16.5") == judged("lte", "17") == judged("lt", "1e3") == []
+    assert judged("gt", "17") == ["$.id: expected > 17, got 17"]
+    for text in ("", "open", "true", '"17"', "17 "):
+        told = (
+            [] if text == "17 " else [f"$.id: cannot be compared with {json.dumps(text)}, which is no number"]
+        )
+        assert judged("gte", text) == told

@@ -47,7 +47,7 @@ CASES = {
     ),
     "wrong type": (
         '{ "$.a" = { lt = "1" } }',
-        f'FILE:3:42: {AT}."$.a".lt: expected a whole number or a number, found "1"',
+        f'FILE:3:42: {AT}."$.a".lt: "1" is not allowed: a number, or a template that gives one',
     ),
     "several values": ('{ "$.a[*]" = 1 }', f'FILE:3:32: {AT}."$.a[*]": {ARRAY}'),
     "type of several values": ('{ "$..a" = { type = "string" } }', f'FILE:3:32: {AT}."$..a": {ARRAY}'),
