@@ -33,6 +33,7 @@ from urllib3.exceptions import DecodeError, HTTPError
 from urllib3.response import HTTPResponse
 
 from pytest_clnrm.model.http import HttpAnswer, HttpRequest, Part
+from pytest_clnrm.runner.cookies import service_cookies
 from pytest_clnrm.runner.ready_network import in_words, tls_context
 from pytest_clnrm.util.beneath import open_beneath
 from pytest_clnrm.util.output import BoundedOutput
@@ -86,7 +87,7 @@ def send(
     while True:
         with _Exchange(request, prepared, dial, deadline_s) as exchange:
             raw = exchange.answer()
-            set_here: Any = requests.cookies.RequestsCookieJar()
+            set_here = service_cookies()
             _keep_cookies(set_here, prepared, raw)
             _keep_cookies(cookies, prepared, raw)
             own.update((each.name, each.value or "") for each in set_here)
@@ -192,6 +193,9 @@ def _content(path: str, limit: int) -> bytes:
 
 
 def _file(part: Part) -> tuple[str, tuple[str | None, bytes, str | None]]:
+    if not part.type.isprintable():
+        # It is written as it is into the head of the part.
+        raise NoAnswerError(f"the type {_shown(part.type)} of the part {part.name!r} is no media type")
     data = part.text.encode() if part.file is None else _content(part.file, MAX_UPLOAD_BYTES)
     return part.name, (part.filename or None, data, part.type or None)
 
@@ -212,12 +216,19 @@ def _redirected(
     if response.status_code not in _KEEP_METHOD:
         gone += ["Content-Length", "Content-Type", "Transfer-Encoding"]
         after.body = None
-    if mixin.should_strip_auth(before.url or "", after.url or ""):  # type: ignore[no-untyped-call]
-        gone.append("Authorization")
+    gone += _of_another_host(before.url or "", after.url or "")
     for name in gone:
         after.headers.pop(name, None)
     _add_cookies(after, cookies)
     return after
+
+
+def _of_another_host(before: str, after: str) -> list[str]:
+    """Return the headers that a redirect does not take along: who asks is told to nobody else."""
+    gone = ["Host"] if urlsplit(before).netloc != urlsplit(after).netloc else []
+    if SessionRedirectMixin().should_strip_auth(before, after):  # type: ignore[no-untyped-call]
+        gone.append("Authorization")
+    return gone
 
 
 class _InTime:

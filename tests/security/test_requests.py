@@ -1,4 +1,4 @@
-"""Services that make requests of steps go to the host that runs pytest, or to the world."""
+"""Services that make requests of steps go to the host that runs pytest, to the world or to one another."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from clnrm_testing.end_to_end import EndToEnd
+from clnrm_testing.http_server import ask, serving
 
-pytestmark = pytest.mark.engine
+from pytest_clnrm.model.http import HttpRequest
+from pytest_clnrm.runner.cookies import service_cookies
 
 
+@pytest.mark.engine
 def test_a_service_that_leads_elsewhere(project: EndToEnd) -> None:
     """Neither a redirect nor a captured address makes a request go to a port of this host."""
     asked: list[str] = []
@@ -51,6 +54,7 @@ def test_a_service_that_leads_elsewhere(project: EndToEnd) -> None:
             http = "GET http://web:80@{{{{ at }}}}/user"
             """,
         )
+        project.environment.update({"http_proxy": away, "HTTP_PROXY": away, "ALL_PROXY": away})
         run = project.run()
         host.shutdown()
         thread.join()
@@ -59,3 +63,26 @@ def test_a_service_that_leads_elsewhere(project: EndToEnd) -> None:
     first, second, third = run.failures("away")
     assert [first, second] == [elsewhere, elsewhere], run.text
     assert third.endswith("user and password do not stand in a URL, write auth = { basic = ... }")
+
+
+def test_a_cookie_for_all_services() -> None:
+    """A service cannot choose the session that another one sees."""
+    cookies = service_cookies()
+    with serving() as server:
+        server.answers = {"/": (200, {"Set-Cookie": "session=forged; Domain=local"}, b"")}
+        ask(server.port, HttpRequest(url="http://evil/"), cookies=cookies)
+        ask(server.port, HttpRequest(url="http://web/"), cookies=cookies)
+    sent = server.seen[1][2].get("Cookie")
+    assert sent is None, f"IT WAS SENT: {sent}"
+
+
+def test_a_redirect_that_asks_for_credentials() -> None:
+    """Another service, or port, does not get what a request tells its own one."""
+    for away in ("http://evil/x", "http://api:81/x"):
+        with serving() as server:
+            server.answers = {"/": (307, {"Location": away}, b"")}
+            request = HttpRequest(url="http://api/", basic=("user", "hunter22"), redirects=1)
+            ask(server.port, request)
+        assert "Authorization" in server.seen[0][2]
+        sent = server.seen[1][2].get("Authorization")
+        assert sent is None, f"IT WAS SENT: {sent}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.model.result import Failure
+from pytest_clnrm.runner.cookies import service_cookies
 from pytest_clnrm.util.output import BoundedOutput
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Surroundings:
     labels: Mapping[str, str] = field(default_factory=dict)
     began_s: dict[str, float] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
-    cookies: CookieJar = field(default_factory=CookieJar)
+    cookies: CookieJar = field(default_factory=service_cookies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

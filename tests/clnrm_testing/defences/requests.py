@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 from clnrm_testing.defences import Defence
@@ -27,5 +28,19 @@ DEFENCES = (
         without=_anywhere,
         attack="test_requests.py::test_a_service_that_leads_elsewhere",
         shows="THE HOST WAS ASKED",
+    ),
+    Defence(
+        name="a service sets cookies for itself alone",
+        target="pytest_clnrm.runner.cookies:ServicePolicy.set_ok_domain",
+        without=lambda _: DefaultCookiePolicy.set_ok_domain,
+        attack="test_requests.py::test_a_cookie_for_all_services",
+        shows="IT WAS SENT",
+    ),
+    Defence(
+        name="credentials are not taken along to another host",
+        target="pytest_clnrm.runner.http_client:_of_another_host",
+        without=lambda _: lambda before, after: [],
+        attack="test_requests.py::test_a_redirect_that_asks_for_credentials",
+        shows="IT WAS SENT",
     ),
 )

@@ -8,68 +8,30 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from http.cookiejar import CookieJar
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clnrm_testing.certificates import make_authority, make_certificate
+from clnrm_testing.http_server import LONG_S, Server, ask, serving
 
-from pytest_clnrm.model.http import HttpAnswer, HttpRequest, Part
-from pytest_clnrm.runner.http_client import NoAnswerError, send
+from pytest_clnrm.model.http import HttpRequest, Part
+from pytest_clnrm.runner.cookies import service_cookies
+from pytest_clnrm.runner.http_client import NoAnswerError
 from pytest_clnrm.util.output import KEPT_BYTES
 
-LONG_S = 30.0
 LARGE = "x" * (16 << 20)
-
-
-class Server(BaseHTTPRequestHandler):
-    """Answers with what the test says, and keeps what it was sent."""
-
-    seen: list[tuple[str, str, Mapping[str, str], bytes]]
-    answers: dict[str, tuple[int, dict[str, str], bytes]]
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.seen.append((self.command, self.path, dict(self.headers), body))
-        status, headers, content = self.answers.get(self.path, (200, {}, b"ok"))
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = do_PUT = _answer  # noqa: N815 names that http.server calls
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing."""
 
 
 @pytest.fixture
 def server() -> Iterator[Any]:
     """Return a handler class of a server of its own."""
-    handler: Any = type("Handler", (Server,), {"seen": [], "answers": {}})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
-        handler.port, handler.listening = listening.server_port, listening
-        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
-        thread.start()
+    with serving() as handler:
         yield handler
-        listening.shutdown()
-        thread.join()
-
-
-def ask(port: int, request: HttpRequest, *, timeout_s: float = LONG_S, **more: Any) -> HttpAnswer:
-    """Send *request*, whatever its host, to a port of this machine."""
-
-    def dial(_host: str, _port: int, left_s: float) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", port), left_s)
-
-    given: dict[str, Any] = {"cookies": CookieJar(), "headers": {}, "show": lambda _: None, **more}
-    return send(request, dial=dial, deadline_s=time.monotonic() + timeout_s, **given)
 
 
 def test_who_asks_is_told_as_utf_8(server: Any) -> None:
@@ -87,12 +49,13 @@ def test_who_asks_is_told_as_utf_8(server: Any) -> None:
 
 
 def test_redirects_keep_and_drop_what_they_should(server: Any) -> None:
-    """303 becomes a GET without body, 307 stays what it was; another host gets neither token nor cookie."""
+    """303 becomes a GET without body, 307 stays what it was; another host gets no token, cookie or name."""
     server.answers = {
         "/a": (307, {"Location": "/b", "Set-Cookie": "k=v; Path=/"}, b""),
         "/b": (303, {"Location": "http://other/c"}, b""),
     }
-    request = HttpRequest(method="POST", url="http://api/a", body="x", bearer="t", redirects=2)
+    named = {"Host": "example.org", "X-Own": "1"}
+    request = HttpRequest(method="POST", url="http://api/a", body="x", bearer="t", redirects=2, headers=named)
     answer = ask(server.port, request)
     assert [(method, path, body) for method, path, _, body in server.seen] == [
         ("POST", "/a", b"x"),
@@ -101,8 +64,49 @@ def test_redirects_keep_and_drop_what_they_should(server: Any) -> None:
     ]
     assert server.seen[1][2]["Cookie"] == "k=v"
     assert server.seen[1][2]["Authorization"] == "Bearer t"
+    assert server.seen[1][2]["Host"] == "example.org"
     assert not {"Cookie", "Authorization"} & server.seen[2][2].keys()
+    assert (server.seen[2][2]["Host"], server.seen[2][2]["X-Own"]) == ("other", "1")
     assert (answer.redirects, dict(answer.cookies)) == (2, {"k": "v"})
+
+
+@pytest.mark.parametrize(
+    ("set_cookie", "hosts"),
+    [
+        ("a=1", {"api"}),
+        ("a=1; Domain=api", {"api"}),
+        ("a=1; Domain=.api", {"api"}),
+        ("a=1; Domain=web", set()),
+        ("a=1; Domain=local", set()),
+        ("a=1; Domain=.local", set()),
+        ("a=1; Domain=web.local", set()),
+        ("a=1; Secure", set()),
+        ("a=1; Path=/other", set()),
+        ("a=1; Max-Age=0", set()),
+    ],
+)
+def test_cookies_go_where_they_belong(server: Any, set_cookie: str, hosts: set[str]) -> None:
+    """A service gets its own cookies back, whether or not they name it, and none of another service."""
+    server.answers = {"/set": (200, {"Set-Cookie": set_cookie}, b"")}
+    cookies = service_cookies()
+    answer = ask(server.port, HttpRequest(url="http://api/set"), cookies=cookies)
+    assert dict(answer.cookies) == (
+        {"a": "1"} if hosts or "Secure" in set_cookie or "Path" in set_cookie else {}
+    )
+    for host in ("api", "web", "web.api", "local", "web.local"):
+        ask(server.port, HttpRequest(url=f"http://{host}/get"), cookies=cookies)
+    assert {headers["Host"] for *_, headers, _ in server.seen if "Cookie" in headers} == hosts
+
+
+def test_cookies_of_names_with_dots(server: Any) -> None:
+    """Such names may be aliases of services: what their cookies name holds for all below it."""
+    server.answers = {"/set": (200, {"Set-Cookie": "a=1; Domain=shop.test"}, b"")}
+    cookies = service_cookies()
+    ask(server.port, HttpRequest(url="http://www.shop.test/set"), cookies=cookies)
+    for host in ("www.shop.test", "api.shop.test", "shop.test", "other.test"):
+        ask(server.port, HttpRequest(url=f"http://{host}/get"), cookies=cookies)
+    got = [headers["Host"] for *_, headers, _ in server.seen if "Cookie" in headers]
+    assert got == ["www.shop.test", "api.shop.test", "shop.test"]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +133,7 @@ def test_a_body_is_unpacked_and_bounded(server: Any) -> None:
     bomb = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(40)), packer.flush()])
     packed = {"Content-Encoding": "gzip"}
     server.answers = {
+        "/twice": (200, {"Content-Encoding": "gzip, gzip"}, gzip.compress(bomb)),
         "/small": (200, packed, gzip.compress("é".encode())),
         "/big": (200, packed, bomb),
         "/latin": (200, {"Content-Type": "text/plain; charset=latin-1"}, b"\xe9"),
@@ -140,6 +145,11 @@ def test_a_body_is_unpacked_and_bounded(server: Any) -> None:
     assert small.sha256 == hashlib.sha256("é".encode()).hexdigest()
     answer = ask(server.port, HttpRequest(url="http://api/big"))
     assert (answer.size_bytes, answer.body_omitted_bytes) == (big, big - KEPT_BYTES)
+    tracemalloc.start()
+    assert ask(server.port, HttpRequest(url="http://api/twice")).size_bytes == big
+    most_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most_bytes < big / 2
     assert ask(server.port, HttpRequest(url="http://api/latin")).body == "é"
     assert ask(server.port, HttpRequest(url="http://api/odd")).body == "é"
     with pytest.raises(NoAnswerError, match=r"http://api: its body cannot be unpacked: .* incorrect header"):
@@ -292,6 +302,11 @@ def test_what_cannot_be_sent() -> None:
     """A captured value can make a header or URL of it that is none: no connection is made."""
     with pytest.raises(NoAnswerError, match="the request cannot be sent: "):
         ask(0, HttpRequest(url="http://api/", headers={"A": "b\r\nC: d"}))
+    part = Part(name="a", text="", type="text/plain\r\nX: y")
+    with pytest.raises(
+        NoAnswerError, match=r"the type 'text/plain\\r\\nX: y' of the part 'a' is no media type"
+    ):
+        ask(0, HttpRequest(method="POST", url="http://api/", parts=(part,)))
     with pytest.raises(NoAnswerError, match="user and password do not stand in a URL"):
         ask(0, HttpRequest(url="http://api:80@example.org/"))
 
