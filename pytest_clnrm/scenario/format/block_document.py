@@ -1,7 +1,5 @@
 """``[steps.NAME]`` of a scenario file or of a file of blocks: steps that ``use = "NAME"`` stands for."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from msgspec import Meta

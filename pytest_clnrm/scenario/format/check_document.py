@@ -1,7 +1,5 @@
 """``[[check]]`` of a scenario file, see :mod:`pytest_clnrm.scenario.format.document`."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -4,11 +4,12 @@ This and the documents beside it are the one description of the format: a file i
 mistakes are told from it (:mod:`pytest_clnrm.toml.checking`), and the JSON Schema is generated from it. What
 types cannot say is checked by the rules beside them. ``extra["allowed"]`` says what a pattern allows.
 
+They do without ``from __future__ import annotations``: msgspec would compile every annotation, a text then,
+in each process that reads a file.
+
 What a file may say in several ways, the model says in one: ``built()`` of a table in which no mistake was
 found returns its part of :class:`~pytest_clnrm.model.scenario.Scenario`.
 """
-
-from __future__ import annotations
 
 from typing import Annotated, Any
 

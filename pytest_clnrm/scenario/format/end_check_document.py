@@ -1,7 +1,5 @@
 """``[[check]]`` of a file or scenario, which is made after its steps."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Meta

@@ -7,8 +7,6 @@ What a file may say in several ways, the model says in one: ``built()`` of each 
 :class:`~pytest_clnrm.model.expectations.Expectations`.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import msgspec

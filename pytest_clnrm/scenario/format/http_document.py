@@ -1,7 +1,5 @@
 """Requests and their answers in ``[[step]]``, see :mod:`pytest_clnrm.scenario.format.document`."""
 
-from __future__ import annotations
-
 import mimetypes
 import re
 from pathlib import PurePosixPath

@@ -1,7 +1,5 @@
 """The checks of values in JSON, see :mod:`pytest_clnrm.scenario.format.document`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
@@ -176,7 +174,7 @@ class JsonChecksDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     ) = UNSET
     each: (
         Annotated[
-            JsonChecksDoc,
+            "JsonChecksDoc",
             Meta(
                 description="What each element of an array must be; of an empty one, if `length` allows it.",
                 examples=[{"type": "integer"}],
@@ -186,14 +184,14 @@ class JsonChecksDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     ) = None
     any: (
         Annotated[
-            JsonChecksDoc,
+            "JsonChecksDoc",
             Meta(description="What some element of an array must be.", examples=[{"gt": 100}]),
         ]
         | None
     ) = None
     none: (
         Annotated[
-            JsonChecksDoc,
+            "JsonChecksDoc",
             Meta(description="What no element of an array may be.", examples=[{"eq": "failed"}]),
         ]
         | None

@@ -1,7 +1,5 @@
 """When a service is ready, see :mod:`pytest_clnrm.scenario.format.document`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Meta

@@ -1,7 +1,5 @@
 """Keys of ``[meta]`` and ``[[scenario]]`` that say which scenarios run, and as what their outcome counts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 

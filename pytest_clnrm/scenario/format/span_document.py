@@ -1,7 +1,5 @@
 """Which spans are meant, and tests of their attributes: parts of ``[expect]`` of a scenario file."""
 
-from __future__ import annotations
-
 import glob
 from collections.abc import Mapping
 from typing import Annotated, Any, overload
@@ -146,18 +144,18 @@ class SelectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = {}
     under: (
         Annotated[
-            SelectDoc | Glob,
+            "SelectDoc | Glob",
             Meta(description="A span that it is below, however far.", examples=[{"name": "clnrm.step"}]),
         ]
         | None
     ) = None
-    parent: Annotated[SelectDoc | Glob, Meta(description="Its parent.", examples=["GET *"])] | None = None
+    parent: Annotated["SelectDoc | Glob", Meta(description="Its parent.", examples=["GET *"])] | None = None
     event: (
         Annotated[Name, Meta(description="One of its events has this name.", examples=["retry"])] | None
     ) = None
     link: (
         Annotated[
-            SelectDoc | Glob, Meta(description="A span that it has a link to.", examples=[{"name": "job"}])
+            "SelectDoc | Glob", Meta(description="A span that it has a link to.", examples=[{"name": "job"}])
         ]
         | None
     ) = None

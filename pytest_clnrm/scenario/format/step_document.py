@@ -1,7 +1,5 @@
 """``[[step]]`` of a scenario file, see :mod:`pytest_clnrm.scenario.format.document`."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 

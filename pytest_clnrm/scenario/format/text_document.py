@@ -1,7 +1,5 @@
 """The checks of a text, see :mod:`pytest_clnrm.scenario.format.document`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import msgspec
@@ -79,9 +77,9 @@ class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ) = None
     line: (
         Annotated[
-            dict[LineNumber, str | TextDoc],
+            dict[LineNumber, Annotated["str | TextDoc", Meta(description="A text is all of it.")]],
             Meta(
-                description="What single lines are: 1 is the first, -1 the last; a text is all of it.",
+                description="What single lines are: 1 is the first, -1 the last; a text is all of one.",
                 examples=[{"1": "NAME  STATE", "-1": {"starts_with": "total"}}],
             ),
         ]

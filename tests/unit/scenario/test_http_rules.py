@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -165,7 +164,7 @@ CASES = {
     ),
     f'{GET}run = "x"': (
         "step[0]: exactly one of run, http, stop, kill, start, restart, pause, unpause, disconnect, "
-        "reconnect or wait must be given, found run and http"
+        "reconnect, wait or use must be given, found run and http"
     ),
     f'{GET}env = {{ A = "b" }}': (
         "env: `env` goes with run only, and this step has `http` (with `http` go expect, capture)"
@@ -220,13 +219,3 @@ def test_files_lie_below_rootdir(project: Any, head: Any, key: str) -> None:
         text = f"{SERVICES}[[step]]\n[step.http]\nurl = 'https://api'\n{key.replace('FILE', file)}\n"
         (mistake,) = head(project.refuse(text))
         assert "lies outside of the project" in mistake
-
-
-def test_the_documented_requests_are_read(project: Any) -> None:
-    """What docs/scenario-format.md shows is a file as it stands, but for its service."""
-    text = (Path(__file__).parents[3] / "docs" / "scenario-format.md").read_text("utf-8")
-    shown = text.partition("### `http`")[2].partition("```toml\n")[2].partition("```")[0]
-    make, get = project.one(f"{SERVICES}{shown}").steps
-    assert make.action.json == {"name": "tea"}
-    assert [each.name for each in make.captures] == ["id", "session"]
-    assert (get.action.url, get.templated) == ("http://api:8080/orders/{{ id }}", True)

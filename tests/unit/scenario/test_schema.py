@@ -298,6 +298,12 @@ def test_both_refuse(document: dict[str, Any], project: Any) -> None:
         project.load(text)
 
 
+def test_annotations_are_compiled_once_for_all() -> None:
+    """They are code, which Python keeps; texts msgspec would compile in each process that reads a file."""
+    modules = {format_types.model_of(each).__module__ for each in format_types.tables().values()}
+    assert [name for name in modules if hasattr(sys.modules[name], "annotations")] == []
+
+
 FREES = """
 import gc, sys, msgspec
 gc.set_threshold(50, 2, 2)
