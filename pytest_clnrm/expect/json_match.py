@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from pytest_clnrm.expect.texts import QUOTE_LIMIT, quote
+from pytest_clnrm.model.captured import captured_text
 
 SHOWN = 5
 """How many differences are told."""
@@ -151,7 +152,10 @@ def _difference(expected: Any, got: Any, tolerance: float) -> str:
     """Say how two values differ; where they are of two kinds, with these."""
     kind = kind_of(expected)
     if kind != kind_of(got):
-        return f"expected {called(expected)}, got {called(got)}"
+        # Templates give text, though what they name is a number.
+        alike = kind == "string" and captured_text(got) == expected
+        hint = "; as_text would compare how it is written" if alike else ""
+        return f"expected {called(expected)}, got {called(got)}{hint}"
     within = f" ± {json_text(tolerance)}" if tolerance and kind == "number" else ""
     return f"expected {json_text(expected)}{within}, got {json_text(got)}"
 

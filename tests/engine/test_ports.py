@@ -60,9 +60,9 @@ BROKEN = {
         "stdout has 6 lines, expected exactly 7",
     ),
     "runn": (
-        '"$.id" = { as_text = "{{ id }}" }',
-        '"$.id" = { as_text = "{{ id }}0" }',
-        'body is not the expected JSON: $.id: expected the text "10", got the number 1',
+        '"$.id" = "{{ id }}"',
+        '"$.id" = "{{ id }}0"',
+        'body is not the expected JSON: $.id: expected the string "10", got the number 1',
     ),
     "compose-smoke-test": (
         'count = { regex = "GET /orders/99 404", eq = 1 }',

@@ -82,7 +82,11 @@ def test_what_holds(checks: dict[str, Any]) -> None:
 
 FAIL: dict[str, tuple[dict[str, Any], list[str]]] = {
     "value": ({"$.id": 18}, ["$.id: expected 18, got 17"]),
-    "value of another kind": ({"$.id": "17"}, ['$.id: expected the string "17", got the number 17']),
+    "value of another kind": ({"$.id": "16"}, ['$.id: expected the string "16", got the number 17']),
+    "text of a number": (
+        {"$.id": "17"},
+        ['$.id: expected the string "17", got the number 17; as_text would compare how it is written'],
+    ),
     "values": (
         {"$.items[*].id": [1, 3, 3, 4]},
         ["$.items[*].id: expected 4 elements, got 3"],
