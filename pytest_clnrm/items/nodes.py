@@ -251,6 +251,9 @@ class ScenarioItem(pytest.Item):
         """Return what has to be reserved before it may start."""
         settings, selection = self.runtime.settings, self.scenario.selection
         limits = [effective_limits(settings, each) for each in self.scenario.services]
+        if runs := self.scenario.image_runs:
+            # Their containers run one after the other, and all have the limits of the file.
+            limits.append(effective_limits(settings, runs[0].service))
         most = dict(reversed(settings.groups))
         return Demand(
             containers=len(limits),

@@ -67,7 +67,7 @@ class StepResult:
     outcome: StepOutcome
     phase: Literal["setup", "test", "cleanup"] = "test"
     command: str = ""
-    kind: Literal["run", "http"] = "run"
+    kind: Literal["run", "http", "image"] = "run"
     started_s: float = 0.0
     duration_s: float = 0.0
     exit_code: int | None = None

@@ -17,7 +17,7 @@ from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.selection import Selection
 from pytest_clnrm.model.service import Service
-from pytest_clnrm.model.step import Step
+from pytest_clnrm.model.step import ImageRun, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +65,8 @@ class Scenario:
     matrix: Mapping[str, str] = field(default_factory=dict)
     line: int = 1
     at: KeyPath = ()
+
+    @property
+    def image_runs(self) -> tuple[ImageRun, ...]:
+        """Return what its steps run in containers of their own, one at a time."""
+        return tuple(each.action for each in self.steps if isinstance(each.action, ImageRun))

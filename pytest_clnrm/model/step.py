@@ -14,6 +14,7 @@ from pytest_clnrm.model.check import Check
 from pytest_clnrm.model.fault import AwaitExit, Fault
 from pytest_clnrm.model.http import HttpExpect, HttpRequest
 from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.service import Limits, Ready, Service
 from pytest_clnrm.model.text import TextExpect
 
 
@@ -85,11 +86,46 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRun:
+    """A container of an image that runs once, on the scenario's network.
+
+    :param run: arguments of the entry point; None for the image's own.
+    :param entrypoint: in place of the image's; () for none, None for the image's own.
+    :param limits: of the container, as far as the file names them.
+    """
+
+    image: str
+    run: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    workdir: str | None = None
+    user: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    at: KeyPath = ()
+
+    @property
+    def service(self) -> Service:
+        """Return it as a service that ends; its name is that of the image, without folders and tag."""
+        return Service(
+            name=self.image.rpartition("/")[2].partition("@")[0].partition(":")[0],
+            image=self.image,
+            entrypoint=self.entrypoint,
+            command=self.run,
+            env=self.env,
+            workdir=self.workdir,
+            user=self.user,
+            limits=self.limits,
+            ready=(Ready(exit=(0,)),),
+            at=self.at,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Nothing:
     """What a step does that only holds checks."""
 
 
-Action = Command | HttpRequest | Fault | AwaitExit | Nothing
+Action = Command | ImageRun | HttpRequest | Fault | AwaitExit | Nothing
 """What a step does; :mod:`pytest_clnrm.runner.actions` has a module for each kind."""
 
 
@@ -100,7 +136,8 @@ Phase = Literal["setup", "test", "cleanup"]
 class Step:
     """One thing that is done, and what is expected of it.
 
-    :param service: in which it runs, or to which its request goes; "" where that is known only when it runs.
+    :param service: in which it runs, or to which its request goes; "" where that is known only when it runs,
+        and for a container of its own.
     :param checks: judged after the expectation.
     :param phase: a failure in "setup" is an error, no failed test; "cleanup" runs whatever failed before.
     :param templated: True if strings of its action, expectation or checks name captured values, which
@@ -123,4 +160,4 @@ class Step:
     @property
     def env(self) -> Mapping[str, str]:
         """Return the variables that it sets for a program."""
-        return self.action.env if isinstance(self.action, Command) else {}
+        return self.action.env if isinstance(self.action, (Command, ImageRun)) else {}

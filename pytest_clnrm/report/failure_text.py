@@ -116,8 +116,9 @@ def _command(step: StepResult) -> Iterator[str]:
             left_out = len(command) - MAX_COMMAND_CHARS
             command = f"{command[:MAX_COMMAND_CHARS]} [... {left_out} characters left out]"
         first, *more = command.split("\n")
-        how = "sent to" if step.kind == "http" else "ran in"
-        yield f"{how} service {step.service!r}: {first}" if step.service else f"sent: {first}"
+        how = {"http": "sent", "image": "ran in a container of its own"}.get(step.kind, "ran")
+        to = {"http": " to", "run": " in"}.get(step.kind, "")
+        yield f"{how}{to} service {step.service!r}: {first}" if step.service else f"{how}: {first}"
         yield from (f"    {line}" for line in more)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError
@@ -26,11 +27,18 @@ class DiskWatch:
     """Stops the containers of a scenario once one of them has written too much; used in a ``with``.
 
     :param containers: by the names of their services; the mapping grows while they are started.
+    :param run_once: ids of those that steps run at the moment, by the names of the steps.
     :ivar problem: which container has written too much, "" if none has.
     """
 
-    def __init__(self, runtime: Runtime, containers: Mapping[str, RunningContainer]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        containers: Mapping[str, RunningContainer],
+        run_once: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._runtime = runtime
+        self._run_once = run_once
         self._containers = containers
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="clnrm-disk", daemon=True)
@@ -48,22 +56,27 @@ class DiskWatch:
 
     def _watch(self) -> None:
         while not self.problem and not self._over.wait(EVERY_S):
-            for service, container in list(self._containers.items()):
+            for whose, container in self._all():
                 # A container that is gone writes nothing any more.
                 with suppress(ClnrmError):
-                    self.problem = self.problem or self._look(service, container.id)
+                    self.problem = self.problem or self._look(whose, container)
         if self.problem:
-            for container in list(self._containers.values()):
+            for _, container in self._all():
                 with suppress(ClnrmError):
-                    self._runtime.engine().stop(container.id, grace_s=0)
+                    self._runtime.engine().stop(container, grace_s=0)
 
-    def _look(self, service: str, container: str) -> str:
+    def _all(self) -> list[tuple[str, str]]:
+        """Return whose each container is, in words, and its id."""
+        services = [(f"service {name!r}", each.id) for name, each in list(self._containers.items())]
+        return services + [(f"step {name!r}", each) for name, each in list(self._run_once.items())]
+
+    def _look(self, whose: str, container: str) -> str:
         """Return that a container has written too much, "" if it has not."""
         settings = self._runtime.settings
         written = self._runtime.engine().written_bytes(container)
         if written <= settings.max_disk_bytes:
             return ""
         return (
-            f"service {service!r} has written {written / 2**20:.0f} MB into its container: at most "
+            f"{whose} has written {written / 2**20:.0f} MB into its container: at most "
             f"{settings.max_disk_bytes / 2**20:.10g} MB (clnrm_max_disk: {settings.origin('max_disk_bytes')})"
         )

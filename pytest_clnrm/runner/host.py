@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_clnrm.model.service import Service
-    from pytest_clnrm.model.step import Command
+    from pytest_clnrm.model.step import Command, ImageRun
     from pytest_clnrm.runtime.network import Network
 
 
@@ -31,7 +31,9 @@ def host_entry(service: Service, network: Network | None) -> dict[str, str]:
     return {HOST_NAME: network.gateway}
 
 
-def check_host(named_in: Service | Command, service: Service, hosts: Mapping[str, str], engine: str) -> None:
+def check_host(
+    named_in: Service | Command | ImageRun, service: Service, hosts: Mapping[str, str], engine: str
+) -> None:
     """Refuse to start what names this host where that cannot be reached.
 
     :param named_in: the service, or a command that runs in it.

@@ -168,6 +168,7 @@ class SpanJudge:
     def _named(self) -> frozenset[str]:
         """Return the names of services that spans of the scenario's containers may have, by its file."""
         own = {each.name for each in self.scenario.services}
+        own |= {each.service.name for each in self.scenario.image_runs}
         envs = [*(each.env for each in self.scenario.services), *(each.env for each in self.scenario.steps)]
         own |= {env[SERVICE_NAME] for env in envs if SERVICE_NAME in env}
         return frozenset(own | {f"{name}{OF_STEP}" for name in own})
@@ -186,7 +187,7 @@ class SpanJudge:
     def _cannot_receive(self) -> str:
         """Return why no span can reach us, "" if spans can."""
         services = self.scenario.services
-        if all(service.network == "none" for service in services):
+        if all(service.network == "none" for service in services) and not self.scenario.image_runs:
             return (
                 'no service of the scenario has a network to export them over: take network = "none" away, '
                 "or expect no spans"

@@ -150,7 +150,7 @@ def launch(
     :raises ClnrmError: if it cannot be created or started, or is not ready.
     """
     engine = runtime.engine()
-    spec, env = _planned(
+    spec, env = planned(
         runtime, service, image, name=name, labels=labels, network=network, trace=trace, volumes=volumes
     )
     check_host(service, service, spec.extra_hosts, engine.facts.url)
@@ -256,14 +256,14 @@ def fits(
 
     What it has mounted has to be what its volumes' paths lead to now.
     """
-    spec, _ = _planned(
+    spec, _ = planned(
         runtime, service, image, name=idle.name, labels=idle.spec.labels, network=network, trace=trace
     )
     with closing(open_sources(service)) as sources:
         return idle.serves(spec) and sources.are_mounted(runtime.engine(), idle.id)
 
 
-def _planned(
+def planned(
     runtime: Runtime,
     service: Service,
     image: ImageFacts,

@@ -42,6 +42,7 @@ class Place:
         labels: Mapping[str, str],
         reuse: Sequence[str],
         trace: ScenarioTrace,
+        with_others: bool = False,
     ) -> dict[str, RunningContainer]:
         """Get network and volumes, and return the idle containers to be used, by the names of services.
 
@@ -50,6 +51,7 @@ class Place:
         :param stem: with which the names of the volumes begin.
         :param labels: of the volumes.
         :param reuse: ids of the leases whose idle containers are to be used.
+        :param with_others: containers that steps run are on the network too.
         :raises EngineError: with the engine's reason.
         """
         idle: dict[str, RunningContainer] = {}
@@ -57,7 +59,7 @@ class Place:
             idle, stuck = self._runtime.shelf().take(reuse)
             self.unused = [*stuck, *(each.id for each in idle.values())]
             self.remove(stuck)
-        if any(service.network != "none" for service in services):
+        if with_others or any(service.network != "none" for service in services):
             networks = self._runtime.networks()
             self.network = networks.lend(self.unused)
             if self.network is None:

@@ -104,6 +104,7 @@ class ScenarioRun:
     _up: list[str] = field(default_factory=list)
     _ends: ServiceEnds = field(init=False)
     _faults: Faults = field(default_factory=Faults)
+    _run_once: dict[str, str] = field(default_factory=dict)
     _proven: dict[str, RunningContainer] = field(default_factory=dict)
     _trace: ScenarioTrace = field(init=False)
     _artifacts: Artifacts = field(init=False)
@@ -144,6 +145,10 @@ class ScenarioRun:
                     self._images[each.name] = get_image(
                         self.runtime, each, self._trace, self.scenario.timeout_s
                     )
+            for run in self.scenario.image_runs:
+                if run.image not in self._checked_images:
+                    with self._about(replace(run.service, name="")):
+                        self._checked_images[run.image] = get_image(self.runtime, run.service, self._trace)
             for check in self._image_checks():
                 service = Service(name=check.image, image=check.image, at=check.at)
                 try:
@@ -169,7 +174,7 @@ class ScenarioRun:
         own_s, usual_s = self.scenario.timeout_s, self.runtime.settings.timeout_s
         timeout_s = usual_s if own_s is None else own_s
         deadline_s = time.monotonic() + timeout_s
-        disk = DiskWatch(self.runtime, self._containers)
+        disk = DiskWatch(self.runtime, self._containers, self._run_once)
         try:
             with disk:
                 self._start_services(deadline_s)
@@ -243,7 +248,7 @@ class ScenarioRun:
             service = next((each for each in self.scenario.services if each.name == error.service), service)
             at = service.at
         named = f"service {service.name!r}"
-        if not (service.implicit or named in failure.message):
+        if service.name and not (service.implicit or named in failure.message):
             failure = replace(failure, message=f"{named}: {failure.message}")
         return replace(failure, where=self._where(at)) if at else failure
 
@@ -291,6 +296,7 @@ class ScenarioRun:
             labels=labels,
             reuse=self.reuse,
             trace=self._trace,
+            with_others=bool(self.scenario.image_runs),
         )
 
         def created(container: RunningContainer) -> None:
@@ -340,6 +346,7 @@ class ScenarioRun:
             images=self._checked_images,
             labels=self.runtime.labels(self.nodeid),
             faults=self._faults,
+            run_once=self._run_once,
         )
         runner = StepRunner(
             around=around, began_s=self._granted_s, on_output=self.on_output, captured=self._captured

@@ -8,14 +8,14 @@ from codecs import getincrementaldecoder
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_clnrm.errors import ClnrmError, ScenarioTimeoutError
 from pytest_clnrm.expect.golden import using
 from pytest_clnrm.model.fault import AwaitExit, Fault
 from pytest_clnrm.model.http import HttpRequest
 from pytest_clnrm.model.result import Failure, StepResult, clean_text, tail
-from pytest_clnrm.model.step import Command
+from pytest_clnrm.model.step import Command, ImageRun
 from pytest_clnrm.runner.actions.attempt import STREAMS, Attempt, Setting, Stream, Surroundings
 from pytest_clnrm.runner.actions.command import run_command
 from pytest_clnrm.runner.actions.fault import await_exit, cause_fault
@@ -224,7 +224,7 @@ class StepRunner:
             phase=step.phase,
             outcome="error" if cut_off or error is not None else "passed",
             command=described(step.action),
-            kind="http" if isinstance(step.action, HttpRequest) else "run",
+            kind=_kind(step.action),
             started_s=started_s - self.began_s,
             duration_s=now_s - started_s,
             attempts=attempts,
@@ -261,6 +261,10 @@ def perform(action: Action, setting: Setting) -> Attempt:
     """
     if isinstance(action, Command):
         return run_command(action, setting)
+    if isinstance(action, ImageRun):
+        from pytest_clnrm.runner.actions.image import run_image
+
+        return run_image(action, setting)
     if isinstance(action, HttpRequest):
         from pytest_clnrm.runner.actions.http import run_http
 
@@ -279,10 +283,18 @@ def _with_checks(attempt: Attempt, setting: Setting) -> Attempt:
     return replace(attempt, failures=(*attempt.failures, *make_checks(setting)))
 
 
+def _kind(action: Action) -> Literal["run", "http", "image"]:
+    if isinstance(action, HttpRequest):
+        return "http"
+    return "image" if isinstance(action, ImageRun) else "run"
+
+
 def described(action: Action) -> str:
     """Return what a step does, as its result tells it: a command as a shell would write it, "" for none."""
     if isinstance(action, Command):
         return action.run if isinstance(action.run, str) else shlex.join(action.run)
+    if isinstance(action, ImageRun):
+        return shlex.join([action.image, *(action.entrypoint or ()), *(action.run or ())])
     if isinstance(action, HttpRequest):
         return f"{action.method} {action.url}"
     if isinstance(action, Fault):

@@ -158,7 +158,7 @@ class _Expansion:
             filling = _Filling(given, used, {}, partial(self._wrong_at, place))
             made = filling.filled(each, ())
             made["name"] = f"{lead}: {made.get('name') or f'step {index + 1}'}"
-            if "service" in step and not {"service"} & made.keys() and any(key in made for key in _SERVED):
+            if "service" in step and not {"service"} & made.keys() and _is_served(made):
                 made["service"] = step["service"]
             _rename(made, names)
             for found, done, types in self._step(made, place, block.file, (*chain, block), {}):
@@ -308,6 +308,11 @@ class _Filling:
         except TemplateError as error:
             self.wrong(path, str(error))
             return value
+
+
+def _is_served(step: Mapping[str, Any]) -> bool:
+    """Tell whether a step runs in a service."""
+    return any(key in step for key in _SERVED) and "image" not in step
 
 
 def _rename(step: dict[str, Any], names: Mapping[str, str]) -> None:

@@ -35,7 +35,6 @@ _KEYS: dict[str, dict[str, str]] = {
         "stderr": 'write expect = { stderr = { contains = "..." } }',
         "environment envs": _ENV,
         "retries attempts": 'write retry = { times = 3, delay = "1s" }',
-        "image": 'an image belongs to a [service.NAME], which the step names: service = "NAME"',
         "container": 'write service = "NAME"',
         "depends_on needs": "steps run in the order of the file",
         "cwd dir directory working_dir working_directory": 'write workdir = "/folder"',

@@ -33,6 +33,10 @@ def json_schema() -> dict[str, Any]:
             definition["properties"][key.name] = _described(definition["properties"][key.name], key)
         if one_of := format_types.model_of(table).ONE_OF:
             definition["oneOf"] = [{"required": [key]} for key in one_of]
+    for each in definitions["StepDoc"]["oneOf"]:
+        if each["required"] == ["run"]:
+            # Beside an image it says with which arguments.
+            each["not"] = {"required": ["image"]}
     refined = {"anyOf": [{"required": ["header"]}, {"required": ["cookie"]}]}
     definitions["CaptureDoc"]["oneOf"][0]["not"] = refined
     ready = definitions["ReadyDoc"]

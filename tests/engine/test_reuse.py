@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -149,3 +150,94 @@ def test_blocks(project: EndToEnd) -> None:
     assert failure["where"].endswith("/shared/login.toml:12")
     assert f"{failure['where']}: step 'once more: show': {failure['message']}" in run.text
     assert "> 12 | expect = " in run.text
+
+
+IMAGES = """
+[limits]
+memory = "64m"
+[service.web]
+image = "clnrm-busybox:1"
+command = "mkdir -p /w; echo hello >/w/index.html; exec httpd -f -p 80 -h /w"
+ready = { port = 80 }
+[[step]]
+name = "arguments of its entry point"
+image = "TOOL"
+run = ["one word", "two"]
+env = { GREETING = "hi" }
+workdir = "/tmp"
+user = "123"
+expect = { exit = 3, stdout = { equals = "hi [one word] [two] /tmp 123" }, stderr = { equals = "oops" } }
+capture = { word = { regex = "two" } }
+[[step]]
+name = "its own arguments"
+image = "TOOL"
+expect = { exit = 3, stdout = { contains = "[of its own]" } }
+[[step]]
+name = "on the network"
+image = "clnrm-busybox:1"
+entrypoint = ["sh", "-c"]
+run = ["wget -q -O - http://web/index.html; echo {{ word }} $TRACEPARENT; hostname -i | wc -l"]
+expect.stdout.regex = 'hello\\ntwo 00-[0-9a-f]{32}-[0-9a-f]{16}-01\\n1\\n'
+[[step]]
+name = "until"
+image = "clnrm-busybox:1"
+run = ["sh", "-c", "sleep 0.1; exit 1"]
+until = { times = 2 }
+expect = { exit = 1 }
+[[step]]
+name = "too long"
+image = "clnrm-busybox:1"
+run = ["sleep", "600"]
+timeout = "1s"
+continue_on_failure = true
+[[step]]
+name = "no such program"
+image = "clnrm-busybox:1"
+run = ["nothing-of-that-name"]
+continue_on_failure = true
+[[step]]
+name = "too much"
+image = "clnrm-busybox:1"
+run = ["sh", "-c", "x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done"]
+continue_on_failure = true
+[[step]]
+name = "wrong"
+image = "TOOL"
+run = ["a"]
+"""
+
+
+TOOL = """printf "$GREETING"; printf ' [%s]' "$@"; echo " $PWD $(id -u)"; echo oops >&2; exit 3"""
+
+
+@contextmanager
+def made_of_busybox(project: EndToEnd, config: dict[str, list[str]]) -> Iterator[str]:
+    """Yield an image of the tests' own with other words of a Dockerfile."""
+    name = f"clnrm-{project.token}"
+    container = project.client.create_container("clnrm-busybox:1", ["true"])["Id"]
+    changes = [f"{word} {json.dumps(value)}" for word, value in config.items()]
+    project.client.commit(container, name, "1", changes=changes)
+    project.client.remove_container(container)
+    yield f"{name}:1"
+    project.client.remove_image(f"{name}:1", force=True)
+
+
+def test_images_run_once(project: EndToEnd) -> None:
+    """Exit code and both streams are the result; the limits of the file hold, and nothing is left."""
+    with made_of_busybox(project, {"ENTRYPOINT": ["sh", "-c", TOOL, "tool"], "CMD": ["of its own"]}) as tool:
+        project.write("images.clnrm.toml", IMAGES.replace("TOOL", tool))
+        run = project.run(mapped=False)
+    steps = run.steps("images")
+    failures = {
+        name: [f["message"] for f in each["failures"]] for name, each in steps.items() if each["failures"]
+    }
+    assert failures == {
+        "too long": ["step 'too long' timed out after 1 s"],
+        "no such program": ["exit code 127, expected 0"],
+        "too much": ["step 'too much' ran out of memory: its container is limited to 64 MB"],
+        "wrong": ["exit code 3, expected 0"],
+    }, run.text
+    assert (steps["until"]["attempts"], steps["until"]["service"]) == (1, "")
+    assert steps["wrong"]["stdout"] == " [a] / 0\n"
+    assert f"ran in a container of its own: {tool} a" in run.text
+    assert project.leftovers(run) == []

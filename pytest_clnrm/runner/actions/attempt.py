@@ -70,6 +70,7 @@ class Surroundings:
     :param labels: of what is created for the scenario.
     :param began_s: when the steps began that checks name, by the engine's clock, by their names.
     :param cookies: that services have set so far.
+    :param run_once: ids of the containers that steps run at the moment, by the names of the steps.
     """
 
     runtime: Runtime
@@ -85,6 +86,7 @@ class Surroundings:
     began_s: dict[str, float] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
     cookies: CookieJar = field(default_factory=service_cookies)
+    run_once: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ from pytest_clnrm.runner.service_ends import judge_end, state_once_ended
 from pytest_clnrm.util.patterns import within
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_clnrm.engine.api import Engine
     from pytest_clnrm.model.result import Failure
     from pytest_clnrm.model.step import Command
@@ -29,9 +31,8 @@ def run_command(command: Command, setting: Setting) -> Attempt:
     """
     engine = setting.around.runtime.engine()
     outcome = _exec(engine, command, setting)
-    stdout, stderr = setting.outputs["stdout"], setting.outputs["stderr"]
     with within(setting.deadline_s):
-        _learn_secrets(setting)
+        learn_secrets(setting)
     outcome = _without_meant_end(engine, outcome, setting)
     setting.span.set("process.exit.code", outcome.exit_code)
     attempt = Attempt(
@@ -43,31 +44,37 @@ def run_command(command: Command, setting: Setting) -> Attempt:
     if broken is not None:
         return replace(attempt, failures=(broken,))
     with within(setting.deadline_s):
-        failures = judge_step(
-            setting.step,
-            exit_code=outcome.exit_code,
-            stdout=stdout.text(),
-            stderr=stderr.text(),
-            where=setting.around.where,
-            stdout_omitted_bytes=stdout.omitted_bytes,
-            stderr_omitted_bytes=stderr.omitted_bytes,
-        )
+        captured, failures = judge_output(setting, outcome.exit_code)
         if not outcome.started and (failures or isinstance(command.run, str)):
-            failures = (_not_started(command, setting, stderr.text().strip()),)
-        if setting.around.scenario.stdout_spans:
-            problems = setting.around.trace.add_printed(stdout.text(), stdout.omitted_bytes)
-            failures += tuple(setting.failure(problem) for problem in problems)
-        captured: dict[str, str] = {}
-        if not failures and setting.step.captures:
-            captured, failures = capture(
-                setting.step,
-                stdout.text(),
-                stderr.text(),
-                where=setting.around.where,
-                stdout_omitted_bytes=stdout.omitted_bytes,
-                stderr_omitted_bytes=stderr.omitted_bytes,
-            )
+            failures = (_not_started(command, setting, setting.outputs["stderr"].text().strip()),)
     return replace(attempt, failures=failures, captured=captured)
+
+
+def judge_output(setting: Setting, exit_code: int | None) -> tuple[Mapping[str, str], tuple[Failure, ...]]:
+    """Return what is captured of a program that has ended, and why what it did is not what is expected."""
+    stdout, stderr = setting.outputs["stdout"], setting.outputs["stderr"]
+    failures = judge_step(
+        setting.step,
+        exit_code=exit_code,
+        stdout=stdout.text(),
+        stderr=stderr.text(),
+        where=setting.around.where,
+        stdout_omitted_bytes=stdout.omitted_bytes,
+        stderr_omitted_bytes=stderr.omitted_bytes,
+    )
+    if setting.around.scenario.stdout_spans:
+        problems = setting.around.trace.add_printed(stdout.text(), stdout.omitted_bytes)
+        failures += tuple(setting.failure(problem) for problem in problems)
+    if failures or not setting.step.captures:
+        return {}, failures
+    return capture(
+        setting.step,
+        stdout.text(),
+        stderr.text(),
+        where=setting.around.where,
+        stdout_omitted_bytes=stdout.omitted_bytes,
+        stderr_omitted_bytes=stderr.omitted_bytes,
+    )
 
 
 def _exec(engine: Engine, command: Command, setting: Setting) -> ExecOutcome:
@@ -98,7 +105,7 @@ def _exec(engine: Engine, command: Command, setting: Setting) -> ExecOutcome:
     return outcome
 
 
-def _learn_secrets(setting: Setting) -> None:
+def learn_secrets(setting: Setting) -> None:
     """Hide what the step captures as a secret, even if it fails: then its output is shown."""
     secret = tuple(each for each in setting.step.captures if each.secret)
     if secret:

@@ -89,8 +89,9 @@ class Builder:
         key = "step" if phase == "test" else phase
         for index, each in enumerate(steps or ()):
             name, service = f"{key} {index + 1}", self._service_of(each, within)
-            place = partial(at, key, index)
-            yield self._bound_later(each.built(name, service, phase, self.source, place))
+            checked = service or self._usual(within)
+            place, limits = partial(at, key, index), self.doc.limits.built()
+            yield self._bound_later(each.built(name, service, checked, phase, limits, self.source, place))
 
     def _final_checks(self, doc: ScenarioDoc, at: At) -> Iterator[Step]:
         """Yield the checks of a scenario, and those of the file, as steps."""
@@ -119,6 +120,8 @@ class Builder:
         """
         if isinstance(doc, StepDoc) and doc.http is not None:
             return service_at(doc.host, self.doc.service)
+        if isinstance(doc, StepDoc) and doc.image is not None:
+            return ""
         if isinstance(doc, CheckDoc) and doc.image is not None:
             return doc.image if doc.image in self.doc.service else ""
         if isinstance(doc, StepDoc) and doc.fault:
@@ -126,8 +129,11 @@ class Builder:
         named = doc.of_service if isinstance(doc, CheckDoc) else doc.service
         if named is not None:
             return named
-        usual = within.service or self.doc.meta.service
-        return default or usual or usual_service(self.doc.service) or IMPLICIT
+        return default or self._usual(within)
+
+    def _usual(self, within: ItemDoc) -> str:
+        """Return the service of steps and checks that name none."""
+        return within.service or self.doc.meta.service or usual_service(self.doc.service) or IMPLICIT
 
     def _all_steps(self, doc: ScenarioDoc) -> Iterator[tuple[StepDoc, str]]:
         """Yield each step with the service that it runs in or asks."""

@@ -39,7 +39,8 @@ def check_policy(doc: FileDoc, policy: Policy, written: Callable[[KeyPath], obje
 
 def check_containers(scenario: Scenario, policy: Policy) -> Iterator[Refusal]:
     """Yield a mistake if a scenario has more containers than it may, at the place of the scenario."""
-    count = len(scenario.services)
+    # Steps that run an image do so one after the other.
+    count = len(scenario.services) + bool(scenario.image_runs)
     if policy.containers is not None and count > policy.containers:
         yield scenario.at, policy.too_much("containers", count, policy.containers, " containers"), _REMEDY
 

@@ -29,9 +29,12 @@ class Problem(NamedTuple):
     hint: str = ""
 
 
-def exactly_one(doc: Table, path: KeyPath) -> Iterator[Problem]:
-    """Yield a mistake unless exactly one of the keys of which a table takes one is given."""
-    given = [name for name in doc.ONE_OF if getattr(doc, name) is not None]
+def exactly_one(doc: Table, path: KeyPath, *, but: str = "") -> Iterator[Problem]:
+    """Yield a mistake unless exactly one of the keys of which a table takes one is given.
+
+    :param but: one that goes with another one here.
+    """
+    given = [name for name in doc.ONE_OF if getattr(doc, name) is not None and name != but]
     if len(given) != 1:
         found = " and ".join(given) or "none"
         hint = "" if given else doc.REMEDY

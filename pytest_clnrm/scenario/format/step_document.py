@@ -10,7 +10,8 @@ from pytest_clnrm.model.captured import captured_text
 from pytest_clnrm.model.fault import FAULTS, AwaitExit, Fault, FaultKind
 from pytest_clnrm.model.http import HttpExpect
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.step import Action, Capture, Command, Phase, Retry, Step, StepExpect
+from pytest_clnrm.model.service import Limits
+from pytest_clnrm.model.step import Action, Capture, Command, ImageRun, Phase, Retry, Step, StepExpect
 from pytest_clnrm.scenario.format.block_document import Argument
 from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.http_document import (
@@ -70,6 +71,7 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     OF_ACTION: ClassVar[dict[str, tuple[str, ...]]] = {
         "run": ("exit", "stdout", "stderr"),
+        "image": ("exit", "stdout", "stderr"),
         "wait": ("exit", "stdout", "stderr"),
         "http": ("status", "headers", "body", "duration", "size", "sha256", "redirects", "certificate"),
     }
@@ -172,7 +174,11 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
 class CaptureDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A value taken from what a step gave, named in later steps."""
 
-    OF_ACTION: ClassVar[dict[str, tuple[str, ...]]] = {"run": ("stream",), "http": ("header", "cookie")}
+    OF_ACTION: ClassVar[dict[str, tuple[str, ...]]] = {
+        "run": ("stream",),
+        "image": ("stream",),
+        "http": ("header", "cookie"),
+    }
     ONE_OF = ("regex", "json", "header", "cookie")
     """Only `regex` goes with another one: with `header` and with `cookie`."""
     REMEDY = "write regex = '...' or json = \"/pointer\""
@@ -273,10 +279,12 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     :cvar OF_ACTION: the keys that go with each action, beside those that go with all.
     """
 
-    ONE_OF = ("run", "http", *FAULTS, "wait", "use")
+    ONE_OF = ("run", "image", "http", *FAULTS, "wait", "use")
+    """Only `run` goes with another one: with `image`."""
     REMEDY = 'write run = "...", or http = "GET http://SERVICE:PORT/path"'
     OF_ACTION: ClassVar[dict[str, tuple[str, ...]]] = {
         "run": ("service", "env", "workdir", "user", "stdin", "expect", "capture"),
+        "image": ("entrypoint", "env", "workdir", "user", "expect", "capture"),
         "http": ("expect", "capture"),
         **dict.fromkeys(FAULTS, ()),
         "wait": ("service", "expect"),
@@ -446,7 +454,27 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-
+    image: (
+        Annotated[
+            Text,
+            Meta(
+                description="Run once, in a container of its own on the scenario's network; `run` are the "
+                "arguments of its entry point.",
+                examples=["alpine/git:2"],
+            ),
+        ]
+        | None
+    ) = None
+    entrypoint: (
+        Annotated[
+            list[str],
+            Meta(
+                description="Of `image`: in place of its entry point and command; [] for none.",
+                examples=[["sh", "-c"], []],
+            ),
+        ]
+        | None
+    ) = None
     use: (
         Annotated[
             Text,
@@ -471,6 +499,8 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def action(self) -> str:
         """Return the key that says what it does."""
+        if self.image is not None:
+            return "image"
         return next((name for name in self.ONE_OF if getattr(self, name) is not None), "")
 
     @property
@@ -478,36 +508,51 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Return the host to which its request goes, "" if that is known only when it runs."""
         return "" if self.http is None else literal_host(table_of(self.http).url)
 
-    def built(self, name: str, service: str, phase: Phase, source: Source, at: At) -> Step:
+    def built(  # noqa: PLR0917 what it is, then where it stands
+        self, name: str, service: str, checked: str, phase: Phase, limits: Limits, source: Source, at: At
+    ) -> Step:
         """Return the step.
 
         :param name: if it has none of its own.
         :param service: that it runs in or asks, or that something is done to.
+        :param checked: that checks look at which name none.
+        :param limits: of a container of its own.
         :param source: returns the path of a file that it sends.
         """
         return Step(
             name=name if self.name is None else self.name,
             phase=phase,
             service=service,
-            action=self._action(source, at),
+            action=self._action(limits, source, at),
             retry=built_again(self.retry, self.until),
             continue_on_failure=self.continue_on_failure,
             expect=(self.expect or StepExpectDoc()).built(self.action, partial(at, "expect")),
             captures=tuple(each.built(name, at("capture", name)) for name, each in self.capture.items()),
             checks=tuple(
-                each.built(service, partial(at, "check", index)) for index, each in enumerate(self.check)
+                each.built(checked, partial(at, "check", index)) for index, each in enumerate(self.check)
             ),
             at=at(),
             **seconds(timeout=self.timeout),
         )
 
-    def _action(self, source: Source, at: At) -> Action:
+    def _action(self, limits: Limits, source: Source, at: At) -> Action:
         if self.http is not None:
             return table_of(self.http).built(source, partial(at, "http"))
         if self.fault:
             return Fault(kind=self.fault[0], at=at(self.fault[0]))
         if self.wait:
             return AwaitExit()
+        if self.image is not None:
+            return ImageRun(
+                image=self.image,
+                run=None if self.run is None else tuple(self.run),
+                entrypoint=None if self.entrypoint is None else tuple(self.entrypoint),
+                env=env_of(self.env),
+                workdir=self.workdir,
+                user=self.user,
+                limits=limits,
+                at=at(),
+            )
         run = self.run or ""
         return Command(
             run=run if isinstance(run, str) else tuple(run),

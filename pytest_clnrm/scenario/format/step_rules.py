@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.check_rules import check_check, check_since
 from pytest_clnrm.scenario.format.container_rules import names_host
 from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
@@ -24,6 +26,7 @@ from pytest_clnrm.scenario.format.problems import (
     unknown_service,
 )
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
+from pytest_clnrm.scenario.format.service_rules import check_reference
 from pytest_clnrm.scenario.format.step_document import CaptureDoc, ExitDoc, StepDoc, StepExpectDoc
 from pytest_clnrm.scenario.format.text_rules import check_text
 from pytest_clnrm.scenario.names import has_control
@@ -34,6 +37,8 @@ from pytest_clnrm.toml.positions import leaves
 if TYPE_CHECKING:
     from pytest_clnrm.scenario.format.document import FileDoc, ScenarioDoc
 
+_KEYS = {"stream": "from", "arguments": "with"}
+"""Fields whose keys are words of Python."""
 _NOT_GIVEN: tuple[object, ...] = (None, {}, "")
 
 
@@ -85,7 +90,8 @@ class StepRules:
         :param names: of the steps until then, its own too.
         """
         yield from _name(doc.name, (*path, "name"))
-        yield from exactly_one(doc, path)
+        yield from exactly_one(doc, path, but="run" if doc.image is not None else "")
+        yield from self._image(doc, path)
         if doc.fault and doc.fault[1] not in self.services:
             yield Problem((*path, doc.fault[0]), *unknown_service(doc.fault[1], self.services))
         if doc.service is not None and doc.service not in self.services:
@@ -99,7 +105,7 @@ class StepRules:
                 deferred=self.deferred,
                 source=self.source,
             )
-        yield from texts(doc, ("run", "env", "workdir", "user"), path)
+        yield from texts(doc, ("run", "entrypoint", "env", "workdir", "user"), path)
         yield from duration(doc.timeout, (*path, "timeout"), zero=False)
         yield from _again(doc, path)
         if doc.expect:
@@ -142,10 +148,7 @@ class StepRules:
             yield from self._running(each, at)
             for begun in names:
                 yield from check_since(each.since, (*at, "since"), begun)
-            named = each.of_service is not None or usual is not None
-            if each.about not in {"", "image"} and not named and len(self.services) > 1:
-                known = some(self.services)
-                yield Problem(at, f'the key "service" is missing: there are several, {known}')
+            yield from self._says_where(each, at, usual)
 
     def _running(self, doc: StepDoc | EndCheckDoc, path: KeyPath) -> Iterator[Problem]:
         """Yield the mistakes in what templates name of running services."""
@@ -155,16 +158,40 @@ class StepRules:
             for place in places_in(text):
                 yield from _place(place, at, self.services)
 
+    def _image(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
+        """Yield the mistakes of a container of a step's own."""
+        if doc.image is None:
+            return
+        yield from check_reference(doc.image, (*path, "image"))
+        if isinstance(doc.run, str):
+            message = "with `image` it is the list of arguments of the entry point, which need not be a shell"
+            run = json.dumps(doc.run, ensure_ascii=False)
+            hint = f'write run = ["--version"], or entrypoint = ["sh", "-c"] and run = [{run}]'
+            yield Problem((*path, "run"), message, hint)
+        if doc.entrypoint == [] and not doc.run:
+            yield Problem((*path, "entrypoint"), "without an entry point there is nothing to run: give `run`")
+
     def check_usual(self, name: str | None, path: KeyPath) -> Iterator[Problem]:
         """Yield a mistake unless the service of what names none is there."""
         if name is not None and name not in self.services:
             yield Problem((*path, "service"), *unknown_service(name, self.services))
+
+    def _says_where(self, check: CheckDoc, path: KeyPath, usual: str | None) -> Iterator[Problem]:
+        """Yield a mistake if it is not known which service a check looks at."""
+        named = check.of_service is not None or usual is not None
+        if check.about not in {"", "image"} and not named and len(self.services) > 1:
+            known = some(self.services)
+            yield Problem(path, f'the key "service" is missing: there are several, {known}')
 
     def _where_it_runs(self, doc: StepDoc, path: KeyPath, usual: str | None) -> Iterator[Problem]:
         """Yield the mistakes of a step that are about its service.
 
         Of a job the container has ended by then, and not every network leads to this host.
         """
+        if doc.action == "image" or (doc.http is not None and not doc.host):
+            # Which container checks of it look at, it does not say.
+            for index, check in enumerate(doc.check):
+                yield from self._says_where(check, (*path, "check", index), usual)
         if doc.action not in {"run", "http"}:
             return
         own = doc.service or usual or usual_service(self.services)
@@ -253,10 +280,11 @@ def _of_action(doc: StepDoc | StepExpectDoc | CaptureDoc, action: str, path: Key
         return
     for key in dict.fromkeys(key for keys in doc.OF_ACTION.values() for key in keys):
         if key not in allowed and getattr(doc, key) not in _NOT_GIVEN:
-            name = {"stream": "from", "arguments": "with"}.get(key, key)
+            name = _KEYS.get(key, key)
             owners = [each for each, keys in doc.OF_ACTION.items() if key in keys]
             message = f"`{name}` goes with {listed(owners)} only, and this step has `{action}`"
-            hint = f"with `{action}` go {', '.join(allowed)}" if allowed else ""
+            going = ", ".join(_KEYS.get(each, each) for each in allowed)
+            hint = f"with `{action}` go {going}" if allowed else ""
             yield Problem((*path, name), message, hint)
     if isinstance(doc, StepExpectDoc) and action == "wait" and doc.stderr is not None:
         hint = "write stdout: it is the log, what came on stdout and on stderr"

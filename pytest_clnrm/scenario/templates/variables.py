@@ -21,7 +21,9 @@ from pytest_clnrm.toml.positions import leaves
 
 _RESERVED = ("vars", "matrix")
 _STEPS = ("setup", "step", "cleanup")
-_FIXED = frozenset({"capture", "continue_on_failure", "name", "retry", "service", "timeout", "until"})
+_FIXED = frozenset(
+    {"capture", "continue_on_failure", "image", "name", "retry", "service", "timeout", "until"}
+)
 """What of a step is known before it runs; the rest may name captured values."""
 _AT_THE_END = ("expect", "check")
 """What is judged when the steps are over."""

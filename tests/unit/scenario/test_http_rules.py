@@ -163,14 +163,14 @@ CASES = {
         "http.auth: the header Authorization is given too: only one can be sent"
     ),
     f'{GET}run = "x"': (
-        "step[0]: exactly one of run, http, stop, kill, start, restart, pause, unpause, disconnect, "
+        "step[0]: exactly one of run, image, http, stop, kill, start, restart, pause, unpause, disconnect, "
         "reconnect, wait or use must be given, found run and http"
     ),
     f'{GET}env = {{ A = "b" }}': (
-        "env: `env` goes with run only, and this step has `http` (with `http` go expect, capture)"
+        "env: `env` goes with run or image only, and this step has `http` (with `http` go expect, capture)"
     ),
     f"{GET}expect.exit = 0": (
-        "expect.exit: `exit` goes with run or wait only, and this step has `http` "
+        "expect.exit: `exit` goes with run, image or wait only, and this step has `http` "
         "(with `http` go status, headers, body, duration, size, sha256, redirects, certificate)"
     ),
     'run = "x"\nservice = "api"\nexpect.status = 200': (
@@ -178,7 +178,8 @@ CASES = {
         "(with `run` go exit, stdout, stderr)"
     ),
     f'{GET}capture.a = {{ regex = "x", from = "stderr" }}': (
-        "capture.a.from: `from` goes with run only, and this step has `http` (with `http` go header, cookie)"
+        "capture.a.from: `from` goes with run or image only, and this step has `http` "
+        "(with `http` go header, cookie)"
     ),
     f"{GET}capture.a.secret = true": (
         "capture.a: exactly one of regex, json, header or cookie must be given, found none "

@@ -18,9 +18,9 @@ NO_COUNTS = f"{NOTHING} spans_total, events_total, errors_total, by_name, by_ser
 UNTERMINATED = "not a regular expression: missing ), unterminated subpattern at position 0"
 ONE_OF = "exactly one of"
 CONDITIONS = "command, log, port, http, https, exit, span or healthcheck"
-ACTIONS = "run, http, stop, kill, start, restart, pause, unpause, disconnect, reconnect, wait or use"
+ACTIONS = "run, image, http, stop, kill, start, restart, pause, unpause, disconnect, reconnect, wait or use"
 REMEDY = '(write run = "...", or http = "GET http://SERVICE:PORT/path")'
-OF_RUN = "`env` goes with run only, and this step has"
+OF_RUN = "`env` goes with run or image only, and this step has"
 OF_LOG = "write stdout: it is the log, what came on stdout and on stderr"
 CAPTURES = '[[step]]\nrun = "x"\ncapture = { id = { json = "" } }\n'
 OTHER = '[service.other]\nimage = "x"\n[[step]]\nrun = "true"\n'
@@ -81,7 +81,7 @@ CASES = {
     ),
     "what a fault does not take": (
         f'{DB}[[step]]\npause = "db"\nuser = "root"\n',
-        "FILE:5:1: step[0].user: `user` goes with run only, and this step has `pause`",
+        "FILE:5:1: step[0].user: `user` goes with run or image only, and this step has `pause`",
     ),
     "what a wait does not take": (
         f'{DB}[[step]]\nwait = "exit"\nstdin = ""\nenv = {{ A = 1 }}\n',

@@ -28,7 +28,6 @@ SLIPS = [
     (f'{STEP}timeout = "2 hours"', 'write "2h"'),
     (f"{STEP}exit_code = 1", "write expect = { exit = 0 }"),
     (f'{STEP}stdout = "x"', 'write expect = { stdout = { contains = "..." } }'),
-    (f'{STEP}image = "x"', 'an image belongs to a [service.NAME], which the step names: service = "NAME"'),
     ('[[step]]\ncommand = "a"', 'write run = "..."'),
     ('[step]\nrun = "a"', "write [[step]] in two brackets: there may be several"),
     ('[scenario]\nname = "a"', "write [[scenario]] in two brackets: there may be several"),
