@@ -167,7 +167,8 @@ class FileDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limits: Annotated[
         LimitsDoc,
         Meta(
-            description="Of each container; a service's own win.", examples=[{"memory": "256m", "cpu": 0.5}]
+            description="What each container may use; a service's own win.",
+            examples=[{"memory": "256m", "cpu": 0.5}],
         ),
     ] = LimitsDoc()
     steps: Annotated[

@@ -33,9 +33,10 @@ class HealthCheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     interval: (
         Annotated[Duration, Meta(description="Between two runs; default: 1 s.", examples=["500ms"])] | None
     ) = None
-    timeout: Annotated[Duration, Meta(description="Of one run; default: 30 s.", examples=["5s"])] | None = (
-        None
-    )
+    timeout: (
+        Annotated[Duration, Meta(description="How long one run may take; default: 30 s.", examples=["5s"])]
+        | None
+    ) = None
     start_period: (
         Annotated[Duration, Meta(description="In which failures do not count; default: 0.", examples=["10s"])]
         | None

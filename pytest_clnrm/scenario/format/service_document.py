@@ -103,9 +103,12 @@ class BuildDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[Text, Meta(description="The stage that is built; default: the last.", examples=["runtime"])]
         | None
     ) = None
-    args: Annotated[Env, Meta(description="Of its ARG.", examples=[{"VERSION": "2"}])] = {}
+    args: Annotated[
+        Env, Meta(description="Values of ARG in the Dockerfile.", examples=[{"VERSION": "2"}])
+    ] = {}
     network: Annotated[
-        Literal["none", "bridge"], Meta(description="Of the build's commands.", examples=["bridge"])
+        Literal["none", "bridge"],
+        Meta(description="Which network the commands of the build have.", examples=["bridge"]),
     ] = "none"
 
     def built(self, source: Source, at: KeyPath) -> Build:
@@ -320,10 +323,17 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-    workdir: Annotated[AbsolutePath, Meta(description="Default: the image's.", examples=["/app"])] | None = (
-        None
-    )
-    user: Annotated[Text, Meta(description="Default: the image's.", examples=["nobody"])] | None = None
+    workdir: (
+        Annotated[
+            AbsolutePath,
+            Meta(description="Folder in which it runs; default: the image's.", examples=["/app"]),
+        ]
+        | None
+    ) = None
+    user: (
+        Annotated[Text, Meta(description="User as whom it runs; default: the image's.", examples=["nobody"])]
+        | None
+    ) = None
     ports: Annotated[
         list[Port | PortOf],
         Meta(

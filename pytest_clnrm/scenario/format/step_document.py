@@ -336,14 +336,22 @@ class StepDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
     env: Annotated[
-        Env, Meta(description="For this step, beside the service's.", examples=[{"LANG": "C"}])
+        Env,
+        Meta(
+            description="Environment variables for this step, beside the service's.", examples=[{"LANG": "C"}]
+        ),
     ] = {}
     workdir: (
-        Annotated[StepFolder, Meta(description="For this step; default: the service's.", examples=["/app"])]
+        Annotated[
+            StepFolder,
+            Meta(description="Folder in which it runs; default: the service's.", examples=["/app"]),
+        ]
         | None
     ) = None
     user: (
-        Annotated[Text, Meta(description="For this step; default: the service's.", examples=["nobody"])]
+        Annotated[
+            Text, Meta(description="User as whom it runs; default: the service's.", examples=["nobody"])
+        ]
         | None
     ) = None
     stdin: Annotated[str, Meta(description="What it reads; default: nothing.", examples=["yes\n"])] | None = (
