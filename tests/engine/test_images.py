@@ -17,12 +17,11 @@ from clnrm_testing.builds import build_of
 from clnrm_testing.capabilities import Needs
 from clnrm_testing.registry import Registry, serve_registry
 
+from pytest_clnrm.engine.docker.engine import DockerEngine
 from pytest_clnrm.errors import ImageError
 
 if TYPE_CHECKING:
     from docker import APIClient
-
-    from pytest_clnrm.engine.docker.engine import DockerEngine
 
 pytestmark = pytest.mark.engine
 
@@ -78,8 +77,6 @@ def test_engines_that_ask_at_the_same_time_pull_once(
     reached: Any, engine: DockerEngine, registry: Registry, locks: Any
 ) -> None:
     """The lock is taken, then they look again."""
-    from pytest_clnrm.engine.docker.engine import DockerEngine
-
     reference = f"{registry.address}/tiny:2"
     engines = [engine, *(DockerEngine(*reached, locks=locks) for _ in range(3))]
     threads = [threading.Thread(target=each.ensure_image, args=(reference, "missing")) for each in engines]
@@ -139,8 +136,6 @@ def broken_helper(
     reached: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: Any
 ) -> Iterator[DockerEngine]:
     """Return an engine whose client is told to ask a credential helper that fails."""
-    from pytest_clnrm.engine.docker.engine import DockerEngine
-
     if not reached[1].url.startswith("unix:"):
         pytest.skip("builds a client of its own, for a socket only")
     helper = tmp_path / "docker-credential-broken"
@@ -166,9 +161,19 @@ Folder = Callable[..., str]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, client: APIClient) -> Iterator[Folder]:
-    """Return a function that writes a context with a ``Dockerfile``; what was built from it is removed."""
-    before = {tag for image in client.images() for tag in image["RepoTags"] or ()}
+def folder(tmp_path: Path, client: APIClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
+    """Return a function that writes a context with a ``Dockerfile``; what was built from it is removed.
+
+    Only that: others may build at the same time.
+    """
+    build, built = DockerEngine.build_image, set[str]()
+
+    def noted(*args: Any, **options: Any) -> Any:
+        image = build(*args, **options)
+        built.add(image.reference)
+        return image
+
+    monkeypatch.setattr(DockerEngine, "build_image", noted)
 
     def folder(dockerfile: str, **files: str) -> str:
         context = tmp_path / "context"
@@ -179,24 +184,22 @@ def folder(tmp_path: Path, client: APIClient) -> Iterator[Folder]:
         return str(context)
 
     yield folder
-    for image in client.images():
-        for tag in image["RepoTags"] or ():
-            if "clnrm-build/" in tag and tag not in before:
-                client.remove_image(tag, force=True)
+    for reference in built:
+        client.remove_image(reference, force=True)
     # A stage that is not the last one stays behind without a name.
-    for image in client.images(filters={"dangling": True, "label": "clnrm-test=build"}):
+    for image in client.images(filters={"dangling": True, "label": f"clnrm-test={tmp_path}"}):
         # It may have gone with the one before.
         with suppress(docker.errors.NotFound):
             client.remove_image(image["Id"], force=True)
 
 
 def test_an_image_is_built_from_a_folder(
-    engine: DockerEngine, folder: Folder, start: Callable[..., Any]
+    engine: DockerEngine, folder: Folder, start: Callable[..., Any], tmp_path: Path
 ) -> None:
     """Arguments, target, the Dockerfile's name, .dockerignore; built twice is one image."""
     context = folder(
         'FROM scratch\nCMD ["wrong"]\n',
-        own="FROM clnrm-busybox:1 AS first\nLABEL clnrm-test=build\nARG WORD=no\nCOPY . /here\n"
+        own=f"FROM clnrm-busybox:1 AS first\nLABEL clnrm-test={tmp_path}\nARG WORD=no\nCOPY . /here\n"
         "RUN echo $WORD > /word\n"
         'ENTRYPOINT ["cat"]\nCMD ["/word"]\nFROM first\nCMD ["later"]\n',
         left_out="x",
