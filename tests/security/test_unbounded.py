@@ -22,6 +22,8 @@ from pytest_clnrm.scenario.templates import confined
 from pytest_clnrm.telemetry.receive.body import JSON, PROTOBUF, RefusedError
 from pytest_clnrm.telemetry.receive.printed_spans import printed_spans
 from pytest_clnrm.telemetry.receive.receiver import Receiver
+from pytest_clnrm.util.jsonpaths import select
+from pytest_clnrm.util.patterns import within
 
 SLOW = "(a+)+$"
 """On 27 a's and another letter: several seconds; on 40: a day."""
@@ -47,6 +49,19 @@ def test_regular_expression(project: EndToEnd, what: str) -> None:
     run = project.run()
     assert f"the regular expression '{SLOW}' took longer than" in run.text, f"IT RAN TO ITS END\n{run.text}"
     assert run.outcomes() in ({"a": "failed"}, {"a": "error"})
+
+
+def test_json_path() -> None:
+    """What its filters take, for each value of a deep document, ends with the time that there is."""
+    deep = '{"b": 1, "a": ' * 100 + "1" + "}" * 100
+    with within(time.monotonic() + 0.5):
+        (found,) = select(deep, ["$..[?@..[?@..c]]"])
+    said = found.problem or "IT RAN TO ITS END"
+    assert re.fullmatch(
+        r"looking it up takes longer than [0-9.]+ s, or too much memory; select less", said
+    ), said
+    (found,) = select("[" * 100_000, ["$[0]"])
+    assert found.problem.startswith("it cannot be looked up: "), found
 
 
 def _load(path: Path, text: str) -> tuple[Scenario, ...]:

@@ -77,8 +77,7 @@ def look_at_file(
             if feed is not None and content is not None:
                 while piece := content.read(_CHUNK_BYTES):
                     feed(piece)
-                    if time.monotonic() >= deadline_s:
-                        raise ContainerError(f"cannot {doing}: the time for it is over")
+                    _check_time(deadline_s, doing)
     if is_podman:
         return seen
     return replace(seen, uid=entry.uid, gid=entry.gid, target=entry.linkname if entry.issym() else "")
@@ -176,6 +175,15 @@ def _content_of_first(found: Iterator[tuple[str, FileSeen, Iterator[bytes]]]) ->
         return
 
 
+def _check_time(deadline_s: float, doing: str) -> None:
+    """Refuse to read on: a file of a few bytes on the disk may be one of terabytes.
+
+    :raises ContainerError: if the time is over.
+    """
+    if time.monotonic() >= deadline_s:
+        raise ContainerError(f"cannot {doing}: the time for it is over")
+
+
 def _means_nothing(said: str, path: str) -> bool:
     """Tell whether an engine's refusal means that nothing lies at a path, below a file for example.
 
@@ -216,8 +224,7 @@ def list_files(client: APIClient, container: str, *, deadline_s: float) -> Gener
             while (entry := archive.next()) is not None:
                 # Or it would remember all of them.
                 vars(archive)["members"].clear()
-                if time.monotonic() >= deadline_s:
-                    raise ContainerError(f"cannot {doing}: the time for it is over")
+                _check_time(deadline_s, doing)
                 yield f"/{entry.name}", _entry(entry)
 
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
 from clnrm_testing.defences import Defence
+
+
+def _ask_here(request: Any) -> Any:
+    """Look paths up in this process."""
+    from pytest_clnrm.util.jsonpaths import answer
+
+    return pickle.loads(answer(pickle.dumps(request)))  # noqa: S301 (our own words)
+
 
 DEFENCES = (
     Defence(
@@ -11,6 +22,13 @@ DEFENCES = (
         without=lambda _: lambda *_: True,
         # One of its three: each takes as long as the pattern does.
         attack="test_unbounded.py::test_regular_expression[expect]",
+        shows="IT RAN TO ITS END",
+    ),
+    Defence(
+        name="JSONPaths are looked up in a process that can be ended",
+        target="pytest_clnrm.util.jsonpaths:_ask",
+        without=lambda _: _ask_here,
+        attack="test_unbounded.py::test_json_path",
         shows="IT RAN TO ITS END",
     ),
     Defence(
