@@ -12,8 +12,12 @@ import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_clnrm.util.beneath import Opened, open_beneath
+from pytest_clnrm.names import FACTS_FILE
+
+if TYPE_CHECKING:
+    from pytest_clnrm.util.beneath import Opened
 
 MARK = "clnrm-run"
 """The file that marks a run's own folder; it holds the run's session."""
@@ -35,6 +39,8 @@ def open_own(folder: str, session: str) -> Opened | None:
     """Return the run's own folder, opened; None if *folder* is not this run's and this user's."""
     if not Path(folder).name.startswith(_prefix(session)):
         return None
+    from pytest_clnrm.util.beneath import open_beneath
+
     with suppress(OSError):
         opened = open_beneath("/", folder)
         if _is_marked(opened, session):
@@ -43,11 +49,33 @@ def open_own(folder: str, session: str) -> Opened | None:
     return None
 
 
+def remove_unused(folder: str) -> bool:
+    """Remove a folder that this process has made, if it holds no more than each controller's; else tell so.
+
+    What it takes to remove others is imported by runs that leave something.
+    """
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            names = set(os.listdir(opened))  # noqa: PTH208 of a descriptor
+            if MARK not in names or names - {MARK, FACTS_FILE}:
+                return False
+            for name in names:
+                os.unlink(name, dir_fd=opened)
+        finally:
+            os.close(opened)
+        os.rmdir(folder)  # noqa: PTH106 as remove() does
+        return True
+    return False
+
+
 def remove(folder: str, session: str) -> bool:
     """Remove the run's own folder; tell whether there was one, and it is gone."""
     own = open_own(folder, session)
     if own is None:
         return False
+    from pytest_clnrm.util.beneath import open_beneath
+
     with own, suppress(OSError):
         # The mark goes last, so that a folder that was removed half can be removed again.
         for name in sorted(own.names(), key=lambda each: each == MARK):

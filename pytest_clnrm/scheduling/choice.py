@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.scheduling.facts import FactsError, ItemFacts
-
 _SHOWN = 3
+
+
+class NoChoiceError(Exception):
+    """Nothing can be chosen; the message says why."""
 
 
 def collection_difference(
@@ -42,8 +44,7 @@ class ChosenScheduling:
 
     :param config: pytest's, for reports of failed collections.
     :param workers: how many must have collected before the choice.
-    :param read_facts: returns the facts of the session's items, of which there are so many.
-    :param choose: returns a scheduling for a collection and its facts.
+    :param choose: returns a scheduling for a collection, or raises a :class:`NoChoiceError`.
     """
 
     def __init__(
@@ -51,12 +52,10 @@ class ChosenScheduling:
         config: pytest.Config,
         *,
         workers: int,
-        read_facts: Callable[[int], list[ItemFacts]],
-        choose: Callable[[Sequence[str], Sequence[ItemFacts]], Any],
+        choose: Callable[[Sequence[str]], Any],
     ) -> None:
         self.config = config
         self._workers = workers
-        self._read_facts = read_facts
         self._choose = choose
         self._collections: dict[Any, list[str] | None] = {}
         self._collection: list[str] | None = None
@@ -156,13 +155,12 @@ class ChosenScheduling:
                 self._given_up = True
                 return
         try:
-            facts = self._read_facts(len(expected))
-        except FactsError as error:
+            chosen = self._choose(expected)
+        except NoChoiceError as error:
             self._fail(first, str(error))
             self._given_up = True
             return
         self._collection, self._collected_by = expected, first.gateway.id
-        chosen = self._choose(expected, facts)
         for node, ids in self._collections.items():
             chosen.add_node(node)
             if ids is not None:

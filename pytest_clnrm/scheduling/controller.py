@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_clnrm.names import ALWAYS_PARKS, RUN_FOLDER
-from pytest_clnrm.scheduling.choice import ChosenScheduling
-from pytest_clnrm.scheduling.facts import ItemFacts, is_ordinary, read_facts
+from pytest_clnrm.names import ALWAYS_PARKS, FACTS_FILE, RUN_FOLDER
+from pytest_clnrm.scheduling.choice import ChosenScheduling, NoChoiceError
 
 if TYPE_CHECKING:
     from pytest_clnrm.scheduling.autoscale import Autoscale
@@ -82,14 +82,19 @@ class StrictController:
         workers = len(parse_tx_spec_config(config))
         waker = Waker(dsession.queue.put)
 
-        def choose(collection: Sequence[str], facts: Sequence[ItemFacts]) -> Any:
-            if is_ordinary(facts) and self._autoscale is None:
+        def choose(collection: Sequence[str]) -> Any:
+            if self._is_ordinary() and self._autoscale is None:
                 from xdist.scheduler import LoadScheduling
 
                 return LoadScheduling(config, log)
             from pytest_clnrm.scheduling.autoscale import Autoscaler
+            from pytest_clnrm.scheduling.facts import FactsError, read_facts
             from pytest_clnrm.scheduling.strict import StrictScheduling
 
+            try:
+                facts = read_facts(self._folder, len(collection))
+            except FactsError as error:
+                raise NoChoiceError(str(error)) from error
             return StrictScheduling(
                 collection,
                 facts,
@@ -101,9 +106,7 @@ class StrictController:
                 tell=self._tell,
             )
 
-        scheduling = ChosenScheduling(
-            config, workers=workers, read_facts=lambda count: read_facts(self._folder, count), choose=choose
-        )
+        scheduling = ChosenScheduling(config, workers=workers, choose=choose)
         self._scheduling = scheduling
 
         def woken() -> None:
@@ -113,6 +116,12 @@ class StrictController:
         # DSession's loop calls the method named after the event.
         dsession.worker_clnrm_wake = woken
         return scheduling
+
+    def _is_ordinary(self) -> bool:
+        """Tell whether the workers' file says, by being empty, that no item is out of the ordinary."""
+        with suppress(OSError):
+            return (self._folder / FACTS_FILE).stat().st_size == 0
+        return False
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Pass on that an item has started."""

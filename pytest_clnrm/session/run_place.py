@@ -18,24 +18,30 @@ class RunPlace:
     """
 
     def __init__(self, handed_down: Mapping[str, str]) -> None:
-        self._handed_down = handed_down
         self._folder = handed_down.get("folder")
         self.is_worker = bool(handed_down)
         self.session = handed_down.get("session") or os.urandom(4).hex()
+        self._parent = handed_down.get("parent") if handed_down else os.environ.get("TRACEPARENT")
+        self._ids = handed_down.get("ids") or os.urandom(24).hex()
 
     @cached_property
     def traceparent(self) -> str:
         """Return the span of the whole run, in the form of the header."""
         from pytest_clnrm.telemetry.traceparent import new_traceparent
 
-        return self._handed_down.get("traceparent") or new_traceparent(os.environ.get("TRACEPARENT"))
+        return new_traceparent(self._parent, self._ids)
 
     def to_hand_down(self) -> dict[str, str]:
         """Return what workers are told.
 
         :raises pytest.UsageError: if the run's folder cannot be made.
         """
-        return {"session": self.session, "folder": str(self.folder()), "traceparent": self.traceparent}
+        return {
+            "session": self.session,
+            "folder": str(self.folder()),
+            "parent": self._parent or "",
+            "ids": self._ids,
+        }
 
     def folder(self) -> Path:
         """Return the run's own folder, made at the controller's first call.
@@ -59,4 +65,5 @@ class RunPlace:
         if self._folder is not None and not self.is_worker:
             from pytest_clnrm.cleanup import run_folder
 
-            run_folder.remove(self._folder, self.session)
+            if not run_folder.remove_unused(self._folder):
+                run_folder.remove(self._folder, self.session)

@@ -32,11 +32,15 @@ def parse_traceparent(text: str | None) -> TraceParent | None:
     return TraceParent(trace_id=trace_id, span_id=span_id)
 
 
-def new_traceparent(parent: str | None) -> str:
-    """Return the header's value for a span that is yet to be recorded, a child of *parent* if that is one."""
+def new_traceparent(parent: str | None, ids: str = "") -> str:
+    """Return the header's value for a span that is yet to be recorded, a child of *parent* if that is one.
+
+    :param ids: 48 random lower-case hex digits: the trace's, unless the parent has one, and the span's;
+        new ones by default.
+    """
     found = parse_traceparent(parent)
-    trace_id = found.trace_id if found else os.urandom(16).hex()
-    return format_traceparent(trace_id, os.urandom(8).hex())
+    ids = ids or os.urandom(24).hex()
+    return format_traceparent(found.trace_id if found else ids[:32], ids[32:48])
 
 
 def format_traceparent(trace_id: str, span_id: str) -> str:

@@ -28,20 +28,12 @@ WAITS = {
 CONTROLS = WAITS | {
     "cleanup",
     "cleanup.run_folder",
-    "model",
-    "model.priority",
     "scheduling",
     "scheduling.choice",
     "scheduling.controller",
-    "scheduling.facts",
     "scheduling.install",
     "session.controller",
     "session.run_place",
-    "telemetry",
-    "telemetry.traceparent",
-    "util",
-    "util.beneath",
-    "util.files",
 }
 """What a controller of xdist has besides: its workers may find scenarios."""
 

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_clnrm.cleanup import run_folder, run_records
 from pytest_clnrm.cleanup.run_records import RunRecord
+from pytest_clnrm.names import FACTS_FILE
 from pytest_clnrm.util import processes
 from pytest_clnrm.util.processes import Process, this_process
 
@@ -149,6 +150,26 @@ def test_removing_follows_no_link(tmp_path: Path) -> None:
     assert not folder.exists()
     assert (tmp_path / "outside/precious").exists()
     assert not run_folder.remove(str(folder), "abc")
+
+
+@pytest.mark.parametrize("left", [(), (FACTS_FILE,), (FACTS_FILE, "demands")])
+def test_an_unused_folder_is_removed(tmp_path: Path, left: tuple[str, ...]) -> None:
+    """So is one with what each run leaves, but none with more; and not through a link."""
+    folder = run_folder.make("abc", tmp_path)
+    for name in left:
+        (folder / name).touch()
+    (tmp_path / "link").symlink_to(folder)
+    assert not run_folder.remove_unused(str(tmp_path / "link"))
+    assert {path.name for path in folder.iterdir()} == {run_folder.MARK, *left}
+    assert run_folder.remove_unused(str(folder)) is ("demands" not in left)
+    assert folder.exists() is ("demands" in left)
+
+
+def test_a_folder_without_our_mark_is_not_unused(tmp_path: Path) -> None:
+    """What lies in it, under whatever name, stays."""
+    (tmp_path / FACTS_FILE).touch()
+    assert not run_folder.remove_unused(str(tmp_path))
+    assert (tmp_path / FACTS_FILE).exists()
 
 
 def test_where_there_is_no_proc(tmp_path: Path, record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:

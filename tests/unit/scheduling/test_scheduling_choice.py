@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.scheduling.choice import ChosenScheduling, collection_difference
-from pytest_clnrm.scheduling.facts import FactsError, ItemFacts
+from pytest_clnrm.scheduling.choice import ChosenScheduling, NoChoiceError, collection_difference
 
 
 class Recorder:
@@ -45,13 +44,11 @@ def setup(make_node: Callable[[str], Any]) -> Setup:
     config: Any = SimpleNamespace(hook=hook)
     chosen = Recorder()
 
-    def choose(collection: Sequence[str], facts: Sequence[ItemFacts]) -> Recorder:
-        chosen.calls.append(("chosen", list(collection), len(facts)))
+    def choose(collection: Sequence[str]) -> Recorder:
+        chosen.calls.append(("chosen", list(collection)))
         return chosen
 
-    scheduling = ChosenScheduling(
-        config, workers=2, read_facts=lambda count: [ItemFacts()] * count, choose=choose
-    )
+    scheduling = ChosenScheduling(config, workers=2, choose=choose)
     nodes = [make_node("gw0"), make_node("gw1")]
     for node in nodes:
         scheduling.add_node(node)
@@ -79,7 +76,7 @@ def test_choice_waits_for_all_and_passes_everything_on(setup: Setup, make_node: 
     scheduling.remove_pending_tests_from_node(one, [1])
     scheduling.wake()
     assert chosen.calls == [
-        ("chosen", ["a", "b"], 2),
+        ("chosen", ["a", "b"]),
         ("add_node_collection", one, ["a", "b"]),
         ("add_node_collection", two, ["a", "b"]),
         ("schedule",),
@@ -121,11 +118,11 @@ def test_missing_facts_end_the_run(setup: Setup) -> None:
     """Facts that cannot be read are a failed collection."""
     scheduling, _, nodes, reports = setup
 
-    def fail(count: int) -> list[ItemFacts]:
-        del count
-        raise FactsError("no facts")
+    def fail(collection: Sequence[str]) -> Recorder:
+        del collection
+        raise NoChoiceError("no facts")
 
-    scheduling._read_facts = fail
+    scheduling._choose = fail
     for node in nodes:
         scheduling.add_node_collection(node, ["a", "b"])
     scheduling.schedule()

@@ -225,6 +225,6 @@ def test_ordinary_session_is_left_to_xdist(
     controller.pytest_configure_node(node)
     assert node.workerinput == {RUN_FOLDER: str(tmp_path), ALWAYS_PARKS: autoscale is not None}
     scheduling = controller.pytest_xdist_make_scheduler(make_config(), None)
-    chosen = scheduling._choose(["a"], read_facts(tmp_path, 1))
+    chosen = scheduling._choose(["a"])
     assert type(chosen).__name__ == expected
     assert isinstance(chosen, StrictScheduling) is (expected == "StrictScheduling")

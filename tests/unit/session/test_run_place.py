@@ -10,6 +10,7 @@ import pytest
 
 from pytest_clnrm.cleanup import run_folder
 from pytest_clnrm.session.run_place import RunPlace
+from pytest_clnrm.telemetry.traceparent import parse_traceparent
 
 
 def test_workers_share_the_controllers_run() -> None:
@@ -18,6 +19,7 @@ def test_workers_share_the_controllers_run() -> None:
     worker = RunPlace(controller.to_hand_down())
     assert (controller.is_worker, worker.is_worker) == (False, True)
     assert worker.to_hand_down() == controller.to_hand_down()
+    assert worker.traceparent == controller.traceparent
     folder = controller.folder()
     worker.remove_folder()
     assert folder.is_dir()
@@ -34,3 +36,23 @@ def test_a_full_disk_under_the_runs_folder_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(run_folder, "make", full)
     with pytest.raises(pytest.UsageError, match=r"made in /.*: No space left on device; .* set TMPDIR"):
         RunPlace({}).folder()
+
+
+@pytest.mark.parametrize("parent", [None, f"00-{'1' * 32}-{'2' * 16}-01"])
+def test_the_runs_span_follows_from_the_environment_of_the_controller(
+    parent: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a child of what TRACEPARENT names there, whatever a worker's environment says."""
+    monkeypatch.delenv("TRACEPARENT", raising=False)
+    if parent:
+        monkeypatch.setenv("TRACEPARENT", parent)
+    controller = RunPlace({})
+    handed_down = controller.to_hand_down()
+    controller.remove_folder()
+    monkeypatch.setenv("TRACEPARENT", f"00-{'3' * 32}-{'4' * 16}-01")
+    worker = RunPlace(handed_down)
+    assert worker.traceparent == controller.traceparent
+    found = parse_traceparent(worker.traceparent)
+    assert found is not None
+    assert (found.trace_id == "1" * 32) is bool(parent)
+    assert found.trace_id != "3" * 32
