@@ -91,12 +91,17 @@ class Artifacts:
     redactor: Redactor
     files: list[KeptFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    _left_bytes: int = 0
+    _left_bytes: int = field(init=False)
     _is_full: bool = False
     _known: set[tuple[str, str]] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self._left_bytes = self.runtime.settings.max_artifacts_bytes
+
     def keep(self, containers: Iterable[RunningContainer], *, failed: bool) -> None:
         """Copy the files out; what cannot be had is noted, and no failure.
+
+        Where something foreign has broken it off, it may be called again: what is there stays.
 
         :param failed: the scenario has failed.
         """
@@ -109,7 +114,6 @@ class Artifacts:
         if wanted and self.folder is None:
             self.notes.append("artifacts were not kept: --clnrm-report DIR says where")
             return
-        self._left_bytes = self.runtime.settings.max_artifacts_bytes
         deadline_s = time.monotonic() + TIME_S
         for container, artifact in wanted:
             if self._is_full:

@@ -168,3 +168,40 @@ def test_kept_without_a_report(each_mode: Project, monkeypatch: pytest.MonkeyPat
 def _items(project: Project, base: str) -> list[Path]:
     folder = project.pytester.path / base / "artifacts"
     return [Path(each.name.rpartition("-")[0]) for each in folder.iterdir() if each.is_dir()]
+
+
+BROKEN_OFF = """
+[service.app]
+image = "box"
+artifacts = ["/out/x"]
+[[step]]
+run = "mkdir out; echo 1 > out/x"
+[[step]]
+run = "RAISE-SIGNAL {signal}"
+"""
+
+
+@pytest.mark.parametrize("signal", ["SIGUSR1", "SIGINT"])
+def test_kept_of_a_scenario_that_others_break_off(project: Project, signal: str) -> None:
+    """What another plugin's time limit ends keeps its artifacts; Ctrl-C waits for nothing."""
+    project.write("a.clnrm.toml", BROKEN_OFF.format(signal=signal))
+    raising = (
+        'import signal\ndef late(*_):\n    raise RuntimeError("late")\nsignal.signal(signal.SIGUSR1, late)\n'
+    )
+    project.write("conftest.py", raising)
+    # In a process of its own, as Ctrl-C would end this one too.
+    plugins = ("-p", "clnrm_testing.fake_engine", "-p", "no:randomly", "-p", "no:xdist")
+    project.pytester.runpytest_subprocess(*plugins, "--clnrm-report", "out")
+    assert kept(project).keys() == ({"app/out/x"} if signal == "SIGUSR1" else set())
+
+
+def test_a_folder_of_somebody_elses_is_not_replaced(project: Project) -> None:
+    """It is named in red at the end, and the rest of the report is there."""
+    leaving(project)
+    project.write("out/artifacts/mine", "")
+    result = project.run("--clnrm-report", "out")
+    result.stdout.fnmatch_lines(
+        ["clnrm: the artifacts were not kept: */out/artifacts: is there already, and is none of *"]
+    )
+    assert kept(project) == {}
+    assert len(scenario(project)["artifacts"]) == 3
