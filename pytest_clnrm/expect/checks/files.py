@@ -94,8 +94,8 @@ def _judge_end(check: FileCheck, seen: FileSeen, facts: FileFacts, title: str) -
             f"{title} has mode {seen.mode:04o}, expected {check.mode:04o}", "", (*check.at, "mode")
         )
     if check.executable_by is not None and not seen.mode & _EXECUTE[check.executable_by]:
-        who = "somebody" if check.executable_by == "any" else f"its {check.executable_by}"
-        message = f"{title} has mode {seen.mode:04o}, expected that {who} may execute it"
+        who = {"any": "somebody", "owner": "its owner", "group": "its group", "other": "others"}
+        message = f"{title} has mode {seen.mode:04o}, expected that {who[check.executable_by]} may execute it"
         yield TextFault(message, "", (*check.at, "executable_by"))
     yield from _judge_owners(check, seen, facts.accounts, title)
     if seen.kind == "file" and (wanted := missed(check.size, seen.size_bytes)):

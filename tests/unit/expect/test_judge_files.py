@@ -68,7 +68,7 @@ def size(op: Any, value: int) -> tuple[Condition, ...]:
             FileSeen(kind="file", mode=0o750, size_bytes=1),
             {"executable_by": "group"},
             {"executable_by": "other"},
-            "file /a has mode 0750, expected that its other may execute it",
+            "file /a has mode 0750, expected that others may execute it",
         ),
         (
             FOLDER,
