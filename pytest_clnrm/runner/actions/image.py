@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ContainerError, ImageError
-from pytest_clnrm.runner.actions.attempt import Attempt
+from pytest_clnrm.runner.actions.attempt import STREAMS, Attempt, Stream
 from pytest_clnrm.runner.actions.command import judge_output, learn_secrets
 from pytest_clnrm.runner.host import check_host
 from pytest_clnrm.runner.launch import planned
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.runner.actions.attempt import Setting
 
 MEGABYTE = 1 << 20
+_READ_S = 10.0
 
 
 def run_image(action: ImageRun, setting: Setting) -> Attempt:
@@ -38,12 +39,14 @@ def run_image(action: ImageRun, setting: Setting) -> Attempt:
         except ContainerError as error:
             message = f"step {step.name!r} could not be started: {error}"
             return Attempt(failures=(setting.failure(message, "error"),))
-        ended = _follow(container, setting)
+        had = dict.fromkeys(STREAMS, 0)
+        ended = _follow(container, setting, had)
+        state = state_once_ended(engine, container) if ended else None
+        _complete(container, setting, had)
         with within(setting.deadline_s):
             learn_secrets(setting)
-        if not ended:
+        if state is None:
             return Attempt(failures=(setting.cut_off(),), timed_out=True)
-        state = state_once_ended(engine, container)
     setting.span.set("process.exit.code", state.exit_code)
     if state.oom_killed:
         limit = f"its container is limited to {spec.memory_bytes // MEGABYTE} MB"
@@ -100,8 +103,11 @@ def _created(spec: ContainerSpec, setting: Setting) -> Iterator[str]:
         runtime.remove_all([container])
 
 
-def _follow(container: str, setting: Setting) -> bool:
-    """Take the output as it comes, and tell whether the container has ended in time."""
+def _follow(container: str, setting: Setting, had: dict[Stream, int]) -> bool:
+    """Take the output as it comes, and tell whether the container has ended in time.
+
+    :param had: how many bytes of each stream were taken; counted on.
+    """
     with closing(setting.around.runtime.engine().follow_log(container)) as log:
         while time.monotonic() < setting.deadline_s:
             pieces = log.receive(setting.deadline_s)
@@ -110,5 +116,21 @@ def _follow(container: str, setting: Setting) -> bool:
             if not pieces:
                 return True
             for stream, data in pieces:
+                had[stream] += len(data)
                 setting.feed(stream, data)
     return False
+
+
+def _complete(container: str, setting: Setting, had: dict[Stream, int]) -> None:
+    """Take what was printed last: an engine that follows an output may end with the container, before it.
+
+    :param had: how many bytes of each stream there are already.
+    """
+    skip = dict(had)
+    with closing(setting.around.runtime.engine().follow_log(container, until_now=True)) as log:
+        while pieces := log.receive(time.monotonic() + _READ_S):
+            for stream, data in pieces:
+                rest = data[skip[stream] :]
+                skip[stream] = max(0, skip[stream] - len(data))
+                if rest:
+                    setting.feed(stream, rest)
