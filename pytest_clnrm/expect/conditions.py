@@ -154,11 +154,26 @@ def bounds_hold(bounds: tuple[Condition, ...], number: float) -> bool:
 
 def bounds_text(bounds: tuple[Condition, ...], show: Callable[[float], str] = str) -> str:
     """Return bounds of a number in words: ``at least 1 and at most 3``."""
-    words = {"eq": "exactly", "gte": "at least", "gt": "more than", "lte": "at most", "lt": "less than"}
     given = {bound.op: bound.value for bound in bounds}
-    return " and ".join(f"{word} {show(given[op])}" for op, word in words.items() if op in given)
+    return " and ".join(f"{word} {show(given[op])}" for op, word in _BOUNDS.items() if op in given)
+
+
+def missed(bounds: tuple[Condition, ...], number: float, show: Callable[[float], str] = str) -> str:
+    """Return what *number* should be, as :func:`bounds_text` says it, "" if it is within *bounds*."""
+    return "" if bounds_hold(bounds, number) else bounds_text(bounds, show)
+
+
+_BOUNDS = {
+    "eq": "exactly",
+    "ne": "any but",
+    "gte": "at least",
+    "gt": "more than",
+    "lte": "at most",
+    "lt": "less than",
+}
 
 
 def number_fault(bounds: tuple[Condition, ...], number: int) -> str:
     """Return ``got 2, expected exactly 3``, "" if *number* is within *bounds*."""
-    return "" if bounds_hold(bounds, number) else f"got {number}, expected {bounds_text(bounds)}"
+    wanted = missed(bounds, number)
+    return f"got {number}, expected {wanted}" if wanted else ""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pytest_clnrm.expect.conditions import bounds_hold
+from pytest_clnrm.expect.conditions import missed
 from pytest_clnrm.expect.steps import AbsentError, Where
 from pytest_clnrm.expect.text_checks import judge_text
 from pytest_clnrm.expect.texts import Output, duration_text, quote
-from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.http import CertificateExpect, HeaderExpect, HttpAnswer, HttpExpect
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
@@ -17,9 +16,6 @@ from pytest_clnrm.model.step import Capture, Step
 
 _FIRST_BAD = 400
 _NAMES_SHOWN = 20
-_WORDS = {
-    "eq": "", "ne": "any but ", "lt": "less than ", "lte": "at most ", "gt": "more than ", "gte": "at least ",
-}  # fmt: skip
 
 
 class _Fault(NamedTuple):
@@ -89,7 +85,7 @@ def _faults(expect: HttpExpect, answer: HttpAnswer) -> Iterator[_Fault]:
         ("size", answer.size_bytes, expect.size, lambda size: f"{size:g} bytes"),
         ("redirects", answer.redirects, expect.redirects, lambda count: f"{count:g} redirects"),
     ):
-        wanted = _outside(got, bounds, in_words)
+        wanted = missed(bounds, got, in_words)
         if wanted:
             what = "the answer took" if key == "duration" else f"{key} of the answer:"
             yield _Fault(f"{what} {in_words(got)}, expected {wanted}", (*at, key))
@@ -122,15 +118,6 @@ def _header(name: str, expect: HeaderExpect, answer: HttpAnswer) -> Iterator[_Fa
             yield _Fault(fault.message, fault.at, fault.details)
 
 
-def _outside(
-    got: float, bounds: tuple[Condition, ...], in_words: Callable[[float], str] = "{:g}".format
-) -> str:
-    """Return what a number had to be, "" if it is that."""
-    if bounds_hold(bounds, got):
-        return ""
-    return " and ".join(f"{_WORDS[each.op]}{in_words(each.value)}" for each in bounds)
-
-
 def _certificate(expect: CertificateExpect, answer: HttpAnswer) -> Iterator[_Fault]:
     names = answer.certificate_names
     if names is None:
@@ -141,7 +128,7 @@ def _certificate(expect: CertificateExpect, answer: HttpAnswer) -> Iterator[_Fau
         if name.casefold() not in known:
             valid = ", ".join(map(repr, names[:_NAMES_SHOWN])) or "no name"
             yield _Fault(f"the certificate is not valid for {name!r}, but for {valid}", (*expect.at, "names"))
-    wanted = _outside(answer.certificate_days, expect.days_left)
+    wanted = missed(expect.days_left, answer.certificate_days, "{:g}".format)
     if wanted:
         message = f"the certificate is valid for {answer.certificate_days:.1f} more days, expected {wanted}"
         yield _Fault(message, (*expect.at, "days_left"))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pytest_clnrm.expect.conditions import bounds_hold, bounds_text
+from pytest_clnrm.expect.conditions import bounds_text, missed
 from pytest_clnrm.expect.golden import GoldenFileError, golden_files
 from pytest_clnrm.expect.json_checks import path_differences
 from pytest_clnrm.expect.json_match import (
@@ -137,8 +137,8 @@ def _judge_amounts(expect: TextExpect, output: Output) -> _Found:
             continue
         if output.unproven:
             yield (key,), f"{output.name} must have {bounds_text(bounds)} {what}{output.unproven}", ""
-        elif not bounds_hold(bounds, number):
-            yield (key,), f"{output.name} has {number} {what}, expected {bounds_text(bounds)}", ""
+        elif wanted := missed(bounds, number):
+            yield (key,), f"{output.name} has {number} {what}, expected {wanted}", ""
 
 
 def _judge_patterns(expect: TextExpect, output: Output) -> _Found:

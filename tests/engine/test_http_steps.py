@@ -222,8 +222,8 @@ WRONG = {
     ),
     f"{ORDER}expect = {{ size = {{ lt = 5, gte = 1 }}, redirects = 1, duration.lt = 0 }}": (
         "the answer took [0-9.]+ m?s, expected less than 0 ms\n"
-        "size of the answer: 25 bytes, expected less than 5 bytes and at least 1 bytes\n"
-        "redirects of the answer: 0 redirects, expected 1 redirects"
+        "size of the answer: 25 bytes, expected at least 1 bytes and less than 5 bytes\n"
+        "redirects of the answer: 0 redirects, expected exactly 1 redirects"
     ),
     f'{ORDER}capture = {{ a.cookie = "b", c.header = "D", e.regex = "f" }}': (
         "cannot capture 'a': the answer sets no cookie 'b'; it sets: sid\n"

@@ -67,7 +67,7 @@ BROKEN = {
     "compose-smoke-test": (
         'count = { regex = "GET /orders/99 404", eq = 1 }',
         'count = { regex = "GET /orders/99 404", eq = 2 }',
-        "the log of service 'orders' has 1 line that matches 'GET /orders/99 404', expected 2",
+        "the log of service 'orders' has 1 line that matches 'GET /orders/99 404', expected exactly 2",
     ),
 }
 """Tool -> what its port says, what a copy of it says instead, and why that fails."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pytest_clnrm.expect.checks.accounts import Accounts
-from pytest_clnrm.expect.checks.amounts import missed
+from pytest_clnrm.expect.conditions import missed
 from pytest_clnrm.expect.text_checks import TextFault, judge_text
 from pytest_clnrm.expect.texts import Output, quote
 from pytest_clnrm.model.check import Executor, FileCheck, FileKind

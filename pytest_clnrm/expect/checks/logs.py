@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pytest_clnrm.expect.checks.amounts import missed
+from pytest_clnrm.expect.conditions import missed
 from pytest_clnrm.expect.text_checks import TextFault, judge_text
 from pytest_clnrm.expect.texts import Output, quote
 from pytest_clnrm.model.check import LinesExpect, LogCheck

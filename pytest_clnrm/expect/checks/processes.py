@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator, Sequence
 
 from pytest_clnrm.expect.checks.accounts import Accounts
-from pytest_clnrm.expect.checks.amounts import missed
+from pytest_clnrm.expect.conditions import missed
 from pytest_clnrm.expect.text_checks import TextFault
 from pytest_clnrm.expect.texts import bounded_lines, indent, visible
 from pytest_clnrm.model.check import ProcessCheck

@@ -57,7 +57,7 @@ CHECKS: dict[str, list[tuple[dict[str, Any], str]]] = {
     ],
     "log": [
         ({"content": {"contains": "x"}}, "the log does not contain 'x', got 'ready\\nGET /\\n'"),
-        ({"count": {"regex": "GET", "eq": 2}}, "the log has 1 line that matches 'GET', expected 2"),
+        ({"count": {"regex": "GET", "eq": 2}}, "the log has 1 line that matches 'GET', expected exactly 2"),
         (
             {"order": ["GET", "ready"]},
             "the log has no line that matches 'ready' after line 2, 'GET /'",
@@ -75,7 +75,7 @@ CHECKS: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"volumes": ["/x"]}, "image 'a' declares no volume /x, but: /data"),
         ({"not_volumes": ["/data"]}, "image 'a' declares the volume /data, which it must not"),
         ({"size": {"gt": "1m"}}, "image 'a' has 5000 bytes, expected more than 1048576"),
-        ({"layers": 2}, "image 'a' has 3 layers, expected 2"),
+        ({"layers": 2}, "image 'a' has 3 layers, expected exactly 2"),
         ({"no_setuid": True}, "image 'a' has files with the set-uid bit: /bin/su"),
         ({"no_secrets": True}, "image 'a' has variables that look like secrets: API_TOKEN"),
     ],
@@ -85,7 +85,7 @@ CHECKS: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"process": "sshd"}, "port 80/tcp is listened on by [::]:80/tcp (nginx), expected sshd"),
     ],
     "process": [
-        ({"running": False}, "process 'nginx' runs once, expected 0"),
+        ({"running": False}, "process 'nginx' runs once, expected exactly 0"),
         ({"count": {"gte": 2}}, "process 'nginx' runs once, expected at least 2"),
         ({"user": "0"}, "process 'nginx' runs as app (1000), expected 0"),
     ],

@@ -82,12 +82,12 @@ def size(op: Any, value: int) -> tuple[Condition, ...]:
             {"executable_by": "any"},
             "file /a has mode 0644, expected that somebody may execute it",
         ),
-        (FILE, {"size": size("eq", 6)}, {"size": size("eq", 7)}, "file /a has 6 bytes, expected 7"),
+        (FILE, {"size": size("eq", 6)}, {"size": size("eq", 7)}, "file /a has 6 bytes, expected exactly 7"),
         (
             FILE,
             {"size": size("lt", 7)},
             {"size": size("gt", 6) + size("ne", 6) + size("lt", 9)},
-            "file /a has 6 bytes, expected more than 6 and another number than 6",
+            "file /a has 6 bytes, expected any but 6 and more than 6 and less than 9",
         ),
         (FILE, {"sha256": SHA}, {"sha256": "0" * 64}, f"file /a has the SHA-256 {SHA}, expected {'0' * 64}"),
         (

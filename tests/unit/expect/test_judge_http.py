@@ -125,7 +125,7 @@ def wrong(answer: HttpAnswer = ANSWER, **expect: Any) -> list[tuple[str, str]]:
         (
             {"redirects": bound("lte", 1)},
             {"redirects": bound("eq", 0)},
-            "redirects of the answer: 1 redirects, expected 0 redirects",
+            "redirects of the answer: 1 redirects, expected exactly 0 redirects",
             ".redirects",
         ),
         (

@@ -222,7 +222,7 @@ def test_processes() -> None:
         assert process(name) == []
     assert process("worker", number=bound("eq", 2), user="app") == []
     assert process("work") == [("process 'work' runs not at all, expected at least 1", ())]
-    assert process("nginx", number=bound("eq", 0)) == [("process 'nginx' runs once, expected 0", ())]
+    assert process("nginx", number=bound("eq", 0)) == [("process 'nginx' runs once, expected exactly 0", ())]
     assert process("worker", number=bound("lt", 2)) == [
         ("process 'worker' runs twice, expected less than 2", ())
     ]

@@ -46,7 +46,7 @@ def lines(pattern: str, **bounds: int) -> dict[str, Any]:
         (
             lines("g$", lt=2),
             lines("^GET /a$", ne=1),
-            "the log has 1 line that matches '^GET /a$', expected another number than 1",
+            "the log has 1 line that matches '^GET /a$', expected any but 1",
             ("count",),
         ),
         (
