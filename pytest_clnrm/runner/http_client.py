@@ -347,7 +347,8 @@ class _Exchange:
         kept = BoundedOutput()
         decoder = _decoder(answer.headers.get("Content-Type", ""))
         with self._told():
-            for piece in answer.stream(_PIECE_BYTES, decode_content=True):
+            # Not its stream(), which waits for a whole piece: what has come would be lost at the deadline.
+            while piece := answer.read1(_PIECE_BYTES, decode_content=True):
                 self.size_bytes += len(piece)
                 self.digest.update(piece)
                 data = piece if decoder is None else decoder.decode(piece).encode("utf-8", "replace")

@@ -267,6 +267,30 @@ def test_servers_that_do_not_answer_over_tls(
     assert (str(caught), caught.timed_out) == ("https://api: no answer in time", True)
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"\r\nbegun",
+        b"Content-Length: 99\r\n\r\nbegun",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n63\r\nbegun",
+        b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"begun")[:-8],
+    ],
+    ids=["until its end", "of a length", "chunks", "half a chunk", "packed"],
+)
+def test_what_has_come_of_an_answer_is_shown(begun: bytes) -> None:
+    """All of it, though the rest does not come in time."""
+
+    def act(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + begun)
+        _says_nothing(connection)
+
+    shown: list[bytes] = []
+    caught = _not_answered(act, HttpRequest(url="http://api/"), timeout_s=0.3, show=shown.append)
+    assert caught.timed_out
+    assert b"".join(shown).endswith(b"\n\nbegun")
+
+
 def test_a_server_that_answers_early(server: Any) -> None:
     """What it says before it has read all of a body, and closes, is its answer."""
 
@@ -279,7 +303,7 @@ def test_a_server_that_answers_early(server: Any) -> None:
 
 
 def _not_answered(
-    act: Callable[[socket.socket], None], request: HttpRequest, *, timeout_s: float
+    act: Callable[[socket.socket], None], request: HttpRequest, *, timeout_s: float, **more: Any
 ) -> NoAnswerError:
     """Return why a request is not answered by a server that does something else."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -291,7 +315,7 @@ def _not_answered(
         thread = threading.Thread(target=serve)
         thread.start()
         with pytest.raises(NoAnswerError) as caught:
-            ask(listener.getsockname()[1], request, timeout_s=timeout_s)
+            ask(listener.getsockname()[1], request, timeout_s=timeout_s, **more)
         # If it was over before there was a connection, none will come.
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
