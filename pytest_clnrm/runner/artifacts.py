@@ -126,14 +126,11 @@ class Artifacts:
                 return
             except ClnrmError as error:
                 self.notes.append(f"{about}: {error}")
-            except OSError as error:
-                self.notes.append(f"{about}: {error.strerror or error}")
 
     def _keep(self, container: RunningContainer, artifact: Artifact, about: str, deadline_s: float) -> None:
         """Copy the files that one artifact names.
 
         :raises ClnrmError: if the engine does not give them.
-        :raises OSError: if they cannot be written.
         """
         glob = PathGlob.of(artifact.path)
         number = left_out = 0
@@ -148,7 +145,11 @@ class Artifacts:
                     continue
                 if is_kept(seen):
                     self._known.add((container.service.name, path))
-                    self._store(container.service.name, path, pieces)
+                    try:
+                        self._store(container.service.name, path, pieces)
+                    except OSError as error:
+                        self.notes.append(f"{about}: {path}: {error.strerror or error}")
+                        return
                 elif seen.kind != "directory":
                     left_out += 1
                 if self._is_full:
@@ -164,7 +165,10 @@ class Artifacts:
             self.notes.append(f"{about}: nothing lies there")
 
     def _store(self, service: str, path: str, pieces: Iterator[bytes]) -> None:
-        """Write a file."""
+        """Write a file.
+
+        :raises OSError: if it cannot be written.
+        """
         settings = self.runtime.settings
         if len(self.files) == MAX_FILES:
             self._is_full = True

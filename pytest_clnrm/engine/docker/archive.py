@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _NOTHING = ("no such file or directory", "could not find the file", "not a directory", "no such path")
 _HEADER = "X-Docker-Container-Path-Stat"
 _CHUNK_BYTES = 64 * 1024
+_MAX_LINKED = 10_000
 # The engine tells a mode as Go's: the permissions as everywhere, all else in the highest bits.
 # Source: https://pkg.go.dev/io/fs#FileMode
 _KINDS: tuple[tuple[int, FileKind], ...] = (
@@ -113,6 +114,8 @@ def read_files(
                     below = entry.name.partition("/")[2].rstrip("/")
                     if entry.islnk():
                         # Its content is only with the first of its names.
+                        if len(linked) == _MAX_LINKED:
+                            raise ContainerError(f"cannot {doing}: more than {_MAX_LINKED} hard links")
                         linked.append((below, _entry(entry)))
                         continue
                     content = archive.extractfile(entry) if entry.isreg() else None

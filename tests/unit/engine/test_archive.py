@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from docker.errors import APIError
 
+from pytest_clnrm.engine.docker import archive as archive_module
 from pytest_clnrm.engine.docker.archive import look_at_file, read_files
 from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.model.seen import FileSeen
@@ -222,8 +223,8 @@ def test_all_below_a_path() -> None:
     assert asked == ["/var/logs", "/data/logs", "/data/logs/b"]
 
 
-def test_nothing_below_a_path() -> None:
-    """Nothing is there, a socket is there, the archive breaks off, the time is over."""
+def test_nothing_below_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is there, a socket is there, the archive breaks off, is too much, the time is over."""
     gone = answering(Answer("Could not find the file /x in container c"))
     assert list(read_files(gone, "c", "/x", deadline_s=0)) == []
     socket = answering(Answer(headers=told(1 << 24)))
@@ -231,6 +232,11 @@ def test_nothing_below_a_path() -> None:
     cut = answering(Answer(headers=told(0o644), content=packed((named("x"), b"1" * 5000))[:3000]))
     with pytest.raises(ContainerError, match="the engine's archive cannot be read"):
         [sum(map(len, pieces)) for *_, pieces in read_files(cut, "c", "/x", deadline_s=time.monotonic() + 9)]
+    name = named("x/b", tarfile.LNKTYPE, "x/a"), b""
+    links = answering(Answer(headers=told(1 << 31), content=packed(name, name)))
+    monkeypatch.setattr(archive_module, "_MAX_LINKED", 1)
+    with pytest.raises(ContainerError, match="cannot copy /x from the container: more than 1 hard links"):
+        list(read_files(links, "c", "/x", deadline_s=time.monotonic() + 9))
     late = answering(Answer(headers=told(0o644), content=packed((named("x"), b""))))
     with pytest.raises(ContainerError, match="cannot copy /x from the container: the time for it is over"):
         list(read_files(late, "c", "/x", deadline_s=0))

@@ -183,7 +183,7 @@ def test_what_cannot_be_had_is_told(tmp_path: Path) -> None:
     assert gone.notes == ["artifact /loot of service 'app': no engine answers"]
     full: list[Any] = [OSError(errno.ENOSPC, "No space left on device")]
     assert keep(tmp_path, ("a", "file", full)).notes == [
-        "artifact /loot of service 'app': No space left on device"
+        "artifact /loot of service 'app': /loot/a: No space left on device"
     ]
     assert keep(tmp_path, paths=("/none",)).notes == ["artifact /none of service 'app': nothing lies there"]
 
