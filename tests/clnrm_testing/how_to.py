@@ -10,6 +10,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "how-to"
 PAGES = sorted(FOLDER.glob("*.md"))
 _BLOCK = re.compile(r"(?:^<!-- ([^\n]*) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _TIMES = re.compile(r"\b[0-9.]+ (m?s)\b")
+_ITEM = re.compile(r"(?<=artifacts/)([\w-]+)-[0-9a-f]{8}\b")
 _WORKER = re.compile(r"^\[gw[0-9]+\] .*\n", re.MULTILINE)
 
 
@@ -56,6 +57,7 @@ def files(page: Path) -> dict[str, str]:
 
 
 def comparable(printed: str) -> str:
-    """Return what was printed without times, workers and blanks at ends of lines, which differ."""
+    """Return what was printed without times, workers, folders of items and blanks at ends of lines."""
+    printed = _ITEM.sub(r"\1-N", printed)
     said = _TIMES.sub(r"N \1", _WORKER.sub("", printed))
     return "\n".join(line.rstrip() for line in said.splitlines())
