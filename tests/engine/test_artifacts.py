@@ -49,6 +49,20 @@ service = "box"
 run = "echo 1 > /begun; echo 2 > /dump; sleep 60"
 """
 
+STOPPED = '''
+[service.late]
+image = "busybox"
+command = """
+trap 'echo flushed > /tmp/late; exit 0' TERM; touch /tmp/up; while :; do sleep 0.1; done
+"""
+ready = { command = "test -e /tmp/up" }
+artifacts = ["/tmp/late"]
+[[step]]
+run = "test ! -e /tmp/late"
+[[cleanup]]
+stop = "late"
+'''
+
 POOLED = """
 [[scenario]]
 name = "one"
@@ -87,11 +101,13 @@ def test_artifacts(project: EndToEnd) -> None:
     project.write_build("bare", 'COPY busybox /busybox-1\nCMD ["/busybox-1", "sleep", "1000"]\n')
     project.write("kinds.clnrm.toml", KINDS)
     project.write("ended.clnrm.toml", ENDED)
+    project.write("stopped.clnrm.toml", STOPPED)
     project.write("pooled.clnrm.toml", POOLED)
     run = project.run()
     assert run.outcomes() == {
         "kinds": "passed",
         "ended": "failed",
+        "stopped": "passed",
         "one": "passed",
         "two": "passed",
         "three": "passed",
@@ -117,6 +133,7 @@ def test_artifacts(project: EndToEnd) -> None:
     ]
     assert kept(run, "ended") == {"job:/made": b"made\n", "box:/begun": b"1\n", "box:/dump": b"2\n"}
     assert "artifacts: 3 files, out/artifacts/ended-" in run.text
+    assert kept(run, "stopped") == {"late:/tmp/late": b"flushed\n"}
     # Reading them changes nothing, so what is clean is used again; nobody gets what another one has left.
     assert [kept(run, each).keys() for each in ("one", "two", "three")] == [
         {"box:/etc/passwd"},
