@@ -24,6 +24,7 @@ from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.model.units import parse_size_bytes
+from pytest_clnrm.scenario.format.json_document import AmountBounds, AmountDoc, amount_conditions
 from pytest_clnrm.scenario.format.parts import (
     At,
     Port,
@@ -77,19 +78,13 @@ class BytesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gte: Annotated[Bytes, Meta(description="At least so many.", examples=["1k"])] | None = None
 
 
-class CountDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CountDoc(AmountDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of a number of things; of a log, how many lines match a regular expression."""
 
     regex: (
         Annotated[Text, Meta(description="Searched anywhere in a line of a log.", examples=["GET /orders"])]
         | None
     ) = None
-    eq: Annotated[Amount, Meta(description="So many.", examples=[3])] | None = None
-    ne: Annotated[Amount, Meta(description="Any other number.", examples=[0])] | None = None
-    lt: Annotated[Amount, Meta(description="Fewer.", examples=[10])] | None = None
-    lte: Annotated[Amount, Meta(description="At most so many.", examples=[10])] | None = None
-    gt: Annotated[Amount, Meta(description="More.", examples=[0])] | None = None
-    gte: Annotated[Amount, Meta(description="At least so many.", examples=[1])] | None = None
 
     def built(self, at: KeyPath) -> LinesExpect:
         """Return the expectation."""
@@ -272,7 +267,7 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[list[Text], Meta(description="None of them is declared.", examples=[["/"]])] | None
     ) = None
     layers: (
-        Annotated[Amount | CountDoc, Meta(description="How many there are.", examples=[{"lte": 10}])] | None
+        Annotated[AmountBounds, Meta(description="How many there are.", examples=[{"lte": 10}])] | None
     ) = None
     no_setuid: (
         Annotated[bool, Meta(description="true: no file of it has the set-uid bit.", examples=[True])] | None
@@ -368,7 +363,7 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             volumes=tuple(self.volumes or ()),
             not_volumes=tuple(self.not_volumes or ()),
             size=() if self.size is None else _size(self.size),
-            layers=_number(self.layers),
+            layers=amount_conditions(self.layers),
             no_setuid=self.no_setuid is True,
             no_secrets=self.no_secrets is True,
             at=at(),
@@ -391,7 +386,9 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return ProcessCheck(
             service=service,
             process=self.process or "",
-            number=(some,) if self.count is None or isinstance(self.count, list) else _number(self.count),
+            number=(some,)
+            if self.count is None or isinstance(self.count, list)
+            else amount_conditions(self.count),
             user=self.user or "",
             at=at(),
         )
@@ -457,13 +454,6 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             content=self.content.built(at("content")) if self.content else None,
             at=at(),
         )
-
-
-def _number(given: int | CountDoc | None) -> tuple[Condition, ...]:
-    """Return what a number of things is compared with."""
-    if isinstance(given, CountDoc):
-        return bounds_of(given, int)
-    return () if given is None else (Condition(op="eq", value=given),)
 
 
 def _texts(given: Mapping[str, Any] | None, at: At) -> dict[str, bool | TextExpect]:

@@ -13,6 +13,7 @@ from pytest_clnrm.scenario.format.check_document import (
     CountDoc,
     address_of,
 )
+from pytest_clnrm.scenario.format.json_rules import check_amount
 from pytest_clnrm.scenario.format.parts import COMPARISONS, several
 from pytest_clnrm.scenario.format.problems import Problem, regex, texts, unknown_service
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
@@ -108,7 +109,7 @@ def _image(
     for key in ("exposed", "not_exposed", "volumes", "not_volumes"):
         if getattr(doc, key) == []:
             yield Problem((*path, key), _NONE)
-    yield from _numbers(doc.layers, (*path, "layers"))
+    yield from check_amount(doc.layers, (*path, "layers"))
 
 
 def _port(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
@@ -157,17 +158,9 @@ def _process(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
     if isinstance(doc.count, list):
         yield Problem((*path, "count"), "a number of processes is one number, or one table of bounds")
     else:
-        yield from _numbers(doc.count, (*path, "count"))
-
-
-def _numbers(given: int | CountDoc | None, path: KeyPath) -> Iterator[Problem]:
-    """Yield what is wrong with a number of things that are no lines."""
-    if not isinstance(given, CountDoc):
-        return
-    if given.regex is not None:
-        yield Problem((*path, "regex"), "only lines of a log match one")
-    if all(getattr(given, op) is None for op in COMPARISONS):
-        yield Problem(path, f"this checks nothing; set at least one of {', '.join(COMPARISONS)}")
+        if isinstance(doc.count, CountDoc) and doc.count.regex is not None:
+            yield Problem((*path, "count", "regex"), "only lines of a log match one")
+        yield from check_amount(doc.count, (*path, "count"))
 
 
 def check_since(name: str | None, path: KeyPath, steps: Sequence[str]) -> Iterator[Problem]:
@@ -193,7 +186,9 @@ def _log(
         if not isinstance(each, CountDoc) or each.regex is None:
             yield Problem(at, 'of a log lines are counted: write { regex = "...", eq = 1 }')
             continue
-        if all(getattr(each, op) is None for op in COMPARISONS):
+        if each.given():
+            yield from check_amount(each, at)
+        else:
             yield Problem(
                 at, f"this counts lines, but says not how many: set at least one of {listed(COMPARISONS)}"
             )

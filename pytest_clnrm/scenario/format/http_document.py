@@ -11,6 +11,7 @@ from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.http import CertificateExpect, HeaderExpect, HttpRequest, Part
 from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.model.units import parse_duration_s
+from pytest_clnrm.scenario.format.json_document import AmountDoc, amount_conditions
 from pytest_clnrm.scenario.format.parts import At, Duration, Source, Table, Text, bounds_of, several
 from pytest_clnrm.scenario.format.text_document import TextDoc
 from pytest_clnrm.scenario.matrix import as_text
@@ -211,21 +212,6 @@ def _part(name: str, part: str | PartDoc, source: Source, at: Any) -> Part:
     )
 
 
-class BoundsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Between which numbers one must be; all that is set must hold."""
-
-    eq: Annotated[float, Meta(description="This number.", examples=[3])] | None = None
-    ne: Annotated[float, Meta(description="Any other number.", examples=[0])] | None = None
-    lt: Annotated[float, Meta(description="A smaller number.", examples=[1000])] | None = None
-    lte: Annotated[float, Meta(description="At most this number.", examples=[1000])] | None = None
-    gt: Annotated[float, Meta(description="A greater number.", examples=[0])] | None = None
-    gte: Annotated[float, Meta(description="At least this number.", examples=[30])] | None = None
-
-    def built(self) -> tuple[Condition, ...]:
-        """Return the bounds."""
-        return bounds_of(self, float)
-
-
 class TimesDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Between which times one must be; all that is set must hold."""
 
@@ -253,12 +239,13 @@ class CertificateDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Meta(description="It is valid for each of them.", examples=["api", ["api", "api.local"]]),
     ] = []
     days_left: (
-        Annotated[BoundsDoc, Meta(description="How long it is valid yet.", examples=[{"gte": 30}])] | None
+        Annotated[AmountDoc, Meta(description="How many more days it is valid.", examples=[{"gte": 30}])]
+        | None
     ) = None
 
     def built(self, at: At) -> CertificateExpect:
         """Return the expectation."""
-        days = (self.days_left or BoundsDoc()).built()
+        days = amount_conditions(self.days_left)
         return CertificateExpect(names=tuple(several(self.names)), days_left=days, at=at())
 
 
@@ -270,10 +257,3 @@ def built_header(doc: str | HeaderDoc, at: Any) -> HeaderExpect:
     return HeaderExpect(
         exists=doc.exists is not False, text=None if text == TextExpect(at=at) else text, at=at
     )
-
-
-def number_bounds(doc: float | BoundsDoc | None) -> tuple[Condition, ...]:
-    """Return what is expected of a number that may be given alone."""
-    if isinstance(doc, BoundsDoc):
-        return doc.built()
-    return () if doc is None else (Condition(op="eq", value=doc),)

@@ -12,7 +12,6 @@ from msgspec import UNSET
 
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.format.http_document import (
-    BoundsDoc,
     HeaderDoc,
     HttpDoc,
     PartDoc,
@@ -20,6 +19,8 @@ from pytest_clnrm.scenario.format.http_document import (
     literal_host,
     request_line,
 )
+from pytest_clnrm.scenario.format.json_document import AmountDoc
+from pytest_clnrm.scenario.format.json_rules import check_amount
 from pytest_clnrm.scenario.format.parts import Source
 from pytest_clnrm.scenario.format.problems import Problem, duration, exactly_one, header
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
@@ -202,11 +203,12 @@ def _given(doc: HeaderDoc) -> list[str]:
 
 
 def _bounds(doc: object, path: KeyPath) -> Iterator[Problem]:
-    if not isinstance(doc, (BoundsDoc, TimesDoc)):
+    if isinstance(doc, AmountDoc):
+        yield from check_amount(doc, path)
+    if not isinstance(doc, TimesDoc):
         return
     given = {name: getattr(doc, name) for name in doc.__struct_fields__}
     if all(each is None for each in given.values()):
         yield Problem(path, f"this checks nothing; set at least one of {', '.join(given)}")
-    if isinstance(doc, TimesDoc):
-        for name, each in given.items():
-            yield from duration(each, (*path, name))
+    for name, each in given.items():
+        yield from duration(each, (*path, name))

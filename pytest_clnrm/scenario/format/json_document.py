@@ -13,7 +13,7 @@ from pytest_clnrm.model.json_checks import (
     JsonType,
 )
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.scenario.format.parts import Table, several, words
+from pytest_clnrm.scenario.format.parts import COMPARISONS, Table, bounds_of, several, words
 
 Number = (
     int
@@ -35,6 +35,7 @@ class AmountDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of a number of things; all of them must hold."""
 
     eq: Annotated[Amount, Meta(description="So many.", examples=[3])] | None = None
+    ne: Annotated[Amount, Meta(description="Any other number.", examples=[0])] | None = None
     lt: Annotated[Amount, Meta(description="Fewer.", examples=[10])] | None = None
     lte: Annotated[Amount, Meta(description="At most so many.", examples=[10])] | None = None
     gt: Annotated[Amount, Meta(description="More.", examples=[0])] | None = None
@@ -42,7 +43,7 @@ class AmountDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def given(self) -> dict[str, int]:
         """Return the bounds that are set."""
-        return {op: bound for op in self.__struct_fields__ if (bound := getattr(self, op)) is not None}
+        return {op: bound for op in COMPARISONS if (bound := getattr(self, op)) is not None}
 
 
 AmountBounds = Amount | AmountDoc
@@ -50,10 +51,9 @@ AmountBounds = Amount | AmountDoc
 
 def amount_conditions(bounds: AmountBounds | None) -> tuple[Condition, ...]:
     """Return what must hold of a number; a bare one means ``eq``."""
-    if bounds is None:
-        return ()
-    given = {"eq": bounds} if isinstance(bounds, int) else bounds.given()
-    return tuple(Condition(op=op, value=bound) for op, bound in given.items())  # type: ignore[arg-type]
+    if isinstance(bounds, AmountDoc):
+        return bounds_of(bounds, int)
+    return () if bounds is None else (Condition(op="eq", value=bounds),)
 
 
 class JsonChecksDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

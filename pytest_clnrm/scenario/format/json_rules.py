@@ -20,7 +20,7 @@ from pytest_clnrm.scenario.format.json_document import (
     JsonPathsDoc,
     checks_of,
 )
-from pytest_clnrm.scenario.format.parts import several
+from pytest_clnrm.scenario.format.parts import COMPARISONS, several
 from pytest_clnrm.scenario.format.problems import Problem, regex
 from pytest_clnrm.toml.checking import listed
 from pytest_clnrm.toml.positions import leaves
@@ -121,7 +121,7 @@ def _without_effect(doc: JsonChecksDoc, at: KeyPath) -> Iterator[Problem]:
         yield Problem((*at, "tolerance"), f"this has no effect without {listed(_COMPARED)}")
 
 
-def check_amount(doc: AmountBounds, at: KeyPath, *, any_is_said: bool = False) -> Iterator[Problem]:
+def check_amount(doc: AmountBounds | None, at: KeyPath, *, any_is_said: bool = False) -> Iterator[Problem]:
     """Yield the mistakes of a number of things.
 
     :param any_is_said: that every number is allowed has a meaning.
@@ -130,7 +130,7 @@ def check_amount(doc: AmountBounds, at: KeyPath, *, any_is_said: bool = False) -
         return
     given = doc.given()
     if not given:
-        yield Problem(at, "this checks nothing; set at least one of eq, lt, lte, gt, gte")
+        yield Problem(at, f"this checks nothing; set at least one of {', '.join(COMPARISONS)}")
     elif given == {"gte": 0} and not any_is_said:
         yield Problem(at, "every number is so: this checks nothing")
     elif doc.lt == 0:

@@ -15,16 +15,15 @@ from pytest_clnrm.model.step import Action, Capture, Command, ImageRun, Phase, R
 from pytest_clnrm.scenario.format.block_document import Argument
 from pytest_clnrm.scenario.format.check_document import CheckDoc
 from pytest_clnrm.scenario.format.http_document import (
-    BoundsDoc,
     CertificateDoc,
     HeaderDoc,
     HttpDoc,
     TimesDoc,
     built_header,
     literal_host,
-    number_bounds,
     table_of,
 )
+from pytest_clnrm.scenario.format.json_document import AmountBounds, amount_conditions
 from pytest_clnrm.scenario.format.parts import (
     At,
     CommandLine,
@@ -122,15 +121,15 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     ) = None
     size: (
         Annotated[
-            Count | BoundsDoc,
+            AmountBounds,
             Meta(description="Bytes of the body, unpacked.", examples=[{"gt": 0, "lt": 1000}]),
         ]
         | None
     ) = None
     sha256: Annotated[Sha256, Meta(description="Of the body, as sha256sum prints it.")] | None = None
-    redirects: (
-        Annotated[Count | BoundsDoc, Meta(description="How many were followed.", examples=[1])] | None
-    ) = None
+    redirects: Annotated[AmountBounds, Meta(description="How many were followed.", examples=[1])] | None = (
+        None
+    )
     certificate: (
         Annotated[
             CertificateDoc,
@@ -163,9 +162,9 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
             },
             body=self.body.built(at("body")) if self.body else None,
             duration=(self.duration or TimesDoc()).built(),
-            size=number_bounds(self.size),
+            size=amount_conditions(self.size),
             sha256=(self.sha256 or "").lower(),
-            redirects=number_bounds(self.redirects),
+            redirects=amount_conditions(self.redirects),
             certificate=self.certificate.built(partial(at, "certificate")) if self.certificate else None,
             at=at(),
         )

@@ -120,6 +120,14 @@ CASES = {
         '[[check]]\nlog = "api"\ncount = [{ regex = "x", eq = 1 }, { regex = "x" }]\n',
         "FILE:5:35: check[0].count[1]: this counts lines, but says not how many: set at least one of eq,",
     ),
+    "any number of lines": (
+        '[[check]]\nlog = "api"\ncount = { regex = "x", gte = 0 }\n',
+        "FILE:5:1: check[0].count: every number is so: this checks nothing",
+    ),
+    "no number of layers": (
+        '[[check]]\nimage = "api"\nlayers = { gt = 3, lt = 3 }\n',
+        "FILE:5:1: check[0].layers: no value can be lt = 3 and gt = 3",
+    ),
     "pattern of lines": (
         '[[check]]\nlog = "api"\ncount = { regex = "(", eq = 1 }\n',
         "FILE:5:11: check[0].count.regex: not a regular expression: missing )",

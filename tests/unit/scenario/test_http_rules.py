@@ -185,6 +185,8 @@ CASES = {
         "capture.a: exactly one of regex, json, header or cookie must be given, found none "
         "(write regex = '...' or json = \"/pointer\")"
     ),
+    f"{GET}expect.size.gte = 0": "expect.size: every number is so: this checks nothing",
+    f"{GET}expect.redirects = {{ eq = 1, gt = 2 }}": "expect.redirects: no value can be eq = 1 and gt = 2",
     f"{GET}expect.size = {{}}": (
         "expect.size: this checks nothing; set at least one of eq, ne, lt, lte, gt, gte"
     ),

@@ -91,7 +91,7 @@ CASES = {
     ),
     "no length": (
         '{ "$.a" = { length = {} } }',
-        f'FILE:3:42: {AT}."$.a".length: this checks nothing; set at least one of eq, lt, lte, gt, gte',
+        f'FILE:3:42: {AT}."$.a".length: this checks nothing; set at least one of eq, ne, lt, lte, gt, gte',
     ),
     "length below 0": (
         '{ "$.a" = { length = { lt = 0 } } }',
@@ -140,7 +140,7 @@ def test_amounts_and_values_of_a_text(project: Any, head: Any) -> None:
     text = '[[step]]\nrun = "true"\nexpect.stdout = { lines = { gte = 0 }, length = {}, json = [inf] }\n'
     assert [each.partition("stdout.")[2] for each in head(project.refuse(text))] == [
         "lines: every number is so: this checks nothing",
-        "length: this checks nothing; set at least one of eq, lt, lte, gt, gte",
+        "length: this checks nothing; set at least one of eq, ne, lt, lte, gt, gte",
         "json[0]: JSON has no number inf",
     ]
 
