@@ -92,7 +92,8 @@ def _tidy(schema: Any) -> Any:
     tidy = {
         key: _tidy_below(key, each)
         for key, each in schema.items()
-        if not (key == "default" and (each is None or isinstance(each, (dict, list))))
+        # Titles are names of classes, which editors would show.
+        if key != "title" and not (key == "default" and (each is None or isinstance(each, (dict, list))))
     }
     if tidy.get("type") == "object" or not tidy.keys() & {"type", "anyOf", "enum", "$ref"}:
         # A table of anything, or anything: Tombi wants that said.
