@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.expanded import Expanded, Written, Wrong
-from pytest_clnrm.scenario.format.block_document import USE_KEYS, BlocksDoc
+from pytest_clnrm.scenario.format.block_document import USE_KEYS, BlocksDoc, UseDoc
+from pytest_clnrm.scenario.reading import excess, huge_numbers, parse
 from pytest_clnrm.scenario.templates.arguments import ARGS, filled, names_args, whole
 from pytest_clnrm.scenario.templates.render import TemplateError
 from pytest_clnrm.toml.checking import find_mistakes, some, suggestion
-from pytest_clnrm.toml.positions import leaves
+from pytest_clnrm.toml.positions import leaves, show_path
 
 LISTS = ("setup", "step", "cleanup")
 MAX_STEPS = 10_000
@@ -190,11 +192,13 @@ class _Expansion:
         self, step: dict[str, Any], at: Written, file: str, chain: tuple[_Block, ...]
     ) -> _Block | None:
         """Return the block that a step uses; None after a mistake."""
+        wrong = find_mistakes({key: step[key] for key in USE_KEYS if key in step}, UseDoc)
+        for each in wrong:
+            self._wrong(at._replace(path=(*at.path, *each.path)), each.message, each.hint)
+        if wrong:
+            return None
         use = step["use"]
         below = at._replace(path=(*at.path, "use"))
-        if not isinstance(use, str):
-            self._wrong(below, f"expected text, found {use!r}", 'write use = "NAME", or "FILE.toml#NAME"')
-            return None
         named, hash_, name = use.rpartition("#")
         if hash_:
             if not named.endswith(_FILE):
@@ -234,9 +238,6 @@ class _Expansion:
         given = step.get("with", {})
         required = block.table.get("args", [])
         known = [*required, *block.table.get("defaults", {})]
-        if not isinstance(given, dict):
-            self._wrong(at._replace(path=(*at.path, "with")), f"expected a table, found {given!r}")
-            return False
         for name in given:
             if name not in known:
                 message = f'the block "{block.name}" has no argument "{name}"'
@@ -308,6 +309,22 @@ class _Filling:
         except TemplateError as error:
             self.wrong(path, str(error))
             return value
+
+
+def values_of(text: str, path: str, shown: str) -> dict[str, Any]:
+    """Return the values of a file of blocks.
+
+    :param shown: how its path is told.
+    :raises ValueError: if it is no TOML, or larger than any that a person writes.
+    """
+    try:
+        raw = parse(text, path)
+    except ScenarioFileError as error:
+        first = error.mistakes[0]
+        raise ValueError(f"{shown}:{first.line}:{first.column}: {first.message}") from None
+    for at, message in excess(raw) or huge_numbers(text, raw):
+        raise ValueError(f"{shown}: {show_path(at)}: {message}")
+    return raw
 
 
 def _is_served(step: Mapping[str, Any]) -> bool:

@@ -267,21 +267,13 @@ class _File:
         :param path: absolute.
         :raises ValueError: if it may not be read, or is no TOML.
         """
+        from pytest_clnrm.scenario.blocks import values_of
+
         if path not in self._others:
             source = self._source_of(path, text=True).replace("\r\n", "\n")
             if not (is_modest(source) or confined()):
                 raise _NotModestError
-            try:
-                raw = parse(source, path)
-            except ScenarioFileError as error:
-                first = error.mistakes[0]
-                raise ValueError(
-                    f"{self._shown(path)}:{first.line}:{first.column}: {first.message}"
-                ) from None
-            large = excess(raw) or huge_numbers(source, raw)
-            if large:
-                raise ValueError(f"{self._shown(path)}: {show_path(large[0][0])}: {large[0][1]}")
-            self._others[path] = _Text(source, raw, rendered=False)
+            self._others[path] = _Text(source, values_of(source, path, self._shown(path)), rendered=False)
         return self._others[path].raw
 
     def _shown(self, other: str) -> str:

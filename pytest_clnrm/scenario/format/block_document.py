@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
 
 from pytest_clnrm.scenario.format.parts import ServiceName, Table, VariableName
@@ -31,6 +32,15 @@ class HeadDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=[{"role": "reader"}],
         ),
     ] = {}
+
+
+class UseDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A step that uses a block, without what goes with no use."""
+
+    use: str
+    arguments: dict[VariableName, Argument] = msgspec.field(default={}, name="with")
+    service: str | None = None
+    name: str | None = None
 
 
 class LooseBlockDoc(HeadDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -48,9 +48,7 @@ def filled(text: str, args: Mapping[str, Any], used: set[str]) -> str:
 
     def plain(match: re.Match[str]) -> str:
         value = given(match[1])
-        return (
-            as_text(value) if isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)
-        )
+        return as_text(value) if isinstance(value, (str, int, float)) else _as_json(value)
 
     done = _WHOLE.sub(plain, text)
     if not names_args(done):
@@ -107,7 +105,7 @@ def _expression(value: Any) -> str:
     """Return an expression that gives what was given for an argument."""
     if not isinstance(value, str):
         # Lists and tables too: Jinja writes them as JSON does, and has the same words for true and false.
-        return f"({json.dumps(value, ensure_ascii=False)})"
+        return f"({_as_json(value)})"
     parts: list[str] = []
     inner: list[str] = []
     depth = 0
@@ -124,6 +122,10 @@ def _expression(value: Any) -> str:
         elif kind == "data":
             parts.append(_literal(text))
     return f"({' ~ '.join(parts)})" if parts else '("")'
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _literal(text: str) -> str:
