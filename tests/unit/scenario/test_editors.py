@@ -43,7 +43,7 @@ def test_they_are_quiet(lint: list[str], tmp_path: Path) -> None:
     names = []
     for page in PAGES:
         for name, text in files(page).items():
-            if name.endswith(".toml"):
+            if name.endswith(".clnrm.toml"):
                 names.append(f"{page.stem}/{name}")
                 (tmp_path / page.stem).mkdir(exist_ok=True)
                 (tmp_path / names[-1]).write_text(text, encoding="utf-8")
