@@ -28,8 +28,10 @@ from pytest_clnrm.expect.texts import (
     text_difference,
 )
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.text import LineExpect, TextExpect
-from pytest_clnrm.util.patterns import PatternTimeoutError, replaced
+from pytest_clnrm.model.text import LineExpect, LinesExpect, TextExpect
+from pytest_clnrm.util.patterns import PatternTimeoutError, matching, replaced
+
+_PROVEN_BY_A_PART = {"gt", "gte"}
 
 
 class TextFault(NamedTuple):
@@ -54,6 +56,8 @@ def judge_text(expect: TextExpect, output: Output) -> Iterator[TextFault]:
         for message, details in _judge_files(expect, output):
             yield TextFault(message, details, at)
     yield from _judge_lines(expect.line, output)
+    for each in expect.count:
+        yield from judge_count(each, output)
     if expect.has_json or expect.jsonpath:
         yield from _judge_json(expect, output)
 
@@ -74,6 +78,30 @@ def _judge_lines(expects: tuple[LineExpect, ...], output: Output) -> Iterator[Te
         else:
             line = lines[each.number - (each.number > 0)]
             yield from judge_text(each.text, Output(name, line, 0))
+
+
+def judge_count(expect: LinesExpect, output: Output) -> Iterator[TextFault]:
+    """Yield a fault if another number of lines matches than expected."""
+    lines = whole_lines(output)
+    try:
+        number = sum(matching(expect.regex, lines)) if lines else 0
+    except (PatternTimeoutError, re.error) as error:
+        # Patterns were checked when their file was read; a captured value can still break one.
+        yield TextFault(f"{output.name} could not be searched: {error}", "", (*expect.at, "regex"))
+        return
+    wanted = missed(expect.number, number)
+    if output.unproven and (wanted or any(each.op not in _PROVEN_BY_A_PART for each in expect.number)):
+        message = f"the lines of {output.name} that match {quote(expect.regex)} are to be counted"
+        yield TextFault(f"{message}{output.unproven}", "", expect.at)
+    elif wanted:
+        told = {0: "no line that matches", 1: "1 line that matches"}.get(number, f"{number} lines that match")
+        yield TextFault(f"{output.name} has {told} {quote(expect.regex)}, expected {wanted}", "", expect.at)
+
+
+def whole_lines(output: Output) -> list[str]:
+    """Return the lines, without carriage returns, and without the first one of an output that was cut."""
+    lines = _lines(output.text)
+    return [line.rstrip("\r") for line in (lines[1:] if output.omitted_bytes else lines)]
 
 
 def _lines(text: str) -> list[str]:

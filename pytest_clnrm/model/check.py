@@ -11,7 +11,7 @@ from typing import Literal
 
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.model.text import LinesExpect, TextExpect
 
 FileKind = Literal["file", "directory", "symlink", "fifo", "socket", "device"]
 Executor = Literal["any", "owner", "group", "other"]
@@ -55,15 +55,6 @@ class FileCheck:
     def of_itself(self) -> bool:
         """Tell whether it is about a symbolic link itself, wherever that leads."""
         return self.kind == "symlink" or self.target is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinesExpect:
-    """How many lines match a regular expression."""
-
-    regex: str
-    number: tuple[Condition, ...]
-    at: KeyPath = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,15 @@ class Redaction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinesExpect:
+    """How many lines match a regular expression."""
+
+    regex: str
+    number: tuple[Condition, ...]
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LineExpect:
     """What one line of a text must be.
 
@@ -58,6 +67,7 @@ class TextExpect:
     ends_with: str | None = None
     lines: tuple[Condition, ...] = ()
     line: tuple[LineExpect, ...] = ()
+    count: tuple[LinesExpect, ...] = ()
     length: tuple[Condition, ...] = ()
     file: str | None = None
     json_file: str | None = None

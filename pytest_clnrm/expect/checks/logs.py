@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pytest_clnrm.expect.conditions import missed
-from pytest_clnrm.expect.text_checks import TextFault, judge_text
+from pytest_clnrm.expect.text_checks import TextFault, judge_count, judge_text, whole_lines
 from pytest_clnrm.expect.texts import Output, quote
-from pytest_clnrm.model.check import LinesExpect, LogCheck
+from pytest_clnrm.model.check import LogCheck
 from pytest_clnrm.util.patterns import PatternTimeoutError, matching
-
-_PROVEN_BY_A_PART = {"gt", "gte"}
 
 
 def judge_log(check: LogCheck, output: Output) -> Iterator[TextFault]:
@@ -28,28 +25,15 @@ def judge_log(check: LogCheck, output: Output) -> Iterator[TextFault]:
 def _faults(check: LogCheck, output: Output) -> Iterator[TextFault]:
     if check.content is not None:
         yield from judge_text(check.content, output)
-    lines = output.text.removesuffix("\n").split("\n") if output.text else []
-    # The first of a log that was cut is the end of a line.
-    whole = [line.rstrip("\r") for line in (lines[1:] if output.omitted_bytes else lines)]
+    whole = whole_lines(output)
     try:
         for each in check.count:
-            yield from _judge_count(each, whole, output)
+            yield from judge_count(each, output)
         if check.order:
             yield from _judge_order(check, whole, output)
     except (PatternTimeoutError, re.error) as error:
         # Patterns were checked when their file was read; a captured value can still break one.
         yield TextFault(f"{output.name} could not be searched: {error}", "", check.at)
-
-
-def _judge_count(expect: LinesExpect, lines: list[str], output: Output) -> Iterator[TextFault]:
-    number = sum(matching(expect.regex, lines)) if lines else 0
-    wanted = missed(expect.number, number)
-    if output.unproven and (wanted or any(each.op not in _PROVEN_BY_A_PART for each in expect.number)):
-        message = f"the lines of {output.name} that match {quote(expect.regex)} are to be counted"
-        yield TextFault(f"{message}{output.unproven}", "", expect.at)
-    elif wanted:
-        told = {0: "no line that matches", 1: "1 line that matches"}.get(number, f"{number} lines that match")
-        yield TextFault(f"{output.name} has {told} {quote(expect.regex)}, expected {wanted}", "", expect.at)
 
 
 def _judge_order(check: LogCheck, lines: list[str], output: Output) -> Iterator[TextFault]:

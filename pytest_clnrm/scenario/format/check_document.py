@@ -13,7 +13,6 @@ from pytest_clnrm.model.check import (
     FileCheck,
     GroupCheck,
     ImageCheck,
-    LinesExpect,
     LogCheck,
     PackageCheck,
     PortCheck,
@@ -22,7 +21,7 @@ from pytest_clnrm.model.check import (
 )
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.model.text import LinesExpect, TextExpect
 from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.format.json_document import AmountBounds, AmountDoc, amount_conditions
 from pytest_clnrm.scenario.format.parts import (

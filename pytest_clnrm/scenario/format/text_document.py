@@ -6,9 +6,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.text import LineExpect, Redaction, TextExpect
+from pytest_clnrm.model.text import LineExpect, LinesExpect, Redaction, TextExpect
 from pytest_clnrm.scenario.format.json_document import (
     AmountBounds,
+    AmountDoc,
     JsonPathsDoc,
     amount_conditions,
     built_paths,
@@ -31,6 +32,16 @@ class RedactDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     replacement: Annotated[str, Meta(description="By this text, as it is.", examples=["DATE"])] = (
         msgspec.field(name="with")
     )
+
+
+class MatchesDoc(AmountDoc, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many lines match a regular expression; all bounds must hold."""
+
+    regex: Annotated[str, Meta(min_length=1, description="Searched anywhere in a line.", examples=["^error"])]
+
+    def built(self, at: KeyPath) -> LinesExpect:
+        """Return the expectation."""
+        return LinesExpect(regex=self.regex, number=amount_conditions(self), at=at)
 
 
 class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +93,13 @@ class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 description="What single lines are: 1 is the first, -1 the last; a text is all of one.",
                 examples=[{"1": "NAME  STATE", "-1": {"starts_with": "total"}}],
             ),
+        ]
+        | None
+    ) = None
+    count: (
+        Annotated[
+            MatchesDoc | list[MatchesDoc],
+            Meta(description="How many lines match.", examples=[{"regex": "^error", "eq": 0}]),
         ]
         | None
     ) = None
@@ -153,6 +171,10 @@ class TextDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             lines=amount_conditions(self.lines),
             line=tuple(
                 _line(number, each, (*at, "line", number)) for number, each in (self.line or {}).items()
+            ),
+            count=tuple(
+                each.built((*at, "count", index) if isinstance(self.count, list) else (*at, "count"))
+                for index, each in enumerate(several(self.count))
             ),
             length=amount_conditions(self.length),
             file=self.file,

@@ -8,6 +8,7 @@ import msgspec
 
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.format.json_rules import check_amount, check_json_paths, check_json_value
+from pytest_clnrm.scenario.format.parts import several
 from pytest_clnrm.scenario.format.problems import Problem, each_text, regex
 from pytest_clnrm.scenario.format.text_document import TextDoc
 
@@ -29,6 +30,7 @@ def check_text(doc: TextDoc | None, path: KeyPath, deferred: frozenset[str]) -> 
         if given[key] is not None:
             yield from check_amount(given[key], (*path, key))
     yield from _lines(doc, (*path, "line"), deferred)
+    yield from _count(doc, (*path, "count"), deferred)
     if doc.json is not msgspec.UNSET:
         yield from check_json_value(doc.json, (*path, "json"))
     if doc.jsonpath is not None:
@@ -50,6 +52,15 @@ def _lines(doc: TextDoc, path: KeyPath, deferred: frozenset[str]) -> Iterator[Pr
     for number, line in (doc.line or {}).items():
         if isinstance(line, TextDoc):
             yield from check_text(line, (*path, number), deferred)
+
+
+def _count(doc: TextDoc, path: KeyPath, deferred: frozenset[str]) -> Iterator[Problem]:
+    if doc.count == []:
+        yield Problem(path, "this checks nothing: it counts nothing")
+    for index, each in enumerate(several(doc.count)):
+        at = (*path, index) if isinstance(doc.count, list) else path
+        yield from regex(each.regex, (*at, "regex"), deferred)
+        yield from check_amount(each, at)
 
 
 def _files(doc: TextDoc, path: KeyPath, deferred: frozenset[str]) -> Iterator[Problem]:

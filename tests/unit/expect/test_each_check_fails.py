@@ -176,6 +176,7 @@ TEXTS: list[tuple[dict[str, Any], str, KeyPath]] = [
     ({"ends_with": "x"}, "stdout does not end with 'x', its end is '{\"id\": 1}'", ()),
     ({"lines": 2}, "stdout has 1 lines, expected exactly 2", ()),
     ({"line": {"1": "x"}}, "line 1 of stdout does not equal 'x', got '{\"id\": 1}'", ("1", "equals")),
+    ({"count": {"regex": "id", "gt": 1}}, "stdout has 1 line that matches 'id', expected more than 1", ()),
     ({"length": {"gt": 9}}, "stdout has 9 characters, expected more than 9", ()),
     ({"file": "x.txt"}, "stdout does not equal the file 'x.txt'", ()),
     ({"json_file": "x.json"}, "stdout is not the JSON of the file 'x.json': $.id: expected 2, got 1", ()),

@@ -8,9 +8,9 @@ import pytest
 
 from pytest_clnrm.expect.checks.logs import judge_log
 from pytest_clnrm.expect.texts import Output
-from pytest_clnrm.model.check import LinesExpect, LogCheck
+from pytest_clnrm.model.check import LogCheck
 from pytest_clnrm.model.expectations import Condition
-from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.model.text import LinesExpect, TextExpect
 
 TEXT = "starting\r\nGET /a\nGET /b\nready"
 

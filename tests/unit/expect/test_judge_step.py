@@ -11,7 +11,7 @@ from pytest_clnrm.expect.steps import capture, judge_step
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.model.step import Capture, Command, Step, StepExpect
-from pytest_clnrm.model.text import LineExpect, TextExpect
+from pytest_clnrm.model.text import LineExpect, LinesExpect, TextExpect
 from pytest_clnrm.scenario.format.json_document import AmountDoc, amount_conditions, built_paths
 from pytest_clnrm.scenario.format.text_document import TextDoc
 
@@ -21,6 +21,11 @@ STDOUT: KeyPath = ("step", 0, "expect", "stdout")
 def lines(given: dict[str, Any]) -> tuple[LineExpect, ...]:
     """Return what a file expects of single lines."""
     return msgspec.convert({"line": given}, TextDoc).built(STDOUT).line
+
+
+def matches(*given: dict[str, Any]) -> tuple[LinesExpect, ...]:
+    """Return how many lines a file expects to match."""
+    return msgspec.convert({"count": list(given)}, TextDoc).built(STDOUT).count
 
 
 def where(at: KeyPath) -> str:
@@ -116,6 +121,7 @@ def test_exit_code_meanings(exit_code: int, meaning: str) -> None:
         ("a\n\n", {"lines": amount_conditions(2), "length": amount_conditions(2)}),
         ("", {"lines": amount_conditions(0), "length": amount_conditions(0)}),
         ("a\nbc\n\n", {"line": lines({"1": "a", "-2": {"starts_with": "b"}, "3": "", "-3": "a"})}),
+        ("ab\r\nb\na\n", {"count": matches({"regex": "b$", "eq": 2}, {"regex": "^x", "lt": 1})}),
         ('{"a": 1}\n{"a": 2}\n', {"line": lines({"2": {"json": {"a": 2}}})}),
         ('{"a": [1, 2]}', {"jsonpath": built_paths({"$.a[*]": [1, 2], "$.a[0]": 1}, ())}),
         ('{"a": 1, "b": [1, {"c": null, "d": 2}]}', {"json": {"b": [1.0, {"c": None}]}, "has_json": True}),
@@ -189,6 +195,19 @@ def test_texts_that_are_expected(stdout: str, expect: dict[str, Any]) -> None:
         ),
         ("a\nb\n", {"line": lines({"3": "a"})}, "there is no line 3 of stdout, which has 2", ""),
         ("", {"line": lines({"-1": "a"})}, "there is no line -1 of stdout, which has 0", ""),
+        (
+            "a\n",
+            {"count": matches({"regex": "b", "eq": 1})},
+            "stdout has no line that matches 'b', expected exactly 1",
+            "",
+        ),
+        (
+            "",
+            {"count": matches({"regex": "^", "gt": 0})},
+            "stdout has no line that matches '^', expected more",
+            "",
+        ),
+        ("a", {"count": matches({"regex": "(", "eq": 1})}, "stdout could not be searched: missing )", ""),
         ("", {"jsonpath": built_paths({"$": 1}, STDOUT)}, "stdout is no JSON: it is empty", ""),
         (
             '{"a": 1,\n oops}',
@@ -248,6 +267,10 @@ def test_texts_that_are_not_expected(stdout: str, expect: dict[str, Any], messag
         ({"jsonpath": built_paths({"$": 1}, ())}, "stdout must be JSON"),
         ({"starts_with": "end"}, "stdout must start with 'end'"),
         ({"lines": amount_conditions(1)}, "stdout must have exactly 1 lines"),
+        (
+            {"count": matches({"regex": "x", "eq": 0})},
+            "the lines of stdout that match 'x' are to be counted",
+        ),
         ({"line": lines({"1": "end"})}, "line 1 of stdout must be as expected"),
         ({"line": lines({"-1": "end"})}, "line -1 of stdout must be as expected"),
         ({"length": amount_conditions(3)}, "stdout must have exactly 3 characters"),

@@ -10,7 +10,6 @@ from pytest_clnrm.model.check import (
     FileCheck,
     GroupCheck,
     ImageCheck,
-    LinesExpect,
     LogCheck,
     PackageCheck,
     PortCheck,
@@ -19,7 +18,7 @@ from pytest_clnrm.model.check import (
 )
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.step import Nothing
-from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.model.text import LinesExpect, TextExpect
 
 API = '[service.api]\nimage = "x"\n'
 DB = '[service.db]\nimage = "x"\n'

@@ -340,7 +340,37 @@ CASES = {
         f"{STEP}expect = {{ stdout = {{}} }}\n",
         (
             f"FILE:3:12: step[0].expect.stdout: {NOTHING} contains, not_contains, regex, not_regex, equals, "
-            "starts_with, ends_with, lines, line, length, file, json_file, json, jsonpath"
+            "starts_with, ends_with, lines, line, count, length, file, json_file, json, jsonpath"
+        ),
+    ),
+    "no line": (
+        f"{STEP}expect = {{ stdout = {{ line = {{}} }} }}\n",
+        "FILE:3:23: step[0].expect.stdout.line: this checks nothing: it names no line",
+    ),
+    "line of no number": (
+        f'{STEP}expect = {{ stdout = {{ line = {{ 0 = "a" }} }} }}\n',
+        (
+            'FILE:3:32: step[0].expect.stdout.line.0: the name "0" is not allowed: the number of a line: '
+            "1, or -1 for the last"
+        ),
+    ),
+    "empty text of a line": (
+        f'{STEP}expect = {{ stdout = {{ line = {{ 2 = {{ contains = "" }} }} }} }}\n',
+        "FILE:3:38: step[0].expect.stdout.line.2.contains: is empty, so it says nothing",
+    ),
+    "nothing counted": (
+        f"{STEP}expect = {{ stdout = {{ count = [] }} }}\n",
+        "FILE:3:23: step[0].expect.stdout.count: this checks nothing: it counts nothing",
+    ),
+    "no number of lines": (
+        f'{STEP}expect = {{ stdout = {{ count = {{ regex = "a" }} }} }}\n',
+        f"FILE:3:23: step[0].expect.stdout.count: {NOTHING} eq, ne, lt, lte, gt, gte",
+    ),
+    "count of no pattern": (
+        f'{STEP}expect = {{ stdout = {{ count = [{{ regex = "(", eq = 1 }}] }} }}\n',
+        (
+            "FILE:3:34: step[0].expect.stdout.count[0].regex: not a regular expression: missing ), "
+            "unterminated subpattern at position 0"
         ),
     ),
     "empty text": (

@@ -127,6 +127,9 @@ GOOD: dict[str, dict[str, Any]] = {
             {"file": "/a", "executable_by": "any"},
         ]
     },
+    "counts of lines": step(
+        expect={"stdout": {"count": [{"regex": "a", "gte": 1}]}, "stderr": {"count": {"regex": "b", "eq": 0}}}
+    ),
     "lines": step(expect={"stdout": {"line": {"1": "a", "-1": {"regex": "b"}}}}),
     "sha256": {
         "service": {"a": {"image": "x"}},
