@@ -14,6 +14,21 @@ from clnrm_testing.requirements import skip_without_xdist
 WORKERS = frozenset({"-n", "-d", "--tx"})
 """Options of xdist that start workers."""
 
+CROWD = """
+import os, time
+from pathlib import Path
+import pytest
+UNTIL_S = time.monotonic() + 40
+
+@pytest.mark.parametrize("n", range(150))
+def test(n):
+    Path("up-" + os.environ["PYTEST_XDIST_WORKER"]).touch()
+    while len(list(Path().glob("up-*"))) < 3 and time.monotonic() < UNTIL_S:
+        time.sleep(0.02)
+    time.sleep(0.01)
+"""
+"""A module whose tests wait for a third worker: until it is there, more than a hundred are left to start."""
+
 
 @dataclass(frozen=True)
 class Event:

@@ -93,7 +93,9 @@ def test_killed_while_pytest_is_imported(project: Project) -> None:
     result = project.run()
     lines = printed(result)
     assert marker.exists()
-    assert "replacing crashed worker gw0" in lines
+    # The second worker starts while the first one does, and may be the sooner to import pytest.
+    (replaced,) = (line for line in lines if line.startswith("replacing crashed worker "))
+    assert replaced in ("replacing crashed worker gw0", "replacing crashed worker gw1")
     assert not [line for line in lines if "INTERNALERROR" in line]
     result.assert_outcomes(passed=4)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from clnrm_testing.project import Project
+from clnrm_testing.scheduling_project import CROWD
 
 LEVELS = ("high", "normal", "low")
 WORKERS = {
@@ -178,10 +179,7 @@ def test_autoscale(make_project: Callable[[str], Project]) -> None:
         "conftest.py", NOTES.replace('"nodeid": nodeid', '"nodeid": os.environ["PYTEST_XDIST_WORKER"]')
     )
     project.write("all.clnrm.toml", scenario("s", "true"))
-    project.write(
-        "test_plain.py",
-        "import pytest, time\n@pytest.mark.parametrize('n', range(150))\ndef test(n): time.sleep(0.03)\n",
-    )
+    project.write("test_plain.py", CROWD)
     project.run("--clnrm-autoscale", "1:3").assert_outcomes(passed=151)
     assert len(set(starts(project))) == 3
 

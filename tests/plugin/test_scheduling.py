@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from clnrm_testing.scheduling_project import Event, SchedulingProject
+from clnrm_testing.scheduling_project import CROWD, Event, SchedulingProject
 
 MIXED = """
 import pytest, random, time
@@ -348,14 +348,7 @@ def test_workers_of_tx(project: SchedulingProject) -> None:
 
 def test_autoscale(project: SchedulingProject) -> None:
     """Workers grow while many items wait, and never above the maximum."""
-    project.pytester.makepyfile(
-        """
-        import pytest, time
-        @pytest.mark.demand(1)
-        @pytest.mark.parametrize("n", range(150))
-        def test(n): time.sleep(0.03)
-        """
-    )
+    project.pytester.makepyfile(CROWD.replace("def test", "@pytest.mark.demand(1)\ndef test"))
     project.run("-n", "1", "--fake-autoscale", "1:3").assert_outcomes(passed=150)
     assert len({event.worker for event in project.events()}) == 3
 
