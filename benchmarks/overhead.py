@@ -14,7 +14,6 @@ from measuring.rounds import in_turns
 __all__ = ["measure"]
 
 TITLE = "cost of the plugin on a suite without scenarios"
-FILES = 10
 TESTS = """
 import pytest
 
@@ -30,24 +29,25 @@ ALONE_MS = 10.0
 
 def measure(*, quick: bool) -> Row:
     """Return the row: medians of the pairs' differences and ratios."""
-    pairs, pairs_of_workers = (2, 2) if quick else (60, 20)
+    pairs, pairs_of_workers, files, workers = (2, 1, 2, 2) if quick else (60, 20, 10, 4)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-        for number in range(FILES):
+        for number in range(files):
             (folder / f"test_{number}.py").write_text(TESTS, encoding="utf-8")
         one_file = folder / "test_0.py"
         alone = _pairs(folder, ["-p", "no:xdist", str(one_file)], pairs)
-        workers = _pairs(folder, ["-n", "4"], pairs_of_workers)
+        on_workers = _pairs(folder, ["-n", str(workers)], pairs_of_workers)
     return Row(
         key="g",
         title=TITLE,
-        sizes=f"{pairs} pairs of 100 tests in one process, {pairs_of_workers} of {FILES * 100} under -n 4",
+        sizes=f"{pairs} pairs of 100 tests in one process, "
+        f"{pairs_of_workers} of {files * 100} under -n {workers}",
         figures=(
             *_added("one process", alone, at_most(ALONE_MS)),
-            *_added("-n 4", workers, None),
-            _ratio("-n 4, time: with to without", workers, "wall_s"),
-            _ratio("-n 4, processor time: with to without", workers, "cpu_s"),
+            *_added(f"-n {workers}", on_workers, None),
+            _ratio(f"-n {workers}, time: with to without", on_workers, "wall_s"),
+            _ratio(f"-n {workers}, processor time: with to without", on_workers, "cpu_s"),
         ),
     )
 
