@@ -3,18 +3,21 @@
     python tests/again.py pytest -n 4 tests/unit
 
 Tests with real processes, workers and engines depend on what else a machine does. What fails twice fails.
+Each environment remembers its own failures: several of them may run at the same time.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 
 def main(command: list[str]) -> int:
     """Return the exit status of the last run."""
+    command = [*command, "-o", f"cache_dir={Path(sys.prefix, '.pytest_cache')}"]
     status = subprocess.run(command, check=False).returncode
     if status != pytest.ExitCode.TESTS_FAILED:
         return status

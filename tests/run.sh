@@ -24,9 +24,11 @@ if [ $# -gt 0 ]; then
     tox run "$@"
     exit
 fi
-# The first of the last ones waits for the engine most of the time, the others use one core: they go beside it.
-beside=engine,noxdist,browser,type,pinned
+# Two at a time: while one is being installed, or has its last tests left, the other one uses the cores. The engine's
+# tests wait for the engine most of the time, and are not beside those that measure how items are scheduled.
+beside=engine,py312,py313,py314,noxdist,pinned,browser,type
 status=0
-tox run --skip-env "^($(echo $beside | tr , '|'))\$" || status=$?
-tox run-parallel --parallel 2 --parallel-no-spinner -e $beside || status=$?
+two_at_a_time="run-parallel --parallel 2 --parallel-no-spinner"
+tox $two_at_a_time --skip-env "^($(echo $beside | tr , '|'))\$" || status=$?
+tox $two_at_a_time -e $beside || status=$?
 exit $status
