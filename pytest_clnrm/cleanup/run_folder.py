@@ -14,8 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.names import FACTS_FILE
-
 if TYPE_CHECKING:
     from pytest_clnrm.util.beneath import Opened
 
@@ -52,8 +50,11 @@ def open_own(folder: str, session: str) -> Opened | None:
 def remove_unused(folder: str) -> bool:
     """Remove a folder that this process has made, if it holds no more than each controller's; else tell so.
 
-    What it takes to remove others is imported by runs that leave something.
+    What it takes to remove others is imported by runs that leave something. A watchdog, which imports no
+    pytest, has no use for this.
     """
+    from pytest_clnrm.names import FACTS_FILE
+
     with suppress(OSError):
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
