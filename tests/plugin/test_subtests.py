@@ -55,8 +55,9 @@ def counts(project: Project) -> dict[str, Any]:
     return dict(project.report()["session"]["counts"])
 
 
-def test_each_check_is_a_subtest(each_mode: Project) -> None:
+def test_each_check_is_a_subtest(each_mode: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has its line and its place, and counts as subtests do; the report has the scenario once."""
+    monkeypatch.setenv("COLUMNS", "200")
     result = failing(each_mode).run("--clnrm-subtests", "--clnrm-report", "out", "--junitxml=junit.xml")
     more = 3 if HAS_SUBTESTS else 0
     result.assert_outcomes(passed=1, failed=2 + more)
