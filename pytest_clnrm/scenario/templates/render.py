@@ -288,10 +288,15 @@ def names_in(text: str) -> set[str]:
     """Return the names that *text* uses and does not define; none if it is no valid template."""
     if is_plain(text):
         return {block[1].partition(".")[0] for block in _NAME.finditer(text)} - _WORDS
+    from jinja2 import TemplateError as JinjaError
     from jinja2 import meta
 
     tree = parsed(text)
-    return set() if tree is None else meta.find_undeclared_variables(tree)
+    try:
+        return set() if tree is None else meta.find_undeclared_variables(tree)
+    except (JinjaError, RecursionError):
+        # It can be parsed, but not compiled: it uses a filter or test that there is none of.
+        return set()
 
 
 def parsed(text: str) -> nodes.Template | None:

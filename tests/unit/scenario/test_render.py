@@ -161,6 +161,11 @@ def test_refused(template: str, message: str) -> None:
         renderer().render_value({"step": [{"run": template}]})
     assert caught.value.path == ("step", 0, "run")
     assert caught.value.line == 0
+    # What is looked for in a file before, names of captured values, makes no other error of it.
+    in_a_file = message.partition("; braces that are no template")[0]
+    for deferred in (frozenset[str](), frozenset({"row"})):
+        with pytest.raises(TemplateError, match=in_a_file):
+            renderer(deferred).render_text(template)
 
 
 def test_work_of_a_file_is_bounded() -> None:
