@@ -24,11 +24,10 @@ if [ $# -gt 0 ]; then
     tox run "$@"
     exit
 fi
-# Two at a time: while one is being installed, or has its last tests left, the other one uses the cores. The engine's
-# tests wait for the engine most of the time, and are not beside those that measure how items are scheduled.
+# The first ones use both cores by themselves. The engine's tests wait for the engine most of the time, so the others
+# go beside them, one at a time; but not those that measure how items are scheduled.
 beside=engine,py312,py313,py314,noxdist,pinned,browser,type
 status=0
-two_at_a_time="run-parallel --parallel 2 --parallel-no-spinner"
-tox $two_at_a_time --skip-env "^($(echo $beside | tr , '|'))\$" || status=$?
-tox $two_at_a_time -e $beside || status=$?
+tox run --skip-env "^($(echo $beside | tr , '|'))\$" || status=$?
+tox run-parallel --parallel 2 --parallel-no-spinner -e $beside || status=$?
 exit $status
