@@ -160,7 +160,7 @@ class _Expansion:
             filling = _Filling(given, used, {}, partial(self._wrong_at, place))
             made = filling.filled(each, ())
             made["name"] = f"{lead}: {made.get('name') or f'step {index + 1}'}"
-            if "service" in step and not {"service"} & made.keys() and _is_served(made):
+            if "service" in step and "service" not in made and _is_served(made):
                 made["service"] = step["service"]
             _rename(made, names)
             for found, done, types in self._step(made, place, block.file, (*chain, block), {}):

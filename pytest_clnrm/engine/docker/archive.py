@@ -159,8 +159,7 @@ def _archive_of(
 
 def _till(pieces: Iterator[bytes], deadline_s: float, doing: str) -> Iterator[bytes]:
     for piece in pieces:
-        if time.monotonic() >= deadline_s:
-            raise ContainerError(f"cannot {doing}: the time for it is over")
+        _check_time(deadline_s, doing)
         yield piece
 
 

@@ -139,6 +139,14 @@ class Setting:
         step, where = self.step, self.around.where(at or self.step.at)
         return Failure(message=message, kind=kind, where=where, step=step.name, details=details)
 
+    def out_of_memory(self, whose: str, limit_mb: int) -> Failure:
+        """Return the failure of a step whose container had less memory than it needs.
+
+        :param whose: the container, in words.
+        """
+        step = self.step.name
+        return self.failure(f"step {step!r} ran out of memory: {whose} is limited to {limit_mb} MB", "error")
+
     def cut_off(self) -> Failure:
         """Return the failure of a step that had not ended when its time, or the scenario's, was over."""
         step, until_s = self.step, self.step.retry.timeout_s

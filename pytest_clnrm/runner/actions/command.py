@@ -125,8 +125,7 @@ def _broken(engine: Engine, outcome: ExecOutcome, setting: Setting) -> Failure |
     """Return why the command did not end by itself, None if it did."""
     step, container = setting.step, setting.container
     if outcome.oom:
-        limit = f"the container of service {step.service!r} is limited to {container.memory_limit_mb} MB"
-        return setting.failure(f"step {step.name!r} ran out of memory: {limit}", "error")
+        return setting.out_of_memory(f"the container of service {step.service!r}", container.memory_limit_mb)
     if outcome.container_lost:
         ended = f"the container of service {step.service!r} has ended{_why_ended(engine, container)}"
         return setting.failure(f"step {step.name!r}: {ended}", "error")

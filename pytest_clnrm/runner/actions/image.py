@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.step import ImageRun
     from pytest_clnrm.runner.actions.attempt import Setting
 
-MEGABYTE = 1 << 20
 _READ_S = 10.0
 
 
@@ -49,9 +48,8 @@ def run_image(action: ImageRun, setting: Setting) -> Attempt:
             return Attempt(failures=(setting.cut_off(),), timed_out=True)
     setting.span.set("process.exit.code", state.exit_code)
     if state.oom_killed:
-        limit = f"its container is limited to {spec.memory_bytes // MEGABYTE} MB"
-        message = f"step {step.name!r} ran out of memory: {limit}"
-        return Attempt(failures=(setting.failure(message, "error"),), exit_code=state.exit_code)
+        failure = setting.out_of_memory("its container", spec.memory_bytes >> 20)
+        return Attempt(failures=(failure,), exit_code=state.exit_code)
     with within(setting.deadline_s):
         captured, failures = judge_output(setting, state.exit_code)
     return Attempt(failures=failures, captured=captured, exit_code=state.exit_code)

@@ -13,6 +13,7 @@ from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.expect.checks.accounts import Accounts, read_accounts
 from pytest_clnrm.expect.checks.files import FileFacts, judge_file
 from pytest_clnrm.util.output import BoundedOutput
+from pytest_clnrm.util.path_globs import components
 
 if TYPE_CHECKING:
     from pytest_clnrm.expect.text_checks import TextFault
@@ -119,7 +120,7 @@ class Looking:
 
     def _without_links(self, path: str) -> str:
         """Return a path as it is once the links among its folders are followed."""
-        done, parts = "/", [each for each in path.split("/") if each not in {"", "."}]
+        done, parts = "/", components(path)
         followed = 0
         while len(parts) > 1:
             done = posixpath.normpath(posixpath.join(done, parts.pop(0)))
