@@ -18,7 +18,8 @@ from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.env_files import read_env
 from pytest_clnrm.scenario.format.parts import Table, several
 from pytest_clnrm.scenario.format.problems import Problem, duration, exactly_one, texts
-from pytest_clnrm.scenario.format.service_document import CopyDoc, ServiceDoc
+from pytest_clnrm.scenario.format.service_document import ServiceDoc
+from pytest_clnrm.scenario.format.service_files_document import CopyDoc
 from pytest_clnrm.scenario.mounts import NotWritableError
 from pytest_clnrm.toml.positions import leaves
 

@@ -18,9 +18,10 @@ from msgspec import Meta
 from pytest_clnrm.scenario.format.block_document import BlockName, HeadDoc
 from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
+from pytest_clnrm.scenario.format.limits_document import LimitsDoc
 from pytest_clnrm.scenario.format.parts import ServiceName, Table, VariableName
 from pytest_clnrm.scenario.format.selection_document import ItemDoc
-from pytest_clnrm.scenario.format.service_document import LimitsDoc, ServiceDoc
+from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.scenario.format.step_document import StepDoc
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.policy import Policy
     from pytest_clnrm.model.scenario import Scenario
     from pytest_clnrm.scenario.format.document import FileDoc
-    from pytest_clnrm.scenario.format.service_document import LimitsDoc, ServiceDoc
+    from pytest_clnrm.scenario.format.limits_document import LimitsDoc
+    from pytest_clnrm.scenario.format.service_document import ServiceDoc
 
 _REMEDY = "ask for less, or have the cap raised there"
 _LISTS = "do without, or have it allowed by the ini option"

@@ -6,18 +6,10 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from pytest_clnrm.model.capabilities import ALL, capability
-from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.service import (
-    Artifact,
-    Build,
-    Copy,
-    Limits,
-    Service,
-    SharedVolume,
-    Volume,
-)
+from pytest_clnrm.model.service import Limits, Service
 from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.env_files import read_env
+from pytest_clnrm.scenario.format.limits_document import LimitsDoc, UlimitsDoc
 from pytest_clnrm.scenario.format.parts import (
     AbsolutePath,
     At,
@@ -25,7 +17,6 @@ from pytest_clnrm.scenario.format.parts import (
     Duration,
     Env,
     ExitCodes,
-    FileMode,
     HostName,
     Platform,
     Port,
@@ -35,7 +26,6 @@ from pytest_clnrm.scenario.format.parts import (
     Source,
     Table,
     Text,
-    VolumeName,
     argv_of,
     env_of,
     port_of,
@@ -43,225 +33,7 @@ from pytest_clnrm.scenario.format.parts import (
     several,
 )
 from pytest_clnrm.scenario.format.ready_document import ReadyDoc, built_ready
-
-
-class LimitsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of one container."""
-
-    memory: (
-        Annotated[
-            Size,
-            Meta(
-                description="Memory, /dev/shm and scratch folders among it; default: --clnrm-memory.",
-                examples=["256m"],
-            ),
-        ]
-        | None
-    ) = None
-    cpu: (
-        Annotated[
-            float,
-            Meta(
-                ge=0.01,
-                le=4096,
-                description="CPUs, 0.5 is half of one; default: --clnrm-cpu.",
-                examples=[0.5],
-            ),
-        ]
-        | None
-    ) = None
-    pids: (
-        Annotated[
-            int, Meta(ge=1, le=4194304, description="Processes and threads; default: 512.", examples=[100])
-        ]
-        | None
-    ) = None
-    gpus: Annotated[int, Meta(ge=0, le=1024, description="How many; default: none.", examples=[1])] | None = (
-        None
-    )
-
-    def built(self) -> Limits:
-        """Return the limits."""
-        memory_bytes = None if self.memory is None else parse_size_bytes(self.memory)
-        return Limits(memory_bytes=memory_bytes, cpus=self.cpu, pids=self.pids, gpus=self.gpus)
-
-
-class BuildDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An image built from a folder."""
-
-    context: Annotated[
-        Text, Meta(description="The folder, relative to the file's and below rootdir.", examples=["./app"])
-    ]
-    dockerfile: (
-        Annotated[
-            Text,
-            Meta(description="Relative to the context; default: Dockerfile.", examples=["test.Dockerfile"]),
-        ]
-        | None
-    ) = None
-    target: (
-        Annotated[Text, Meta(description="The stage that is built; default: the last.", examples=["runtime"])]
-        | None
-    ) = None
-    args: Annotated[
-        Env, Meta(description="Values of ARG in the Dockerfile.", examples=[{"VERSION": "2"}])
-    ] = {}
-    network: Annotated[
-        Literal["none", "bridge"],
-        Meta(description="Which network the commands of the build have.", examples=["bridge"]),
-    ] = "none"
-
-    def built(self, source: Source, at: KeyPath) -> Build:
-        """Return the build."""
-        return Build(
-            context=source(self.context),
-            dockerfile=self.dockerfile,
-            target=self.target,
-            args=env_of(self.args),
-            network=self.network,
-            at=at,
-        )
-
-
-class VolumeDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file or folder of the host inside the container, or a volume that services of the scenario share."""
-
-    ONE_OF = ("source", "name")
-    REMEDY = 'write source = "./folder", or name = "data" for a volume that services share'
-
-    source: (
-        Annotated[Text, Meta(description="Relative to the file's folder.", examples=["./seed"])] | None
-    ) = None
-    name: (
-        Annotated[
-            VolumeName,
-            Meta(
-                description="Of a volume of the scenario: empty at its start, removed at its end.",
-                examples=["data"],
-            ),
-        ]
-        | None
-    ) = None
-    target: Annotated[AbsolutePath, Meta(description="Where it is in the container.", examples=["/data"])]
-    read_only: (
-        Annotated[
-            bool,
-            Meta(
-                description="Default: false for a `name`, true for a `source`; for false the ini option "
-                "clnrm_allow_writable lists its folder.",
-                examples=[False],
-            ),
-        ]
-        | None
-    ) = None
-
-    def built(self, source: Source, at: KeyPath) -> Volume:
-        """Return the volume of the host."""
-        read_only = self.read_only is not False
-        real = source(self.source, read_only=read_only)
-        return Volume(source=real, target=self.target, read_only=read_only, at=at)
-
-    def shared(self, name: str, at: KeyPath) -> SharedVolume:
-        """Return the volume of the scenario.
-
-        :param name: its own.
-        """
-        return SharedVolume(name=name, target=self.target, read_only=bool(self.read_only), at=at)
-
-
-class CopyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file that is copied into the container before it starts; it belongs to root there."""
-
-    ONE_OF = ("source", "content")
-    REMEDY = 'write source = "./app.conf", or content = "..."'
-
-    source: (
-        Annotated[Text, Meta(description="Relative to the file's folder.", examples=["./app.conf"])] | None
-    ) = None
-    content: Annotated[str, Meta(description="Its text.", examples=["listen 8080\n"])] | None = None
-    target: Annotated[
-        AbsolutePath, Meta(description="The path of the file in the container.", examples=["/etc/app.conf"])
-    ]
-    mode: (
-        Annotated[FileMode, Meta(description="Default: 0644, or 0755 for a program.", examples=["0600"])]
-        | None
-    ) = None
-
-    def built(self, source: Source, at: KeyPath) -> Copy:
-        """Return the file."""
-        return Copy(
-            source=None if self.source is None else source(self.source, read_only=True),
-            content=self.content,
-            target=self.target,
-            mode=None if self.mode is None else int(self.mode, 8),
-            at=at,
-        )
-
-
-class ArtifactDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Files of the container that are kept beside the report when the scenario is over."""
-
-    path: Annotated[
-        AbsolutePath,
-        Meta(
-            description="A file, a folder with all that is in it, or a glob; ** is any number of folders.",
-            examples=["/app/coverage.xml", "/var/log/*.log"],
-        ),
-    ]
-    when: Annotated[
-        Literal["always", "failure"],
-        Meta(description="failure: only if the scenario has failed.", examples=["failure"]),
-    ] = "always"
-
-    def built(self, at: KeyPath) -> Artifact:
-        """Return the artifact."""
-        return Artifact(path=self.path, only_failed=self.when == "failure", at=at)
-
-
-class UlimitDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A limit of the kernel on each process."""
-
-    soft: Annotated[int, Meta(ge=-1, description="What holds; -1 is no limit.", examples=[1024])]
-    hard: Annotated[
-        int, Meta(ge=-1, description="To which a program may raise it; -1 is no limit.", examples=[4096])
-    ]
-
-
-Ulimit = Annotated[int, Meta(ge=-1, description="Both limits.")] | UlimitDoc
-
-
-class UlimitsDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of the kernel on each process; those that raise a priority over the host's are none of them."""
-
-    core: Annotated[Ulimit, Meta(description="Bytes of a core dump.", examples=[0])] | None = None
-    cpu: Annotated[Ulimit, Meta(description="Seconds of CPU time.", examples=[60])] | None = None
-    data: Annotated[Ulimit, Meta(description="Bytes of the data segment.", examples=[1073741824])] | None = (
-        None
-    )
-    fsize: Annotated[Ulimit, Meta(description="Bytes of a file.", examples=[1073741824])] | None = None
-    locks: Annotated[Ulimit, Meta(description="Locks of files.", examples=[100])] | None = None
-    memlock: Annotated[Ulimit, Meta(description="Bytes that are kept in memory.", examples=[-1])] | None = (
-        None
-    )
-    msgqueue: Annotated[Ulimit, Meta(description="Bytes of message queues.", examples=[819200])] | None = None
-    nofile: (
-        Annotated[Ulimit, Meta(description="Open files.", examples=[{"soft": 1024, "hard": 4096}])] | None
-    ) = None
-    nproc: Annotated[Ulimit, Meta(description="Processes of its user.", examples=[512])] | None = None
-    rss: Annotated[Ulimit, Meta(description="Bytes in memory; Linux ignores it.", examples=[-1])] | None = (
-        None
-    )
-    sigpending: Annotated[Ulimit, Meta(description="Signals that wait.", examples=[100])] | None = None
-    stack: Annotated[Ulimit, Meta(description="Bytes of the stack.", examples=[8388608])] | None = None
-
-    def built(self) -> dict[str, tuple[int, int]]:
-        """Return soft and hard limit of each that is given."""
-        given = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {
-            name: (limit.soft, limit.hard) if isinstance(limit, UlimitDoc) else (limit, limit)
-            for name, limit in given.items()
-            if limit is not None
-        }
+from pytest_clnrm.scenario.format.service_files_document import ArtifactDoc, BuildDoc, CopyDoc, VolumeDoc
 
 
 class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.format.artifact_rules import check_artifacts
 from pytest_clnrm.scenario.format.container_rules import check_container
+from pytest_clnrm.scenario.format.limits_document import LimitsDoc
 from pytest_clnrm.scenario.format.parts import port_of, several
 from pytest_clnrm.scenario.format.problems import (
     Problem,
@@ -22,7 +23,7 @@ from pytest_clnrm.scenario.format.problems import (
     unknown_service,
 )
 from pytest_clnrm.scenario.format.ready_document import HealthCheckDoc, ReadyDoc
-from pytest_clnrm.scenario.format.service_document import LimitsDoc, ServiceDoc
+from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.toml.checking import listed
 
 _GOES_WITH = {
