@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pytest_clnrm.cleanup import run_records
 from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SESSION, WORKER, is_made_here, is_relay, load_of
 from pytest_clnrm.errors import EngineError
+from pytest_clnrm.ledger.shared import with_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -149,7 +150,7 @@ class Cleaner:
         def left() -> list[OwnedObject]:
             # In this order: whoever created one of the listed objects was in the ledger before.
             listed = self._left({})
-            living = {each.owner for each in ledger.living_owners()} if listed else set()
+            living = with_runs(ledger.living_owners()) if listed else set()
             return [each for each in listed if each.labels.get(OWNER) not in living]
 
         self._remove(left)

@@ -13,6 +13,7 @@ from pytest_clnrm.ledger import owners, policy
 from pytest_clnrm.ledger.budget import Budget, check_possible
 from pytest_clnrm.ledger.folder import Folder
 from pytest_clnrm.ledger.membership import Membership
+from pytest_clnrm.ledger.shared import run_owner
 from pytest_clnrm.ledger.snapshots import OnWait, Snapshot, Waiting, snapshot_of
 from pytest_clnrm.ledger.state import EngineLoad, Lease, OwnerEntry, State, Waiter
 from pytest_clnrm.ledger.store import Store
@@ -164,9 +165,9 @@ class Ledger:
 
         The parameters are those of :meth:`reserve`.
 
-        :raises DemandTooLargeError: if the run's budget can never hold *demand*.
+        :raises DemandTooLargeError: if the run's budget can never hold *demand* and all that it shares.
         """
-        check_possible(demand, self._budget)
+        check_possible(demand.whole, self._budget)
         return Waiter(
             id=f"{self.owner_id}-{secrets.token_hex(4)}",
             owner=self.owner_id,
@@ -227,9 +228,13 @@ class Ledger:
         self._me.ring(draft.state)
 
     def release_all(self) -> None:
-        """Give back all leases of this process but those that are kept: their containers are gone."""
+        """Give back all leases of this process and of its run itself but those that are kept.
+
+        Their containers are gone.
+        """
+        mine = {self.owner_id, run_owner(self._me.run)}
         with self._me.change() as draft:
-            rest = (each for each in draft.state.leases if each.owner != self.owner_id or each.kept)
+            rest = (each for each in draft.state.leases if each.owner not in mine or each.kept)
             draft.state = replace(draft.state, leases=tuple(rest))
         self._me.ring(draft.state)
 
@@ -246,7 +251,7 @@ class Ledger:
 
     def keep(self, lease_id: str) -> None:
         """Let a lease count beyond this process's end, until :meth:`reconcile` misses its containers."""
-        self._update(lease_id, lambda lease: replace(lease, kept=True))
+        self._update(lease_id, lambda lease: replace(lease, kept=True, uses=()))
 
     def lend(self, lease_id: str, unused: Demand, demand: Demand, *, label: str = "") -> Lease | None:
         """Split a new lease of *demand* off what another lease of this run does not use, whoever holds that.
@@ -263,6 +268,24 @@ class Ledger:
         self._me.ring(draft.state)
         return self._me.lease(draft.state, lease.id)
 
+    def shared(self, lease_id: str) -> dict[str, Lease]:
+        """Return by their keys the leases of the shared containers that a lease uses.
+
+        As long as it does, nobody takes them over.
+        """
+        state = self._store.peek() or State(engine=self.engine, boot=self._boot)
+        uses = next((each.uses for each in state.leases if each.id == lease_id), ())
+        return {each.key: each for each in state.leases if each.id in uses}
+
+    def give_up(self, lease_id: str, unused: Demand) -> None:
+        """Give back a part of a lease of this run, whoever holds it."""
+        with self._me.change() as draft:
+            for lease in draft.state.leases:
+                if lease.id == lease_id and lease.run == self._me.run:
+                    rest = replace(lease, demand=lease.demand.minus(unused))
+                    draft.state = policy.with_lease(draft.state, rest)
+        self._me.ring(draft.state)
+
     # -- leases that others may take over
 
     def mark_idle(self, lease_id: str, containers: Sequence[str], *, first: bool = False) -> None:
@@ -274,7 +297,9 @@ class Ledger:
         since_s = 0.0 if first else self._clock.monotonic()
         self._update(
             lease_id,
-            lambda lease: replace(lease, idle_since_s=since_s, containers=tuple(containers), evicted=()),
+            lambda lease: replace(
+                lease, idle_since_s=since_s, containers=tuple(containers), evicted=(), uses=()
+            ),
         )
 
     def settle(self, lease_id: str) -> None:
@@ -288,6 +313,7 @@ class Ledger:
             lambda lease: replace(
                 lease,
                 idle_since_s=0.0,
+                uses=(),
                 containers=tuple(container for each in lease.evicted for container in each.containers),
             ),
         )
@@ -309,7 +335,8 @@ class Ledger:
             freed += 1
             with self._me.change() as draft:
                 # It may have been adopted meanwhile: then it is no longer the same.
-                leases = tuple(lease for lease in draft.state.leases if lease != each)
+                still = ((lease, lease.id, lease.owner) for lease in draft.state.leases)
+                leases = tuple(lease for lease, *what in still if what != [each.id, each.owner])
                 draft.state = self._store.without_dead(replace(draft.state, leases=leases))
         self._me.ring(draft.state)
         return freed

@@ -12,6 +12,9 @@ other ledgers hold, is not waited for.
 The host's budget is, for each resource, the largest budget among the runs that live. Idle leases that a lease
 has taken over count until their containers are gone.
 
+A waiter that uses shared containers demands those too that its run does not have yet, and takes over none of
+those that it uses (:mod:`pytest_clnrm.ledger.shared`).
+
 A waiter that would wait for ever is told so: what was kept on purpose leaves too little for it, or everybody
 who could give something back waits, too (a test that waits for the container of a fixture keeps its own).
 """
@@ -24,9 +27,10 @@ from functools import reduce
 from typing import Literal
 
 from pytest_clnrm.errors import DemandTooLargeError
+from pytest_clnrm.ledger import shared
 from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.state import EngineLoad, Evicted, Lease, RunEntry, State, Waiter
-from pytest_clnrm.model.demand import NOTHING, Demand, total
+from pytest_clnrm.model.demand import NOTHING, Demand, Share, total
 
 OF_FIXTURE = "clnrm_factory"
 """The label of a reservation for a fixture, whose test keeps its own meanwhile."""
@@ -108,15 +112,46 @@ def holdup(state: State, waiter_id: str) -> Holdup:
 
 
 def with_grant(state: State, given: Grant, now_s: float) -> State:
-    """Return *state* with the waiter of *given* turned into a lease of the same id."""
+    """Return *state* with the waiter of *given* turned into a lease of the same id.
+
+    Leases for the shared containers that it is the first to use are made with it.
+    """
     taken = [each for each in state.leases if each.id in given.evict]
     evicted = tuple(
         Evicted(id=each.id, owner=each.owner, run=each.run, demand=held(each), containers=each.containers)
         for each in taken
     )
-    lease = replace(lease_of(given.waiter, now_s), evicted=evicted)
+    begun = tuple(shared_lease(share, given.waiter, now_s) for share in _missing_shares(state, given.waiter))
     left = without_waiter(state, given.waiter.id)
-    return replace(left, leases=(*(each for each in state.leases if each not in taken), lease))
+    left = replace(left, leases=(*(each for each in state.leases if each not in taken), *begun))
+    lease = replace(lease_of(given.waiter, now_s), evicted=evicted, uses=uses_of(left, given.waiter))
+    return replace(left, leases=(*left.leases, lease))
+
+
+def _missing_shares(state: State, waiter: Waiter) -> list[Share]:
+    """Return what *waiter* shares and its run does not have."""
+    return [each for each in waiter.demand.shares if shared.of_run(state, waiter.run, each.key) is None]
+
+
+def uses_of(state: State, waiter: Waiter) -> tuple[str, ...]:
+    """Return the ids of the leases of what *waiter* shares, as far as its run has it."""
+    found = (shared.of_run(state, waiter.run, each.key) for each in waiter.demand.shares)
+    return tuple(each.id for each in found if each is not None)
+
+
+def shared_lease(share: Share, waiter: Waiter, now_s: float) -> Lease:
+    """Return the lease of a shared container that *waiter* is the first to use."""
+    lease_id = shared.lease_id(waiter.run, share, waiter.id)
+    return Lease(
+        id=lease_id,
+        owner=shared.run_owner(waiter.run),
+        run=waiter.run,
+        demand=share.demand,
+        granted_s=now_s,
+        label=f"shared service {share.name}",
+        containers=(shared.container_name(waiter.run, lease_id, share.name),),
+        key=share.key,
+    )
 
 
 def lease_of(waiter: Waiter, now_s: float) -> Lease:
@@ -182,7 +217,7 @@ def reconciled(state: State, load: Sequence[EngineLoad], ledger_id: str, now_s: 
         for lease in state.leases
         if (lease.owner, lease.kept) in ours or not (lease.kept or lease.id == _stray(lease.owner))
     ]
-    living = {owner.owner for owner in state.owners}
+    living = shared.with_runs(state.owners)
     known = {(lease.owner, lease.kept) for lease in leases}
     leases += [
         Lease(
@@ -217,14 +252,16 @@ def check_can_be_granted(state: State, waiter: Waiter, sweep: str) -> None:
     if names:
         left = total(held(lease) for lease in kept)
         raise DemandTooLargeError(
-            f"{_only(waiter.demand, names)} demanded, {_limit(state, waiter, names)} allowed, and "
+            f"{_only(waiter.demand.whole, names)} demanded, {_limit(state, waiter, names)} allowed, and "
             f"{_only(left, names)} held by what --clnrm-keep left: remove that with `{sweep}`"
         )
     blocked = [each for each in in_order(state) if _blocks(each)]
-    stuck = tuple(
+    stuck = [
         lease for lease in state.leases if lease.kept or any(_waits_with(each, lease) for each in blocked)
-    )
-    if grants(replace(state, leases=stuck, foreign=NOTHING)):
+    ]
+    in_use = {used for lease in stuck for used in lease.uses}
+    stuck += [lease for lease in state.leases if lease.id in in_use]
+    if grants(replace(state, leases=tuple(stuck), foreign=NOTHING)):
         return
     holders = [each for each in blocked if any(_waits_with(each, lease) for lease in stuck)]
     if holders and holders[-1].id == waiter.id:
@@ -241,7 +278,8 @@ def _lacking_beside(state: State, waiter: Waiter, leases: Sequence[Lease]) -> tu
         return ()
     own = total(held_of(lease, waiter.run) for lease in leases)
     everything = total(held(lease) for lease in leases)
-    return run.budget.exceeded_by(own + waiter.demand) or host.exceeded_by(everything + waiter.demand)
+    demand = waiter.demand.whole
+    return run.budget.exceeded_by(own + demand) or host.exceeded_by(everything + demand)
 
 
 def _only(demand: Demand, names: tuple[str, ...]) -> str:
@@ -285,8 +323,26 @@ class _Capacity:
         self._active = [each.demand for each in state.leases if each.idle_since_s is None and not each.kept]
         self._idle = sorted(
             (lease for lease in state.leases if lease.idle_since_s is not None),
-            key=lambda lease: (lease.idle_since_s, lease.id),
+            # To start a shared service again takes longer than to create a container.
+            key=lambda lease: (bool(lease.key), lease.idle_since_s, lease.id),
         )
+        self._shared = {(lease.run, lease.key) for lease in state.leases if lease.key}
+
+    def demand_of(self, waiter: Waiter) -> Demand:
+        """Return what *waiter* demands now: its own, and what it shares and its run does not have yet."""
+        new = (each.demand for each in waiter.demand.shares if (waiter.run, each.key) not in self._shared)
+        return waiter.demand + total(new)
+
+    def share(self, waiter: Waiter) -> list[Lease]:
+        """Keep what *waiter* shares from being taken over, and return which of it was idle."""
+        keys = {each.key for each in waiter.demand.shares}
+        mine = [lease for lease in self._idle if lease.key in keys and lease.run == waiter.run]
+        self._idle = [lease for lease in self._idle if lease not in mine]
+        return mine
+
+    def unshare(self, idle: list[Lease]) -> None:
+        """Undo :meth:`share`, as the waiter is not granted."""
+        self._idle += idle
 
     def keeps_apart(self, demand: Demand) -> Holdup:
         """Return what must not run beside *demand* and does, "" if nothing does."""
@@ -327,9 +383,11 @@ class _Capacity:
             evict.append(victim)
         return False
 
-    def take(self, run: RunEntry, demand: Demand, evict: list[Lease]) -> None:
+    def take(self, run: RunEntry, waiter: Waiter, demand: Demand, evict: list[Lease]) -> None:
         """Count *demand* as held by *run* in place of *evict*, whose containers count until they are gone."""
         self._active.append(demand)
+        self._shared |= {(waiter.run, each.key) for each in demand.shares}
+        self._shared -= {(lease.run, lease.key) for lease in evict}
         for lease in evict:
             self._idle.remove(lease)
         own = [lease for lease in evict if lease.run == run.run]
@@ -339,7 +397,7 @@ class _Capacity:
 
     def _oldest(self, over: tuple[str, ...], taken: list[Lease], run: str | None) -> Lease | None:
         for lease in self._idle:
-            if lease not in taken and run in {None, lease.run} and held(lease).shares(over):
+            if lease not in taken and run in {None, lease.run} and held(lease).frees(over):
                 return lease
         return None
 
@@ -367,15 +425,17 @@ def _decide(state: State) -> tuple[tuple[Grant, ...], dict[str, Holdup]]:
             if apart == "others of its group":
                 continue
             break
+        demand, idle = capacity.demand_of(waiter), capacity.share(waiter)
         evict = capacity.wanted(waiter)
-        lacks_own = capacity.lacks_own(run, waiter.demand, evict)
-        if capacity.lacks_host(waiter.demand, evict):
+        lacks_own = capacity.lacks_own(run, demand, evict)
+        if capacity.lacks_host(demand, evict):
             why[waiter.id] = "host's budget"
             break
         if lacks_own:
+            capacity.unshare(idle)
             why[waiter.id] = "own run's budget"
             continue
         why[waiter.id] = ""
-        capacity.take(run, waiter.demand, evict)
+        capacity.take(run, waiter, demand, evict)
         given.append(Grant(waiter=waiter, evict=tuple(lease.id for lease in evict)))
     return tuple(given), why

@@ -19,7 +19,7 @@ from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.model.demand import NOTHING, Demand
 
-STATE_FORMAT = 4
+STATE_FORMAT = 5
 _KIND = "pytest-clnrm ledger"
 
 
@@ -75,6 +75,8 @@ class Lease:
     :param evicted: the idle leases that it took over. They have to be gone, or used, before its own
         containers are created; if its owner dies first, whoever purges it removes theirs too.
     :param kept: its containers were left on purpose: it counts, and no purge removes them.
+    :param key: of a container that several leases of the run use, "" for any other. Its owner is the run.
+    :param uses: ids of the leases of such containers that are in use as long as this one is.
     """
 
     id: str
@@ -87,6 +89,8 @@ class Lease:
     containers: tuple[str, ...] = ()
     evicted: tuple[Evicted, ...] = ()
     kept: bool = False
+    key: str = ""
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

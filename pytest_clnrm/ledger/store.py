@@ -17,6 +17,7 @@ from pathlib import Path
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger import locks, owners
 from pytest_clnrm.ledger.folder import Folder, unusable
+from pytest_clnrm.ledger.shared import run_owner, with_idle_noted, with_runs
 from pytest_clnrm.ledger.state import Lease, OwnerEntry, State, TornStateError, decode, encode
 from pytest_clnrm.util.files import write_whole
 
@@ -76,6 +77,7 @@ class Store:
                 draft = self._load(now_s)
                 before = draft.state
                 yield draft
+                draft.state = with_idle_noted(draft.state, now_s)
                 if draft.rebuilt or draft.state != before:
                     self._save(before, draft.state)
             except OSError as error:
@@ -104,8 +106,8 @@ class Store:
         return None
 
     def living(self, state: State) -> set[str]:
-        """Return the ids of the owners in *state* that live."""
-        return {owner.owner for owner in state.owners if owners.is_alive(self.owners, owner.owner)}
+        """Return the ids of the owners in *state* that live, and of the runs that they are of."""
+        return with_runs(each for each in state.owners if owners.is_alive(self.owners, each.owner))
 
     def without_dead(self, state: State) -> State:
         """Return *state* without what dead owners waited for; their leases stay until they are purged."""
@@ -131,10 +133,14 @@ class Store:
 
     def dead_leases(self, state: State) -> list[Lease]:
         """Return the leases whose owners have died, but for those that were kept on purpose."""
-        alive = {
-            owner: owners.is_alive(self.owners, owner) for owner in {each.owner for each in state.leases}
-        }
-        return [lease for lease in state.leases if not alive[lease.owner] and not lease.kept]
+        if all(each.kept for each in state.leases):
+            return []
+        alive = self.living(state)
+        return [
+            lease
+            for lease in state.leases
+            if not (lease.kept or lease.owner in alive or owners.is_alive(self.owners, lease.owner))
+        ]
 
     def _read(self) -> State:
         raw, last = self._file.read_bytes(), self._last
@@ -171,12 +177,13 @@ class Store:
                 self._report(f"{error}: the leases of {owner} are lost")
                 continue
             runs = {run.run: run for run in (*state.runs, *kept.runs)}
+            known = {each.id for each in state.leases}
             state = replace(
                 state,
                 boot=kept.boot if kept.boot != self._boot else state.boot,
                 runs=tuple(runs.values()),
                 owners=(*state.owners, *kept.owners),
-                leases=(*state.leases, *kept.leases),
+                leases=(*state.leases, *(each for each in kept.leases if each.id not in known)),
                 waiters=(*state.waiters, *kept.waiters),
             )
         return state
@@ -224,12 +231,17 @@ def _write_over(file: Path, raw: bytes) -> None:
 
 
 def _share(state: State, owner: OwnerEntry) -> State:
-    """Return the part of *state* that *owner* keeps for a rebuild."""
+    """Return the part of *state* that *owner* keeps for a rebuild.
+
+    What belongs to a run is kept by the first of its owners.
+    """
+    first = next((each for each in state.owners if each.run == owner.run), None)
+    kept = {owner.owner, run_owner(owner.run)} if first == owner else {owner.owner}
     return State(
         engine=state.engine,
         boot=owner.boot,
         runs=tuple(run for run in state.runs if run.run == owner.run),
         owners=tuple(each for each in state.owners if each == owner),
-        leases=tuple(lease for lease in state.leases if lease.owner == owner.owner),
+        leases=tuple(lease for lease in state.leases if lease.owner in kept),
         waiters=tuple(waiter for waiter in state.waiters if waiter.owner == owner.owner),
     )

@@ -26,14 +26,35 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One container that several items of a run use, see docs/shared-services.md.
+
+    :param key: hexadecimal digits that are equal for those who use the same.
+    :param name: of its service.
+    """
+
+    key: str
+    name: str
+    memory_bytes: int = 0
+    cpus: float = 0.0
+    gpus: int = 0
+
+    @property
+    def demand(self) -> Demand:
+        """Return what it counts as, once for all who use it."""
+        return Demand(containers=1, memory_bytes=self.memory_bytes, cpus=self.cpus, gpus=self.gpus)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
     """How much of each resource is reserved all at once; each amount is zero or more.
 
-    Sums and differences are those of amounts, and keep groups and exclusiveness of the left side.
+    Sums and differences are those of amounts, and keep all else of the left side.
 
     :param cpus: cores, fractions allowed.
     :param groups: of which it is one.
     :param exclusive: nothing else may be held at the same time.
+    :param shares: the shared containers that it uses; they are not part of its amounts.
 
     :raises ValueError: if an amount is negative or not finite.
     """
@@ -44,6 +65,7 @@ class Demand:
     gpus: int = 0
     groups: tuple[Group, ...] = ()
     exclusive: bool = False
+    shares: tuple[Share, ...] = ()
 
     def __post_init__(self) -> None:
         for name in _RESOURCES:
@@ -70,14 +92,20 @@ class Demand:
         """Tell whether it is, of each resource, at least as much as *other*."""
         return not any(exceeds(name, getattr(other, name), getattr(self, name)) for name in _RESOURCES)
 
-    def shares(self, names: Iterable[str]) -> bool:
+    def frees(self, names: Iterable[str]) -> bool:
         """Tell whether giving this back would free some of the resources *names*."""
         return any(getattr(self, name) > 0 for name in names)
+
+    @property
+    def whole(self) -> Demand:
+        """Return it with all that it shares: what is held if nobody else uses that yet."""
+        return self + total(each.demand for each in self.shares)
 
     def describe(self) -> str:
         """Return it in words: ``2 containers, 512.0 MiB memory``; zero amounts are left out."""
         told = [describe_amount(name, amount) for name, amount in self.amounts().items() if amount]
         told += [f"group {each.name!r}" for each in self.groups]
+        told += [f"shared service {each.name!r}" for each in self.shares]
         told += ["nothing else beside it"] if self.exclusive else []
         return ", ".join(told) or "nothing"
 
@@ -93,7 +121,8 @@ class Demand:
     def from_data(cls, data: Mapping[str, Any]) -> Demand:
         """Return what :meth:`to_data` gave."""
         groups = tuple(Group(**each) for each in data.get("groups", ()))
-        return cls(**{**data, "groups": groups})
+        shares = tuple(Share(**each) for each in data.get("shares", ()))
+        return cls(**{**data, "groups": groups, "shares": shares})
 
     def _with(self, other: Demand, of: Callable[[Any, Any], Any]) -> Demand:
         """Return what *of* makes of both amounts of each resource."""
