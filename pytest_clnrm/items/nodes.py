@@ -47,6 +47,7 @@ from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.runner.artifacts import ArtifactFolder
 from pytest_clnrm.runner.launch import effective_limits
 from pytest_clnrm.runner.scenario_run import ScenarioRun
+from pytest_clnrm.runner.sharing.share import share_of
 from pytest_clnrm.runner.volumes import imported, shared_with
 from pytest_clnrm.scenario.loading import LoadOptions, load
 from pytest_clnrm.scenario.locating import locate
@@ -250,7 +251,8 @@ class ScenarioItem(pytest.Item):
     def demand(self) -> Demand:
         """Return what has to be reserved before it may start."""
         settings, selection = self.runtime.settings, self.scenario.selection
-        limits = [effective_limits(settings, each) for each in self.scenario.services]
+        services = self.scenario.services
+        limits = [effective_limits(settings, each) for each in services if not each.is_shared]
         if runs := self.scenario.image_runs:
             # Their containers run one after the other, and all have the limits of the file.
             limits.append(effective_limits(settings, runs[0].service))
@@ -262,6 +264,7 @@ class ScenarioItem(pytest.Item):
             gpus=sum(each.gpus or 0 for each in limits),
             groups=tuple(Group(name=name, limit=most.get(name, 1)) for name in selection.groups),
             exclusive=selection.exclusive,
+            shares=tuple(share_of(settings, each, self.scenario.file) for each in services if each.is_shared),
         )
 
     def specification(self) -> str | None:

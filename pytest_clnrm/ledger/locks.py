@@ -54,6 +54,26 @@ def hold(
         lock.release()
 
 
+@contextlib.contextmanager
+def hold_unless(path: Path, given_up: Callable[[], bool]) -> Iterator[str]:
+    """Hold the lock on *path*, and yield ""; or yield who holds it once *given_up* returns True.
+
+    :raises LedgerError: if the file cannot be opened.
+    """
+    lock = filelock.FileLock(path, poll_interval=_HOST_LOCK_POLL_S, fallback_to_soft=False, on_acquired=_sign)
+    holder = ""
+    try:
+        lock.acquire(cancel_check=given_up)
+    except filelock.Timeout:
+        holder = _holder(path)
+    except OSError as error:
+        raise unusable(path.parent, error) from error
+    try:
+        yield holder
+    finally:
+        lock.release()
+
+
 def host_lock(folder: Folder, name: str) -> AbstractContextManager[None]:
     """Return a lock called *name* that one process of this user on this machine holds at a time.
 

@@ -83,6 +83,7 @@ class ContainerFacts:
 
     :param memory_bytes: the limit it ran under.
     :param peak_memory_bytes: None where the engine does not tell, and for a reused container.
+    :param shared: it is one of all who use it.
     :param reuse: why it was not reused, or not kept; "" if there is nothing to say.
     :param timeline: when it was created, started and ready, in seconds since the scenario's start; "" for one
         that only waits for commands.
@@ -95,6 +96,7 @@ class ContainerFacts:
     memory_bytes: int
     cpus: float
     reused: bool = False
+    shared: bool = False
     oom_killed: bool = False
     exit_code: int | None = None
     peak_memory_bytes: int | None = None

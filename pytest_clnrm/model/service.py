@@ -20,6 +20,7 @@ OURS = "pytest-clnrm"
 """With which the names of our own labels begin."""
 
 NetworkMode = Literal["isolated", "bridge", "none"]
+Scope = Literal["scenario", "file", "module", "run"]
 
 
 HOST_NAME = "host.clnrm.internal"
@@ -210,6 +211,7 @@ class Service:
     :param platform: of its image, such as "linux/arm64"; None for the engine's own.
     :param stop_signal: by which it is asked to end; None for its image's.
     :param stop_grace_s: seconds after which it is killed when it is asked to end; None for the usual time.
+    :param scope: who uses its container: one scenario, those of a file or a module, or all of the run.
     :param only_steps: steps run in it, and nothing says that others need it, or that it does more.
     :param implicit: True for the container of the default image that steps without a service share.
     """
@@ -249,9 +251,15 @@ class Service:
     platform: str | None = None
     stop_signal: str | None = None
     stop_grace_s: float | None = None
+    scope: Scope = "scenario"
     only_steps: bool = False
     implicit: bool = False
     at: KeyPath = ()
+
+    @property
+    def is_shared(self) -> bool:
+        """Tell whether several scenarios or tests use its container."""
+        return self.scope != "scenario"
 
     @property
     def is_job(self) -> bool:

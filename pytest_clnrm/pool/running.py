@@ -69,6 +69,7 @@ class RunningContainer:
             memory_bytes=self.spec.memory_bytes,
             cpus=self.spec.cpus,
             reused=self.reused,
+            shared=self.service.is_shared,
         )
 
     def serves(self, other: ContainerSpec) -> bool:

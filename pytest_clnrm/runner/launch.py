@@ -278,8 +278,9 @@ def planned(
     settings = runtime.settings
     gateway = network.gateway if network is not None and service.network != "none" else ""
     command, replace_entrypoint = effective_command(service, image)
-    if command == KEEP_SHELL and runtime.engine().facts.kind != "docker":
-        # Podman gives a main process other variables and capabilities than execs.
+    if command == KEEP_SHELL and (service.is_shared or runtime.engine().facts.kind != "docker"):
+        # Only the process that has started it could run commands in that shell. Podman gives a main process
+        # other variables and capabilities than execs.
         command = KEEP_ALIVE
     receiver_port = network.receiver_port if network is not None else 0
     env = trace.environment(service.name, gateway, service.env, port=receiver_port)

@@ -43,6 +43,7 @@ from pytest_clnrm.runner.launch import get_image, launch
 from pytest_clnrm.runner.place import Place
 from pytest_clnrm.runner.service_ends import ServiceEnds, last_logs
 from pytest_clnrm.runner.services import Timeline, stands_for_tool, start_in_order
+from pytest_clnrm.runner.sharing.part import SharedPart
 from pytest_clnrm.runner.steps import StepRunner
 from pytest_clnrm.runner.volumes import problems_left
 from pytest_clnrm.util.redaction import Redactor
@@ -109,6 +110,7 @@ class ScenarioRun:
     _trace: ScenarioTrace = field(init=False)
     _artifacts: Artifacts = field(init=False)
     _place: Place = field(init=False)
+    _shared: SharedPart = field(init=False)
     leftover: Leftover | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -128,6 +130,7 @@ class ScenarioRun:
             redact=self.redactor.text if self.redactor or captures_secrets else None,
             held=captures_secrets,
         )
+        self._shared = SharedPart(self.runtime, self.scenario.file, self._trace)
 
     # Waiting: not the scenario's time.
 
@@ -227,7 +230,7 @@ class ScenarioRun:
         self._failures.append(self.redactor.result(replace(failure, details=details)))
         self._failed = True
         if not self._facts:
-            containers = tuple(self._containers.values())
+            containers = tuple(self._all_containers.values())
             self._facts = [replace(each.facts, timeline=self._timeline.of(each)) for each in containers]
         if not at_once:
             self._keep_artifacts()
@@ -289,14 +292,15 @@ class ScenarioRun:
     def _start_services(self, deadline_s: float) -> None:
         stem, labels = self.runtime.next_name(), self.runtime.labels(self.nodeid)
         pooled = self.runtime.settings.pool != "off"
+        own = [each for each in self.scenario.services if not each.is_shared]
         idle = self._place.enter(
-            self.scenario.services,
+            own,
             self._images,
             stem=stem,
             labels=labels,
             reuse=self.reuse,
             trace=self._trace,
-            with_others=bool(self.scenario.image_runs),
+            with_others=bool(self.scenario.image_runs) or len(own) < len(self.scenario.services),
         )
 
         def created(container: RunningContainer) -> None:
@@ -307,9 +311,15 @@ class ScenarioRun:
 
         def start(service: Service, cancelled: Callable[[], bool]) -> None:
             def in_vain() -> bool:
-                self._ends.check([self._containers[name] for name in tuple(self._up)])
+                self._ends.check([self._all_containers[name] for name in tuple(self._up)])
                 return cancelled()
 
+            if service.is_shared:
+                with self._about(service):
+                    image, network = self._images[service.name], self._place.network
+                    self._shared.join(service, image, network, deadline_s=deadline_s, cancelled=in_vain)
+                self._up.append(service.name)
+                return
             with self._about(service):
                 launch(
                     self.runtime,
@@ -337,7 +347,7 @@ class ScenarioRun:
         around = Surroundings(
             runtime=self.runtime,
             scenario=self.scenario,
-            containers=self._containers,
+            containers=self._all_containers,
             network=self._place.network,
             deadline_s=deadline_s,
             where=self._where,
@@ -389,6 +399,11 @@ class ScenarioRun:
 
     # What is left of it.
 
+    @property
+    def _all_containers(self) -> dict[str, RunningContainer]:
+        """Return its own containers, and those that it shares with others."""
+        return {**self._containers, **self._shared.containers}
+
     def _where(self, at: KeyPath) -> str:
         line, _ = self.locate(at)
         other, _ = file_and_path(at)
@@ -401,6 +416,8 @@ class ScenarioRun:
     def _prove(self) -> None:
         """Find out which containers are unchanged since they were new, and note why others are not reused."""
         for at, facts in enumerate(self._facts):
+            if facts.shared:
+                continue
             container = self._containers[facts.service]
             why_not = container.never_reused
             if not why_not:
@@ -420,8 +437,9 @@ class ScenarioRun:
         """Note, once, what the engine tells of the containers, and judge how services have ended."""
         if not self._facts:
             # In the file's order: which of them is created first is chance.
-            names = [service.name for service in self.scenario.services if service.name in self._containers]
-            self._facts = [self._look_at(self._containers[name]) for name in names]
+            containers = self._all_containers
+            names = [service.name for service in self.scenario.services if service.name in containers]
+            self._facts = [self._look_at(containers[name]) for name in names]
 
     def _look_at(self, container: RunningContainer) -> ContainerFacts:
         engine = self.runtime.engine()
@@ -446,9 +464,9 @@ class ScenarioRun:
             timeline=self._timeline.of(container),
             oom_killed=state.oom_killed,
             exit_code=state.exit_code,
-            # A reused container's peak would be that of all its scenarios.
+            # A reused or shared container's peak would be that of all its scenarios.
             peak_memory_bytes=engine.peak_memory_bytes(state)
-            if state.running and not container.reused
+            if state.running and not (container.reused or facts.shared)
             else None,
         )
 
@@ -457,9 +475,8 @@ class ScenarioRun:
         if not any(each.artifacts for each in self.scenario.services):
             return
         self.runtime.board.at("cleanup", "artifacts")
-        containers = [
-            self._containers[each.name] for each in self.scenario.services if each.name in self._containers
-        ]
+        there = self._all_containers
+        containers = [there[each.name] for each in self.scenario.services if each.name in there]
         with self._trace.span("clnrm.artifacts.keep", {}) as span:
             self._artifacts.keep(containers, failed=self._failed)
             span.set("clnrm.artifacts.count", len(self._artifacts.files))
@@ -468,12 +485,14 @@ class ScenarioRun:
         """Add the services' logs. What a failure shows is not read again, or it would be shown twice."""
         if self._failed:
             self._facts = [
-                replace(facts, logs=self._shown_logs.get(facts.service) or self._logs_of(facts.id))
+                replace(facts, logs=self._shown_logs.get(facts.service) or self._logs_of(facts))
                 for facts in self._facts
             ]
 
-    def _logs_of(self, container: str) -> str:
-        return self.redactor.end_of_text(last_logs(self.runtime.engine(), container))
+    def _logs_of(self, facts: ContainerFacts) -> str:
+        shared = self._shared.containers.get(facts.service)
+        logs = self._shared.logs(shared) if shared else last_logs(self.runtime.engine(), facts.id)
+        return self.redactor.end_of_text(logs)
 
     def result(self) -> Result:
         """Return the result so far, without secrets."""
@@ -550,6 +569,7 @@ class ScenarioRun:
             if ids and (self._place.unused or not self._leave(containers)):
                 self.runtime.remove_all(ids)
         finally:
+            self._shared.leave()
             self._place.leave()
         return ()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -106,6 +106,8 @@ class Networks:
         self._of_fixtures: Network | None = None
         self._making = threading.Lock()
         self._taken: set[str] = set()
+        # Networks of containers that the whole run shares: this process neither lends nor removes them.
+        self._visited: dict[str, Network] = {}
 
     @property
     def reach_us(self) -> bool:
@@ -213,6 +215,36 @@ class Networks:
         with self._guard:
             return self._is_taken(name.casefold())
 
+    # of what the whole run shares
+
+    def visit(self, network_id: str, name: str) -> Network:
+        """Return a network of a shared container, as this process reaches it.
+
+        :raises EngineError: with the engine's reason.
+        """
+        with self._guard:
+            if network_id in self._visited:
+                return self._visited[network_id]
+        network = self._reached(network_id, name)
+        with self._guard:
+            return self._visited.setdefault(network_id, network)
+
+    def connect(self, network: Network, container: str, names: Sequence[str]) -> None:
+        """Put a shared container on a network, under these names.
+
+        :raises ContainerError: with the engine's reason.
+        """
+        # Noted first: the network is nobody's as long as it may be there.
+        self.joined(network, container, names[0])
+        self._engine.connect(network.id, container, names)
+
+    def disconnect(self, network: Network, container: str) -> None:
+        """Take a shared container off a network; if that fails, nobody gets the network any more."""
+        with suppress(ClnrmError):
+            self._engine.disconnect(network.id, container)
+            with self._guard:
+                self._on.get(network, {}).pop(container, None)
+
     # what is on them
 
     def joined(self, network: Network, container: str, name: str) -> None:
@@ -234,7 +266,7 @@ class Networks:
     def close(self) -> None:
         """Remove all networks; what cannot be removed now is swept at the end of the run."""
         with self._guard:
-            networks, kept = list(self._on), set(self._kept)
+            networks, kept = list(self._on), {*self._kept, *self._visited.values()}
         relay, self._relay = self._relay, None
         if relay is not None:
             with suppress(ClnrmError):
@@ -292,7 +324,11 @@ class Networks:
             self._made += 1
             name = f"{self._stem}n{self._made}"
         created = self._engine.create_network(name, internal=True, labels=self._labels())
-        network = Network(created, self._engine.gateway(created), name)
+        return self._reached(created, name)
+
+    def _reached(self, network_id: str, name: str) -> Network:
+        """Return a network as this process reaches it, lent."""
+        network = Network(network_id, self._engine.gateway(network_id), name)
         if not network.gateway:
             network = self._relayed(network)
         with self._guard:

@@ -53,6 +53,7 @@ class Runtime:
     :param loaded: globs of the names of files that pytest loads from the project.
     :param interrupted: the data of results of scenarios that Ctrl-C or pytest.exit() has ended, each with
         what is shown of it: there is no report of them.
+    :param at_end: called once this process runs no more items.
     :param open_ports: host, service and container port of what was published on all addresses of the
         engine's machine.
     """
@@ -81,6 +82,7 @@ class Runtime:
     _tracing: Tracing | None = None
     _shelf: Shelf | None = None
     _networks: Networks | None = None
+    at_end: list[Callable[[], None]] = field(default_factory=list)
     _scenarios: int = 0
     _relays: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -363,8 +365,23 @@ class Runtime:
             scenario=scenario,
         )
 
+    def shared_labels(self) -> dict[str, str]:
+        """Return the labels of what belongs to the whole run, whichever of its processes creates it."""
+        from pytest_clnrm.cleanup.labels import object_labels
+        from pytest_clnrm.ledger.shared import SHARED, run_owner
+
+        return object_labels(
+            ledger=self.folder().ledger_id,
+            session=self.session_id,
+            owner=run_owner(self.session_id),
+            worker=SHARED,
+        )
+
     def close_shelf(self) -> None:
-        """Remove the containers that have outlived their scenarios."""
+        """Remove the containers that have outlived their scenarios, and do what was left for the end."""
+        at_end, self.at_end = self.at_end, []
+        for end in at_end:
+            end()
         shelf, self._shelf = self._shelf, None
         if shelf is not None:
             shelf.close()

@@ -363,6 +363,7 @@ class _File:
         """Return the scenarios of one combination, [] after a mistake."""
         from pytest_clnrm.scenario.dialects.normalise import normalise
         from pytest_clnrm.scenario.format.build import Builder
+        from pytest_clnrm.scenario.format.shared_rules import check_shared
         from pytest_clnrm.scenario.typed_templates import give_types
 
         raw = text.raw
@@ -408,6 +409,8 @@ class _File:
 
             policy = self._options.policy
             self._add(text, [each for scenario in built for each in check_containers(scenario, policy)])
+        if self._add(text, [each for scenario in built for each in check_shared(scenario)]):
+            return []
         if self._add(text, self._secrets_in_names(built, combination, rendering.secrets)):
             return []
         return [

@@ -211,6 +211,9 @@ class Builder:
     def _has_only_steps(self, name: str) -> bool:
         """Tell whether nothing in the file says that a service is one that others reach or wait for."""
         doc = self.doc.service[name]
+        if doc.scope != "scenario":
+            # It is the same service in a file in which steps run in it.
+            return False
         says = doc.ready is not None or doc.may_end is not None or bool(doc.ports)
         return not (says or any(name in each.depends_on for each in self.doc.service.values()))
 

@@ -176,6 +176,14 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["isolated", "bridge", "none"],
         Meta(description="Without a way out, with one, or no network at all.", examples=["bridge"]),
     ] = "isolated"
+    scope: Annotated[
+        Literal["scenario", "file", "run"],
+        Meta(
+            description="Who uses its one container: each scenario by itself, those of this file, or all of "
+            "the run whose files say the same of it (docs/shared-services.md).",
+            examples=["run"],
+        ),
+    ] = "scenario"
     fresh: Annotated[
         bool, Meta(description="true: never a container that has served another scenario.", examples=[True])
     ] = False
@@ -338,6 +346,7 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             limits=self.limits.built().over(limits) if self.limits else limits,
             network=self.network,
             fresh=self.fresh,
+            scope=self.scope,
             scratch=tuple(self.scratch),
             shm_bytes=None if self.shm_size is None else parse_size_bytes(self.shm_size),
             ulimits={} if self.ulimits is None else self.ulimits.built(),

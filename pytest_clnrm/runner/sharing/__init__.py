@@ -1,0 +1,1 @@
+"""Containers that several scenarios and tests of a run use (docs/shared-services.md)."""

@@ -1,0 +1,275 @@
+"""Joining a shared container; whoever needs it first starts it.
+
+The lease of a scenario or test names the lease of the shared container, and by that the container's name, so
+nobody takes it over meanwhile. One process at a time looks whether there is a record of it, and else starts
+it. If that process dies while it does, the kernel frees the lock: the next one removes the half-made
+container and starts anew. A start that fails is written down too: all others fail at once, for that reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.errors import (
+    ClnrmError,
+    ContainerError,
+    EngineUnavailableError,
+    ScenarioTimeoutError,
+    ServiceEndedError,
+    ServiceError,
+)
+from pytest_clnrm.ledger.folder import unusable
+from pytest_clnrm.ledger.locks import hold_unless
+from pytest_clnrm.ledger.shared import container_name
+from pytest_clnrm.pool.running import RunningContainer
+from pytest_clnrm.runner.launch import launch, planned
+from pytest_clnrm.runner.service_ends import describe_end, last_logs
+from pytest_clnrm.runner.sharing.record import SharedRecord
+from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_clnrm.engine.api import ImageFacts
+    from pytest_clnrm.ledger.state import Lease
+    from pytest_clnrm.model.demand import Share
+    from pytest_clnrm.model.service import Service
+    from pytest_clnrm.runtime.network import Network
+    from pytest_clnrm.runtime.runtime import Runtime
+    from pytest_clnrm.telemetry.tracing import ScenarioTrace
+
+FOLDER = "shared"
+"""Where the records are, in the run's own folder."""
+
+
+def join(
+    runtime: Runtime,
+    service: Service,
+    image: ImageFacts,
+    *,
+    share: Share,
+    user: str,
+    network: Network | None,
+    trace: ScenarioTrace,
+    deadline_s: float,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> RunningContainer:
+    """Return a shared container, ready, as one on *network*; start it if nobody has.
+
+    :param user: id of the lease that uses it.
+    :param network: of the scenario or test; the container joins it, and :func:`part` takes it off again.
+    :param trace: of the scenario or test, to which the spans of its commands belong.
+    :param deadline_s: ``time.monotonic()`` moment at which the time is over.
+    :param cancelled: tells that waiting makes no sense any more.
+    :raises ClnrmError: if it cannot be had.
+    """
+    with trace.span("clnrm.container.share", {"clnrm.service": service.name}) as span:
+        lease, record = _record_of(
+            runtime, service, image, share=share, user=user, deadline_s=deadline_s, cancelled=cancelled
+        )
+        span.set("container.id", record.id or None)
+        span.set("clnrm.container.started_by", record.worker)
+    if record.failed:
+        raise ServiceError(
+            f"{record.failed} (started by {record.worker}, for all who share it)", service.name, record.logs
+        )
+    running = _as_running(runtime, service, image, lease, record, network=network, trace=trace)
+    check_runs(runtime, running)
+    if network is not None and service.network != "none":
+        runtime.networks().connect(network, running.id, (service.name, *service.aliases))
+    return running
+
+
+def part(runtime: Runtime, running: RunningContainer, network: Network | None) -> None:
+    """Take a shared container off the network of a scenario or test that is over."""
+    if network is not None and running.service.network != "none":
+        runtime.networks().disconnect(network, running.id)
+
+
+def check_runs(runtime: Runtime, running: RunningContainer) -> None:
+    """Check that a shared container has not ended: it is not started again in this run.
+
+    :raises ServiceEndedError: with how it ended, and its last output.
+    """
+    name, engine = running.service.name, runtime.engine()
+    try:
+        state = engine.state(running.id)
+    except ContainerError as error:
+        raise ServiceEndedError(f"the shared service {name!r} is gone: {error}", name) from error
+    if not state.running:
+        ended = describe_end(running, state, "")
+        logs = last_logs(engine, running.id)
+        raise ServiceEndedError(f"the shared service {name!r} {ended}; it is not started again", name, logs)
+
+
+def _record_of(
+    runtime: Runtime,
+    service: Service,
+    image: ImageFacts,
+    *,
+    share: Share,
+    user: str,
+    deadline_s: float,
+    cancelled: Callable[[], bool],
+) -> tuple[Lease, SharedRecord]:
+    """Return the lease of a shared container, and its record, which may say that it could not be started."""
+    lease = runtime.ledger().shared(user).get(share.key)
+    if lease is None or runtime.run_folder is None:
+        raise ContainerError(f"nothing is reserved for the shared service {service.name!r}")
+    folder = runtime.run_folder() / FOLDER
+    file, failed = folder / f"{lease.id}.json", folder / f"{share.key}.failed.json"
+
+    def given_up() -> bool:
+        return cancelled() or time.monotonic() >= deadline_s
+
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        record = SharedRecord.read(file) or SharedRecord.read(failed)
+        if record is not None:
+            return lease, record
+        with hold_unless(folder / f"{share.key}.lock", given_up) as holder:
+            if holder:
+                raise ScenarioTimeoutError(f"service {service.name!r} was being started by {holder}")
+            record = SharedRecord.read(file) or SharedRecord.read(failed)
+            if record is None:
+                record = _started(
+                    runtime, service, image, lease, home=_Home(folder, share), deadline_s=deadline_s
+                )
+                record.write(failed if record.failed else file)
+    except OSError as error:
+        raise unusable(folder, error) from error
+    return lease, record
+
+
+class _Home:
+    """The network of a shared container itself: there are only it, and the relays that lead to it.
+
+    :param folder: where its id is noted for all processes of the run.
+    """
+
+    def __init__(self, folder: Path, share: Share) -> None:
+        self._file = folder / f"{share.key}.network"
+        self._key = share.key
+
+    def enter(self, runtime: Runtime) -> Network:
+        """Return it, created if it is not there."""
+        engine = runtime.engine()
+        name = f"clnrm-{runtime.session_id}-shared-{self._key}-net"
+        known = self._file.read_text("ascii") if self._file.exists() else ""
+        if not known or not engine.has_network(known):
+            known = engine.create_network(name, internal=True, labels=runtime.shared_labels())
+            self._file.write_text(known, "ascii")
+        return runtime.networks().visit(known, name)
+
+
+def _started(
+    runtime: Runtime,
+    service: Service,
+    image: ImageFacts,
+    lease: Lease,
+    *,
+    home: _Home,
+    deadline_s: float,
+) -> SharedRecord:
+    """Start a shared container, and return its record.
+
+    :raises ClnrmError: if it says nothing about the service that it could not be started.
+    """
+    name = container_name(runtime.session_id, lease.id, service.name)
+    # What a process left that died while it was starting it.
+    runtime.engine().remove([name])
+    network = None if service.network == "none" else home.enter(runtime)
+    label = f"shared service {service.name}"
+    trace = runtime.tracing().scenario(label, {"clnrm.scenario.name": label})
+    runtime.at_end.append(partial(trace.finish, ""))
+    made: list[RunningContainer] = []
+
+    def created(running: RunningContainer) -> None:
+        made.append(running)
+        runtime.at_end.append(running.sources.close)
+
+    is_ready = False
+    try:
+        launch(
+            runtime,
+            service,
+            image,
+            name=name,
+            labels=runtime.shared_labels(),
+            deadline_s=deadline_s,
+            on_created=created,
+            trace=trace,
+            network=network,
+        )
+        is_ready = True
+    except (EngineUnavailableError, ScenarioTimeoutError):
+        raise
+    except ClnrmError as error:
+        logs = error.logs if isinstance(error, ServiceError) else ""
+        return SharedRecord(failed=str(error), logs=logs, worker=runtime.worker)
+    finally:
+        if made:
+            # It is nobody's: what this process shows are the containers of its item.
+            runtime.board.count(-1, -made[0].spec.memory_bytes)
+        if not is_ready:
+            trace.finish("fail", "it could not be started")
+            with suppress(ClnrmError):
+                runtime.remove([name])
+    running = made[-1]
+    return SharedRecord(
+        id=running.id,
+        network=() if network is None else (network.id, network.name),
+        command=running.spec.command,
+        env=dict(running.spec.env),
+        worker=runtime.worker,
+        ready_s=time.time(),
+    )
+
+
+def _as_running(
+    runtime: Runtime,
+    service: Service,
+    image: ImageFacts,
+    lease: Lease,
+    record: SharedRecord,
+    *,
+    network: Network | None,
+    trace: ScenarioTrace,
+) -> RunningContainer:
+    """Return a shared container as a process sees it that need not have started it."""
+    name = container_name(runtime.session_id, lease.id, service.name)
+    home = runtime.networks().visit(*record.network) if record.network else None
+    spec, _ = planned(
+        runtime, service, image, name=name, labels=runtime.shared_labels(), network=home, trace=trace
+    )
+    reached = network if network is not None and service.network != "none" else home
+    gateway, port = (reached.gateway, reached.receiver_port) if reached is not None else ("", 0)
+    env = trace.environment(service.name, gateway, service.env, port=port)
+    given = {key: value for key, value in env.items() if key not in service.env}
+    return RunningContainer(
+        id=record.id,
+        name=name,
+        service=service,
+        image=image,
+        spec=replace(spec, command=record.command, env=record.env),
+        env={**given, SERVICE_NAME: f"{env[SERVICE_NAME]}{OF_STEP}"},
+        created_s=time.monotonic(),
+        never_reused="it is shared",
+    )
+
+
+def logs_since(runtime: Runtime, container: str, since_s: float, deadline_s: float) -> Iterator[bytes]:
+    """Yield what a container has printed since a moment of the engine's clock."""
+    with suppress(ClnrmError):
+        stream = runtime.engine().follow_log(container, until_now=True, since_s=since_s)
+        try:
+            while pieces := stream.receive(deadline_s):
+                yield from (data for _, data in pieces)
+        finally:
+            stream.close()

@@ -1,0 +1,89 @@
+"""What a service that several scenarios share cannot be, and what a scenario cannot do to it.
+
+Each refusal is of something that would not be right: what one scenario does there, all others see.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pytest_clnrm.model.check import LogCheck
+from pytest_clnrm.model.fault import AwaitExit, Fault
+from pytest_clnrm.util.patterns import matches_glob
+
+if TYPE_CHECKING:
+    from pytest_clnrm.model.key_path import KeyPath
+    from pytest_clnrm.model.scenario import Scenario
+    from pytest_clnrm.model.service import Service
+
+_OWN = "leave `scope` out: each scenario has a container of its own then"
+
+Refusal = tuple["KeyPath", str, str]
+"""Where it is, a message and a hint."""
+
+
+def check_shared(scenario: Scenario) -> Iterator[Refusal]:
+    """Yield what is wrong with the shared services of a scenario."""
+    services = {each.name: each for each in scenario.services if each.is_shared}
+    if not services:
+        return
+    for service in services.values():
+        yield from _service(service)
+    for step in scenario.steps:
+        if isinstance(step.action, (Fault, AwaitExit)) and step.service in services:
+            what = step.action.kind if isinstance(step.action, Fault) else "wait for the end of"
+            message = f"cannot {what} the service {step.service!r}: its scope is shared with other scenarios"
+            yield step.at, message, _OWN
+        for check in step.checks:
+            if isinstance(check, LogCheck) and check.service in services:
+                message = f"the log of {check.service!r} holds what other scenarios made it print"
+                yield check.at or step.at, message, f"ask the service itself; or {_OWN}"
+    for glob, at in _judged_services(scenario.expect, scenario.at):
+        named = [name for name in services if matches_glob(name, glob)]
+        if named:
+            yield at, f"spans of the shared service {named[0]!r} are of no scenario, and not judged", _OWN
+
+
+def _judged_services(value: Any, at: KeyPath) -> Iterator[tuple[str, KeyPath]]:
+    """Yield the globs of services whose spans an expectation is about, each with its place."""
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _judged_services(each, at)
+    if not dataclasses.is_dataclass(value):
+        return
+    at = getattr(value, "at", ()) or at
+    for name in (each.name for each in dataclasses.fields(value)):
+        inner = getattr(value, name)
+        if name == "service" and inner:
+            yield inner, at
+        elif name == "by_service":
+            yield from ((glob, at) for glob in inner)
+        else:
+            yield from _judged_services(inner, at)
+
+
+def _service(service: Service) -> Iterator[Refusal]:
+    """Yield why a service cannot be shared."""
+    what = f'scope = "{service.scope}"'
+    if service.fresh:
+        yield (*service.at, "fresh"), f"means a container that serves one scenario, not {what}", _OWN
+    if service.is_job:
+        yield (
+            (*service.at, "ready"),
+            f"a job has ended when it is ready: there is nothing to share ({what})",
+            _OWN,
+        )
+    elif service.may_end:
+        yield (*service.at, "may_end"), f"a service with {what} must not end while others use it", _OWN
+    if service.depends_on:
+        message = f"a service with {what} outlives the others of its scenario: it cannot depend on them"
+        yield (*service.at, "depends_on"), message, "name it in the `depends_on` of the others"
+    for volume in service.volumes:
+        if not volume.read_only:
+            message = f"a writable folder of the host goes to one scenario, not to {what}"
+            yield volume.at or service.at, message, "read_only = true, or `scratch`"
+    for shared in service.shared_volumes:
+        message = f"the volume {shared.name!r} goes with its scenario, and the service with {what} stays"
+        yield shared.at or service.at, message, "use `scratch`, or the image's own folders"

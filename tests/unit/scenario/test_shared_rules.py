@@ -1,0 +1,110 @@
+"""What a shared service cannot be, and what a scenario cannot do to it; and which of them are the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.runner.sharing.share import share_of
+from pytest_clnrm.settings.settings import Settings
+
+DB = '[service.db]\nimage = "x:1"\nscope = "run"\n'
+STEP = '[[step]]\nrun = "true"\nservice = "db"\n'
+OWN = "(leave `scope` out: each scenario has a container of its own then)"
+CASES = {
+    "fresh": (
+        f"{DB}fresh = true\n{STEP}",
+        f'FILE:4:1: service.db.fresh: means a container that serves one scenario, not scope = "run" {OWN}',
+    ),
+    "a job": (
+        f'{DB}ready = {{ exit = 0 }}\n[service.other]\nimage = "x:1"\n{STEP.replace("db", "other")}',
+        (
+            "FILE:4:1: service.db.ready: a job has ended when it is ready: there is nothing to share "
+            f'(scope = "run") {OWN}'
+        ),
+    ),
+    "an end": (
+        f"{DB}may_end = 0\n{STEP}",
+        (
+            'FILE:4:1: service.db.may_end: a service with scope = "run" must not end while others use it '
+            f"{OWN}"
+        ),
+    ),
+    "others first": (
+        f'{DB}depends_on = ["app"]\n[service.app]\nimage = "x:1"\n{STEP}',
+        (
+            'FILE:4:1: service.db.depends_on: a service with scope = "run" outlives the others of its '
+            "scenario: it cannot depend on them (name it in the `depends_on` of the others)"
+        ),
+    ),
+    "a volume of the scenario": (
+        f'{DB}volumes = [{{ name = "data", target = "/data" }}]\n{STEP}',
+        (
+            "FILE:4:12: service.db.volumes[0]: the volume 'data' goes with its scenario, and the service "
+            'with scope = "run" stays (use `scratch`, or the image\'s own folders)'
+        ),
+    ),
+    "a fault": (
+        f'{DB}command = ["serve"]\n{STEP}[[step]]\npause = "db"\n',
+        (f"FILE:8:1: step[1]: cannot pause the service 'db': its scope is shared with other scenarios {OWN}"),
+    ),
+    "a wait": (
+        f'{DB}command = ["serve"]\n{STEP}[[step]]\nservice = "db"\nwait = "exit"\n',
+        (
+            "FILE:8:1: step[1]: cannot wait for the end of the service 'db': its scope is shared with other "
+            f"scenarios {OWN}"
+        ),
+    ),
+    "its log": (
+        f'{DB}{STEP}check = [{{ log = "db", content = {{ contains = "x" }} }}]\n',
+        (
+            "FILE:7:10: step[0].check[0]: the log of 'db' holds what other scenarios made it print "
+            "(ask the service itself; or leave `scope` out: each scenario has a container of its own then)"
+        ),
+    ),
+    "its spans": (
+        f'{DB}{STEP}[[expect.span]]\nname = "query"\nservice = "d*"\n',
+        (
+            "FILE:7:1: expect.span[0]: spans of the shared service 'db' are of no scenario, and not judged "
+            f"{OWN}"
+        ),
+    ),
+    "how many spans": (
+        f"{DB}{STEP}[expect.counts]\nby_service = {{ db = 0 }}\n",
+        f"FILE:7:1: expect.counts: spans of the shared service 'db' are of no scenario, and not judged {OWN}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), CASES.values(), ids=list(CASES))
+def test_a_refusal_is_told(project: Any, head: Any, text: str, message: str) -> None:
+    """Each has its message, at its place, and no other."""
+    assert head(project.refuse(text)) == [message]
+
+
+def share(project: Any, text: str, name: str = "orders.clnrm.toml") -> Any:
+    """Return how the only shared service of a file counts."""
+    (scenario,) = project.load(text, name)
+    (service,) = [each for each in scenario.services if each.is_shared]
+    return share_of(Settings(), service, scenario.file)
+
+
+def test_equal_tables_are_one_service(project: Any) -> None:
+    """Where it stands, its artifacts and whether steps run in it make no difference; all else does."""
+    app = '[service.app]\nimage = "x:1"\ndepends_on = ["db"]\n[[step]]\nrun = "true"\nservice = "app"\n'
+    here = share(project, DB + STEP)
+    assert (here.name, here.memory_bytes) == ("db", Settings().memory_bytes)
+    assert share(project, f'\n{app}{DB}artifacts = ["/log"]\n', "other.clnrm.toml") == here
+    others = [
+        share(project, f"{DB}{more}{STEP}").key
+        for more in ("env = { A = 1 }\n", 'command = ["x"]\n', "limits = { cpu = 2 }\n")
+    ]
+    assert len({here.key, *others}) == 4
+
+
+def test_those_of_a_file_are_its_own(project: Any) -> None:
+    """The scenarios of another file have another one."""
+    text = DB.replace("run", "file") + STEP
+    assert share(project, text).key != share(project, text, "other.clnrm.toml").key
+    assert share(project, text).key == share(project, text).key
