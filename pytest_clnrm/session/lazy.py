@@ -139,7 +139,7 @@ class LazyWiring:
             return None
         if not can_run_here():
             return FileOnWindows.from_parent(parent, path=file_path)
-        from pytest_clnrm.items.nodes import RefusedFile, ScenarioFile, can_be_shown
+        from pytest_clnrm.items.scenario_file import RefusedFile, ScenarioFile, can_be_shown
 
         if not can_be_shown(os.path.relpath(file_path, self._config.rootpath)):
             return RefusedFile.of(parent, file_path)

@@ -1,24 +1,19 @@
-"""Scenario files and scenarios as pytest collects, runs and reports them."""
+"""Scenarios as pytest runs and reports them."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 import sys
-import tempfile
-import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytest
 from _pytest._code import Traceback
-from _pytest._code.code import ExceptionChainRepr, ReprEntry, ReprFileLocation
+from _pytest._code.code import ExceptionChainRepr, ReprFileLocation
 from _pytest.fixtures import FuncFixtureInfo, TopRequest
 
-from pytest_clnrm.cleanup import run_folder
-from pytest_clnrm.errors import ClnrmError, ContainerError, EngineUnavailableError, ScenarioFileError
+from pytest_clnrm.errors import ClnrmError, ContainerError, EngineUnavailableError
 from pytest_clnrm.expect.texts import indent
 from pytest_clnrm.items.artifact_place import base_of, shown_base
 from pytest_clnrm.items.failures import (
@@ -30,35 +25,30 @@ from pytest_clnrm.items.failures import (
     frames_of_others,
     place_of,
     raise_at,
-    scenario_repr,
     with_crash,
 )
+from pytest_clnrm.items.file_node import FileNode
+from pytest_clnrm.items.item_words import ItemWords, in_one_line
 from pytest_clnrm.items.properties import set_properties
 from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.items.selection import marks_of, why_not_on
-from pytest_clnrm.items.tags import ScenarioWarning, add_mark, add_tag, known_marks
-from pytest_clnrm.ledger.folder import ID_FILE, default_path
+from pytest_clnrm.items.tags import add_mark, add_tag
 from pytest_clnrm.model.demand import Demand, Group
 from pytest_clnrm.model.result import Failure, Result
 from pytest_clnrm.names import ARTIFACTS_FOLDER
 from pytest_clnrm.pool.proof import specification_of
-from pytest_clnrm.report.failure_text import Explained, explain, explain_failure, explain_rest, title
+from pytest_clnrm.report.failure_text import explain_failure, title
 from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.runner.artifacts import ArtifactFolder
 from pytest_clnrm.runner.launch import effective_limits
 from pytest_clnrm.runner.scenario_run import ScenarioRun
 from pytest_clnrm.runner.sharing.share import share_of
 from pytest_clnrm.runner.volumes import imported, shared_with
-from pytest_clnrm.scenario.loading import LoadOptions, load
 from pytest_clnrm.scenario.locating import locate
-from pytest_clnrm.scenario.locating import source_of as source_of_step
-from pytest_clnrm.scenario.mounts import VolumeRules
 from pytest_clnrm.scheduling.tickets import TICKET, lease_of
-from pytest_clnrm.settings.options import options_to_repeat
-from pytest_clnrm.settings.policy import policy_of
 from pytest_clnrm.telemetry.tracing import slot_attributes
 from pytest_clnrm.util.redaction import Redactor
-from pytest_clnrm.util.terminal_text import one_line, shown
+from pytest_clnrm.util.terminal_text import one_line
 
 if TYPE_CHECKING:
     from _pytest._code.code import TerminalRepr
@@ -67,115 +57,9 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.priority import Priority
     from pytest_clnrm.model.scenario import Scenario
     from pytest_clnrm.pool.idle_leases import Leftover
-    from pytest_clnrm.runtime.runtime import Runtime
 
 UNIX = "unix://"
 UNCHECKED_SHOWN = 100
-
-
-def can_be_shown(path: str) -> bool:
-    """Tell whether the path of a file can be part of node ids, which are shown everywhere."""
-    return one_line(path) == path and "::" not in path
-
-
-class RefusedFile(pytest.File):
-    """A file of scenarios whose path cannot be part of node ids."""
-
-    @classmethod
-    def of(cls, parent: pytest.Collector, path: Path) -> RefusedFile:
-        """Return the node that refuses the file at *path*, under a path that can be shown."""
-        named = Path(one_line(str(path)).replace("::", r"\x3a:"))
-        refused: RefusedFile = cls.from_parent(parent, path=named)
-        return refused
-
-    def collect(self) -> Iterable[pytest.Item]:
-        """Refuse it.
-
-        :raises pytest.Collector.CollectError: always.
-        """
-        raise self.CollectError(
-            f"{self.nodeid}: the path of a scenario file must not hold '::' or control characters such as "
-            "newlines, as it is part of node ids; rename the file or its folder"
-        )
-
-
-class ScenarioFile(pytest.File):
-    """A file of scenarios.
-
-    :param runtime: the shared parts of this process.
-    """
-
-    def __init__(self, *, runtime: Runtime, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.runtime = runtime
-        self.real_path = os.path.realpath(self.path)
-        self._warned: set[str] = set()
-
-    def collect(self) -> Iterable[ScenarioItem]:
-        """Yield an item for each scenario and combination of its matrix.
-
-        :raises pytest.Collector.CollectError: with all mistakes of the file.
-        """
-        settings = self.runtime.settings
-        options = LoadOptions(
-            rootdir=str(self.runtime.rootdir),
-            default_image=settings.default_image,
-            env_allowed=settings.env_allowed,
-            environ=os.environ,
-            strict=settings.strict,
-            allow_mounts=tuple(str(path) for path in settings.allow_mounts),
-            sockets=(settings.engine[len(UNIX) :],) if settings.engine.startswith(UNIX) else (),
-            secrets=settings.secrets,
-            volumes=self._volume_rules(),
-            policy=policy_of(settings),
-            marks=known_marks(self.config),
-        )
-        try:
-            scenarios = load(str(self.path), options)
-        except ScenarioFileError as error:
-            named = (os.environ.get(name, "") for name in settings.secrets)
-            message = Redactor({*error.secrets, *named}).text(error.render(self.shown_path()))
-            raise self.CollectError(shown(message)) from None
-        self._warn_unchecked(scenarios)
-        for scenario in scenarios:
-            yield ScenarioItem.from_parent(self, name=scenario.name, scenario=scenario)
-
-    def _volume_rules(self) -> VolumeRules:
-        settings = self.runtime.settings
-        ledger = settings.ledger_dir or default_path(os.environ)[0]
-        return VolumeRules(
-            writable=tuple(str(path) for path in settings.allow_writable),
-            private={str(ledger): "the ledger's folder (clnrm_ledger_dir)"},
-            temporary=(tempfile.gettempdir(),),
-            marks=(run_folder.MARK, ID_FILE),
-            loaded=self.runtime.loaded,
-        )
-
-    def shown_path(self) -> str:
-        """Return the path as it is to be shown: relative to the folder pytest was started in."""
-        return one_line(os.path.relpath(self.path, self.config.invocation_params.dir))
-
-    def _warn_unchecked(self, scenarios: tuple[Scenario, ...]) -> None:
-        unchecked = dict.fromkeys(each.path for scenario in scenarios for each in scenario.unchecked)
-        if unchecked:
-            shown = ", ".join(list(unchecked)[:UNCHECKED_SHOWN])
-            more = f" and {len(unchecked) - UNCHECKED_SHOWN} more" if len(unchecked) > UNCHECKED_SHOWN else ""
-            self.warn_once(f"not checked: {shown}{more} (clnrm_strict = true makes this an error)")
-
-    def warn_once(self, message: str) -> None:
-        """Warn of something in this file, once; every worker collects every file, so one of them does."""
-        if self.runtime.worker in {"master", "gw0"} and message not in self._warned:
-            self._warned.add(message)
-            self.warn_at(1, f"{self.shown_path()}: {message}")
-
-    def warn_at(self, line: int, message: str) -> None:
-        """Warn of something in this file, under a file name that does not exist.
-
-        Python would print the line of the warning, which may hold a secret.
-        """
-        warnings.warn_explicit(
-            ScenarioWarning(message), category=None, filename=f"<{self.shown_path()}>", lineno=line
-        )
 
 
 class ScenarioItem(pytest.Item):
@@ -204,11 +88,12 @@ class ScenarioItem(pytest.Item):
         self.fixturenames = self._fixtureinfo.names_closure
         self._initrequest()
         parent = self.parent
-        assert isinstance(parent, ScenarioFile)  # noqa: S101 (a scenario is collected by its file only)
+        assert isinstance(parent, FileNode)  # noqa: S101 (a scenario is collected by its file only)
         self._file = parent
         self.runtime = parent.runtime
         named = (os.environ.get(name, "") for name in self.runtime.settings.secrets)
         self._redactor = Redactor({*scenario.secrets, *named})
+        self._words = ItemWords(parent, scenario, self.name, self._redactor)
         for tag in scenario.tags:
             refusal = add_tag(self, tag)
             if refusal:
@@ -371,11 +256,11 @@ class ScenarioItem(pytest.Item):
             own = self._file.shown_path()
             file, line = place_of(failure.where, own, self.scenario.line)
             place = f"line {line}" if file == own else f"{file}:{line}"
-            named = self._clean(f"step {failure.step!r}, {place}" if failure.step else place)
+            named = self._words.clean(f"step {failure.step!r}, {place}" if failure.step else place)
             self._subtest = failure
             try:
                 with subtests.test(msg=one_line(named)):
-                    self._raise(ScenarioFailedError(one_line(self._clean(title(failure)))), failure)
+                    self._raise(ScenarioFailedError(one_line(self._words.clean(title(failure)))), failure)
             except ScenarioFailedError:
                 # With -x pytest goes no further.
                 return
@@ -389,7 +274,7 @@ class ScenarioItem(pytest.Item):
             return
         self._broken_off = error
         is_end = isinstance(error, (KeyboardInterrupt, pytest.exit.Exception))
-        self.result = run.broken_off(self._redactor.text(_in_one_line(error)), at_once=is_end)
+        self.result = run.broken_off(self._redactor.text(in_one_line(error)), at_once=is_end)
         self._add_sections(self.result)
         if is_end:
             # pytest makes no report of the item, and shows the place where it was.
@@ -437,17 +322,17 @@ class ScenarioItem(pytest.Item):
         """
         error = excinfo.value
         if self._subtest is not None:
-            return self._repr([explain_failure(self._subtest)])
+            return self._words.repr_of([explain_failure(self._subtest)])
         if isinstance(error, (ScenarioFailedError, ScenarioBrokenError)) and self.result is not None:
             return self._explain(self.result)
         if isinstance(error, EngineUnavailableError):
             self.refused = error
         if isinstance(error, ClnrmError):
             failure = self._told = self._redactor.result(self._failure_of(error))
-            return self._repr([explain_failure(failure)])
+            return self._words.repr_of([explain_failure(failure)])
         shown = super()._repr_failure_py(excinfo, style)
         if error is self._broken_off and self.result is not None:
-            return self._with_frames(self._explain(self.result), shown)
+            return self._words.with_frames(self._explain(self.result), shown)
         others = list(self._traceback_filter(excinfo))
         crash = getattr(shown, "reprcrash", None)
         if isinstance(shown, ExceptionChainRepr) and crash is not None:
@@ -455,29 +340,16 @@ class ScenarioItem(pytest.Item):
                 (str(others[-1].path), others[-1].lineno + 1) if others else (crash.path, crash.lineno)
             )
             shown = with_crash(shown, ReprFileLocation(path, line, crash.message))
-            self._told = self._foreign(error, f"{path}:{line}")
+            self._told = self._words.foreign(error, f"{path}:{line}")
         else:
-            self._told = self._foreign(error, f"{self._file.shown_path()}:{self.scenario.line}")
-        return cleaned(shown, self._clean)
+            self._told = self._words.foreign(error, f"{self._file.shown_path()}:{self.scenario.line}")
+        return cleaned(shown, self._words.clean)
 
     def _traceback_filter(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Traceback:
         """Return the frames that are shown of another's exception; if there are none, the last one."""
         running = excinfo.value is self._broken_off
         others = frames_of_others(excinfo.traceback, self.config.rootpath, while_running=running)
         return others if others or running else Traceback(excinfo.traceback[-1:])
-
-    def _with_frames(self, ours: ExceptionChainRepr, foreign: TerminalRepr) -> ExceptionChainRepr:
-        """Return *ours*, below it the project's own frames of the exception that has ended the scenario."""
-        if isinstance(foreign, ExceptionChainRepr) and foreign.chain:
-            entries = foreign.chain[-1][0].reprentries
-            kept = [each for each in entries if isinstance(each, ReprEntry) and each.reprfileloc is not None]
-            for each in kept:
-                # A signal's handler gets a frame of ours.
-                each.reprfuncargs = None
-            if kept:
-                ours.reprtraceback.reprentries = [*ours.reprtraceback.reprentries, *kept]
-        cleaned(ours, self._clean)
-        return ours
 
     def _failure_of(self, error: ClnrmError) -> Failure:
         if self._run is not None:
@@ -486,40 +358,15 @@ class ScenarioItem(pytest.Item):
             kind="error", message=str(error), where=f"{self._file.shown_path()}:{self.scenario.line}"
         )
 
-    def _foreign(self, error: BaseException, where: str) -> Failure:
-        """Return another's exception as a failure, for the report."""
-        return self._redactor.result(Failure(kind="error", message=_in_one_line(error), where=where))
-
     def _explain(self, result: Result) -> ExceptionChainRepr:
-        def source_of(index: int) -> tuple[int, tuple[str, ...]]:
-            return source_of_step(self._file.real_path, self.scenario.steps[index].at)
-
-        itself = f"{self._file.shown_path()}::{self.name}"
-        again = shlex.join(["pytest", *options_to_repeat(self.config), itself])
-        rest = explain_rest(result, again, artifacts=os.path.commonpath(self._shown_artifacts() or [""]))
-        return self._repr(explain(result, source_of=source_of), rest)
-
-    def _repr(self, failures: Iterable[Explained], rest: Iterable[str] = ()) -> ExceptionChainRepr:
-        return scenario_repr(
-            failures,
-            rest,
-            path=self.path,
-            shown_path=self._file.shown_path(),
-            line=self.scenario.line,
-            native=self.config.getoption("tbstyle", "") == "native",
-            clean=self._clean,
-        )
-
-    def _clean(self, text: str) -> str:
-        """Return *text* without secrets and without control characters for a terminal."""
-        return shown(self._redactor.text(text))
+        return self._words.explained(result, self._shown_artifacts())
 
     def tell_properties(self) -> None:
         """Tell other plugins, and JUnit's file, what they cannot know otherwise."""
         ticket = self.stash.get(TICKET, None)
         set_properties(
             self,
-            tags=map(self._clean, self.scenario.tags),
+            tags=map(self._words.clean, self.scenario.tags),
             priority=self.priority.label,
             worker=self.runtime.worker,
             slot_wait_s=ticket.waited_s if ticket else 0.0,
@@ -537,7 +384,7 @@ class ScenarioItem(pytest.Item):
 
         The result's outcome is pytest's, so that xfail and skip marks count.
         """
-        clean_report(report, self._clean)
+        clean_report(report, self._words.clean)
         if self._subtest is not None:
             # That of the scenario itself is yet to come, and has the rest.
             report.sections = []
@@ -584,10 +431,6 @@ class ScenarioItem(pytest.Item):
             worker=self.runtime.worker,
             unchecked=tuple(each.path for each in self.scenario.unchecked),
         )
-
-
-def _in_one_line(error: BaseException) -> str:
-    return one_line(pytest.ExceptionInfo.from_exception(error).exconly(tryshort=True).strip())
 
 
 def _echo(step: str, stream: Literal["stdout", "stderr"], text: str) -> None:  # noqa: ARG001

@@ -1,0 +1,106 @@
+"""Scenario files as pytest collects them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_clnrm.cleanup import run_folder
+from pytest_clnrm.errors import ScenarioFileError
+from pytest_clnrm.items.file_node import FileNode
+from pytest_clnrm.items.scenario_item import ScenarioItem
+from pytest_clnrm.items.tags import known_marks
+from pytest_clnrm.ledger.folder import ID_FILE, default_path
+from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.mounts import VolumeRules
+from pytest_clnrm.settings.policy import policy_of
+from pytest_clnrm.util.redaction import Redactor
+from pytest_clnrm.util.terminal_text import one_line, shown
+
+if TYPE_CHECKING:
+    from pytest_clnrm.model.scenario import Scenario
+
+UNIX = "unix://"
+UNCHECKED_SHOWN = 100
+
+
+def can_be_shown(path: str) -> bool:
+    """Tell whether the path of a file can be part of node ids, which are shown everywhere."""
+    return one_line(path) == path and "::" not in path
+
+
+class RefusedFile(pytest.File):
+    """A file of scenarios whose path cannot be part of node ids."""
+
+    @classmethod
+    def of(cls, parent: pytest.Collector, path: Path) -> RefusedFile:
+        """Return the node that refuses the file at *path*, under a path that can be shown."""
+        named = Path(one_line(str(path)).replace("::", r"\x3a:"))
+        refused: RefusedFile = cls.from_parent(parent, path=named)
+        return refused
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Refuse it.
+
+        :raises pytest.Collector.CollectError: always.
+        """
+        raise self.CollectError(
+            f"{self.nodeid}: the path of a scenario file must not hold '::' or control characters such as "
+            "newlines, as it is part of node ids; rename the file or its folder"
+        )
+
+
+class ScenarioFile(FileNode):
+    """A file of scenarios."""
+
+    def collect(self) -> Iterable[ScenarioItem]:
+        """Yield an item for each scenario and combination of its matrix.
+
+        :raises pytest.Collector.CollectError: with all mistakes of the file.
+        """
+        settings = self.runtime.settings
+        options = LoadOptions(
+            rootdir=str(self.runtime.rootdir),
+            default_image=settings.default_image,
+            env_allowed=settings.env_allowed,
+            environ=os.environ,
+            strict=settings.strict,
+            allow_mounts=tuple(str(path) for path in settings.allow_mounts),
+            sockets=(settings.engine[len(UNIX) :],) if settings.engine.startswith(UNIX) else (),
+            secrets=settings.secrets,
+            volumes=self._volume_rules(),
+            policy=policy_of(settings),
+            marks=known_marks(self.config),
+        )
+        try:
+            scenarios = load(str(self.path), options)
+        except ScenarioFileError as error:
+            named = (os.environ.get(name, "") for name in settings.secrets)
+            message = Redactor({*error.secrets, *named}).text(error.render(self.shown_path()))
+            raise self.CollectError(shown(message)) from None
+        self._warn_unchecked(scenarios)
+        for scenario in scenarios:
+            yield ScenarioItem.from_parent(self, name=scenario.name, scenario=scenario)
+
+    def _volume_rules(self) -> VolumeRules:
+        settings = self.runtime.settings
+        ledger = settings.ledger_dir or default_path(os.environ)[0]
+        return VolumeRules(
+            writable=tuple(str(path) for path in settings.allow_writable),
+            private={str(ledger): "the ledger's folder (clnrm_ledger_dir)"},
+            temporary=(tempfile.gettempdir(),),
+            marks=(run_folder.MARK, ID_FILE),
+            loaded=self.runtime.loaded,
+        )
+
+    def _warn_unchecked(self, scenarios: tuple[Scenario, ...]) -> None:
+        unchecked = dict.fromkeys(each.path for scenario in scenarios for each in scenario.unchecked)
+        if unchecked:
+            shown = ", ".join(list(unchecked)[:UNCHECKED_SHOWN])
+            more = f" and {len(unchecked) - UNCHECKED_SHOWN} more" if len(unchecked) > UNCHECKED_SHOWN else ""
+            self.warn_once(f"not checked: {shown}{more} (clnrm_strict = true makes this an error)")
