@@ -1,72 +1,118 @@
-"""Checks the arguments of ``clnrm.container(...)``: each refusal says what to write instead."""
+"""From the arguments of ``clnrm.container(...)`` to a service: each refusal says what to write instead.
+
+They become the table of a scenario file that says the same, so that its rules and caps hold here too. Only
+what people write in Python by habit, and no file can say, is told here.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
-from pytest_clnrm.model.service import Limits, Service
-from pytest_clnrm.model.units import parse_size_bytes
-from pytest_clnrm.scenario.format.readiness import parse_ready
+from pytest_clnrm.items.service_arguments import LIMITS, NOT_ARGUMENTS, ServiceArguments
+from pytest_clnrm.model.service import NetworkMode, Service
+from pytest_clnrm.scenario.format.one_service import TooMuchError, read_service
+from pytest_clnrm.toml.checking import suggestion
+
+if TYPE_CHECKING:
+    from pytest_clnrm.model.key_path import KeyPath
+    from pytest_clnrm.model.policy import Policy
+    from pytest_clnrm.scenario.format.parts import Source
 
 MAX_PORT = 65535
-Network = Literal["isolated", "bridge", "none"]
+ARGUMENTS = frozenset(ServiceArguments.__annotations__)
+_SHOWN_CHARS = 200
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _MAPPED = re.compile(r"(?:.*:)?(\d+)(?:/(tcp|udp|sctp))?")
+_AS_IN_FILES = re.compile(r"\b([a-z_]+) = (?=[\"\[{0-9]|true\b|false\b)")
 
 
 def service_of(
-    *,
-    image: object,
-    name: object,
-    command: object,
-    env: object,
-    ports: object,
-    memory: str | int | None,
-    cpu: object,
-    gpus: object,
-    ready: Mapping[str, object] | Sequence[Mapping[str, object]] | None,
-    may_end: int | Sequence[int],
-    workdir: object,
-    user: object,
-    network: Network,
+    image: object, name: object, given: Mapping[str, object], *, source: Source, policy: Policy
 ) -> Service:
     """Return the service that the arguments of ``container(...)`` describe.
 
-    :raises ValueError: naming the argument that is wrong, and what to write.
+    :param given: all but image and name.
+    :param source: judges paths of the host.
+    :param policy: what may be asked for at most.
+    :raises TypeError: if there is no such argument.
+    :raises ValueError: naming the arguments that are wrong, and what to write.
     """
-    if not isinstance(image, str) or not image:
+    check_names(given)
+    if (image is None and given.get("build") is None) or not isinstance(image, str | None) or image == "":
         raise _refusal(f'image={image!r}: it is the reference of an image, such as "redis:7"')
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise _refusal(
             f"name={name!r}: it is a host name of at most 63 letters, digits, '-', '_' and '.', such as "
             'name="db"'
         )
-    if network not in get_args(Network):
-        raise _refusal(f'network={network!r}: write "isolated", "bridge" or "none"')
-    conditions = () if ready is None else parse_ready(ready)
-    return Service(
-        name=name,
-        image=image,
-        command=None if command is None else command_line("command", command),
-        env=variables(env),
-        ports=_ports(ports),
-        limits=Limits(
-            memory_bytes=_memory(memory),
-            cpus=_number("cpu", cpu, 0.5),
-            gpus=_count("gpus", gpus),
-        ),
-        ready=conditions,
-        may_end=(
-            *((may_end,) if isinstance(may_end, int) else may_end),
-            *(code for each in conditions for code in each.exit),
-        ),
-        workdir=_text("workdir", workdir, "/app"),
-        user=_text("user", user, "1000"),
-        network=network,
-    )
+    table: dict[str, Any] = {} if image is None else {"image": image}
+    limits: dict[str, Any] = {}
+    for argument, value in given.items():
+        check = _IN_PYTHON.get(argument)
+        plain = as_in_files(value if check is None else check(value))
+        if plain is not None:
+            (limits if argument in LIMITS else table)[argument] = plain
+    if limits:
+        table["limits"] = limits
+    try:
+        service, problems = read_service(table, name=name, source=source, policy=policy)
+    except TooMuchError as error:
+        raise _refusal(
+            "; ".join(_told(path, text, _setting(hint), {}) for path, text, hint in error.found)
+        ) from None
+    if service is None:
+        raise _refusal("; ".join(_told(path, text, hint, given) for path, text, hint in problems))
+    return service
+
+
+def check_names(given: Mapping[str, object]) -> None:
+    """Check that all of *given* are names of arguments.
+
+    :raises TypeError: if one is not, with the one that may be meant.
+    """
+    for argument in given:
+        if argument in NOT_ARGUMENTS:
+            raise TypeError(f"{argument}={given[argument]!r} is no argument: {NOT_ARGUMENTS[argument]}")
+        if argument not in ARGUMENTS:
+            near = suggestion(argument, (*ARGUMENTS, "image", "name"))
+            raise TypeError(f"there is no argument {argument!r}{near and f': {near}'}")
+
+
+def as_in_files(value: Any) -> Any:
+    """Return a value as a file could hold it: paths as texts, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {key: as_in_files(each) for key, each in value.items() if each is not None}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return [as_in_files(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def in_python(path: KeyPath, message: str, hint: str) -> str:
+    """Return what is said of a key below an argument, in the words of Python."""
+    place = ".".join(map(str, path))
+    text = f"{place}: {message}" if place else message
+    return _AS_IN_FILES.sub(r"\1=", f"{text} ({hint})" if hint else text)
+
+
+def _setting(hint: str) -> str:
+    """Return a hint if it names a setting: the message says already what has set a cap."""
+    return hint if "ini option" in hint else ""
+
+
+def _told(path: KeyPath, message: str, hint: str, given: Mapping[str, object]) -> str:
+    """Return a mistake with the argument in which it is, and its value if that is among *given*."""
+    keys = path[1:] if path[:1] == ("limits",) and len(path) > 1 else path
+    if not keys:
+        return in_python((), message, hint)
+    argument = str(keys[0])
+    value = repr(given.get(argument)) if argument in given else "..."
+    if len(value) > _SHOWN_CHARS:
+        value = f"{value[:_SHOWN_CHARS]}..."
+    return f"{argument}={value}: {in_python(keys[1:], message, hint)}"
 
 
 def command_line(argument: str, command: object) -> tuple[str, ...]:
@@ -126,13 +172,13 @@ def _refusal(message: str) -> ValueError:
     return ValueError(message)
 
 
-def _ports(ports: object) -> tuple[int, ...]:
+def _ports(ports: object) -> list[object]:
     if isinstance(ports, Mapping):
         inside = [_inside(each) for each in ports]
         wanted = ", ".join("8080" if each is None else str(each) for each in inside)
         raise _refusal(
             f"ports={ports!r}: a free port of this host is chosen for each: write ports=[{wanted}], and ask "
-            f"box.address({wanted.split(',', 1)[0]}) or box.url(...) which"
+            f"box.port({wanted.split(',', 1)[0]}) or box.url(...) which"
         )
     if isinstance(ports, (int, str)):
         raise _refusal(
@@ -140,25 +186,27 @@ def _ports(ports: object) -> tuple[int, ...]:
         )
     if not isinstance(ports, Sequence):
         raise _refusal(f"ports={ports!r}: it is a list of container ports: write ports=[8080]")
-    return tuple(_port(ports, each) for each in ports)
+    return [_port(ports, each) for each in ports]
 
 
-def _port(ports: Sequence[object], port: object) -> int:
+def _port(ports: Sequence[object], port: object) -> object:
     if isinstance(port, int) and not isinstance(port, bool):
         if 0 < port <= MAX_PORT:
             return port
         raise _refusal(f"ports={ports!r}: {port} is no port: 1 to {MAX_PORT}")
+    if isinstance(port, str) and re.fullmatch(r"\d+/udp", port):
+        return port
     inside = _inside(port)
-    if isinstance(port, str) and port.endswith(("/udp", "/sctp")):
+    if isinstance(port, str) and port.endswith("/sctp"):
         raise _refusal(
-            f"ports={ports!r}: only TCP ports are published: leave {port!r} out, and reach it from "
-            'another container, which finds it by its name (name="...")'
+            f"ports={ports!r}: only ports of TCP and UDP are published: leave {port!r} out, and reach it "
+            'from another container, which finds it by its name (name="...")'
         )
     if isinstance(port, tuple):
         inside = _inside(port[-1]) if port else None
     raise _refusal(
         f"ports={ports!r}: {port!r} is no number of a container port: write {inside or 8080}; the port of "
-        "this host is a free one, which box.address(...) tells"
+        "this host is a free one, which box.port(...) tells"
     )
 
 
@@ -170,30 +218,86 @@ def _inside(port: object) -> int | None:
     return int(found[1]) if found else None
 
 
-def _memory(value: str | int | None) -> int | None:
-    try:
-        return None if value is None else parse_size_bytes(value)
-    except ValueError as error:
-        raise ValueError(f"memory={value!r}: {error}") from None
-
-
-def _number(name: str, value: object, such_as: float) -> float | None:
+def _number(value: object) -> object:
     if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0):
         return value
-    raise _refusal(f"{name}={value!r}: it is a number above 0: write {name}={such_as}")
+    raise _refusal(f"cpu={value!r}: it is a number above 0: write cpu=0.5")
 
 
-def _count(name: str, value: object) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+def _count(name: str) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+            return value
+        raise _refusal(f"{name}={value!r}: it is a whole number: write {name}=1")
+
+    return check
+
+
+def _text(name: str, such_as: str) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        if value is None or (isinstance(value, str) and value):
+            return value
+        written = such_as if value == "" else str(value)
+        raise _refusal(f"{name}={value!r}: it is text: write {name}={_quoted(written)}")
+
+    return check
+
+
+def _network(value: object) -> object:
+    if value in get_args(NetworkMode):
         return value
-    raise _refusal(f"{name}={value!r}: it is a whole number: write {name}=1")
+    raise _refusal(f'network={value!r}: write "isolated", "bridge" or "none"')
 
 
-def _text(name: str, value: object, such_as: str) -> str | None:
-    if value is None or (isinstance(value, str) and value):
-        return value
-    written = such_as if value is None or value == "" else str(value)
-    raise _refusal(f"{name}={value!r}: it is text: write {name}={_quoted(written)}")
+def _words(name: str) -> Callable[[object], object]:
+    def check(value: object) -> object:
+        return (
+            value
+            if value is None or (value == [] and name == "entrypoint")
+            else list(command_line(name, value))
+        )
+
+    return check
+
+
+def _volumes(value: object) -> object:
+    """Refuse the forms of ``docker run -v``, Compose and docker-py."""
+    if isinstance(value, Mapping):
+        tables = [{"source": str(source), **_target(str(source), each)} for source, each in value.items()]
+        raise _refusal(f"volumes={value!r}: it is a list of tables: write volumes={tables!r}")
+    for each in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(each, (str, os.PathLike)):
+            table = _target("", os.fspath(each))
+            raise _refusal(
+                f"volumes={value!r}: each is a table: write volumes=[{table!r}], which is read-only"
+            )
+    return value
+
+
+def _target(source: str, written: object) -> dict[str, str]:
+    """Return the source, if it is not known yet, and the target of a volume that is written otherwise."""
+    if isinstance(written, Mapping):
+        return {"target": str(written.get("bind", "/data"))}
+    parts = str(written).split(":")
+    if source:
+        return {"target": parts[0]}
+    return {"source": parts[0], "target": parts[1] if len(parts) > 1 else "/data"}
+
+
+_IN_PYTHON: dict[str, Callable[[object], object]] = {
+    "command": _words("command"),
+    "entrypoint": _words("entrypoint"),
+    "env": lambda value: None if value is None else variables(value),
+    "ports": _ports,
+    "cpu": _number,
+    "pids": _count("pids"),
+    "gpus": _count("gpus"),
+    "workdir": _text("workdir", "/app"),
+    "user": _text("user", "1000"),
+    "network": _network,
+    "volumes": _volumes,
+}
+"""Argument -> returns its value, or refuses what people write in Python by habit."""
 
 
 def _list(words: Sequence[str]) -> str:

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.errors import ClnrmError
+from pytest_clnrm.errors import ClnrmError, ContainerError
 from pytest_clnrm.items.container import Container
 from pytest_clnrm.items.plain_errors import plain
 from pytest_clnrm.runner.launch import get_image, launch
+from pytest_clnrm.runner.volumes import problems_left
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -63,6 +64,7 @@ class ContainerBlock(AbstractContextManager[Container]):
         elif error is None and self._live is not None and self._is_ready:
             try:
                 self._group.judge_end(self._live)
+                self._check_volumes(self._live)
             except ClnrmError as found:
                 problem = plain(found)
         try:
@@ -77,7 +79,9 @@ class ContainerBlock(AbstractContextManager[Container]):
         self._lease = self._stack.enter_context(group.reserve(service.limits, service.name))
         network: Network | None = None
         if service.network != "none":
-            network = self._stack.enter_context(runtime.networks().of_fixtures(service.name))
+            names = (service.name, *service.aliases)
+            network = self._stack.enter_context(runtime.networks().of_fixtures(*names))
+        group.share(service, self._lease)
         launch(
             runtime,
             service,
@@ -88,12 +92,21 @@ class ContainerBlock(AbstractContextManager[Container]):
             on_created=self._note,
             trace=group.trace,
             network=network,
+            volumes=group.volumes,
             cancelled=group.in_vain,
         )
         assert self._live is not None  # noqa: S101 (launch has called _note)
         self._is_ready = True
         group.add(self._live)
         return Container(group, self._live)
+
+    def _check_volumes(self, live: LiveContainer) -> None:
+        """Look at what it has left in writable folders of the host, once it can write there no more.
+
+        :raises ContainerError: if something there is dangerous.
+        """
+        for failure in problems_left(self._runtime, [live.running], failed=False):
+            raise ContainerError(failure.message)
 
     def _note(self, running: RunningContainer) -> None:
         """Note the container; one that turned out to have no shell was replaced by another."""
@@ -122,7 +135,9 @@ class ContainerBlock(AbstractContextManager[Container]):
         try:
             running.sources.close()
             if failed:
-                runtime.keep([running.id, *runtime.networks().keep(running.id)], self._lease)
+                volumes = [self._group.volumes[each.name] for each in self._service.shared_volumes]
+                kept = [running.id, *runtime.networks().keep(running.id), *volumes]
+                runtime.keep(kept, self._lease)
                 self._group.tests.was_kept(running.name, own_lease=bool(self._lease))
             else:
                 runtime.remove_all([running.id], self._lease)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, ServiceEndedError, ServiceError
@@ -33,6 +33,7 @@ class ContainerGroup:
         yields the id of the lease, "" for that of the test.
     :param attributes: of the span that all others are part of.
     :ivar connected: one of them has had a network.
+    :ivar volumes: that they share: name -> the engine's.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class ContainerGroup:
             label, attributes, redact=self.redactor.text if secrets else None
         )
         self.connected = False
+        self.volumes: dict[str, str] = {}
         self._ready: list[LiveContainer] = []
         self._ends = ServiceEnds(runtime, self.redactor, _since_its_start, noun="container")
 
@@ -62,9 +64,26 @@ class ContainerGroup:
         :param status: of the test: "pass" or "fail"; "" if that is not known.
         :param error: why it failed, "" if it did not.
         """
+        volumes, self.volumes = self.volumes, {}
+        for volume in volumes.values():
+            # What a kept container has stays; what cannot be removed now is swept at the end of the run.
+            with suppress(ClnrmError):
+                self.runtime.engine().remove_volume(volume)
         self.trace.finish(status, error)
         for problem in self.trace.problems():
             self.warn(problem)
+
+    def share(self, service: Service, lease: str) -> None:
+        """Create the volumes of *service* that no other container of these has had yet.
+
+        :param lease: under which its container is; "" for that of the test.
+        :raises EngineError: with the engine's reason.
+        """
+        for each in service.shared_volumes:
+            if each.name not in self.volumes:
+                name = f"{self.runtime.next_name()}-{each.name}"
+                self.runtime.engine().create_volume(name, labels=self.runtime.labels(self.label, lease))
+                self.volumes[each.name] = name
 
     def add(self, live: LiveContainer) -> None:
         """Look after a container that is ready."""

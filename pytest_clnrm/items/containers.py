@@ -6,28 +6,34 @@ They are started, limited, labelled and removed as those of scenarios are.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.items.container_arguments import service_of
 from pytest_clnrm.items.container_block import ContainerBlock
-from pytest_clnrm.items.plain_errors import shows_caller
+from pytest_clnrm.items.plain_errors import calling_folder, shows_caller
+from pytest_clnrm.model.policy import Policy
 from pytest_clnrm.model.units import parse_duration_s
-from pytest_clnrm.settings.policy import check_service
+from pytest_clnrm.scenario.sources import Sources
 from pytest_clnrm.telemetry.tracing import out_of_reach
 
 if TYPE_CHECKING:
-    from pytest_clnrm.items.container import Container
+    from typing_extensions import Unpack
+
     from pytest_clnrm.items.container_group import ContainerGroup
+    from pytest_clnrm.items.service_arguments import ServiceArguments
     from pytest_clnrm.model.span import Span
+    from pytest_clnrm.scenario.options import LoadOptions
 
 
 class Containers:
-    """Makes containers for one test, or for whatever a wider fixture serves."""
+    """Makes containers for one test, or for whatever a wider fixture serves.
 
-    def __init__(self, group: ContainerGroup) -> None:
+    :param options: which paths of the host may be named, and what may be asked for.
+    """
+
+    def __init__(self, group: ContainerGroup, options: LoadOptions) -> None:
         self._group = group
+        self._options = options
         self._runtime = group.runtime
         self._trace = group.trace
         self._numbers = itertools.count(1)
@@ -69,54 +75,28 @@ class Containers:
 
     @shows_caller
     def container(
-        self,
-        image: str,
-        *,
-        command: Sequence[str] | None = None,
-        env: Mapping[str, str] | None = None,
-        ports: Sequence[int] = (),
-        memory: str | int | None = None,
-        cpu: float | None = None,
-        gpus: int | None = None,
-        ready: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
-        may_end: int | Sequence[int] = (),
-        name: str | None = None,
-        workdir: str | None = None,
-        user: str | None = None,
-        network: Literal["isolated", "bridge", "none"] = "isolated",
-    ) -> AbstractContextManager[Container]:
+        self, image: str | None = None, *, name: str | None = None, **given: Unpack[ServiceArguments]
+    ) -> ContainerBlock:
         """Return a block that starts a container, yields it once it is ready, and removes it at its end.
 
-        :param image: image reference; ``--clnrm-image-map`` applies.
-        :param command: argv in place of the image's command; an image that is a bare shell is kept alive.
-        :param ports: container ports, published on a free port of 127.0.0.1.
-        :param memory: 512 means MB, "1g"; None is ``--clnrm-memory``.
-        :param cpu: CPUs; None is ``--clnrm-cpu``.
-        :param ready: a condition, or a list of conditions that must all hold, as in scenario files.
-        :param may_end: exit codes with which it may end by itself before the block does.
+        :param image: image reference; ``--clnrm-image-map`` applies. ``build=`` stands in its place.
         :param name: under which other containers of fixtures and Python tests of this worker reach it; two
             that are there at once have different ones.
+        :param given: the keys of a service in scenario files, see
+            :class:`~pytest_clnrm.items.service_arguments.ServiceArguments`.
+        :raises TypeError: if there is no such argument.
         :raises ValueError: if an argument is not what it must be, or more than the settings allow.
 
         The block raises ClnrmError if the container cannot be reserved, created or started, or is not ready,
         and ServiceEndedError at its end if it has ended in a way that was not announced.
         """
         service = service_of(
-            name=self._unused_name() if name is None else name,
-            image=image,
-            command=command,
-            env=env,
-            ports=ports,
-            memory=memory,
-            cpu=cpu,
-            gpus=gpus,
-            ready=ready,
-            may_end=may_end,
-            workdir=workdir,
-            user=user,
-            network=network,
+            image,
+            self._unused_name() if name is None else name,
+            given,
+            source=Sources(calling_folder(self._options.rootdir), self._options),
+            policy=self._options.policy or Policy(),
         )
-        check_service(self._runtime.settings, service)
         self._group.redactor.add(
             value for key, value in service.env.items() if key in self._runtime.settings.secrets
         )

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_clnrm.items.container_group import ContainerGroup
 from pytest_clnrm.items.containers import Containers
+from pytest_clnrm.items.load_options import load_options
 from pytest_clnrm.names import LIMITS_MARKER, python_tests_key
 from pytest_clnrm.reservation import item_demand
 from pytest_clnrm.reservation.priorities import priority_of
@@ -52,7 +53,7 @@ def containers_of_test(request: pytest.FixtureRequest) -> Iterator[Containers]:
         group.trace.add("clnrm.slot.wait", ticket.waited_s, slot_attributes(demand, ticket.position))
     tests.traced(group.trace)
     try:
-        yield Containers(group)
+        yield Containers(group, load_options(runtime, request.config))
     finally:
         group.close(*item_demand.outcome_of(item))
 
@@ -66,4 +67,4 @@ def containers_of_session(request: pytest.FixtureRequest) -> Iterator[Containers
 
     attributes = {"clnrm.scenario.name": "clnrm_factory"}
     with closing(ContainerGroup(tests.runtime, "clnrm_factory", reserve, tests, attributes)) as group:
-        yield Containers(group)
+        yield Containers(group, load_options(tests.runtime, request.config))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from pytest_clnrm.errors import ClnrmError
@@ -11,6 +13,7 @@ from pytest_clnrm.errors import ClnrmError
 _Given = ParamSpec("_Given")
 _Returned = TypeVar("_Returned")
 _Error = TypeVar("_Error", bound=Exception)
+_OURS = __name__.partition(".")[0] + "."
 
 
 def shows_caller(function: Callable[_Given, _Returned]) -> Callable[_Given, _Returned]:
@@ -21,10 +24,22 @@ def shows_caller(function: Callable[_Given, _Returned]) -> Callable[_Given, _Ret
         __tracebackhide__ = True
         try:
             return function(*args, **kwargs)
-        except (ClnrmError, ValueError) as error:
+        except (ClnrmError, TypeError, ValueError) as error:
             raise plain(error) from None
 
     return call
+
+
+def calling_folder(otherwise: str) -> str:
+    """Return the folder of the file whose code has called us, to which its paths are relative.
+
+    :param otherwise: for code that is in no file.
+    """
+    frame = sys._getframe(1)  # noqa: SLF001
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
+        frame = frame.f_back
+    file = Path(frame.f_code.co_filename)
+    return str(file.parent) if file.is_absolute() else otherwise
 
 
 def plain(error: _Error) -> _Error:

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_clnrm.cleanup import run_folder
 from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.items.file_node import FileNode
+from pytest_clnrm.items.load_options import load_options
 from pytest_clnrm.items.scenario_item import ScenarioItem
-from pytest_clnrm.items.tags import known_marks
-from pytest_clnrm.ledger.folder import ID_FILE, default_path
-from pytest_clnrm.scenario.loading import LoadOptions, load
-from pytest_clnrm.scenario.mounts import VolumeRules
-from pytest_clnrm.settings.policy import policy_of
+from pytest_clnrm.scenario.loading import load
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import one_line, shown
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Scenario
 
-UNIX = "unix://"
 UNCHECKED_SHOWN = 100
 
 
@@ -64,21 +58,8 @@ class ScenarioFile(FileNode):
         :raises pytest.Collector.CollectError: with all mistakes of the file.
         """
         settings = self.runtime.settings
-        options = LoadOptions(
-            rootdir=str(self.runtime.rootdir),
-            default_image=settings.default_image,
-            env_allowed=settings.env_allowed,
-            environ=os.environ,
-            strict=settings.strict,
-            allow_mounts=tuple(str(path) for path in settings.allow_mounts),
-            sockets=(settings.engine[len(UNIX) :],) if settings.engine.startswith(UNIX) else (),
-            secrets=settings.secrets,
-            volumes=self._volume_rules(),
-            policy=policy_of(settings),
-            marks=known_marks(self.config),
-        )
         try:
-            scenarios = load(str(self.path), options)
+            scenarios = load(str(self.path), load_options(self.runtime, self.config))
         except ScenarioFileError as error:
             named = (os.environ.get(name, "") for name in settings.secrets)
             message = Redactor({*error.secrets, *named}).text(error.render(self.shown_path()))
@@ -86,17 +67,6 @@ class ScenarioFile(FileNode):
         self._warn_unchecked(scenarios)
         for scenario in scenarios:
             yield ScenarioItem.from_parent(self, name=scenario.name, scenario=scenario)
-
-    def _volume_rules(self) -> VolumeRules:
-        settings = self.runtime.settings
-        ledger = settings.ledger_dir or default_path(os.environ)[0]
-        return VolumeRules(
-            writable=tuple(str(path) for path in settings.allow_writable),
-            private={str(ledger): "the ledger's folder (clnrm_ledger_dir)"},
-            temporary=(tempfile.gettempdir(),),
-            marks=(run_folder.MARK, ID_FILE),
-            loaded=self.runtime.loaded,
-        )
 
     def _warn_unchecked(self, scenarios: tuple[Scenario, ...]) -> None:
         unchecked = dict.fromkeys(each.path for scenario in scenarios for each in scenario.unchecked)

@@ -172,20 +172,23 @@ class Networks:
     # of fixtures
 
     @contextmanager
-    def of_fixtures(self, name: str) -> Iterator[Network]:
+    def of_fixtures(self, name: str, *aliases: str) -> Iterator[Network]:
         """Yield the network on which fixtures' containers reach one another, for a container called *name*.
 
-        :raises ContainerError: if another one has that name.
+        :param aliases: more names of it.
+        :raises ContainerError: if another one has one of these names.
         :raises EngineError: with the engine's reason.
         """
-        key = name.casefold()
+        names = {each.casefold(): each for each in (name, *aliases)}
         with self._guard:
-            if self._is_taken(key):
-                raise ContainerError(
-                    f"another container of a fixture, or of this test, is called {name!r} and is still "
-                    "there: they reach one another by name, so give one of them another one (name=...)"
-                )
-            self._taken.add(key)
+            for key, each in names.items():
+                if self._is_taken(key):
+                    raise ContainerError(
+                        f"another container of a fixture, or of this test, is called {each!r} and is still "
+                        "there: they reach one another by name, so give one of them another one "
+                        f"({'name' if each == name else 'aliases'}=...)"
+                    )
+            self._taken.update(names)
         try:
             with self._making:
                 if self._of_fixtures is None or not self._is_there(self._of_fixtures):
@@ -194,7 +197,7 @@ class Networks:
             yield self._of_fixtures
         finally:
             with self._guard:
-                self._taken.discard(key)
+                self._taken.difference_update(names)
 
     def keep(self, container: str) -> tuple[str, ...]:
         """Leave a fixture's container on its network, and return the network's id, () if it has none.

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_clnrm.errors import MAX_MISTAKES, Mistake, ScenarioFileError
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.scenario import Scenario, Unchecked
-from pytest_clnrm.model.selection import NO_MARKS, KnownMarks
 from pytest_clnrm.scenario.expanded import Expanded
 from pytest_clnrm.scenario.matrix import texts
 from pytest_clnrm.scenario.modest import is_modest
+from pytest_clnrm.scenario.options import LoadOptions
 from pytest_clnrm.scenario.reading import (
     Source,
     excess,
@@ -35,8 +35,8 @@ from pytest_clnrm.scenario.reading import (
     parse,
     read,
     refused,
-    text_of,
 )
+from pytest_clnrm.scenario.sources import Sources
 from pytest_clnrm.scenario.templates.arguments import ARGS
 from pytest_clnrm.scenario.templates.places import running_names
 from pytest_clnrm.scenario.templates.render import Made
@@ -53,48 +53,16 @@ from pytest_clnrm.util.confined import confined, note
 from pytest_clnrm.util.redaction import Redactor
 
 if TYPE_CHECKING:
-    from pytest_clnrm.model.policy import Policy
     from pytest_clnrm.scenario.dialects.normalise import Normalised
     from pytest_clnrm.scenario.expanded import Written
     from pytest_clnrm.scenario.format.document import FileDoc
     from pytest_clnrm.scenario.matrix import Combination
-    from pytest_clnrm.scenario.mounts import VolumeRules
     from pytest_clnrm.scenario.templates.render import Renderer
     from pytest_clnrm.toml.checking import Finding
 
 _FIRST_LINE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
 _NEVER_RENDERED = ("vars", "template", "matrix", "parametrize")
 _RENDERED = "in the text as its templates gave it"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadOptions:
-    """What a file is loaded with.
-
-    :param rootdir: absolute; sources of volumes lie below it.
-    :param default_image: of the container for steps without a service.
-    :param env_allowed: environment variables that templates may name.
-    :param environ: the environment.
-    :param strict: True if a claim that is not checked is a mistake.
-    :param allow_mounts: absolute folders below which sources of volumes may lie too.
-    :param sockets: absolute paths at which an engine may listen: no volume shows them.
-    :param secrets: names of variables whose values are secret, whatever the file says.
-    :param volumes: which volumes are refused beside those that lie outside; None: the writable ones.
-    :param policy: what the file may ask for at most; None for no caps.
-    :param marks: those of this run.
-    """
-
-    rootdir: str
-    default_image: str = "alpine:latest"
-    env_allowed: tuple[str, ...] = ()
-    environ: Mapping[str, str] = field(default_factory=dict)
-    strict: bool = False
-    allow_mounts: tuple[str, ...] = ()
-    sockets: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
-    volumes: VolumeRules | None = None
-    policy: Policy | None = None
-    marks: KnownMarks = NO_MARKS
 
 
 def load(path: str, options: LoadOptions) -> tuple[Scenario, ...]:
@@ -169,7 +137,7 @@ class _File:
         self._folder = str(Path(path).parent)
         self._mistakes: dict[tuple[str, str], Mistake] = {}
         self._secrets: set[str] = set()
-        self._sources: dict[tuple[str, bool | None, bool], str] = {}
+        self._source_of = Sources(self._folder, options)
         self._made = Made()
         self._others: dict[str, _Text] = {}
         self._hidden: tuple[_Text, set[int]] | None = None
@@ -503,35 +471,6 @@ class _File:
     def _stem(self) -> str:
         name = Path(self._path).name
         return name.removesuffix(".toml").removesuffix(".clnrm")
-
-    def _source_of(self, source: str, *, read_only: bool | None = None, text: bool = False) -> str:
-        """Return the absolute path that a file of the host means.
-
-        :param read_only: of a volume, or what else is shown to a container; None for anything else.
-        :param text: True for the file's text instead, which is read once.
-        :raises ValueError: if it may not be reached, or not in that way; if it is no text.
-        """
-        key = source, read_only, text
-        if key not in self._sources:
-            real = self._judged(source, read_only=read_only)
-            self._sources[key] = text_of(real) if text else real
-        return self._sources[key]
-
-    def _judged(self, source: str, *, read_only: bool | None) -> str:
-        from pytest_clnrm.scenario.mounts import VolumeRules, allowed_source, check_volume
-
-        options = self._options
-        real = allowed_source(
-            source,
-            folder=self._folder,
-            rootdir=options.rootdir,
-            allowed=tuple(map(str, options.allow_mounts)),
-            environ=options.environ,
-            sockets=options.sockets,
-        )
-        if read_only is not None:
-            check_volume(real, read_only=read_only, rules=options.volumes or VolumeRules())
-        return real
 
     def _add(self, text: _Text | None, problems: Any) -> int:
         """Note mistakes, each a path in the file, a message and perhaps a hint; return how many.

@@ -11,7 +11,6 @@ from pytest_clnrm.model.policy import Policy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_clnrm.model.service import Service
     from pytest_clnrm.settings.settings import Settings
 
 _PID_LIMITS = (Path("/proc/sys/kernel/pid_max"), Path("/proc/sys/kernel/threads-max"))
@@ -38,22 +37,6 @@ def policy_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> Po
     caps = {name: getattr(settings, of) for name, of in _FIELDS.items()}
     origins = {name: settings.origin(of) for name, of in _FIELDS.items()}
     return Policy(**caps, host_pids=_host_pids(settings, environ), origins=origins)
-
-
-def check_service(settings: Settings, service: Service) -> None:
-    """Refuse a container of a Python test that the caps forbid.
-
-    :raises ValueError: with each argument that is refused, and why.
-    """
-    policy = policy_of(settings)
-    problems = [f"{name}=...: {message}" for name, message in policy.refusals(service.limits)]
-    if service.network == "bridge" and not policy.bridge:
-        problems.append("network=...: " + policy.not_allowed("bridge", 'network="bridge"'))
-    if service.ports and not (policy.ports and policy.bridge):
-        refused = "bridge" if policy.ports else "ports"
-        problems.append("ports=...: " + policy.not_allowed(refused, "publishing ports"))
-    if problems:
-        raise ValueError("; ".join(problems))
 
 
 def _host_pids(settings: Settings, environ: Mapping[str, str]) -> int | None:

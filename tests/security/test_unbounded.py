@@ -17,7 +17,8 @@ from clnrm_testing.huge_files import HUGE, TEMPLATES
 
 from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.model.scenario import Scenario
-from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.loading import load
+from pytest_clnrm.scenario.options import LoadOptions
 from pytest_clnrm.scenario.templates import confined
 from pytest_clnrm.telemetry.receive.body import JSON, PROTOBUF, RefusedError
 from pytest_clnrm.telemetry.receive.printed_spans import printed_spans

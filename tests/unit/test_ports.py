@@ -13,7 +13,8 @@ from clnrm_testing.ports import ALL, PORTS, Port
 import pytest_clnrm
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.step import Command
-from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.loading import load
+from pytest_clnrm.scenario.options import LoadOptions
 
 LEAST_NATIVE = 0.95
 COMPARING = {"sh", "bash", "ash", "test", "[", "grep", "cmp", "diff", "expr", "awk", "sed", "jq", "env"}

@@ -35,7 +35,7 @@ def check_policy(doc: FileDoc, policy: Policy, written: Callable[[KeyPath], obje
         yield from _timeout(scenario.timeout, ("scenario", index, "timeout"), policy)
     yield from _limits(doc.limits, ("limits",), policy)
     for name, service in doc.service.items():
-        yield from _service(service, ("service", name), policy, written)
+        yield from check_service_policy(service, ("service", name), policy, written)
 
 
 def check_containers(scenario: Scenario, policy: Policy) -> Iterator[Refusal]:
@@ -57,9 +57,13 @@ def _limits(doc: LimitsDoc, path: KeyPath, policy: Policy) -> Iterator[Refusal]:
         yield (*path, name), message, _REMEDY
 
 
-def _service(
+def check_service_policy(
     doc: ServiceDoc, path: KeyPath, policy: Policy, written: Callable[[KeyPath], object]
 ) -> Iterator[Refusal]:
+    """Yield where a service asks for more than it may.
+
+    :param written: returns what was given for a key path.
+    """
     if doc.limits:
         yield from _limits(doc.limits, (*path, "limits"), policy)
     if not policy.bridge and doc.network == "bridge":

@@ -15,7 +15,8 @@ from pytest_clnrm.cli import main
 from pytest_clnrm.compose.reading import ComposeFile, Value
 from pytest_clnrm.compose.scenario_file import scenario_of
 from pytest_clnrm.errors import ClnrmError, ScenarioFileError
-from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.loading import load
+from pytest_clnrm.scenario.options import LoadOptions
 
 pytest.importorskip("yaml")
 

@@ -11,7 +11,8 @@ import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.model.scenario import Scenario
-from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.loading import load
+from pytest_clnrm.scenario.options import LoadOptions
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import pytest
 
 from pytest_clnrm.errors import Mistake, ScenarioFileError
 from pytest_clnrm.model.scenario import Scenario
-from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.loading import load
 from pytest_clnrm.scenario.locating import locate
+from pytest_clnrm.scenario.options import LoadOptions
 
 SEEDS = [
     """\

@@ -11,7 +11,8 @@ import pytest
 from clnrm_testing.how_to import FOLDER, PAGES, blocks, files
 
 from pytest_clnrm.cli import main
-from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.loading import load
+from pytest_clnrm.scenario.options import LoadOptions
 
 NAMES = [page.stem for page in PAGES if page.name != "README.md"]
 

@@ -17,8 +17,9 @@ from pytest_clnrm.model.step import Capture, Command, Retry, StepExpect
 from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.scenario.format.document import FileDoc
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
-from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.loading import load
 from pytest_clnrm.scenario.locating import locate
+from pytest_clnrm.scenario.options import LoadOptions
 
 STEP = '[[step]]\nrun = "true"\n'
 

@@ -13,9 +13,10 @@ import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.scenario import mounts
-from pytest_clnrm.scenario.loading import LoadOptions, load
+from pytest_clnrm.scenario.loading import load
 from pytest_clnrm.scenario.locating import locate, source_of
 from pytest_clnrm.scenario.mounts import VolumeRules, allowed_source, check_volume
+from pytest_clnrm.scenario.options import LoadOptions
 from pytest_clnrm.util.walk import walk
 
 STEP = '[[step]]\nrun = "true"\n'

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.model.service import Limits, Service
 from pytest_clnrm.settings import policy
-from pytest_clnrm.settings.policy import check_service, policy_of
+from pytest_clnrm.settings.policy import policy_of
 from pytest_clnrm.settings.settings import Settings
 
 
@@ -44,17 +43,3 @@ def test_processes_of_the_host(
     monkeypatch.setattr(policy, "_PID_LIMITS", limits)
     found = policy_of(Settings(engine=engine), {"DOCKER_HOST": docker_host}).host_pids
     assert found == (3000 if known else None)
-
-
-def test_containers_of_python_tests() -> None:
-    """An argument that is too much is named, and all of them at once."""
-    settings = Settings(max_cpus=1.0, allow_bridge=False, origins={"allow_bridge": "pytest.ini:3: it"})
-    service = Service(name="a", limits=Limits(cpus=2.0), network="bridge", ports=(80,))
-    with pytest.raises(
-        ValueError,
-        match=r"^cpu=...: 2 CPUs is more than may be asked for: at most 1 CPU \(default\); "
-        r'network=...: network="bridge" is not allowed \(pytest.ini:3: it\); '
-        r"ports=...: publishing ports is not allowed \(pytest.ini:3: it\)$",
-    ):
-        check_service(settings, service)
-    check_service(Settings(), service)
