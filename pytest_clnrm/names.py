@@ -16,7 +16,7 @@ PRIORITY_MARKER = "clnrm_priority"
 """The marker by which a test says its priority."""
 PRIORITY_ATTRIBUTE = "clnrm_priority"
 """The attribute by which an item of ours says its priority."""
-FIXTURES = frozenset({"clnrm", "clnrm_factory"})
+FIXTURES = frozenset({"clnrm", "clnrm_factory", "clnrm_shared"})
 
 project_markers_key = pytest.StashKey[tuple[str, ...]]()
 """The markers that the project's own configuration registers, line by line. A tag may be one of them."""

@@ -17,8 +17,9 @@ from pytest_clnrm.settings.declare import add_options
 from pytest_clnrm.settings.settings import SETTINGS, header_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from pytest_clnrm.items.container import Container
     from pytest_clnrm.items.containers import Containers
 
 
@@ -105,3 +106,14 @@ def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
     from pytest_clnrm.items.fixtures import containers_of_session
 
     yield from containers_of_session(request)
+
+
+@pytest.fixture(scope="session")
+def clnrm_shared(request: pytest.FixtureRequest) -> Iterator[Callable[..., Container]]:
+    """One container for all workers: ``clnrm_shared("db", "postgres:16", ...)``, as ``clnrm.shared(...)``.
+
+    For tests and fixtures of any scope; this worker uses it until its session ends.
+    """
+    from pytest_clnrm.items.fixtures import shared_of_session
+
+    yield from shared_of_session(request)

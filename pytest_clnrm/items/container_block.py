@@ -35,6 +35,11 @@ class ContainerBlock(AbstractContextManager[Container]):
         self._live: LiveContainer | None = None
         self._is_ready = False
 
+    @property
+    def service(self) -> Service:
+        """Return what the container is made of."""
+        return self._service
+
     def __enter__(self) -> Container:
         """Reserve, create, start and wait."""
         __tracebackhide__ = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, ServiceEndedError, ServiceError
@@ -55,6 +55,7 @@ class ContainerGroup:
         )
         self.connected = False
         self.volumes: dict[str, str] = {}
+        self._at_close = ExitStack()
         self._ready: list[LiveContainer] = []
         self._ends = ServiceEnds(runtime, self.redactor, _since_its_start, noun="container")
 
@@ -64,6 +65,13 @@ class ContainerGroup:
         :param status: of the test: "pass" or "fail"; "" if that is not known.
         :param error: why it failed, "" if it did not.
         """
+        __tracebackhide__ = True
+        try:
+            self._at_close.close()
+        finally:
+            self._end_trace(status, error)
+
+    def _end_trace(self, status: str, error: str) -> None:
         volumes, self.volumes = self.volumes, {}
         for volume in volumes.values():
             # What a kept container has stays; what cannot be removed now is swept at the end of the run.
@@ -84,6 +92,10 @@ class ContainerGroup:
                 name = f"{self.runtime.next_name()}-{each.name}"
                 self.runtime.engine().create_volume(name, labels=self.runtime.labels(self.label, lease))
                 self.volumes[each.name] = name
+
+    def at_close(self, end: Callable[[], None]) -> None:
+        """Let *end* be called before the trace ends."""
+        self._at_close.callback(end)
 
     def add(self, live: LiveContainer) -> None:
         """Look after a container that is ready."""

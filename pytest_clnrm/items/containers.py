@@ -6,19 +6,23 @@ They are started, limited, labelled and removed as those of scenarios are.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.items.container_arguments import service_of
 from pytest_clnrm.items.container_block import ContainerBlock
-from pytest_clnrm.items.plain_errors import calling_folder, shows_caller
+from pytest_clnrm.items.plain_errors import calling_file, calling_folder, shows_caller
+from pytest_clnrm.items.shared_container import use_shared
 from pytest_clnrm.model.policy import Policy
 from pytest_clnrm.model.units import parse_duration_s
+from pytest_clnrm.scenario.format.shared_rules import why_not_shared
 from pytest_clnrm.scenario.sources import Sources
 from pytest_clnrm.telemetry.tracing import out_of_reach
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from pytest_clnrm.items.container import Container
     from pytest_clnrm.items.container_group import ContainerGroup
     from pytest_clnrm.items.service_arguments import ServiceArguments
     from pytest_clnrm.model.span import Span
@@ -103,3 +107,33 @@ class Containers:
         for warning in self._trace.warnings(service.env):
             self._group.warn(f"container {service.name!r}: {warning}")
         return ContainerBlock(self._group, service)
+
+    @shows_caller
+    def shared(
+        self,
+        name: str,
+        image: str | None = None,
+        *,
+        scope: Literal["module", "run"] = "run",
+        **given: Unpack[ServiceArguments],
+    ) -> Container:
+        """Return a container that all tests of the run share which ask for the same; no block ends it.
+
+        Whoever asks first starts it, in whichever worker; it is ready then. This test, or the session if it
+        is asked for by ``clnrm_shared``, uses it until it ends.
+
+        :param name: under which other containers of tests and fixtures reach it.
+        :param scope: "module" for one that only tests of the calling file share.
+        :param given: as of :meth:`container`.
+        :raises ValueError: if an argument is not what it must be, or cannot be shared.
+        :raises ClnrmError: if it cannot be reserved or started, is not ready, or has ended.
+        """
+        if scope not in {"module", "run"}:
+            raise ValueError(f'scope={scope!r}: write "run", or "module" for the tests of this file')
+        service = replace(self.container(image, name=name, **given).service, scope=scope)
+        for at, message, hint in why_not_shared(service):
+            argument = next((str(each) for each in at[-1:]), "")
+            raise ValueError(f"{argument}: {message} ({hint})")
+        container, end = use_shared(self._group, service, str(calling_file()))
+        self._group.at_close(end)
+        return container

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +19,7 @@ from pytest_clnrm.scheduling.tickets import TICKET
 from pytest_clnrm.telemetry.tracing import slot_attributes
 
 if TYPE_CHECKING:
+    from pytest_clnrm.items.container import Container
     from pytest_clnrm.model.service import Limits
 
 
@@ -60,11 +61,23 @@ def containers_of_test(request: pytest.FixtureRequest) -> Iterator[Containers]:
 
 def containers_of_session(request: pytest.FixtureRequest) -> Iterator[Containers]:
     """Yield the containers of fixtures of a wider scope, each with room of its own."""
+    with _of_session(request, "clnrm_factory") as containers:
+        yield containers
+
+
+def shared_of_session(request: pytest.FixtureRequest) -> Iterator[Callable[..., Container]]:
+    """Yield what returns shared containers, which are used until the session ends."""
+    with _of_session(request, "clnrm_shared") as containers:
+        yield containers.shared
+
+
+@contextmanager
+def _of_session(request: pytest.FixtureRequest, fixture: str) -> Iterator[Containers]:
     tests = request.config.stash[python_tests_key]()
 
     def reserve(limits: Limits, name: str) -> AbstractContextManager[str]:
         return reserving_for_fixture(tests.runtime, limits, name)
 
-    attributes = {"clnrm.scenario.name": "clnrm_factory"}
-    with closing(ContainerGroup(tests.runtime, "clnrm_factory", reserve, tests, attributes)) as group:
+    attributes = {"clnrm.scenario.name": fixture}
+    with closing(ContainerGroup(tests.runtime, fixture, reserve, tests, attributes)) as group:
         yield Containers(group, load_options(tests.runtime, request.config))

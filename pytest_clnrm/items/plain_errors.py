@@ -30,15 +30,20 @@ def shows_caller(function: Callable[_Given, _Returned]) -> Callable[_Given, _Ret
     return call
 
 
+def calling_file() -> Path:
+    """Return the file whose code has called us; it is not absolute for code that is in none."""
+    frame = sys._getframe(1)  # noqa: SLF001
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
+        frame = frame.f_back
+    return Path(frame.f_code.co_filename)
+
+
 def calling_folder(otherwise: str) -> str:
     """Return the folder of the file whose code has called us, to which its paths are relative.
 
     :param otherwise: for code that is in no file.
     """
-    frame = sys._getframe(1)  # noqa: SLF001
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
-        frame = frame.f_back
-    file = Path(frame.f_code.co_filename)
+    file = calling_file()
     return str(file.parent) if file.is_absolute() else otherwise
 
 

@@ -99,6 +99,8 @@ class PythonTests:
     """Follows the Python tests of one process; a plugin of pytest.
 
     :ivar kept: names of containers that were kept, and that no report has told yet.
+    :ivar shared: the shared containers that this process uses, by their keys: ``Held`` of
+        shared_container.py.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -108,6 +110,7 @@ class PythonTests:
         self._live: dict[str, LiveContainer] = {}
         self._postponed: list[End] = []
         self.kept: list[str] = []
+        self.shared: dict[str, Any] = {}
 
     # what containers tell
 

@@ -18,7 +18,7 @@ from pytest_clnrm.errors import (
     EngineUnavailableError,
     ReservationError,
 )
-from pytest_clnrm.model.demand import NOTHING, Demand
+from pytest_clnrm.model.demand import NOTHING, Demand, Share
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.scheduling.tickets import Ticket
 
@@ -223,6 +223,41 @@ def reserving_for_fixture(runtime: Runtime, limits: Limits, name: str) -> Iterat
     lease = _reserve_more(runtime, ledger, demand, current)
     try:
         with runtime.holdings.holding(name, demand):
+            taken = runtime.holdings.idle.taken_by(lease, ())
+            if taken.remove:
+                runtime.shelf().remove(taken.remove)
+                runtime.holdings.idle.cleared(lease.id)
+            yield lease.id
+    finally:
+        runtime.holdings.give_back(lease.id)
+
+
+@contextmanager
+def using_shared(runtime: Runtime, share: Share) -> Iterator[str]:
+    """Use a shared container; wait for its room if the run does not have it yet. Yields the lease's id.
+
+    As for a fixture's container, what the item that runs has reserved and does not use is given back first.
+
+    :raises ReservationError: if it will never be granted.
+    :raises EngineError: if no engine can be used, or it does not tell what runs on it.
+    """
+    from pytest_clnrm.ledger.policy import OF_FIXTURE
+
+    ledger = usable_ledger(runtime) or runtime.ledger()
+    current = runtime.holdings.current()
+    priority = current.priority if current else Priority.parse(runtime.settings.priority)
+    index = current.index if current else 0
+    demand = Demand(shares=(share,))
+    lease = ledger.try_reserve(demand, priority=priority, index=index, label=OF_FIXTURE)
+    if lease is None:
+        allowance = current.allowance if current else None
+        if current is not None and allowance is not None and (unused := allowance.unused()) != NOTHING:
+            ledger.give_up(current.lease, unused)
+            allowance.lend(unused)
+        _check_beside(runtime, allowance.used() if allowance else NOTHING, demand.whole)
+        lease, _ = _reserve(runtime, ledger, demand, priority=priority, index=index, label=OF_FIXTURE)
+    try:
+        with runtime.holdings.holding(share.name, share.demand):
             taken = runtime.holdings.idle.taken_by(lease, ())
             if taken.remove:
                 runtime.shelf().remove(taken.remove)

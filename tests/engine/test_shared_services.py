@@ -47,3 +47,42 @@ expect = {{ stdout = {{ contains = "{file}-{number}" }} }}
     assert len(created) == 24
     assert len(set(created)) == 1
     assert project.leftovers(run) == []
+
+
+PYTHON = """
+import pytest
+
+SERVE = ["sh", "-c", "mkdir /data; httpd -f -p 80 -h /data"]
+
+@pytest.fixture(scope="session")
+def web(clnrm_shared):
+    return clnrm_shared("web", "web", command=SERVE, ports=[80], ready={"port": 80})
+
+@pytest.mark.parametrize("number", range(6))
+def test_from_here(web, number):
+    assert web.run(f"echo {number} > /data/here{number}").exit_code == 0
+    import urllib.request
+    with urllib.request.urlopen(web.url(80) + f"/here{number}", timeout=10) as answer:
+        assert answer.read() == f"{number}\\n".encode()
+    print("ID", web.id)
+
+@pytest.mark.parametrize("number", range(3))
+def test_from_a_container(clnrm, number):
+    web = clnrm.shared("web", "web", command=SERVE, ports=[80], ready={"port": 80})
+    web.run(f"echo {number} > /data/there{number}")
+    with clnrm.container("box") as box:
+        assert box.run(f"wget -q -O - http://web/there{number}").stdout == f"{number}\\n"
+    print("ID", web.id)
+"""
+
+
+def test_python_tests_share_one(project: EndToEnd) -> None:
+    """Tests of all workers get the same container, from here and from others, by fixture and by call."""
+    for file in range(3):
+        project.write(f"test_{file}.py", PYTHON)
+    run = project.run("--clnrm-max-containers", "3", "-rP", mode=("-n", "4"))
+    assert run.ret == 0, run.text
+    ids = [line.split()[1] for line in run.text.splitlines() if line.startswith("ID ")]
+    assert len(ids) == 27
+    assert len(set(ids)) == 1
+    assert project.leftovers(run) == []

@@ -30,7 +30,7 @@ def check_shared(scenario: Scenario) -> Iterator[Refusal]:
     if not services:
         return
     for service in services.values():
-        yield from _service(service)
+        yield from why_not_shared(service)
     for step in scenario.steps:
         if isinstance(step.action, (Fault, AwaitExit)) and step.service in services:
             what = step.action.kind if isinstance(step.action, Fault) else "wait for the end of"
@@ -64,7 +64,7 @@ def _judged_services(value: Any, at: KeyPath) -> Iterator[tuple[str, KeyPath]]:
             yield from _judged_services(inner, at)
 
 
-def _service(service: Service) -> Iterator[Refusal]:
+def why_not_shared(service: Service) -> Iterator[Refusal]:
     """Yield why a service cannot be shared."""
     what = f'scope = "{service.scope}"'
     if service.fresh:
