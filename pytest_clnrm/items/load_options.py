@@ -11,6 +11,7 @@ from pytest_clnrm.items.tags import known_marks
 from pytest_clnrm.ledger.folder import ID_FILE, default_path
 from pytest_clnrm.scenario.mounts import VolumeRules
 from pytest_clnrm.scenario.options import LoadOptions
+from pytest_clnrm.scenario.presets.users import read_users
 from pytest_clnrm.settings.policy import policy_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def load_options(runtime: Runtime, config: pytest.Config) -> LoadOptions:
         volumes=_volume_rules(runtime),
         policy=policy_of(settings),
         marks=known_marks(config),
+        presets=read_users(str(runtime.rootdir)),
     )
 
 

@@ -212,6 +212,7 @@ class Service:
     :param stop_signal: by which it is asked to end; None for its image's.
     :param stop_grace_s: seconds after which it is killed when it is asked to end; None for the usual time.
     :param scope: who uses its container: one scenario, those of a file or a module, or all of the run.
+    :param url: where others reach it, with {host} and {port} to be filled in; "" if it says nothing of that.
     :param only_steps: steps run in it, and nothing says that others need it, or that it does more.
     :param implicit: True for the container of the default image that steps without a service share.
     """
@@ -252,6 +253,7 @@ class Service:
     stop_signal: str | None = None
     stop_grace_s: float | None = None
     scope: Scope = "scenario"
+    url: str = ""
     only_steps: bool = False
     implicit: bool = False
     at: KeyPath = ()
@@ -265,3 +267,13 @@ class Service:
     def is_job(self) -> bool:
         """Tell whether it is waited for until it has ended."""
         return any(each.exit for each in self.ready)
+
+    def url_at(self, host: str, port: int) -> str:
+        """Return its url where its first port is reached at *port* of *host*; "" if it has none."""
+        shown = f"[{host}]" if ":" in host else host
+        return self.url.replace("{host}", shown).replace("{port}", str(port))
+
+    @property
+    def own_url(self) -> str:
+        """Return its url as other services of the scenario use it; "" if it has none."""
+        return self.url_at(self.name, self.ports[0] if self.ports else 0)

@@ -50,6 +50,7 @@ def _of(container: RunningContainer, around: Surroundings) -> dict[str, Any]:
             **{port: published(state, port)[1] for port in state.ports},
             **{f"{port}/udp": place[1] for port, place in state.udp_ports.items()},
         },
+        "url": container.service.own_url,
     }
 
 

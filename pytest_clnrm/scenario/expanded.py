@@ -34,7 +34,8 @@ class Expanded:
     """A file with the steps of blocks in place of their uses.
 
     :ivar raw: without ``[steps]``.
-    :ivar origins: path of a step in ``raw`` -> where that is written, of all that are not at their own place.
+    :ivar origins: path in ``raw`` -> where that is written, of all that are not at their own place: steps of
+        blocks, and keys of presets.
     :ivar typed: path in ``raw`` of a text that is one argument -> what was given for it, if that is no text.
     """
 
@@ -45,7 +46,7 @@ class Expanded:
 
     def written(self, path: KeyPath) -> Written:
         """Return where *path* of the expanded file is written."""
-        for size in (2, 4):
+        for size in (2, 3, 4):
             if found := self.origins.get(path[:size]):
                 return found._replace(path=found.path + path[size:])
         return Written("", path)

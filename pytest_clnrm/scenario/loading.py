@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.scenario.format.document import FileDoc
     from pytest_clnrm.scenario.matrix import Combination
     from pytest_clnrm.scenario.templates.render import Renderer
-    from pytest_clnrm.toml.checking import Finding
 
 _FIRST_LINE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
 _NEVER_RENDERED = ("vars", "template", "matrix", "parametrize")
@@ -260,6 +259,7 @@ class _File:
         from pytest_clnrm.scenario.dialects.normalise import is_wild
         from pytest_clnrm.scenario.format.document import AxesDoc, MatrixRulesDoc
         from pytest_clnrm.scenario.matrix import check, combinations, split
+        from pytest_clnrm.scenario.slips import with_remedies
         from pytest_clnrm.toml.checking import find_mistakes
 
         if is_wild(self._known):
@@ -269,7 +269,7 @@ class _File:
         axes, rules = split(table) if isinstance(table, dict) else (table, {})
         findings = find_mistakes({**given, "matrix": axes}, AxesDoc)
         findings += find_mistakes({"matrix": rules}, MatrixRulesDoc)
-        if self._add(self._plain, _with_remedies(given, findings)):
+        if self._add(self._plain, with_remedies(given, findings)):
             return []
         rows = given.get("parametrize", [])
         variables = frozenset(name for _, each in variable_tables(self._known) for name in each)
@@ -359,6 +359,8 @@ class _File:
         if text.blocks.typed or (not text.rendered and "{{" in text.text):
             names = {"vars": rendering.values, "matrix": combination.matrix, "param": combination.param}
             give_types(normal, text.raw, {**names, **rendering.values}, text.blocks.typed)
+        text, normal, unknown = self._with_presets(text, normal)
+        wrong += unknown
         doc = self._checked(text, normal, {path for path, _ in rendering.mistakes})
         if doc is None or wrong:
             return []
@@ -395,6 +397,18 @@ class _File:
             for scenario, line in zip(built, self._lines(text, built), strict=True)
         ]
 
+    def _with_presets(self, text: _Text, normal: Normalised) -> tuple[_Text, Normalised, int]:
+        """Return both with the presets that services name filled in, and how many mistakes that has."""
+        from pytest_clnrm.scenario.presets.expand import with_presets
+
+        users = self._options.presets
+        done = with_presets(normal, users)
+        if done.origins:
+            self._others[users.path] = _Text(users.text, parse(users.text, users.path), rendered=False)
+            blocks = dataclasses.replace(text.blocks, origins={**text.blocks.origins, **done.origins})
+            text = dataclasses.replace(text, blocks=blocks)
+        return text, done.normal, self._add(text, done.wrong)
+
     def _secrets_of(self, scenario: Scenario) -> Iterator[str]:
         """Yield the values of services' variables whose names are those of secrets."""
         for service in scenario.services:
@@ -423,10 +437,11 @@ class _File:
         """
         from pytest_clnrm.scenario.format.document import FileDoc
         from pytest_clnrm.scenario.format.rules import check_file
+        from pytest_clnrm.scenario.slips import with_remedies
         from pytest_clnrm.toml.checking import convert, follows_from
 
         doc, findings = convert(normal.document, FileDoc)
-        problems = _with_remedies(normal.document, findings)
+        problems = with_remedies(normal.document, findings)
         if doc is not None:
             rules = check_file(
                 doc,
@@ -520,13 +535,3 @@ class _File:
         )
         # The first of several combinations, or uses of a block, tells it.
         self._mistakes.setdefault((shown, message), mistake)
-
-
-def _with_remedies(document: dict[str, Any], findings: list[Finding]) -> list[tuple[KeyPath, str, str]]:
-    """Return path, message and hint of each of *findings*: what to write, where a slip is a usual one."""
-    from pytest_clnrm.scenario.slips import remedy
-
-    return [
-        (each.path, each.message, remedy(document, each.subject) or each.hint)
-        for each in itertools.islice(findings, MAX_MISTAKES)
-    ]

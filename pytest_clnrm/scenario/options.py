@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.model.selection import NO_MARKS, KnownMarks
+from pytest_clnrm.scenario.presets.users import NO_PRESETS, UsersPresets
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.policy import Policy
@@ -28,6 +29,7 @@ class LoadOptions:
     :param volumes: which volumes are refused beside those that lie outside; None: the writable ones.
     :param policy: what the file may ask for at most; None for no caps.
     :param marks: those of this run.
+    :param presets: the user's own.
     """
 
     rootdir: str
@@ -41,3 +43,4 @@ class LoadOptions:
     volumes: VolumeRules | None = None
     policy: Policy | None = None
     marks: KnownMarks = NO_MARKS
+    presets: UsersPresets = NO_PRESETS

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pytest_clnrm.errors import MAX_MISTAKES
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.toml.positions import value_at
+
+if TYPE_CHECKING:
+    from pytest_clnrm.toml.checking import Finding
 
 _RUN = 'write run = "..."'
 _EXIT = "write expect = { exit = 0 }"
@@ -271,3 +276,11 @@ def of_syntax(message: str, line: str, column: int) -> str:  # noqa: PLR0911 a s
     if message.startswith(("Unclosed inline table", "Unclosed array")):
         return "a comma or the closing bracket is missing here"
     return ""
+
+
+def with_remedies(document: dict[str, Any], findings: list[Finding]) -> list[tuple[KeyPath, str, str]]:
+    """Return path, message and hint of each of *findings*: what to write, where a slip is a usual one."""
+    return [
+        (each.path, each.message, remedy(document, each.subject) or each.hint)
+        for each in itertools.islice(findings, MAX_MISTAKES)
+    ]

@@ -64,6 +64,7 @@ CHAMBERS = {
     },
     "scenario": {
         "loading": 5,
+        "presets": 4,
         "typed_templates": 4,
         "format": 3,
         "locating": 3,

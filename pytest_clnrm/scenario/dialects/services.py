@@ -8,7 +8,7 @@ from typing import Any
 from pytest_clnrm.scenario.dialects.commands import argv
 from pytest_clnrm.scenario.dialects.reader import MISSING, Reader, is_number
 
-_CANONICAL = ("build", "depends_on", "fresh", "image", "may_end", "scratch", "user")
+_CANONICAL = ("build", "depends_on", "fresh", "image", "may_end", "preset", "scratch", "url", "user")
 _SHELLS = frozenset({"ash", "bash", "dash", "sh"})
 _NETWORKS = {
     "bridge": "bridge",
@@ -25,7 +25,7 @@ def service(reader: Reader) -> None:
     plugin = reader.take("plugin")
     kind = reader.take("type")
     reader.skip("name", "description", "version", "author")
-    if "image" not in reader and "build" not in reader:
+    if not any(key in reader for key in ("image", "build", "preset")):
         _refuse(reader, plugin if isinstance(plugin, str) else kind)
     _command(reader)
     for key in ("env", "environment", "env_vars"):

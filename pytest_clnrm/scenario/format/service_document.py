@@ -34,14 +34,25 @@ from pytest_clnrm.scenario.format.parts import (
 )
 from pytest_clnrm.scenario.format.ready_document import ReadyDoc, built_ready
 from pytest_clnrm.scenario.format.service_files_document import ArtifactDoc, BuildDoc, CopyDoc, VolumeDoc
+from pytest_clnrm.scenario.format.urls import url_of
 
 
 class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A container of the scenario."""
 
     ONE_OF = ("image", "build")
-    REMEDY = 'write image = "name:tag", or build = "./folder"'
+    REMEDY = 'write image = "name:tag", build = "./folder", or preset = "postgres"'
 
+    preset: (
+        Annotated[
+            Text,
+            Meta(
+                description="A ready-made definition; the service's own keys replace what they name.",
+                examples=["postgres"],
+            ),
+        ]
+        | None
+    ) = None
     image: (
         Annotated[
             Text,
@@ -291,6 +302,18 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
 
+    url: (
+        Annotated[
+            Text,
+            Meta(
+                description="Where it is reached: {NAME} is a variable of its `env`, {host} and {port} its "
+                "name and the first of its `ports`.",
+                examples=["postgresql://{POSTGRES_USER}:{POSTGRES_PASSWORD}@{host}:{port}/{POSTGRES_DB}"],
+            ),
+        ]
+        | None
+    ) = None
+
     @property
     def is_job(self) -> bool:
         """Tell whether it is waited for until it has ended."""
@@ -314,13 +337,14 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         build = self.build_table
         ready = built_ready(self.ready, partial(at, "ready"))
         ports = [port_of(each) for each in self.ports]
+        env = {**self._env_of_files(source), **env_of(self.env)}
         return Service(
             name=name,
             image=self.image,
             build=build.built(source, at("build")) if build else None,
             entrypoint=None if self.entrypoint is None else tuple(self.entrypoint),
             command=None if self.command is None else argv_of(self.command),
-            env={**self._env_of_files(source), **env_of(self.env)},
+            env=env,
             env_files=tuple(source(each, read_only=True) for each in several(self.env_file)),
             workdir=self.workdir,
             user=self.user,
@@ -361,6 +385,7 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             platform=self.platform,
             stop_signal=self.stop_signal,
             **seconds(stop_grace=self.stop_grace),
+            url="" if self.url is None else url_of(self.url, env),
             at=at(),
         )
 

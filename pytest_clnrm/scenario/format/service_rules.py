@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 
 from pytest_clnrm.errors import MAX_MISTAKES
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import parse_size_bytes
+from pytest_clnrm.scenario.env_files import read_env
 from pytest_clnrm.scenario.format.artifact_rules import check_artifacts
 from pytest_clnrm.scenario.format.container_rules import check_container
 from pytest_clnrm.scenario.format.limits_document import LimitsDoc
@@ -24,7 +26,8 @@ from pytest_clnrm.scenario.format.problems import (
 )
 from pytest_clnrm.scenario.format.ready_document import HealthCheckDoc, ReadyDoc
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
-from pytest_clnrm.toml.checking import listed
+from pytest_clnrm.scenario.format.urls import NAMED, PLACE
+from pytest_clnrm.toml.checking import listed, nearest, some
 
 _GOES_WITH = {
     "times": ("log",),
@@ -67,6 +70,7 @@ def check_service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) ->
     if doc.limits:
         yield from check_limits(doc.limits, (*path, "limits"))
     yield from check_ready(doc.ready, (*path, "ready"))
+    yield from _url(doc, (*path, "url"), source)
     if doc.is_job and doc.entrypoint == [] and doc.command is None:
         yield Problem((*path, "entrypoint"), "leaves nothing that could end: a job needs a `command` then")
     if doc.is_job and doc.may_end is not None:
@@ -112,6 +116,29 @@ def _build(doc: ServiceDoc, path: KeyPath, source: Callable[[str], str]) -> Iter
         return
     if not found.startswith(f"{real}/"):
         yield Problem((*path, "build", "dockerfile"), "must lie below the context")
+
+
+def _url(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iterator[Problem]:
+    if doc.url is None:
+        return
+    if re.search("[{}]", NAMED.sub("", doc.url)):
+        yield Problem(path, "a brace stands alone: {NAME} is a variable of `env`")
+    names = set(NAMED.findall(doc.url))
+    if "port" in names and not any(port_of(each)[1] == "tcp" for each in doc.ports):
+        yield Problem(path, "{port} is the first of `ports`, and there is none of TCP")
+    variables = {*doc.env}
+    # Where one of them cannot be read, that is told already.
+    with suppress(ValueError):
+        for each in several(doc.env_file):
+            variables |= {*read_env(source(each, read_only=True, text=True))}
+    known = [*PLACE, *sorted(variables)]
+    for name in sorted(names.difference(known)):
+        near = nearest(name, known)
+        yield Problem(
+            path,
+            f'there is no variable "{name}"; known: {some(known)}',
+            f'did you mean "{near}"?' if near else "",
+        )
 
 
 def check_ready(doc: ReadyDoc | list[ReadyDoc] | None, path: KeyPath) -> Iterator[Problem]:

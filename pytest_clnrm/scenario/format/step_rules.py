@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _KEYS = {"stream": "from", "arguments": "with"}
 """Fields whose keys are words of Python."""
+_OF_RUNNING = ["address", "ports", "url"]
 _NOT_GIVEN: tuple[object, ...] = (None, {}, "")
 
 
@@ -229,9 +230,14 @@ def _place(place: Place, path: KeyPath, services: Mapping[str, ServiceDoc]) -> I
         yield Problem(path, *unknown_service(name, services))
         return
     service = services[name]
-    if what not in {"", "address", "ports"}:
-        known = f"of a running service there are service.{name}.address and service.{name}.ports.PORT"
-        yield Problem(path, f'there is no "{what}": {known}', suggestion(what, ["address", "ports"]))
+    if what not in {"", *_OF_RUNNING}:
+        known = (
+            f"of a running service there are service.{name}.address, service.{name}.ports.PORT and "
+            f"service.{name}.url"
+        )
+        yield Problem(path, f'there is no "{what}": {known}', suggestion(what, _OF_RUNNING))
+    elif what == "url" and service.url is None:
+        yield Problem(path, f'"{name}" has no url: give it one, such as url = "http://{{host}}:{{port}}"')
     elif service.network == "none":
         yield Problem(path, f'"{name}" has network = "none": it has no address and publishes nothing')
     ports = [port_of(each) for each in service.ports]

@@ -157,7 +157,7 @@ CASES = {
         f"[service.db]\n{STEP}",
         (
             "FILE:1:1: service.db: exactly one of image or build must be given, found none "
-            '(write image = "name:tag", or build = "./folder")'
+            '(write image = "name:tag", build = "./folder", or preset = "postgres")'
         ),
     ),
     "unknown service": (

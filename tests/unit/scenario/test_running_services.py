@@ -112,8 +112,8 @@ CASES = {
     "what no service has": (
         "{{ service.web.adress }}",
         (
-            'there is no "adress": of a running service there are service.web.address and '
-            'service.web.ports.PORT (did you mean "address"?)'
+            'there is no "adress": of a running service there are service.web.address, '
+            'service.web.ports.PORT and service.web.url (did you mean "address"?)'
         ),
     ),
     "a port that is not published": (

@@ -38,7 +38,7 @@ SLIPS = [
     (f'[meta]\ntags = "slow"\n{STEP}', 'write tags = ["slow"]'),
     (f'[matrix]\na = "1"\n{STEP}', 'write a = ["1"]'),
     (f'[limits]\ncpu = "500m"\n{STEP}', "write cpu = 0.5"),
-    (f"[service.db]\nenv = {{}}\n{STEP}", 'write image = "name:tag", or build = "./folder"'),
+    (f"[service.db]\nenv = {{}}\n{STEP}", 'write image = "name:tag", build = "./folder", or preset = '),
     (f'{DB}volumes = ["./a:/a"]\n{STEP}', 'write { source = "./a", target = "/a" }'),
     (f'{DB}volumes = ["./a:/a:ro"]\n{STEP}', 'write { source = "./a", target = "/a", read_only = true }'),
     (f'{DB}volumes = {{ "./a" = "/a" }}\n{STEP}', 'write volumes = [{ source = "./folder", target ='),

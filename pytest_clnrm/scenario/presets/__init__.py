@@ -1,0 +1,1 @@
+"""Ready-made definitions of services: ``preset = "postgres"``. Data, ours and the user's."""
