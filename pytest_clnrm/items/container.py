@@ -216,11 +216,21 @@ class Container:
             ) from error
 
     @shows_caller
-    def url(self, port: int, scheme: str = "http") -> str:
+    def url(self, port: int | None = None, scheme: str = "http") -> str:
         """Return ``http://127.0.0.1:32768`` for container port *port*.
 
-        :raises ContainerError: if it is not published.
+        Without a port it is the one that the container's ``url=``, or that of its preset, gives.
+
+        :raises ContainerError: if the port is not published, or the container has no url of its own.
         """
+        if port is None:
+            service = self._running.service
+            if not (service.url and service.ports):
+                raise ContainerError(
+                    f"container {self.name} has no url of its own: name the port, url(8080), or give the "
+                    'container one: url="http://{host}:{port}", with ports=[8080]'
+                )
+            return service.url_at(*self.address(service.ports[0]))
         host, published = self.address(port)
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{published}"
 

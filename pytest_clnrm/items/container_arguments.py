@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from pytest_clnrm.items.service_arguments import LIMITS, NOT_ARGUMENTS, ServiceArguments
 from pytest_clnrm.model.service import NetworkMode, Service
 from pytest_clnrm.scenario.format.one_service import TooMuchError, read_service
+from pytest_clnrm.scenario.presets.library import PresetError, over, preset
+from pytest_clnrm.scenario.presets.users import NO_PRESETS, UsersPresets
 from pytest_clnrm.toml.checking import suggestion
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.scenario.format.parts import Source
 
 MAX_PORT = 65535
-ARGUMENTS = frozenset(ServiceArguments.__annotations__)
+ARGUMENTS = frozenset({*ServiceArguments.__annotations__, "preset"})
 _SHOWN_CHARS = 200
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _MAPPED = re.compile(r"(?:.*:)?(\d+)(?:/(tcp|udp|sctp))?")
@@ -31,18 +33,29 @@ _AS_IN_FILES = re.compile(r"\b([a-z_]+) = (?=[\"\[{0-9]|true\b|false\b)")
 
 
 def service_of(
-    image: object, name: object, given: Mapping[str, object], *, source: Source, policy: Policy
+    image: object,
+    name: object,
+    given: Mapping[str, object],
+    *,
+    source: Source,
+    policy: Policy,
+    presets: UsersPresets = NO_PRESETS,
 ) -> Service:
     """Return the service that the arguments of ``container(...)`` describe.
 
     :param given: all but image and name.
     :param source: judges paths of the host.
     :param policy: what may be asked for at most.
+    :param presets: the user's own.
     :raises TypeError: if there is no such argument.
     :raises ValueError: naming the arguments that are wrong, and what to write.
     """
     check_names(given)
-    if (image is None and given.get("build") is None) or not isinstance(image, str | None) or image == "":
+    if (
+        (image is None and given.keys().isdisjoint({"build", "preset"}))
+        or not isinstance(image, str | None)
+        or image == ""
+    ):
         raise _refusal(f'image={image!r}: it is the reference of an image, such as "redis:7"')
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise _refusal(
@@ -58,6 +71,8 @@ def service_of(
             (limits if argument in LIMITS else table)[argument] = plain
     if limits:
         table["limits"] = limits
+    if "preset" in table:
+        table = _over_preset(table, presets)
     try:
         service, problems = read_service(table, name=name, source=source, policy=policy)
     except TooMuchError as error:
@@ -67,6 +82,15 @@ def service_of(
     if service is None:
         raise _refusal("; ".join(_told(path, text, hint, given) for path, text, hint in problems))
     return service
+
+
+def _over_preset(table: dict[str, Any], presets: UsersPresets) -> dict[str, Any]:
+    """Return a table of arguments with the keys of its preset below it."""
+    name = table["preset"]
+    try:
+        return dict(over(table, preset(name, presets)).keys) if isinstance(name, str) else table
+    except PresetError as error:
+        raise _refusal(f"preset={name!r}: {in_python((), str(error), error.hint)}") from None
 
 
 def check_names(given: Mapping[str, object]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pytest_clnrm.items.container_arguments import service_of
 from pytest_clnrm.items.container_block import ContainerBlock
 from pytest_clnrm.items.plain_errors import calling_file, calling_folder, shows_caller
+from pytest_clnrm.items.presets import Presets
 from pytest_clnrm.items.shared_container import use_shared
 from pytest_clnrm.model.policy import Policy
 from pytest_clnrm.model.units import parse_duration_s
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.scenario.options import LoadOptions
 
 
-class Containers:
+class Containers(Presets):
     """Makes containers for one test, or for whatever a wider fixture serves.
 
     :param options: which paths of the host may be named, and what may be asked for.
@@ -79,11 +80,17 @@ class Containers:
 
     @shows_caller
     def container(
-        self, image: str | None = None, *, name: str | None = None, **given: Unpack[ServiceArguments]
+        self,
+        image: str | None = None,
+        *,
+        name: str | None = None,
+        preset: str | None = None,
+        **given: Unpack[ServiceArguments],
     ) -> ContainerBlock:
         """Return a block that starts a container, yields it once it is ready, and removes it at its end.
 
         :param image: image reference; ``--clnrm-image-map`` applies. ``build=`` stands in its place.
+        :param preset: a ready-made definition, ours or of ``.clnrm/presets.toml``, over which the rest wins.
         :param name: under which other containers of fixtures and Python tests of this worker reach it; two
             that are there at once have different ones.
         :param given: the keys of a service in scenario files, see
@@ -97,9 +104,10 @@ class Containers:
         service = service_of(
             image,
             self._unused_name() if name is None else name,
-            given,
+            given if preset is None else {"preset": preset, **given},
             source=Sources(calling_folder(self._options.rootdir), self._options),
             policy=self._options.policy or Policy(),
+            presets=self._options.presets,
         )
         self._group.redactor.add(
             value for key, value in service.env.items() if key in self._runtime.settings.secrets
@@ -115,6 +123,7 @@ class Containers:
         image: str | None = None,
         *,
         scope: Literal["module", "run"] = "run",
+        preset: str | None = None,
         **given: Unpack[ServiceArguments],
     ) -> Container:
         """Return a container that all tests of the run share which ask for the same; no block ends it.
@@ -124,13 +133,13 @@ class Containers:
 
         :param name: under which other containers of tests and fixtures reach it.
         :param scope: "module" for one that only tests of the calling file share.
-        :param given: as of :meth:`container`.
+        :param preset: as of :meth:`container`, and so is *given*.
         :raises ValueError: if an argument is not what it must be, or cannot be shared.
         :raises ClnrmError: if it cannot be reserved or started, is not ready, or has ended.
         """
         if scope not in {"module", "run"}:
             raise ValueError(f'scope={scope!r}: write "run", or "module" for the tests of this file')
-        service = replace(self.container(image, name=name, **given).service, scope=scope)
+        service = replace(self.container(image, name=name, preset=preset, **given).service, scope=scope)
         for at, message, hint in why_not_shared(service):
             argument = next((str(each) for each in at[-1:]), "")
             raise ValueError(f"{argument}: {message} ({hint})")

@@ -10,7 +10,7 @@ StrPath = str | os.PathLike[str]
 
 
 class ServiceArguments(TypedDict, total=False):
-    """What a Python test may say of a container beside its image and its name.
+    """What a Python test may say of a container beside its image or preset, and its name.
 
     Each is the key of ``[service.NAME]`` of that name, but ``memory``, ``cpu``, ``pids`` and ``gpus``, which
     are its ``limits``. Paths of the host are relative to the file whose code names them. None, where it is
@@ -48,6 +48,7 @@ class ServiceArguments(TypedDict, total=False):
     platform: str | None
     stop_signal: str | None
     stop_grace: str | float | None
+    url: str | None
 
 
 NOT_ARGUMENTS = {
