@@ -40,7 +40,8 @@ if TYPE_CHECKING:
         UnobservableError,
         UnsharedError,
     )
-    from pytest_clnrm.items.container import CommandResult, Container
+    from pytest_clnrm.items.command_result import BytesResult, CommandResult
+    from pytest_clnrm.items.container import Container
     from pytest_clnrm.items.containers import Containers
     from pytest_clnrm.items.tags import ScenarioWarning
     from pytest_clnrm.model.span import Span
@@ -50,6 +51,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BuildSpec",
+    "BytesResult",
     "ClnrmError",
     "CollectedSpan",
     "CommandResult",
@@ -101,6 +103,7 @@ if not TYPE_CHECKING:  # a type checker would believe this function that any nam
                 "engine.api",
                 "telemetry.merge.collector",
                 "items.tags",
+                "items.command_result",
                 "items.container",
                 "items.containers",
             ):

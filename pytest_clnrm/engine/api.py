@@ -563,6 +563,9 @@ class Engine(Protocol):
         :raises ContainerError: if it is gone.
         """
 
+    def copy_in(self, container: str, files: Sequence[CopiedFile]) -> None:
+        """Copy files into a container, running or not; not into memory (a tmpfs). Raises ContainerError."""
+
     def control(self, container: str, what: Literal["kill", "pause", "unpause"]) -> None:
         """Kill the main process of a running container, or stop all its processes where they are.
 
@@ -570,10 +573,7 @@ class Engine(Protocol):
         """
 
     def disconnect(self, network: str, container: str) -> None:
-        """Take a container off a network.
-
-        :raises ContainerError: with the engine's reason.
-        """
+        """Take a container off a network; raises ContainerError with the engine's reason."""
 
     def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
         """Put a container on a network, under these names.

@@ -33,6 +33,7 @@ class ContainerBlock(AbstractContextManager[Container]):
         self._stack = ExitStack()
         self._lease = ""
         self._live: LiveContainer | None = None
+        self._network: Network | None = None
         self._is_ready = False
 
     @property
@@ -82,10 +83,9 @@ class ContainerBlock(AbstractContextManager[Container]):
     def _start(self) -> Container:
         group, runtime, service = self._group, self._runtime, self._service
         self._lease = self._stack.enter_context(group.reserve(service.limits, service.name))
-        network: Network | None = None
         if service.network != "none":
             names = (service.name, *service.aliases)
-            network = self._stack.enter_context(runtime.networks().of_fixtures(*names))
+            self._network = self._stack.enter_context(runtime.networks().of_fixtures(*names))
         group.share(service, self._lease)
         launch(
             runtime,
@@ -96,14 +96,14 @@ class ContainerBlock(AbstractContextManager[Container]):
             deadline_s=time.monotonic() + runtime.settings.timeout_s,
             on_created=self._note,
             trace=group.trace,
-            network=network,
+            network=self._network,
             volumes=group.volumes,
             cancelled=group.in_vain,
         )
         assert self._live is not None  # noqa: S101 (launch has called _note)
         self._is_ready = True
         group.add(self._live)
-        return Container(group, self._live)
+        return Container(group, self._live, self._network)
 
     def _check_volumes(self, live: LiveContainer) -> None:
         """Look at what it has left in writable folders of the host, once it can write there no more.
@@ -139,6 +139,9 @@ class ContainerBlock(AbstractContextManager[Container]):
         runtime, running = self._runtime, live.running
         try:
             running.sources.close()
+            if live.paused:
+                with suppress(ClnrmError):
+                    runtime.engine().control(running.id, "unpause")
             if failed:
                 volumes = [self._group.volumes[each.name] for each in self._service.shared_volumes]
                 kept = [running.id, *runtime.networks().keep(running.id), *volumes]

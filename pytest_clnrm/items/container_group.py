@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 from pytest_clnrm.errors import ClnrmError, ServiceEndedError, ServiceError
 from pytest_clnrm.items.python_tests import last_lines
 from pytest_clnrm.items.tags import ScenarioWarning
+from pytest_clnrm.model.units import parse_duration_s
 from pytest_clnrm.runner.service_ends import ServiceEnds, last_logs
+from pytest_clnrm.telemetry.tracing import out_of_reach
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
     from pytest_clnrm.items.python_tests import LiveContainer, PythonTests
     from pytest_clnrm.model.service import Limits, Service
-    from pytest_clnrm.model.span import AttributeValue
+    from pytest_clnrm.model.span import AttributeValue, Span
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime
 
@@ -147,6 +149,39 @@ class ContainerGroup:
         """
         self._ends.check(self._due())
         return False
+
+    def spans(
+        self, *, count: int = 0, timeout: str | float, of: Callable[[Span], bool] = lambda _: True
+    ) -> tuple[Span, ...]:
+        """Return the spans that programs in these containers have exported.
+
+        :param count: wait until there are so many; fewer are returned once the time is over, or at once, with
+            a warning that says what to do, where none can arrive.
+        :param timeout: seconds, or text such as "1.5m".
+        :param of: which of them are meant.
+        """
+        inbox = self.trace.inbox
+        if inbox is None:
+            if count:
+                self.warn("spans are asked for, but they are off (--clnrm-spans on)")
+            return ()
+        if count and not inbox.spans() and (why_not := self._cannot_receive()):
+            self.warn(f"spans are asked for, but {why_not}")
+        elif count:
+            inbox.wait(lambda spans: sum(map(of, spans)) >= count, timeout_s=parse_duration_s(timeout))
+        return tuple(filter(of, inbox.spans()))
+
+    def _cannot_receive(self) -> str:
+        """Return why no span can reach us, "" if some can."""
+        if not self.connected:
+            return (
+                'no container here has had a network to export them over: take network="none" away, '
+                "or ask for them once there is a container"
+            )
+        if not self.runtime.networks().reach_us:
+            why = self.runtime.networks().why_out_of_reach
+            return out_of_reach(self.runtime.engine().facts.url, why)
+        return ""
 
     def explain(self, error: Exception) -> None:
         """Add a note to *error* if a container has ended, which is often its cause."""

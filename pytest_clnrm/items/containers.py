@@ -15,10 +15,8 @@ from pytest_clnrm.items.plain_errors import calling_file, calling_folder, shows_
 from pytest_clnrm.items.presets import Presets
 from pytest_clnrm.items.shared_container import use_shared
 from pytest_clnrm.model.policy import Policy
-from pytest_clnrm.model.units import parse_duration_s
 from pytest_clnrm.scenario.format.shared_rules import why_not_shared
 from pytest_clnrm.scenario.sources import Sources
-from pytest_clnrm.telemetry.tracing import out_of_reach
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -51,28 +49,7 @@ class Containers(Presets):
             a warning that says what to do, where none can arrive.
         :param timeout: seconds, or text such as "1.5m".
         """
-        inbox = self._trace.inbox
-        if inbox is None:
-            if count:
-                self._group.warn("spans are asked for, but they are off (--clnrm-spans on)")
-            return ()
-        if count and not inbox.spans() and (why_not := self._cannot_receive()):
-            self._group.warn(f"spans are asked for, but {why_not}")
-        elif count:
-            inbox.wait(lambda spans: len(spans) >= count, timeout_s=parse_duration_s(timeout))
-        return tuple(inbox.spans())
-
-    def _cannot_receive(self) -> str:
-        """Return why no span can reach us, "" if some can."""
-        if not self._group.connected:
-            return (
-                'no container here has had a network to export them over: take network="none" away, '
-                "or ask for them once there is a container"
-            )
-        if not self._runtime.networks().reach_us:
-            why = self._runtime.networks().why_out_of_reach
-            return out_of_reach(self._runtime.engine().facts.url, why)
-        return ""
+        return self._group.spans(count=count, timeout=timeout)
 
     def _unused_name(self) -> str:
         names = (f"container{number}" for number in self._numbers)

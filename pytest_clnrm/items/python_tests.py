@@ -66,6 +66,7 @@ class LiveContainer:
     :param nodeid: of the test that ran then.
     :ivar failed: a test that uses it has failed.
     :ivar may_have_ended: the test has told it to end, or has waited for its end.
+    :ivar paused: the test has paused it.
     """
 
     running: RunningContainer
@@ -75,6 +76,7 @@ class LiveContainer:
     nodeid: str
     failed: bool = False
     may_have_ended: bool = False
+    paused: bool = False
 
 
 @dataclass(kw_only=True, eq=False)

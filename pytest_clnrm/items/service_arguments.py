@@ -51,6 +51,25 @@ class ServiceArguments(TypedDict, total=False):
     url: str | None
 
 
+class Condition(TypedDict, total=False):
+    """What a container may be waited for: one kind of condition, and what goes with it."""
+
+    command: str | Sequence[str]
+    log: str
+    times: int
+    port: int
+    http: str
+    https: str
+    status: int | str | Sequence[int | str]
+    headers: Mapping[str, str]
+    verify: bool
+    exit: int | Sequence[int]
+    span: str
+    healthcheck: bool | Mapping[str, object]
+    timeout: str | float
+    interval: str | float
+
+
 NOT_ARGUMENTS = {
     "artifacts": "copy what is to be kept out before the block ends: box.copy_out(path, folder)",
     "depends_on": "a block begins once its container is ready: begin that of what it needs first",

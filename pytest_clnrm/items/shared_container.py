@@ -32,11 +32,13 @@ if TYPE_CHECKING:
 class Held:
     """A shared container that this process uses.
 
+    :param network: on which it is for those of this process; None if it has none.
     :param users: how many of its tests and fixtures do.
     """
 
     part: SharedPart
     stack: ExitStack
+    network: Network | None
     users: int = 0
 
 
@@ -80,7 +82,7 @@ def use_shared(group: ContainerGroup, service: Service, file: str) -> tuple[Cont
                 del all_held[key]
                 held.stack.close()
 
-    return Container(group, live), end
+    return Container(group, live, held.network), end
 
 
 def _begin(group: ContainerGroup, service: Service, file: str) -> Held:
@@ -101,4 +103,4 @@ def _begin(group: ContainerGroup, service: Service, file: str) -> Held:
             deadline_s=time.monotonic() + runtime.settings.timeout_s,
             cancelled=group.in_vain,
         )
-        return Held(part=part, stack=stack.pop_all())
+        return Held(part=part, stack=stack.pop_all(), network=network)

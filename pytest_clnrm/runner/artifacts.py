@@ -246,10 +246,11 @@ def host_names(path: str, loaded: Sequence[str], redactor: Redactor) -> list[str
     :param loaded: globs of what is loaded.
     """
     plain = redactor.text(path).replace(MASK, "---")
-    return [_unloaded(_harmless(each), loaded) for each in components(plain)]
+    return [_unloaded(harmless(each), loaded) for each in components(plain)]
 
 
-def _harmless(name: str) -> str:
+def harmless(name: str) -> str:
+    """Return a name of a container's file as one that leads nowhere else, and that can be shown."""
     if set(name) == {"."}:
         return name.replace(".", "%2E")
     made = "".join(each if each.isprintable() and each not in _REFUSED else _percent(each) for each in name)

@@ -255,6 +255,12 @@ class Networks:
         with self._guard:
             self._on[network][container] = name.casefold()
 
+    def restarted(self, container: str) -> None:
+        """Note that a container was started again, and may have another address."""
+        with self._guard:
+            for forward in self._forwards.pop(container, {}).values():
+                forward.close()
+
     def left(self, containers: Iterable[str]) -> None:
         """Note that containers are gone."""
         with self._guard:

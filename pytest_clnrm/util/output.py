@@ -28,6 +28,10 @@ class BoundedOutput:
         """Return how many bytes came before those that were kept."""
         return self._total_bytes - min(len(self._data), self._kept_bytes)
 
+    def data(self) -> bytes:
+        """Return what was kept."""
+        return bytes(self._data[-self._kept_bytes :])
+
     def text(self) -> str:
         """Return what was kept, decoded as UTF-8 with replacements."""
-        return bytes(self._data[-self._kept_bytes :]).decode("utf-8", "replace")
+        return self.data().decode("utf-8", "replace")

@@ -30,6 +30,7 @@ from pytest_clnrm.engine.api import (
     BuildSpec,
     ContainerSpec,
     ContainerState,
+    CopiedFile,
     EngineFacts,
     ExecOutcome,
     ExecSpec,
@@ -331,6 +332,13 @@ class FakeEngine:
 
     def written_bytes(self, container: str) -> int:
         return 0
+
+    def copy_in(self, container: str, files: Sequence[CopiedFile]) -> None:
+        for each in files:
+            target = self._folder(container) / each.target.removeprefix("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(each.content)
+            target.chmod(each.mode)
 
     def control(self, container: str, what: Literal["kill", "pause", "unpause"]) -> None:
         self._note(what, container=container)

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = {
     "ReservationError",
     "BuildSpec",
+    "BytesResult",
     "ClnrmError",
     "CollectedSpan",
     "CommandResult",

@@ -16,6 +16,7 @@ from pytest_clnrm.engine.api import (
     BuildSpec,
     ContainerSpec,
     ContainerState,
+    CopiedFile,
     Engine,
     EngineFacts,
     ExecOutcome,
@@ -38,6 +39,7 @@ from pytest_clnrm.engine.docker.containers import (
     stop_container,
     written_bytes,
 )
+from pytest_clnrm.engine.docker.copied_files import copy_files
 from pytest_clnrm.engine.docker.create_arguments import create_arguments, proxy_environment
 from pytest_clnrm.engine.docker.images import Images, lock_name, look_at_image
 from pytest_clnrm.engine.docker.listeners import listeners_inside, listeners_outside
@@ -299,6 +301,9 @@ class DockerEngine(Engine):
 
     def written_bytes(self, container: str) -> int:
         return written_bytes(self._client, container)
+
+    def copy_in(self, container: str, files: Sequence[CopiedFile]) -> None:
+        copy_files(self._client, container, files)
 
     def control(self, container: str, what: Literal["kill", "pause", "unpause"]) -> None:
         with plain_errors(f"{what} the container", ContainerError):
