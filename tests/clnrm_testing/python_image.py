@@ -1,25 +1,39 @@
-"""A folder from which an image with Python, OpenTelemetry's SDK and busybox is built, without a base."""
+"""An image with Python, OpenTelemetry's SDK and busybox, and those with a program that are built on it.
+
+It is made once for an engine, and stays there as the tests' image of busybox does: making it takes as long as
+twenty tests. Its name has a hash of all that it is made of.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 if TYPE_CHECKING:
     from docker import APIClient
 
 __all__ = ["python_image"]
 
+NAME = "clnrm-test-python"
 SITE = "/site"
+PACKAGES = (
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-exporter-otlp-proto-grpc",
+)
 BUSYBOX = (
     "sh", "sleep", "echo", "cat", "wget", "test", "true", "printf", "env", "base64", "tr",
     "find", "rm", "stat",
@@ -35,15 +49,46 @@ CMD ["sh"]
 """
 
 
-def _write_context(folder: Path, program: Path) -> None:
-    """Write the folder: ``python PROGRAM`` runs *program* as ``/program.py`` in a container of it.
+@contextmanager
+def python_image(client: APIClient, folder: Path, program: Path, more: str = "") -> Iterator[str]:
+    """Build an image in which ``python /program.py`` runs *program*, and yield its name; it is removed then.
 
     :param folder: does not exist yet.
+    :param more: lines for its Dockerfile.
     """
+    folder.mkdir()
+    shutil.copy(program, folder / "program.py")
+    (folder / "Dockerfile").write_text(f"FROM {_base(client)}\nCOPY program.py /program.py\n{more}")
+    image = f"{NAME}:{secrets.token_hex(4)}"
+    _build(client, folder, image)
+    try:
+        yield image
+    finally:
+        client.remove_image(image, force=True)
+
+
+def _base(client: APIClient) -> str:
+    """Return the image without a program, made unless the engine has it; other workers wait meanwhile."""
+    packages = [f"{each.name} {each.version}" for each in _with_requirements(*PACKAGES)]
+    made_of = [sys.version, *sorted(packages), Path(__file__).read_text("utf-8")]
+    image = f"{NAME}-base:{hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]}"
+    with FileLock(Path(tempfile.gettempdir(), f"{NAME}.lock")):
+        if not client.images(name=image):
+            with tempfile.TemporaryDirectory() as folder:
+                _write_context(Path(folder))
+                _build(client, Path(folder), image)
+    return image
+
+
+def _build(client: APIClient, folder: Path, image: str) -> None:
+    for said in client.build(path=str(folder), tag=image, rm=True, decode=True):
+        assert "error" not in said, said
+
+
+def _write_context(folder: Path) -> None:
     root = folder / "root"
     _copy_python(root)
-    exporters = (f"opentelemetry-exporter-otlp-proto-{protocol}" for protocol in ("http", "grpc"))
-    for package in _with_requirements("opentelemetry-sdk", *exporters):
+    for package in _with_requirements(*PACKAGES):
         for file in package.files or ():
             source = Path(str(package.locate_file(file)))
             if "__pycache__" not in file.parts and ".." not in file.parts and source.is_file():
@@ -58,27 +103,7 @@ def _write_context(folder: Path, program: Path) -> None:
     for name in BUSYBOX:
         (root / "bin" / name).symlink_to("busybox")
     (root / "tmp").mkdir()
-    _copy(program, root / "program.py")
     (folder / "Dockerfile").write_text(DOCKERFILE)
-
-
-@contextmanager
-def python_image(client: APIClient, folder: Path, program: Path, more: str = "") -> Iterator[str]:
-    """Build an image in which ``python /program.py`` runs *program*, and yield its name; it is removed then.
-
-    :param folder: does not exist yet.
-    :param more: lines for its Dockerfile.
-    """
-    _write_context(folder, program)
-    dockerfile = folder / "Dockerfile"
-    dockerfile.write_text(f"{dockerfile.read_text()}{more}")
-    image = f"clnrm-test-python:{secrets.token_hex(4)}"
-    for said in client.build(path=str(folder), tag=image, rm=True, decode=True):
-        assert "error" not in said, said
-    try:
-        yield image
-    finally:
-        client.remove_image(image, force=True)
 
 
 def _copy_python(root: Path) -> None:
