@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
 import pytest
 from clnrm_testing.end_to_end import EndToEnd
 
@@ -85,4 +92,95 @@ def test_python_tests_share_one(project: EndToEnd) -> None:
     ids = [line.split()[1] for line in run.text.splitlines() if line.startswith("ID ")]
     assert len(ids) == 27
     assert len(set(ids)) == 1
+    assert project.leftovers(run) == []
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """Return what is written down of the one shared container of a run; wait for it."""
+    for _ in range(1200):
+        for file in folder.glob("clnrm-*/shared/*.json"):
+            data: dict[str, Any] = json.loads(file.read_text("utf-8"))
+            return {**data, "run": str(file.parents[1])}
+        time.sleep(0.1)
+    pytest.fail(f"no shared container became ready: {list(folder.glob('*'))}")
+
+
+def test_its_starter_is_killed(project: EndToEnd) -> None:
+    """It belongs to the run: the others go on in it, and only the killed worker's scenario is lost."""
+    (project.path / "tmp").mkdir()
+    project.environment["TMPDIR"] = str(project.path / "tmp")
+    held = "".join(
+        f'[[scenario]]\nname = "s{number}"\n[[scenario.step]]\nname = "held"\nservice = "db"\n'
+        f'run = "touch /data/{number}; until test -e /data/go; do sleep 0.05; done"\n'
+        for number in range(5)
+    )
+    project.write("kill.clnrm.toml", DB + held)
+    process = project.popen(mode=("-n", "3"))
+    record = record_of(project.path / "tmp")
+    inside = ["sh", "-c", "until test $(ls /data | wc -l) -ge 3; do sleep 0.05; done"]
+    project.client.exec_start(project.client.exec_create(record["id"], inside)["Id"])
+    noted = Path(record["run"]) / f"process-{record['worker']}.json"
+    os.kill(json.loads(noted.read_text("utf-8"))["pid"], signal.SIGKILL)
+    project.client.exec_start(project.client.exec_create(record["id"], ["touch", "/data/go"])["Id"])
+    run = project.finish(process)
+    outcomes = list(run.outcomes().values())
+    assert (outcomes.count("passed"), outcomes.count("crashed")) == (4, 1), run.text
+    used = {each["id"] for scenario in run.document["scenarios"] for each in scenario.get("containers", ())}
+    assert used == {record["id"]}
+    assert project.leftovers(run) == []
+
+
+ENDS = """
+[service.broken]
+image = "x"
+scope = "run"
+command = ["sh", "-c", "echo no such luck; exit 3"]
+ready = { port = 80 }
+
+[service.db]
+image = "db"
+scope = "file"
+command = ["sh", "-c", "echo up; touch /tmp/there; sleep 1000"]
+ready = { command = ["test", "-e", "/tmp/there"] }
+
+[[scenario]]
+name = "one"
+[[scenario.step]]
+service = "broken"
+run = "true"
+
+[[scenario]]
+name = "two"
+[[scenario.step]]
+service = "broken"
+run = "true"
+
+[[scenario]]
+name = "kills"
+[[scenario.step]]
+service = "db"
+run = "echo killed by $$ > /proc/1/fd/1; kill -9 -1; kill -9 $(pidof sleep)"
+
+[[scenario]]
+name = "later"
+[[scenario.step]]
+service = "db"
+run = "true"
+"""
+
+
+def test_all_learn_how_it_ended(project: EndToEnd) -> None:
+    """A start that fails is tried once; one that ends fails all who use it, with its output."""
+    project.write("ends.clnrm.toml", ENDS)
+    run = project.run()
+    for name in ("one", "two"):
+        (failure,) = run.scenarios[name]["failures"]
+        assert "'broken' ended before it was ready (port 80): exit code 3" in failure["message"], failure
+        assert "started by master, for all who share it" in failure["message"]
+        assert "no such luck" in failure["details"]
+    assert run.outcomes()["kills"] == "failed"
+    (failure,) = run.scenarios["later"]["failures"]
+    assert failure["message"].startswith("the shared service 'db' ended with exit code 137"), failure
+    assert failure["message"].endswith("; it is not started again")
+    assert "up" in failure["details"]
     assert project.leftovers(run) == []
