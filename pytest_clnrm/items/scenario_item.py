@@ -142,14 +142,22 @@ class ScenarioItem(pytest.Item):
             # Their containers run one after the other, and all have the limits of the file.
             limits.append(effective_limits(settings, runs[0].service))
         most = dict(reversed(settings.groups))
+        shared = [each for each in services if each.is_shared]
+        shares = [share_of(settings, each, self.scenario.file) for each in shared]
+        # Between two users it is reset: they take turns.
+        turns = [
+            Group(name=f"reset-{self.runtime.session_id}-{share.key}")
+            for each, share in zip(shared, shares, strict=True)
+            if each.reset is not None
+        ]
         return Demand(
             containers=len(limits),
             memory_bytes=sum(each.memory_bytes or 0 for each in limits),
             cpus=sum(each.cpus or 0.0 for each in limits),
             gpus=sum(each.gpus or 0 for each in limits),
-            groups=tuple(Group(name=name, limit=most.get(name, 1)) for name in selection.groups),
+            groups=(*(Group(name=name, limit=most.get(name, 1)) for name in selection.groups), *turns),
             exclusive=selection.exclusive,
-            shares=tuple(share_of(settings, each, self.scenario.file) for each in services if each.is_shared),
+            shares=tuple(shares),
         )
 
     def specification(self) -> str | None:

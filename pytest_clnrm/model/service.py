@@ -185,6 +185,19 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prepare:
+    """A command that makes a shared service ready for whoever uses it.
+
+    :param command: argv, whose templates may name who that is.
+    :param each: once when it has started, once for each worker, or for each scenario.
+    """
+
+    command: tuple[str, ...]
+    each: Literal["start", "worker", "scenario"] = "start"
+    at: KeyPath = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """A container that a scenario uses.
 
@@ -213,6 +226,8 @@ class Service:
     :param stop_grace_s: seconds after which it is killed when it is asked to end; None for the usual time.
     :param scope: who uses its container: one scenario, those of a file or a module, or all of the run.
     :param url: where others reach it, with {host} and {port} to be filled in; "" if it says nothing of that.
+    :param prepare: what is run in it before it is used; None for nothing.
+    :param reset: argv of what is run in it between two scenarios, which use it one at a time then.
     :param only_steps: steps run in it, and nothing says that others need it, or that it does more.
     :param implicit: True for the container of the default image that steps without a service share.
     """
@@ -254,6 +269,8 @@ class Service:
     stop_grace_s: float | None = None
     scope: Scope = "scenario"
     url: str = ""
+    prepare: Prepare | None = None
+    reset: tuple[str, ...] | None = None
     only_steps: bool = False
     implicit: bool = False
     at: KeyPath = ()

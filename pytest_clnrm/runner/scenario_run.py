@@ -44,6 +44,7 @@ from pytest_clnrm.runner.place import Place
 from pytest_clnrm.runner.service_ends import ServiceEnds, last_logs
 from pytest_clnrm.runner.services import Timeline, stands_for_tool, start_in_order
 from pytest_clnrm.runner.sharing.part import SharedPart
+from pytest_clnrm.runner.sharing.upkeep import with_users
 from pytest_clnrm.runner.steps import StepRunner
 from pytest_clnrm.runner.volumes import problems_left
 from pytest_clnrm.util.redaction import Redactor
@@ -231,7 +232,7 @@ class ScenarioRun:
         self._failed = True
         if not self._facts:
             containers = tuple(self._all_containers.values())
-            self._facts = [replace(each.facts, timeline=self._timeline.of(each)) for each in containers]
+            self._facts = [replace(each.facts, timeline=self._told_of(each)) for each in containers]
         if not at_once:
             self._keep_artifacts()
         self._trace.finish("fail", message)
@@ -290,7 +291,7 @@ class ScenarioRun:
         return f"Scenario timeout after {timeout_s:g}s ({source}) while {during}"
 
     def _start_services(self, deadline_s: float) -> None:
-        stem, labels = self.runtime.next_name(), self.runtime.labels(self.nodeid)
+        stem, labels = self._shared.stem, self.runtime.labels(self.nodeid)
         pooled = self.runtime.settings.pool != "off"
         own = [each for each in self.scenario.services if not each.is_shared]
         idle = self._place.enter(
@@ -323,7 +324,7 @@ class ScenarioRun:
             with self._about(service):
                 launch(
                     self.runtime,
-                    service,
+                    with_users(service, self._shared.users),
                     self._images[service.name],
                     name=f"{stem}-{service.name}",
                     labels=labels,
@@ -357,6 +358,7 @@ class ScenarioRun:
             labels=self.runtime.labels(self.nodeid),
             faults=self._faults,
             run_once=self._run_once,
+            users=self._shared.users,
         )
         runner = StepRunner(
             around=around, began_s=self._granted_s, on_output=self.on_output, captured=self._captured
@@ -441,12 +443,15 @@ class ScenarioRun:
             names = [service.name for service in self.scenario.services if service.name in containers]
             self._facts = [self._look_at(containers[name]) for name in names]
 
+    def _told_of(self, container: RunningContainer) -> str:
+        return self._shared.told.get(container.service.name) or self._timeline.of(container)
+
     def _look_at(self, container: RunningContainer) -> ContainerFacts:
         engine = self.runtime.engine()
         facts = container.facts
         if container.reused and not self._failures:
             # It has just run the steps, and its peak of memory would be that of all its scenarios.
-            return replace(facts, timeline=self._timeline.of(container))
+            return replace(facts, timeline=self._told_of(container))
         try:
             state = engine.state(container.id)
         except ClnrmError as error:
@@ -461,7 +466,7 @@ class ScenarioRun:
             self._failures += (replace(each, where=self._where(container.service.at)) for each in ends)
         return replace(
             facts,
-            timeline=self._timeline.of(container),
+            timeline=self._told_of(container),
             oom_killed=state.oom_killed,
             exit_code=state.exit_code,
             # A reused or shared container's peak would be that of all its scenarios.

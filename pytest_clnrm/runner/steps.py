@@ -121,7 +121,7 @@ class StepRunner:
     def _bind(self, step: Step) -> Step:
         if not step.templated:
             return step
-        values = {**self.around.scenario.variables, **self.captured}
+        values = {**self.around.users, **self.around.scenario.variables, **self.captured}
         if SERVICE not in values and SERVICE in names_in_step(step):
             from pytest_clnrm.runner.running_services import running_services
 

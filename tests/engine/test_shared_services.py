@@ -169,10 +169,52 @@ run = "true"
 """
 
 
+UPKEEP = """
+[service.made]
+image = "x"
+scope = "run"
+command = ["sleep", "1000"]
+prepare = { command = "echo too late; exit 4", each = "worker" }
+
+[service.reset]
+image = "x"
+scope = "file"
+command = ["sleep", "1000"]
+reset = { command = "echo no way back; exit 5" }
+
+[[scenario]]
+name = "prepares"
+[[scenario.step]]
+service = "made"
+run = "true"
+
+[[scenario]]
+name = "uses"
+[[scenario.step]]
+service = "reset"
+run = "true"
+
+[[scenario]]
+name = "resets"
+[[scenario.step]]
+service = "reset"
+run = "true"
+"""
+
+
 def test_all_learn_how_it_ended(project: EndToEnd) -> None:
     """A start that fails is tried once; one that ends fails all who use it, with its output."""
     project.write("ends.clnrm.toml", ENDS)
+    project.write("upkeep.clnrm.toml", UPKEEP)
     run = project.run()
+    for name, what, output in (
+        ("prepares", "prepare of the shared service 'made' exited with exit code 4", "too late"),
+        ("resets", "reset of the shared service 'reset' exited with exit code 5", "no way back"),
+    ):
+        (failure,) = run.scenarios[name]["failures"]
+        assert failure["message"].startswith(what), failure
+        assert output in failure["details"]
+    assert run.outcomes()["uses"] == "passed"
     for name in ("one", "two"):
         (failure,) = run.scenarios[name]["failures"]
         assert "'broken' ended before it was ready (port 80): exit code 3" in failure["message"], failure

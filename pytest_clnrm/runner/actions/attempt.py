@@ -71,6 +71,7 @@ class Surroundings:
     :param began_s: when the steps began that checks name, by the engine's clock, by their names.
     :param cookies: that services have set so far.
     :param run_once: ids of the containers that steps run at the moment, by the names of the steps.
+    :param users: what ``{{ worker }}`` and ``{{ scenario_id }}`` are.
     """
 
     runtime: Runtime
@@ -87,6 +88,7 @@ class Surroundings:
     faults: Faults = field(default_factory=Faults)
     cookies: CookieJar = field(default_factory=service_cookies)
     run_once: dict[str, str] = field(default_factory=dict)
+    users: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.runner.service_ends import LOG_TAIL_BYTES, last_logs
 from pytest_clnrm.runner.sharing.share import share_of
-from pytest_clnrm.runner.sharing.start import join, logs_since, part
+from pytest_clnrm.runner.sharing.start import join, logs_since, mark, part
+from pytest_clnrm.runner.sharing.upkeep import run_upkeep, users_of
 from pytest_clnrm.util.output import BoundedOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.model.service import Service
@@ -30,6 +31,9 @@ class SharedPart:
     :param trace: of the scenario or test.
     :param user: id of the lease that uses them; "" for that of the item that runs.
     :ivar containers: by the names of their services.
+    :ivar stem: with which the names of the user's own containers begin.
+    :ivar users: what ``{{ worker }}`` and ``{{ scenario_id }}`` are for it.
+    :ivar told: what was done in them before they were used, by the same names.
     """
 
     def __init__(self, runtime: Runtime, file: str, trace: ScenarioTrace, user: str = "") -> None:
@@ -37,9 +41,12 @@ class SharedPart:
         self._file = file
         self._trace = trace
         self._user = user
+        self.stem = runtime.next_name()
+        self.users = users_of(runtime.worker, self.stem)
         self._network: Network | None = None
         self._since_s = 0.0
         self.containers: dict[str, RunningContainer] = {}
+        self.told: dict[str, str] = {}
 
     def join(
         self,
@@ -58,7 +65,7 @@ class SharedPart:
         """
         self._network = network
         self._since_s = self._since_s or self._runtime.engine().clock_s()
-        self.containers[service.name] = join(
+        running = self.containers[service.name] = join(
             self._runtime,
             service,
             image,
@@ -69,6 +76,34 @@ class SharedPart:
             deadline_s=deadline_s,
             cancelled=cancelled,
         )
+        self.told[service.name] = ", ".join(["shared", *self._made_fit(running, deadline_s=deadline_s)])
+
+    def _made_fit(self, running: RunningContainer, *, deadline_s: float) -> Iterator[str]:
+        """Do what has to be done before this user may use it, and yield what that was.
+
+        What is to be done once leaves a mark in the run's own folder when it is done.
+        """
+        service, prepare = running.service, running.service.prepare
+
+        def run(what: Literal["prepare", "reset"], command: tuple[str, ...]) -> str:
+            return run_upkeep(
+                self._runtime, running, what, command,
+                users=self.users, trace=self._trace, deadline_s=deadline_s,
+            )  # fmt: skip
+
+        if service.reset is not None:
+            # Its users take turns. The last one may have been killed, so it is not he who cleans up.
+            used = mark(self._runtime, running, "used")
+            if used.exists():
+                yield run("reset", service.reset)
+            used.touch()
+        if prepare is not None and prepare.each == "worker":
+            done = mark(self._runtime, running, self._runtime.worker)
+            if not done.exists():
+                yield f"{run('prepare', prepare.command)} for {self._runtime.worker}"
+                done.touch()
+        if prepare is not None and prepare.each == "scenario":
+            yield run("prepare", prepare.command)
 
     def logs(self, container: RunningContainer) -> str:
         """Return what it has printed since the first was joined, or the end of its log if that is nothing."""

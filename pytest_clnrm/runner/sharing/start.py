@@ -30,6 +30,7 @@ from pytest_clnrm.pool.running import RunningContainer
 from pytest_clnrm.runner.launch import launch, planned
 from pytest_clnrm.runner.service_ends import describe_end, last_logs
 from pytest_clnrm.runner.sharing.record import SharedRecord
+from pytest_clnrm.runner.sharing.upkeep import run_upkeep
 from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
 
 if TYPE_CHECKING:
@@ -90,6 +91,12 @@ def part(runtime: Runtime, running: RunningContainer, network: Network | None) -
     """Take a shared container off the network of a scenario or test that is over."""
     if network is not None and running.service.network != "none":
         runtime.networks().disconnect(network, running.id)
+
+
+def mark(runtime: Runtime, running: RunningContainer, what: str) -> Path:
+    """Return a file that says, if it is there, that something was done in a shared container."""
+    assert runtime.run_folder is not None  # noqa: S101 (it was needed to join it)
+    return runtime.run_folder() / FOLDER / f"{running.id}.{what}"
 
 
 def check_runs(runtime: Runtime, running: RunningContainer) -> None:
@@ -207,6 +214,16 @@ def _started(
             trace=trace,
             network=network,
         )
+        if service.prepare is not None and service.prepare.each == "start":
+            run_upkeep(
+                runtime,
+                made[-1],
+                "prepare",
+                service.prepare.command,
+                users={},
+                trace=trace,
+                deadline_s=deadline_s,
+            )
         is_ready = True
     except (EngineUnavailableError, ScenarioTimeoutError):
         raise

@@ -34,6 +34,7 @@ from pytest_clnrm.scenario.format.parts import (
 )
 from pytest_clnrm.scenario.format.ready_document import ReadyDoc, built_ready
 from pytest_clnrm.scenario.format.service_files_document import ArtifactDoc, BuildDoc, CopyDoc, VolumeDoc
+from pytest_clnrm.scenario.format.shared_document import PrepareDoc, ResetDoc
 from pytest_clnrm.scenario.format.urls import url_of
 
 
@@ -195,6 +196,26 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=["run"],
         ),
     ] = "scenario"
+    prepare: (
+        Annotated[
+            PrepareDoc,
+            Meta(
+                description="Run in a shared service before it is used: a database each, say.",
+                examples=[{"command": "createdb {{ worker }}", "each": "worker"}],
+            ),
+        ]
+        | None
+    ) = None
+    reset: (
+        Annotated[
+            ResetDoc,
+            Meta(
+                description="Run in a shared service between two scenarios; they take turns then.",
+                examples=[{"command": "redis-cli flushall"}],
+            ),
+        ]
+        | None
+    ) = None
     fresh: Annotated[
         bool, Meta(description="true: never a container that has served another scenario.", examples=[True])
     ] = False
@@ -371,6 +392,8 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             network=self.network,
             fresh=self.fresh,
             scope=self.scope,
+            prepare=None if self.prepare is None else self.prepare.built(at("prepare")),
+            reset=None if self.reset is None else argv_of(self.reset.command),
             scratch=tuple(self.scratch),
             shm_bytes=None if self.shm_size is None else parse_size_bytes(self.shm_size),
             ulimits={} if self.ulimits is None else self.ulimits.built(),

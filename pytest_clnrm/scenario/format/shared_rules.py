@@ -26,6 +26,11 @@ Refusal = tuple["KeyPath", str, str]
 
 def check_shared(scenario: Scenario) -> Iterator[Refusal]:
     """Yield what is wrong with the shared services of a scenario."""
+    for service in scenario.services:
+        for key in ("prepare", "reset"):
+            if getattr(service, key) is not None and not service.is_shared:
+                message = f"its container serves one scenario: only a shared service has `{key}`"
+                yield (*service.at, key), message, 'write [[setup]] steps, or scope = "run"'
     services = {each.name: each for each in scenario.services if each.is_shared}
     if not services:
         return

@@ -1,10 +1,13 @@
 """``{{ service.web.address }}`` and ``{{ service.web.ports.8080 }}``, which are known when the services run.
 
-Steps and checks name them as they name captured values. A variable or captured value called ``service`` wins.
+Steps and checks name them as they name captured values. So they do with ``{{ worker }}`` and
+``{{ scenario_id }}``, which keep apart who uses a shared service; these are known before services start. A
+variable or captured value of the same name wins.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -12,17 +15,21 @@ from typing import Any
 from pytest_clnrm.scenario.templates.render import names_deferred, parsed, strings_in
 
 SERVICE = "service"
+USERS = ("worker", "scenario_id")
+"""Names that stand for who uses a service: letters, digits and ``_`` alone, as a database's name may have."""
+_USERS = {name: re.compile(rf"\{{[{{%][^{{}}]*(?<![\w.]){name}\b") for name in USERS}
 Place = tuple[str | int, ...]
 """The keys behind ``service``, as far as they are constant: ``("web", "ports", 8080)``."""
 
 
 def running_names(text: str, variables: AbstractSet[str]) -> frozenset[str]:
-    """Return what templates of a file may name of running services: ``service``, or nothing.
+    """Return what templates of a file may name of running services and of who uses them.
 
     :param variables: of the file, and the names that its steps capture.
     """
     named = SERVICE in text and ("{{" in text or "{%" in text) and SERVICE not in variables
-    return frozenset({SERVICE}) if named else frozenset()
+    users = {name for name, pattern in _USERS.items() if name not in variables and pattern.search(text)}
+    return frozenset({SERVICE, *users}) if named else frozenset(users)
 
 
 def places_in(value: Any) -> Iterator[Place]:

@@ -221,6 +221,17 @@ def names_deferred(value: Any, deferred: AbstractSet[str]) -> bool:
     )
 
 
+def bind_texts(texts: Mapping[str, str], values: Mapping[str, Any], path: KeyPath) -> dict[str, str]:
+    """Return *texts* with their templates rendered.
+
+    :param values: what they may name.
+    :param path: of the table in which they stand.
+    :raises TemplateError: with the path in the file as its author wrote it.
+    """
+    renderer = Renderer(values, {}, (), {}, seed=str(path))
+    return {key: renderer.render_value(each, (*path, key)) for key, each in texts.items()}
+
+
 def bind_step(step: Step, values: Mapping[str, Any]) -> Step:
     """Return *step* with the templates in its strings rendered.
 

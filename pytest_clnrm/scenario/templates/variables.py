@@ -10,6 +10,7 @@ from typing import Any
 from pytest_clnrm.errors import MAX_MISTAKES
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.matrix import as_text
+from pytest_clnrm.scenario.templates.places import USERS
 from pytest_clnrm.scenario.templates.render import (
     Renderer,
     TemplateError,
@@ -202,10 +203,27 @@ def _of_services(document: Mapping[str, Any], names: AbstractSet[str]) -> Iterat
             for index, step in enumerate(value):
                 for key in _FIXED.intersection(step):
                     yield from _unknown(step[key], (*path, index, key), names, when)
+        elif path == ("service",):
+            yield from _in_services(value, names, when)
         elif path[-1] == "expect":
             yield from _unknown(value, path, names, "where they may be gone: steps and checks may")
         elif path[-1] != "check":
             yield from _unknown(value, path, names, when)
+
+
+def _in_services(
+    tables: Mapping[str, Mapping[str, Any]], names: AbstractSet[str], when: str
+) -> Iterator[tuple[KeyPath, str]]:
+    """Yield a mistake for each string of a service that names what is not known when it starts.
+
+    Who uses it is known where its container is its scenario's own, and to what is run in a shared one.
+    """
+    for name, table in tables.items():
+        own = table.get("scope", "scenario") == "scenario"
+        for key, value in table.items():
+            told = key in {"prepare", "reset"} or (own and key == "env")
+            unknown = names - set(USERS) if told else names
+            yield from _unknown(value, ("service", name, key), unknown, when)
 
 
 def _table(

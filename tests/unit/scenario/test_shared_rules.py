@@ -7,12 +7,29 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.runner.sharing.share import share_of
+from pytest_clnrm.runner.sharing.upkeep import users_of, with_users
 from pytest_clnrm.settings.settings import Settings
 
 DB = '[service.db]\nimage = "x:1"\nscope = "run"\n'
 STEP = '[[step]]\nrun = "true"\nservice = "db"\n'
 OWN = "(leave `scope` out: each scenario has a container of its own then)"
+WHEN = "where services do not run yet: steps and checks may"
 CASES = {
+    "a reset of its own": (
+        f'[service.db]\nimage = "x:1"\nreset = {{ command = "true" }}\n{STEP}',
+        (
+            "FILE:3:1: service.db.reset: its container serves one scenario: only a shared service has "
+            '`reset` (write [[setup]] steps, or scope = "run")'
+        ),
+    ),
+    "a user in what all share": (
+        f'{DB}env = {{ DB = "{{{{ worker }}}}" }}\n{STEP}',
+        f'FILE:4:9: service.db.env.DB: names "worker" {WHEN}',
+    ),
+    "a user elsewhere": (
+        f'[service.db]\nimage = "x:1"\nworkdir = "/{{{{ scenario_id }}}}"\n{STEP}',
+        f'FILE:3:1: service.db.workdir: names "scenario_id" {WHEN}',
+    ),
     "fresh": (
         f"{DB}fresh = true\n{STEP}",
         f'FILE:4:1: service.db.fresh: means a container that serves one scenario, not scope = "run" {OWN}',
@@ -108,3 +125,21 @@ def test_those_of_a_file_are_its_own(project: Any) -> None:
     text = DB.replace("run", "file") + STEP
     assert share(project, text).key != share(project, text, "other.clnrm.toml").key
     assert share(project, text).key == share(project, text).key
+
+
+def test_who_uses_it_is_filled_in_later(project: Any) -> None:
+    """In steps, in variables of other services, in what is run in it; a variable of that name wins."""
+    text = (
+        f'{DB}prepare = {{ command = "mkdir {{{{ scenario_id }}}}", each = "scenario" }}\n'
+        '[service.app]\nimage = "x:1"\nenv = { DB = "{{ worker }}-{{ scenario_id }}" }\n'
+        '[[step]]\nservice = "app"\nrun = "echo {{ worker }}"\n'
+    )
+    scenario = project.one(text)
+    (db, app), (step,) = scenario.services, scenario.steps
+    assert step.templated
+    assert db.prepare.command == ("sh", "-c", "mkdir {{ scenario_id }}")
+    users = users_of("gw1", "clnrm-0a-gw1-7")
+    assert with_users(app, users).env == {"DB": "gw1-gw1_7"}
+    assert with_users(db, users) is db
+    (own,) = project.one(f'[vars]\nworker = "me"\n{STEP.replace("true", "echo {{ worker }}")}{DB}').steps
+    assert own.action.run == "echo me"

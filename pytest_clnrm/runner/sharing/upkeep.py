@@ -1,0 +1,94 @@
+"""What is run in a shared service so that its users do not disturb one another: ``prepare`` and ``reset``."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from pytest_clnrm.engine.api import ExecSpec
+from pytest_clnrm.errors import ContainerError, ScenarioTimeoutError, ServiceError
+from pytest_clnrm.runner.service_ends import LOG_TAIL_BYTES, describe_end, state_once_ended
+from pytest_clnrm.scenario.templates.confined import bind
+from pytest_clnrm.scenario.templates.places import USERS
+from pytest_clnrm.scenario.templates.render import TemplateError, bind_texts
+from pytest_clnrm.util.output import BoundedOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_clnrm.model.service import Service
+    from pytest_clnrm.pool.running import RunningContainer
+    from pytest_clnrm.runtime.runtime import Runtime
+    from pytest_clnrm.telemetry.tracing import ScenarioTrace
+
+_RENDER_S = 5.0
+
+
+def users_of(worker: str, stem: str) -> dict[str, str]:
+    """Return what ``{{ worker }}`` and ``{{ scenario_id }}`` are for one run of a scenario.
+
+    :param stem: with which the names of its containers begin; it ends with the scenario's number here.
+    """
+    return dict(zip(USERS, (worker, f"{worker}_{stem.rpartition('-')[2]}"), strict=True))
+
+
+def with_users(service: Service, users: Mapping[str, str]) -> Service:
+    """Return a service of a scenario with its variables as they are for this run.
+
+    :raises ContainerError: if a template cannot be rendered.
+    """
+    if service.is_shared or not any("{" in each for each in service.env.values()):
+        return service
+    try:
+        env = bind(bind_texts, service.env, users, (*service.at, "env"), wall_s=_RENDER_S)
+    except TemplateError as error:
+        raise ContainerError(f"service {service.name!r}: env: {error}") from None
+    return replace(service, env=env)
+
+
+def run_upkeep(
+    runtime: Runtime,
+    running: RunningContainer,
+    what: Literal["prepare", "reset"],
+    command: tuple[str, ...],
+    *,
+    users: Mapping[str, str],
+    trace: ScenarioTrace,
+    deadline_s: float,
+) -> str:
+    """Run a command in a shared container, and return in words what was done.
+
+    :param users: what its templates may name.
+    :param deadline_s: ``time.monotonic()`` moment at which the time is over.
+    :raises ServiceError: if it does not exit with 0, with its output.
+    :raises ScenarioTimeoutError: if the time is over first.
+    """
+    name, began_s = running.service.name, time.monotonic()
+    texts = {str(index): each for index, each in enumerate(command)}
+    try:
+        argv = tuple(bind(bind_texts, texts, users, (*running.service.at, what), wall_s=_RENDER_S).values())
+    except TemplateError as error:
+        raise ContainerError(f"service {name!r}: {what}: {error}") from None
+    output = BoundedOutput(kept_bytes=LOG_TAIL_BYTES)
+    with trace.span(f"clnrm.container.{what}", running.attributes) as span:
+        outcome = runtime.engine().exec(
+            running.id,
+            ExecSpec(argv=argv, env=trace.probe_environment(running.spec.env, running.env)),
+            on_output=lambda _, data: output.feed(data),
+            deadline_s=deadline_s,
+        )
+        span.set("process.exit.code", outcome.exit_code)
+        if outcome.timed_out:
+            raise ScenarioTimeoutError(f"{what} of the shared service {name!r} was running")
+        if outcome.container_lost:
+            state = state_once_ended(runtime.engine(), running.id)
+            how = describe_end(running, state, "")
+            raise ServiceError(f"the shared service {name!r} {how} during its {what}", name, output.text())
+        if outcome.exit_code != 0:
+            how = "ran out of memory" if outcome.oom else f"exited with exit code {outcome.exit_code}"
+            told = shlex.join(argv)
+            raise ServiceError(f"{what} of the shared service {name!r} {how}: {told}", name, output.text())
+    done = "reset" if what == "reset" else "prepared"
+    return f"{done} in {time.monotonic() - began_s:.2f} s"
