@@ -32,6 +32,12 @@ ALWAYS_PARKS = "clnrm_always_parks"
 FACTS_FILE = "facts.json"
 """The file in the run's folder that says what is out of the ordinary; empty if nothing is."""
 
+CRASHED = "???"
+"""What xdist calls the phase of an item whose worker died."""
+
+together_key = pytest.StashKey[str]()
+"""Where an item holds what its neighbours that share a worker hold too; without it that is its file."""
+
 ARTIFACTS_FOLDER = "artifacts"
 """Where kept files of containers lie, below the folder of the report or what stands for it."""
 ARTIFACTS_MARK = ".clnrm-artifacts"

@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = settings_of(config)
     lazy = config.stash[lazy_key] = LazyWiring(config, settings)
     if settings.enabled:
-        install_order(config, lazy.sort, lazy.priority_of)
+        install_order(config, lazy.sort)
     config.pluginmanager.register(lazy, "clnrm-lazy")
 
 

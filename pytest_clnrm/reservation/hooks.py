@@ -11,6 +11,7 @@ import pytest
 
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.model.priority import Priority
+from pytest_clnrm.names import together_key
 from pytest_clnrm.reservation import item_demand
 from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.runtime.holdings import Current
@@ -121,7 +122,12 @@ class ReservationHooks:
 
         priority, demand = self._found[item]
         data = None if demand is None else demand.to_data()
-        return ItemFacts(priority=priority, demand=data, specification=_specification_of(item))
+        return ItemFacts(
+            priority=priority,
+            demand=data,
+            specification=_specification_of(item),
+            together=item.stash.get(together_key, None),
+        )
 
     def demands(self, item: pytest.Item) -> bool:
         """Tell whether an item needs a reservation."""

@@ -1,9 +1,9 @@
 """What the controller has to know of items, and only workers do: the controller sees their node ids alone.
 
 Each worker writes its facts into the run's folder before it reports its ids; the first one wins, the
-controller reads them when all have collected. The form is JSON: ``{"format": 1, "items": [[priority, demand,
-specification], ...]}``. The file is empty if nothing is out of the ordinary: a worker that has collected
-nothing of ours makes it without this module.
+controller reads them when all have collected. The form is JSON: ``{"format": 2, "items": [[priority, demand,
+specification, together], ...]}``. The file is empty if nothing is out of the ordinary: a worker that has
+collected nothing of ours makes it without this module.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.names import FACTS_FILE
 from pytest_clnrm.util.files import write_whole
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class FactsError(Exception):
@@ -30,11 +30,13 @@ class ItemFacts(NamedTuple):
     :param priority: smaller runs first.
     :param demand: what must be reserved before it may start, plain builtins; None if nothing.
     :param specification: a hash that is equal where containers may be shared, None if there are none.
+    :param together: neighbours of the same go to one worker; None stands for those of its file.
     """
 
     priority: int = int(Priority.NORMAL)
     demand: Mapping[str, Any] | None = None
     specification: str | None = None
+    together: str | None = None
 
 
 _ORDINARY = ItemFacts()
@@ -56,8 +58,7 @@ def write_facts(folder: Path, facts: Sequence[ItemFacts]) -> None:
     if is_ordinary(facts):
         target.touch()
         return
-    rows = [[each.priority, each.demand, each.specification] for each in facts]
-    write_whole(target, json.dumps({"format": _FORMAT, "items": rows}))
+    write_whole(target, json.dumps({"format": _FORMAT, "items": facts}))
 
 
 def read_facts(folder: Path, count: int) -> list[ItemFacts]:

@@ -63,8 +63,11 @@ class StrictScheduling:
         self._folder = folder
         self._adjust = adjust
         self._tell = tell
-        files = [nodeid.split("::", 1)[0] for nodeid in self.collection]
-        self._work: WorkQueue[Node] = WorkQueue(files, facts, workers=workers, max_chunk=max_chunk)
+        together = [
+            nodeid.split("::", 1)[0] if each.together is None else each.together
+            for nodeid, each in zip(self.collection, facts, strict=True)
+        ]
+        self._work: WorkQueue[Node] = WorkQueue(together, facts, workers=workers, max_chunk=max_chunk)
         self._flush = flush_order(self.collection)
         # None until the worker has collected; True while it holds no fixture but those of session scope.
         self._clean: dict[Node, bool | None] = {}

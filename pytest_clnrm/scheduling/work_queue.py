@@ -66,16 +66,21 @@ class Pick:
 class WorkQueue(Generic[W]):
     """Items that have not started, and who holds which.
 
-    :param files: each item's file, in order.
+    :param together: what neighbours that are reserved for one worker have in common, in order: their file.
     :param facts: each item's facts, in order.
     :param workers: how many there are at the start: sets the chunks' size.
     :param max_chunk: upper limit of a chunk, None for none.
     """
 
     def __init__(
-        self, files: Sequence[str], facts: Sequence[ItemFacts], *, workers: int, max_chunk: int | None = None
+        self,
+        together: Sequence[str],
+        facts: Sequence[ItemFacts],
+        *,
+        workers: int,
+        max_chunk: int | None = None,
     ) -> None:
-        self._files = files
+        self._together = together
         self._demands = [each.demand is not None for each in facts]
         self._groups = {
             index: {group["name"]: int(group["limit"]) for group in each.demand.get("groups", ())}
@@ -337,7 +342,7 @@ class WorkQueue(Generic[W]):
         return chunk
 
     def _akin(self, one: int, other: int) -> bool:
-        return self._files[one] == self._files[other] and self._levels[one] == self._levels[other]
+        return self._together[one] == self._together[other] and self._levels[one] == self._levels[other]
 
     def _richest(self, worker: W) -> deque[int]:
         """Return another worker's chunk: of the highest level, then the longest; empty if there is none."""

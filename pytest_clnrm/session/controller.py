@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +27,7 @@ class Controller:
     :param place: the run.
     :param wiring: returns the other parts, made at the first call.
     :param is_wired: tells whether they were made.
+    :param expected: returns what the order of items goes by, node id -> number; empty for none.
     """
 
     def __init__(
@@ -34,10 +37,13 @@ class Controller:
         place: RunPlace,
         wiring: Callable[[], Wiring],
         is_wired: Callable[[], bool],
+        *,
+        expected: Callable[[], Mapping[str, float]],
     ) -> None:
         self._place = place
         self._wiring = wiring
         self._is_wired = is_wired
+        self._expected = expected
         self._specs: Sequence[object] = ()
         self._ready: list[Any] = []
         install_controller(
@@ -55,6 +61,12 @@ class Controller:
     def _tell(self, waiting: Mapping[int, int], head: str) -> None:
         self._wiring().tell_queue(waiting, head)
 
+    @cached_property
+    def _of_the_order(self) -> dict[str, str]:
+        """Return what workers have to know to sort alike; one text, as execnet takes long for many values."""
+        expected = self._expected()
+        return {"expected": json.dumps(expected)} if expected else {}
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
         """Remember how many workers are started."""
@@ -63,7 +75,7 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which run it belongs to."""
-        node.workerinput[WORKER_INPUT] = self._place.to_hand_down()
+        node.workerinput[WORKER_INPUT] = {**self._place.to_hand_down(), **self._of_the_order}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: Any) -> None:

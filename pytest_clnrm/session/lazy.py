@@ -35,6 +35,9 @@ from pytest_clnrm.names import (
 from pytest_clnrm.settings.settings import Settings, is_any_set
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_clnrm.session.experience import Experience
     from pytest_clnrm.session.run_place import RunPlace
     from pytest_clnrm.session.wiring import Wiring
 
@@ -75,7 +78,8 @@ class LazyWiring:
         self._began_monotonic_s = time.monotonic()
         self._wiring: Wiring | None = None
         self._worker_input = getattr(config, "workerinput", None)
-        self._is_out_of_order = settings.priority != "normal"
+        # With an order of its own the controller has to know which items stay together.
+        self._is_out_of_order = settings.priority != "normal" or self._by_experience
         self._equals: list[pytest.Item] = []
         config.stash[python_tests_key] = lambda: self.wiring().python_tests
         if not can_run_here():
@@ -84,6 +88,8 @@ class LazyWiring:
             from pytest_clnrm.session.repeats import Repeats
 
             config.pluginmanager.register(Repeats(), "clnrm-repeats")
+        if self._worker_input is None and (self._by_experience or settings.history_file):
+            config.pluginmanager.register(self.experience, "clnrm-experience")
         if settings.autoscale or settings.report_dir or settings.show_workers:
             self.wiring()
         if config.getoption("tx", None):
@@ -93,7 +99,12 @@ class LazyWiring:
             if not all_local(config):
                 self.wiring()
             controller = Controller(
-                config, settings, self.place, self.wiring, lambda: self._wiring is not None
+                config,
+                settings,
+                self.place,
+                self.wiring,
+                lambda: self._wiring is not None,
+                expected=lambda: self._expected if self._by_experience else {},
             )
             config.pluginmanager.register(controller, "clnrm-xdist-controller")
 
@@ -103,6 +114,28 @@ class LazyWiring:
         from pytest_clnrm.session.run_place import RunPlace
 
         return RunPlace((self._worker_input or {}).get(WORKER_INPUT, {}))
+
+    @property
+    def _by_experience(self) -> bool:
+        """Tell whether items of one priority are ordered by what earlier runs have shown."""
+        return self.settings.enabled and self.settings.order != "fifo"
+
+    @cached_property
+    def experience(self) -> Experience:
+        """Return what earlier runs have shown, in the controller or the only process."""
+        from pytest_clnrm.session.experience import Experience
+
+        return Experience(self._config, self.settings, session=self.place.session, began_s=self._began_s)
+
+    @cached_property
+    def _expected(self) -> Mapping[str, float]:
+        """Return what the order goes by: node id -> number, alike in all processes of the run."""
+        if self._worker_input is None:
+            return self.experience.expected()
+        import json
+
+        found: dict[str, float] = json.loads(self._worker_input.get(WORKER_INPUT, {}).get("expected", "{}"))
+        return found
 
     def wiring(self) -> Wiring:
         """Return the other parts, made and registered at the first call.
@@ -122,6 +155,8 @@ class LazyWiring:
                 began_s=self._began_s,
                 began_monotonic_s=self._began_monotonic_s,
             )
+            if self._worker_input is None and not self._config.pluginmanager.hasplugin("clnrm-experience"):
+                self._config.pluginmanager.register(self.experience, "clnrm-experience")
         return self._wiring
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
@@ -173,12 +208,18 @@ class LazyWiring:
                 Path(self._worker_input[RUN_FOLDER], FACTS_FILE).touch()
 
     def sort(self, items: list[pytest.Item]) -> None:
-        """Sort by priority, in place, if there can be more than one; equals keep their order.
+        """Sort by priority, in place, if there can be more than one, and as ``--clnrm-order`` says.
+
+        Equals keep their order.
 
         :raises pytest.UsageError: for a wrong marker; under xdist it is a failed collection instead.
         """
         if items == self._equals:
             return
+        if self._by_experience:
+            from pytest_clnrm.scheduling.experience import arrange
+
+            arrange(items, self._expected, likely_to_fail=self.settings.order == "likely-to-fail-first")
         if (
             self.settings.priorities
             or PRIORITY_MARKER in _marks_of(items)
@@ -187,7 +228,7 @@ class LazyWiring:
             from pytest_clnrm.scheduling.order import sort
 
             sort(self._config, items, self.priority_of)
-        else:
+        elif not self._by_experience:
             self._equals = list(items)
 
     def priority_of(self, item: pytest.Item) -> int:
@@ -269,10 +310,10 @@ class LastSorter:
 
 
 class NewFirstSorter:
-    """Sorts the two parts that ``--nf`` makes by priority; equals keep the order that ``--nf`` gave them."""
+    """Sorts the two parts that ``--nf`` makes; equals keep the order that ``--nf`` gave them."""
 
-    def __init__(self, priority_of: Callable[[pytest.Item], int]) -> None:
-        self._priority_of = priority_of
+    def __init__(self, sort: Sort) -> None:
+        self._sort = sort
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -281,16 +322,19 @@ class NewFirstSorter:
         """Sort what all others have left, in place."""
         known = set(config.cache.get("cache/nodeids", [])) if config.cache else set()
         yield
-        items.sort(key=lambda item: (item.nodeid in known, self._priority_of(item)))
+        new = [item for item in items if item.nodeid not in known]
+        old = [item for item in items if item.nodeid in known]
+        for part in (new, old):
+            self._sort(part)
+        items[:] = [*new, *old]
 
 
-def install_order(config: pytest.Config, sort: Sort, priority_of: Callable[[pytest.Item], int]) -> None:
+def install_order(config: pytest.Config, sort: Sort) -> None:
     """Register the sorters; to be called in ``pytest_configure(trylast=True)``.
 
-    :param sort: sorts items in place, by priority.
-    :param priority_of: smaller runs first.
+    :param sort: sorts items in place.
     """
     config.pluginmanager.register(Sorter(sort), "clnrm-order")
     config.pluginmanager.register(LastSorter(sort), "clnrm-order-last")
     if config.getoption("newfirst", default=False):
-        config.pluginmanager.register(NewFirstSorter(priority_of), "clnrm-order-newfirst")
+        config.pluginmanager.register(NewFirstSorter(sort), "clnrm-order-newfirst")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pluggy import HookimplMarker
 
-from pytest_clnrm.names import ARTIFACTS_FOLDER
+from pytest_clnrm.names import ARTIFACTS_FOLDER, CRASHED
 from pytest_clnrm.report.rows import Rows, key_of
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import shown
@@ -30,9 +30,6 @@ hookimpl = HookimplMarker("pytest")
 
 VERY_QUIET = -2
 """The verbosity of ``-qq``, with which pytest itself sums nothing up."""
-
-CRASHED = "???"
-"""What xdist calls the phase of an item whose worker died."""
 
 
 _PORTS_NAMED = 10

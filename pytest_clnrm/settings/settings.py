@@ -142,6 +142,21 @@ class Settings:
         values.priority_name,
         default="normal",
     )
+    order: Literal["fifo", "slowest-first", "likely-to-fail-first"] = setting(
+        "--clnrm-order",
+        "the order of items of one priority: as collected (`fifo`), or by what earlier runs have shown",
+        values.Choice("an order", "fifo", "slowest-first", "likely-to-fail-first"),
+        default="fifo",
+        docs=" ([history.md](history.md))",
+    )
+    history_file: Path | None = setting(
+        "--clnrm-history FILE",
+        "read what earlier runs have shown from this file too, and add what this one shows",
+        values.path,
+        default=None,
+        unset="pytest's cache alone",
+        docs=" ([history.md](history.md))",
+    )
     engine: str = setting(
         "--clnrm-engine auto|embedded|URL",
         "container engine: `auto` takes the one that answers, `embedded` starts one where none "

@@ -93,7 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
     limits: tuple[int, int] | None = config.getoption("--fake-autoscale")
     if config.getoption("--fake-scheduler") == "none":
         return
-    install_order(config, lambda items: sort(config, items, _priority), _priority)
+    install_order(config, lambda items: sort(config, items, _priority))
     scheduler = config.getoption("--fake-scheduler")
     install(config, scheduler=scheduler, facts_of=_facts, reserve=_reserve)
     install_controller(

@@ -1,0 +1,145 @@
+"""What earlier runs tell of this one's items, and what this one tells of them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_clnrm.history.estimates import durations_s, failure_likelihoods
+from pytest_clnrm.history.recorder import Recorder
+from pytest_clnrm.history.records import History, ItemOutcome, merged, run_name
+from pytest_clnrm.history.store import HistoryError, add_to, read_history
+from pytest_clnrm.names import CRASHED
+from pytest_clnrm.util.redaction import Redactor
+from pytest_clnrm.util.terminal_text import shown
+
+if TYPE_CHECKING:
+    from pytest_clnrm.settings.settings import Settings
+
+_FILE = "history.json"
+
+
+class Experience:
+    """A plugin of the controller, or of the only process.
+
+    :param session: the run's id.
+    :param began_s: when the run began, in seconds since 1970.
+    :raises pytest.UsageError: if ``--clnrm-history`` names a folder.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings, *, session: str, began_s: float) -> None:
+        self._settings = settings
+        self._run = run_name(datetime.fromtimestamp(began_s, timezone.utc), session)
+        self._recorder = Recorder()
+        self._problems: list[str] = []
+        self._cache = _in_cache(config)
+        self._given = settings.history_file
+        if self._given is not None and self._given.is_dir():
+            raise pytest.UsageError(
+                f"{settings.origin('history_file')}: {self._given} is a folder: it takes the path of a file"
+            )
+
+    @cached_property
+    def _earlier(self) -> History:
+        """Return what earlier runs have shown; of a file that cannot be read, nothing."""
+        found = []
+        for path in (self._cache, self._given):
+            if path is not None:
+                try:
+                    found.append(read_history(path))
+                except HistoryError as error:
+                    self._note(path, error)
+        return merged(*found)
+
+    def expected(self) -> dict[str, float]:
+        """Return what the order goes by, of known items: seconds, or how likely they fail."""
+        if self._settings.order == "slowest-first":
+            return durations_s(self._earlier)
+        return failure_likelihoods(self._earlier)
+
+    def _note(self, path: Path, error: HistoryError) -> None:
+        """Note what is wrong with a file, once; one of the cache is begun anew."""
+        remedy = "it is left as it is: remove it to begin a new one"
+        if path == self._cache:
+            remedy = "a new one is begun"
+            with suppress(OSError):
+                path.unlink()
+        line = f"{error}; {remedy}"
+        if line not in self._problems:
+            self._problems.append(line)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what a report shows."""
+        if hasattr(report, "context"):
+            # That of a subtest: the one of the test itself is yet to come.
+            return
+        if report.when == CRASHED:
+            self._recorder.crashed(report.nodeid)
+            return
+        for carried in (getattr(report, "clnrm", None), getattr(report, "clnrm_test", None)):
+            if carried is not None and carried["result"]:
+                self._recorder.peaks(report.nodeid, _peaks(carried["result"]))
+        self._recorder.phase(report.nodeid, str(report.when), _outcome(report), report.duration)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Write what this run has shown, also of one that was interrupted."""
+        history = self._without_secrets(self._recorder.history(self._run))
+        for path in (self._cache, self._given) if history.runs else ():
+            if path is not None:
+                try:
+                    add_to(path, history)
+                except HistoryError as error:
+                    self._note(path, error)
+
+    def _without_secrets(self, history: History) -> History:
+        """Return it without items whose ids hold a secret, or cannot be written."""
+        redactor = Redactor(os.environ.get(name, "") for name in self._settings.secrets)
+
+        def may_be_written(nodeid: str) -> bool:
+            with suppress(UnicodeEncodeError):
+                return bool(nodeid.encode()) and redactor.text(nodeid) == nodeid
+            return False
+
+        items = {nodeid: each for nodeid, each in history.items.items() if may_be_written(nodeid)}
+        needy = {nodeid: run for nodeid, run in history.needy.items() if nodeid in items}
+        return History(history.runs, items, needy)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what is wrong with the history."""
+        for problem in self._problems:
+            terminalreporter.line(shown(f"clnrm: {problem}"), yellow=True)
+
+
+def _in_cache(config: pytest.Config) -> Path | None:
+    """Return where pytest's cache holds the history; None without a cache."""
+    cache = getattr(config, "cache", None)
+    if cache is None:
+        return None
+    # A cache that cannot be written pytest tells itself.
+    with suppress(OSError):
+        folder: Path = cache.mkdir("clnrm")
+        return folder / _FILE
+    return None
+
+
+def _outcome(report: pytest.TestReport) -> ItemOutcome:
+    if report.outcome == "passed" or hasattr(report, "wasxfail"):
+        return "passed"
+    # pytest-rerunfailures calls a failure that it runs again "rerun".
+    return "skipped" if report.outcome == "skipped" else "failed"
+
+
+def _peaks(result: dict[str, Any]) -> dict[str, int]:
+    """Return the peak of each service whose container was new."""
+    return {
+        each["service"]: each["peak_memory_bytes"]
+        for each in result["containers"]
+        if each["peak_memory_bytes"] is not None
+    }

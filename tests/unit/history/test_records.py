@@ -1,0 +1,179 @@
+"""Histories: merged whatever the order, bounded, written and read."""
+
+from __future__ import annotations
+
+import multiprocessing
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_clnrm.history.estimates import NEVER_RUN, durations_s, failure_likelihoods
+from pytest_clnrm.history.recorder import Recorder
+from pytest_clnrm.history.records import RUNS, RUNS_OF_ITEM, History, Observed, merged, run_name
+from pytest_clnrm.history.store import HistoryError, add_to, read_history, text_of
+
+NAMES = st.sampled_from([f"r{number:03}" for number in range(RUNS_OF_ITEM + 6)])
+OBSERVED = st.builds(
+    Observed,
+    st.sampled_from(["skipped", "passed", "failed"]),
+    st.none() | st.integers(0, 9).map(float),
+    st.dictionaries(st.sampled_from("ab"), st.integers(0, 99), max_size=2),
+)
+
+
+def with_its_runs(items: dict[str, dict[str, Observed]], needy: dict[str, str]) -> History:
+    """Return a history that names all runs which its items had."""
+    return History(
+        frozenset({*needy.values(), *(run for each in items.values() for run in each)}), items, needy
+    )
+
+
+HISTORIES = st.builds(
+    with_its_runs,
+    st.dictionaries(
+        st.sampled_from("xyz"), st.dictionaries(NAMES, OBSERVED, min_size=1, max_size=20), max_size=3
+    ),
+    st.dictionaries(st.sampled_from("xyz"), NAMES, max_size=2),
+)
+
+
+@pytest.fixture(autouse=True)
+def _few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the bound of runs be one that the examples go beyond."""
+    monkeypatch.setattr("pytest_clnrm.history.records.RUNS", 15)
+
+
+@given(HISTORIES, HISTORIES, HISTORIES)
+def test_merge(one: History, two: History, three: History) -> None:
+    """Shards merge in any order, in any grouping and any number of times to the same, within the bounds."""
+    whole = merged(one, two, three)
+    assert merged(three, one, two) == whole
+    assert merged(merged(one, two), three) == merged(one, merged(two, three)) == whole
+    assert merged(whole, one, whole) == whole
+    assert max((len(each) for each in whole.items.values()), default=0) <= RUNS_OF_ITEM
+    assert len(whole.runs) <= 15 < RUNS
+
+
+@given(HISTORIES)
+def test_text_and_back(tmp_path_factory: pytest.TempPathFactory, history: History) -> None:
+    """What is written is read again, and written the same again."""
+    path = tmp_path_factory.mktemp("history") / "h.json"
+    history = merged(history)
+    path.write_text(text_of(history), encoding="utf-8")
+    assert read_history(path) == history
+
+
+def test_bounds() -> None:
+    """Of an item the newest runs are kept; what only older runs than the newest have seen is forgotten."""
+    old = History(frozenset({"a"}), {"gone": {"a": Observed("passed", 1.0)}}, {"gone": "a"})
+    runs = [f"b{number:02}" for number in range(15)]
+    new = History(frozenset(runs), {"here": {run: Observed("passed", 1.0) for run in runs}})
+    whole = merged(old, new)
+    assert whole.items == {"here": {run: Observed("passed", 1.0) for run in runs[-RUNS_OF_ITEM:]}}
+    assert (whole.runs, whole.needy) == (frozenset(runs), {})
+
+
+def test_names_of_runs_sort_by_time() -> None:
+    """A later run has a larger name."""
+    first = run_name(datetime(2026, 9, 30, 23, 59, 59, 999_000, timezone.utc), "ffff")
+    assert first == "20260930T235959.999000-ffff"
+    assert first < run_name(datetime(2026, 10, 1, tzinfo=timezone.utc), "0000")
+
+
+def test_recorder() -> None:
+    """An item counts when it has been torn down, with all its phases; failed once is failed."""
+    recorder = Recorder()
+    assert recorder.history("r") == History()
+    for outcome in ("failed", "passed"):
+        recorder.phase("a", "setup", "passed", 0.5)
+        recorder.peaks("a", {"db": 7})
+        recorder.phase("a", "call", outcome, 1.0)
+        recorder.phase("a", "teardown", "passed", 0.25)
+    recorder.phase("b", "setup", "passed", 1.0)
+    recorder.phase("c", "setup", "passed", 1.0)
+    recorder.crashed("c")
+    recorder.needs_all("a")
+    assert recorder.history("r") == History(
+        frozenset("r"),
+        {"a": {"r": Observed("failed", 1.75, {"db": 7})}, "c": {"r": Observed("failed")}},
+        {"a": "r"},
+    )
+
+
+def test_estimates() -> None:
+    """Durations follow what is new; what failed last is likelier to fail than what never ran."""
+    runs = {f"r{number}": number for number in range(6)}
+    failed, passed, skipped = Observed("failed", 1.0), Observed("passed", 2.0), Observed("skipped", 0.0)
+    history = History(
+        frozenset(runs),
+        {
+            "failed last": {**dict.fromkeys(runs, passed), "r5": failed},
+            "failed before": {**dict.fromkeys(runs, failed), "r5": passed},
+            "failed long ago": {**dict.fromkeys(runs, passed), "r0": failed},
+            "skipped": {"r5": skipped},
+            "crashed": {"r5": Observed("failed")},
+        },
+    )
+    likely = failure_likelihoods(history)
+    assert likely["crashed"] > likely["failed last"] > NEVER_RUN == likely["skipped"]
+    assert NEVER_RUN > likely["failed before"] > likely["failed long ago"] > 0
+    took_s = durations_s(history)
+    assert took_s["failed last"] == pytest.approx(2.0 - 0.3)
+    assert took_s["failed before"] == pytest.approx(1.0 + 0.3)
+    assert "crashed" not in took_s
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"format": 1,\n "runs": x}', "h.json:2:10: no history of pytest-clnrm: "),
+        ('{"format": 2, "runs": [], "items": {}}', "no history of pytest-clnrm: Invalid enum value 2"),
+        ('{"format": 1, "runs": [], "items": {"a": [[0, "passed"]]}}', "no history of pytest-clnrm: "),
+        ('{"format": 1, "runs": ["r"], "items": {"a": [[-1, "passed"]]}}', "$.items[...][0][0]"),
+        ('{"format": 1, "runs": ["r"], "items": {"a": [[0, "broken"]]}}', "Invalid enum value 'broken'"),
+        ("", "no history of pytest-clnrm: "),
+        ("\udcff", "no history of pytest-clnrm: "),
+    ],
+)
+def test_damaged(tmp_path: Path, text: str, told: str) -> None:
+    """A file that is no history is told with its place, and stays as it is."""
+    path = tmp_path / "h.json"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(HistoryError) as caught:
+        add_to(path, History(frozenset({"r"})))
+    assert str(tmp_path) in str(caught.value)
+    assert told in str(caught.value)
+    assert path.read_text(encoding="utf-8", errors="surrogateescape") == text
+
+
+def test_places_that_cannot_be_used(tmp_path: Path) -> None:
+    """A folder in the file's place, and a file in a folder's place, are told."""
+    with pytest.raises(HistoryError, match="is no file that could hold a history"):
+        read_history(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(HistoryError, match=r"file/h.json cannot be written: "):
+        add_to(tmp_path / "file" / "h.json", History())
+
+
+def _add(path: Path, run: str) -> None:
+    for number in range(5):
+        name = f"{run}{number}"
+        add_to(path, History(frozenset({name}), {name: {name: Observed("passed", 1.0)}}))
+
+
+def test_runs_at_the_same_time(tmp_path: Path) -> None:
+    """What runs add that end at the same time is all there, and no other file beside it."""
+    path = tmp_path / "new" / "h.json"
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_add, args=(path, run)) for run in "abc"]
+    for each in writers:
+        each.start()
+    for each in writers:
+        each.join()
+    assert [each.exitcode for each in writers] == [0, 0, 0]
+    history = read_history(path)
+    assert set(history.items) == set(history.runs) == {f"{run}{n}" for run in "abc" for n in range(5)}
+    assert list(path.parent.iterdir()) == [path]
