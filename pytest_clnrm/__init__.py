@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import (
         BuildSpec,
+        ChangeStream,
         ContainerSpec,
         ContainerState,
         Engine,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
         LogStream,
         Mount,
         OwnedObject,
-        PathFacts,
         Relay,
     )
     from pytest_clnrm.errors import (
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.items.container import Container
     from pytest_clnrm.items.containers import Containers
     from pytest_clnrm.items.tags import ScenarioWarning
+    from pytest_clnrm.model.seen import PathFacts
     from pytest_clnrm.model.span import Span
     from pytest_clnrm.telemetry.merge.collector import CollectedSpan, SpanCollector
 
@@ -52,6 +53,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BuildSpec",
     "BytesResult",
+    "ChangeStream",
     "ClnrmError",
     "CollectedSpan",
     "CommandResult",
@@ -99,6 +101,7 @@ if not TYPE_CHECKING:  # a type checker would believe this function that any nam
         if name in __all__:
             for home in (
                 "errors",
+                "model.seen",
                 "model.span",
                 "engine.api",
                 "telemetry.merge.collector",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from pytest_clnrm.model.seen import FileSeen, ImageSeen, ProcessSeen, SocketSeen
+from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
 PullPolicy = Literal["always", "missing", "never"]
@@ -282,19 +282,6 @@ class OwnedObject:
     ended: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PathFacts:
-    """What lies at a path in a container.
-
-    :param kind: "file", "folder", "link" or "other".
-    :param modified_s: seconds since 1970, whole ones.
-    """
-
-    kind: Literal["file", "folder", "link", "other"]
-    size_bytes: int
-    modified_s: int
-
-
 class ForwardedPort(Protocol):
     """A port of this host's loopback address whose connections lead to a port of a container.
 
@@ -358,6 +345,16 @@ class LogStream(Protocol):
 
     def close(self) -> None:
         """Follow it no longer."""
+
+
+class ChangeStream(Protocol):
+    """What the engine tells, unasked, of a container: that it has ended, or its health is another."""
+
+    def wait(self, deadline_s: float) -> bool | None:
+        """Wait till *deadline_s* (monotonic): whether it has changed, None if no more is told."""
+
+    def close(self) -> None:
+        """Hear of it no longer."""
 
 
 class Engine(Protocol):
@@ -550,6 +547,9 @@ class Engine(Protocol):
         :param until_now: what it has printed so far, and then the end.
         :param since_s: a moment of :meth:`clock_s`; without what was printed before.
         """
+
+    def follow_changes(self, container: str) -> ChangeStream:
+        """Return what tells of its changes from now on; to be closed."""
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
         """Return the most memory that a container has used since its start, None where that cannot be told.

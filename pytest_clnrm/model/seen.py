@@ -75,3 +75,16 @@ class SocketSeen:
     address: str
     port: int
     process: ProcessSeen | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathFacts:
+    """What lies at a path in a container.
+
+    :param kind: "file", "folder", "link" or "other".
+    :param modified_s: seconds since 1970, whole ones.
+    """
+
+    kind: Literal["file", "folder", "link", "other"]
+    size_bytes: int
+    modified_s: int

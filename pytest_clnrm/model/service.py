@@ -142,7 +142,7 @@ class HttpProbe:
 class HealthCheck:
     """A health check that the file gives: a command that must exit with 0 inside the container.
 
-    :param interval_s: pause between two runs.
+    :param interval_s: the longest pause between two runs; failures that count are so far apart.
     :param timeout_s: of one run.
     :param start_period_s: seconds from the start in which failures do not count.
     :param retries: so many failures in a row are the end of the wait.
@@ -168,7 +168,7 @@ class Ready:
     :param healthcheck: True: the image's own must say healthy.
     :param timeout_s: seconds from the service's start; None: the time that a health check takes by itself,
         else :data:`READY_TIMEOUT_S`.
-    :param interval_s: pause between two tries, seconds.
+    :param interval_s: the longest pause between two tries, seconds.
     """
 
     command: tuple[str, ...] | None = None

@@ -22,7 +22,8 @@ from pytest_clnrm.util.beneath import Opened, open_beneath
 from pytest_clnrm.util.walk import Entry, TooMuchError, walk
 
 if TYPE_CHECKING:
-    from pytest_clnrm.engine.api import ContainerState, Engine, PathFacts
+    from pytest_clnrm.engine.api import ContainerState, Engine
+    from pytest_clnrm.model.seen import PathFacts
     from pytest_clnrm.model.service import Service, Volume
 
 _SHOWN = 5

@@ -32,7 +32,8 @@ from pytest_clnrm.pool.running import RunningContainer, span_attributes
 from pytest_clnrm.pool.sources import open_sources
 from pytest_clnrm.runner.copied_files import copied_files
 from pytest_clnrm.runner.host import check_host, host_entry
-from pytest_clnrm.runner.ready import NoSpans, wait_ready
+from pytest_clnrm.runner.ready import wait_ready
+from pytest_clnrm.runner.ready_conditions import NoSpans
 from pytest_clnrm.runner.services import effective_command
 from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
 from pytest_clnrm.telemetry.tracing import out_of_reach

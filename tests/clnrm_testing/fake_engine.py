@@ -28,6 +28,7 @@ from pytest_clnrm.engine.api import (
     ANYWHERE,
     LOOPBACK,
     BuildSpec,
+    ChangeStream,
     ContainerSpec,
     ContainerState,
     CopiedFile,
@@ -38,7 +39,6 @@ from pytest_clnrm.engine.api import (
     OnOutput,
     OnProgress,
     OwnedObject,
-    PathFacts,
     PullPolicy,
     Relay,
 )
@@ -51,7 +51,7 @@ from pytest_clnrm.errors import (
     NoShellError,
     UnobservableError,
 )
-from pytest_clnrm.model.seen import FileSeen, ImageSeen, ProcessSeen, SocketSeen
+from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
 
 CHUNK_BYTES = 65536
 
@@ -326,6 +326,9 @@ class FakeEngine:
 
     def follow_log(self, container: str, *, until_now: bool = False, since_s: float | None = None) -> FakeLog:
         return FakeLog(Path(self._containers[container][1]) / ".printed", ends=until_now)
+
+    def follow_changes(self, container: str) -> ChangeStream:
+        raise ContainerError("the fake engine tells nothing by itself")
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
         return 1 << 20

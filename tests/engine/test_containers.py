@@ -238,6 +238,18 @@ def test_waiting_for_a_line(engine: DockerEngine, start: Callable[..., Any]) -> 
     assert not wait_log(engine, box.id, "never", deadline_s=patient_until(60))
 
 
+def test_changes_are_told(engine: DockerEngine, start: Callable[..., Any]) -> None:
+    """The end of a container is told to who follows it; commands in it, and others' ends, are none of it."""
+    box, other = start(), start()
+    with closing(engine.follow_changes(box.id)) as changes:
+        assert box.run("true").exit_code == 0
+        engine.control(other.id, "kill")
+        assert changes.wait(time.monotonic() + 0.3) is False
+        engine.control(box.id, "kill")
+        assert changes.wait(patient_until(60)) is True
+        assert not engine.state(box.id).running
+
+
 def test_peak_memory(engine: DockerEngine, box: Any) -> None:
     """Told by the container's cgroup where the kernel counts it; unknown for a container that is gone."""
     box.run("dd", "if=/dev/zero", "of=/dev/null", "bs=20M", "count=1")

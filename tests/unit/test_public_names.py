@@ -39,6 +39,7 @@ NAMES = {
     "ForwardedPort",
     "LogStream",
     "PathFacts",
+    "ChangeStream",
     "Relay",
     "Mount",
     "NoShellError",

@@ -23,11 +23,11 @@ from pytest_clnrm.engine.api import (
     ExecSpec,
     ImageFacts,
     OwnedObject,
-    PathFacts,
 )
 from pytest_clnrm.engine.docker.archive import list_files, look_at_file, read_files
 from pytest_clnrm.engine.docker.builds import build_by_api, build_by_command, tag_of
 from pytest_clnrm.engine.docker.cgroups import peak_memory_bytes
+from pytest_clnrm.engine.docker.changes import FollowedChanges, follow_changes
 from pytest_clnrm.engine.docker.clock import clock_s
 from pytest_clnrm.engine.docker.containers import (
     create_container,
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import OnOutput, OnProgress, PullPolicy
     from pytest_clnrm.engine.docker.images import Locks
-    from pytest_clnrm.model.seen import FileSeen, ImageSeen, ProcessSeen, SocketSeen
+    from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
 
 # What is seen of a container that is looked at from outside.
 _FIRST = "number of its first process on this host"
@@ -295,6 +295,9 @@ class DockerEngine(Engine):
         self, container: str, *, until_now: bool = False, since_s: float | None = None
     ) -> FollowedLog:
         return follow_log(self._client, container, until_now=until_now, since_s=since_s)
+
+    def follow_changes(self, container: str) -> FollowedChanges:
+        return follow_changes(self._client, container)
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
         return None if self._facts.remote or not state.pid else peak_memory_bytes(state.pid, state.id)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.engine.exec.streams import Chunks, Connection, Demultiplexer, streaming
+from pytest_clnrm.engine.docker.following import Followed, follow
+from pytest_clnrm.engine.exec.streams import Demultiplexer, streaming
 from pytest_clnrm.engine.plain_errors import plain_errors
 from pytest_clnrm.errors import ContainerError
 
@@ -17,32 +18,26 @@ if TYPE_CHECKING:
 class FollowedLog:
     """Implements :class:`pytest_clnrm.engine.api.LogStream`.
 
-    The client library's own stream asks the socket twice for each line: half a minute for a megabyte of
-    short ones.
-
-    :param chunked: the engine sends in chunks, as HTTP/1.1 has them.
+    :param output: in the engine's frames.
     """
 
-    def __init__(self, connection: Connection, *, chunked: bool) -> None:
-        self._connection = connection
-        self._chunks = Chunks() if chunked else None
+    def __init__(self, output: Followed) -> None:
+        self._output = output
         self._frames = Demultiplexer()
 
     def receive(self, deadline_s: float) -> list[tuple[StreamName, bytes]] | None:
         """Return what has arrived, at least something; [] at the end, None if *deadline_s* passed before."""
-        # After its last chunk the engine keeps the connection open for the next request.
-        while self._chunks is None or not self._chunks.ended:
-            data = self._connection.receive(deadline_s)
+        while True:
+            data = self._output.receive(deadline_s)
             if data is None:
                 return None
-            pieces = list(self._frames.feed(data if self._chunks is None else self._chunks.feed(data)))
+            pieces = list(self._frames.feed(data))
             if pieces or not data:
                 return pieces
-        return []
 
     def close(self) -> None:
         """Follow it no longer."""
-        self._connection.close()
+        self._output.close()
 
 
 def read_logs(client: APIClient, container: str, *, tail_bytes: int) -> str:
@@ -85,14 +80,9 @@ def follow_log(
     :param since_s: a moment of the engine's clock; without what was printed before.
     :raises ContainerError: if it is gone.
     """
-    url = f"{client.base_url}/v{client.api_version}/containers/{container}/logs"
     parameters: dict[str, int | str] = {"stdout": 1, "stderr": 1, "follow": int(not until_now)}
     if since_s is not None:
         parameters["since"] = f"{since_s:.9f}"
-    with plain_errors("follow the container's output", ContainerError):
-        answer = client.get(url, params=parameters, stream=True, timeout=client.timeout)
-        # Its types leave both out; the first raises what other calls of it raise.
-        client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
-        stream = client._get_raw_response_socket(answer)  # type: ignore[attr-defined]  # noqa: SLF001
-        chunked = answer.headers.get("Transfer-Encoding", "").lower() == "chunked"
-        return FollowedLog(Connection(stream), chunked=chunked)
+    return FollowedLog(
+        follow(client, f"/containers/{container}/logs", parameters, "follow the container's output")
+    )

@@ -7,9 +7,9 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from pytest_clnrm.engine.api import PathFacts
 from pytest_clnrm.engine.plain_errors import plain_errors
 from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.model.seen import PathFacts
 
 if TYPE_CHECKING:
     from docker import APIClient

@@ -31,7 +31,8 @@ class HealthCheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Meta(description="Must exit with 0.", examples=["pg_isready -h 127.0.0.1", ["/app", "--health"]]),
     ]
     interval: (
-        Annotated[Duration, Meta(description="Between two runs; default: 1 s.", examples=["500ms"])] | None
+        Annotated[Duration, Meta(description="The most between two runs; default: 1 s.", examples=["500ms"])]
+        | None
     ) = None
     timeout: (
         Annotated[Duration, Meta(description="How long one run may take; default: 30 s.", examples=["5s"])]
@@ -163,7 +164,8 @@ class ReadyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
     interval: (
-        Annotated[Duration, Meta(description="Between two tries; default: 200 ms.", examples=["1s"])] | None
+        Annotated[Duration, Meta(description="At most between two tries; default: 200 ms.", examples=["1s"])]
+        | None
     ) = None
 
     def built(self, at: KeyPath) -> Ready:

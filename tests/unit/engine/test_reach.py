@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from docker.errors import APIError, NotFound
 
-from pytest_clnrm.engine.api import PathFacts
 from pytest_clnrm.engine.docker import networks
 from pytest_clnrm.engine.docker.networks import gateway, shares_network
 from pytest_clnrm.engine.docker.paths import look_at_path
 from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.model.seen import PathFacts
 
 ID = "0123456789abcdef" * 4
 

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_clnrm.engine.docker.changes import FollowedChanges
+from pytest_clnrm.engine.docker.following import Followed
 from pytest_clnrm.engine.docker.logs import FollowedLog
 from pytest_clnrm.engine.exec.streams import Chunks, Connection, Demultiplexer
 
@@ -167,7 +169,7 @@ def test_following_a_log(pair: tuple[Any, socket.socket], *, chunked: bool) -> N
     """What has arrived is handed on at once, nothing where nothing comes, and its end is told for good."""
     raw, engine = pair
     coded = chunk if chunked else bytes
-    log = FollowedLog(Connection(raw), chunked=chunked)
+    log = FollowedLog(Followed(Connection(raw), chunked=chunked))
     engine.sendall(coded(frame(1, b"on\n")) + coded(frame(2, b"oh")))
     assert log.receive(time.monotonic() + 60) == [("stdout", b"on\n"), ("stderr", b"oh")]
     assert log.receive(time.monotonic()) is None
@@ -179,3 +181,22 @@ def test_following_a_log(pair: tuple[Any, socket.socket], *, chunked: bool) -> N
     assert log.receive(time.monotonic() + 60) == []
     assert log.receive(time.monotonic() + 60) == []
     log.close()
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_following_changes(pair: tuple[Any, socket.socket], *, chunked: bool) -> None:
+    """Any event is a change; nothing is none, and at the end it is told that no more will come."""
+    raw, engine = pair
+    coded = chunk if chunked else bytes
+    changes = FollowedChanges(Followed(Connection(raw), chunked=chunked))
+    assert changes.wait(time.monotonic()) is False
+    engine.sendall(coded(b'{"status":"die"}\n'))
+    assert changes.wait(time.monotonic() + 60) is True
+    assert changes.wait(time.monotonic()) is False
+    if chunked:
+        engine.sendall(chunk(b""))
+    else:
+        engine.shutdown(socket.SHUT_WR)
+    assert changes.wait(time.monotonic() + 60) is None
+    assert changes.wait(time.monotonic() + 60) is None
+    changes.close()

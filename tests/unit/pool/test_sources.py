@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import pytest
 
-from pytest_clnrm.engine.api import ContainerState, PathFacts
+from pytest_clnrm.engine.api import ContainerState
 from pytest_clnrm.engine.docker import mounted
 from pytest_clnrm.errors import ContainerError, EngineError, UnsharedError
+from pytest_clnrm.model.seen import PathFacts
 from pytest_clnrm.model.service import Service, Volume
 from pytest_clnrm.pool import sources as pool_sources
 from pytest_clnrm.pool.sources import open_sources

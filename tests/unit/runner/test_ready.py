@@ -22,13 +22,15 @@ import pytest
 from pytest_clnrm.engine.api import ContainerState, ExecOutcome
 from pytest_clnrm.errors import ContainerError, NotReadyError, ScenarioTimeoutError
 from pytest_clnrm.model.service import HealthCheck, HttpProbe, Ready, Service
-from pytest_clnrm.runner.ready import NoSpans, wait_ready
+from pytest_clnrm.runner.ready import pause_s, wait_ready
+from pytest_clnrm.runner.ready_conditions import NoSpans
 from pytest_clnrm.runtime.network import Network
 from pytest_clnrm.util import patterns
 
 RUNNING = ContainerState(id="c", running=True, exit_code=None, oom_killed=False)
 ENDED = replace(RUNNING, running=False, exit_code=7, lived_s=1.25)
 
+CHANGED = [True]
 HERE, FAR = Network("n", "127.0.0.1", "net"), Network("n", "", "net")
 
 
@@ -69,8 +71,28 @@ class Engine:
     def follow_log(self, container: str, *, until_now: bool = False) -> Stream:
         return Stream(self.answers.get("kept", []).copy() if until_now else self.answers["printed"])
 
+    def follow_changes(self, container: str) -> Changes:
+        if "changes" not in self.answers:
+            raise ContainerError("it does not tell")
+        changes: Changes = self.answers["changes"]
+        return changes
+
     def logs(self, container: str, *, tail_bytes: int) -> str:
         return "the last words"
+
+
+class Changes:
+    """Each answer of an engine that tells of changes; None is that it tells no more, as is the end."""
+
+    def __init__(self, *told: bool | None) -> None:
+        self.told = [*told]
+        self.closed = False
+
+    def wait(self, deadline_s: float) -> bool | None:
+        return self.told.pop(0) if self.told else None
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def wait(
@@ -163,7 +185,7 @@ def test_log_several_times() -> None:
 
 def test_log_that_the_engine_lost_lines_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log that is silent is read again: what is there counts, once, whatever the following missed."""
-    monkeypatch.setattr("pytest_clnrm.runner.ready.LOG_SILENT_S", 0.0)
+    monkeypatch.setattr("pytest_clnrm.runner.ready_conditions.LOG_SILENT_S", 0.0)
     silence: list[bytes | None] = [None] * 1000
     wait(Engine(printed=[b"on\n", *silence], kept=[b"on\nrea", b"dy"]), Ready(log="ready"))
     wait(Engine(printed=[b"on\n"], kept=[b"on\nready"], states=[ENDED]), Ready(log="ready"))
@@ -177,7 +199,9 @@ def test_log_that_the_engine_lost_lines_of(monkeypatch: pytest.MonkeyPatch) -> N
 def test_log_for_whose_pattern_no_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """The service was not ready in time; a pattern that was never tried is not at fault."""
     monkeypatch.setattr(patterns, "LEAST_S", -120.0)
-    monkeypatch.setattr("pytest_clnrm.runner.ready.within", lambda ends_s: patterns.within(ends_s - 60))
+    monkeypatch.setattr(
+        "pytest_clnrm.runner.ready_conditions.within", lambda ends_s: patterns.within(ends_s - 60)
+    )
     with pytest.raises(NotReadyError, match=r"was not ready after 0.05 s \(log 'ready'\): 0 of 1 matching"):
         wait(Engine(printed=[b"ready\n", *[None] * 1000]), Ready(log="ready", timeout_s=0.05))
 
@@ -208,6 +232,47 @@ def test_a_job_is_waited_for_until_it_ends() -> None:
     wait(Engine(states=states), Ready(exit=(0, 3), interval_s=0.001))
     done = Engine(states=[replace(ENDED, exit_code=0)], printed=[b"12 rows\n"])
     wait(done, Ready(exit=(0,)), Ready(log="rows"))
+
+
+def test_what_the_engine_tells_is_not_asked_for() -> None:
+    """The state is asked for before and after the stream begins, and when a change is told."""
+    states = [RUNNING, RUNNING, RUNNING, replace(ENDED, exit_code=0), ENDED]
+    changes = Changes(*[False] * 50, *CHANGED, *[False] * 50, *CHANGED)
+    wait(Engine(states=states, changes=changes), Ready(exit=(0,), interval_s=0.0))
+    assert (states, changes.told, changes.closed) == ([ENDED], [], True)
+
+
+def test_a_change_that_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state is asked for now and then all the same, and each time once the stream has ended."""
+    done = replace(ENDED, exit_code=0)
+    monkeypatch.setattr("pytest_clnrm.runner.ready.ASKED_AGAIN_S", 0.0)
+    lost = Changes(*[False] * 10)
+    wait(Engine(states=[RUNNING, RUNNING, RUNNING, done], changes=lost), Ready(exit=(0,)))
+    assert lost.told, "the stream had not ended"
+    broken = Changes(*CHANGED, None)
+    wait(Engine(states=[RUNNING] * 6 + [done], changes=broken), Ready(exit=(0,), interval_s=0.001))
+    assert broken.closed
+
+
+def test_a_log_whose_stream_breaks() -> None:
+    """It is read again while the container runs: its end is not that of the output."""
+    engine = Engine(printed=[b"on\n"], kept=[b"on\nready\n"])
+    wait(engine, Ready(log="ready", interval_s=0.001))
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "took_s", "pause"),
+    [
+        (0.0, 0.0, 0.005),
+        (1.0, 0.001, 0.1),
+        (60.0, 0.001, 0.2),
+        (0.1, 0.02, 0.06),
+        (0.1, 5.0, 0.2),
+    ],
+)
+def test_pauses(waited_s: float, took_s: float, pause: float) -> None:
+    """They grow with what was waited and with what a try takes, up to the interval."""
+    assert pause_s(waited_s, took_s, 0.2) == pytest.approx(pause)
 
 
 def test_a_job_that_fails() -> None:
@@ -354,6 +419,8 @@ def test_a_health_check_of_the_file() -> None:
         wait(engine, Ready(healthcheck=check))
     assert len(engine.execs) == 4, "the one at once does not count"
     wait(Engine(codes=[*[1] * 20, 0]), Ready(healthcheck=replace(check, start_period_s=60)))
+    # It is tried in between too, which counts for its success only.
+    wait(Engine(codes=[*[1] * 10, 0]), Ready(healthcheck=replace(check, interval_s=60)))
 
 
 def test_the_time_limit_of_a_health_check_of_the_file() -> None:
