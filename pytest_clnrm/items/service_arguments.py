@@ -74,7 +74,10 @@ NOT_ARGUMENTS = {
     "artifacts": "copy what is to be kept out before the block ends: box.copy_out(path, folder)",
     "depends_on": "a block begins once its container is ready: begin that of what it needs first",
     "fresh": "each container of a Python test is a new one: leave it out",
-    "scope": "a container lives as long as its block: begin it in a fixture of that scope, by clnrm_factory",
+    "prepare": "run it when the container is there: box.run([...])",
+    "reset": "run it in the fixture that a test uses: box.run([...])",
+    "scope": "a container lives as long as its block: begin it in a fixture of that scope, by clnrm_factory, "
+    "or share it: clnrm.shared(...)",
     "limits": "write memory=, cpu=, pids= and gpus= themselves",
 }
 """Keys of a service that are none, and what to do instead."""

@@ -121,14 +121,19 @@ class LedgerGate:
         run = self._runtime.session_id
         # Leases that are kept or idle are not held by fixtures.
         theirs = [each for each in taken.leases if not each.kept and each.idle_since_s is None]
-        held = total(each.demand for each in theirs if each.run == run and each.id not in self._leases)
+        theirs = [each for each in theirs if each.run == run and each.id not in self._leases]
+        in_use = {used for each in theirs for used in each.uses}
+        theirs = [each for each in theirs if not each.key or each.id in in_use]
+        held = total(each.demand for each in theirs)
         if waiter.demand.exclusive and held != NOTHING:
             return f"it is exclusive, but fixtures of session scope hold {held.describe()}: {ALONE}"
-        names = self._runtime.budget().exceeded_by(held + waiter.demand)
+        there = {each.key for each in theirs}
+        demand = waiter.demand + total(each.demand for each in waiter.demand.shares if each.key not in there)
+        names = self._runtime.budget().exceeded_by(held + demand)
         if not names:
             return ""
         return (
-            f"{waiter.demand.describe()} demanded, but fixtures of session scope hold {held.describe()}, "
+            f"{demand.describe()} demanded, but fixtures of session scope hold {held.describe()}, "
             f"and {self._runtime.budget().describe(names)} allowed: allow more"
         )
 

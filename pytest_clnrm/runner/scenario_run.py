@@ -178,7 +178,7 @@ class ScenarioRun:
         own_s, usual_s = self.scenario.timeout_s, self.runtime.settings.timeout_s
         timeout_s = usual_s if own_s is None else own_s
         deadline_s = time.monotonic() + timeout_s
-        disk = DiskWatch(self.runtime, self._containers, self._run_once)
+        disk = DiskWatch(self.runtime, self._containers, self._run_once, self._shared.containers)
         try:
             with disk:
                 self._start_services(deadline_s)

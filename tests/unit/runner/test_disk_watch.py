@@ -42,13 +42,26 @@ class Engine:
             raise ContainerError("gone")
 
 
-def watch(engine: Engine, *containers: str) -> DiskWatch:
+def watch(engine: Engine, *containers: str, shared: str = "") -> DiskWatch:
     """Return what watches *containers*, of which each may write 10 MB."""
     runtime: Any = SimpleNamespace(
         engine=lambda: engine, settings=Settings(max_disk_bytes=10 * MIB, origins={"max_disk_bytes": "here"})
     )
     running: Any = {f"of {each}": SimpleNamespace(id=each) for each in containers}
-    return DiskWatch(runtime, running)
+    others: Any = {"of all": SimpleNamespace(id=shared)} if shared else {}
+    return DiskWatch(runtime, running, shared=others)
+
+
+@pytest.mark.parametrize(("a", "s", "stopped"), [(11, 0, ["a 0"]), (0, 11, ["a 0", "s 0"])])
+def test_what_others_use(monkeypatch: pytest.MonkeyPatch, a: int, s: int, stopped: list[str]) -> None:
+    """A shared container is stopped only for what it has written itself."""
+    monkeypatch.setattr(disk_watch, "EVERY_S", 0.001)
+    engine = Engine(a=[0, a * MIB], s=[0, s * MIB])
+    looking = watch(engine, "a", shared="s")
+    with looking:
+        looking._thread.join(60)
+    assert looking.problem.startswith(f"service {'of a' if a else 'of all'!r} has written 11 MB")
+    assert engine.stopped == stopped
 
 
 def test_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
