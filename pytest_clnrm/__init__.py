@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from pytest_clnrm.items.command_result import BytesResult, CommandResult
     from pytest_clnrm.items.container import Container
     from pytest_clnrm.items.containers import Containers
+    from pytest_clnrm.items.failures import ScenarioFailedError
     from pytest_clnrm.items.tags import ScenarioWarning
+    from pytest_clnrm.model.result import Result
     from pytest_clnrm.model.seen import PathFacts
     from pytest_clnrm.model.span import Span
     from pytest_clnrm.telemetry.merge.collector import CollectedSpan, SpanCollector
@@ -81,6 +83,8 @@ __all__ = [
     "PathFacts",
     "Relay",
     "ReservationError",
+    "Result",
+    "ScenarioFailedError",
     "ScenarioWarning",
     "ServiceEndedError",
     "ServiceError",
@@ -102,6 +106,7 @@ if not TYPE_CHECKING:  # a type checker would believe this function that any nam
             for home in (
                 "errors",
                 "model.seen",
+                "model.result",
                 "model.span",
                 "engine.api",
                 "telemetry.merge.collector",
@@ -109,6 +114,7 @@ if not TYPE_CHECKING:  # a type checker would believe this function that any nam
                 "items.command_result",
                 "items.container",
                 "items.containers",
+                "items.failures",
             ):
                 module = import_module(f"{__name__}.{home}")
                 if hasattr(module, name):

@@ -6,10 +6,12 @@ They are started, limited, labelled and removed as those of scenarios are.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pytest_clnrm.items.container_arguments import service_of
+from pytest_clnrm.items.container_arguments import as_in_files, service_of
 from pytest_clnrm.items.container_block import ContainerBlock
 from pytest_clnrm.items.plain_errors import calling_file, calling_folder, shows_caller
 from pytest_clnrm.items.presets import Presets
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.items.container import Container
     from pytest_clnrm.items.container_group import ContainerGroup
-    from pytest_clnrm.items.service_arguments import ServiceArguments
+    from pytest_clnrm.items.scenario_calls import ScenarioCalls
+    from pytest_clnrm.items.service_arguments import ServiceArguments, StrPath
+    from pytest_clnrm.model.result import Result
     from pytest_clnrm.model.span import Span
     from pytest_clnrm.scenario.options import LoadOptions
 
@@ -32,10 +36,12 @@ class Containers(Presets):
     """Makes containers for one test, or for whatever a wider fixture serves.
 
     :param options: which paths of the host may be named, and what may be asked for.
+    :param calls: runs scenario files.
     """
 
-    def __init__(self, group: ContainerGroup, options: LoadOptions) -> None:
+    def __init__(self, group: ContainerGroup, options: LoadOptions, calls: ScenarioCalls) -> None:
         self._group = group
+        self._calls = calls
         self._options = options
         self._runtime = group.runtime
         self._trace = group.trace
@@ -123,3 +129,41 @@ class Containers(Presets):
         container, end = use_shared(self._group, service, str(calling_file()))
         self._group.at_close(end)
         return container
+
+    @shows_caller
+    def scenario(
+        self,
+        path: StrPath,
+        *,
+        vars: Mapping[str, object] | None = None,  # noqa: A002 (as the file calls them)
+        name: str | None = None,
+        check: bool = True,
+    ) -> Result:
+        """Run the scenario of a file, and return its result.
+
+        What it needs is taken from what the test has reserved, or waited for as for a fixture's container.
+
+        :param path: relative to the calling file.
+        :param vars: values in place of those that the file's ``[vars]`` have.
+        :param name: of one of several scenarios; with the values of its matrix, as items show it.
+        :param check: False: return the result of a failed scenario too, with ``passed`` and ``failures``.
+        :raises ValueError: with all mistakes of the file, or if it has several scenarios.
+        :raises ScenarioFailedError: an AssertionError with what the failed scenario is shown as.
+        :raises ClnrmError: if its room cannot be reserved, or an image cannot be had.
+        """
+        place = Path(calling_folder(self._options.rootdir), path)
+        items = self._calls.items(place, as_in_files(vars or {}), name)
+        return self._calls.run(self._calls.only(items), check=check)
+
+    @shows_caller
+    def scenarios(
+        self,
+        path: StrPath,
+        *,
+        vars: Mapping[str, object] | None = None,  # noqa: A002 (as the file calls them)
+        check: bool = True,
+    ) -> tuple[Result, ...]:
+        """Run all scenarios of a file, one after the other, as :meth:`scenario` does."""
+        place = Path(calling_folder(self._options.rootdir), path)
+        items = self._calls.items(place, as_in_files(vars or {}), None)
+        return tuple(self._calls.run(each, check=check) for each in items)

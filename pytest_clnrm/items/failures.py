@@ -35,7 +35,12 @@ _FAILED = "E   "
 
 
 class ScenarioFailedError(AssertionError):
-    """The program did something else than a scenario expects; the result says what."""
+    """The program did something else than a scenario expects; the result says what.
+
+    :ivar result: of the scenario, where a Python test has run it.
+    """
+
+    result: Result | None = None
 
 
 class ScenarioBrokenError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +12,11 @@ import pytest
 from pytest_clnrm.items.container_group import ContainerGroup
 from pytest_clnrm.items.containers import Containers
 from pytest_clnrm.items.load_options import load_options
+from pytest_clnrm.items.scenario_calls import ScenarioCalls
 from pytest_clnrm.names import LIMITS_MARKER, python_tests_key
 from pytest_clnrm.reservation import item_demand
 from pytest_clnrm.reservation.priorities import priority_of
-from pytest_clnrm.reservation.reserve import reserving_for_fixture
+from pytest_clnrm.reservation.reserve import reserving_beside, reserving_for_fixture
 from pytest_clnrm.scheduling.tickets import TICKET
 from pytest_clnrm.telemetry.tracing import slot_attributes
 
@@ -54,7 +56,8 @@ def containers_of_test(request: pytest.FixtureRequest) -> Iterator[Containers]:
         group.trace.add("clnrm.slot.wait", ticket.waited_s, slot_attributes(demand, ticket.position))
     tests.traced(group.trace)
     try:
-        yield Containers(group, load_options(runtime, request.config))
+        calls = ScenarioCalls(group, request.session, allowance.reserve_all)
+        yield Containers(group, load_options(runtime, request.config), calls)
     finally:
         group.close(*item_demand.outcome_of(item))
 
@@ -80,4 +83,5 @@ def _of_session(request: pytest.FixtureRequest, fixture: str) -> Iterator[Contai
 
     attributes = {"clnrm.scenario.name": fixture}
     with closing(ContainerGroup(tests.runtime, fixture, reserve, tests, attributes)) as group:
-        yield Containers(group, load_options(tests.runtime, request.config))
+        calls = ScenarioCalls(group, request.session, partial(reserving_beside, tests.runtime))
+        yield Containers(group, load_options(tests.runtime, request.config), calls)

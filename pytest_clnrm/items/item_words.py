@@ -46,16 +46,17 @@ class ItemWords:
         """Return another's exception as a failure, for the report."""
         return self._redactor.result(Failure(kind="error", message=in_one_line(error), where=where))
 
-    def explained(self, result: Result, artifacts: Iterable[str]) -> ExceptionChainRepr:
+    def explained(self, result: Result, artifacts: Iterable[str], itself: str = "") -> ExceptionChainRepr:
         """Return a failed scenario in words, and how to run it again.
 
         :param artifacts: the paths of what was kept, as they are shown.
+        :param itself: what is to be run again; "" for the scenario's item.
         """
 
         def source_of(index: int) -> tuple[int, tuple[str, ...]]:
             return source_of_step(self._file.real_path, self._scenario.steps[index].at)
 
-        itself = f"{self._file.shown_path()}::{self._name}"
+        itself = itself or f"{self._file.shown_path()}::{self._name}"
         again = shlex.join(["pytest", *options_to_repeat(self._file.config), itself])
         rest = explain_rest(result, again, artifacts=os.path.commonpath([*artifacts] or [""]))
         return self.repr_of(explain(result, source_of=source_of), rest)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from pytest_clnrm.errors import ClnrmError
+from pytest_clnrm.items.failures import ScenarioFailedError
 
 _Given = ParamSpec("_Given")
 _Returned = TypeVar("_Returned")
@@ -24,7 +25,7 @@ def shows_caller(function: Callable[_Given, _Returned]) -> Callable[_Given, _Ret
         __tracebackhide__ = True
         try:
             return function(*args, **kwargs)
-        except (ClnrmError, TypeError, ValueError) as error:
+        except (ClnrmError, ScenarioFailedError, TypeError, ValueError) as error:
             raise plain(error) from None
 
     return call

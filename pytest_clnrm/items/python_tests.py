@@ -95,6 +95,8 @@ class _Record:
     kept_under_lease: bool = False
     has_containers: bool = False
     traces: list[ScenarioTrace] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    """Of scenarios that it has run."""
 
 
 class PythonTests:
@@ -159,6 +161,17 @@ class PythonTests:
             if len(record.steps) > MAX_STEPS:
                 del record.steps[0]
                 record.steps_left_out += 1
+
+    def included(self, result: Result, began_s: float) -> None:
+        """Note what a scenario that the test has run did; *began_s* is by the monotonic clock."""
+        record = self._record
+        if record is None:
+            return
+        for step in result.steps:
+            self.ran(replace(step, name=f"{result.name}: {step.name}", started_s=began_s + step.started_s))
+        record.has_containers = True
+        record.containers.update((each.id, each) for each in result.containers)
+        record.results.append(result)
 
     def traced(self, trace: ScenarioTrace) -> None:
         """Note the trace of the test that runs, whose spans are counted."""
@@ -344,9 +357,12 @@ class PythonTests:
             failures=tuple(record.failures),
             notes=notes,
             spans=SpanCounts(
-                runner=sum(each.count_ours() for each in record.traces),
-                workload=sum(len(each.workload()) for each in record.traces),
+                runner=sum(each.count_ours() for each in record.traces)
+                + sum(each.spans.runner for each in record.results),
+                workload=sum(len(each.workload()) for each in record.traces)
+                + sum(each.spans.workload for each in record.results),
             ),
+            artifacts=tuple(each for result in record.results for each in result.artifacts),
         )
         return result.to_data()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Scenario
 
 UNCHECKED_SHOWN = 100
+NO_VALUES: Mapping[str, object] = MappingProxyType({})
 
 
 def can_be_shown(path: str) -> bool:
@@ -50,7 +53,14 @@ class RefusedFile(pytest.File):
 
 
 class ScenarioFile(FileNode):
-    """A file of scenarios."""
+    """A file of scenarios.
+
+    :param variables: values in place of those that the file's own variables have.
+    """
+
+    def __init__(self, *, variables: Mapping[str, object] = NO_VALUES, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._variables = variables
 
     def collect(self) -> Iterable[ScenarioItem]:
         """Yield an item for each scenario and combination of its matrix.
@@ -59,7 +69,8 @@ class ScenarioFile(FileNode):
         """
         settings = self.runtime.settings
         try:
-            scenarios = load(str(self.path), load_options(self.runtime, self.config))
+            options = load_options(self.runtime, self.config)
+            scenarios = load(str(self.path), replace(options, variables=self._variables))
         except ScenarioFileError as error:
             named = (os.environ.get(name, "") for name in settings.secrets)
             message = Redactor({*error.secrets, *named}).text(error.render(self.shown_path()))

@@ -180,22 +180,13 @@ class ScenarioItem(pytest.Item):
             # Those that a hook has added.
             self._request._fillfixtures()  # noqa: SLF001 (as pytest's own items do)
         ticket = self.stash.get(TICKET, None)
-        self._artifacts_in = self._artifacts_in or self._artifact_folder()
-        self._run = ScenarioRun(
-            scenario=self.scenario,
-            runtime=self.runtime,
-            nodeid=self.nodeid,
-            file=self._file.shown_path(),
-            priority=self.priority,
+        self._run = self.new_run(
             slot_wait_s=ticket.waited_s if ticket else 0.0,
             reuse=ticket.reuse if ticket else (),
             slot_attributes=slot_attributes(self.demand(), ticket.position if ticket else 0),
-            locate=self._locate,
             on_output=_echo if self.config.getoption("capture", "") == "no" else None,
-            redactor=self._redactor,
-            artifacts_in=self._artifacts_in,
         )
-        if refusal := self._shared():
+        if refusal := self.holds_what_others_use():
             raise ContainerError(refusal)
         try:
             self._run.prepare()
@@ -205,6 +196,34 @@ class ScenarioItem(pytest.Item):
         for warning in self._run.warnings():
             self._file.warn_at(self.scenario.line, self._redactor.text(warning))
 
+    def new_run(self, *, nodeid: str = "", lease: str = "", **given: Any) -> ScenarioRun:
+        """Return a run of this scenario.
+
+        :param nodeid: of the Python test that it is part of, "" if it is run by itself.
+        :param lease: that holds its room then; "" for that of the test.
+        :param given: what else :class:`ScenarioRun` takes.
+        """
+        self._artifacts_in = self._artifacts_in or self._artifact_folder()
+        return ScenarioRun(
+            scenario=self.scenario,
+            runtime=self.runtime,
+            nodeid=nodeid or self.nodeid,
+            file=self._file.shown_path(),
+            priority=self.priority,
+            locate=self._locate,
+            redactor=self._redactor,
+            artifacts_in=self._artifacts_in,
+            within=lease if nodeid else None,
+            **given,
+        )
+
+    def explained_text(self, result: Result) -> str:
+        """Return what is shown of a run that was part of a Python test, and has failed."""
+        self.result = result
+        # A fixture of a wider scope has no node id.
+        test = result.nodeid if "::" in result.nodeid else ""
+        return str(self._words.explained(result, self._shown_artifacts(), itself=test)).rstrip()
+
     def _artifact_folder(self) -> ArtifactFolder | None:
         """Return where its artifacts are put until the run is over; None if there are none, or no place."""
         has_any = any(each.artifacts for each in self.scenario.services)
@@ -213,7 +232,7 @@ class ScenarioItem(pytest.Item):
             return None
         return ArtifactFolder(folder() / ARTIFACTS_FOLDER, self._redactor.text(self.name), self.nodeid)
 
-    def _shared(self) -> str:
+    def holds_what_others_use(self) -> str:
         """Return in words which writable volume holds what others use, "" if none does."""
         if all(each.read_only for service in self.scenario.services for each in service.volumes):
             return ""

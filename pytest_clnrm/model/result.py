@@ -144,6 +144,11 @@ class Result:
     artifacts: tuple[KeptFile, ...] = ()
     spans: SpanCounts = field(default_factory=SpanCounts)
 
+    @property
+    def passed(self) -> bool:
+        """Tell whether nothing of it has failed."""
+        return self.outcome == "passed"
+
     def to_data(self) -> dict[str, Any]:
         """Return plain builtins, with the version of their form under ``"format"``."""
         return {"format": RESULT_FORMAT, **_plain(self)}

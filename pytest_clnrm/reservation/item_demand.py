@@ -138,6 +138,27 @@ class Allowance:
         finally:
             self._all = self._all.minus(more)
 
+    @contextmanager
+    def reserve_all(self, demand: Demand, name: str) -> Iterator[str]:
+        """Count what a scenario needs under the test's own lease; if that is too small, wait for a new one.
+
+        :raises ReservationError: if it will never be granted.
+        """
+        from pytest_clnrm.reservation.reserve import reserving_beside
+
+        is_plain = not (demand.groups or demand.exclusive or demand.shares)
+        if is_plain and self._left.covers(self._own + demand):
+            self._own += demand
+            self._all += demand
+            try:
+                yield ""
+            finally:
+                self._own = self._own.minus(demand)
+                self._all = self._all.minus(demand)
+        else:
+            with reserving_beside(self._runtime, demand, name) as lease:
+                yield lease
+
 
 def _describe(demand: Demand) -> str:
     containers = f"{demand.containers} container{'' if demand.containers == 1 else 's'}"

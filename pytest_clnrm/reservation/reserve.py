@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import (
@@ -201,9 +201,14 @@ def demand_of_one(runtime: Runtime, limits: Limits) -> Demand:
     )
 
 
+def reserving_for_fixture(runtime: Runtime, limits: Limits, name: str) -> AbstractContextManager[str]:
+    """Wait for a reservation of one container, as :func:`reserving_beside` does."""
+    return reserving_beside(runtime, demand_of_one(runtime, limits), name)
+
+
 @contextmanager
-def reserving_for_fixture(runtime: Runtime, limits: Limits, name: str) -> Iterator[str]:
-    """Wait for a reservation of one container beside that of the item that runs, and give it back.
+def reserving_beside(runtime: Runtime, demand: Demand, name: str) -> Iterator[str]:
+    """Wait for a reservation beside that of the item that runs, and give it back.
 
     Yields the lease's id.
 
@@ -211,15 +216,14 @@ def reserving_for_fixture(runtime: Runtime, limits: Limits, name: str) -> Iterat
     item has reserved and does not use is lent: otherwise two processes could wait for what each of them holds
     and neither uses.
 
-    :param name: of the container, for messages.
+    :param name: of what is to run, for messages.
     :raises ReservationError: if it will never be granted.
     :raises EngineError: if no engine can be used, or it does not tell what runs on it.
     """
     ledger = usable_ledger(runtime) or runtime.ledger()
     current = runtime.holdings.current()
     allowance = current.allowance if current else None
-    demand = demand_of_one(runtime, limits)
-    _check_beside(runtime, allowance.used() if allowance else NOTHING, demand)
+    _check_beside(runtime, allowance.used() if allowance else NOTHING, demand.whole)
     lease = _reserve_more(runtime, ledger, demand, current)
     try:
         with runtime.holdings.holding(name, demand):

@@ -71,10 +71,10 @@ class ScenarioRun:
     :param locate: returns line and column of a key path in that file.
     :param reuse: ids of the leases whose idle containers are used.
     :param on_output: gets the output of each step as it arrives.
-    :param slot_wait_s: seconds that the reservation was waited for.
-    :param slot_attributes: of the span of that wait.
+    :param slot_wait_s: seconds that its room was waited for; *slot_attributes* are of the span of that.
     :param redactor: hides the scenario's secrets in all that leaves the run; learns those that steps capture.
     :param artifacts_in: where files of its containers are kept; None: nowhere.
+    :param within: the lease of one that is part of a Python test ("" for the test's), which leaves nothing.
     """
 
     scenario: Scenario
@@ -89,6 +89,7 @@ class ScenarioRun:
     slot_attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     redactor: Redactor = field(default_factory=Redactor)
     artifacts_in: ArtifactFolder | None = None
+    within: str | None = None
     _granted_s: float = field(default_factory=time.monotonic)
     _started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     _images: dict[str, ImageFacts] = field(default_factory=dict)
@@ -131,7 +132,7 @@ class ScenarioRun:
             redact=self.redactor.text if self.redactor or captures_secrets else None,
             held=captures_secrets,
         )
-        self._shared = SharedPart(self.runtime, self.scenario.file, self._trace)
+        self._shared = SharedPart(self.runtime, self.scenario.file, self._trace, self.within or "")
 
     # Waiting: not the scenario's time.
 
@@ -291,8 +292,8 @@ class ScenarioRun:
         return f"Scenario timeout after {timeout_s:g}s ({source}) while {during}"
 
     def _start_services(self, deadline_s: float) -> None:
-        stem, labels = self._shared.stem, self.runtime.labels(self.nodeid)
-        pooled = self.runtime.settings.pool != "off"
+        stem, labels = self._shared.stem, self.runtime.labels(self.nodeid, self.within or "")
+        pooled = self.runtime.settings.pool != "off" and self.within is None
         own = [each for each in self.scenario.services if not each.is_shared]
         idle = self._place.enter(
             own,
@@ -355,7 +356,7 @@ class ScenarioRun:
             trace=self._trace,
             redactor=self.redactor,
             images=self._checked_images,
-            labels=self.runtime.labels(self.nodeid),
+            labels=self.runtime.labels(self.nodeid, self.within or ""),
             faults=self._faults,
             run_once=self._run_once,
             users=self._shared.users,
@@ -398,8 +399,6 @@ class ScenarioRun:
             StepResult(name=step.name, service=step.service, phase=step.phase, outcome="not run", attempts=0)
             for step in steps
         )
-
-    # What is left of it.
 
     @property
     def _all_containers(self) -> dict[str, RunningContainer]:
@@ -567,12 +566,12 @@ class ScenarioRun:
         board.count(-len(containers), -sum(each.spec.memory_bytes for each in containers))
         try:
             if containers and self._failed and self.runtime.settings.keep == "failed":
-                self.runtime.keep([*(each.id for each in containers), *self._place.keep()])
+                self.runtime.keep([*(each.id for each in containers), *self._place.keep()], self.within or "")
                 self._place.remove(self._place.unused)
                 return tuple(each.name for each in containers)
             ids = [*self._place.unused, *(each.id for each in containers)]
             if ids and (self._place.unused or not self._leave(containers)):
-                self.runtime.remove_all(ids)
+                self.runtime.remove_all(ids, self.within or "")
         finally:
             self._shared.leave()
             self._place.leave()
@@ -581,7 +580,7 @@ class ScenarioRun:
     def _leave(self, containers: Sequence[RunningContainer]) -> bool:
         """Leave a passed scenario's containers under its lease; return False where that cannot be done."""
         lease = self.runtime.holdings.lease()
-        if self._failed or not lease or self._place.volumes:
+        if self._failed or self.within is not None or not lease or self._place.volumes:
             # A volume goes once no container has it.
             return False
         proven, self._proven = self._proven, {}

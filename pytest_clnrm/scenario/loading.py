@@ -46,6 +46,7 @@ from pytest_clnrm.scenario.templates.variables import (
     check_captures,
     check_variables,
     is_secret,
+    override,
     variable_tables,
 )
 from pytest_clnrm.toml.positions import Place, Places, place_of, show_path, source_line, value_at
@@ -151,6 +152,7 @@ class _File:
 
         :raises ScenarioFileError: with all mistakes.
         """
+        self._check_overrides()
         made = self._combinations()
         scenarios: list[Scenario] = []
         for to_come, combination in zip(range(len(made) - 1, -1, -1), made, strict=True):
@@ -167,6 +169,17 @@ class _File:
             ordered = sorted(self._mistakes.values(), key=lambda each: (each.line, each.column))
             raise ScenarioFileError(self._path, tuple(ordered), frozenset(self._secrets))
         return tuple(scenarios)
+
+    def _check_overrides(self) -> None:
+        """Note the values that were given for variables which the file does not have."""
+        known = [name for _, table in variable_tables(self._known) for name in table]
+        for name in self._options.variables.keys() - set(known):
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            self._note(
+                Place(0, 0),
+                ("vars", name),
+                f"a value is given for it, but the file has no such variable; {has}",
+            )
 
     def _too_many(self, items: int) -> bool:
         """Tell whether the matrix makes too many items, which is a mistake.
@@ -196,7 +209,7 @@ class _File:
         """
         text = self._source.text
         try:
-            raw = parse(text, self._path)
+            raw = override(parse(text, self._path), self._options.variables)
         except ScenarioFileError:
             # With a template outside of strings the text is TOML only after rendering.
             if "{%" not in text and "{{" not in text:
@@ -225,7 +238,7 @@ class _File:
         """Return what can be known of a file before it is rendered; its mistakes are told afterwards."""
         from pytest_clnrm.scenario.blocks import expand, has_blocks
 
-        known = outline(self._source.text)
+        known = override(outline(self._source.text), self._options.variables)
         return expand(known, self._path, self._other).raw if has_blocks(known) else known
 
     def _other(self, path: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class LoadOptions:
     :param volumes: which volumes are refused beside those that lie outside; None: the writable ones.
     :param policy: what the file may ask for at most; None for no caps.
     :param marks: those of this run.
+    :param variables: values in place of those that the file's own variables have.
     :param presets: the user's own.
     """
 
@@ -43,4 +44,5 @@ class LoadOptions:
     volumes: VolumeRules | None = None
     policy: Policy | None = None
     marks: KnownMarks = NO_MARKS
+    variables: Mapping[str, object] = field(default_factory=dict)
     presets: UsersPresets = NO_PRESETS

@@ -41,6 +41,8 @@ NAMES = {
     "PathFacts",
     "ChangeStream",
     "Relay",
+    "Result",
+    "ScenarioFailedError",
     "Mount",
     "NoShellError",
     "NotReadyError",

@@ -30,13 +30,23 @@ _AT_THE_END = ("expect", "check")
 """What is judged when the steps are over."""
 
 
-def variable_tables(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
+def variable_tables(document: Mapping[str, Any]) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
     """Yield the tables of variables of a file, each with its path: the older dialect's comes first."""
     template = document.get("template")
     for path, holder in ((("template", "vars"), template), (("vars",), document)):
         table = holder.get("vars") if isinstance(holder, Mapping) else None
         if isinstance(table, dict):
             yield path, table
+
+
+def override(document: dict[str, Any], values: Mapping[str, object]) -> dict[str, Any]:
+    """Return *document*, in which variables of its own have got other values; a secret one stays one."""
+    for _, table in variable_tables(document):
+        for name, value in values.items():
+            if name in table:
+                given = table[name]
+                table[name] = {**given, "value": value} if _is_marked(given) else value
+    return document
 
 
 @dataclass
