@@ -4,8 +4,11 @@
     ├── ScenarioFileError        a scenario file is wrong: all its mistakes, each with its place
     ├── EngineError              the container engine refused or failed
     │   ├── EngineUnavailableError   nothing answers, or it is not usable
-    │   ├── ImageError               an image cannot be had: unknown, refused, offline, build failed
+    │   ├── ImageError               an image cannot be had: unknown, or its build failed
+    │   │   └── PullError                the registry is not reached, or refuses
     │   ├── ContainerError           a container cannot be created, started or used
+    │   │   ├── LostContainerError       it is gone, and none of us has removed it
+    │   │   ├── EngineFullError          the engine's disk is full
     │   │   ├── NoShellError             it has no shell to wait for commands in
     │   │   ├── UnsharedError            the engine does not have a file or folder of this host
     │   │   └── UnobservableError        it cannot be looked at from outside
@@ -18,24 +21,28 @@
         ├── SlotTimeoutError         waited longer than --clnrm-slot-timeout
         └── LedgerError              the ledger's folder or file is unusable
 
-Each message is one that a user can act on; no traceback of ours is shown for them.
+Each message is one that a user can act on; no traceback of ours is shown for them. Those with
+``is_infrastructure`` say nothing about the scenario: the machine, the engine or a registry is to blame.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 __all__ = [
     "ClnrmError",
     "ContainerError",
     "DemandTooLargeError",
     "EngineError",
+    "EngineFullError",
     "EngineUnavailableError",
     "ImageError",
     "LedgerError",
+    "LostContainerError",
     "Mistake",
     "NoShellError",
     "NotReadyError",
+    "PullError",
     "ReservationError",
     "ScenarioFileError",
     "ScenarioTimeoutError",
@@ -49,7 +56,12 @@ __all__ = [
 
 
 class ClnrmError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package.
+
+    :cvar is_infrastructure: True where it is no fault of the file or of the program under test.
+    """
+
+    is_infrastructure: ClassVar[bool] = False
 
 
 _SOURCE_CHARS = 300
@@ -138,6 +150,8 @@ class ScenarioFileError(ClnrmError):
 class EngineError(ClnrmError):
     """The container engine refused or failed."""
 
+    is_infrastructure = True
+
 
 class EngineUnavailableError(EngineError):
     """No engine answers, or the one that does cannot be used.
@@ -158,9 +172,31 @@ class EngineUnavailableError(EngineError):
 class ImageError(EngineError):
     """An image cannot be had: unknown, refused, offline, or its build failed."""
 
+    is_infrastructure = False
+
+
+class PullError(ImageError):
+    """An image cannot be pulled, for a reason that is not its name: no way to the registry, or it refuses."""
+
+    is_infrastructure = True
+
 
 class ContainerError(EngineError):
     """A container cannot be created, started or used."""
+
+    is_infrastructure = False
+
+
+class LostContainerError(ContainerError):
+    """A container that is in use is gone, and none of us has removed it."""
+
+    is_infrastructure = True
+
+
+class EngineFullError(ContainerError):
+    """A container cannot be created, started or used, as the engine's disk is full."""
+
+    is_infrastructure = True
 
 
 class NoShellError(ContainerError):
@@ -199,6 +235,8 @@ class ServiceError(EngineError):
     :param logs: the end of its logs, decoded.
     """
 
+    is_infrastructure = False
+
     def __init__(self, message: str, service: str, logs: str = "") -> None:
         super().__init__(message, service, logs)
         self.message = message
@@ -236,6 +274,10 @@ class DemandTooLargeError(ReservationError):
 class SlotTimeoutError(ReservationError):
     """A reservation was waited for longer than --clnrm-slot-timeout."""
 
+    is_infrastructure = True
+
 
 class LedgerError(ReservationError):
     """The ledger's folder or file is unusable."""
+
+    is_infrastructure = True

@@ -11,7 +11,14 @@ import docker.errors
 import requests.exceptions
 import urllib3.exceptions
 
-from pytest_clnrm.errors import ContainerError, EngineError, EngineUnavailableError, ImageError
+from pytest_clnrm.errors import (
+    ContainerError,
+    EngineError,
+    EngineFullError,
+    EngineUnavailableError,
+    ImageError,
+    PullError,
+)
 
 # What docker-py raises where a credential helper is missing (a warning, which may be an error) or fails.
 CREDENTIAL_PROBLEMS = (docker.errors.DockerException, docker.credentials.errors.StoreError, UserWarning)
@@ -27,6 +34,8 @@ _CHAIN = re.compile(
     r"OCI runtime error: |(?:runc|crun|exec)(?: create)? failed: |"
     r"unable to start container process: |error during container init: |: unknown(?=$|:)"
 )
+
+_FULL = r"no space left on device"
 
 _CONTAINER_REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), words)
@@ -71,7 +80,7 @@ _CONTAINER_REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"unable to find group ([^:]+):", "the image has no group {0!r}"),
         (r"network (\S+) not found|unable to find network with name or ID (\S+):", "no such network: {0}"),
         (r"chdir to cwd \(\"([^\"]*)\"\).*no such file", "no such folder in the container: {0}"),
-        (r"no space left on device", "the engine's disk is full"),
+        (_FULL, "the engine's disk is full"),
         (
             r"unable to get all container pids",
             "a rootless Docker knows a container's processes only with cgroup v2",
@@ -107,12 +116,19 @@ _IMAGE_REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "this is no valid name of an image",
         ),
         (r"no matching manifest", "there is none for the platform of the engine"),
-        (r"no space left on device", "the engine's disk is full"),
+        (_FULL, "the engine's disk is full"),
         (
             r"dial tcp|lookup |timeout|no such host|connection refused|canceled|proxyconnect|deadline",
             "the engine cannot reach the registry: is it offline?",
         ),
     )
+)
+
+# What the name of an image, or the platform that a file asks for, is to blame for.
+_WRONG_IMAGE = re.compile(
+    r"repository does not exist|manifest unknown|name unknown|repository name not known|\b404\b|: not found|"
+    r"invalid reference format|invalid repository name|invalid tag|no matching manifest|no such image",
+    re.IGNORECASE,
 )
 
 
@@ -145,6 +161,19 @@ def image_reason(text: str) -> str:
     return text
 
 
+def pull_error(message: str, text: str) -> ImageError:
+    """Return the error that an image cannot be pulled.
+
+    :param text: what the engine says; it decides whether the image's name is wrong, or the way to it.
+    """
+    return (ImageError if _WRONG_IMAGE.search(text) else PullError)(message)
+
+
+def container_error(message: str, text: str, raising: type[ContainerError]) -> ContainerError:
+    """Return the error of a container: that the engine's disk is full is none of the container's own."""
+    return (EngineFullError if re.search(_FULL, text, re.IGNORECASE) else raising)(message)
+
+
 @contextmanager
 def plain_errors(doing: str, raising: type[EngineError] = EngineError) -> Iterator[None]:
     """Turn what the client library raises inside into errors of ours.
@@ -158,8 +187,10 @@ def plain_errors(doing: str, raising: type[EngineError] = EngineError) -> Iterat
     except docker.errors.APIError as error:
         text = engine_text(error)
         if issubclass(raising, ContainerError):
-            text = container_reason(text)
-        elif issubclass(raising, ImageError):
+            raise container_error(f"cannot {doing}: {container_reason(text)}", text, raising) from error
+        if issubclass(raising, PullError):
+            raise pull_error(f"cannot {doing}: {image_reason(text)}", text) from error
+        if issubclass(raising, ImageError):
             text = image_reason(text)
         raise raising(f"cannot {doing}: {text}") from error
     except CREDENTIAL_PROBLEMS as error:

@@ -31,6 +31,7 @@ from pytest_clnrm.items.file_node import FileNode
 from pytest_clnrm.items.item_words import ItemWords, in_one_line
 from pytest_clnrm.items.properties import set_properties
 from pytest_clnrm.items.report_data import report_data
+from pytest_clnrm.items.retries import as_failure, claim, is_worth_another, retries_of, with_earlier
 from pytest_clnrm.items.selection import marks_of, why_not_on
 from pytest_clnrm.items.tags import add_mark, add_tag
 from pytest_clnrm.model.demand import Demand, Group
@@ -78,7 +79,8 @@ class ScenarioItem(pytest.Item):
         self._told: Failure | None = None
         self._attached: Result | None = None
         self._broken_off: BaseException | None = None
-        self._artifacts_in: ArtifactFolder | None = None
+        self._artifacts_in: list[ArtifactFolder] = []
+        self._earlier: tuple[Result, ...] = ()
         self._subtest: Failure | None = None
         # What hooks of other plugins look for on any item, and what plugins that run an item again reset.
         self.obj = None
@@ -130,8 +132,10 @@ class ScenarioItem(pytest.Item):
     def _forget(self) -> None:
         self.result, self.refused, self.kept = None, None, ()
         self._told = self._broken_off = self._attached = None
-        if self._artifacts_in is not None:
-            self._artifacts_in.forget()
+        self._earlier = ()
+        for folder in self._artifacts_in:
+            folder.forget()
+        self._artifacts_in = []
 
     def demand(self) -> Demand:
         """Return what has to be reserved before it may start."""
@@ -179,10 +183,20 @@ class ScenarioItem(pytest.Item):
         if self.fixturenames:
             # Those that a hook has added.
             self._request._fillfixtures()  # noqa: SLF001 (as pytest's own items do)
+        self._begin()
+
+    def claim(self) -> None:
+        """Note who tries it again when it fails, before other plugins look."""
+        claim(self, self.scenario.selection.retries, self.runtime.settings)
+
+    def _begin(self) -> None:
+        """Begin an attempt; each after the first uses nothing that was there before."""
         ticket = self.stash.get(TICKET, None)
+        attempt = len(self._earlier) + 1
         self._run = self.new_run(
-            slot_wait_s=ticket.waited_s if ticket else 0.0,
-            reuse=ticket.reuse if ticket else (),
+            attempt=attempt,
+            slot_wait_s=ticket.waited_s if ticket and attempt == 1 else 0.0,
+            reuse=ticket.reuse if ticket and attempt == 1 else (),
             slot_attributes=slot_attributes(self.demand(), ticket.position if ticket else 0),
             on_output=_echo if self.config.getoption("capture", "") == "no" else None,
         )
@@ -196,14 +210,13 @@ class ScenarioItem(pytest.Item):
         for warning in self._run.warnings():
             self._file.warn_at(self.scenario.line, self._redactor.text(warning))
 
-    def new_run(self, *, nodeid: str = "", lease: str = "", **given: Any) -> ScenarioRun:
+    def new_run(self, *, nodeid: str = "", lease: str = "", attempt: int = 1, **given: Any) -> ScenarioRun:
         """Return a run of this scenario.
 
         :param nodeid: of the Python test that it is part of, "" if it is run by itself.
         :param lease: that holds its room then; "" for that of the test.
         :param given: what else :class:`ScenarioRun` takes.
         """
-        self._artifacts_in = self._artifacts_in or self._artifact_folder()
         return ScenarioRun(
             scenario=self.scenario,
             runtime=self.runtime,
@@ -212,7 +225,8 @@ class ScenarioItem(pytest.Item):
             priority=self.priority,
             locate=self._locate,
             redactor=self._redactor,
-            artifacts_in=self._artifacts_in,
+            attempt=attempt,
+            artifacts_in=self._artifact_folder(attempt),
             within=lease if nodeid else None,
             **given,
         )
@@ -224,13 +238,16 @@ class ScenarioItem(pytest.Item):
         test = result.nodeid if "::" in result.nodeid else ""
         return str(self._words.explained(result, self._shown_artifacts(), itself=test)).rstrip()
 
-    def _artifact_folder(self) -> ArtifactFolder | None:
-        """Return where its artifacts are put until the run is over; None if there are none, or no place."""
+    def _artifact_folder(self, attempt: int) -> ArtifactFolder | None:
+        """Return where an attempt's artifacts are put until the run is over; None: nowhere."""
         has_any = any(each.artifacts for each in self.scenario.services)
         folder = self.runtime.run_folder
         if not has_any or folder is None or base_of(self.config, self.runtime.settings) is None:
             return None
-        return ArtifactFolder(folder() / ARTIFACTS_FOLDER, self._redactor.text(self.name), self.nodeid)
+        name = self._redactor.text(self.name) + (f" attempt {attempt}" if attempt > 1 else "")
+        made = ArtifactFolder(folder() / ARTIFACTS_FOLDER, name, self.nodeid)
+        self._artifacts_in.append(made)
+        return made
 
     def holds_what_others_use(self) -> str:
         """Return in words which writable volume holds what others use, "" if none does."""
@@ -254,6 +271,28 @@ class ScenarioItem(pytest.Item):
         if self.result is not None:
             # Another plugin runs it again without a setup of its own.
             self.setup()
+        settings = self.runtime.settings
+        left = retries_of(self, self.scenario.selection.retries, settings)
+        while is_worth_another(result := self._attempt()) and left:
+            left -= 1
+            self._earlier = (*self._earlier, result)
+            self.result = None
+            if self._run is not None:
+                self._run.clean_up(is_last=False)
+            self._begin()
+        self.result = result = with_earlier(result, self._earlier)
+        self._add_sections(result)
+        if result.is_flaky and settings.flaky == "fail":
+            self.result = result = as_failure(result, f"{self._file.shown_path()}:{self.scenario.line}")
+            self._raise(error_of(result), result.failures[0])
+        if result.failures:
+            if settings.subtests:
+                self._report_subtests(result)
+            self._raise(error_of(result), result.failures[0])
+
+    def _attempt(self) -> Result:
+        """Run it once."""
+        __tracebackhide__ = True
         run = self._run
         assert run is not None  # noqa: S101 (pytest calls setup first)
         try:
@@ -263,11 +302,7 @@ class ScenarioItem(pytest.Item):
             raise
         for problem in run.problems():
             self._file.warn_at(self.scenario.line, self._redactor.text(problem))
-        self._add_sections(self.result)
-        if self.result.failures:
-            if self.runtime.settings.subtests:
-                self._report_subtests(self.result)
-            self._raise(error_of(self.result), self.result.failures[0])
+        return self.result
 
     def _report_subtests(self, result: Result) -> None:
         """Report each check that does not hold by itself, as tests with the fixture ``subtests`` do."""
@@ -301,7 +336,8 @@ class ScenarioItem(pytest.Item):
             return
         self._broken_off = error
         is_end = isinstance(error, (KeyboardInterrupt, pytest.exit.Exception))
-        self.result = run.broken_off(self._redactor.text(in_one_line(error)), at_once=is_end)
+        broken_off = run.broken_off(self._redactor.text(in_one_line(error)), at_once=is_end)
+        self.result = with_earlier(broken_off, self._earlier)
         self._add_sections(self.result)
         if is_end:
             # pytest makes no report of the item, and shows the place where it was.
@@ -382,7 +418,10 @@ class ScenarioItem(pytest.Item):
         if self._run is not None:
             return self._run.failure_of(error)
         return Failure(
-            kind="error", message=str(error), where=f"{self._file.shown_path()}:{self.scenario.line}"
+            kind="error",
+            message=str(error),
+            where=f"{self._file.shown_path()}:{self.scenario.line}",
+            is_infrastructure=error.is_infrastructure,
         )
 
     def _explain(self, result: Result) -> ExceptionChainRepr:
@@ -398,6 +437,7 @@ class ScenarioItem(pytest.Item):
             worker=self.runtime.worker,
             slot_wait_s=ticket.waited_s if ticket else 0.0,
             artifacts=self._shown_artifacts(),
+            result=self.result,
         )
 
     def _shown_artifacts(self) -> list[str]:
@@ -447,7 +487,7 @@ class ScenarioItem(pytest.Item):
         if self.result is not None:
             return self.result
         if self._run is not None:
-            return self._run.result()
+            return with_earlier(self._run.result(), self._earlier)
         return Result(
             nodeid=self.nodeid,
             name=self.scenario.name,

@@ -40,6 +40,8 @@ class Failure:
     :param details: more lines (what was seen, a difference, logs), "" if there are none.
     :param kind: "expectation" if the program did something else than expected, "error" if the scenario
         could not be run to that point.
+    :param is_infrastructure: True if it is no fault of the scenario or of the program: the engine is gone, a
+        pull is refused, a container was removed by somebody else, the disk is full.
     """
 
     message: str
@@ -47,6 +49,7 @@ class Failure:
     step: str = ""
     details: str = ""
     kind: Literal["expectation", "error"] = "expectation"
+    is_infrastructure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +125,8 @@ class Result:
         from there.
     :param slot_wait_s: seconds waited for the reservation.
     :param attempts: how often the scenario ran.
+    :param earlier: the attempts that failed and were tried again; all else here is of the last one.
+    :param is_flaky: True if it failed, and then passed when it was tried again.
     """
 
     nodeid: str
@@ -143,6 +148,13 @@ class Result:
     notes: tuple[str, ...] = ()
     artifacts: tuple[KeptFile, ...] = ()
     spans: SpanCounts = field(default_factory=SpanCounts)
+    earlier: tuple[Result, ...] = ()
+    is_flaky: bool = False
+
+    @property
+    def is_infrastructure(self) -> bool:
+        """Tell whether it failed for no fault of its own: the first failure decides."""
+        return bool(self.failures) and self.failures[0].is_infrastructure
 
     @property
     def passed(self) -> bool:
@@ -170,6 +182,9 @@ class Result:
         fields["failures"] = tuple(Failure(**each) for each in fields["failures"])
         fields["artifacts"] = tuple(KeptFile(**each) for each in fields["artifacts"])
         fields["spans"] = SpanCounts(**fields["spans"])
+        fields["earlier"] = tuple(
+            cls.from_data({"format": RESULT_FORMAT, **each}) for each in fields.get("earlier", ())
+        )
         for name in ("tags", "unchecked", "notes"):
             fields[name] = tuple(fields[name])
         return cls(**fields)

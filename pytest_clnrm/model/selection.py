@@ -60,6 +60,7 @@ class Selection:
     :param skip_if: of which none must hold for it to run.
     :param groups: names of groups of which only so many run at the same time.
     :param exclusive: True if nothing else that has containers may run at the same time.
+    :param retries: how many further attempts there are when it fails; None: as many as --clnrm-retries says.
     """
 
     skip: str = ""
@@ -68,6 +69,7 @@ class Selection:
     marks: tuple[Mark, ...] = ()
     groups: tuple[str, ...] = ()
     exclusive: bool = False
+    retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

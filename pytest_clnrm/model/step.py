@@ -161,3 +161,8 @@ class Step:
     def env(self) -> Mapping[str, str]:
         """Return the variables that it sets for a program."""
         return self.action.env if isinstance(self.action, (Command, ImageRun)) else {}
+
+    @property
+    def captures_secrets(self) -> bool:
+        """Tell whether what it captures must not be shown."""
+        return any(each.secret for each in self.captures)

@@ -66,6 +66,14 @@ def explain(result: Result, *, source_of: Callable[[int], Source]) -> Iterator[E
         yield explain_failure(failure, about)
 
 
+def attempt_lines(earlier: Iterable[Result]) -> Iterator[str]:
+    """Yield a line for each attempt that failed, with the first of its failures."""
+    for number, each in enumerate(earlier, start=1):
+        first = each.failures[0]
+        where = f" ({first.where})" if first.where else ""
+        yield f"attempt {number} failed: {title(first)}{where}"
+
+
 def explain_rest(result: Result, reproduce: str, artifacts: str = "") -> Iterator[str]:
     """Yield the lines about the services of a failed scenario, its notes, and how to run it alone.
 
@@ -77,6 +85,9 @@ def explain_rest(result: Result, reproduce: str, artifacts: str = "") -> Iterato
         count = len(result.artifacts)
         yield f"artifacts: {count} {'file' if count == 1 else 'files'}, {artifacts}"
     yield from (f"note: {note}" for note in result.notes)
+    if result.earlier and not result.is_flaky:
+        yield from attempt_lines(result.earlier)
+        yield f"attempt {result.attempts} failed as above: it was the last"
     yield f"reproduce with: {reproduce}"
 
 

@@ -153,6 +153,8 @@ def _scenario(result: Mapping[str, Any], texts: _Table, epoch_s: float) -> list[
             ]
             for each in result["artifacts"]
         ],
+        [[_failure(failure, texts) for failure in each["failures"]] for each in result["earlier"]],
+        result["is_flaky"],
     ]
 
 

@@ -146,7 +146,7 @@ class Rows:
                 continue
             if row.outcome in {"xfailed", "xpassed"}:
                 result["outcome"] = row.outcome
-            result["attempts"] = row.attempts
+            result["attempts"] = max(result["attempts"], row.attempts)
             result["failures"] = result["failures"] or self._plain(row)["failures"]
 
     def tests(

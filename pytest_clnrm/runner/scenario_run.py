@@ -72,6 +72,7 @@ class ScenarioRun:
     :param reuse: ids of the leases whose idle containers are used.
     :param on_output: gets the output of each step as it arrives.
     :param slot_wait_s: seconds that its room was waited for; *slot_attributes* are of the span of that.
+    :param attempt: which of the scenario's attempts it is, from 1.
     :param redactor: hides the scenario's secrets in all that leaves the run; learns those that steps capture.
     :param artifacts_in: where files of its containers are kept; None: nowhere.
     :param within: the lease of one that is part of a Python test ("" for the test's), which leaves nothing.
@@ -86,6 +87,7 @@ class ScenarioRun:
     reuse: tuple[str, ...] = ()
     on_output: OnStepOutput | None = None
     slot_wait_s: float = 0.0
+    attempt: int = 1
     slot_attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     redactor: Redactor = field(default_factory=Redactor)
     artifacts_in: ArtifactFolder | None = None
@@ -120,7 +122,7 @@ class ScenarioRun:
         self._place = Place(self.runtime)
         self._artifacts = Artifacts(runtime=self.runtime, folder=self.artifacts_in, redactor=self.redactor)
         self._ends = ServiceEnds(self.runtime, self.redactor, self._timeline.note_end)
-        captures_secrets = any(map(_captures_secrets, self.scenario.steps))
+        captures_secrets = any(each.captures_secrets for each in self.scenario.steps)
         self._trace = self.runtime.tracing().scenario(
             self.nodeid,
             {
@@ -128,6 +130,7 @@ class ScenarioRun:
                 "code.line.number": self.scenario.line,
                 "clnrm.priority": self.priority.label,
                 "clnrm.scenario.name": self.scenario.name,
+                **({"clnrm.attempt": self.attempt} if self.attempt > 1 else {}),
             },
             redact=self.redactor.text if self.redactor or captures_secrets else None,
             held=captures_secrets,
@@ -241,7 +244,7 @@ class ScenarioRun:
 
     def failure_of(self, error: ClnrmError) -> Failure:
         """Return an error of this run as a failure, with its place in the file, and its service or step."""
-        failure = self._cut_off(str(error))
+        failure = replace(self._cut_off(str(error)), is_infrastructure=error.is_infrastructure)
         if isinstance(error, ServiceError):
             logs = self._shown_logs[error.service] = self.redactor.end_of_text(error.logs)
             failure = replace(failure, details=logs)
@@ -365,7 +368,7 @@ class ScenarioRun:
             around=around, began_s=self._granted_s, on_output=self.on_output, captured=self._captured
         )
         last_secret = max(
-            (i for i, each in enumerate(self.scenario.steps) if _captures_secrets(each)), default=-1
+            (i for i, each in enumerate(self.scenario.steps) if each.captures_secrets), default=-1
         )
         steps = iter(self.scenario.steps)
         broken = False
@@ -552,9 +555,10 @@ class ScenarioRun:
             for warning in self._trace.warnings(step.env):
                 yield f"step {step.name!r}: {warning}"
 
-    def clean_up(self) -> tuple[str, ...]:
+    def clean_up(self, *, is_last: bool = True) -> tuple[str, ...]:
         """Remove the containers and end the trace; may be called at any moment, and twice.
 
+        :param is_last: False if the scenario is tried again: that needs the room, so nothing is kept.
         :return: names of containers that ``--clnrm-keep failed`` keeps.
         """
         self._trace.finish("fail")
@@ -565,7 +569,7 @@ class ScenarioRun:
         board.at("cleanup")
         board.count(-len(containers), -sum(each.spec.memory_bytes for each in containers))
         try:
-            if containers and self._failed and self.runtime.settings.keep == "failed":
+            if is_last and containers and self._failed and self.runtime.settings.keep == "failed":
                 self.runtime.keep([*(each.id for each in containers), *self._place.keep()], self.within or "")
                 self._place.remove(self._place.unused)
                 return tuple(each.name for each in containers)
@@ -593,7 +597,3 @@ class ScenarioRun:
         others = [each.id for each in containers if each.service.name not in proven]
         self.runtime.shelf().put(lease, proven, others)
         return True
-
-
-def _captures_secrets(step: Step) -> bool:
-    return any(each.secret for each in step.captures)

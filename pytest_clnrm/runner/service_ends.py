@@ -139,7 +139,11 @@ class ServiceEnds:
     def unknown(self, container: RunningContainer, error: ClnrmError) -> Failure:
         """Return the failure that a service's state cannot be told: it must not pass as running."""
         subject = f"{self._noun} {container.service.name!r}"
-        return Failure(kind="error", message=f"{subject}: whether it still runs cannot be told: {error}")
+        return Failure(
+            kind="error",
+            message=f"{subject}: whether it still runs cannot be told: {error}",
+            is_infrastructure=error.is_infrastructure,
+        )
 
     def _told(self, container: RunningContainer, state: ContainerState) -> str:
         when = self._when(container.service, state.lived_s)

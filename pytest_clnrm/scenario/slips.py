@@ -137,6 +137,11 @@ def _kind(table: KeyPath) -> str:
     return "ready" if table[-1] == "ready" else ""
 
 
+def is_of_scenario(path: KeyPath) -> bool:
+    """Tell whether a key is one that holds for a whole scenario, or for each of a file."""
+    return path[:-1] == ("meta",) or (path[:1] == ("scenario",) and len(path) == len(("scenario", 0, "key")))
+
+
 def _of_value(path: KeyPath, value: Any) -> Iterator[str]:
     """Yield what may be meant by a value of the wrong type."""
     names = [part for part in path if isinstance(part, str)]
@@ -147,7 +152,7 @@ def _of_value(path: KeyPath, value: Any) -> Iterator[str]:
         yield f'write {key} = "why"' if value else "leave it out"
     if isinstance(value, int) and not isinstance(value, bool):
         yield {
-            "retry": f'write retry = {{ times = {value}, delay = "1s" }}',
+            "retry": "" if is_of_scenario(path) else f'write retry = {{ times = {value}, delay = "1s" }}',
             "ready": f"write ready = {{ port = {value} }}",
             "ports": f"write ports = [{value}]",
             "mode": f'write mode = "{value:04{"o" if value in _USUAL_MODES else "d"}}"',
@@ -196,7 +201,8 @@ def _of_text(path: KeyPath, key: str, value: str) -> str:  # noqa: PLR0911 a sli
     if key in {"timeout", "delay", "interval", "wait", "settle"}:
         return _duration(value)
     if key == "retry" and value.isdecimal():
-        return f'write retry = {{ times = {value}, delay = "1s" }}'
+        of_step = f'write retry = {{ times = {value}, delay = "1s" }}'
+        return f"write retry = {value}" if is_of_scenario(path) else of_step
     if path == ("service",):
         return f"write [service.NAME], or what names none uses it: [meta] with service = {quoted}"
     return {

@@ -46,6 +46,13 @@ class ItemHooks:
             for module in _NEEDED_BY_THE_FIRST:
                 import_module(module)
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Settle who tries a scenario again when it fails, before other plugins look at its marks."""
+        if is_scenario(item):
+            item.claim()  # type: ignore[attr-defined]
+        return (yield)
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]

@@ -257,6 +257,8 @@ class SessionResults:
         option = terminalreporter.config.option
         if option.no_summary:
             return
+        if self.results:
+            self._tell_outcomes(terminalreporter)
         if self.results and option.verbose > VERY_QUIET:
             self._tell_usage(terminalreporter)
             self._tell_why_not_reused(terminalreporter)
@@ -296,6 +298,14 @@ class SessionResults:
             say(f"clnrm: {self.guard.foreign}", yellow=True)
         for line in self.merged.lines if self.merged else ():
             say(f"clnrm: {line}", yellow=True)
+
+    def _tell_outcomes(self, terminalreporter: pytest.TerminalReporter) -> None:
+        from pytest_clnrm.session.outcomes import outcome_lines
+
+        for heading, lines in outcome_lines(self.results.values()):
+            terminalreporter.section(f"clnrm: {heading}", sep="-", yellow=True)
+            for line in lines:
+                terminalreporter.line(line)
 
     def _tell_interrupted(self, terminalreporter: pytest.TerminalReporter) -> None:
         for data, text in self.runtime.interrupted:

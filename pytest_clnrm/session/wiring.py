@@ -62,6 +62,7 @@ class Wiring:
         runtime.run_folder = place.folder
         monitor = None
         if not hasattr(config, "workerinput"):
+            from pytest_clnrm.session.outcomes import OutcomesShown
             from pytest_clnrm.session.results import SessionResults
 
             guard = self._guard = RunGuard(runtime, place.folder)
@@ -80,6 +81,7 @@ class Wiring:
                     f"{settings.origin('report_dir')}: {settings.report_dir} cannot be made: {error.strerror}"
                 ) from error
             register(results, "clnrm-results")
+            register(OutcomesShown(), "clnrm-outcomes")
             register(guard, "clnrm-guard")
             self.distributed = XdistHooks(runtime, results, guard, reservations)
             register(self.distributed, "clnrm-xdist")

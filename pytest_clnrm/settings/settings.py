@@ -222,6 +222,23 @@ class Settings:
         default=None,
         unset="OTEL_EXPORTER_OTLP_ENDPOINT, if it is set",
     )
+    retries: int = setting(
+        "--clnrm-retries N",
+        "how often a scenario that has failed is tried again, in new containers; its own `retry` wins",
+        values.retries,
+        default=0,
+        docs=" ([flaky.md](flaky.md))",
+        config="retries",
+    )
+    flaky: Literal["pass", "fail"] = setting(
+        "--clnrm-flaky",
+        "what a scenario is that failed, and then passed when it was tried again: one that has passed, "
+        "and is listed at the end of the run, or one that has failed",
+        values.Choice("an outcome of flaky scenarios", "pass", "fail"),
+        default="pass",
+        docs=" ([flaky.md](flaky.md))",
+        config="flaky",
+    )
     update_golden: bool = setting(
         "--clnrm-update-golden",
         "rewrite the files that `file` and `json_file` compare texts with, where they differ, and say which",

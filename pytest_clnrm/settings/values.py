@@ -24,6 +24,9 @@ MIN_CPUS = 0.01
 
 MAX_COUNT = 999_999_999
 
+MAX_RETRIES = 100
+"""The most that a file may ask for, too."""
+
 _ENGINE_URL = r"(unix|tcp|ssh|http|https)://\S+"
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
@@ -88,6 +91,14 @@ def count_or_zero(value: object) -> int:
         return count(value)
     except ValueError as error:
         raise ValueError(f"{value!r} is not a count: a whole number of at least 0") from error
+
+
+def retries(value: object) -> int:
+    """Return how often something is tried again, 0 to 100."""
+    number = count_or_zero(value)
+    if number > MAX_RETRIES:
+        raise ValueError(f"{value!r} is too often: from 0 to {MAX_RETRIES}")
+    return number
 
 
 def worker_range(value: object) -> tuple[int, int]:

@@ -48,6 +48,7 @@ from pytest_clnrm.errors import (
     EngineError,
     EngineUnavailableError,
     ImageError,
+    LostContainerError,
     NoShellError,
     UnobservableError,
 )
@@ -245,9 +246,9 @@ class FakeEngine:
 
     def state(self, container: str) -> ContainerState:
         if container not in self._containers:
-            raise ContainerError(f"container {container} is gone")
+            raise LostContainerError(f"container {container} is gone")
         if (Path(self._containers[container][1]) / ".gone").exists():
-            raise ContainerError(f"container {container} is gone")
+            raise LostContainerError(f"container {container} is gone")
         ended = Path(self._containers[container][1]) / ".ended"
         if not ended.exists():
             return ContainerState(id=container, running=True, exit_code=None, oom_killed=False)

@@ -20,7 +20,7 @@ from pytest_clnrm.engine.docker.create_arguments import BUILT_IN_NETWORKS
 from pytest_clnrm.engine.docker.logs import read_logs
 from pytest_clnrm.engine.docker.removed_files import removed_bytes
 from pytest_clnrm.engine.plain_errors import container_reason, engine_text, plain_errors
-from pytest_clnrm.errors import ContainerError, EngineError, UnsharedError
+from pytest_clnrm.errors import ContainerError, EngineError, LostContainerError, UnsharedError
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def inspect_container(client: APIClient, container: str) -> dict[str, Any]:
         try:
             return dict(client.inspect_container(container))
         except docker.errors.NotFound as error:
-            raise ContainerError(f"the container {container[:12]} is gone") from error
+            raise LostContainerError(f"the container {container[:12]} is gone") from error
 
 
 def written_bytes(client: APIClient, container: str) -> int:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import docker.errors
 
 from pytest_clnrm.engine.api import ImageFacts, PullPolicy
-from pytest_clnrm.engine.plain_errors import CREDENTIAL_PROBLEMS, image_reason, plain_errors
-from pytest_clnrm.errors import ImageError
+from pytest_clnrm.engine.plain_errors import CREDENTIAL_PROBLEMS, image_reason, plain_errors, pull_error
+from pytest_clnrm.errors import ImageError, PullError
 from pytest_clnrm.model.seen import ImageSeen
 
 if TYPE_CHECKING:
@@ -203,11 +203,12 @@ class Images:
         state = PullProgress(reference)
         if progress is not None:
             progress(state.text)
-        with plain_errors(f"pull the image {reference!r}", ImageError):
+        with plain_errors(f"pull the image {reference!r}", PullError):
             for event in self._pull_events(reference, platform):
                 if "error" in event:
                     why = (event.get("errorDetail") or {}).get("message") or event["error"]
-                    raise ImageError(f"cannot pull the image {reference!r}: {image_reason(str(why))}")
+                    reason = image_reason(str(why))
+                    raise pull_error(f"cannot pull the image {reference!r}: {reason}", str(why))
                 if state.feed(event) and progress is not None:
                     progress(state.text)
 

@@ -93,6 +93,7 @@ function heading(scenario) {
       ["waited", scenario.wait >= 1e5 ? duration(scenario.wait) : ""],
       ["started", scenario.start === null ? "" : `+${duration(scenario.start)}`],
       ["worker", readable(scenario.worker)], ["priority", readable(scenario.priority)],
+      ["flaky", scenario.isFlaky ? "yes: it failed, then passed" : ""],
       ["attempts", scenario.attempts > 1 ? String(scenario.attempts) : ""],
       ["file", scenario.line ? `${readable(scenario.file)}:${scenario.line}` : readable(scenario.file)],
       ["tags", scenario.tags.length ? element("span", {}, scenario.tags.flatMap((tag) => [element("span.tag.name", {}, readable(tag)), " "])) : ""],
@@ -116,6 +117,7 @@ function sections(scenario, whole) {
   const isOpen = (step) => whole || ["failed", "error", "timeout"].includes(step.outcome) || blamed.has(step.name);
   return [
     failures.length ? titled(failures.length === 1 ? "Cause" : "Causes", ...failures.map(causeCard)) : null,
+    ...scenario.earlier.map((causes, index) => titled(`Attempt ${index + 1} failed`, ...causes.map(causeCard))),
     scenario.steps.length ? titled("Steps", ...scenario.steps.map((step) => stepBlock(step, isOpen(step)))) : null,
     scenario.containers.length
       ? titled("Containers", ...scenario.containers.map((each) => containerBlock(each, whole || (scenario.bad && Boolean(each.logs || each.oomKilled)))))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
-from pytest_clnrm.errors import ClnrmError
+from pytest_clnrm.errors import ClnrmError, LostContainerError
 from pytest_clnrm.expect.steps import capture, judge_step
 from pytest_clnrm.runner.actions.attempt import Attempt
 from pytest_clnrm.runner.host import check_host
@@ -128,7 +128,8 @@ def _broken(engine: Engine, outcome: ExecOutcome, setting: Setting) -> Failure |
         return setting.out_of_memory(f"the container of service {step.service!r}", container.memory_limit_mb)
     if outcome.container_lost:
         ended = f"the container of service {step.service!r} has ended{_why_ended(engine, container)}"
-        return setting.failure(f"step {step.name!r}: {ended}", "error")
+        failure = setting.failure(f"step {step.name!r}: {ended}", "error")
+        return replace(failure, is_infrastructure=_is_gone(engine, container))
     return setting.cut_off() if outcome.timed_out else None
 
 
@@ -146,6 +147,17 @@ def _without_meant_end(engine: Engine, outcome: ExecOutcome, setting: Setting) -
         if judge_end(container.service, code) == "meant":
             return replace(outcome, exit_code=0, container_lost=False)
     return outcome
+
+
+def _is_gone(engine: Engine, container: RunningContainer) -> bool:
+    """Tell whether somebody has removed a container, rather than its program ended."""
+    try:
+        engine.state(container.id)
+    except LostContainerError:
+        return True
+    except ClnrmError:
+        return False
+    return False
 
 
 def _why_ended(engine: Engine, container: RunningContainer) -> str:

@@ -178,6 +178,19 @@ class ItemDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    retry: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=100,
+                description="How often it is tried again, in new containers, when it fails; default: "
+                "--clnrm-retries.",
+                examples=[2],
+            ),
+        ]
+        | None
+    ) = None
     flaky: (
         Annotated[
             int,
@@ -241,8 +254,16 @@ def selection(shared: ItemDoc, own: ItemDoc) -> Selection:
         xfail=xfail.built() if xfail else None,
         marks=_marks(shared, own),
         groups=tuple(dict.fromkeys(_names(shared.group if own.group is None else own.group))),
+        retries=_retries(shared, own),
         exclusive=bool(shared.exclusive if own.exclusive is None else own.exclusive),
     )
+
+
+def _retries(shared: ItemDoc, own: ItemDoc) -> int | None:
+    if own.retry is None and own.flaky is not None:
+        # What is nearer wins: pytest-rerunfailures runs this one again.
+        return None
+    return shared.retry if own.retry is None else own.retry
 
 
 def _marks(shared: ItemDoc, own: ItemDoc) -> tuple[Mark, ...]:

@@ -24,6 +24,9 @@ def check_selection(doc: ItemDoc, path: KeyPath, known: KnownMarks) -> Iterator[
     names = [name for each in doc.marks for name in ([each] if isinstance(each, str) else each)]
     if doc.flaky is not None and "flaky" in names:
         yield Problem((*path, "flaky"), "it is among the marks, too", "leave one of them out")
+    if doc.flaky is not None and doc.retry is not None:
+        told = "pytest-rerunfailures runs it again for that, and retry would multiply it"
+        yield Problem((*path, "flaky"), told, "leave flaky or retry out")
     yield from check_marks(doc.marks, (*path, "marks"), known)
     for key, reason in (("skip", doc.skip), ("xfail", doc.xfail)):
         if isinstance(reason, str):

@@ -9,7 +9,14 @@ import requests.exceptions
 import urllib3.exceptions
 
 from pytest_clnrm.engine.plain_errors import container_reason, image_reason, plain_errors
-from pytest_clnrm.errors import ContainerError, EngineError, EngineUnavailableError, ImageError
+from pytest_clnrm.errors import (
+    ContainerError,
+    EngineError,
+    EngineFullError,
+    EngineUnavailableError,
+    ImageError,
+    PullError,
+)
 
 CREATE = "failed to create shim task: OCI runtime create failed: runc create failed: "
 PROCESS = f"{CREATE}unable to start container process: "
@@ -171,6 +178,26 @@ def test_errors_of_the_client_library_become_ours(
     assert type(caught.value) is kind
     assert str(caught.value).startswith(words)
     assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("text", "raising", "kind"),
+    [
+        ("no space left on device", ContainerError, EngineFullError),
+        ("unauthorized: log in", PullError, PullError),
+        ("dial tcp: lookup registry: no such host", PullError, PullError),
+        ("manifest unknown", PullError, ImageError),
+        ("no matching manifest for linux/s390x", PullError, ImageError),
+        ("pull access denied for x, repository does not exist or may require login", PullError, ImageError),
+    ],
+)
+def test_whose_fault_it_is(text: str, raising: type[EngineError], kind: type[EngineError]) -> None:
+    """That of the machine or of a registry is told from that of a file."""
+    error = docker.errors.APIError("500", explanation=text)
+    with pytest.raises(EngineError) as caught, plain_errors("do it", raising):
+        raise error
+    assert type(caught.value) is kind
+    assert kind.is_infrastructure == (kind in {EngineFullError, PullError})
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ContainerError("ours"), ValueError("a bug")])

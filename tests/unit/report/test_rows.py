@@ -33,7 +33,14 @@ def test_a_row_without_containers() -> None:
     assert tuple(row) == PLAIN_KEYS
     assert (row["line"], row["duration_s"], row["worker"]) == (4, 1.0, "gw1")
     assert row["failures"] == [
-        {"message": "why", "where": "", "step": "", "details": "", "kind": "error"},
+        {
+            "message": "why",
+            "where": "",
+            "step": "",
+            "details": "",
+            "kind": "error",
+            "is_infrastructure": False,
+        },
     ]
     assert rows.counts == {"failed": 1}
 

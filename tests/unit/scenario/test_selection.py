@@ -171,6 +171,16 @@ run = "true"
     }
 
 
+@pytest.mark.parametrize(
+    ("shared", "own", "retries"),
+    [("", "", None), ("retry = 2", "", 2), ("retry = 2", "retry = 0", 0), ("retry = 2", "flaky = 1", None)],
+)
+def test_retry(project: Any, shared: str, own: str, retries: int | None) -> None:
+    """A scenario's own number wins over its file's, and so does its ``flaky``."""
+    text = f"[meta]\n{shared}\n[[scenario]]\nname = 'a'\n{own}\n[[scenario.step]]\nrun = 'true'\n"
+    assert project.one(text, marks=KNOWN).selection.retries == retries
+
+
 def test_flaky_alone(project: Any) -> None:
     """It is the mark of pytest-rerunfailures."""
     loaded = project.one(f"[meta]\nflaky = 2\n{STEP}", marks=KNOWN)
@@ -190,6 +200,9 @@ PLACES = (
 NO_ORDER = f'"frist" is not {PLACES} (did you mean "first"?)'
 NO_KEY = 'unknown key "befor"; allowed here: index, before, after (did you mean "before"?)'
 NO_MARK = "is empty: a mark and its argument are needed (such as { timeout = 30 })"
+MULTIPLIED = (
+    "pytest-rerunfailures runs it again for that, and retry would multiply it (leave flaky or retry out)"
+)
 TAKEN = "is a mark of pytest or a plugin; of those a file may set: flaky, order, timeout"
 
 
@@ -202,6 +215,13 @@ TAKEN = "is a mark of pytest or a plugin; of those a file may set: flaky, order,
             "flaky = 1\nmarks = [{ flaky = 1 }]",
             KNOWN,
             "FILE:2:1: meta.flaky: it is among the marks, too (leave one of them out)",
+        ),
+        ('retry = "2"', KNOWN, 'FILE:2:1: meta.retry: expected a whole number, found "2" (write retry = 2)'),
+        ("retry = 101", KNOWN, "FILE:2:1: meta.retry: 101 is out of range: from 0 to 100"),
+        (
+            "retry = 1\nflaky = 1",
+            KNOWN,
+            f"FILE:3:1: meta.flaky: {MULTIPLIED}",
         ),
         ("marks = [{ flaky = 1 }]", KnownMarks(), f"FILE:2:12: meta.marks[0].flaky: {NO_RERUNS}"),
         (

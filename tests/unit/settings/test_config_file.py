@@ -185,7 +185,8 @@ def test_all_mistakes_at_once(read: Read) -> None:
     )
     known = (
         "enabled, worker_count, container_memory_limit_mb, container_cpu_limit, scenario_timeout_ms, "
-        "max_concurrent_containers, groups, collect_spans, allow_writable, limits, policy, priorities"
+        "max_concurrent_containers, groups, collect_spans, retries, flaky, allow_writable, limits, policy, "
+        "priorities"
     )
     meant = "executor.limits.container_memory_mb"
     executor = f"is not known; [executor] may hold: {known}"

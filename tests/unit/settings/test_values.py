@@ -112,6 +112,16 @@ def test_a_wrong_count_or_zero(value: object) -> None:
         values.count_or_zero(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "told"), [("101", "'101' is too often: from 0 to 100"), (-1, "at least 0")]
+)
+def test_a_wrong_number_of_retries(value: object, told: str) -> None:
+    """It is from 0 to 100, as in files."""
+    assert (values.retries(0), values.retries("100")) == (0, 100)
+    with pytest.raises(ValueError, match=told):
+        values.retries(value)
+
+
 def test_a_range_of_workers() -> None:
     """MIN:MAX names the least and the most workers."""
     assert values.worker_range("4:32") == (4, 32)
