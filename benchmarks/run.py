@@ -2,8 +2,8 @@
 
     python benchmarks/run.py [--rows a,c,f] [--quick] [--json FILE]
 
-README.md, beside this file, says what each row means. Rows a, b, c, i and j need a container engine: the one
-that DOCKER_HOST names, else one that answers; without any, run it under examples/with_engine.py.
+README.md, beside this file, says what each row means. Rows a, b, c, i, j and k need a container engine: the
+one that DOCKER_HOST names, else one that answers; without any, run it under examples/with_engine.py.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import overhead
 import scheduling
 import spans
 import steps
+import suite
 from measuring.engine import Place, find_engine
 from measuring.machine import machine_facts
 from measuring.table import print_machine, print_row, to_data
@@ -33,8 +34,8 @@ from measuring.table import print_machine, print_row, to_data
 if TYPE_CHECKING:
     from measuring.figures import Row
 
-ROWS = "abcdefghij"
-ON_AN_ENGINE = frozenset("abchij")
+ROWS = "abcdefghijk"
+ON_AN_ENGINE = frozenset("abchijk")
 
 
 def main() -> None:
@@ -89,6 +90,7 @@ def measured(keys: str, place: Place | None, *, quick: bool) -> Iterator[Row]:
         "h": lambda: spans.measure(place, quick=quick),
         "i": lambda: memory.measure(place, quick=quick),
         "j": lambda: http_steps.measure(place, quick=quick),
+        "k": lambda: suite.measure(place, quick=quick),
     }
     for key in keys:
         if key in rest:

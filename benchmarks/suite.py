@@ -1,0 +1,279 @@
+"""A real suite: 200 tests over PostgreSQL, Redis and a small application, under ``-n 8``, written twice.
+
+For testcontainers-python with fixtures of session scope, as its docs say: each worker has services of its
+own. For us with one PostgreSQL and one Redis for all workers, a database a worker made from a template, and
+an application a worker on it. The tests are the same file. What is timed is the whole run, as a user waits
+for it.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from measuring.debian_images import APP, POSTGRES, REDIS, make_debian_images
+from measuring.engine import Place
+from measuring.figures import Figure, Row, Target, at_least, median_of, ratio_of
+from measuring.pytest_runs import run_pytest
+from measuring.rounds import in_turns
+
+__all__ = ["measure"]
+
+TITLE = "a suite over PostgreSQL, Redis and an application, -n 8"
+NO_PEER = "testcontainers, psycopg or redis is not installed: pip install 'pytest-clnrm[benchmark]'"
+WORKERS = 8
+SCHEMA = """CREATE TABLE orders (id serial PRIMARY KEY, customer integer NOT NULL);
+CREATE INDEX ON orders (customer);
+"""
+TESTS = """
+import json
+from urllib.request import Request, urlopen
+
+import pytest
+
+
+def orders(url):
+    with urlopen(url) as answer:
+        return json.load(answer)["orders"]
+
+
+@pytest.mark.parametrize("number", range({count}))
+def test_an_order_is_kept_and_counted(application, database, cache, number):
+    before = orders(application)
+    with urlopen(Request(application, data=json.dumps({{"customer": number}}).encode())) as answer:
+        assert answer.status == 201
+    assert orders(application) == before + 1
+    assert database.execute("SELECT count(*) FROM orders WHERE customer = %s", [number]).fetchone() == (1,)
+    assert cache.get(f"customer:{{number}}") == b"1"
+"""
+TIMES = """
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+times = Counter()
+ends = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef):
+    began = time.perf_counter()
+    try:
+        return (yield)
+    finally:
+        times[fixturedef.argname] += time.perf_counter() - began
+
+
+def pytest_runtest_logstart():
+    ends.setdefault("first", time.time())
+
+
+def pytest_runtest_logreport(report):
+    ends["last"] = time.time()
+    if report.when == "call":
+        times["tests"] += report.duration
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workerinput"):
+        path = Path(os.environ["SUITE_TIMES"]) / session.config.workerinput["workerid"]
+        path.write_text(json.dumps({"times": times, **ends}))
+"""
+PEER = f"""
+import psycopg
+import pytest
+import redis
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.network import Network
+from testcontainers.core.wait_strategies import HttpWaitStrategy
+from testcontainers.postgres import PostgresContainer
+from testcontainers.redis import RedisContainer
+
+
+@pytest.fixture(scope="session")
+def network():
+    with Network() as network:
+        yield network
+
+
+@pytest.fixture(scope="session")
+def postgres(network):
+    container = PostgresContainer("{POSTGRES}", driver=None)
+    with container.with_network(network).with_network_aliases("db") as running:
+        with psycopg.connect(running.get_connection_url()) as connection:
+            connection.execute('''{SCHEMA}''')
+        yield running
+
+
+@pytest.fixture(scope="session")
+def database(postgres):
+    with psycopg.connect(postgres.get_connection_url(), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def redis_container(network):
+    with RedisContainer("{REDIS}").with_network(network).with_network_aliases("cache") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cache(redis_container):
+    return redis_container.get_client()
+
+
+@pytest.fixture(scope="session")
+def application(network, postgres, redis_container):
+    container = (
+        DockerContainer("{APP}")
+        .with_env("DATABASE_URL", "postgresql://test:test@db/test")
+        .with_env("REDIS_URL", "redis://cache")
+        .with_network(network)
+        .with_exposed_ports(8000)
+        .waiting_for(HttpWaitStrategy(8000, "/"))
+    )
+    with container as running:
+        yield f"http://{{running.get_container_host_ip()}}:{{running.get_exposed_port(8000)}}/"
+"""
+OURS = f"""
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import redis
+
+
+@pytest.fixture(scope="session")
+def postgres(clnrm_shared):
+    return clnrm_shared(
+        "db", "{POSTGRES}", preset="postgres",
+        files=[{{"source": "schema.sql", "target": "/docker-entrypoint-initdb.d/schema.sql"}}],
+    )
+
+
+@pytest.fixture(scope="session")
+def redis_container(clnrm_shared):
+    return clnrm_shared("cache", "{REDIS}", preset="redis")
+
+
+@pytest.fixture(scope="session")
+def own_database(postgres, worker_id):
+    url = urlsplit(postgres.url())._replace(path="/postgres").geturl()
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {{worker_id}} TEMPLATE test")
+    return worker_id
+
+
+@pytest.fixture(scope="session")
+def database(postgres, own_database):
+    url = urlsplit(postgres.url())._replace(path=f"/{{own_database}}").geturl()
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def cache(redis_container, worker_id):
+    return redis.Redis.from_url(redis_container.url(), db=int(worker_id[2:]))
+
+
+@pytest.fixture(scope="session")
+def application(clnrm_factory, own_database, redis_container, worker_id):
+    env = {{
+        "DATABASE_URL": f"postgresql://test:test@db/{{own_database}}",
+        "REDIS_URL": f"redis://cache/{{worker_id[2:]}}",
+    }}
+    ready = {{"http": ":8000/"}}
+    with clnrm_factory.container("{APP}", env=env, ports=[8000], ready=ready, memory="64m") as running:
+        yield running.url(8000)
+"""
+PARTS = {
+    "until the first test": "start",
+    "PostgreSQL": "postgres",
+    "Redis": "redis_container",
+    "the application": "application",
+    "a worker's tests": "tests",
+    "after the last test": "end",
+}
+"""What of a run takes time, in words -> how it is called in the samples."""
+
+Times = Mapping[str, float]
+
+
+def measure(place: Place | None, *, quick: bool) -> Row:
+    """Return the row: whole runs side by side."""
+    if place is None:
+        return Row(key="k", title=TITLE, notes=("no engine answers",))
+    if not all(map(find_spec, ("testcontainers", "psycopg", "redis"))):
+        return Row(key="k", title=TITLE, notes=(NO_PEER,))
+    rounds, count = (1, 16) if quick else (5, 200)
+    with place.client() as client:
+        make_debian_images(client)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        contenders: dict[str, Callable[[], Times]] = {
+            "peer": project(folder / "peer", place, PEER, count, ["-p", "no:clnrm"]),
+            "cold": project(folder / "cold", place, OURS, count, ["--clnrm-pull", "never"]),
+        }
+        samples = in_turns(contenders, rounds)
+    return Row(
+        key="k",
+        title=TITLE,
+        sizes=f"{rounds} rounds of {count} tests, -n {WORKERS}",
+        figures=tuple(figures(samples)),
+    )
+
+
+def figures(samples: Mapping[str, Sequence[Times]]) -> list[Figure]:
+    """Return ratios, whole runs, and where their time goes."""
+    walls = {name: [each["wall"] for each in one] for name, one in samples.items()}
+    targets: dict[str, Target] = {"cold": at_least(8)}
+    words = {"peer": "testcontainers-python", "cold": "ours, cold"}
+    found = [
+        ratio_of(f"{words['peer']} : {words[name]}", walls, "peer", name, target)
+        for name, target in targets.items()
+    ]
+    found += [median_of(words[name], one, "s") for name, one in walls.items()]
+    return found + [
+        median_of(f"{words[name]}: {part}", [each[key] for each in one], "s")
+        for name, one in samples.items()
+        for part, key in PARTS.items()
+    ]
+
+
+def project(
+    folder: Path, place: Place, fixtures: str, count: int, arguments: Sequence[str]
+) -> Callable[[], Times]:
+    """Write the tests with these fixtures; return what runs them."""
+    folder.mkdir()
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (folder / "conftest.py").write_text(fixtures + TIMES, encoding="utf-8")
+    (folder / "schema.sql").write_text(SCHEMA, encoding="utf-8")
+    (folder / "test_orders.py").write_text(TESTS.format(count=count), encoding="utf-8")
+    common = ["-n", str(WORKERS), "-p", "no:hypothesispytest", "--clnrm-max-containers", "16"]
+    if "no:clnrm" in arguments:
+        common = common[:-2]
+    return partial(timed, folder, place, [*common, *arguments])
+
+
+def timed(folder: Path, place: Place, arguments: Sequence[str]) -> Times:
+    """Run a project once; return its parts, seconds, each the mean of its workers."""
+    out = folder / f"times-{time.monotonic_ns()}"
+    out.mkdir()
+    environ = {"DOCKER_HOST": place.url, "TESTCONTAINERS_RYUK_DISABLED": "true", "SUITE_TIMES": str(out)}
+    began_s = time.time()
+    ran = run_pytest(folder, arguments, environ)
+    workers = [json.loads(path.read_text(encoding="utf-8")) for path in out.iterdir()]
+    parts = {
+        name: statistics.mean(each["times"].get(name, 0.0) for each in workers) for name in PARTS.values()
+    }
+    start_s = min(each["first"] for each in workers) - began_s
+    end_s = began_s + ran.wall_s - max(each["last"] for each in workers)
+    return {**parts, "start": start_s, "end": end_s, "wall": ran.wall_s}
