@@ -22,6 +22,7 @@ import containers
 import handoff
 import http_steps
 import memory
+import order
 import overhead
 import scheduling
 import spans
@@ -34,7 +35,7 @@ from measuring.table import print_machine, print_row, to_data
 if TYPE_CHECKING:
     from measuring.figures import Row
 
-ROWS = "abcdefghijk"
+ROWS = "abcdefghijko"
 ON_AN_ENGINE = frozenset("abchijk")
 
 
@@ -91,6 +92,7 @@ def measured(keys: str, place: Place | None, *, quick: bool) -> Iterator[Row]:
         "i": lambda: memory.measure(place, quick=quick),
         "j": lambda: http_steps.measure(place, quick=quick),
         "k": lambda: suite.measure(place, quick=quick),
+        "o": lambda: order.measure(quick=quick),
     }
     for key in keys:
         if key in rest:
