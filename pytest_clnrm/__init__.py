@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         UnobservableError,
         UnsharedError,
     )
+    from pytest_clnrm.items.async_container import AsyncContainer
     from pytest_clnrm.items.command_result import BytesResult, CommandResult
     from pytest_clnrm.items.container import Container
     from pytest_clnrm.items.containers import Containers
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncContainer",
     "BuildSpec",
     "BytesResult",
     "ChangeStream",
@@ -111,6 +113,7 @@ if not TYPE_CHECKING:  # a type checker would believe this function that any nam
                 "engine.api",
                 "telemetry.merge.collector",
                 "items.tags",
+                "items.async_container",
                 "items.command_result",
                 "items.container",
                 "items.containers",

@@ -6,7 +6,7 @@ import math
 import re
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -390,18 +390,26 @@ class Container:
         The iterator raises ContainerError if the container still runs after that time.
         """
         engine = self._runtime.engine()
-        since_s = None if since is None else engine_moment_s(engine, since)
-        timeout_s = self._timeout_s(timeout)
         if follow:
-            return self._lines(since_s, timeout_s)
-        if since_s is None:
+            return self._lines(since, timeout)
+        if since is None:
             return engine.logs(self.id, tail_bytes=LOG_TAIL_BYTES)
-        deadline_s = time.monotonic() + timeout_s
+        since_s, deadline_s = engine_moment_s(engine, since), time.monotonic() + self._timeout_s(timeout)
         return logs_since(engine, self.id, since_s, deadline_s=deadline_s, kept_bytes=LOG_TAIL_BYTES)
 
-    def _lines(self, since_s: float | None, timeout_s: float) -> Iterator[str]:
+    def _lines(self, since: datetime | float | None, timeout: str | float | None) -> Iterator[str]:
+        __tracebackhide__ = True
+        with closing(self.follow(since, timeout)) as lines:
+            yield from (line for line in lines if line is not None)
+
+    def follow(
+        self, since: datetime | float | None, timeout: str | float | None
+    ) -> Generator[str | None, None, None]:
+        """Yield lines as ``logs(follow=True)`` does, and None where nothing comes for a moment."""
         __tracebackhide__ = True
         engine = self._runtime.engine()
+        since_s = None if since is None else engine_moment_s(engine, since)
+        timeout_s = self._timeout_s(timeout)
         with closing(follow(engine, self.id, self.name, since_s=since_s, timeout_s=timeout_s)) as lines:
             try:
                 yield from lines

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, ContainerError
+from pytest_clnrm.items.async_container import AsyncContainer
 from pytest_clnrm.items.container import Container
+from pytest_clnrm.items.in_thread import in_thread
 from pytest_clnrm.items.plain_errors import plain
 from pytest_clnrm.runner.launch import get_image, launch
 from pytest_clnrm.runner.volumes import problems_left
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime.network import Network
 
 
-class ContainerBlock(AbstractContextManager[Container]):
+class ContainerBlock(AbstractContextManager[Container], AbstractAsyncContextManager[AsyncContainer]):
     """The block in which a container is there. Its errors show the line of the test, and no frame of ours."""
 
     def __init__(self, group: ContainerGroup, service: Service) -> None:
@@ -35,6 +37,7 @@ class ContainerBlock(AbstractContextManager[Container]):
         self._live: LiveContainer | None = None
         self._network: Network | None = None
         self._is_ready = False
+        self._given_up = False
 
     @property
     def service(self) -> Service:
@@ -80,6 +83,35 @@ class ContainerBlock(AbstractContextManager[Container]):
         if problem is not None:
             raise problem
 
+    async def __aenter__(self) -> AsyncContainer:
+        """Do the same in a thread; if the test is cancelled meanwhile, nothing is left of it."""
+        __tracebackhide__ = True
+        try:
+            return AsyncContainer(await in_thread(self.__enter__, self._give_up))
+        except BaseException as error:
+            if self._is_ready:
+                # It was cancelled at the last moment.
+                with suppress(ClnrmError):
+                    await in_thread(partial(self._end, error), self._give_up)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do the same in a thread, whether or not the test is cancelled."""
+        __tracebackhide__ = True
+        await in_thread(partial(self.__exit__, kind, error, trace), self._give_up)
+
+    def _give_up(self) -> None:
+        self._given_up = True
+
+    def _in_vain(self) -> bool:
+        """Tell whether nobody waits for the container any more.
+
+        :raises ServiceEndedError: if a container of this test has ended that should run.
+        """
+        return self._given_up or self._group.in_vain()
+
     def _start(self) -> Container:
         group, runtime, service = self._group, self._runtime, self._service
         self._lease = self._stack.enter_context(group.reserve(service.limits, service.name))
@@ -98,7 +130,7 @@ class ContainerBlock(AbstractContextManager[Container]):
             trace=group.trace,
             network=self._network,
             volumes=group.volumes,
-            cancelled=group.in_vain,
+            cancelled=self._in_vain,
         )
         assert self._live is not None  # noqa: S101 (launch has called _note)
         self._is_ready = True

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_LINE_CHARS = 1 << 20
 """A longer line comes in pieces."""
+QUIET_S = 0.2
 
 
 def engine_moment_s(engine: Engine, moment: datetime | float) -> float:
@@ -42,8 +43,10 @@ def logs_since(engine: Engine, container: str, since_s: float, *, deadline_s: fl
 
 def follow(
     engine: Engine, container: str, name: str, *, since_s: float | None, timeout_s: float
-) -> Generator[str]:
+) -> Generator[str | None]:
     """Yield each line of a container's output, without its end, until the container has ended.
+
+    Where nothing comes for a moment it yields None, so that whoever reads can stop.
 
     :raises ContainerError: if it still runs after that time.
     """
@@ -51,7 +54,14 @@ def follow(
     decoders = {each: getincrementaldecoder("utf-8")("replace") for each in ("stdout", "stderr")}
     begun = dict.fromkeys(decoders, "")
     with closing(engine.follow_log(container, since_s=since_s)) as stream:
-        while pieces := stream.receive(deadline_s):
+        while True:
+            now_s = time.monotonic()
+            pieces = stream.receive(min(deadline_s, now_s + QUIET_S))
+            if pieces is None and now_s + QUIET_S < deadline_s:
+                yield None
+                continue
+            if not pieces:
+                break
             for source, piece in pieces:
                 *lines, rest = (begun[source] + decoders[source].decode(piece)).split("\n")
                 while len(rest) > MAX_LINE_CHARS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -15,6 +16,9 @@ _Given = ParamSpec("_Given")
 _Returned = TypeVar("_Returned")
 _Error = TypeVar("_Error", bound=Exception)
 _OURS = __name__.partition(".")[0] + "."
+
+
+_CALLER: ContextVar[Path | None] = ContextVar("_CALLER", default=None)
 
 
 def shows_caller(function: Callable[_Given, _Returned]) -> Callable[_Given, _Returned]:
@@ -33,10 +37,21 @@ def shows_caller(function: Callable[_Given, _Returned]) -> Callable[_Given, _Ret
 
 def calling_file() -> Path:
     """Return the file whose code has called us; it is not absolute for code that is in none."""
+    if (known := _CALLER.get()) is not None:
+        return known
     frame = sys._getframe(1)  # noqa: SLF001
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OURS):
         frame = frame.f_back
     return Path(frame.f_code.co_filename)
+
+
+def called_from(file: Path, work: Callable[[], _Returned]) -> _Returned:
+    """Return what *work* returns, which code of *file* asks for, though perhaps in another thread."""
+    token = _CALLER.set(file)
+    try:
+        return work()
+    finally:
+        _CALLER.reset(token)
 
 
 def calling_folder(otherwise: str) -> str:

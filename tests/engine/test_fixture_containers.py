@@ -8,7 +8,7 @@ from clnrm_testing.end_to_end import EndToEnd
 pytestmark = pytest.mark.engine
 
 TESTS = r"""
-import time, urllib.request
+import asyncio, time, urllib.request
 import pytest
 from pytest_clnrm import ContainerError, NotReadyError
 
@@ -74,6 +74,20 @@ def test_logs(clnrm):
         assert box.logs(since=before) == "two\nthree"
         assert list(box.logs(follow=True, since=before)) == ["two", "three"]
 
+def test_cancelled(clnrm):
+    async def body():
+        async with clnrm.container("busybox") as box:
+            await box.run("touch /begun; sleep 1000")
+
+    async def main():
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(body(), 3)
+        tells = ["sh", "-c", "echo a; sleep 0.5; echo b"]
+        async with clnrm.container("busybox", command=tells, may_end=0) as box:
+            return [line async for line in box.logs(follow=True)]
+
+    assert asyncio.run(main()) == ["a", "b"]
+
 @pytest.mark.clnrm_limits(containers=2)
 def test_keys(clnrm):
     data = {"name": "data", "target": "/data"}
@@ -97,5 +111,5 @@ def test_containers_of_python_tests(project: EndToEnd) -> None:
     project.write("seed/deep/a", "a\n")
     project.write("an.env", "FROM_FILE=yes\n")
     run = project.run()
-    assert " 4 passed" in run.text, run.text
+    assert " 5 passed" in run.text, run.text
     assert project.leftovers(run) == []

@@ -15,6 +15,7 @@ from pytest_clnrm import ClnrmError, Container, Containers, Engine, Span, SpanCo
 
 ROOT = Path(__file__).parents[2]
 NAMES = {
+    "AsyncContainer",
     "ReservationError",
     "BuildSpec",
     "BytesResult",

@@ -1,0 +1,96 @@
+"""Containers in asynchronous code; tests/neighbours/test_async.py has the plugins that run such tests."""
+
+from __future__ import annotations
+
+from clnrm_testing.project import Project
+
+ASYNCIO = """
+import asyncio, functools
+import pytest
+from pytest_clnrm import AsyncContainer, ContainerError, Containers, NotReadyError
+
+def runs(test):
+    return functools.wraps(test)(lambda **given: asyncio.run(test(**given)))
+
+@runs
+async def test_methods(clnrm: Containers, tmp_path):
+    async with clnrm.container("service", env={"FAKE_AT_START": ".printed=one\\ntwo"}) as box:
+        box: AsyncContainer
+        assert (await box.run("echo a")).stdout == "a\\n"
+        assert (await box.exec(["cat"], stdin=b"x", text=False)).stdout == b"x"
+        await box.wait_for(log="ready")
+        await box.copy_in("seed", "/seed")
+        assert await box.read_file("/seed") == b"x"
+        assert await box.copy_out("/seed", tmp_path) == tmp_path / "seed"
+        found = []
+        with pytest.raises(ContainerError, match="still runs after 0.3 s, and may print more"):
+            async for line in box.logs(follow=True, timeout=0.3):
+                found.append(line)
+        assert found == ["ready", "one"]
+        assert "logs of" in await box.logs()
+        assert (box.exit_code, box.host, box.id) == (None, "127.0.0.1", box.container.id)
+        with pytest.raises(ContainerError, match="port 80 of container .* is not published"):
+            box.url(80)
+        await box.pause()
+        await box.unpause()
+        await box.restart()
+        await box.stop()
+        assert box.exit_code == 143 == await box.wait()
+        await box.start()
+        assert await box.spans() == ()
+        await box.kill()
+
+@pytest.mark.clnrm_limits(containers=8)
+@runs
+async def test_side_by_side(clnrm):
+    async def one(number):
+        async with clnrm.container("a", name=f"box{number}") as box:
+            return (await box.run(f"echo {number}")).stdout
+
+    assert await asyncio.gather(*map(one, range(8))) == [f"{each}\\n" for each in range(8)]
+
+@runs
+async def test_cancelled_while_it_starts(clnrm):
+    never = {"command": "echo no; exit 1", "timeout": 60}
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(clnrm.container("service", ready=never).__aenter__(), 0.5)
+    with pytest.raises(NotReadyError, match="was not ready after 0.1 s"):
+        async with clnrm.container("service", ready={**never, "timeout": 0.1}):
+            pass
+
+@runs
+async def test_cancelled_in_its_block(clnrm):
+    async def body():
+        async with clnrm.container("a"):
+            await asyncio.sleep(60)
+
+    task = asyncio.ensure_future(body())
+    await asyncio.sleep(0.5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with clnrm.container("a") as box:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(box.run("sleep 1"), 0.1)
+
+@runs
+async def test_fails(clnrm):
+    async with clnrm.container("service") as box:
+        await box.copy_in("nothing", "/x")
+"""
+
+
+def test_asyncio(project: Project) -> None:
+    """Every method is awaited; whoever is cancelled leaves no container; errors show the line of the test."""
+    project.write("sub/seed", "x")
+    project.write("sub/test_it.py", ASYNCIO)
+    result = project.run()
+    result.assert_outcomes(passed=4, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            ">*await box.copy_in('nothing', '/x')*".replace("'", '"'),
+            "E*ContainerError: cannot copy *sub/nothing into the container: No such file or directory",
+        ]
+    )
+    assert "in_thread.py" not in result.stdout.str()
+    assert len(project.events("create")) == len(project.events("remove")) == 14
