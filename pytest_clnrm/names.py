@@ -42,3 +42,6 @@ ARTIFACTS_FOLDER = "artifacts"
 """Where kept files of containers lie, below the folder of the report or what stands for it."""
 ARTIFACTS_MARK = ".clnrm-artifacts"
 """A file by which that folder is known as ours: what is in it is a program's, and is not collected."""
+
+QUARANTINE_FILE = ".clnrm/quarantine.toml"
+"""The list of tests whose failures do not count for a time, below rootdir."""

@@ -28,6 +28,7 @@ from pytest_clnrm.names import (
     LIMITS_MARKER,
     PRIORITY_ATTRIBUTE,
     PRIORITY_MARKER,
+    QUARANTINE_FILE,
     RUN_FOLDER,
     WORKER_INPUT,
     python_tests_key,
@@ -82,6 +83,11 @@ class LazyWiring:
         self._is_out_of_order = settings.priority != "normal" or self._by_experience
         self._equals: list[pytest.Item] = []
         config.stash[python_tests_key] = lambda: self.wiring().python_tests
+        quarantine = config.rootpath / QUARANTINE_FILE
+        if quarantine.exists():
+            from pytest_clnrm.session.quarantine import Quarantine
+
+            config.pluginmanager.register(Quarantine(config, quarantine), "clnrm-quarantine")
         if not can_run_here():
             return
         if settings.report_dir or config.option.keepduplicates:
