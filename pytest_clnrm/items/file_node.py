@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,8 +25,12 @@ class FileNode(pytest.File):
     def __init__(self, *, runtime: Runtime, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.runtime = runtime
-        self.real_path = os.path.realpath(self.path)
         self._warned: set[str] = set()
+
+    @cached_property
+    def real_path(self) -> str:
+        """Return the path with its links resolved."""
+        return os.path.realpath(self.path)
 
     def shown_path(self) -> str:
         """Return the path as it is to be shown: relative to the folder pytest was started in."""

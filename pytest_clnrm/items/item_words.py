@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 class ItemWords:
     """Says what went wrong with one scenario.
 
+    :param scenario: returns it.
     :param name: of its item.
     :param redactor: hides its secrets; learns those that steps capture.
     """
 
-    def __init__(self, file: FileNode, scenario: Scenario, name: str, redactor: Redactor) -> None:
+    def __init__(
+        self, file: FileNode, scenario: Callable[[], Scenario], name: str, redactor: Redactor
+    ) -> None:
         self._file = file
         self._scenario = scenario
         self._name = name
@@ -54,7 +57,7 @@ class ItemWords:
         """
 
         def source_of(index: int) -> tuple[int, tuple[str, ...]]:
-            return source_of_step(self._file.real_path, self._scenario.steps[index].at)
+            return source_of_step(self._file.real_path, self._scenario().steps[index].at)
 
         itself = itself or f"{self._file.shown_path()}::{self._name}"
         again = shlex.join(["pytest", *options_to_repeat(self._file.config), itself])
@@ -68,7 +71,7 @@ class ItemWords:
             rest,
             path=self._file.path,
             shown_path=self._file.shown_path(),
-            line=self._scenario.line,
+            line=self._scenario().line,
             native=self._file.config.getoption("tbstyle", "") == "native",
             clean=self.clean,
         )

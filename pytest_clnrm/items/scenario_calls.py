@@ -88,7 +88,7 @@ class ScenarioCalls:
         group.tests.settle()
         group.check()
         why = next((each.kwargs["reason"] for each in item.own_markers if _skips(each)), "")
-        if why := why or why_not_on(item.scenario.selection, group.runtime, os.environ, sys.platform):
+        if why := why or why_not_on(item.outline.selection, group.runtime, os.environ, sys.platform):
             raise pytest.skip.Exception(f"{item.nodeid}: {why}", _use_item_location=True)
         if refusal := item.holds_what_others_use():
             raise ContainerError(refusal)

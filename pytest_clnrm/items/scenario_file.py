@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
+from pytest_clnrm.items.checked_files import NO_VALUES, checked_files
 from pytest_clnrm.items.file_node import FileNode
-from pytest_clnrm.items.load_options import load_options
 from pytest_clnrm.items.scenario_item import ScenarioItem
-from pytest_clnrm.scenario.loading import load
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import one_line, shown
 
 if TYPE_CHECKING:
-    from pytest_clnrm.model.scenario import Scenario
+    from pytest_clnrm.items.outline import Outline
 
 UNCHECKED_SHOWN = 100
-NO_VALUES: Mapping[str, object] = MappingProxyType({})
 
 
 def can_be_shown(path: str) -> bool:
@@ -61,6 +58,9 @@ class ScenarioFile(FileNode):
     def __init__(self, *, variables: Mapping[str, object] = NO_VALUES, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._variables = variables
+        self._checked_files = checked_files(self.config, self.runtime)
+        if not variables:
+            self._checked_files.expect(self.path, self.session)
 
     def collect(self) -> Iterable[ScenarioItem]:
         """Yield an item for each scenario and combination of its matrix.
@@ -69,18 +69,18 @@ class ScenarioFile(FileNode):
         """
         settings = self.runtime.settings
         try:
-            options = load_options(self.runtime, self.config)
-            scenarios = load(str(self.path), replace(options, variables=self._variables))
+            checked = self._checked_files.get(str(self.path), self._variables)
         except ScenarioFileError as error:
             named = (os.environ.get(name, "") for name in settings.secrets)
             message = Redactor({*error.secrets, *named}).text(error.render(self.shown_path()))
             raise self.CollectError(shown(message)) from None
-        self._warn_unchecked(scenarios)
-        for scenario in scenarios:
-            yield ScenarioItem.from_parent(self, name=scenario.name, scenario=scenario)
+        self._warn_unchecked(checked.outlines)
+        for index, outline in enumerate(checked.outlines):
+            fetch = partial(checked.scenario, index)
+            yield ScenarioItem.from_parent(self, name=outline.name, outline=outline, fetch=fetch)
 
-    def _warn_unchecked(self, scenarios: tuple[Scenario, ...]) -> None:
-        unchecked = dict.fromkeys(each.path for scenario in scenarios for each in scenario.unchecked)
+    def _warn_unchecked(self, outlines: Iterable[Outline]) -> None:
+        unchecked = dict.fromkeys(path for outline in outlines for path in outline.unchecked)
         if unchecked:
             shown = ", ".join(list(unchecked)[:UNCHECKED_SHOWN])
             more = f" and {len(unchecked) - UNCHECKED_SHOWN} more" if len(unchecked) > UNCHECKED_SHOWN else ""

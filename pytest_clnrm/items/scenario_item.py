@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -34,16 +35,11 @@ from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.items.retries import as_failure, claim, is_worth_another, retries_of, with_earlier
 from pytest_clnrm.items.selection import marks_of, why_not_on
 from pytest_clnrm.items.tags import add_mark, add_tag
-from pytest_clnrm.model.demand import Demand, Group
 from pytest_clnrm.model.result import Failure, Result
 from pytest_clnrm.names import ARTIFACTS_FOLDER
-from pytest_clnrm.pool.proof import specification_of
 from pytest_clnrm.report.failure_text import explain_failure, title
 from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.runner.artifacts import ArtifactFolder
-from pytest_clnrm.runner.launch import effective_limits
-from pytest_clnrm.runner.scenario_run import ScenarioRun
-from pytest_clnrm.runner.sharing.share import share_of
 from pytest_clnrm.runner.volumes import imported, shared_with
 from pytest_clnrm.scenario.locating import locate
 from pytest_clnrm.scheduling.tickets import TICKET, lease_of
@@ -52,25 +48,31 @@ from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _pytest._code.code import TerminalRepr
 
+    from pytest_clnrm.items.outline import Outline
+    from pytest_clnrm.model.demand import Demand
     from pytest_clnrm.model.key_path import KeyPath
     from pytest_clnrm.model.priority import Priority
     from pytest_clnrm.model.scenario import Scenario
     from pytest_clnrm.pool.idle_leases import Leftover
-
-UNIX = "unix://"
-UNCHECKED_SHOWN = 100
+    from pytest_clnrm.runner.scenario_run import ScenarioRun
 
 
 class ScenarioItem(pytest.Item):
-    """One scenario, or one combination of its matrix."""
+    """One scenario, or one combination of its matrix.
+
+    :param fetch: returns the scenario.
+    """
 
     clnrm_scenario = True
 
-    def __init__(self, *, scenario: Scenario, **kwargs: Any) -> None:
+    def __init__(self, *, outline: Outline, fetch: Callable[[], Scenario], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.scenario = scenario
+        self.outline = outline
+        self._fetch = fetch
         self.result: Result | None = None
         self.refused: EngineUnavailableError | None = None
         self.kept: tuple[str, ...] = ()
@@ -94,21 +96,26 @@ class ScenarioItem(pytest.Item):
         self._file = parent
         self.runtime = parent.runtime
         named = (os.environ.get(name, "") for name in self.runtime.settings.secrets)
-        self._redactor = Redactor({*scenario.secrets, *named})
-        self._words = ItemWords(parent, scenario, self.name, self._redactor)
-        for tag in scenario.tags:
+        self._redactor = Redactor({*outline.secrets, *named})
+        self._words = ItemWords(parent, lambda: self.scenario, self.name, self._redactor)
+        for tag in outline.tags:
             refusal = add_tag(self, tag)
             if refusal:
                 parent.warn_once(refusal)
-        for each in scenario.selection.marks:
+        for each in outline.selection.marks:
             add_mark(self, each)
-        for mark in marks_of(scenario.selection, os.environ, sys.platform, self._redactor.text):
+        for mark in marks_of(outline.selection, os.environ, sys.platform, self._redactor.text):
             self.add_marker(mark)
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """Return the scenario itself, fetched when first needed."""
+        return self._fetch()
 
     @property
     def clnrm_priority(self) -> Priority | None:
         """Return the priority that the file names, None if it names none."""
-        return self.scenario.priority
+        return self.outline.priority
 
     @property
     def priority(self) -> Priority:
@@ -139,45 +146,22 @@ class ScenarioItem(pytest.Item):
 
     def demand(self) -> Demand:
         """Return what has to be reserved before it may start."""
-        settings, selection = self.runtime.settings, self.scenario.selection
-        services = self.scenario.services
-        limits = [effective_limits(settings, each) for each in services if not each.is_shared]
-        if runs := self.scenario.image_runs:
-            # Their containers run one after the other, and all have the limits of the file.
-            limits.append(effective_limits(settings, runs[0].service))
-        most = dict(reversed(settings.groups))
-        shared = [each for each in services if each.is_shared]
-        shares = [share_of(settings, each, self.scenario.file) for each in shared]
-        # Between two users it is reset: they take turns.
-        turns = [
-            Group(name=f"reset-{self.runtime.session_id}-{share.key}")
-            for each, share in zip(shared, shares, strict=True)
-            if each.reset is not None
-        ]
-        return Demand(
-            containers=len(limits),
-            memory_bytes=sum(each.memory_bytes or 0 for each in limits),
-            cpus=sum(each.cpus or 0.0 for each in limits),
-            gpus=sum(each.gpus or 0 for each in limits),
-            groups=(*(Group(name=name, limit=most.get(name, 1)) for name in selection.groups), *turns),
-            exclusive=selection.exclusive,
-            shares=tuple(shares),
-        )
+        return self.outline.demand
 
     def specification(self) -> str | None:
         """Return a text that is equal for scenarios that may share containers, None if it shares none."""
-        return specification_of(self.runtime.settings, self.scenario)
+        return self.outline.specification
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Return path, 0-based line and name, for headings and JUnit."""
-        return self.path, max(0, self.scenario.line - 1), self.name
+        return self.path, max(0, self.outline.line - 1), self.name
 
     def setup(self) -> None:
         """Get the images; the reservation was made before."""
         # Another plugin may run an item again, and need not call teardown in between.
         self.teardown()
         self._forget()
-        why = why_not_on(self.scenario.selection, self.runtime, os.environ, sys.platform)
+        why = why_not_on(self.outline.selection, self.runtime, os.environ, sys.platform)
         if why:
             raise pytest.skip.Exception(why, _use_item_location=True)
         if self.fixturenames:
@@ -187,7 +171,7 @@ class ScenarioItem(pytest.Item):
 
     def claim(self) -> None:
         """Note who tries it again when it fails, before other plugins look."""
-        claim(self, self.scenario.selection.retries, self.runtime.settings)
+        claim(self, self.outline.selection.retries, self.runtime.settings)
 
     def _begin(self) -> None:
         """Begin an attempt; each after the first uses nothing that was there before."""
@@ -208,7 +192,7 @@ class ScenarioItem(pytest.Item):
             self._note_foreign(self._run, error)
             raise
         for warning in self._run.warnings():
-            self._file.warn_at(self.scenario.line, self._redactor.text(warning))
+            self._file.warn_at(self.outline.line, self._redactor.text(warning))
 
     def new_run(self, *, nodeid: str = "", lease: str = "", attempt: int = 1, **given: Any) -> ScenarioRun:
         """Return a run of this scenario.
@@ -217,6 +201,8 @@ class ScenarioItem(pytest.Item):
         :param lease: that holds its room then; "" for that of the test.
         :param given: what else :class:`ScenarioRun` takes.
         """
+        from pytest_clnrm.runner.scenario_run import ScenarioRun
+
         return ScenarioRun(
             scenario=self.scenario,
             runtime=self.runtime,
@@ -257,9 +243,8 @@ class ScenarioItem(pytest.Item):
         loaded = {**imported(), **{os.path.realpath(each.path): "a file that pytest loads" for each in items}}
         if self.config.inipath is not None:
             loaded[os.path.realpath(self.config.inipath)] = "pytest's configuration file"
-        return shared_with(
-            self.scenario, (each.scenario for each in items if isinstance(each, ScenarioItem)), loaded
-        )
+        others = (each for each in items if isinstance(each, ScenarioItem) and each.outline.names_files)
+        return shared_with(self.scenario, (each.scenario for each in others), loaded)
 
     def runtest(self) -> None:
         """Run the scenario.
@@ -272,7 +257,7 @@ class ScenarioItem(pytest.Item):
             # Another plugin runs it again without a setup of its own.
             self.setup()
         settings = self.runtime.settings
-        left = retries_of(self, self.scenario.selection.retries, settings)
+        left = retries_of(self, self.outline.selection.retries, settings)
         while is_worth_another(result := self._attempt()) and left:
             left -= 1
             self._earlier = (*self._earlier, result)
@@ -283,7 +268,7 @@ class ScenarioItem(pytest.Item):
         self.result = result = with_earlier(result, self._earlier)
         self._add_sections(result)
         if result.is_flaky and settings.flaky == "fail":
-            self.result = result = as_failure(result, f"{self._file.shown_path()}:{self.scenario.line}")
+            self.result = result = as_failure(result, f"{self._file.shown_path()}:{self.outline.line}")
             self._raise(error_of(result), result.failures[0])
         if result.failures:
             if settings.subtests:
@@ -301,7 +286,7 @@ class ScenarioItem(pytest.Item):
             self._note_foreign(run, error)
             raise
         for problem in run.problems():
-            self._file.warn_at(self.scenario.line, self._redactor.text(problem))
+            self._file.warn_at(self.outline.line, self._redactor.text(problem))
         return self.result
 
     def _report_subtests(self, result: Result) -> None:
@@ -316,7 +301,7 @@ class ScenarioItem(pytest.Item):
             if failure.kind != "expectation":
                 continue
             own = self._file.shown_path()
-            file, line = place_of(failure.where, own, self.scenario.line)
+            file, line = place_of(failure.where, own, self.outline.line)
             place = f"line {line}" if file == own else f"{file}:{line}"
             named = self._words.clean(f"step {failure.step!r}, {place}" if failure.step else place)
             self._subtest = failure
@@ -351,8 +336,8 @@ class ScenarioItem(pytest.Item):
         if self._redactor:
             # Whoever shows the traceback reads the line, and a secret may stand in it.
             raise error
-        file, line = place_of(failure.where, self._file.shown_path(), self.scenario.line)
-        raise_at(self.path, line if file == self._file.shown_path() else self.scenario.line, error)
+        file, line = place_of(failure.where, self._file.shown_path(), self.outline.line)
+        raise_at(self.path, line if file == self._file.shown_path() else self.outline.line, error)
 
     def _add_sections(self, result: Result) -> None:
         details = "\n".join(failure.details for failure in result.failures)
@@ -405,7 +390,7 @@ class ScenarioItem(pytest.Item):
             shown = with_crash(shown, ReprFileLocation(path, line, crash.message))
             self._told = self._words.foreign(error, f"{path}:{line}")
         else:
-            self._told = self._words.foreign(error, f"{self._file.shown_path()}:{self.scenario.line}")
+            self._told = self._words.foreign(error, f"{self._file.shown_path()}:{self.outline.line}")
         return cleaned(shown, self._words.clean)
 
     def _traceback_filter(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Traceback:
@@ -420,7 +405,7 @@ class ScenarioItem(pytest.Item):
         return Failure(
             kind="error",
             message=str(error),
-            where=f"{self._file.shown_path()}:{self.scenario.line}",
+            where=f"{self._file.shown_path()}:{self.outline.line}",
             is_infrastructure=error.is_infrastructure,
         )
 
@@ -432,7 +417,7 @@ class ScenarioItem(pytest.Item):
         ticket = self.stash.get(TICKET, None)
         set_properties(
             self,
-            tags=map(self._words.clean, self.scenario.tags),
+            tags=map(self._words.clean, self.outline.tags),
             priority=self.priority.label,
             worker=self.runtime.worker,
             slot_wait_s=ticket.waited_s if ticket else 0.0,
@@ -490,13 +475,13 @@ class ScenarioItem(pytest.Item):
             return with_earlier(self._run.result(), self._earlier)
         return Result(
             nodeid=self.nodeid,
-            name=self.scenario.name,
+            name=self.outline.name,
             file=self._file.shown_path(),
-            line=self.scenario.line,
-            tags=self.scenario.tags,
+            line=self.outline.line,
+            tags=self.outline.tags,
             priority=self.priority.label,
             worker=self.runtime.worker,
-            unchecked=tuple(each.path for each in self.scenario.unchecked),
+            unchecked=self.outline.unchecked,
         )
 
 

@@ -189,8 +189,12 @@ class WorkQueue(Generic[W]):
     def _first_free(self, worker: W) -> int | None:
         """Return the first item with a demand that is foreseen for no other worker, None if there is none."""
         taken = {held.foreseen for other, held in self._holdings.items() if other != worker}
-        found = [index for index in self._demanding if index not in taken]
-        return next((index for index in found if not self._is_full(worker, index)), next(iter(found), None))
+        # Without a list of them: of many thousands it would be made anew for each item.
+        free = (index for index in self._demanding if index not in taken)
+        first = next(free, None)
+        if first is None or not self._is_full(worker, first):
+            return first
+        return next((index for index in free if not self._is_full(worker, index)), first)
 
     def waits(self, index: int) -> bool:
         """Tell whether an item with a demand waits in the queue."""

@@ -11,6 +11,7 @@ from pytest_clnrm.reservation.item_demand import is_scenario, note_outcome
 from pytest_clnrm.runtime.runtime import Runtime
 
 _NEEDED_BY_THE_FIRST = (
+    "pytest_clnrm.runner.scenario_run",
     "pytest_clnrm.ledger.ledger",
     "pytest_clnrm.cleanup.cleaner",
     "pytest_clnrm.engine.connect.connect",
