@@ -25,7 +25,7 @@ from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.folder import open_folder
 from pytest_clnrm.ledger.ledger import Ledger
 from pytest_clnrm.ledger.state import Lease, Waiter
-from pytest_clnrm.model.demand import Demand, total
+from pytest_clnrm.model.demand import NOTHING, Demand, Share, total
 
 HOST = Budget(containers=4, memory_bytes=400, gpus=1)
 CAPS = {"a": 4, "b": 2, "c": 2}
@@ -37,6 +37,7 @@ DEMANDS = st.builds(
 )
 
 
+SHARES = [Share(key="d", name="db", memory_bytes=50), Share(key="c", name="cache")]
 NUMBERS = st.integers(0, 99)
 Item = TypeVar("Item")
 
@@ -80,7 +81,7 @@ class Owner:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Owners of three runs reserve, release, idle, adopt, withdraw and die."""
+    """Owners of three runs reserve, release, idle, share, adopt, withdraw and die."""
 
     @initialize(runs=st.lists(st.sampled_from(sorted(CAPS)), min_size=2, max_size=4))
     def begin(self, runs: list[str]) -> None:
@@ -91,6 +92,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.all: list[Owner] = []
         self.index = 0
         self.runs: dict[str, int] = {}
+        self.shared: dict[tuple[str, str], Lease] = {}
         self.reports: list[str] = []
         for run in runs:
             self.open(run)
@@ -105,6 +107,11 @@ class LedgerMachine(RuleBasedStateMachine):
     def living(self) -> list[Owner]:
         """Return the owners that are alive."""
         return [owner for owner in self.all if owner.alive]
+
+    def in_use_shared(self) -> list[Lease]:
+        """Return the leases of shared containers that somebody uses, dead or alive."""
+        used = {each for owner in self.all for lease in owner.busy for each in lease.uses}
+        return [each for each in self.shared.values() if each.id in used]
 
     def leases(self, owner: Owner) -> list[Lease]:
         """Return what the model says *owner* holds."""
@@ -149,6 +156,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert idle.intersection(waiter.takes) <= evicted, "it did not get the room that it wanted"
         for other in self.all:
             other.idle = [each for each in other.idle if each.id not in evicted]
+        self.shared = {key: each for key, each in self.shared.items() if each.id not in evicted}
         owner.busy.append(lease)
 
     def check_room(self, before: list[tuple[Owner, Waiter]], demand: Demand, host: Budget) -> None:
@@ -163,7 +171,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def in_use(self, run: str = "") -> Demand:
         """Return what nobody can take, of one run or of all, of dead owners too."""
-        return total(lease.demand for owner in self.all if run in {"", owner.run} for lease in owner.busy)
+        own = total(lease.demand for owner in self.all if run in {"", owner.run} for lease in owner.busy)
+        return own + total(each.demand for each in self.in_use_shared() if run in {"", each.run})
 
     def host(self) -> Budget:
         """Return the host's budget as the ledger knows it now."""
@@ -174,11 +183,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def held(self) -> Demand:
         """Return what all hold, dead ones too."""
-        return total(lease.demand for owner in self.all for lease in self.leases(owner))
+        own = total(lease.demand for owner in self.all for lease in self.leases(owner))
+        return own + total(each.demand for each in self.shared.values())
 
     def held_by(self, run: str) -> Demand:
         """Return what a run holds, its dead owners too."""
-        return total(lease.demand for owner in self.all if owner.run == run for lease in self.leases(owner))
+        own = total(lease.demand for owner in self.all if owner.run == run for lease in self.leases(owner))
+        return own + total(each.demand for each in self.shared.values() if each.run == run)
 
     def budget_of(self, run: str) -> Budget:
         """Return the budget of a run."""
@@ -201,6 +212,42 @@ class LedgerMachine(RuleBasedStateMachine):
         if lease is not None:
             waiter = owner.ledger.new_waiter(demand, priority=priority, index=self.index)
             self.granted(owner, waiter, lease, host)
+
+    @rule(which=NUMBERS, own=st.one_of(st.just(NOTHING), DEMANDS), shares=st.sets(st.sampled_from([0, 1])))
+    def share(self, which: int, own: Demand, shares: set[int]) -> None:
+        """Ask, without queueing up, for what may use shared containers of the run."""
+        owner, host = pick(self.living(), which), self.host()
+        demand = replace(own, shares=tuple(SHARES[each] for each in sorted(shares)))
+        new = [each for each in demand.shares if (owner.run, each.key) not in self.shared]
+        mine = {each.key: self.shared[owner.run, each.key] for each in demand.shares if each not in new}
+        self.index += 1
+        try:
+            lease = owner.ledger.try_reserve(demand, priority=1, index=self.index)
+        except DemandTooLargeError:
+            assert self.budget_of(owner.run).exceeded_by(demand.whole)
+            return
+        if lease is None:
+            return
+        used = owner.ledger.shared(lease.id)
+        assert {each.id for each in mine.values()}.isdisjoint(each.id for each in lease.evicted)
+        assert used == {**used, **{key: replace(each, idle_since_s=None) for key, each in mine.items()}}
+        assert used.keys() == {each.key for each in demand.shares}
+        waiter = owner.ledger.new_waiter(demand, priority=1, index=self.index)
+        # What it has found idle is its own now, and has to fit too.
+        idle = total(each.demand for each in mine.values() if each not in self.in_use_shared())
+        before = [each for each in self.waiting() if each[0].key(each[1]) < owner.key(waiter)]
+        self.check_room(before, own + total(each.demand for each in new) + idle, host)
+        self.granted_shared(owner, lease, used)
+
+    def granted_shared(self, owner: Owner, lease: Lease, used: dict[str, Lease]) -> None:
+        """Note a grant; what was taken over for it is removed at once, as its process does."""
+        evicted = {each.id for each in lease.evicted}
+        for other in self.all:
+            other.idle = [each for each in other.idle if each.id not in evicted]
+        self.shared = {key: each for key, each in self.shared.items() if each.id not in evicted}
+        self.shared |= {(owner.run, key): replace(each, idle_since_s=None) for key, each in used.items()}
+        owner.ledger.settle(lease.id)
+        owner.busy.append(replace(lease, evicted=()))
 
     @precondition(lambda self: self.waiting())
     @rule(which=NUMBERS)
@@ -311,8 +358,13 @@ class LedgerMachine(RuleBasedStateMachine):
             return gone
 
         purge(pick(self.living(), which).ledger, remove)
-        assert asked == {lease.id for each in self.all if not each.alive for lease in self.leases(each)}
+        running = {each.run for each in self.living()}
+        over = {each.id for each in self.shared.values() if each.run not in running}
+        assert asked == over | {
+            lease.id for each in self.all if not each.alive for lease in self.leases(each)
+        }
         if gone:
+            self.shared = {key: each for key, each in self.shared.items() if each.id not in over}
             for each in self.all:
                 if not each.alive:
                     each.busy.clear()
@@ -334,7 +386,10 @@ class LedgerMachine(RuleBasedStateMachine):
         taken = self.all[0].ledger.snapshot()
         assert taken is not None
         expected = {lease.id: lease.demand for owner in self.all for lease in self.leases(owner)}
+        expected |= {lease.id: lease.demand for lease in self.shared.values()}
         assert {lease.id: lease.demand for lease in taken.leases} == expected
+        in_use = {each.id for each in self.in_use_shared()}
+        assert {each.id for each in taken.leases if each.key and each.idle_since_s is None} == in_use
         assert HOST.exceeded_by(self.held()) == ()
         for run in CAPS:
             assert self.budget_of(run).exceeded_by(self.held_by(run)) == ()
@@ -347,6 +402,8 @@ class LedgerMachine(RuleBasedStateMachine):
             if not owner.alive:
                 owner.busy.clear()
                 owner.idle.clear()
+        running = {each.run for each in self.living()}
+        self.shared = {key: each for key, each in self.shared.items() if each.run in running}
         while any(owner.waiting for owner in self.living()):
             for owner in self.living():
                 for lease in owner.busy:

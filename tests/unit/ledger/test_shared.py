@@ -87,6 +87,10 @@ def test_a_user_never_takes_it_over(ledger: Open) -> None:
     (db,) = leases(one)
     assert one.try_reserve(USER, priority=1, index=1) is None
     one.release(first.id)
+    taken = reserve(one, ONE)
+    assert not taken.evicted, "there is room beside it"
+    assert one.try_reserve(USER, priority=1, index=1) is None, "it would have to take over what it shares"
+    one.release(taken.id)
     assert not reserve(one, USER).evicted
     assert leases(one)[0].id == db.id
 
