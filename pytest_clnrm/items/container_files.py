@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _SETTING = "max_artifacts_bytes"
 _PROGRAM, _PLAIN = 0o755, 0o644
+MAX_FILES = 10_000
+"""How many files and folders are copied out at once."""
 
 
 class _Room:
@@ -148,6 +150,8 @@ def copy_out(runtime: Runtime, container: str, path: str, place: Path, *, into: 
         with closing(runtime.engine().read_files(container, path, deadline_s=deadline_s)) as found:
             for below, seen, pieces in found:
                 number += 1
+                if number > MAX_FILES:
+                    raise ContainerError(f"cannot {doing}: there are more than {MAX_FILES} files and folders")
                 names = [harmless(each) for each in components(below)]
                 if not names and seen.kind != "directory":
                     if into or place.is_dir():
