@@ -30,6 +30,26 @@ def test_talks_to_a_server(clnrm: Containers) -> None:
         assert client.run("wget -q -O - http://web:8080/index.html").stdout == "served\n"
 
 
+@pytest.mark.clnrm_limits(memory="64m", cpu=0.5)
+def test_survives_a_restart(clnrm: Containers) -> None:
+    """A server reads a file that is put into its container, and has it after it was started again."""
+    serve = ["sh", "-c", "mkdir -p /www; echo serving; exec httpd -f -p 8080 -h /www"]
+    with clnrm.container(IMAGE, command=serve, ready={"port": 8080}, memory="64m", cpu=0.5) as web:
+        web.copy_in(b"kept\n", "/www/index.html")
+        web.restart()
+        web.wait_for(http=":8080/index.html", timeout=10)
+        web.wait_for(log="serving", times=2)
+        assert web.read_file("/www/index.html") == b"kept\n"
+        web.stop(timeout=1)
+        assert web.exit_code is not None
+
+
+def test_runs_a_scenario(clnrm: Containers) -> None:
+    """A scenario file is a part of a test, whose result it can look at."""
+    result = clnrm.scenario("hello.clnrm.toml")
+    assert result.steps[0].stdout.startswith("hello from ")
+
+
 @pytest.fixture(scope="module")
 def shared(clnrm_factory: Containers) -> Iterator[Container]:
     """Return one container for all tests of this module."""

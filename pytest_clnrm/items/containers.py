@@ -84,20 +84,29 @@ class Containers(Presets):
         The block raises ClnrmError if the container cannot be reserved, created or started, or is not ready,
         and ServiceEndedError at its end if it has ended in a way that was not announced.
         """
-        service = service_of(
-            image,
-            self._unused_name() if name is None else name,
-            given if preset is None else {"preset": preset, **given},
-            source=Sources(calling_folder(self._options.rootdir), self._options),
-            policy=self._options.policy or Policy(),
-            presets=self._options.presets,
-        )
-        self._group.redactor.add(
-            value for key, value in service.env.items() if key in self._runtime.settings.secrets
-        )
+        env = given.get("env")
+        self._hide(env if isinstance(env, Mapping) else {})
+        try:
+            service = service_of(
+                image,
+                self._unused_name() if name is None else name,
+                given if preset is None else {"preset": preset, **given},
+                source=Sources(calling_folder(self._options.rootdir), self._options),
+                policy=self._options.policy or Policy(),
+                presets=self._options.presets,
+            )
+            self._calls.check_volumes(service, calling_file())
+        except (TypeError, ValueError) as error:
+            raise type(error)(self._group.redactor.text(str(error))) from None
+        self._hide(service.env)
         for warning in self._trace.warnings(service.env):
             self._group.warn(f"container {service.name!r}: {warning}")
         return ContainerBlock(self._group, service)
+
+    def _hide(self, env: Mapping[str, object]) -> None:
+        """Show the values of variables nowhere that are secret by their names."""
+        secrets = self._runtime.settings.secrets
+        self._group.redactor.add(str(value) for key, value in env.items() if key in secrets)
 
     @shows_caller
     def shared(

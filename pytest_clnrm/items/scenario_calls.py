@@ -15,13 +15,16 @@ import pytest
 from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.items.failures import ScenarioFailedError
 from pytest_clnrm.items.scenario_file import ScenarioFile, can_be_shown
+from pytest_clnrm.items.scenario_item import used_by_others
 from pytest_clnrm.items.selection import why_not_on
+from pytest_clnrm.model.scenario import Scenario
 
 if TYPE_CHECKING:
     from pytest_clnrm.items.container_group import ContainerGroup
     from pytest_clnrm.items.scenario_item import ScenarioItem
     from pytest_clnrm.model.demand import Demand
     from pytest_clnrm.model.result import Result
+    from pytest_clnrm.model.service import Service
 
 ReserveAll = Callable[["Demand", str], AbstractContextManager[str]]
 NAMES_SHOWN = 10
@@ -38,6 +41,16 @@ class ScenarioCalls:
         self._group = group
         self._session = session
         self._reserve = reserve
+
+    def check_volumes(self, service: Service, file: Path) -> None:
+        """Refuse a container whose writable volume holds what others use.
+
+        :param file: whose code makes it.
+        :raises ValueError: naming both.
+        """
+        scenario = Scenario(name="", file=str(file), services=(service,), steps=())
+        if refusal := used_by_others(scenario, self._session):
+            raise ValueError(f"volumes=...: {refusal}")
 
     def items(self, path: Path, variables: Mapping[str, object], name: str | None) -> list[ScenarioItem]:
         """Return the scenarios of a file, or that of a name.

@@ -237,14 +237,7 @@ class ScenarioItem(pytest.Item):
 
     def holds_what_others_use(self) -> str:
         """Return in words which writable volume holds what others use, "" if none does."""
-        if all(each.read_only for service in self.scenario.services for each in service.volumes):
-            return ""
-        items = self.session.items
-        loaded = {**imported(), **{os.path.realpath(each.path): "a file that pytest loads" for each in items}}
-        if self.config.inipath is not None:
-            loaded[os.path.realpath(self.config.inipath)] = "pytest's configuration file"
-        others = (each for each in items if isinstance(each, ScenarioItem) and each.outline.names_files)
-        return shared_with(self.scenario, (each.scenario for each in others), loaded)
+        return used_by_others(self.scenario, self.session)
 
     def runtest(self) -> None:
         """Run the scenario.
@@ -490,3 +483,15 @@ def _echo(step: str, stream: Literal["stdout", "stderr"], text: str) -> None:  #
     target = sys.stdout if stream == "stdout" else sys.stderr
     target.write(text)
     target.flush()
+
+
+def used_by_others(scenario: Scenario, session: pytest.Session) -> str:
+    """Return in words which writable volume of a scenario holds what others use, "" if none does."""
+    if all(each.read_only for service in scenario.services for each in service.volumes):
+        return ""
+    items = session.items
+    loaded = {**imported(), **{os.path.realpath(each.path): "a file that pytest loads" for each in items}}
+    if session.config.inipath is not None:
+        loaded[os.path.realpath(session.config.inipath)] = "pytest's configuration file"
+    others = (each for each in items if isinstance(each, ScenarioItem) and each.outline.names_files)
+    return shared_with(scenario, (each.scenario for each in others), loaded)

@@ -231,3 +231,41 @@ def test_paths_are_relative_to_the_calling_file(project: Project) -> None:
         "        assert box.run('echo $A').stdout == 'deep\\n'\n",
     )
     project.run().assert_outcomes(passed=2)
+
+
+def test_secrets_in_a_wrong_argument(project: Project) -> None:
+    """A value that is secret by its name is not shown where it stands in another argument."""
+    project.write(
+        "test_it.py",
+        "def test_it(clnrm):\n    token = 's3cr3t' + 'word'\n"
+        "    clnrm.container('a', env={'TOKEN': token}, command=f'login {token}')\n",
+    )
+    result = project.run("-o", "clnrm_secrets=TOKEN")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["E*ValueError: command='login ***': it is a list of words: write *\"login\"*"]
+    )
+    assert "s3cr3tword" not in result.stdout.str()
+
+
+def test_a_writable_folder_that_others_use(project: Project) -> None:
+    """It is refused, as in a scenario: who can write there decides what others get."""
+    project.write("work/seed/a", "")
+    project.write("x.clnrm.toml", """
+        [service.box]
+        image = "a"
+        volumes = [{ source = "./work/seed", target = "/seed" }]
+        [[step]]
+        service = "box"
+        run = "true"
+    """)  # fmt: skip
+    project.write(
+        "test_it.py",
+        "def test_it(clnrm):\n"
+        "    clnrm.container('a', volumes=[{'source': 'work', 'target': '/w', 'read_only': False}])\n",
+    )
+    result = project.run("-o", "clnrm_allow_writable=work")
+    # The fake engine does not have what the scenario mounts.
+    result.assert_outcomes(failed=2)
+    refused = "*work is to be writable, but *work/seed is a volume of service 'box' of x.*"
+    result.stdout.fnmatch_lines([f"E*ValueError: volumes=...: {refused}"])

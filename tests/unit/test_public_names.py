@@ -6,12 +6,29 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from _pytest.config import parse_warning_filter
 
 import pytest_clnrm
-from pytest_clnrm import ClnrmError, Container, Containers, Engine, Span, SpanCollector
+from pytest_clnrm import (
+    AsyncContainer,
+    BytesResult,
+    ClnrmError,
+    CommandResult,
+    Container,
+    Containers,
+    Engine,
+    Result,
+    Span,
+    SpanCollector,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typing_extensions import assert_type
 
 ROOT = Path(__file__).parents[2]
 NAMES = {
@@ -91,6 +108,22 @@ def test_type_checkers_know_them() -> None:
     def gather(collector: SpanCollector, engine: Engine) -> str:
         return f"{engine.facts.url}: {len(collector.get_scenario_spans('orders'))}"
 
+    async def greet_async(clnrm: Containers) -> None:
+        async with clnrm.container(build="./app", files=[{"content": "x", "target": "/x"}]) as box:
+            assert_type(box, AsyncContainer)
+            assert_type(await box.run("true"), CommandResult)
+            assert_type(await box.run(["cat"], text=False), BytesResult)
+            assert_type([line async for line in box.logs(follow=True)], list[str])
+            assert_type(await box.logs(), str)
+            assert_type(box.container.run("true", text=False), BytesResult)
+            assert_type(box.container.logs(follow=True, timeout="5s"), Iterator[str])
+            assert_type(box.container.port("53/udp"), int)
+            box.container.wait_for(log="up", times=2, timeout=5)
+            await box.wait_for(prot=80)  # type: ignore[call-arg]
+        clnrm.container("alpine", volume=[])  # type: ignore[call-arg]
+        assert_type(clnrm.scenario("x.clnrm.toml", vars={"a": 1}), Result)
+
+    assert callable(greet_async)
     assert callable(greet)
     assert callable(gather)
     assert issubclass(pytest_clnrm.ServiceEndedError, ClnrmError)
