@@ -336,7 +336,8 @@ class _Port(Condition):
         wait = self._wait
         places = wait.places(state, self._port)
         for network, place in places:
-            self._seen = connect(network, place, _probe_s(ends_s))
+            by_proxy = place == state.ports.get(self._port)
+            self._seen = connect(network, place, _probe_s(ends_s), by_proxy=by_proxy)
             if not self.seen:
                 return True
         if places or not state.running:

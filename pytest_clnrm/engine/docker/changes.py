@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 # Docker says "die" and "health_status: healthy", Podman "died" and "health_status"; neither minds a name that
 # it does not know.
 _TOLD = ("die", "died", "health_status")
+_BEGINS_S = 5.0
+"""Its answer has to begin within this time, though there is nothing to be told yet; else it is of no use."""
 
 
 class FollowedChanges:
@@ -40,4 +42,5 @@ def follow_changes(client: APIClient, container: str) -> FollowedChanges:
     :raises ContainerError: if the engine does not tell of them.
     """
     filters = json.dumps({"type": ["container"], "container": [container], "event": list(_TOLD)})
-    return FollowedChanges(follow(client, "/events", {"filters": filters}, "follow the container's changes"))
+    doing = "follow the container's changes"
+    return FollowedChanges(follow(client, "/events", {"filters": filters}, doing, _BEGINS_S))

@@ -63,7 +63,7 @@ from pytest_clnrm.engine.exec.main_shell import LOG_BYTES, new_end_mark, outside
 from pytest_clnrm.engine.exec.shells import ENDED
 from pytest_clnrm.engine.exec.waiting import KEEP_SHELL
 from pytest_clnrm.engine.plain_errors import plain_errors
-from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
+from pytest_clnrm.errors import ContainerError, EngineError, ImageError, NoShellError, UnobservableError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -102,6 +102,7 @@ class DockerEngine(Engine):
         self._settings = load_general_config()
         self._selinux: bool | None = None
         self._is_ours: bool | None = None
+        self._tells_changes = True
         self._guard = threading.Lock()
 
     @property
@@ -297,7 +298,13 @@ class DockerEngine(Engine):
         return follow_log(self._client, container, until_now=until_now, since_s=since_s)
 
     def follow_changes(self, container: str) -> FollowedChanges:
-        return follow_changes(self._client, container)
+        if not self._tells_changes:
+            raise ContainerError("the engine does not tell of changes")
+        try:
+            return follow_changes(self._client, container)
+        except EngineError:
+            self._tells_changes = False
+            raise
 
     def peak_memory_bytes(self, state: ContainerState) -> int | None:
         return None if self._facts.remote or not state.pid else peak_memory_bytes(state.pid, state.id)

@@ -42,15 +42,22 @@ class Followed:
         self._connection.close()
 
 
-def follow(client: APIClient, path: str, parameters: Mapping[str, int | str], doing: str) -> Followed:
+def follow(
+    client: APIClient,
+    path: str,
+    parameters: Mapping[str, int | str],
+    doing: str,
+    timeout_s: float | None = None,
+) -> Followed:
     """Ask for *path*, such as ``/events``.
 
     :param doing: what that is for, in words.
+    :param timeout_s: till the answer begins; None for as long as the client waits.
     :raises ContainerError: with the engine's reason.
     """
     url = f"{client.base_url}/v{client.api_version}{path}"
     with plain_errors(doing, ContainerError):
-        answer = client.get(url, params=dict(parameters), stream=True, timeout=client.timeout)
+        answer = client.get(url, params=dict(parameters), stream=True, timeout=timeout_s or client.timeout)
         # Its types leave both out; the first raises what other calls of it raise.
         client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
         stream = client._get_raw_response_socket(answer)  # type: ignore[attr-defined]  # noqa: SLF001
