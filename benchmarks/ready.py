@@ -106,7 +106,9 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=4)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--kind", choices=sorted(kinds()), action="append", help="only this; may be repeated")
+    given = parser.parse_args()
+    rounds: int = given.rounds
     place = find_engine()
     if place is None:
         raise SystemExit(1)
@@ -119,6 +121,8 @@ def main() -> None:
         network = Network("bridge", "here", "bridge")
         try:
             for kind, what in kinds().items():
+                if given.kind and kind not in given.kind:
+                    continue
                 took_ms = [
                     known_after_ms(engine, client, network, what, starts_in_s + 0.013 * turn)
                     for turn in range(rounds)

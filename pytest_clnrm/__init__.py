@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import (
         BuildSpec,
-        ChangeStream,
         ContainerSpec,
         ContainerState,
         Engine,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
         OwnedObject,
         Relay,
     )
+    from pytest_clnrm.engine.change_stream import ChangeStream
     from pytest_clnrm.errors import (
         ClnrmError,
         ContainerError,
@@ -111,6 +111,7 @@ if not TYPE_CHECKING:  # a type checker would believe this function that any nam
                 "model.result",
                 "model.span",
                 "engine.api",
+                "engine.change_stream",
                 "telemetry.merge.collector",
                 "items.tags",
                 "items.async_container",

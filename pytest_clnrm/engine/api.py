@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from pytest_clnrm.engine.change_stream import ChangeStream
 from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
@@ -347,16 +348,6 @@ class LogStream(Protocol):
         """Follow it no longer."""
 
 
-class ChangeStream(Protocol):
-    """What the engine tells, unasked, of a container: that it has ended, or its health is another."""
-
-    def wait(self, deadline_s: float) -> bool | None:
-        """Wait till *deadline_s* (monotonic): whether it has changed, None if no more is told."""
-
-    def close(self) -> None:
-        """Hear of it no longer."""
-
-
 class Engine(Protocol):
     """A container engine."""
 
@@ -378,6 +369,9 @@ class Engine(Protocol):
         :param platform: such as "linux/arm64"; None for the engine's own, or whichever it has.
         :raises ImageError: with the engine's reason in words a user can act on.
         """
+
+    def image_names(self) -> frozenset[str]:
+        """Return the names, with tag or digest, of all images that the engine has, as it writes them."""
 
     def build_image(self, spec: BuildSpec) -> ImageFacts:
         """Return the image, built.

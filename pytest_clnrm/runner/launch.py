@@ -62,6 +62,12 @@ def effective_limits(settings: Settings, service: Service) -> Limits:
     return service.limits.over(defaults)
 
 
+def image_name(settings: Settings, service: Service) -> str:
+    """Return the name by which the image of *service* is asked for; ``--clnrm-image-map`` applies."""
+    reference = service.image or settings.default_image
+    return next((new for pattern, new in settings.image_map if fnmatchcase(reference, pattern)), reference)
+
+
 def find_image(runtime: Runtime, service: Service, timeout_s: float) -> ImageFacts:
     """Return the image of *service*, built or pulled where it is missing; ``--clnrm-image-map`` applies.
 
@@ -72,8 +78,7 @@ def find_image(runtime: Runtime, service: Service, timeout_s: float) -> ImageFac
     if service.build is not None:
         with runtime.board.during("image", f"building {service.build.context}"):
             return engine.build_image(_build_spec(runtime, service, service.build, timeout_s))
-    reference = service.image or settings.default_image
-    mapped = next((new for pattern, new in settings.image_map if fnmatchcase(reference, pattern)), reference)
+    mapped = image_name(settings, service)
     with runtime.board.during("image"):
         image = engine.ensure_image(
             mapped, settings.pull, partial(runtime.board.at, "image"), service.platform

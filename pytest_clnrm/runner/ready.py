@@ -24,7 +24,8 @@ from pytest_clnrm.runner.ready_conditions import (
 )
 
 if TYPE_CHECKING:
-    from pytest_clnrm.engine.api import ChangeStream, ContainerState, Engine
+    from pytest_clnrm.engine.api import ContainerState, Engine
+    from pytest_clnrm.engine.change_stream import ChangeStream
     from pytest_clnrm.model.service import Ready, Service
     from pytest_clnrm.runtime.network import Network
 
@@ -164,9 +165,10 @@ class _State:
             # What has changed before is not told.
             self._state = None
         if self._changes is not None:
-            told = self._changes.wait(until_s)
+            told = self._changes.wait(min(until_s, self._asked_s + self._again_s))
             if told:
-                self._state = None
+                # An engine tells of an end some time before its answers show it.
+                self._state, self._again_s = None, FIRST_PAUSE_S
             if told is not None:
                 return
             self.close()

@@ -11,6 +11,7 @@ from pytest_clnrm.items.python_tests import PythonTests
 from pytest_clnrm.reservation.hooks import ReservationHooks
 from pytest_clnrm.runtime.runtime import Runtime
 from pytest_clnrm.scenario.mounts import LOADED
+from pytest_clnrm.session.coming_images import ComingImages
 from pytest_clnrm.session.item_hooks import ItemHooks
 from pytest_clnrm.session.progress import ProgressDisplay, StatusNotes, WorkerLog
 from pytest_clnrm.session.run_guard import RunGuard
@@ -55,6 +56,7 @@ class Wiring:
         self._heir: Heir | None = None
         register = config.pluginmanager.register
         register(ItemHooks(runtime), "clnrm-collection")
+        register(ComingImages(runtime), "clnrm-coming-images")
         self.python_tests = PythonTests(runtime)
         register(self.python_tests, "clnrm-python-tests")
         register(WorkerOutput(runtime, self.python_tests.kept), "clnrm-worker-output")

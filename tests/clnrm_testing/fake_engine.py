@@ -28,7 +28,6 @@ from pytest_clnrm.engine.api import (
     ANYWHERE,
     LOOPBACK,
     BuildSpec,
-    ChangeStream,
     ContainerSpec,
     ContainerState,
     CopiedFile,
@@ -42,6 +41,7 @@ from pytest_clnrm.engine.api import (
     PullPolicy,
     Relay,
 )
+from pytest_clnrm.engine.change_stream import ChangeStream
 from pytest_clnrm.engine.exec.waiting import KEEP_SHELL
 from pytest_clnrm.errors import (
     ContainerError,
@@ -117,9 +117,14 @@ class FakeEngine:
             progress(f"pulling {reference}: 1 of 2 layers")
             while not Path(os.environ["FAKE_PULL_UNTIL"]).exists():
                 time.sleep(0.01)
+                progress(f"pulling {reference}: 1 of 2 layers")
         command = ("serve",) if reference.startswith("service") else ("sh",)
         architecture = "amd64" if reference.startswith("shellless") else ""
         return ImageFacts(id=reference, reference=reference, command=command, architecture=architecture)
+
+    def image_names(self) -> frozenset[str]:
+        self._note("images listed")
+        return frozenset(filter(None, os.environ.get("FAKE_IMAGES", "").split(",")))
 
     def build_image(self, spec: BuildSpec) -> ImageFacts:
         self._note("build", context=spec.context, labels=dict(spec.labels))

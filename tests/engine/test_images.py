@@ -47,7 +47,9 @@ def test_a_missing_image_is_pulled_once_and_told_of(engine: DockerEngine, regist
     """Its facts are the registry's; progress is short texts."""
     texts: list[str] = []
     reference = f"{registry.address}/tiny:1"
+    assert reference not in engine.image_names()
     image = engine.ensure_image(reference, "missing", texts.append)
+    assert reference in engine.image_names()
     assert (image.reference, image.command, image.entrypoint) == (reference, ("/entry", "-x"), ("/entry",))
     assert (image.healthcheck_s > 0, image.volumes) == (True, ("/data",))
     assert image.id.startswith("sha256:")

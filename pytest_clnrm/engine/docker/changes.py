@@ -18,7 +18,7 @@ _BEGINS_S = 5.0
 
 
 class FollowedChanges:
-    """Implements :class:`pytest_clnrm.engine.api.ChangeStream`.
+    """Implements :class:`pytest_clnrm.engine.change_stream.ChangeStream`.
 
     :param events: of the container, of which no more is read than that there is one.
     """

@@ -118,6 +118,9 @@ class DockerEngine(Engine):
     ) -> ImageFacts:
         return self._images.ensure(reference, pull, progress, platform)
 
+    def image_names(self) -> frozenset[str]:
+        return self._images.names()
+
     def build_image(self, spec: BuildSpec) -> ImageFacts:
         tag = tag_of(spec)
         # Who asks for the same at the same time comes after, and finds the layers.

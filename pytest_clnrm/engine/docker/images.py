@@ -152,6 +152,17 @@ class Images:
             except docker.errors.NotFound:
                 return None
 
+    def names(self) -> frozenset[str]:
+        """Return the names, with tag or digest, of all images that the engine has, as it writes them."""
+        with plain_errors("list the images", ImageError):
+            images = self._client.images()
+        return frozenset(
+            str(name)
+            for each in images
+            for key in ("RepoTags", "RepoDigests")
+            for name in each.get(key) or ()
+        )
+
     def ensure(
         self,
         reference: str,

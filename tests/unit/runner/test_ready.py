@@ -242,6 +242,14 @@ def test_what_the_engine_tells_is_not_asked_for() -> None:
     assert (states, changes.told, changes.closed) == ([ENDED], [], True)
 
 
+def test_a_change_that_is_told_before_it_shows() -> None:
+    """The state is asked for again soon after that, whatever the interval."""
+    states = [RUNNING, RUNNING, RUNNING, RUNNING, replace(ENDED, exit_code=0)]
+    changes = Changes(*CHANGED, *[False] * 100_000)
+    wait(Engine(states=states, changes=changes), Ready(exit=(0,), interval_s=600, timeout_s=60))
+    assert len(states) == 1
+
+
 def test_a_change_that_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The state is asked for now and then all the same, and each time once the stream has ended."""
     done = replace(ENDED, exit_code=0)
