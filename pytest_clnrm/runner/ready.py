@@ -36,7 +36,7 @@ OF_THE_TRY = 3.0
 """A pause is at least so many times what the try took: tries take a quarter of a processor at most."""
 ASKED_AGAIN_S = 0.2
 """When the state is asked for though nothing was told of it; each time twice as long, but at most:"""
-ASKED_AT_LEAST_S = 5.0
+ASKED_AT_LEAST_S = 1.0
 NOT_RECEIVED = NoSpans("they are not received here")
 
 
