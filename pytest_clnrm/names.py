@@ -35,6 +35,9 @@ FACTS_FILE = "facts.json"
 CRASHED = "???"
 """What xdist calls the phase of an item whose worker died."""
 
+sizes_key = pytest.StashKey[Callable[[], Any]]()
+"""Where the configuration holds what returns node id -> service -> bytes, with ``--clnrm-right-size``."""
+
 together_key = pytest.StashKey[str]()
 """Where an item holds what its neighbours that share a worker hold too; without it that is its file."""
 

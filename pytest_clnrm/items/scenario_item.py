@@ -30,9 +30,11 @@ from pytest_clnrm.items.failures import (
 )
 from pytest_clnrm.items.file_node import FileNode
 from pytest_clnrm.items.item_words import ItemWords, in_one_line
+from pytest_clnrm.items.outline import Outline, outline_of
 from pytest_clnrm.items.properties import set_properties
 from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.items.retries import as_failure, claim, is_worth_another, retries_of, with_earlier
+from pytest_clnrm.items.right_size import TOLD, WholeRoom, is_out_of_memory, lowered
 from pytest_clnrm.items.selection import marks_of, why_not_on
 from pytest_clnrm.items.tags import add_mark, add_tag
 from pytest_clnrm.model.result import Failure, Result
@@ -48,11 +50,10 @@ from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from _pytest._code.code import TerminalRepr
 
-    from pytest_clnrm.items.outline import Outline
     from pytest_clnrm.model.demand import Demand
     from pytest_clnrm.model.key_path import KeyPath
     from pytest_clnrm.model.priority import Priority
@@ -83,6 +84,8 @@ class ScenarioItem(pytest.Item):
         self._broken_off: BaseException | None = None
         self._artifacts_in: list[ArtifactFolder] = []
         self._earlier: tuple[Result, ...] = ()
+        self._whole: Scenario | None = None
+        self._fell_back: Demand | None = None
         self._subtest: Failure | None = None
         # What hooks of other plugins look for on any item, and what plugins that run an item again reset.
         self.obj = None
@@ -95,6 +98,7 @@ class ScenarioItem(pytest.Item):
         assert isinstance(parent, FileNode)  # noqa: S101 (a scenario is collected by its file only)
         self._file = parent
         self.runtime = parent.runtime
+        self._whole_room = WholeRoom(self.runtime)
         named = (os.environ.get(name, "") for name in self.runtime.settings.secrets)
         self._redactor = Redactor({*outline.secrets, *named})
         self._words = ItemWords(parent, lambda: self.scenario, self.name, self._redactor)
@@ -111,6 +115,23 @@ class ScenarioItem(pytest.Item):
     def scenario(self) -> Scenario:
         """Return the scenario itself, fetched when first needed."""
         return self._fetch()
+
+    def right_size(self, sizes: Mapping[str, int]) -> None:
+        """Lower its limits to what earlier runs used.
+
+        :param sizes: service -> bytes; empty if nothing is known.
+        """
+        if not sizes:
+            return
+        whole = self.scenario
+        fitting = lowered(whole, sizes, self.runtime.settings.memory_bytes)
+        if fitting is not whole:
+            self._take(fitting)
+            self._whole = whole
+
+    def _take(self, scenario: Scenario) -> None:
+        """Go on with other limits."""
+        self.scenario, self.outline = scenario, outline_of(self.runtime, scenario)
 
     @property
     def clnrm_priority(self) -> Priority | None:
@@ -175,12 +196,14 @@ class ScenarioItem(pytest.Item):
 
     def _begin(self) -> None:
         """Begin an attempt; each after the first uses nothing that was there before."""
+        if self._fell_back is not None:
+            self._whole_room.reserve(self._fell_back, self.demand())
         ticket = self.stash.get(TICKET, None)
         attempt = len(self._earlier) + 1
         self._run = self.new_run(
             attempt=attempt,
             slot_wait_s=ticket.waited_s if ticket and attempt == 1 else 0.0,
-            reuse=ticket.reuse if ticket and attempt == 1 else (),
+            reuse=ticket.reuse if ticket and attempt == 1 and not self._whole_room.lease else (),
             slot_attributes=slot_attributes(self.demand(), ticket.position if ticket else 0),
             on_output=_echo if self.config.getoption("capture", "") == "no" else None,
         )
@@ -213,7 +236,7 @@ class ScenarioItem(pytest.Item):
             redactor=self._redactor,
             attempt=attempt,
             artifacts_in=self._artifact_folder(attempt),
-            within=lease if nodeid else None,
+            within=lease if nodeid else self._whole_room.lease or None,
             **given,
         )
 
@@ -269,7 +292,22 @@ class ScenarioItem(pytest.Item):
             self._raise(error_of(result), result.failures[0])
 
     def _attempt(self) -> Result:
-        """Run it once."""
+        """Run it once; with its whole limits once more, if lowered ones were too little."""
+        __tracebackhide__ = True
+        result = self._execute()
+        if self._whole is None or not is_out_of_memory(result):
+            return result
+        if self._run is not None:
+            self._run.clean_up(is_last=False)
+        self._fell_back = self.demand()
+        self._take(self._whole)
+        self._whole = self.result = None
+        self._begin()
+        result = self._execute()
+        self.result = dataclasses.replace(result, notes=(*result.notes, TOLD))
+        return self.result
+
+    def _execute(self) -> Result:
         __tracebackhide__ = True
         run = self._run
         assert run is not None  # noqa: S101 (pytest calls setup first)
@@ -350,6 +388,7 @@ class ScenarioItem(pytest.Item):
         if run is not None:
             self.kept = run.clean_up()
             self._leftover = run.leftover
+        self._whole_room.give_back()
 
     def _locate(self, at: KeyPath) -> tuple[int, int]:
         return locate(self._file.real_path, at)
@@ -430,6 +469,8 @@ class ScenarioItem(pytest.Item):
         The result's outcome is pytest's, so that xfail and skip marks count.
         """
         clean_report(report, self._words.clean)
+        if self._fell_back is not None:
+            report.clnrm_fell_back = True  # type: ignore[attr-defined]
         if self._subtest is not None:
             # That of the scenario itself is yet to come, and has the rest.
             report.sections = []

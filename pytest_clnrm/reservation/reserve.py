@@ -271,6 +271,37 @@ def using_shared(runtime: Runtime, share: Share) -> Iterator[str]:
         runtime.holdings.give_back(lease.id)
 
 
+@contextmanager
+def reserving_instead(runtime: Runtime, own: Demand, demand: Demand) -> Iterator[str]:
+    """Wait for a reservation in place of that of the item that runs, and give it back; yields the lease's id.
+
+    All amounts of the item's own are given up first: nothing is held that others may wait for.
+
+    :param own: the amounts of the item's own reservation, of which no container is left.
+    :raises ReservationError: if it will never be granted.
+    """
+    current = runtime.holdings.current()
+    ledger = usable_ledger(runtime)
+    if ledger is None or current is None or not current.lease:
+        yield WITHOUT_LEASE
+        return
+    _check_beside(runtime, NOTHING, demand)
+    lease = ledger.lend(current.lease, own, demand)
+    if lease is None:
+        with as_reservation_errors():
+            lease, _ = _reserve(
+                runtime, ledger, demand, priority=current.priority, index=current.index, label=""
+            )
+    try:
+        taken = runtime.holdings.idle.taken_by(lease, ())
+        if taken.remove:
+            runtime.shelf().remove(taken.remove)
+            runtime.holdings.idle.cleared(lease.id)
+        yield lease.id
+    finally:
+        runtime.holdings.give_back(lease.id)
+
+
 def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Current | None) -> Lease:
     """Return a lease: at once if there is one, or out of what the item that runs does not use; else wait."""
     from pytest_clnrm.ledger.policy import OF_FIXTURE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ class Controller:
     :param place: the run.
     :param wiring: returns the other parts, made at the first call.
     :param is_wired: tells whether they were made.
-    :param expected: returns what the order of items goes by, node id -> number; empty for none.
+    :param told: returns what workers are told of earlier runs.
     """
 
     def __init__(
@@ -38,12 +37,12 @@ class Controller:
         wiring: Callable[[], Wiring],
         is_wired: Callable[[], bool],
         *,
-        expected: Callable[[], Mapping[str, float]],
+        told: Callable[[], dict[str, str]],
     ) -> None:
         self._place = place
         self._wiring = wiring
         self._is_wired = is_wired
-        self._expected = expected
+        self._told = told
         self._specs: Sequence[object] = ()
         self._ready: list[Any] = []
         install_controller(
@@ -62,10 +61,8 @@ class Controller:
         self._wiring().tell_queue(waiting, head)
 
     @cached_property
-    def _of_the_order(self) -> dict[str, str]:
-        """Return what workers have to know to sort alike; one text, as execnet takes long for many values."""
-        expected = self._expected()
-        return {"expected": json.dumps(expected)} if expected else {}
+    def _of_earlier_runs(self) -> dict[str, str]:
+        return self._told()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
@@ -75,7 +72,7 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker which run it belongs to."""
-        node.workerinput[WORKER_INPUT] = {**self._place.to_hand_down(), **self._of_the_order}
+        node.workerinput[WORKER_INPUT] = {**self._place.to_hand_down(), **self._of_earlier_runs}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodeready(self, node: Any) -> None:

@@ -11,18 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.history.estimates import durations_s, failure_likelihoods
 from pytest_clnrm.history.recorder import Recorder
 from pytest_clnrm.history.records import History, ItemOutcome, merged, run_name
+from pytest_clnrm.history.sizes import advice, sizes
 from pytest_clnrm.history.store import HistoryError, add_to, read_history
+from pytest_clnrm.items.right_size import TOLD
 from pytest_clnrm.names import CRASHED
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
+    from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.settings.settings import Settings
 
 _FILE = "history.json"
+_LINES = 3
 
 
 class Experience:
@@ -37,6 +42,10 @@ class Experience:
         self._settings = settings
         self._run = run_name(datetime.fromtimestamp(began_s, timezone.utc), session)
         self._recorder = Recorder()
+        self.runtime: Runtime | None = None
+        self._limits: dict[tuple[str, str], int] = {}
+        self._lines: list[str] = []
+        self._fell_back: set[str] = set()
         self._problems: list[str] = []
         self._cache = _in_cache(config)
         self._given = settings.history_file
@@ -63,6 +72,10 @@ class Experience:
             return durations_s(self._earlier)
         return failure_likelihoods(self._earlier)
 
+    def sizes(self) -> dict[str, dict[str, int]]:
+        """Return how much memory services need: node id -> service -> bytes."""
+        return sizes(self._earlier)
+
     def _note(self, path: Path, error: HistoryError) -> None:
         """Note what is wrong with a file, once; one of the cache is begun anew."""
         remedy = "it is left as it is: remove it to begin a new one"
@@ -85,18 +98,42 @@ class Experience:
         for carried in (getattr(report, "clnrm", None), getattr(report, "clnrm_test", None)):
             if carried is not None and carried["result"]:
                 self._recorder.peaks(report.nodeid, _peaks(carried["result"]))
+                for each in carried["result"]["containers"]:
+                    self._limits[report.nodeid, each["service"]] = each["memory_bytes"]
+        if getattr(report, "clnrm_fell_back", False):
+            self._recorder.needs_all(report.nodeid)
+            self._fell_back.add(report.nodeid)
         self._recorder.phase(report.nodeid, str(report.when), _outcome(report), report.duration)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         """Write what this run has shown, also of one that was interrupted."""
         history = self._without_secrets(self._recorder.history(self._run))
+        self._lines = self._advice(history)
         for path in (self._cache, self._given) if history.runs else ():
             if path is not None:
                 try:
                     add_to(path, history)
                 except HistoryError as error:
                     self._note(path, error)
+
+    def _advice(self, history: History) -> list[str]:
+        """Return what there is to say of the limits of this run's containers."""
+        if self.runtime is None or not self._limits:
+            return []
+        try:
+            budget = self.runtime.budget()
+        except ClnrmError:
+            return []
+        limits = [(nodeid, service, limit) for (nodeid, service), limit in self._limits.items()]
+        whole = merged(self._earlier, history)
+        return advice(
+            whole,
+            limits,
+            budget_bytes=budget.memory_bytes,
+            max_containers=budget.containers,
+            near=self._settings.right_size,
+        )
 
     def _without_secrets(self, history: History) -> History:
         """Return it without items whose ids hold a secret, or cannot be written."""
@@ -112,7 +149,15 @@ class Experience:
         return History(history.runs, items, needy)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what is wrong with the history."""
+        """Say what is wrong with the history, and which limits are far from what is used."""
+        option = terminalreporter.config.option
+        asked = self._settings.right_size
+        if not option.no_summary and option.verbose >= 0:
+            for line in self._lines[: _LINES if asked else 1]:
+                rest = "" if asked else " (see --clnrm-right-size)"
+                terminalreporter.line(shown(f"clnrm: {line}{rest}"))
+        for nodeid in sorted(self._fell_back):
+            terminalreporter.line(shown(f"clnrm: {nodeid} was {TOLD}"), yellow=True)
         for problem in self._problems:
             terminalreporter.line(shown(f"clnrm: {problem}"), yellow=True)
 

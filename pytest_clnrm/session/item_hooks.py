@@ -7,6 +7,7 @@ from importlib import import_module
 
 import pytest
 
+from pytest_clnrm.names import sizes_key
 from pytest_clnrm.reservation.item_demand import is_scenario, note_outcome
 from pytest_clnrm.runtime.runtime import Runtime
 
@@ -28,6 +29,11 @@ class ItemHooks:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Lower the limits of a scenario to what it needs, where that is wanted."""
+        if sizes_key in item.config.stash and is_scenario(item):
+            item.right_size(item.config.stash[sizes_key]().get(item.nodeid, {}))  # type: ignore[attr-defined]
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -32,6 +32,7 @@ from pytest_clnrm.names import (
     RUN_FOLDER,
     WORKER_INPUT,
     python_tests_key,
+    sizes_key,
 )
 from pytest_clnrm.settings.settings import Settings, is_any_set
 
@@ -94,7 +95,11 @@ class LazyWiring:
             from pytest_clnrm.session.repeats import Repeats
 
             config.pluginmanager.register(Repeats(), "clnrm-repeats")
-        if self._worker_input is None and (self._by_experience or settings.history_file):
+        if settings.right_size:
+            config.stash[sizes_key] = lambda: self._sizes
+        if self._worker_input is None and (
+            self._by_experience or settings.history_file or settings.right_size
+        ):
             config.pluginmanager.register(self.experience, "clnrm-experience")
         if settings.autoscale or settings.report_dir or settings.show_workers:
             self.wiring()
@@ -110,7 +115,7 @@ class LazyWiring:
                 self.place,
                 self.wiring,
                 lambda: self._wiring is not None,
-                expected=lambda: self._expected if self._by_experience else {},
+                told=self._told,
             )
             config.pluginmanager.register(controller, "clnrm-xdist-controller")
 
@@ -138,10 +143,32 @@ class LazyWiring:
         """Return what the order goes by: node id -> number, alike in all processes of the run."""
         if self._worker_input is None:
             return self.experience.expected()
+        found: dict[str, float] = self._handed_down("expected")
+        return found
+
+    @cached_property
+    def _sizes(self) -> Mapping[str, Mapping[str, int]]:
+        """Return how much memory services need, node id -> service -> bytes, alike in all processes."""
+        if self._worker_input is None:
+            return self.experience.sizes()
+        found: dict[str, dict[str, int]] = self._handed_down("sizes")
+        return found
+
+    def _handed_down(self, name: str) -> Any:
         import json
 
-        found: dict[str, float] = json.loads(self._worker_input.get(WORKER_INPUT, {}).get("expected", "{}"))
-        return found
+        return json.loads((self._worker_input or {}).get(WORKER_INPUT, {}).get(name, "{}"))
+
+    def _told(self) -> dict[str, str]:
+        """Return what workers have to know of earlier runs: texts, as execnet takes long for many values."""
+        told = {}
+        if self._by_experience:
+            told["expected"] = self._expected
+        if self.settings.right_size:
+            told["sizes"] = self._sizes  # type: ignore[assignment]
+        import json
+
+        return {name: json.dumps(value) for name, value in told.items()}
 
     def wiring(self) -> Wiring:
         """Return the other parts, made and registered at the first call.
@@ -161,6 +188,8 @@ class LazyWiring:
                 began_s=self._began_s,
                 began_monotonic_s=self._began_monotonic_s,
             )
+            if self._worker_input is None:
+                self.experience.runtime = self._wiring.runtime
             if self._worker_input is None and not self._config.pluginmanager.hasplugin("clnrm-experience"):
                 self._config.pluginmanager.register(self.experience, "clnrm-experience")
         return self._wiring

@@ -149,6 +149,14 @@ class Settings:
         default="fifo",
         docs=" ([history.md](history.md))",
     )
+    right_size: bool = setting(
+        "--clnrm-right-size",
+        "limit containers whose file names no memory to what they used in earlier runs and a margin, "
+        "where that is less than `--clnrm-memory`",
+        values.switch,
+        default=False,
+        docs=" ([history.md](history.md#right-size))",
+    )
     history_file: Path | None = setting(
         "--clnrm-history FILE",
         "read what earlier runs have shown from this file too, and add what this one shows",

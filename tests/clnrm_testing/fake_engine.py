@@ -5,7 +5,7 @@ its behaviour: ``missing*`` cannot be pulled, ``pulled*`` is pulled until the fi
 ``broken*`` does not start, ``service*`` runs a service of its own (``service-chatty*`` has printed a line
 more each time that it is read), everything else is a bare shell. A container has ended once there is the file
 ``.ended`` in its folder: its exit code, and "oom". Its variable FAKE_AT_START writes such files when it
-starts: ``.ended=3;.printed=text``.
+starts: ``.ended=3;.printed=text``. With FAKE_NEEDS_MB it ends out of memory where its limit is less.
 """
 
 from __future__ import annotations
@@ -242,6 +242,8 @@ class FakeEngine:
         if spec.image.startswith("shellless") and spec.command == KEEP_SHELL:
             raise NoShellError("no shell")
         (self._folder(container) / ".ended").unlink(missing_ok=True)
+        if spec.memory_bytes < int(spec.env.get("FAKE_NEEDS_MB", "0")) << 20:
+            (self._folder(container) / ".ended").write_text("137 oom", encoding="utf-8")
         for line in spec.env.get("FAKE_AT_START", "").split(";"):
             # As a service does that ends on its own.
             name, _, text = line.partition("=")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pytest_clnrm.history.estimates import NEVER_RUN, durations_s, failure_likelihoods
 from pytest_clnrm.history.recorder import Recorder
 from pytest_clnrm.history.records import RUNS, RUNS_OF_ITEM, History, Observed, merged, run_name
+from pytest_clnrm.history.sizes import advice, fitting_bytes, sizes
 from pytest_clnrm.history.store import HistoryError, add_to, read_history, text_of
 
 NAMES = st.sampled_from([f"r{number:03}" for number in range(RUNS_OF_ITEM + 6)])
@@ -177,3 +178,25 @@ def test_runs_at_the_same_time(tmp_path: Path) -> None:
     history = read_history(path)
     assert set(history.items) == set(history.runs) == {f"{run}{n}" for run in "abc" for n in range(5)}
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_sizes() -> None:
+    """A limit is half as much again as the peak, as a power of two; it takes three measured runs."""
+    runs = {f"r{number}": Observed("passed", 1.0, {"db": (30 + number) << 20}) for number in range(3)}
+    items = {"a": runs, "needy": runs, "new": {"r0": runs["r0"]}}
+    history = History(frozenset(runs), items, {"needy": "r1"})
+    assert sizes(history) == {"a": {"db": 64 << 20}}
+    assert [fitting_bytes(peak << 20) >> 20 for peak in (1, 10, 11, 42, 43)] == [16, 16, 32, 64, 128]
+
+
+def test_advice() -> None:
+    """Limits are named that are far above where memory holds the run back, and those near the peak."""
+    runs = {f"r{number}": Observed("passed", 1.0, {"db": 31 << 20, "web": 60 << 20}) for number in range(3)}
+    history = History(frozenset(runs), {"a": runs})
+    used = [("a", "db", 512 << 20), ("a", "web", 64 << 20), ("b", "db", 512 << 20)]
+    near = "service 'web': limit 64 MB, peak 60 MB of 3 runs: near the limit, unless it is cache of files"
+    assert advice(history, used, budget_bytes=2 << 30, max_containers=14) == [
+        "service 'db': limit 512 MB, peak 31 MB of 3 runs: 64 MB would let 14 run at once instead of 4",
+        near,
+    ]
+    assert advice(history, used, budget_bytes=2 << 30, max_containers=4) == [near]
