@@ -24,6 +24,7 @@ import http_steps
 import memory
 import order
 import overhead
+import scale
 import scheduling
 import spans
 import steps
@@ -35,7 +36,7 @@ from measuring.table import print_machine, print_row, to_data
 if TYPE_CHECKING:
     from measuring.figures import Row
 
-ROWS = "abcdefghijko"
+ROWS = "abcdefghijklo"
 ON_AN_ENGINE = frozenset("abchijk")
 
 
@@ -92,6 +93,7 @@ def measured(keys: str, place: Place | None, *, quick: bool) -> Iterator[Row]:
         "i": lambda: memory.measure(place, quick=quick),
         "j": lambda: http_steps.measure(place, quick=quick),
         "k": lambda: suite.measure(place, quick=quick),
+        "l": lambda: scale.measure(quick=quick),
         "o": lambda: order.measure(quick=quick),
     }
     for key in keys:

@@ -14,6 +14,7 @@ from pluggy import HookimplMarker
 from pytest_clnrm.names import ARTIFACTS_FOLDER, CRASHED
 from pytest_clnrm.report.rows import Rows, key_of
 from pytest_clnrm.util.redaction import Redactor
+from pytest_clnrm.util.same_texts import with_same_texts
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
@@ -117,6 +118,9 @@ class SessionResults:
         """Take the result that a test report carries."""
         node = getattr(report, "node", None)
         worker = node.gateway.id if node is not None else self.runtime.worker
+        if node is not None and self.runtime.settings.names_scenario(report.nodeid):
+            # pytest keeps all reports to the end.
+            vars(report).update(with_same_texts(vars(report)))
         if self.rows is not None:
             self.rows.add(report, self._category(report), worker)
         of_test = getattr(report, "clnrm_test", None)

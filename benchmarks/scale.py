@@ -1,0 +1,352 @@
+"""How one run bears many scenarios: collecting, handing out, the controller's memory, the report's page.
+
+Alone: ``python benchmarks/scale.py [--files 1000,5000] [--items 20000] [--run 250,1000]
+[--scenarios 1000,20000] [--rounds 3] [--tree DIR]``; an empty list leaves that out.
+With ``--tree`` collecting is measured beside the package in that work tree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from rich.console import Console
+
+from collection import write
+from measuring.figures import Figure, Row, at_least, at_most, median_of, ratio_of
+from measuring.pytest_runs import ROOT, run_pytest
+from measuring.rounds import in_turns
+from measuring.table import print_row
+
+__all__ = ["measure"]
+
+TITLE = "scale of one run"
+WORKERS = 8
+FILES, COLLECTED_S = 5000, 6.0
+ITEMS, ITEMS_A_SECOND = 20_000, 500.0
+CONTROLLER_MB, AN_ITEM_MS = 500.0, 2.0
+OPENED_S = 2.0
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Tells when all workers have collected, and what they and the controller have used until then, and ends.
+COLLECTED = """
+import os, time
+import pytest
+
+seen = []
+
+def facts(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node, ids):
+    seen.append(len(ids))
+    if len(seen) < int(os.environ["WORKERS"]):
+        return
+    tick = os.sysconf("SC_CLK_TCK")
+    own = facts("self")
+    wall_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(own[19]) / tick
+    cpu = int(own[11]) + int(own[12])
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            each = facts(pid)
+        except OSError:
+            continue
+        if int(each[1]) == os.getpid():
+            cpu += int(each[11]) + int(each[12])
+    with open(os.environ["COLLECTED"], "w") as file:
+        file.write(f"{wall_s} {cpu / tick} {sum(seen)}")
+    os._exit(0)
+"""
+# What the controller has used at its end.
+USED = """
+import os, resource
+import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        with open(os.environ["USED"], "w") as file:
+            file.write(f"{used.ru_utime + used.ru_stime} {used.ru_maxrss * 1024 / 1e6}")
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What is measured, smaller sizes first.
+
+    :param files: to be collected.
+    :param items: that are handed out.
+    :param run: scenarios that are run on the fake engine, two sizes.
+    :param scenarios: of a report.
+    :param tree: of another version of the package, beside which collecting is measured; "" for none.
+    """
+
+    files: Sequence[int] = (1000, FILES)
+    items: Sequence[int] = (ITEMS,)
+    run: Sequence[int] = (250, 1000)
+    scenarios: Sequence[int] = (1000, ITEMS)
+    rounds: int = 3
+    tree: str = ""
+
+
+QUICK = Sizes(files=(10,), items=(100,), run=(4, 8), scenarios=(50,), rounds=1)
+
+
+def measure(*, quick: bool) -> Row:
+    """Return the row; without playwright and a Chromium it says nothing of opening the report."""
+    return measured(QUICK if quick else Sizes())
+
+
+def measured(sizes: Sizes) -> Row:
+    """Return the row for *sizes*."""
+    opened, notes = _opened(sizes)
+    return Row(
+        key="l",
+        title=TITLE,
+        sizes=f"{sizes.rounds} rounds",
+        figures=(*_collected(sizes), *_handed_out(sizes), *_controller(sizes), *opened),
+        notes=notes,
+    )
+
+
+def _collected(sizes: Sizes) -> list[Figure]:
+    """Measure until all of 8 workers have collected, from the start of pytest."""
+    figures: list[Figure] = []
+    for size in sizes.files:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place, "files")
+            write(folder, size)
+            (folder / "conftest.py").write_text(COLLECTED, encoding="utf-8")
+            contenders = {"ours": partial(_collect, folder, size, "")}
+            if sizes.tree:
+                contenders["other"] = partial(_collect, folder, size, sizes.tree)
+            contenders["ours"]()
+            runs = in_turns(contenders, sizes.rounds)
+        for at, (what, unit) in enumerate((("", "s"), (", processor time", "s"))):
+            each = {name: [run[at] for run in ran] for name, ran in runs.items()}
+            target = at_most(COLLECTED_S) if size == FILES and at == 0 else None
+            figures.append(
+                median_of(f"{size} files collected by -n {WORKERS}{what}", each["ours"], unit, target)
+            )
+            if sizes.tree:
+                figures += [
+                    median_of(f"{size} files, the other version{what}", each["other"], unit),
+                    ratio_of(f"{size} files, ours : the other version{what}", each, "ours", "other"),
+                ]
+    return figures
+
+
+def _collect(folder: Path, files: int, tree: str) -> tuple[float, float]:
+    """Return the time and the processor time until all workers have collected, seconds."""
+    told = folder.parent / "collected"
+    environ = {"WORKERS": str(WORKERS), "COLLECTED": str(told), "XDG_RUNTIME_DIR": str(folder.parent)}
+    environ |= {"PYTHONPATH": f"{tree}:{ROOT / 'tests'}"} if tree else {}
+    run_pytest(folder, ["-n", str(WORKERS)], environ)
+    wall_s, cpu_s, collected = told.read_text(encoding="utf-8").split()
+    assert int(collected) == files * WORKERS, collected
+    return float(wall_s), float(cpu_s)
+
+
+class _Gate:
+    """Grants all at once."""
+
+    def try_reserve(self, *_args: Any, **_given: Any) -> Any:
+        from pytest_clnrm.scheduling.tickets import Ticket
+
+        return Ticket(lease="lease")
+
+    def serves(self, *_args: Any) -> bool:
+        return False
+
+    def why_stuck(self, _index: int) -> str:
+        return ""
+
+    def give_up(self, _index: int) -> None:
+        return
+
+    def release(self, _ticket: Any) -> None:
+        return
+
+
+class _Node:
+    """A worker that runs what it gets in no time."""
+
+    def __init__(self, number: int) -> None:
+        self.gateway = SimpleNamespace(id=f"gw{number}")
+        self.shutting_down = False
+        self.inbox: list[int] = []
+
+    def send_runtest_some(self, indices: Sequence[int]) -> None:
+        self.inbox += indices
+
+    def shutdown(self) -> None:
+        self.shutting_down = True
+
+
+def _handed_out(sizes: Sizes) -> list[Figure]:
+    return [
+        median_of(
+            f"{size} items with a demand handed out by the scheduling alone",
+            [_hand_out(size) for _ in range(sizes.rounds)],
+            "a second",
+            at_least(ITEMS_A_SECOND),
+        )
+        for size in sizes.items
+    ]
+
+
+def _hand_out(count: int) -> float:
+    """Return how many items a second are handed out to workers that take no time, if there is room."""
+    from pytest_clnrm.scheduling.facts import ItemFacts
+    from pytest_clnrm.scheduling.strict import StrictScheduling
+
+    collection = [f"s{number}.clnrm.toml::scenario {number}" for number in range(count)]
+    demand = {"containers": 1, "memory_bytes": 1 << 28, "cpus": 1.0, "gpus": 0}
+    facts = [ItemFacts(demand=demand, specification="box")] * count
+    with tempfile.TemporaryDirectory() as folder:
+        scheduling = StrictScheduling(
+            collection, facts, gate=_Gate(), folder=Path(folder), workers=WORKERS, tell=lambda *_: None
+        )
+        nodes = [_Node(number) for number in range(WORKERS)]
+        for node in nodes:
+            scheduling.add_node(node)
+            scheduling.add_node_collection(node, collection)
+        began_s = time.perf_counter()
+        scheduling.schedule()
+        ended = 0
+        while ended < count:
+            before = ended
+            for node in nodes:
+                starts, node.inbox = [each for each in node.inbox if each >= 0], []
+                for index in starts:
+                    scheduling.started(collection[index])
+                    scheduling.remove_pending_tests_from_node(node, [])
+                    scheduling.mark_test_complete(node, index, 0.001)
+                    ended += 1
+            assert ended > before, "nobody got an item"
+        return count / (time.perf_counter() - began_s)
+
+
+def _controller(sizes: Sizes) -> list[Figure]:
+    """Measure what the controller needs of whole runs on the fake engine, with a report."""
+    if not sizes.run:
+        return []
+    with tempfile.TemporaryDirectory() as place:
+        contenders: dict[str, Callable[[], tuple[float, float]]] = {}
+        for size in sizes.run:
+            folder = Path(place, str(size))
+            write(folder, size)
+            (folder / "conftest.py").write_text(USED, encoding="utf-8")
+            contenders[str(size)] = partial(_run, folder)
+        runs = in_turns(contenders, sizes.rounds)
+    small, large = sizes.run[0], sizes.run[-1]
+    pairs = list(zip(runs[str(small)], runs[str(large)], strict=True))
+    more = large - small
+    each_kb = [(two[1] - one[1]) / more * 1000 for one, two in pairs]
+    figures = [
+        median_of(f"controller's peak memory, {size} scenarios", [mb for _, mb in runs[str(size)]], "MB")
+        for size in sizes.run
+    ]
+    at_20_000 = [two[1] + kb * (ITEMS - large) / 1000 for (_, two), kb in zip(pairs, each_kb, strict=True)]
+    each_ms = [(two[0] - one[0]) / more * 1000 for one, two in pairs]
+    return [
+        *figures,
+        median_of("controller's memory, one scenario more", each_kb, "kB"),
+        median_of(
+            f"controller's peak memory, {ITEMS} scenarios by these", at_20_000, "MB", at_most(CONTROLLER_MB)
+        ),
+        median_of("controller's processor time, one scenario more", each_ms, "ms", at_most(AN_ITEM_MS)),
+    ]
+
+
+def _run(folder: Path) -> tuple[float, float]:
+    """Return the controller's processor time, seconds, and its peak memory, 1,000,000 bytes."""
+    for each in folder.glob(".container-*"):
+        shutil.rmtree(each)
+    told = folder.parent / "used"
+    environ = {"USED": str(told), "XDG_RUNTIME_DIR": str(folder.parent)}
+    report = ["--clnrm-report", str(folder.parent / "report")]
+    run_pytest(folder, ["-n", "2", "-p", "clnrm_testing.fake_engine", *report], environ)
+    cpu_s, peak_mb = told.read_text(encoding="utf-8").split()
+    return float(cpu_s), float(peak_mb)
+
+
+def _opened(sizes: Sizes) -> tuple[list[Figure], tuple[str, ...]]:
+    """Measure how long a browser takes from opening a report until its rows are there."""
+    if not sizes.scenarios:
+        return [], ()
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        program = None
+    if program is None:
+        return [], ("the report was not opened: there is no playwright, or no Chromium",)
+    sys.path.insert(0, str(ROOT / "tests"))
+    from clnrm_testing.report_data import sample_run
+
+    from pytest_clnrm.report.html_report import write_html
+
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        pages = {str(size): Path(place, f"{size}.html") for size in sizes.scenarios}
+        for size, path in pages.items():
+            write_html(path, sample_run(int(size), WORKERS))
+
+        def opens(path: Path) -> float:
+            context = browser.new_context(viewport={"width": 1280, "height": 860})
+            page = context.new_page()
+            began_s = time.perf_counter()
+            page.goto(path.as_uri())
+            page.wait_for_selector("[role=option]")
+            taken_s = time.perf_counter() - began_s
+            context.close()
+            return taken_s
+
+        contenders = {size: partial(opens, path) for size, path in pages.items()}
+        in_turns(contenders, 1)
+        taken = in_turns(contenders, max(sizes.rounds, 1))
+        browser.close()
+    return [
+        median_of(
+            f"a report of {size} scenarios opens",
+            taken_s,
+            "s",
+            at_most(OPENED_S) if int(size) == ITEMS else None,
+        )
+        for size, taken_s in taken.items()
+    ], ()
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(sorted(map(int, text.split(",")))) if text else ()
+
+
+def main() -> None:
+    """Measure and print the row."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=_sizes, default=Sizes.files)
+    parser.add_argument("--items", type=_sizes, default=Sizes.items)
+    parser.add_argument("--run", type=_sizes, default=Sizes.run)
+    parser.add_argument("--scenarios", type=_sizes, default=Sizes.scenarios)
+    parser.add_argument("--rounds", type=int, default=Sizes.rounds)
+    parser.add_argument("--tree", default=Sizes.tree, help="of another version, beside which is collected")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    print_row(console, measured(Sizes(**vars(parser.parse_args()))))
+    console.print(f"load of the machine: {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
