@@ -156,6 +156,11 @@ class Runtime:
             self._folder = open_folder(self.settings.ledger_dir, os.environ)
         return self._folder
 
+    @property
+    def has_ledger(self) -> bool:
+        """Tell whether this process has opened the ledger."""
+        return self._ledger is not None
+
     def ledger(self) -> Ledger:
         """Return the engine's ledger, of which this process is an owner from the first call on.
 

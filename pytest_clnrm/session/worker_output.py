@@ -5,10 +5,12 @@ It goes with what xdist sends when a worker's session ends, in builtins.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.model.result import clean_text
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class WorkerOutput:
                 "kept": list(self._kept),
                 "interrupted": [[data, clean_text(text)] for data, text in self._runtime.interrupted],
                 "open_ports": [list(each) for each in sorted(self._runtime.open_ports)],
+                "had_ledger": self._runtime.has_ledger,
             }
 
 
@@ -49,4 +52,8 @@ def take_output(node: Any, runtime: Runtime) -> list[str]:
         return []
     runtime.interrupted += ((data, text) for data, text in told["interrupted"])
     runtime.open_ports.update((host, service, port) for host, service, port in told["open_ports"])
+    if told["had_ledger"]:
+        # Where only fixtures had containers this process has none yet, and it ends what the run shares.
+        with suppress(ClnrmError):
+            runtime.ledger()
     return list(told["kept"])

@@ -93,6 +93,11 @@ def test_python_tests_share_one(project: EndToEnd) -> None:
     assert len(ids) == 27
     assert len(set(ids)) == 1
     assert project.leftovers(run) == []
+    # None of these reserves anything, so that their workers alone have to do with the engine.
+    run = project.run("-k", "test_from_here", "-rP", mode=("-n", "2"))
+    assert run.ret == 0, run.text
+    assert "ID " in run.text
+    assert project.leftovers(run) == []
 
 
 def record_of(folder: Path) -> dict[str, Any]:
