@@ -29,7 +29,7 @@ class ItemWords:
     """Says what went wrong with one scenario.
 
     :param scenario: returns it.
-    :param name: of its item.
+    :param name: by which it is run again.
     :param redactor: hides its secrets; learns those that steps capture.
     """
 

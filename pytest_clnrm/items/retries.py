@@ -25,6 +25,9 @@ def retries_of(item: pytest.Item, own: int | None, settings: Settings) -> int:
 
     :param own: what its file says, None if that says nothing.
     """
+    if settings.repeat > 1:
+        # The first failure is what is looked for.
+        return 0
     number = settings.retries if own is None else own
     if number and (_is_expected_to_fail(item) or _reruns_anyway(item)):
         return 0
@@ -37,8 +40,9 @@ def is_worth_another(result: Result) -> bool:
 
 
 def claim(item: pytest.Item, own: int | None, settings: Settings) -> None:
-    """Let pytest-rerunfailures leave a scenario alone that is tried again by us: nothing is multiplied."""
-    if item.config.pluginmanager.hasplugin(_RERUNS) and retries_of(item, own, settings):
+    """Let pytest-rerunfailures leave a scenario alone that is tried again, or repeated, by us."""
+    ours = settings.repeat > 1 or retries_of(item, own, settings)
+    if ours and item.config.pluginmanager.hasplugin(_RERUNS):
         item.add_marker(pytest.mark.flaky(reruns=0), append=False)
 
 

@@ -101,7 +101,7 @@ class ScenarioItem(pytest.Item):
         self._whole_room = WholeRoom(self.runtime)
         named = (os.environ.get(name, "") for name in self.runtime.settings.secrets)
         self._redactor = Redactor({*outline.secrets, *named})
-        self._words = ItemWords(parent, lambda: self.scenario, self.name, self._redactor)
+        self._words = ItemWords(parent, lambda: self.scenario, outline.name, self._redactor)
         for tag in outline.tags:
             refusal = add_tag(self, tag)
             if refusal:
@@ -132,6 +132,14 @@ class ScenarioItem(pytest.Item):
     def _take(self, scenario: Scenario) -> None:
         """Go on with other limits."""
         self.scenario, self.outline = scenario, outline_of(self.runtime, scenario)
+
+    def repetition(self, number: int) -> ScenarioItem:
+        """Return another item of this scenario, under a name with its number."""
+        name = f"{self.name}[repeat-{number}]"
+        made: ScenarioItem = ScenarioItem.from_parent(
+            self._file, name=name, outline=self.outline, fetch=self._fetch
+        )
+        return made
 
     @property
     def clnrm_priority(self) -> Priority | None:

@@ -57,6 +57,10 @@ class Wiring:
         register = config.pluginmanager.register
         register(ItemHooks(runtime), "clnrm-collection")
         register(ComingImages(runtime), "clnrm-coming-images")
+        if settings.repeat > 1:
+            from pytest_clnrm.session.repetitions import Repetitions
+
+            register(Repetitions(settings.repeat, place.folder), "clnrm-repetitions")
         self.python_tests = PythonTests(runtime)
         register(self.python_tests, "clnrm-python-tests")
         register(WorkerOutput(runtime, self.python_tests.kept), "clnrm-worker-output")

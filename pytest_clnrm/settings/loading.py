@@ -35,7 +35,9 @@ def load_settings(config: pytest.Config) -> Settings:
             reading.read(setting, [*_command_line(config, setting), *_ini(config, setting)])
     if reading.mistakes:
         raise _refusal(reading.mistakes)
-    return _capped(Settings(**reading.found, origins=reading.origins))
+    settings = _capped(Settings(**reading.found, origins=reading.origins))
+    _check_retries(settings)
+    return settings
 
 
 _CAPPED = {
@@ -45,6 +47,18 @@ _CAPPED = {
     "timeout_s": "max_timeout_s",
 }
 """What files get that ask for nothing -> what they may ask for."""
+
+
+def _check_retries(settings: Settings) -> None:
+    """Check that nobody asks to hunt a flaky scenario, and to try it again, at the same time.
+
+    :raises pytest.UsageError: if the same command line does; retries of a file rest meanwhile.
+    """
+    asked = settings.origin("repeat"), settings.origin("retries")
+    if settings.repeat > 1 and settings.retries and all(each.startswith("--") for each in asked):
+        raise _refusal(
+            [f"{asked[0]}: not with {asked[1]}: it looks for the first failure, which is not tried again"]
+        )
 
 
 def _capped(settings: Settings) -> Settings:

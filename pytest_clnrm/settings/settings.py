@@ -247,6 +247,15 @@ class Settings:
         docs=" ([flaky.md](flaky.md))",
         config="flaky",
     )
+    repeat: int = setting(
+        "--clnrm-repeat N",
+        "run each scenario so often, to hunt one that fails now and then; once one repetition has failed, "
+        "those of its scenario that have not begun are skipped; nothing is tried again meanwhile",
+        values.count,
+        default=1,
+        scenario=True,
+        docs=" ([flaky.md](flaky.md))",
+    )
     update_golden: bool = setting(
         "--clnrm-update-golden",
         "rewrite the files that `file` and `json_file` compare texts with, where they differ, and say which",
