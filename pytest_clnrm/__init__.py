@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.items.async_container import AsyncContainer
     from pytest_clnrm.items.command_result import BytesResult, CommandResult
     from pytest_clnrm.items.container import Container
+    from pytest_clnrm.items.container_network import ContainerNetwork
     from pytest_clnrm.items.containers import Containers
     from pytest_clnrm.items.failures import ScenarioFailedError
     from pytest_clnrm.items.tags import ScenarioWarning
@@ -63,6 +64,7 @@ __all__ = [
     "CommandResult",
     "Container",
     "ContainerError",
+    "ContainerNetwork",
     "ContainerSpec",
     "ContainerState",
     "Containers",
@@ -117,6 +119,7 @@ if not TYPE_CHECKING:  # a type checker would believe this function that any nam
                 "items.async_container",
                 "items.command_result",
                 "items.container",
+                "items.container_network",
                 "items.containers",
                 "items.failures",
             ):

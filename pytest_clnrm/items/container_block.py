@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pytest_clnrm.items.container_group import ContainerGroup
+    from pytest_clnrm.items.container_network import ContainerNetwork
     from pytest_clnrm.items.python_tests import LiveContainer
     from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
@@ -28,13 +29,16 @@ if TYPE_CHECKING:
 class ContainerBlock(AbstractContextManager[Container], AbstractAsyncContextManager[AsyncContainer]):
     """The block in which a container is there. Its errors show the line of the test, and no frame of ours."""
 
-    def __init__(self, group: ContainerGroup, service: Service) -> None:
+    def __init__(
+        self, group: ContainerGroup, service: Service, apart: ContainerNetwork | None = None
+    ) -> None:
         self._group = group
         self._runtime = group.runtime
         self._service = service
         self._stack = ExitStack()
         self._lease = ""
         self._live: LiveContainer | None = None
+        self._apart = apart
         self._network: Network | None = None
         self._is_ready = False
         self._given_up = False
@@ -117,7 +121,9 @@ class ContainerBlock(AbstractContextManager[Container], AbstractAsyncContextMana
         self._lease = self._stack.enter_context(group.reserve(service.limits, service.name))
         if service.network != "none":
             names = (service.name, *service.aliases)
-            self._network = self._stack.enter_context(runtime.networks().of_fixtures(*names))
+            self._network = self._stack.enter_context(
+                runtime.networks().of_fixtures(*names, apart=self._apart.there() if self._apart else None)
+            )
         group.share(service, self._lease)
         launch(
             runtime,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.items.container_arguments import as_in_files, service_of
 from pytest_clnrm.items.container_block import ContainerBlock
+from pytest_clnrm.items.container_network import ContainerNetwork
 from pytest_clnrm.items.plain_errors import calling_file, calling_folder, shows_caller
 from pytest_clnrm.items.presets import Presets
 from pytest_clnrm.items.shared_container import use_shared
@@ -84,6 +85,9 @@ class Containers(Presets):
         The block raises ClnrmError if the container cannot be reserved, created or started, or is not ready,
         and ServiceEndedError at its end if it has ended in a way that was not announced.
         """
+        apart = given.get("network")
+        if isinstance(apart, ContainerNetwork):
+            given["network"] = "isolated"
         env = given.get("env")
         self._hide(env if isinstance(env, Mapping) else {})
         try:
@@ -101,7 +105,14 @@ class Containers(Presets):
         self._hide(service.env)
         for warning in self._trace.warnings(service.env):
             self._group.warn(f"container {service.name!r}: {warning}")
-        return ContainerBlock(self._group, service)
+        return ContainerBlock(self._group, service, apart if isinstance(apart, ContainerNetwork) else None)
+
+    def network(self) -> ContainerNetwork:
+        """Return a block in which there is a network for some of these containers: ``network=net``.
+
+        They reach one another by their names, and no other container, nor does any reach them.
+        """
+        return ContainerNetwork(self._runtime)
 
     def _hide(self, env: Mapping[str, object]) -> None:
         """Show the values of variables nowhere that are secret by their names."""
@@ -131,6 +142,8 @@ class Containers(Presets):
         """
         if scope not in {"module", "run"}:
             raise ValueError(f'scope={scope!r}: write "run", or "module" for the tests of this file')
+        if isinstance(given.get("network"), ContainerNetwork):
+            raise ValueError("network=...: a shared container is on the network of its users: leave it out")  # noqa: TRY004 (as of any wrong argument)
         service = replace(self.container(image, name=name, preset=preset, **given).service, scope=scope)
         for at, message, hint in why_not_shared(service):
             argument = next((str(each) for each in at[-1:]), "")

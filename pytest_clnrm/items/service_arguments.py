@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from pytest_clnrm.items.container_network import ContainerNetwork
 
 StrPath = str | os.PathLike[str]
 
@@ -33,7 +36,7 @@ class ServiceArguments(TypedDict, total=False):
     cpu: float | None
     pids: int | None
     gpus: int | None
-    network: Literal["isolated", "bridge", "none"]
+    network: Literal["isolated", "bridge", "none"] | ContainerNetwork
     scratch: Sequence[str]
     shm_size: str | int | None
     ulimits: Mapping[str, int | Mapping[str, int]] | None

@@ -105,7 +105,7 @@ class Networks:
         self._kept: dict[Network, list[str]] = {}
         self._of_fixtures: Network | None = None
         self._making = threading.Lock()
-        self._taken: set[str] = set()
+        self._taken: set[tuple[Network | None, str]] = set()
         # Networks of containers that the whole run shares: this process neither lends nor removes them.
         self._visited: dict[str, Network] = {}
 
@@ -172,24 +172,28 @@ class Networks:
     # of fixtures
 
     @contextmanager
-    def of_fixtures(self, name: str, *aliases: str) -> Iterator[Network]:
+    def of_fixtures(self, name: str, *aliases: str, apart: Network | None = None) -> Iterator[Network]:
         """Yield the network on which fixtures' containers reach one another, for a container called *name*.
 
         :param aliases: more names of it.
+        :param apart: a lent network, on which it is instead.
         :raises ContainerError: if another one has one of these names.
         :raises EngineError: with the engine's reason.
         """
         names = {each.casefold(): each for each in (name, *aliases)}
         with self._guard:
             for key, each in names.items():
-                if self._is_taken(key):
+                if self._is_taken(key, apart):
                     raise ContainerError(
                         f"another container of a fixture, or of this test, is called {each!r} and is still "
                         "there: they reach one another by name, so give one of them another one "
                         f"({'name' if each == name else 'aliases'}=...)"
                     )
-            self._taken.update(names)
+            self._taken.update((apart, key) for key in names)
         try:
+            if apart is not None:
+                yield apart
+                return
             with self._making:
                 if self._of_fixtures is None or not self._is_there(self._of_fixtures):
                     self._of_fixtures = self._create()
@@ -197,7 +201,7 @@ class Networks:
             yield self._of_fixtures
         finally:
             with self._guard:
-                self._taken.difference_update(names)
+                self._taken.difference_update((apart, key) for key in names)
 
     def keep(self, container: str) -> tuple[str, ...]:
         """Leave a fixture's container on its network, and return the network's id, () if it has none.
@@ -216,7 +220,7 @@ class Networks:
     def is_taken(self, name: str) -> bool:
         """Tell whether a fixture's container has that name."""
         with self._guard:
-            return self._is_taken(name.casefold())
+            return self._is_taken(name.casefold(), None)
 
     # of what the whole run shares
 
@@ -288,10 +292,14 @@ class Networks:
 
     # helpers
 
-    def _is_taken(self, key: str) -> bool:
-        """Tell whether a fixture's container has that name. It is a host's name: case does not matter."""
-        on = {} if self._of_fixtures is None else self._on.get(self._of_fixtures, {})
-        return key in self._taken or key in on.values()
+    def _is_taken(self, key: str, apart: Network | None) -> bool:
+        """Tell whether a fixture's container has that name. It is a host's name: case does not matter.
+
+        :param apart: on that network, if not on that of all fixtures.
+        """
+        network = self._of_fixtures if apart is None else apart
+        on = {} if network is None else self._on.get(network, {})
+        return (apart, key) in self._taken or key in on.values()
 
     def _leave_kept(self) -> None:
         """Leave the networks on which only kept containers are left."""

@@ -74,6 +74,15 @@ def test_logs(clnrm):
         assert box.logs(since=before) == "two\nthree"
         assert list(box.logs(follow=True, since=before)) == ["two", "three"]
 
+@pytest.mark.clnrm_limits(containers=3)
+def test_networks(clnrm):
+    ask = ["wget", "-q", "-O", "-", "http://web/index.html"]
+    with clnrm.network() as net, clnrm.container(
+        "busybox", name="web", command=SERVES, ready={"http": ":80/index.html"}, network=net
+    ), clnrm.container("busybox", network=net) as inside, clnrm.container("busybox") as outside:
+        assert inside.run(ask).stdout == "hi\n"
+        assert outside.run(ask).exit_code != 0
+
 def test_cancelled(clnrm):
     async def body():
         async with clnrm.container("busybox") as box:
@@ -111,5 +120,5 @@ def test_containers_of_python_tests(project: EndToEnd) -> None:
     project.write("seed/deep/a", "a\n")
     project.write("an.env", "FROM_FILE=yes\n")
     run = project.run()
-    assert " 5 passed" in run.text, run.text
+    assert " 6 passed" in run.text, run.text
     assert project.leftovers(run) == []

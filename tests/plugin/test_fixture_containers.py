@@ -269,3 +269,35 @@ def test_a_writable_folder_that_others_use(project: Project) -> None:
     result.assert_outcomes(failed=2)
     refused = "*work is to be writable, but *work/seed is a volume of service 'box' of x.*"
     result.stdout.fnmatch_lines([f"E*ValueError: volumes=...: {refused}"])
+
+
+NETWORKS = """
+import asyncio
+import pytest
+from pytest_clnrm import ContainerError
+
+@pytest.mark.clnrm_limits(containers=4)
+def test_apart(clnrm):
+    with clnrm.network() as net, clnrm.network() as other, clnrm.container("a", name="db"):
+        with clnrm.container("a", name="db", network=net), clnrm.container("a", name="db", network=other):
+            with pytest.raises(ContainerError, match="is called 'DB' and is still there"):
+                clnrm.container("a", name="DB", network=net).__enter__()
+    with pytest.raises(ContainerError, match="this network is not there: name it within its block"):
+        clnrm.container("a", network=net).__enter__()
+    with pytest.raises(ValueError, match="network=...: a shared container is on the network of its users"):
+        clnrm.shared("db", "service", network=net)
+
+def test_async(clnrm):
+    async def main():
+        async with clnrm.network() as net, clnrm.container("a", network=net) as box:
+            return (await box.run("echo a")).stdout
+
+    assert asyncio.run(main()) == "a\\n"
+"""
+
+
+def test_networks(project: Project) -> None:
+    """A network of a test's own has names of its own, and is used again once it is empty."""
+    project.write("test_it.py", NETWORKS)
+    project.run().assert_outcomes(passed=2)
+    assert len(project.events("network")) == len(project.events("network removed")) == 3

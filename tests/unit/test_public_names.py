@@ -41,6 +41,7 @@ NAMES = {
     "CommandResult",
     "Container",
     "ContainerError",
+    "ContainerNetwork",
     "ContainerSpec",
     "ContainerState",
     "Containers",
