@@ -9,7 +9,7 @@ from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.runner.launch import fits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.model.service import Service
@@ -43,6 +43,7 @@ class Place:
         reuse: Sequence[str],
         trace: ScenarioTrace,
         with_others: bool = False,
+        guests: Collection[str] = (),
     ) -> dict[str, RunningContainer]:
         """Get network and volumes, and return the idle containers to be used, by the names of services.
 
@@ -51,7 +52,8 @@ class Place:
         :param stem: with which the names of the volumes begin.
         :param labels: of the volumes.
         :param reuse: ids of the leases whose idle containers are to be used.
-        :param with_others: containers that steps run are on the network too.
+        :param with_others: other containers than those of *services* are on the network too.
+        :param guests: ids of the shared containers that the scenario uses: no others stay on the network.
         :raises EngineError: with the engine's reason.
         """
         idle: dict[str, RunningContainer] = {}
@@ -66,6 +68,8 @@ class Place:
                 self.remove(self.unused)
                 idle = {}
                 self.network = networks.lend()
+            if self.network is not None:
+                networks.expel(self.network, guests)
         for name in dict.fromkeys(each.name for service in services for each in service.shared_volumes):
             self.volumes[name] = f"{stem}-{name}"
             self._runtime.engine().create_volume(self.volumes[name], labels=labels)

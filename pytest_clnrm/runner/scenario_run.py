@@ -296,8 +296,8 @@ class ScenarioRun:
 
     def _start_services(self, deadline_s: float) -> None:
         stem, labels = self._shared.stem, self.runtime.labels(self.nodeid, self.within or "")
-        pooled = self.runtime.settings.pool != "off" and self.within is None
         own = [each for each in self.scenario.services if not each.is_shared]
+        shares = len(own) < len(self.scenario.services)
         idle = self._place.enter(
             own,
             self._images,
@@ -305,7 +305,8 @@ class ScenarioRun:
             labels=labels,
             reuse=self.reuse,
             trace=self._trace,
-            with_others=bool(self.scenario.image_runs) or len(own) < len(self.scenario.services),
+            with_others=bool(self.scenario.image_runs) or shares,
+            guests=self._shared.ready_ones() if shares else (),
         )
 
         def created(container: RunningContainer) -> None:
@@ -338,7 +339,7 @@ class ScenarioRun:
                     network=self._place.network,
                     volumes=self._place.volumes,
                     idle=idle.get(service.name),
-                    may_be_reused=pooled,
+                    may_be_reused=self.runtime.settings.pool != "off" and self.within is None,
                     on_started=partial(self._timeline.note, service, "started"),
                     cancelled=in_vain,
                 )
@@ -445,8 +446,8 @@ class ScenarioRun:
             names = [service.name for service in self.scenario.services if service.name in containers]
             self._facts = [self._look_at(containers[name]) for name in names]
 
-    def _told_of(self, container: RunningContainer) -> str:
-        return self._shared.told.get(container.service.name) or self._timeline.of(container)
+    def _told_of(self, each: RunningContainer) -> str:
+        return self._shared.told.get(each.service.name) or self._timeline.of(each)
 
     def _look_at(self, container: RunningContainer) -> ContainerFacts:
         engine = self.runtime.engine()
@@ -577,7 +578,7 @@ class ScenarioRun:
             if ids and (self._place.unused or not self._leave(containers)):
                 self.runtime.remove_all(ids, self.within or "")
         finally:
-            self._shared.leave()
+            self._shared.leave(at_once=self._place.network is None)
             self._place.leave()
         return ()
 

@@ -108,6 +108,8 @@ class Networks:
         self._taken: set[tuple[Network | None, str]] = set()
         # Networks of containers that the whole run shares: this process neither lends nor removes them.
         self._visited: dict[str, Network] = {}
+        # Shared containers that the last scenario on a network has used: the next one may use them too.
+        self._guests: dict[Network, set[str]] = {}
 
     @property
     def reach_us(self) -> bool:
@@ -241,12 +243,49 @@ class Networks:
 
         :raises ContainerError: with the engine's reason.
         """
+        with self._guard:
+            is_there = container in self._guests.get(network, ())
+            self._guests.get(network, set()).discard(container)
         # Noted first: the network is nobody's as long as it may be there.
         self.joined(network, container, names[0])
-        self._engine.connect(network.id, container, names)
+        if not is_there:
+            self._engine.connect(network.id, container, names)
 
-    def disconnect(self, network: Network, container: str) -> None:
-        """Take a shared container off a network; if that fails, nobody gets the network any more."""
+    def expel(self, network: Network, but: Collection[str]) -> None:
+        """Take all shared containers off a network that its last user has left there, but some.
+
+        :raises EngineError: if one may still be there: nobody gets the network any more.
+        """
+        with self._guard:
+            expelled = self._guests.get(network, set()).difference(but)
+            self._guests.get(network, set()).difference_update(expelled)
+            self._on[network].update(dict.fromkeys(expelled, ""))
+        for container in expelled:
+            try:
+                self._engine.disconnect(network.id, container)
+            except EngineError:
+                if self._has(container):
+                    raise
+            with self._guard:
+                del self._on[network][container]
+
+    def _has(self, container: str) -> bool:
+        try:
+            self._engine.state(container)
+        except ContainerError:
+            return False
+        return True
+
+    def disconnect(self, network: Network, container: str, *, at_once: bool) -> None:
+        """Take a shared container off a network; if that fails, nobody gets the network any more.
+
+        :param at_once: not only when somebody gets the network who does not use it.
+        """
+        if not at_once:
+            with self._guard:
+                self._on.get(network, {}).pop(container, None)
+                self._guests.setdefault(network, set()).add(container)
+            return
         with suppress(ClnrmError):
             self._engine.disconnect(network.id, container)
             with self._guard:
@@ -374,6 +413,7 @@ class Networks:
     def _forget(self, network: Network) -> None:
         with self._guard:
             self._on.pop(network, None)
+            self._guests.pop(network, None)
             self._lent.discard(network)
             shared = any(each.gateway == network.gateway for each in self._on)
         # Before it is removed: another network may get its addresses.

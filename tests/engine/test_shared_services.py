@@ -18,7 +18,7 @@ DB = """
 [service.db]
 image = "db"
 scope = "run"
-command = ["sh", "-c", "echo up; mkdir /data; httpd -f -p 80 -h /data"]
+command = ["sh", "-c", "echo up; mkdir /data; touch /data/there; httpd -f -p 80 -h /data"]
 ready = { port = 80 }
 """
 
@@ -83,10 +83,20 @@ def test_from_a_container(clnrm, number):
 """
 
 
+CALL = """
+def test_call(clnrm):
+    result = clnrm.scenario("part.toml", check=False)
+    assert "nothing is reserved for the shared service 'db'" in result.failures[0].message
+    assert result.failures[0].message.endswith("use clnrm.shared(...) in the test")
+"""
+
+
 def test_python_tests_share_one(project: EndToEnd) -> None:
     """Tests of all workers get the same container, from here and from others, by fixture and by call."""
     for file in range(3):
         project.write(f"test_{file}.py", PYTHON)
+    project.write("part.toml", f'{DB}[[step]]\nservice = "db"\nrun = "true"\n')
+    project.write("test_call.py", CALL)
     run = project.run("--clnrm-max-containers", "3", "-rP", mode=("-n", "4"))
     assert run.ret == 0, run.text
     ids = [line.split()[1] for line in run.text.splitlines() if line.startswith("ID ")]
@@ -116,13 +126,13 @@ def test_its_starter_is_killed(project: EndToEnd) -> None:
     project.environment["TMPDIR"] = str(project.path / "tmp")
     held = "".join(
         f'[[scenario]]\nname = "s{number}"\n[[scenario.step]]\nname = "held"\nservice = "db"\n'
-        f'run = "touch /data/{number}; until test -e /data/go; do sleep 0.05; done"\n'
+        f'run = "touch /data/s{number}; until test -e /data/go; do sleep 0.05; done"\n'
         for number in range(5)
     )
     project.write("kill.clnrm.toml", DB + held)
     process = project.popen(mode=("-n", "3"))
     record = record_of(project.path / "tmp")
-    inside = ["sh", "-c", "until test $(ls /data | wc -l) -ge 3; do sleep 0.05; done"]
+    inside = ["sh", "-c", "until test $(ls -d /data/s* | wc -l) -ge 3; do sleep 0.05; done"]
     project.client.exec_start(project.client.exec_create(record["id"], inside)["Id"])
     noted = Path(record["run"]) / f"process-{record['worker']}.json"
     os.kill(json.loads(noted.read_text("utf-8"))["pid"], signal.SIGKILL)
@@ -134,6 +144,13 @@ def test_its_starter_is_killed(project: EndToEnd) -> None:
     assert used == {record["id"]}
     assert project.leftovers(run) == []
 
+
+BOX = """
+[service.box]
+image = "x"
+[[step]]
+service = "box"
+"""
 
 ENDS = """
 [service.broken]
@@ -211,7 +228,19 @@ def test_all_learn_how_it_ended(project: EndToEnd) -> None:
     """A start that fails is tried once; one that ends fails all who use it, with its output."""
     project.write("ends.clnrm.toml", ENDS)
     project.write("upkeep.clnrm.toml", UPKEEP)
-    run = project.run()
+    project.write(
+        "web1.clnrm.toml", f'{DB.replace(".db", ".web")}{BOX}run = "wget -q -O - http://web/there"\n'
+    )
+    # One of these gets the network on which it was reached.
+    lonely = BOX.partition("[[step]]")[0] + "".join(
+        f'[[scenario]]\nname = "lonely{number}"\n[[scenario.step]]\nservice = "box"\n'
+        'run = "! wget -q -O - http://web/there"\n'
+        for number in range(2)
+    )
+    project.write("web2.clnrm.toml", lonely)
+    run = project.run("--clnrm-pool", "off")
+    outcomes = run.outcomes()
+    assert [outcomes[each] for each in ("web1", "lonely0", "lonely1")] == ["passed"] * 3, run.text
     for name, what, output in (
         ("prepares", "prepare of the shared service 'made' exited with exit code 4", "too late"),
         ("resets", "reset of the shared service 'reset' exited with exit code 5", "no way back"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.runner.service_ends import LOG_TAIL_BYTES, last_logs
 from pytest_clnrm.runner.sharing.share import share_of
-from pytest_clnrm.runner.sharing.start import join, logs_since, mark, part
+from pytest_clnrm.runner.sharing.start import join, logs_since, mark, part, ready_ones
 from pytest_clnrm.runner.sharing.upkeep import run_upkeep, users_of
 from pytest_clnrm.util.output import BoundedOutput
 
@@ -112,8 +112,15 @@ class SharedPart:
             output.feed(piece)
         return output.text() or last_logs(self._runtime.engine(), container.id)
 
-    def leave(self) -> None:
-        """Leave them to the others: they leave the network."""
+    def ready_ones(self) -> frozenset[str]:
+        """Return the ids of those that need only be joined."""
+        return ready_ones(self._runtime, self._user or self._runtime.holdings.lease())
+
+    def leave(self, *, at_once: bool = True) -> None:
+        """Leave them to the others: they leave the network.
+
+        :param at_once: not only when another scenario gets the network that does not use them.
+        """
         containers, self.containers = self.containers, {}
         for each in containers.values():
-            part(self._runtime, each, self._network)
+            part(self._runtime, each, self._network, at_once=at_once)

@@ -87,10 +87,23 @@ def join(
     return running
 
 
-def part(runtime: Runtime, running: RunningContainer, network: Network | None) -> None:
-    """Take a shared container off the network of a scenario or test that is over."""
+def part(runtime: Runtime, running: RunningContainer, network: Network | None, *, at_once: bool) -> None:
+    """Take a shared container off the network of a scenario or test that is over.
+
+    :param at_once: not only when another scenario gets the network that does not use it.
+    """
     if network is not None and running.service.network != "none":
-        runtime.networks().disconnect(network, running.id)
+        runtime.networks().disconnect(network, running.id, at_once=at_once)
+
+
+def ready_ones(runtime: Runtime, user: str) -> frozenset[str]:
+    """Return the ids of the shared containers that a lease uses, as far as they are ready by now."""
+    if runtime.run_folder is None:
+        return frozenset()
+    folder = runtime.run_folder() / FOLDER
+    leases = runtime.ledger().shared(user).values()
+    records = [SharedRecord.read(folder / f"{each.id}.json") for each in leases]
+    return frozenset(each.id for each in records if each is not None)
 
 
 def mark(runtime: Runtime, running: RunningContainer, what: str) -> Path:
@@ -128,7 +141,10 @@ def _record_of(
     """Return the lease of a shared container, and its record, which may say that it could not be started."""
     lease = runtime.ledger().shared(user).get(share.key)
     if lease is None or runtime.run_folder is None:
-        raise ContainerError(f"nothing is reserved for the shared service {service.name!r}")
+        raise ContainerError(
+            f"nothing is reserved for the shared service {service.name!r}: a scenario that a Python test "
+            "runs cannot use one; let pytest run its file, or use clnrm.shared(...) in the test"
+        )
     folder = runtime.run_folder() / FOLDER
     file, failed = folder / f"{lease.id}.json", folder / f"{share.key}.failed.json"
 

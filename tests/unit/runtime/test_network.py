@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,7 @@ class Engine:
         self.out_of_reach = False
         self.relays: list[Relay] = []
         self.why_no_relay = ""
+        self.connected: dict[str, dict[str, tuple[str, ...]]] = {}
 
     def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
         assert internal
@@ -90,6 +92,20 @@ class Engine:
 
     def remove_network(self, network: str) -> None:
         self.there.remove(network)
+
+    def connect(self, network: str, container: str, names: Sequence[str]) -> None:
+        assert container not in self.connected.setdefault(network, {})
+        self.connected[network][container] = tuple(names)
+
+    def disconnect(self, network: str, container: str) -> None:
+        if self.fails:
+            raise ContainerError("no answer")
+        del self.connected[network][container]
+
+    def state(self, container: str) -> str:
+        if container == "gone":
+            raise ContainerError("no such container")
+        return container
 
 
 @pytest.fixture
@@ -342,3 +358,44 @@ def test_a_relay_that_has_ended(networks: Networks, engine: Engine) -> None:
     assert fresh is not None
     assert fresh.id != network.id
     assert (relay.closed, fresh.relay) == (True, engine.relays[1])
+
+
+def test_a_shared_container_stays_for_the_next_who_uses_it(networks: Networks, engine: Engine) -> None:
+    """It is connected once; whoever does not use it gets the network without it, or not at all."""
+    network = networks.lend()
+    assert network is not None
+    networks.connect(network, "db", ("db", "pg"))
+    networks.disconnect(network, "db", at_once=False)
+    networks.give_back(network)
+    assert networks.lend() == network
+    networks.expel(network, {"db", "other"})
+    networks.connect(network, "db", ("db", "pg"))
+    assert engine.connected == {network.id: {"db": ("db", "pg")}}
+    networks.disconnect(network, "db", at_once=False)
+    networks.give_back(network)
+    assert networks.lend() == network
+    networks.expel(network, ())
+    assert engine.connected == {network.id: {}}
+    networks.connect(network, "db", ("db",))
+    networks.disconnect(network, "db", at_once=True)
+    assert engine.connected == {network.id: {}}
+
+
+@pytest.mark.parametrize(("container", "stays"), [("db", True), ("gone", False)])
+def test_one_that_cannot_be_taken_off(
+    networks: Networks,
+    engine: Engine,
+    container: str,
+    stays: bool,  # noqa: FBT001 (a parameter of the test)
+) -> None:
+    """Nobody gets the network any more, unless the container is gone."""
+    network = networks.lend()
+    assert network is not None
+    networks.connect(network, container, ("db",))
+    networks.disconnect(network, container, at_once=False)
+    engine.fails = True
+    with pytest.raises(EngineError, match="no answer") if stays else nullcontext():
+        networks.expel(network, ())
+    engine.fails = False
+    networks.give_back(network)
+    assert (networks.lend() == network) is not stays
