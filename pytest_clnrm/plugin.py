@@ -88,8 +88,9 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
     """Containers for this test, under the same limits, ledger, labels and cleanup as those of scenarios.
 
     ``with clnrm.container("redis:7", ports=[6379], ready={"port": 6379}) as redis: ...`` yields a container
-    with ``run(argv)``, ``logs()``, ``url(port)`` and ``address(port)``; ``clnrm.spans(count=1)`` returns what
-    programs in the containers have exported. A test has room for one container, or
+    with ``run(argv)``, ``logs()``, ``port(6379)``, ``wait_for(log=...)``, ``copy_in(...)`` and more;
+    ``clnrm.scenario("x.clnrm.toml")`` runs a scenario, ``clnrm.spans(count=1)`` returns what programs in the
+    containers have exported. A test has room for one container, or
     for what ``@pytest.mark.clnrm_limits(containers=2, memory="1g")`` reserves, each of one container.
     """
     from pytest_clnrm.items.fixtures import containers_of_test
