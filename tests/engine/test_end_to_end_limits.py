@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from clnrm_testing.end_to_end import HOLD, EndToEnd
 
+from pytest_clnrm.history.records import History, Observed
+from pytest_clnrm.history.store import read_history, text_of
+
 pytestmark = pytest.mark.engine
 
 MIB = 1024 * 1024
@@ -198,3 +201,21 @@ def test_more_cpus_than_the_engine_has_are_refused_once(project: EndToEnd) -> No
     wanted = f"--clnrm-cpu: 9999.0 CPUs for each container, but the engine has {cpus}: at most {cpus}"
     assert run.text.count(wanted) == 1
     assert "Traceback" not in run.text
+
+
+def test_right_size_goes_back_to_whole_limits(project: EndToEnd) -> None:
+    """A container gets the limit that its history fits; a step that needs more runs again with the usual."""
+    small = '[[step]]\nname = "small"\nrun = "true"\n'
+    eats = '[[step]]\nname = "eat"\nrun = "head -c 60000000 /dev/zero | tail -c 60000000 > /dev/null"\n'
+    project.write("small.clnrm.toml", small)
+    project.write("eats.clnrm.toml", eats)
+    runs = {f"r{number}": Observed("passed", 1.0, {"default": MIB}) for number in range(3)}
+    names = [f"{project.token}/{name}.clnrm.toml::{name}" for name in ("small", "eats")]
+    project.write("h.json", text_of(History(frozenset(runs), dict.fromkeys(names, runs))))
+    path = next(project.folder.rglob("h.json"))
+    run = project.run("--clnrm-right-size", "--clnrm-history", str(path))
+    assert run.outcomes() == {"small": "passed", "eats": "passed"}, run.text
+    limits = {name: run.scenarios[name]["containers"][0]["memory_bytes"] // MIB for name in ("small", "eats")}
+    assert limits == {"small": 16, "eats": 512}
+    assert f"clnrm: {names[1]} was run again with whole limits: it was out of memory" in run.text
+    assert set(read_history(path).needy) == {names[1]}
