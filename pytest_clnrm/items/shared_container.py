@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError
@@ -18,7 +18,7 @@ from pytest_clnrm.reservation.reserve import using_shared
 from pytest_clnrm.runner.launch import get_image
 from pytest_clnrm.runner.sharing.part import SharedPart
 from pytest_clnrm.runner.sharing.share import share_of
-from pytest_clnrm.runner.sharing.start import check_runs
+from pytest_clnrm.runner.sharing.start import check_runs, env_of_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +61,8 @@ def use_shared(group: ContainerGroup, service: Service, file: str) -> tuple[Cont
     all_held[key] = held
     held.users += 1
     running = held.part.containers[service.name]
+    # Whoever was the first here may have ended: spans of commands go to who runs them.
+    running = replace(running, env=env_of_commands(service, held.network, group.trace))
     live = group.tests.opened(
         running,
         logs=lambda: group.redactor.end_of_text(held.part.logs(running)),

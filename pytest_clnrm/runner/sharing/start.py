@@ -281,20 +281,25 @@ def _as_running(
     spec, _ = planned(
         runtime, service, image, name=name, labels=runtime.shared_labels(), network=home, trace=trace
     )
-    reached = network if network is not None and service.network != "none" else home
-    gateway, port = (reached.gateway, reached.receiver_port) if reached is not None else ("", 0)
-    env = trace.environment(service.name, gateway, service.env, port=port)
-    given = {key: value for key, value in env.items() if key not in service.env}
     return RunningContainer(
         id=record.id,
         name=name,
         service=service,
         image=image,
         spec=replace(spec, command=record.command, env=record.env),
-        env={**given, SERVICE_NAME: f"{env[SERVICE_NAME]}{OF_STEP}"},
+        env=env_of_commands(service, network or home, trace),
         created_s=time.monotonic(),
         never_reused="it is shared",
     )
+
+
+def env_of_commands(service: Service, network: Network | None, trace: ScenarioTrace) -> dict[str, str]:
+    """Return the variables by which commands in a shared container send their spans to who runs them."""
+    has_one = network is not None and service.network != "none"
+    gateway, port = (network.gateway, network.receiver_port) if network is not None and has_one else ("", 0)
+    env = trace.environment(service.name, gateway, service.env, port=port)
+    given = {key: value for key, value in env.items() if key not in service.env}
+    return {**given, SERVICE_NAME: f"{env[SERVICE_NAME]}{OF_STEP}"}
 
 
 def logs_since(runtime: Runtime, container: str, since_s: float, deadline_s: float) -> Iterator[bytes]:
