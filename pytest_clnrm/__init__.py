@@ -15,14 +15,14 @@ if TYPE_CHECKING:
         EngineFacts,
         ExecOutcome,
         ExecSpec,
-        ForwardedPort,
         ImageFacts,
         LogStream,
         Mount,
         OwnedObject,
-        Relay,
     )
     from pytest_clnrm.engine.change_stream import ChangeStream
+    from pytest_clnrm.engine.relay_api import ForwardedPort, Relay
+    from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
     from pytest_clnrm.errors import (
         ClnrmError,
         ContainerError,
@@ -93,6 +93,7 @@ __all__ = [
     "ServiceEndedError",
     "ServiceError",
     "SlotTimeoutError",
+    "SnapshotSpec",
     "Span",
     "SpanCollector",
     "UnobservableError",
@@ -114,6 +115,8 @@ if not TYPE_CHECKING:  # a type checker would believe this function that any nam
                 "model.span",
                 "engine.api",
                 "engine.change_stream",
+                "engine.relay_api",
+                "engine.snapshot_spec",
                 "telemetry.merge.collector",
                 "items.tags",
                 "items.async_container",

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -18,6 +19,7 @@ from pytest_clnrm.settings import values
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
+    from pytest_clnrm.engine.api import Engine
     from pytest_clnrm.ledger.folder import Folder
     from pytest_clnrm.monitor.view import HostView
 
@@ -94,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     sweep.add_argument("--kept", action="store_true", help="also what --clnrm-keep left")
     sweep.add_argument(
+        "--prepared", action="store_true", help="also the images of prepared services, which are no leftovers"
+    )
+    sweep.add_argument(
         "--engine",
         type=_engine,
         default="auto",
@@ -163,9 +168,20 @@ def _sweep(given: argparse.Namespace) -> None:
     engine = connect_with_locks(folder, given.engine)
     try:
         swept = sweep_dead(folder, engine, kept=given.kept)
+        if given.prepared:
+            swept["image"] = _sweep_prepared(folder, engine)
     finally:
         engine.close()
     _say(sys.stdout, f"removed: {describe_swept(swept)}")
+
+
+def _sweep_prepared(folder: Folder, engine: Engine) -> int:
+    """Remove the images of prepared services, and return how many that were."""
+    from pytest_clnrm.ledger.locks import host_lock
+    from pytest_clnrm.pool.prepared_store import LOCK, PreparedStore
+
+    with host_lock(folder, LOCK):
+        return PreparedStore(folder, engine.facts.identity).remove_all(engine)
 
 
 def _status(given: argparse.Namespace) -> None:
@@ -205,8 +221,12 @@ def _folder(configured: Path | None) -> Folder | None:
 def _look(folder: Folder | None) -> HostView:
     from pytest_clnrm.monitor.gather import host_view
     from pytest_clnrm.monitor.view import HostView
+    from pytest_clnrm.pool.prepared_store import describe, records
 
-    return HostView(taken_s=time.monotonic()) if folder is None else host_view(folder)
+    if folder is None:
+        return HostView(taken_s=time.monotonic())
+    found = (each for place in folder.all_prepared() for each in records(place))
+    return replace(host_view(folder), prepared=tuple(describe(found)))
 
 
 def _json(view: HostView) -> str:

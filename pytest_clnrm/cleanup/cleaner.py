@@ -33,7 +33,7 @@ _END_ORPHANS_S = 2.0
 
 def describe_swept(swept: Counter[str]) -> str:
     """Return how many objects of each kind were removed: ``2 containers, 1 network``."""
-    kinds = [kind for kind in ("container", "network", "volume") if swept[kind]]
+    kinds = [kind for kind in ("container", "network", "volume", "image") if swept[kind]]
     return ", ".join(f"{swept[kind]} {kind}{'' if swept[kind] == 1 else 's'}" for kind in kinds) or "nothing"
 
 

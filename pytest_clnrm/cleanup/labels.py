@@ -24,6 +24,7 @@ OWNER = f"{OURS}.owner"
 WORKER = f"{OURS}.worker"
 SCENARIO = f"{OURS}.scenario"
 _BUILT_BY = f"{OURS}.built-by"
+_PREPARED_BY = f"{OURS}.prepared-by"
 _MEMORY_BYTES = f"{OURS}.memory_bytes"
 _CPUS = f"{OURS}.cpus"
 _GPUS = f"{OURS}.gpus"
@@ -54,6 +55,11 @@ def image_labels(ledger: str) -> dict[str, str]:
     It is not among an object's labels: containers also have their image's.
     """
     return {_BUILT_BY: ledger}
+
+
+def prepared_labels(ledger: str) -> dict[str, str]:
+    """Return the label of an image that holds the first start of a service."""
+    return {_PREPARED_BY: ledger}
 
 
 def name_stem(session: str, worker: str) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from pytest_clnrm.engine.change_stream import ChangeStream
+from pytest_clnrm.engine.relay_api import Relay
+from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
 from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
@@ -69,6 +71,7 @@ class ImageFacts:
     :param exposes: it says that it listens on ports.
     :param architecture: as the engine calls it: "amd64", "arm64"; "" if it does not tell.
     :param platform: with that: "linux/amd64", "linux/arm/v7".
+    :param prepared: it holds what the first start of a service left; all else is as in the image before.
     """
 
     id: str
@@ -80,6 +83,7 @@ class ImageFacts:
     exposes: bool = False
     architecture: str = ""
     platform: str = ""
+    prepared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,61 +287,6 @@ class OwnedObject:
     ended: bool = False
 
 
-class ForwardedPort(Protocol):
-    """A port of this host's loopback address whose connections lead to a port of a container.
-
-    :ivar place: host and port.
-    """
-
-    place: tuple[str, int]
-
-    def close(self) -> None:
-        """Listen no longer; twice is no error."""
-
-
-class Relay(Protocol):
-    """A small container of ours, which passes connections into networks and out of them.
-
-    It is for engines whose networks are out of reach: in a virtual machine, on another host, rootless.
-
-    :ivar id: of its container.
-    """
-
-    id: str
-
-    @property
-    def ended(self) -> str:
-        """Return why it relays no longer, "" while it does."""
-
-    def join(self, network: str) -> str:
-        """Connect it to a network, and return the address under which containers reach it there.
-
-        They reach it on :data:`RELAY_PORT`.
-
-        :raises EngineError: with the engine's reason.
-        """
-
-    def dial(self, address: str, port: int, *, timeout_s: float) -> socket.socket:
-        """Return a connection to an IPv4 address on one of its networks; its timeout is *timeout_s*.
-
-        It is no TCP socket of this host, but can be read, written, shut down and wrapped in TLS like one.
-
-        :raises OSError: if there is none, as ``socket.create_connection`` does.
-        """
-
-    def forward(self, address: str, port: int) -> ForwardedPort:
-        """Return a port of this host that leads to an address and port on one of its networks.
-
-        :raises OSError: if none can be had.
-        """
-
-    def close(self) -> None:
-        """End it, and remove its container.
-
-        :raises EngineError: if that stays.
-        """
-
-
 class LogStream(Protocol):
     """The output of a container's main process as it comes, read from one thread."""
 
@@ -378,6 +327,18 @@ class Engine(Protocol):
 
         :raises ImageError: with the end of the build's output.
         """
+
+    def take_image(self, spec: SnapshotSpec) -> str:
+        """Return the id of a new image of a container that has ended; its name is given last.
+
+        :raises ContainerError: if the image would not be all of the container, or there cannot be one.
+        """
+
+    def list_images(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the ids of all images with these labels, but those that others were built from."""
+
+    def remove_image(self, image: str) -> bool:
+        """Remove an image; one that is gone is no error. Return False if a container of it is there."""
 
     def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
         """Create a network of one scenario and return its id."""

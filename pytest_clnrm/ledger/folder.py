@@ -41,6 +41,14 @@ class Folder:
         """Return the directory with a file for each object on that engine that was kept on purpose."""
         return self.path / f"{_digest(engine)}.kept"
 
+    def prepared(self, engine: str) -> Path:
+        """Return the directory with what is known of the images of prepared services on that engine."""
+        return self.path / f"{_digest(engine)}.prepared"
+
+    def all_prepared(self) -> list[Path]:
+        """Return those directories of all engines."""
+        return sorted(self.path.glob("*.prepared"))
+
     @property
     def runs(self) -> Path:
         """Return the directory in which runs are written down."""

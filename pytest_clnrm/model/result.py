@@ -85,6 +85,7 @@ class ContainerFacts:
     """One container of a scenario, as the engine told at its end.
 
     :param memory_bytes: the limit it ran under.
+    :param prepared: it was made of an image that holds its first start.
     :param peak_memory_bytes: None where the engine does not tell, and for a reused container.
     :param shared: it is one of all who use it.
     :param reuse: why it was not reused, or not kept; "" if there is nothing to say.
@@ -100,6 +101,7 @@ class ContainerFacts:
     cpus: float
     reused: bool = False
     shared: bool = False
+    prepared: bool = False
     oom_killed: bool = False
     exit_code: int | None = None
     peak_memory_bytes: int | None = None

@@ -186,14 +186,17 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepare:
-    """A command that makes a shared service ready for whoever uses it.
+    """What is done to a service before it is used.
 
-    :param command: argv, whose templates may name who that is.
-    :param each: once when it has started, once for each worker, or for each scenario.
+    :param command: argv, whose templates may name who uses it; () for none.
+    :param each: once when it has started, once for each worker, or for each scenario. What has
+        started once is kept as an image, from which others start.
+    :param secrets: it is kept also if it holds a secret.
     """
 
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
     each: Literal["start", "worker", "scenario"] = "start"
+    secrets: bool = False
     at: KeyPath = ()
 
 
@@ -279,6 +282,11 @@ class Service:
     def is_shared(self) -> bool:
         """Tell whether several scenarios or tests use its container."""
         return self.scope != "scenario"
+
+    @property
+    def is_prepared(self) -> bool:
+        """Tell whether its first start is done once, and kept as an image."""
+        return self.prepare is not None and self.prepare.each == "start"
 
     @property
     def is_job(self) -> bool:

@@ -107,6 +107,7 @@ def host_lines(
         parts += _budget_parts(budget, view.taken_s)
     if not parts:
         parts.append(_text("no run of pytest-clnrm on this host, and nothing reserved"))
+    parts += map(_text, view.prepared)
     return _rendered(parts, columns=width, colour=colour, expand=columns is not None)
 
 

@@ -76,11 +76,13 @@ class HostView:
     """All runs that share the folder of a ledger.
 
     :param taken_s: by the clock of all times in it.
+    :param prepared: the images of prepared services, a line each.
     """
 
     taken_s: float
     runs: tuple[RunView, ...] = ()
     budgets: tuple[BudgetView, ...] = ()
+    prepared: tuple[str, ...] = ()
 
 
 def to_data(view: HostView) -> dict[str, Any]:

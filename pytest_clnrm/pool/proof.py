@@ -35,6 +35,9 @@ def why_not_reusable(service: Service, image: ImageFacts, spec: ContainerSpec) -
     """Return why a container made by *spec* must serve one scenario only, "" if it may be reused."""
     reasons = {
         "fresh = true": service.fresh,
+        "its prepare command ran in it": service.is_prepared
+        and bool(service.prepare and service.prepare.command)
+        and not image.prepared,
         "it runs a service, whose memory cannot be looked at": spec.command not in WAITING,
         "it can write to a volume": any(not mount.read_only for mount in spec.mounts),
         "its image has volumes": bool(image.volumes),

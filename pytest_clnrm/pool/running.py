@@ -70,6 +70,7 @@ class RunningContainer:
             cpus=self.spec.cpus,
             reused=self.reused,
             shared=self.service.is_shared,
+            prepared=self.image.prepared,
         )
 
     def serves(self, other: ContainerSpec) -> bool:

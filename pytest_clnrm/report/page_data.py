@@ -23,7 +23,15 @@ SPANS_BYTES = 720_000
 PASSED_TEXT_CHARS = 4096
 """How much of each output of a scenario that passed is shown."""
 NAME_CHARS, VALUE_CHARS = 128, 1024
-_CONTAINER_FACTS = ("memory_bytes", "peak_memory_bytes", "cpus", "reused", "oom_killed", "exit_code")
+_CONTAINER_FACTS = (
+    "memory_bytes",
+    "peak_memory_bytes",
+    "cpus",
+    "reused",
+    "prepared",
+    "oom_killed",
+    "exit_code",
+)
 FAR_MICROSECONDS, EXACT_NUMBERS = 1 << 51, 1 << 53
 
 _NOTHING = Result(nodeid="", name="", file="", line=0).to_data()

@@ -35,6 +35,7 @@ from pytest_clnrm.runner.host import check_host, host_entry
 from pytest_clnrm.runner.ready import wait_ready
 from pytest_clnrm.runner.ready_conditions import NoSpans
 from pytest_clnrm.runner.services import effective_command
+from pytest_clnrm.runner.sharing.upkeep import run_upkeep
 from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
 from pytest_clnrm.telemetry.tracing import out_of_reach
 from pytest_clnrm.util.patterns import matches_glob
@@ -140,6 +141,7 @@ def launch(
     may_be_reused: bool = False,
     on_started: Callable[[], None] = lambda: None,
     cancelled: Callable[[], bool] = lambda: False,
+    alone: bool = False,
 ) -> None:
     """Create and start the container of *service*, and wait until it is ready.
 
@@ -153,12 +155,15 @@ def launch(
     :param may_be_reused: take the fingerprint of a new one, by which it can be proven later to be unchanged.
     :param on_started: called once it runs, before the wait.
     :param cancelled: tells that waiting makes no sense any more.
+    :param alone: it is of no scenario: nothing of one is in its environment.
     :raises ClnrmError: if it cannot be created or started, or is not ready.
     """
     engine = runtime.engine()
     spec, env = planned(
         runtime, service, image, name=name, labels=labels, network=network, trace=trace, volumes=volumes
     )
+    if alone:
+        spec, env = replace(spec, env=service.env), {}
     check_host(service, service, spec.extra_hosts, engine.facts.url)
     sources = open_sources(service)
 
@@ -218,6 +223,17 @@ def launch(
         await_ready(
             runtime, running, network=network, trace=trace, deadline_s=deadline_s, cancelled=cancelled
         )
+        if service.is_prepared and service.prepare and service.prepare.command and not image.prepared:
+            run_upkeep(
+                runtime,
+                running,
+                "prepare",
+                service.prepare.command,
+                users={},
+                trace=trace,
+                deadline_s=deadline_s,
+                alone=alone,
+            )
 
 
 def await_ready(
@@ -320,7 +336,8 @@ def planned(
             Mount(source=volumes.get(each.name, ""), target=each.target, read_only=each.read_only)
             for each in service.shared_volumes
         ),
-        files=copied_files(service),
+        # What its first start has made of them is in a prepared image.
+        files=() if image.prepared else copied_files(service),
         networks=_networks(service, network),
         aliases=(service.name, *service.aliases),
         shm_bytes=service.shm_bytes or 0,
@@ -329,7 +346,8 @@ def planned(
         cap_drop=service.cap_drop,
         new_privileges=service.new_privileges,
         read_only=service.read_only,
-        hostname=service.hostname,
+        # The engine's choice is another one each time, and some programs write it down.
+        hostname=service.name if service.is_prepared and service.hostname is None else service.hostname,
         extra_hosts={**host_entry(service, network), **service.extra_hosts},
         stop_signal=service.stop_signal,
         more_labels=service.labels,

@@ -6,7 +6,6 @@ runs the steps and judges; ``clean_up`` removes the containers. The caller holds
 
 from __future__ import annotations
 
-import json
 import os.path
 import time
 from contextlib import contextmanager
@@ -41,8 +40,9 @@ from pytest_clnrm.runner.disk_watch import DiskWatch
 from pytest_clnrm.runner.judge_spans import SpanJudge
 from pytest_clnrm.runner.launch import get_image, launch
 from pytest_clnrm.runner.place import Place
+from pytest_clnrm.runner.prepared import image_to_start
 from pytest_clnrm.runner.service_ends import ServiceEnds, last_logs
-from pytest_clnrm.runner.services import Timeline, stands_for_tool, start_in_order
+from pytest_clnrm.runner.services import Timeline, entry_points_replaced, start_in_order
 from pytest_clnrm.runner.sharing.part import SharedPart
 from pytest_clnrm.runner.sharing.upkeep import with_users
 from pytest_clnrm.runner.steps import StepRunner
@@ -105,6 +105,7 @@ class ScenarioRun:
     _shown_logs: dict[str, str] = field(default_factory=dict)
     _failed: bool = False
     _judged: bool = False
+    _unprepared: list[str] = field(default_factory=list)
     _guilty: list[tuple[ClnrmError, Service, KeyPath]] = field(default_factory=list)
     _up: list[str] = field(default_factory=list)
     _ends: ServiceEnds = field(init=False)
@@ -150,8 +151,15 @@ class ScenarioRun:
         try:
             for each in self.scenario.services:
                 with self._about(each):
-                    self._images[each.name] = get_image(
-                        self.runtime, each, self._trace, self.scenario.timeout_s
+                    self._images[each.name] = image_to_start(
+                        each,
+                        get_image(self.runtime, each, self._trace, self.scenario.timeout_s),
+                        runtime=self.runtime,
+                        trace=self._trace,
+                        labels=partial(self.runtime.labels, self.nodeid),
+                        hide=self.redactor.text,
+                        note=self._unprepared.append,
+                        timeout_s=self.scenario.timeout_s,
                     )
             for run in self.scenario.image_runs:
                 if run.image not in self._checked_images:
@@ -289,9 +297,8 @@ class ScenarioRun:
             raise
 
     def _timeout_message(self, timeout_s: float, during: str) -> str:
-        source = self.runtime.settings.origin("timeout_s")
-        if self.scenario.timeout_s is not None:
-            source = f"timeout of {self.file}"
+        own = self.scenario.timeout_s is not None
+        source = f"timeout of {self.file}" if own else self.runtime.settings.origin("timeout_s")
         return f"Scenario timeout after {timeout_s:g}s ({source}) while {during}"
 
     def _start_services(self, deadline_s: float) -> None:
@@ -491,11 +498,8 @@ class ScenarioRun:
 
     def _explain(self) -> None:
         """Add the services' logs. What a failure shows is not read again, or it would be shown twice."""
-        if self._failed:
-            self._facts = [
-                replace(facts, logs=self._shown_logs.get(facts.service) or self._logs_of(facts))
-                for facts in self._facts
-            ]
+        for at, facts in enumerate(self._facts if self._failed else ()):
+            self._facts[at] = replace(facts, logs=self._shown_logs.get(facts.service) or self._logs_of(facts))
 
     def _logs_of(self, facts: ContainerFacts) -> str:
         shared = self._shared.containers.get(facts.service)
@@ -522,7 +526,13 @@ class ScenarioRun:
             spans=SpanCounts(runner=self._trace.count_ours(), workload=len(self._trace.workload())),
             unchecked=tuple(each.path for each in self.scenario.unchecked),
             artifacts=tuple(self._artifacts.files),
-            notes=(*self.warnings(), *self.problems(), *self._not_judged(), *self._replaced()),
+            notes=(
+                *self.warnings(),
+                *self._unprepared,
+                *self.problems(),
+                *self._not_judged(),
+                *(entry_points_replaced(self._containers.values()) if self._failed else ()),
+            ),
         )
         return self.redactor.result(result)
 
@@ -532,16 +542,6 @@ class ScenarioRun:
             step = next((each.step for each in self._failures if each.step), "")
             why = f"step {step!r} failed" if step else "the scenario had failed before"
             yield f"what [expect] says of spans was not judged, as {why}"
-
-    def _replaced(self) -> Iterator[str]:
-        """Yield of a failed scenario which images' programs were not run, as only steps seem to need them."""
-        for container in self._containers.values() if self._failed else ():
-            if stands_for_tool(container.service, container.image):
-                program = json.dumps(container.image.command)
-                yield (
-                    f"service {container.service.name!r} waited for steps instead of running its image's "
-                    f"entry point; to run that, write entrypoint = {program}"
-                )
 
     def problems(self) -> tuple[str, ...]:
         """Return what is no failure but worth telling: spans and artifacts that lack, services that ended."""

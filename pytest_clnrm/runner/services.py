@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.model.service import Service
@@ -67,6 +68,17 @@ def stands_for_tool(service: Service, image: ImageFacts) -> bool:
         and not (image.exposes or image.healthcheck_s)
         and (not arguments or arguments[0].startswith("-"))
     )
+
+
+def entry_points_replaced(containers: Iterable[RunningContainer]) -> Iterator[str]:
+    """Yield which images' programs were not run, as only steps seem to need them."""
+    for container in containers:
+        if stands_for_tool(container.service, container.image):
+            program = json.dumps(container.image.command)
+            yield (
+                f"service {container.service.name!r} waited for steps instead of running its image's "
+                f"entry point; to run that, write entrypoint = {program}"
+            )
 
 
 def start_in_order(services: Sequence[Service], start: Callable[[Service, Callable[[], bool]], None]) -> None:

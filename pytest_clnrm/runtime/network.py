@@ -18,7 +18,8 @@ from pytest_clnrm.engine.api import RELAY_PORT
 from pytest_clnrm.errors import ClnrmError, ContainerError, EngineError
 
 if TYPE_CHECKING:
-    from pytest_clnrm.engine.api import ContainerState, Engine, ForwardedPort, Relay
+    from pytest_clnrm.engine.api import ContainerState, Engine
+    from pytest_clnrm.engine.relay_api import ForwardedPort, Relay
 
 _FREE = 2
 """How many empty networks are kept: while containers are being removed from one, another one can be used."""

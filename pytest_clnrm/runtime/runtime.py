@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_clnrm.cleanup.cleaner import Cleaner
-    from pytest_clnrm.engine.api import Engine, Relay
+    from pytest_clnrm.engine.api import Engine
+    from pytest_clnrm.engine.relay_api import Relay
     from pytest_clnrm.ledger.budget import Budget
     from pytest_clnrm.ledger.folder import Folder
     from pytest_clnrm.ledger.ledger import Ledger

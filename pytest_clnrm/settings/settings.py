@@ -466,6 +466,19 @@ class Settings:
         values.count,
         default=1,
     )
+    prepared_bytes: int = setting(
+        "clnrm_prepared_size SIZE",
+        "how much the images of prepared services may take together; those that were not used for longest go "
+        "first",
+        values.size,
+        default=5 * 1024**3,
+    )
+    prepared_age_s: float = setting(
+        "clnrm_prepared_age TIME",
+        "how long an image of a prepared service is used, since it was made; `0` makes and uses none",
+        values.duration,
+        default=7 * 24 * 3600,
+    )
     ledger_dir: Path | None = setting(
         "clnrm_ledger_dir",
         "folder in which runs on this host share what they have reserved",

@@ -23,6 +23,7 @@ Capability = Literal[
     "a registry without TLS",
     "a shell as main process",
     "health checks",
+    "images of prepared services",
 ]
 Needs = Callable[[Capability], None]
 
@@ -44,6 +45,7 @@ def lack(needed: Capability, facts: EngineFacts) -> str:
 _PODMAN: dict[Capability, str] = {
     "refusing too many CPUs and GPUs": "Podman ignores what it cannot give",
     "a shell as main process": "Podman gives a main process other variables and capabilities than execs",
+    "images of prepared services": "Podman does not tell whose the files of a volume are",
     "a registry without TLS": "Podman talks plain HTTP only to registries of its own configuration",
 }
 _PODMAN_4: dict[Capability, str] = {

@@ -39,10 +39,11 @@ from pytest_clnrm.engine.api import (
     OnProgress,
     OwnedObject,
     PullPolicy,
-    Relay,
 )
 from pytest_clnrm.engine.change_stream import ChangeStream
 from pytest_clnrm.engine.exec.waiting import KEEP_SHELL
+from pytest_clnrm.engine.relay_api import Relay
+from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
 from pytest_clnrm.errors import (
     ContainerError,
     EngineError,
@@ -129,6 +130,17 @@ class FakeEngine:
     def build_image(self, spec: BuildSpec) -> ImageFacts:
         self._note("build", context=spec.context, labels=dict(spec.labels))
         return ImageFacts(id="built", reference="built", command=("sh",))
+
+    def take_image(self, spec: SnapshotSpec) -> str:
+        self._note("image taken", container=spec.container, labels=dict(spec.labels))
+        raise ContainerError("a folder is no image")
+
+    def list_images(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        return ()
+
+    def remove_image(self, image: str) -> bool:
+        self._note("image removed", image=image)
+        return True
 
     def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
         self._note("network", name=name, internal=internal, labels=dict(labels))

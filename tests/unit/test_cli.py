@@ -85,7 +85,7 @@ def test_status_of_an_idle_host(ledger_dir: Path, capsys: pytest.CaptureFixture[
 def test_status_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     """One document, with its format."""
     assert main(["status", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"format": 1, "runs": [], "budgets": []}
+    assert json.loads(capsys.readouterr().out) == {"format": 1, "runs": [], "budgets": [], "prepared": []}
 
 
 @pytest.mark.parametrize("command", ["status", "sweep"])

@@ -56,6 +56,7 @@ NAMES = {
     "ImageFacts",
     "LedgerError",
     "ForwardedPort",
+    "SnapshotSpec",
     "LogStream",
     "PathFacts",
     "ChangeStream",

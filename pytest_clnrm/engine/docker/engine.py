@@ -58,11 +58,13 @@ from pytest_clnrm.engine.docker.owned import list_owned, remove_volume
 from pytest_clnrm.engine.docker.paths import look_at_path
 from pytest_clnrm.engine.docker.processes import processes
 from pytest_clnrm.engine.docker.relays import DockerRelay, open_relay
+from pytest_clnrm.engine.docker.snapshots import list_images, remove_image, take_image
 from pytest_clnrm.engine.exec.execs import Execs
 from pytest_clnrm.engine.exec.main_shell import LOG_BYTES, new_end_mark, outside_frames
 from pytest_clnrm.engine.exec.shells import ENDED
 from pytest_clnrm.engine.exec.waiting import KEEP_SHELL
 from pytest_clnrm.engine.plain_errors import plain_errors
+from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
 from pytest_clnrm.errors import ContainerError, EngineError, ImageError, NoShellError, UnobservableError
 
 if TYPE_CHECKING:
@@ -135,6 +137,17 @@ class DockerEngine(Engine):
                 f"cannot build the image of {spec.context}: it is not on the engine although it was built"
             )
         return image
+
+    def take_image(self, spec: SnapshotSpec) -> str:
+        if self._facts.kind != "docker":
+            raise ContainerError("Podman does not tell whose the files of a volume are")
+        return take_image(self._client, spec)
+
+    def list_images(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        return list_images(self._client, labels)
+
+    def remove_image(self, image: str) -> bool:
+        return remove_image(self._client, image)
 
     def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
         return create_network(self._client, name, internal=internal, labels=labels)

@@ -22,10 +22,10 @@ function readStep(row) {
 }
 
 function readContainer(row) {
-  const [id, name, service, image, reuse, memory, peak, cpus, reused, oomKilled, exitCode, logs] = row;
+  const [id, name, service, image, reuse, memory, peak, cpus, reused, prepared, oomKilled, exitCode, logs] = row;
   return {
     id: texts[id], name: texts[name], service: texts[service], image: texts[image], reuse: texts[reuse],
-    memory, peak, cpus, reused, oomKilled, exitCode, logs: texts[logs],
+    memory, peak, cpus, reused, prepared, oomKilled, exitCode, logs: texts[logs],
   };
 }
 

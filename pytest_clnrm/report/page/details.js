@@ -62,6 +62,7 @@ function containerBlock(container, open) {
       ["CPUs", String(container.cpus)],
       ["exit code", container.exitCode === null ? "" : String(container.exitCode)],
       ["reused", container.reused ? "yes" : ""],
+      ["prepared", container.prepared ? "yes" : ""],
       ["reuse", readable(container.reuse)],
       ["name", element("span.id", {}, readable(container.name))],
       ["id", element("span.id", {}, readable(container.id).slice(0, 12))],

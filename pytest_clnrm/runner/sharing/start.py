@@ -30,7 +30,6 @@ from pytest_clnrm.pool.running import RunningContainer
 from pytest_clnrm.runner.launch import launch, planned
 from pytest_clnrm.runner.service_ends import describe_end, last_logs
 from pytest_clnrm.runner.sharing.record import SharedRecord
-from pytest_clnrm.runner.sharing.upkeep import run_upkeep
 from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
 
 if TYPE_CHECKING:
@@ -230,16 +229,6 @@ def _started(
             trace=trace,
             network=network,
         )
-        if service.prepare is not None and service.prepare.each == "start":
-            run_upkeep(
-                runtime,
-                made[-1],
-                "prepare",
-                service.prepare.command,
-                users={},
-                trace=trace,
-                deadline_s=deadline_s,
-            )
         is_ready = True
     except (EngineUnavailableError, ScenarioTimeoutError):
         raise

@@ -1,4 +1,4 @@
-"""What is run in a shared service so that its users do not disturb one another: ``prepare`` and ``reset``."""
+"""What is run in a service before it is used, or between its users: ``prepare`` and ``reset``."""
 
 from __future__ import annotations
 
@@ -57,15 +57,18 @@ def run_upkeep(
     users: Mapping[str, str],
     trace: ScenarioTrace,
     deadline_s: float,
+    alone: bool = False,
 ) -> str:
-    """Run a command in a shared container, and return in words what was done.
+    """Run a command in a service before it is used, and return in words what was done.
 
     :param users: what its templates may name.
     :param deadline_s: ``time.monotonic()`` moment at which the time is over.
+    :param alone: it is run for nobody yet: nothing of a scenario is in its environment.
     :raises ServiceError: if it does not exit with 0, with its output.
     :raises ScenarioTimeoutError: if the time is over first.
     """
     name, began_s = running.service.name, time.monotonic()
+    noun = "shared service" if running.service.is_shared else "service"
     texts = {str(index): each for index, each in enumerate(command)}
     try:
         argv = tuple(bind(bind_texts, texts, users, (*running.service.at, what), wall_s=_RENDER_S).values())
@@ -75,20 +78,20 @@ def run_upkeep(
     with trace.span(f"clnrm.container.{what}", running.attributes) as span:
         outcome = runtime.engine().exec(
             running.id,
-            ExecSpec(argv=argv, env=trace.probe_environment(running.spec.env, running.env)),
+            ExecSpec(argv=argv, env={} if alone else trace.probe_environment(running.spec.env, running.env)),
             on_output=lambda _, data: output.feed(data),
             deadline_s=deadline_s,
         )
         span.set("process.exit.code", outcome.exit_code)
         if outcome.timed_out:
-            raise ScenarioTimeoutError(f"{what} of the shared service {name!r} was running")
+            raise ScenarioTimeoutError(f"{what} of the {noun} {name!r} was running")
         if outcome.container_lost:
             state = state_once_ended(runtime.engine(), running.id)
             how = describe_end(running, state, "")
-            raise ServiceError(f"the shared service {name!r} {how} during its {what}", name, output.text())
+            raise ServiceError(f"the {noun} {name!r} {how} during its {what}", name, output.text())
         if outcome.exit_code != 0:
             how = "ran out of memory" if outcome.oom else f"exited with exit code {outcome.exit_code}"
             told = shlex.join(argv)
-            raise ServiceError(f"{what} of the shared service {name!r} {how}: {told}", name, output.text())
+            raise ServiceError(f"{what} of the {noun} {name!r} {how}: {told}", name, output.text())
     done = "reset" if what == "reset" else "prepared"
     return f"{done} in {time.monotonic() - began_s:.2f} s"

@@ -34,7 +34,7 @@ from pytest_clnrm.scenario.format.parts import (
 )
 from pytest_clnrm.scenario.format.ready_document import ReadyDoc, built_ready
 from pytest_clnrm.scenario.format.service_files_document import ArtifactDoc, BuildDoc, CopyDoc, VolumeDoc
-from pytest_clnrm.scenario.format.shared_document import PrepareDoc, ResetDoc
+from pytest_clnrm.scenario.format.shared_document import PrepareDoc, ResetDoc, built_prepare
 from pytest_clnrm.scenario.format.urls import url_of
 
 
@@ -196,16 +196,6 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=["run"],
         ),
     ] = "scenario"
-    prepare: (
-        Annotated[
-            PrepareDoc,
-            Meta(
-                description="Run in a shared service before it is used: a database each, say.",
-                examples=[{"command": "createdb {{ worker }}", "each": "worker"}],
-            ),
-        ]
-        | None
-    ) = None
     reset: (
         Annotated[
             ResetDoc,
@@ -305,6 +295,17 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    prepare: (
+        Annotated[
+            bool | CommandLine | PrepareDoc,
+            Meta(
+                description="Its first start, and a command then, are done once and kept as an image; or "
+                "what is run in a shared service for each worker or scenario.",
+                examples=[True, "psql -f /all.sql", {"command": "createdb {{ worker }}", "each": "worker"}],
+            ),
+        ]
+        | None
+    ) = None
     stop_signal: (
         Annotated[
             Signal,
@@ -392,7 +393,7 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             network=self.network,
             fresh=self.fresh,
             scope=self.scope,
-            prepare=None if self.prepare is None else self.prepare.built(at("prepare")),
+            prepare=built_prepare(self.prepare, at("prepare")),
             reset=None if self.reset is None else argv_of(self.reset.command),
             scratch=tuple(self.scratch),
             shm_bytes=None if self.shm_size is None else parse_size_bytes(self.shm_size),

@@ -14,6 +14,7 @@ from pytest_clnrm.scenario.format.artifact_rules import check_artifacts
 from pytest_clnrm.scenario.format.container_rules import check_container
 from pytest_clnrm.scenario.format.limits_document import LimitsDoc
 from pytest_clnrm.scenario.format.parts import port_of, several
+from pytest_clnrm.scenario.format.prepare_rules import check_prepare
 from pytest_clnrm.scenario.format.problems import (
     Problem,
     duration,
@@ -58,7 +59,9 @@ def check_limits(doc: LimitsDoc, path: KeyPath) -> Iterator[Problem]:
 def check_service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) -> Iterator[Problem]:
     """Yield the mistakes of a service but those of `depends_on`."""
     yield from exactly_one(doc, path)
-    yield from texts(doc, ("image", "entrypoint", "command", "env", "workdir", "user", "scratch"), path)
+    yield from texts(
+        doc, ("image", "entrypoint", "command", "env", "workdir", "user", "scratch", "prepare"), path
+    )
     if doc.image is not None:
         yield from check_reference(doc.image, (*path, "image"))
     yield from _build(doc, path, source)
@@ -71,6 +74,7 @@ def check_service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) ->
         yield from check_limits(doc.limits, (*path, "limits"))
     yield from check_ready(doc.ready, (*path, "ready"))
     yield from _url(doc, (*path, "url"), source)
+    yield from check_prepare(doc, path)
     if doc.is_job and doc.entrypoint == [] and doc.command is None:
         yield Problem((*path, "entrypoint"), "leaves nothing that could end: a job needs a `command` then")
     if doc.is_job and doc.may_end is not None:

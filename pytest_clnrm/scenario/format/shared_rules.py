@@ -27,9 +27,15 @@ Refusal = tuple["KeyPath", str, str]
 def check_shared(scenario: Scenario) -> Iterator[Refusal]:
     """Yield what is wrong with the shared services of a scenario."""
     for service in scenario.services:
-        for key in ("prepare", "reset"):
-            if getattr(service, key) is not None and not service.is_shared:
-                message = f"its container serves one scenario: only a shared service has `{key}`"
+        of_users = {
+            "prepare": service.prepare and not service.is_prepared,
+            "reset": service.reset is not None,
+        }
+        for key, is_there in of_users.items():
+            if is_there and not service.is_shared:
+                message = f"its container serves one scenario: only a shared service has `{key}`" + (
+                    f" for each {service.prepare.each}" if service.prepare and key == "prepare" else ""
+                )
                 yield (*service.at, key), message, 'write [[setup]] steps, or scope = "run"'
     services = {each.name: each for each in scenario.services if each.is_shared}
     if not services:

@@ -39,7 +39,7 @@ def test_activities(phase: Phase, detail: str, text: str) -> None:
 def test_plain_data(host: HostView) -> None:
     """Moments become seconds since then; everything else is there by its name."""
     data = to_data(host)
-    assert list(data) == ["format", "runs", "budgets"]
+    assert list(data) == ["format", "runs", "budgets", "prepared"]
     (run,) = data["runs"]
     assert run["workers"][0] == {
         "worker": "gw0",

@@ -13,7 +13,7 @@ from pytest_clnrm.runner.host import check_host, host_entry
 from pytest_clnrm.runtime.network import Network
 
 if TYPE_CHECKING:
-    from pytest_clnrm.engine.api import Relay
+    from pytest_clnrm.engine.relay_api import Relay
 
 WEB = Service(name="web", image="x", env={"BACK": f"http://{HOST_NAME}:1"})
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.model.policy import Policy
-from pytest_clnrm.model.service import Artifact, Copy, Service, SharedVolume, Volume
+from pytest_clnrm.model.service import Artifact, Copy, Prepare, Service, SharedVolume, Volume
 
 STEP = '[[step]]\nservice = "box"\nrun = "true"\n'
 
@@ -327,6 +327,12 @@ HOST = "a host's name of up to 63 letters, digits, '_', '.' and '-' such as db.l
             'stop_signal = "INT"',
             '3:1: service.box.stop_signal: "INT" is not allowed: a signal such as "SIGINT"',
         ),
+        (
+            'prepare = "x"\nvolumes = [{ name = "v", target = "/v" }]',
+            "4:14: service.box.volumes[0].name: is new for each scenario: a service with `prepare` cannot",
+        ),
+        ('prepare = { each = "day" }', '3:13: service.box.prepare.each: "day" is not'),
+        ('prepare = ""', "3:1: service.box.prepare: "),
         ('stop_grace = "-1s"', '3:1: service.box.stop_grace: "-1s" is not allowed: a number of seconds'),
     ],
 )
@@ -441,3 +447,25 @@ def test_ports_of_udp(project: Any, head: Any) -> None:
         "FILE:3:14: service.box.ports[1]: 53 is there twice",
         "FILE:3:24: service.box.ports[2]: there is no port 70000: from 1 to 65535",
     ]
+
+
+def test_how_a_service_is_prepared(project: Any) -> None:
+    """`true`, a command or a table; what depends on others cannot be prepared."""
+    assert box(project, "").prepare is None
+    assert box(project, "prepare = false").prepare is None
+    at = ("service", "box", "prepare")
+    assert box(project, "prepare = true").prepare == Prepare(at=at)
+    assert box(project, 'prepare = "a b"').prepare == Prepare(command=("sh", "-c", "a b"), at=at)
+    assert box(project, 'prepare = ["a", "b"]').prepare == Prepare(command=("a", "b"), at=at)
+    table = 'prepare = { command = ["a"], each = "start", secrets = true }'
+    assert box(project, table).prepare == Prepare(command=("a",), secrets=True, at=at)
+
+
+def test_what_is_not_prepared(project: Any, head: Any) -> None:
+    """What depends on others, whose first start it would be too, and what has ended when it is ready."""
+    job = '[service.job]\nimage = "x"\nprepare = true\nready = { exit = 0 }'
+    told = head(project.refuse(f'{job}\n[service.box]\nimage = "x"\n{STEP}'))
+    assert told[0].startswith("FILE:3:1: service.job.prepare: a job has ended when it is ready: there is")
+    keys = 'image = "x"\nprepare = true\ndepends_on = ["db"]'
+    told = head(project.refuse(f'[service.db]\nimage = "x"\n[service.box]\n{keys}\n{STEP}'))
+    assert told[0].startswith("FILE:5:1: service.box.prepare: its first start would depend on other services")

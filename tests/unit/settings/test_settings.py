@@ -175,6 +175,8 @@ def test_every_setting_reaches_its_field(load: Load, tmp_path: Path) -> None:
             "clnrm_scheduler": "xdist",
             "clnrm_pool": "off",
             "clnrm_pool_size": "3",
+            "clnrm_prepared_size": "2g",
+            "clnrm_prepared_age": "1h",
             "clnrm_ledger_dir": "ledger",
         }
     )
@@ -236,6 +238,8 @@ def test_every_setting_reaches_its_field(load: Load, tmp_path: Path) -> None:
         scheduler="xdist",
         pool="off",
         pool_size=3,
+        prepared_bytes=2 * 1024**3,
+        prepared_age_s=3600.0,
         ledger_dir=root / "ledger",
         origins=origins,
     )

@@ -1,0 +1,120 @@
+"""Prepared services: their first start is done once, and later ones begin where it ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from clnrm_testing.capabilities import Needs
+from clnrm_testing.end_to_end import EndToEnd, environment_of_a_run
+
+pytestmark = pytest.mark.engine
+
+# Its first start takes time, leaves files of others in a volume, one beside it, and its name.
+SERVE = r"""#!/bin/sh
+if [ ! -f /data/made ]; then
+    busybox sleep 1.5
+    busybox mkdir /data/d
+    echo x > /data/d/f
+    busybox chown 70:71 /data/d/f
+    busybox chmod 0640 /data/d/f
+    busybox ln -s f /data/d/l
+    busybox chown 70 /data
+    busybox chmod 0710 /data
+    busybox hostname > /data/made
+    echo first >> /starts
+fi
+trap "exit ${CODE:-0}" TERM
+echo up
+while :; do busybox sleep 0.05; done
+"""
+IMAGE = "ADD busybox /bin/sh\nADD busybox /bin/busybox\nADD serve /serve\nENV PATH=/bin\nVOLUME /data\n"
+SERVICE = """
+    build = "db"
+    ready = { log = "^up$" }
+    files = [{ source = "migration", target = "/migration" }]
+    prepare = "busybox cat /migration >> /data/migrated; echo changed >> /migration"
+"""
+
+
+def test_what_a_first_start_leaves_is_kept(project: EndToEnd, needs: Needs) -> None:
+    """Later starts find it as after a stop; with other content of a file all of it is done anew."""
+    needs("images of prepared services")
+    project.write_build("db", f'{IMAGE}CMD ["/serve"]\n')
+    project.write("db/serve", SERVE).chmod(0o755)
+    project.write("migration", "1\n")
+    project.write(
+        "kept.clnrm.toml",
+        f"""
+        [service.db]{SERVICE}
+        [[scenario]]
+        name = "one"
+        [[scenario.step]]
+        run = "busybox cat /starts /data/made /data/migrated /data/d/l; busybox hostname"
+        expect.stdout.equals = "first\\ndb\\n1\\nx\\ndb"
+        [[scenario.step]]
+        run = "busybox stat -c '%u %g %a' /data /data/d/f; busybox readlink /data/d/l"
+        expect.stdout.equals = "70 0 710\\n70 71 640\\nf"
+        [[scenario.step]]
+        run = "busybox tail -n 1 /migration; echo x > /data/of-one"
+        expect.stdout.equals = "changed"
+        [[scenario]]
+        name = "two"
+        [[scenario.step]]
+        run = "busybox ls /data; busybox wc -l < /starts"
+        expect.stdout.equals = "d\\nmade\\nmigrated\\n1"
+        """,
+    )
+    for name, more in (("unclean", 'CODE = "3"'), ("secret", 'KEY = "hush-hush"')):
+        project.write(
+            f"{name}.clnrm.toml",
+            f"""
+            [service.db]{SERVICE}    env = {{ {more} }}
+            [[step]]
+            run = "busybox cat /data/migrated"
+            expect.stdout.equals = "1"
+            """,
+        )
+    project.environment["KEY"] = "hush-hush"
+    options = ("-o", "clnrm_secrets=KEY")
+    run = project.run(*options, mapped=False)
+    assert set(run.outcomes().values()) == {"passed"}, run.text
+    assert _prepared(run.scenarios) == {"one": True, "two": True, "unclean": False, "secret": False}
+    why = {name: run.scenarios[name]["notes"][0] for name in ("unclean", "secret")}
+    start = "service 'db' is not prepared, and starts from its image: "
+    assert why["unclean"].startswith(
+        f"{start}it did not end cleanly when it was asked to, but with exit code 3"
+    )
+    assert why["secret"].startswith(
+        f"{start}there is a secret in its environment, which would stay in the image"
+    )
+    assert not project.leftovers(run)
+
+    project.write("migration", "2\n")
+    text = project.folder.joinpath("kept.clnrm.toml").read_text("utf-8")
+    project.write("kept.clnrm.toml", text.replace("\\n1\\nx", "\\n2\\nx"))
+    for name in ("unclean", "secret"):
+        project.folder.joinpath(f"{name}.clnrm.toml").unlink()
+    run = project.run(*options, mapped=False)
+    assert run.outcomes() == {"one": "passed", "two": "passed"}, run.text
+    assert _prepared(run.scenarios) == {"one": True, "two": True}
+    listed = _tool(project, "status")
+    assert listed.count("ready after ") == 2, listed
+    assert "(db): none: it did not end cleanly when it was asked to" in listed
+    assert _tool(project, "sweep") == "removed: nothing\n"
+    assert _tool(project, "sweep", "--prepared") == "removed: 2 images\n"
+    label = {"label": f"clnrm-test={project.token}", "reference": "clnrm-prepared/*"}
+    assert project.client.images(filters=label) == []
+
+
+def _prepared(scenarios: dict[str, dict[str, Any]]) -> dict[str, bool]:
+    return {name: all(each["prepared"] for each in found["containers"]) for name, found in scenarios.items()}
+
+
+def _tool(project: EndToEnd, *arguments: str) -> str:
+    command = [sys.executable, "-m", "pytest_clnrm", *arguments, "--ledger-dir", str(project.path / "ledger")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment_of_a_run())
+    assert done.returncode == 0, done.stderr
+    return done.stdout
