@@ -31,7 +31,9 @@ class OutcomesShown:
         if report.when == "call" and report.passed and result["is_flaky"]:
             return "passed", "R", ("FLAKY", {"yellow": True})
         if report.failed and report.when in {"setup", "call"} and is_infrastructure(result):
-            return "failed" if report.when == "call" else "error", "I", ("INFRASTRUCTURE", {"red": True})
+            # The word stays pytest's own: tools read the lines of its summary by it.
+            category, word = ("failed", "FAILED") if report.when == "call" else ("error", "ERROR")
+            return category, "I", (word, {"red": True})
         return None
 
 

@@ -182,10 +182,10 @@ def test_infrastructure_errors(
     project = make_project("no-xdist")
     text = f'[meta]\nname = "it"\nretry = 3\n[service.app]\nimage = "service"\n[[step]]\nrun = "{step}"\n'
     project.write("it.clnrm.toml", text)
-    result = project.run("--clnrm-report", "out", "--junitxml=junit.xml", "-v")
+    result = project.run("--clnrm-report", "out", "--junitxml=junit.xml")
     assert result.parseoutcomes() == {"failed": 1}
     result.stdout.fnmatch_lines(
-        ["*INFRASTRUCTURE*", "*- clnrm: infrastructure errors (no fault of the scenarios) -*", told]
+        ["it.clnrm.toml I *", "*- clnrm: infrastructure errors (no fault of the scenarios) -*", told]
     )
     found = scenario(project)
     assert (found["attempts"], found["failures"][0]["is_infrastructure"]) == (1, True)
