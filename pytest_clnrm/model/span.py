@@ -96,11 +96,13 @@ class Loss:
     :param why: in words for a user.
     """
 
-    what: Literal["span", "request", "connection", "output"]
+    what: Literal["span", "request", "connection", "output", "shared service"]
     why: str
     count: int = 1
 
     def __str__(self) -> str:
         """Return it as a sentence: ``2 spans were refused: a span's id is not 8 bytes``."""
+        if self.what == "shared service":
+            return self.why
         number = f"1 {self.what} was" if self.count == 1 else f"{self.count} {self.what}s were"
         return f"{number} {'cut' if self.what == 'output' else 'refused'}: {self.why}"

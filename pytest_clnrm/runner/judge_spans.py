@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.model.key_path import KeyPath
     from pytest_clnrm.model.scenario import Scenario
-    from pytest_clnrm.model.span import Span
+    from pytest_clnrm.model.span import Loss, Span
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.receive.inbox import Inbox
@@ -45,7 +45,8 @@ class SpanJudge:
     First :meth:`wait`, then :meth:`judge`. In between the services still run.
 
     :param captured: what its steps have captured, by name.
-    :param containers: by the names of their services.
+    :param containers: the scenario's own, by the names of their services.
+    :param unseen: tells of which shared services spans may be missing.
     :param where: names file and line of a key path.
     :param began_s: ``time.monotonic()`` of the scenario's start.
     """
@@ -55,6 +56,7 @@ class SpanJudge:
     trace: ScenarioTrace
     captured: Mapping[str, str]
     containers: Mapping[str, RunningContainer]
+    unseen: Callable[[], Sequence[Loss]]
     where: Callable[[KeyPath], str]
     began_s: float
     _expect: Expectations = field(default_factory=Expectations)
@@ -133,7 +135,7 @@ class SpanJudge:
         if not self._satisfied:
             self._stop_services(inbox)
         spans = [*self.trace.ours, *inbox.spans()]
-        lost = inbox.losses()
+        lost = [*inbox.losses(), *self.unseen()]
         with within(self._deadline_s):
             failures = judge_spans(
                 expect, spans, where=self.where, services=self._hosts, named=self._named(), lost=lost
@@ -215,8 +217,9 @@ class SpanJudge:
         stopped = []
         began_s = time.monotonic()
         for service in reversed(self.scenario.services):
-            container = self.containers[service.name]
-            if container.keeps_alive:
+            # One that is shared goes on for the others.
+            container = self.containers.get(service.name)
+            if container is None or container.keeps_alive:
                 continue
             with self.trace.span("clnrm.container.stop", {"container.name": container.name}):
                 self.runtime.engine().stop(

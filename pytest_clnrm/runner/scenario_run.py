@@ -201,6 +201,7 @@ class ScenarioRun:
                     trace=self._trace,
                     captured=self._captured,
                     containers=self._containers,
+                    unseen=self._shared.unseen,
                     where=self._where,
                     began_s=self._granted_s,
                 )
@@ -595,6 +596,5 @@ class ScenarioRun:
             specification=specification_of(self.runtime.settings, self.scenario) or "" if proven else "",
             containers=tuple(container.id for container in containers),
         )
-        others = [each.id for each in containers if each.service.name not in proven]
-        self.runtime.shelf().put(lease, proven, others)
+        self.runtime.shelf().put(lease, proven, [x.id for x in containers if x.service.name not in proven])
         return True

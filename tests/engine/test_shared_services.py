@@ -260,3 +260,44 @@ def test_all_learn_how_it_ended(project: EndToEnd) -> None:
     assert failure["message"].endswith("; it is not started again")
     assert "up" in failure["details"]
     assert project.leftovers(run) == []
+
+
+SPAN = {
+    "traceId": "1" * 32,
+    "spanId": "2" * 16,
+    "name": "own",
+    "startTimeUnixNano": "1",
+    "endTimeUnixNano": "2",
+}
+EXPORTS = f"""
+[service.db]
+image = "db"
+scope = "run"
+command = ["sh", "-c", "wget -q -O - --post-data x $OTEL_EXPORTER_OTLP_ENDPOINT/v1/traces; sleep 600"]
+ready = {{ command = "sleep 1" }}
+
+[service.app]
+image = "app"
+env.BODY = '{json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [SPAN]}]}]})}'
+
+[[step]]
+name = "post"
+service = "app"
+run = '''wget -q -O - --header "Content-Type: application/json" --post-data "$BODY" \
+$OTEL_EXPORTER_OTLP_ENDPOINT/v1/traces'''
+
+[expect]
+wait = "1s"
+[[expect.span]]
+select = "own"
+"""
+
+
+def test_spans_of_a_shared_service_do_not_count_as_absent(project: EndToEnd) -> None:
+    """Once it has sent something, nothing is proven by what a scenario does not see; what it sees counts."""
+    project.write("seen.clnrm.toml", EXPORTS)
+    project.write("absent.clnrm.toml", f"{EXPORTS}[expect.counts]\nerrors_total = 0\n")
+    run = project.run()
+    assert run.outcomes() == {"seen": "passed", "absent": "failed"}, run.text
+    assert "errors_total: cannot be judged, as not all spans arrived: the shared service 'db'" in run.text
+    assert project.leftovers(run) == []

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Literal
 
+from pytest_clnrm.model.span import Loss
 from pytest_clnrm.runner.service_ends import LOG_TAIL_BYTES, last_logs
 from pytest_clnrm.runner.sharing.share import share_of
-from pytest_clnrm.runner.sharing.start import join, logs_since, mark, part, ready_ones
+from pytest_clnrm.runner.sharing.start import join, logs_since, mark, part, ready_ones, why_unseen
 from pytest_clnrm.runner.sharing.upkeep import run_upkeep, users_of
 from pytest_clnrm.util.output import BoundedOutput
 
@@ -114,7 +115,13 @@ class SharedPart:
 
     def ready_ones(self) -> frozenset[str]:
         """Return the ids of those that need only be joined."""
-        return ready_ones(self._runtime, self._user or self._runtime.holdings.lease())
+        return frozenset(ready_ones(self._runtime, self._user or self._runtime.holdings.lease()))
+
+    def unseen(self) -> tuple[Loss, ...]:
+        """Return of which of them spans may be missing: nothing can be said of what is not there then."""
+        user = self._user or self._runtime.holdings.lease()
+        found = (why_unseen(self._runtime, each, user) for each in self.containers.values())
+        return tuple(Loss(what="shared service", why=why) for why in found if why)
 
     def leave(self, *, at_once: bool = True) -> None:
         """Leave them to the others: they leave the network.

@@ -27,6 +27,7 @@ class SharedRecord:
     :param command: with which it was created, None for its image's.
     :param env: with which it was created.
     :param worker: which process has started it.
+    :param owner: the same process in the ledger.
     :param ready_s: seconds since 1970.
     :param failed: why it could not be started, "" if it is ready.
     :param logs: its last output then.
@@ -37,6 +38,7 @@ class SharedRecord:
     command: tuple[str, ...] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     worker: str = ""
+    owner: str = ""
     ready_s: float = 0.0
     failed: str = ""
     logs: str = ""

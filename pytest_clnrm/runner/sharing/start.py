@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 FOLDER = "shared"
 """Where the records are, in the run's own folder."""
+_EXPORTS = "exports"
 
 
 def join(
@@ -95,20 +96,37 @@ def part(runtime: Runtime, running: RunningContainer, network: Network | None, *
         runtime.networks().disconnect(network, running.id, at_once=at_once)
 
 
-def ready_ones(runtime: Runtime, user: str) -> frozenset[str]:
-    """Return the ids of the shared containers that a lease uses, as far as they are ready by now."""
+def ready_ones(runtime: Runtime, user: str) -> dict[str, SharedRecord]:
+    """Return the shared containers that a lease uses, as far as they are ready by now, by their ids."""
     if runtime.run_folder is None:
-        return frozenset()
+        return {}
     folder = runtime.run_folder() / FOLDER
     leases = runtime.ledger().shared(user).values()
     records = [SharedRecord.read(folder / f"{each.id}.json") for each in leases]
-    return frozenset(each.id for each in records if each is not None)
+    return {each.id: each for each in records if each is not None}
 
 
 def mark(runtime: Runtime, running: RunningContainer, what: str) -> Path:
     """Return a file that says, if it is there, that something was done in a shared container."""
     assert runtime.run_folder is not None  # noqa: S101 (it was needed to join it)
     return runtime.run_folder() / FOLDER / f"{running.id}.{what}"
+
+
+def why_unseen(runtime: Runtime, running: RunningContainer, user: str) -> str:
+    """Return why spans of a shared container may be missing among a scenario's, "" if it has sent none.
+
+    The process that has started it receives them, and notes that there are any. What its exporter still holds
+    back is not known.
+
+    :param user: id of the lease that uses it.
+    """
+    name = running.service.name
+    if mark(runtime, running, _EXPORTS).exists():
+        return f"the shared service {name!r} sends spans, and no scenario sees these"
+    record = ready_ones(runtime, user).get(running.id)
+    if record is None or record.owner not in {each.owner for each in runtime.ledger().living_owners()}:
+        return f"the worker is gone that received the spans of the shared service {name!r}"
+    return ""
 
 
 def check_runs(runtime: Runtime, running: RunningContainer) -> None:
@@ -244,12 +262,15 @@ def _started(
             with suppress(ClnrmError):
                 runtime.remove([name])
     running = made[-1]
+    if trace.inbox is not None:
+        trace.inbox.at_first_request(mark(runtime, running, _EXPORTS).touch)
     return SharedRecord(
         id=running.id,
         network=() if network is None else (network.id, network.name),
         command=running.spec.command,
         env=dict(running.spec.env),
         worker=runtime.worker,
+        owner=runtime.ledger().owner_id,
         ready_s=time.time(),
     )
 

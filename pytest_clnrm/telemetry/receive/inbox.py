@@ -77,6 +77,7 @@ class Inbox:
         self._losses: dict[tuple[Lost, str], int] = {}
         self._mended = 0
         self._left_out: set[str] = set()
+        self._at_first: Callable[[], None] | None = None
         self._late = 0
         self._redact = redact
         self._held: list[tuple[dict[str, Any], list[Placed]]] | None = [] if held else None
@@ -88,6 +89,10 @@ class Inbox:
     def _workload(self) -> list[Span]:
         """Return the spans that count. What a probe has caused may have arrived before its own spans."""
         return [span for span in self._spans if span.trace_id not in self._left_out]
+
+    def at_first_request(self, call: Callable[[], None]) -> None:
+        """Call *call* when a program sends something for the first time from now on, whatever comes of it."""
+        self._at_first = call
 
     def enter_step(self, name: str, traceparent: str = "") -> None:
         """Note that the step *name* starts now: later spans are shown under it."""
@@ -149,7 +154,10 @@ class Inbox:
                 self._late += 1
                 raise InboxClosedError
             self._open += 1
+            call, self._at_first = self._at_first, None
         try:
+            if call is not None:
+                call()
             yield
         finally:
             with self._changed:

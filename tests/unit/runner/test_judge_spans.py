@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from clnrm_testing.spans import to_request
 from pytest_clnrm.errors import ContainerError, ScenarioTimeoutError
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.service import Service
-from pytest_clnrm.model.span import Span
+from pytest_clnrm.model.span import Loss, Span
 from pytest_clnrm.runner import judge_spans
 from pytest_clnrm.runner.judge_spans import STOP_GRACE_S, SpanJudge
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
@@ -75,9 +75,10 @@ def judge_of(
     *,
     keeps_alive: bool = False,
     stop_grace_s: float | None = None,
+    unseen: Sequence[Loss] = (),
     **env: str,
 ) -> SpanJudge:
-    """Return what judges a scenario with one service, ``api``."""
+    """Return what judges a scenario with one service, ``api``, and one that is shared, ``db``."""
     doc = msgspec.convert({"wait": 60, "settle": 0.05, **expect}, ExpectDoc)
     service = Service(name="api", image="i", env=env, stop_grace_s=stop_grace_s)
     running = SimpleNamespace(id="c1", name="x-api", keeps_alive=keeps_alive, service=service)
@@ -88,11 +89,15 @@ def judge_of(
     return SpanJudge(
         runtime=cast("Any", runtime),
         scenario=Scenario(
-            name="s", file="/f", services=(service,), expect=doc.built(lambda *keys: ("expect", *keys))
+            name="s",
+            file="/f",
+            services=(service, Service(name="db", scope="run")),
+            expect=doc.built(lambda *keys: ("expect", *keys)),
         ),
         trace=tracing.scenario("a.toml::a", {}),
         captured={},
         containers=cast("Any", {"api": running}),
+        unseen=lambda: unseen,
         where=lambda at: "f:1",
         began_s=time.monotonic(),
     )
@@ -168,6 +173,20 @@ def test_a_number_that_holds_now_is_not_enough(tracing: Tracing, engine: Engine)
     assert first == "spans were waited for, 0.4 s long (wait = 0.4 s)"
     assert second.startswith("then api had to end (SIGTERM), 0.")
     assert " s after the scenario's start, which took 0.0 s" in second
+
+
+def test_spans_of_a_shared_service_that_are_not_seen(tracing: Tracing, engine: Engine) -> None:
+    """What is only shown by their absence is not shown then; what is there counts. It goes on for others."""
+    unseen = [Loss(what="shared service", why="the shared service 'db' sends spans")]
+    judge = judge_of(tracing, engine, {**NO_ERROR, **SOME, "wait": 0}, unseen=unseen)
+    arrive(judge, "a")
+    judge.wait(time.monotonic() + 60)
+    (failure,) = judge.judge()
+    assert failure.message == (
+        "expect.counts.errors_total: cannot be judged, as not all spans arrived: "
+        "the shared service 'db' sends spans"
+    )
+    assert engine.stopped == ["c1"]
 
 
 def test_the_last_batch_is_read(tracing: Tracing, engine: Engine) -> None:
