@@ -232,6 +232,8 @@ def _started(
 
     def created(running: RunningContainer) -> None:
         made.append(running)
+        if trace.inbox is not None:
+            trace.inbox.at_first_request(mark(runtime, running, _EXPORTS).touch)
         runtime.at_end.append(running.sources.close)
 
     is_ready = False
@@ -262,8 +264,6 @@ def _started(
             with suppress(ClnrmError):
                 runtime.remove([name])
     running = made[-1]
-    if trace.inbox is not None:
-        trace.inbox.at_first_request(mark(runtime, running, _EXPORTS).touch)
     return SharedRecord(
         id=running.id,
         network=() if network is None else (network.id, network.name),
