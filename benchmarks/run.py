@@ -24,6 +24,7 @@ import http_steps
 import memory
 import order
 import overhead
+import prepared
 import scale
 import scheduling
 import spans
@@ -36,8 +37,8 @@ from measuring.table import print_machine, print_row, to_data
 if TYPE_CHECKING:
     from measuring.figures import Row
 
-ROWS = "abcdefghijklo"
-ON_AN_ENGINE = frozenset("abchijk")
+ROWS = "abcdefghijklop"
+ON_AN_ENGINE = frozenset("abchijkp")
 
 
 def main() -> None:
@@ -95,6 +96,7 @@ def measured(keys: str, place: Place | None, *, quick: bool) -> Iterator[Row]:
         "k": lambda: suite.measure(place, quick=quick),
         "l": lambda: scale.measure(quick=quick),
         "o": lambda: order.measure(quick=quick),
+        "p": lambda: prepared.measure(place, quick=quick),
     }
     for key in keys:
         if key in rest:

@@ -93,6 +93,7 @@ def clnrm(request: pytest.FixtureRequest) -> Iterator[Containers]:
     containers have exported. A test has room for one container, or
     for what ``@pytest.mark.clnrm_limits(containers=2, memory="1g")`` reserves, each of one container.
     """
+    request.config.stash[lazy_key].check_system()
     from pytest_clnrm.items.fixtures import containers_of_test
 
     yield from containers_of_test(request)
@@ -104,6 +105,7 @@ def clnrm_factory(request: pytest.FixtureRequest) -> Iterator[Containers]:
 
     As ``clnrm``; use that one in tests and in fixtures of function scope.
     """
+    request.config.stash[lazy_key].check_system()
     from pytest_clnrm.items.fixtures import containers_of_session
 
     yield from containers_of_session(request)
@@ -115,6 +117,7 @@ def clnrm_shared(request: pytest.FixtureRequest) -> Iterator[Callable[..., Conta
 
     For tests and fixtures of any scope; this worker uses it until its session ends.
     """
+    request.config.stash[lazy_key].check_system()
     from pytest_clnrm.items.fixtures import shared_of_session
 
     yield from shared_of_session(request)

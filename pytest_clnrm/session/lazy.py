@@ -170,14 +170,21 @@ class LazyWiring:
 
         return {name: json.dumps(value) for name, value in told.items()}
 
+    def check_system(self) -> None:
+        """Refuse what needs us on Windows, before modules are imported that it lacks.
+
+        :raises pytest.fail.Exception: there.
+        """
+        if not can_run_here():
+            pytest.fail(WINDOWS, pytrace=False)
+
     def wiring(self) -> Wiring:
         """Return the other parts, made and registered at the first call.
 
         :raises pytest.UsageError: if they cannot be made as the settings want them.
         :raises pytest.fail.Exception: on Windows.
         """
-        if not can_run_here():
-            pytest.fail(WINDOWS, pytrace=False)
+        self.check_system()
         if self._wiring is None:
             from pytest_clnrm.session.wiring import Wiring
 

@@ -51,8 +51,8 @@ def test_facts_of_an_ordinary_session_are_short(tmp_path: Path) -> None:
     [
         (None, "no worker could leave the facts of its items in .*facts.json: No such file"),
         ("{", "facts.json is no JSON"),
-        ("[]", "another form than 1"),
-        (json.dumps({"format": 2}), "another form than 1"),
+        ("[]", "another form than 2"),
+        (json.dumps({"format": 1}), "another form than 2"),
     ],
 )
 def test_facts_that_cannot_be_read(tmp_path: Path, text: str | None, message: str) -> None:
