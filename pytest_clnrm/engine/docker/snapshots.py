@@ -1,19 +1,21 @@
 """Images of containers that have ended, with what is in their own volumes.
 
-An engine's commit leaves volumes out. What an image has at the path of a volume is copied into the new volume
-of each of its containers: so their content becomes one more layer, by a build that runs no command.
+An engine's commit leaves volumes out: their content becomes one more layer, by a build that runs no command.
+What an image has at the path of a volume is copied into a new volume of each of its containers, which takes
+longer than all else of a start. So the image declares them no more, where the engine takes such an image.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import posixpath
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -53,6 +55,10 @@ def take_image(client: APIClient, spec: SnapshotSpec) -> str:
             _check_inert(client, base)
             if archives:
                 image = _with_volumes(client, base, archives, Path(folder))
+                if undeclared := _undeclared(client, image, spec.volumes):
+                    # What it was made from goes with it; the layers stay, as they are the new one's too.
+                    client.remove_image(image)
+                    image = undeclared
             repository, _, tag = spec.name.rpartition(":")
             client.tag(image, repository, tag)
         except BaseException:
@@ -129,6 +135,43 @@ def _with_volumes(client: APIClient, base: str, archives: Mapping[str, Path], fo
         with closing(answer):
             client._raise_for_status(answer)  # type: ignore[attr-defined]  # noqa: SLF001
             return _built([json.loads(line) for line in answer.iter_lines()])
+
+
+def _undeclared(client: APIClient, image: str, volumes: Iterable[str]) -> str:
+    """Return the id of an image like another one, but without its volumes; "" if the engine cannot have it.
+
+    Only its configuration is sent. The engine has the layers, and looks for them before it reads any; one
+    that keeps images in containerd does not, and refuses an image without them.
+    """
+    about = client.inspect_image(image)  # type: ignore[no-untyped-call]
+    given = {path.rstrip("/") for path in volumes}
+    left: dict[str, dict[str, str]] = {
+        path: {} for path in about["Config"].get("Volumes") or () if path.rstrip("/") not in given
+    }
+    layers = about["RootFS"]["Layers"]
+    config = {
+        "architecture": about["Architecture"],
+        "os": about["Os"],
+        "created": about["Created"],
+        "config": {**about["Config"], "Volumes": left or None},
+        "rootfs": {"type": "layers", "diff_ids": layers},
+    }
+    text = json.dumps(config).encode()
+    found = hashlib.sha256(text).hexdigest()
+    manifest = [{"Config": f"{found}.json", "Layers": [f"{layer[-64:]}.tar" for layer in layers]}]
+    sent = io.BytesIO()
+    with tarfile.open(fileobj=sent, mode="w") as tar:
+        for name, content in {f"{found}.json": text, "manifest.json": json.dumps(manifest).encode()}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    with suppress(docker.errors.APIError):
+        for _ in client.load_image(sent.getvalue()):  # type: ignore[no-untyped-call]
+            pass
+        about = client.inspect_image(f"sha256:{found}")  # type: ignore[no-untyped-call]
+        if about["RootFS"]["Layers"] == layers:
+            return str(about["Id"])
+    return ""
 
 
 def _built(events: list[dict[str, Any]]) -> str:
