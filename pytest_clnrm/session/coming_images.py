@@ -72,7 +72,8 @@ class ComingImages:
             wanted = [each for each in dict.fromkeys(self._wanted(items)) if each not in had]
             there = engine.image_names() if wanted and policy == "missing" else frozenset()
             for name, platform in wanted:
-                if platform is None and not there.isdisjoint(_written(name)):
+                # Podman writes the registry too: there the image is looked for.
+                if platform is None and _with_tag(name) in there:
                     continue
                 self._go_on("")
                 with suppress(ClnrmError):
@@ -98,7 +99,5 @@ class ComingImages:
                     yield name, service.platform
 
 
-def _written(name: str) -> set[str]:
-    """Return how an engine may write an image's name; where it writes another, the image is looked for."""
-    tagged = name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"
-    return {tagged, f"docker.io/{tagged}", f"docker.io/library/{tagged}"}
+def _with_tag(name: str) -> str:
+    return name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"

@@ -39,6 +39,20 @@ SERVICE = """
 """
 
 
+PYTHON = """
+SERVICE = {
+    "build": "db",
+    "ready": {"log": "^up$"},
+    "files": [{"source": "migration", "target": "/migration"}],
+    "prepare": "busybox cat /migration >> /data/migrated",
+}
+
+def test_shared(clnrm_shared):
+    db = clnrm_shared("db", **SERVICE)
+    assert db.run("busybox cat /starts /data/migrated").stdout == "first\\n2\\n"
+"""
+
+
 def test_what_a_first_start_leaves_is_kept(project: EndToEnd, needs: Needs) -> None:
     """Later starts find it as after a stop; with other content of a file all of it is done anew."""
     needs("images of prepared services")
@@ -105,11 +119,17 @@ def test_what_a_first_start_leaves_is_kept(project: EndToEnd, needs: Needs) -> N
     run = project.run(*options, mapped=False)
     assert run.outcomes() == {"one": "passed", "two": "passed"}, run.text
     assert _prepared(run.scenarios) == {"one": True, "two": True}
+    project.folder.joinpath("kept.clnrm.toml").unlink()
+    project.write("test_python.py", PYTHON)
+    run = project.run(*options, mapped=False)
+    assert run.ret == 0, run.text
+    project.folder.joinpath("test_python.py").unlink()
+
     listed = _tool(project, "status")
-    assert listed.count("ready after ") == 2, listed
+    assert listed.count("ready after ") == 3, listed
     assert "(db): none: it did not end cleanly when it was asked to" in listed
     assert _tool(project, "sweep") == "removed: nothing\n"
-    assert _tool(project, "sweep", "--prepared") == "removed: 2 images\n"
+    assert _tool(project, "sweep", "--prepared") == "removed: 3 images\n"
     assert project.client.images(filters=kept) == []
 
 
