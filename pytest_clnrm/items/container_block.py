@@ -12,8 +12,7 @@ from pytest_clnrm.items.async_container import AsyncContainer
 from pytest_clnrm.items.container import Container
 from pytest_clnrm.items.in_thread import in_thread
 from pytest_clnrm.items.plain_errors import plain
-from pytest_clnrm.runner.launch import get_image, launch
-from pytest_clnrm.runner.prepared import image_to_start
+from pytest_clnrm.runner.launch import launch
 from pytest_clnrm.runner.volumes import problems_left
 
 if TYPE_CHECKING:
@@ -129,15 +128,7 @@ class ContainerBlock(AbstractContextManager[Container], AbstractAsyncContextMana
         launch(
             runtime,
             service,
-            image_to_start(
-                service,
-                get_image(runtime, service, group.trace),
-                runtime=runtime,
-                trace=group.trace,
-                labels=partial(runtime.labels, group.label, self._lease),
-                hide=group.redactor.text,
-                note=group.warn,
-            ),
+            group.image_of(service, self._lease),
             name=f"{runtime.next_name()}-{service.name}",
             labels=runtime.labels(group.label, self._lease),
             deadline_s=time.monotonic() + runtime.settings.timeout_s,

@@ -6,18 +6,22 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, ServiceEndedError, ServiceError
 from pytest_clnrm.items.python_tests import last_lines
 from pytest_clnrm.items.tags import ScenarioWarning
 from pytest_clnrm.model.units import parse_duration_s
+from pytest_clnrm.runner.launch import get_image
+from pytest_clnrm.runner.prepared import image_to_start
 from pytest_clnrm.runner.service_ends import ServiceEnds, last_logs
 from pytest_clnrm.telemetry.tracing import out_of_reach
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
+    from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.items.python_tests import LiveContainer, PythonTests
     from pytest_clnrm.model.service import Limits, Service
     from pytest_clnrm.model.span import AttributeValue, Span
@@ -107,6 +111,22 @@ class ContainerGroup:
     def drop(self, live: LiveContainer) -> None:
         """Look no longer after a container whose block is over."""
         self._ready = [each for each in self._ready if each is not live]
+
+    def image_of(self, service: Service, lease: str) -> ImageFacts:
+        """Return the image of which a service is to be started: its own, or one that holds its first start.
+
+        :param lease: under which it is started.
+        :raises ImageError: if it cannot be had.
+        """
+        return image_to_start(
+            service,
+            get_image(self.runtime, service, self.trace),
+            runtime=self.runtime,
+            trace=self.trace,
+            labels=partial(self.runtime.labels, self.label, lease),
+            hide=self.redactor.text,
+            note=self.warn,
+        )
 
     def warn(self, message: str) -> None:
         """Warn at the line of the test; to be called by the method that the test has called."""

@@ -9,15 +9,12 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.items.container import Container
 from pytest_clnrm.items.plain_errors import plain
 from pytest_clnrm.reservation.reserve import using_shared
-from pytest_clnrm.runner.launch import get_image
-from pytest_clnrm.runner.prepared import image_to_start
 from pytest_clnrm.runner.sharing.part import SharedPart
 from pytest_clnrm.runner.sharing.share import share_of
 from pytest_clnrm.runner.sharing.start import check_runs, env_of_commands
@@ -102,15 +99,7 @@ def _begin(group: ContainerGroup, service: Service, file: str) -> Held:
         stack.callback(part.leave)
         part.join(
             service,
-            image_to_start(
-                service,
-                get_image(runtime, service, group.trace),
-                runtime=runtime,
-                trace=group.trace,
-                labels=partial(runtime.labels, group.label, lease),
-                hide=group.redactor.text,
-                note=group.warn,
-            ),
+            group.image_of(service, lease),
             network,
             deadline_s=time.monotonic() + runtime.settings.timeout_s,
             cancelled=group.in_vain,

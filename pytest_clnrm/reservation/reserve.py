@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import (
@@ -201,6 +201,25 @@ def demand_of_one(runtime: Runtime, limits: Limits) -> Demand:
     )
 
 
+@contextmanager
+def _held(
+    runtime: Runtime, lease: Lease, noted: AbstractContextManager[None] | None = None
+) -> Iterator[None]:
+    """Remove the idle containers that a lease has taken over, and give it back at the end.
+
+    :param noted: within which what it is for is known to others of this process.
+    """
+    try:
+        with noted or nullcontext():
+            taken = runtime.holdings.idle.taken_by(lease, ())
+            if taken.remove:
+                runtime.shelf().remove(taken.remove)
+                runtime.holdings.idle.cleared(lease.id)
+            yield
+    finally:
+        runtime.holdings.give_back(lease.id)
+
+
 def reserving_for_fixture(runtime: Runtime, limits: Limits, name: str) -> AbstractContextManager[str]:
     """Wait for a reservation of one container, as :func:`reserving_beside` does."""
     return reserving_beside(runtime, demand_of_one(runtime, limits), name)
@@ -225,15 +244,8 @@ def reserving_beside(runtime: Runtime, demand: Demand, name: str) -> Iterator[st
     allowance = current.allowance if current else None
     _check_beside(runtime, allowance.used() if allowance else NOTHING, demand.whole)
     lease = _reserve_more(runtime, ledger, demand, current)
-    try:
-        with runtime.holdings.holding(name, demand):
-            taken = runtime.holdings.idle.taken_by(lease, ())
-            if taken.remove:
-                runtime.shelf().remove(taken.remove)
-                runtime.holdings.idle.cleared(lease.id)
-            yield lease.id
-    finally:
-        runtime.holdings.give_back(lease.id)
+    with _held(runtime, lease, runtime.holdings.holding(name, demand)):
+        yield lease.id
 
 
 @contextmanager
@@ -260,15 +272,8 @@ def using_shared(runtime: Runtime, share: Share) -> Iterator[str]:
             allowance.lend(unused)
         _check_beside(runtime, allowance.used() if allowance else NOTHING, demand.whole)
         lease, _ = _reserve(runtime, ledger, demand, priority=priority, index=index, label=OF_FIXTURE)
-    try:
-        with runtime.holdings.holding(share.name, share.demand):
-            taken = runtime.holdings.idle.taken_by(lease, ())
-            if taken.remove:
-                runtime.shelf().remove(taken.remove)
-                runtime.holdings.idle.cleared(lease.id)
-            yield lease.id
-    finally:
-        runtime.holdings.give_back(lease.id)
+    with _held(runtime, lease, runtime.holdings.holding(share.name, share.demand)):
+        yield lease.id
 
 
 @contextmanager
@@ -292,14 +297,8 @@ def reserving_instead(runtime: Runtime, own: Demand, demand: Demand) -> Iterator
             lease, _ = _reserve(
                 runtime, ledger, demand, priority=current.priority, index=current.index, label=""
             )
-    try:
-        taken = runtime.holdings.idle.taken_by(lease, ())
-        if taken.remove:
-            runtime.shelf().remove(taken.remove)
-            runtime.holdings.idle.cleared(lease.id)
+    with _held(runtime, lease):
         yield lease.id
-    finally:
-        runtime.holdings.give_back(lease.id)
 
 
 def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Current | None) -> Lease:
