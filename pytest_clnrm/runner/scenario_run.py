@@ -6,27 +6,18 @@ runs the steps and judges; ``clean_up`` removes the containers. The caller holds
 
 from __future__ import annotations
 
-import os.path
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import (
     ClnrmError,
-    ContainerError,
-    EngineUnavailableError,
-    ImageError,
     ScenarioTimeoutError,
     ServiceError,
-    UnsharedError,
 )
 from pytest_clnrm.expect.texts import Output
-from pytest_clnrm.model.check import ImageCheck
-from pytest_clnrm.model.key_path import file_and_path
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.service import Service
@@ -36,11 +27,12 @@ from pytest_clnrm.pool.proof import specification_of, why_changed
 from pytest_clnrm.runner.actions.attempt import Faults, Surroundings
 from pytest_clnrm.runner.actions.fault import unpause_all
 from pytest_clnrm.runner.artifacts import ArtifactFolder, Artifacts
+from pytest_clnrm.runner.blame import Blame
 from pytest_clnrm.runner.disk_watch import DiskWatch
 from pytest_clnrm.runner.judge_spans import SpanJudge
-from pytest_clnrm.runner.launch import get_image, launch
+from pytest_clnrm.runner.launch import launch
 from pytest_clnrm.runner.place import Place
-from pytest_clnrm.runner.prepared import image_to_start
+from pytest_clnrm.runner.scenario_images import ScenarioImages
 from pytest_clnrm.runner.service_ends import ServiceEnds, last_logs
 from pytest_clnrm.runner.services import Timeline, entry_points_replaced, start_in_order
 from pytest_clnrm.runner.sharing.part import SharedPart
@@ -52,7 +44,6 @@ from pytest_clnrm.util.redaction import Redactor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.model.key_path import KeyPath
     from pytest_clnrm.model.priority import Priority
     from pytest_clnrm.model.span import AttributeValue
@@ -94,8 +85,8 @@ class ScenarioRun:
     within: str | None = None
     _granted_s: float = field(default_factory=time.monotonic)
     _started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    _images: dict[str, ImageFacts] = field(default_factory=dict)
-    _checked_images: dict[str, ImageFacts | ImageError] = field(default_factory=dict)
+    _blame: Blame = field(init=False)
+    _images: ScenarioImages = field(init=False)
     _containers: dict[str, RunningContainer] = field(default_factory=dict)
     _timeline: Timeline = field(init=False)
     _steps: list[StepResult] = field(default_factory=list)
@@ -105,8 +96,6 @@ class ScenarioRun:
     _shown_logs: dict[str, str] = field(default_factory=dict)
     _failed: bool = False
     _judged: bool = False
-    _unprepared: list[str] = field(default_factory=list)
-    _guilty: list[tuple[ClnrmError, Service, KeyPath]] = field(default_factory=list)
     _up: list[str] = field(default_factory=list)
     _ends: ServiceEnds = field(init=False)
     _faults: Faults = field(default_factory=Faults)
@@ -120,6 +109,13 @@ class ScenarioRun:
 
     def __post_init__(self) -> None:
         self._timeline = Timeline(self._granted_s)
+        self._blame = Blame(
+            scenario=self.scenario,
+            file=self.file,
+            locate=self.locate,
+            settings=self.runtime.settings,
+            redactor=self.redactor,
+        )
         self._place = Place(self.runtime)
         self._artifacts = Artifacts(runtime=self.runtime, folder=self.artifacts_in, redactor=self.redactor)
         self._ends = ServiceEnds(self.runtime, self.redactor, self._timeline.note_end)
@@ -136,6 +132,14 @@ class ScenarioRun:
             redact=self.redactor.text if self.redactor or captures_secrets else None,
             held=captures_secrets,
         )
+        self._images = ScenarioImages(
+            scenario=self.scenario,
+            runtime=self.runtime,
+            trace=self._trace,
+            about=self._blame.about,
+            labels=partial(self.runtime.labels, self.nodeid),
+            hide=self.redactor.text,
+        )
         self._shared = SharedPart(self.runtime, self.scenario.file, self._trace, self.within or "")
 
     # Waiting: not the scenario's time.
@@ -149,39 +153,10 @@ class ScenarioRun:
         if self.slot_wait_s:
             self._trace.add("clnrm.slot.wait", self.slot_wait_s, self.slot_attributes)
         try:
-            for each in self.scenario.services:
-                with self._about(each):
-                    self._images[each.name] = image_to_start(
-                        each,
-                        get_image(self.runtime, each, self._trace, self.scenario.timeout_s),
-                        runtime=self.runtime,
-                        trace=self._trace,
-                        labels=partial(self.runtime.labels, self.nodeid),
-                        hide=self.redactor.text,
-                        note=self._unprepared.append,
-                        timeout_s=self.scenario.timeout_s,
-                    )
-            for run in self.scenario.image_runs:
-                if run.image not in self._checked_images:
-                    with self._about(replace(run.service, name="")):
-                        self._checked_images[run.image] = get_image(self.runtime, run.service, self._trace)
-            for check in self._image_checks():
-                service = Service(name=check.image, image=check.image, at=check.at)
-                try:
-                    self._checked_images[check.image] = get_image(self.runtime, service, self._trace)
-                except ImageError as error:
-                    # That is the check's own failure.
-                    self._checked_images[check.image] = error
+            self._images.get()
         except ClnrmError as error:
             self._trace.finish("fail", str(error))
             raise
-
-    def _image_checks(self) -> Iterator[ImageCheck]:
-        """Yield the checks of images that are no service's."""
-        for step in self.scenario.steps:
-            for check in step.checks:
-                if isinstance(check, ImageCheck) and not step.templated and check.image not in self._images:
-                    yield check
 
     # The scenario's time.
 
@@ -202,7 +177,7 @@ class ScenarioRun:
                     captured=self._captured,
                     containers=self._containers,
                     unseen=self._shared.unseen,
-                    where=self._where,
+                    where=self._blame.where,
                     began_s=self._granted_s,
                 )
                 if not self._failures:
@@ -215,7 +190,7 @@ class ScenarioRun:
             if not (self._failures or disk.problem):
                 self._prove()
         except ScenarioTimeoutError as error:
-            self._failures.append(self._cut_off(self._timeout_message(timeout_s, str(error))))
+            self._failures.append(self._blame.timed_out(timeout_s, str(error), self._steps))
         except ClnrmError as error:
             self._failures.append(self.failure_of(error))
         if disk.problem:
@@ -237,7 +212,7 @@ class ScenarioRun:
         :param message: what it was, one line.
         :param at_once: nothing is waited for any more, so no artifacts are kept.
         """
-        failure = self._cut_off(message)
+        failure = self._blame.cut_off(message, self._steps)
         step = next((each for each in self._steps if each.name == failure.step), None)
         outputs = () if step is None else (Output("stderr", step.stderr, 0), Output("stdout", step.stdout, 0))
         details = "\n".join(each.excerpt() for each in outputs if each.text)
@@ -253,54 +228,9 @@ class ScenarioRun:
 
     def failure_of(self, error: ClnrmError) -> Failure:
         """Return an error of this run as a failure, with its place in the file, and its service or step."""
-        failure = replace(self._cut_off(str(error)), is_infrastructure=error.is_infrastructure)
         if isinstance(error, ServiceError):
-            logs = self._shown_logs[error.service] = self.redactor.end_of_text(error.logs)
-            failure = replace(failure, details=logs)
-        about = next(((service, at) for each, service, at in self._guilty if each is error), None)
-        if failure.step or about is None:
-            return failure
-        service, at = about
-        if isinstance(error, ServiceError):
-            service = next((each for each in self.scenario.services if each.name == error.service), service)
-            at = service.at
-        named = f"service {service.name!r}"
-        if service.name and not (service.implicit or named in failure.message):
-            failure = replace(failure, message=f"{named}: {failure.message}")
-        return replace(failure, where=self._where(at)) if at else failure
-
-    def _cut_off(self, message: str) -> Failure:
-        """Return the failure that the scenario has ended before its end, with the step that ran."""
-        ran = [
-            pair
-            for pair in zip(self.scenario.steps, self._steps, strict=False)
-            if pair[1].outcome != "not run"
-        ]
-        if ran and ran[-1][1].outcome in {"timeout", "error"}:
-            step = ran[-1][0]
-            return Failure(kind="error", message=message, where=self._where(step.at), step=step.name)
-        return Failure(kind="error", message=message, where=f"{self.file}:{self.scenario.line}")
-
-    @contextmanager
-    def _about(self, service: Service) -> Iterator[None]:
-        """Remember of an error which service it is about."""
-        try:
-            yield
-        except EngineUnavailableError:
-            raise
-        except UnsharedError as error:
-            at = next((each.at for each in service.volumes if each.source == error.source), service.at)
-            told = ContainerError(str(error))
-            self._guilty.append((told, service, at))
-            raise told from error
-        except ClnrmError as error:
-            self._guilty.append((error, service, service.at))
-            raise
-
-    def _timeout_message(self, timeout_s: float, during: str) -> str:
-        own = self.scenario.timeout_s is not None
-        source = f"timeout of {self.file}" if own else self.runtime.settings.origin("timeout_s")
-        return f"Scenario timeout after {timeout_s:g}s ({source}) while {during}"
+            self._shown_logs[error.service] = self.redactor.end_of_text(error.logs)
+        return self._blame.failure_of(error, self._steps)
 
     def _start_services(self, deadline_s: float) -> None:
         stem, labels = self._shared.stem, self.runtime.labels(self.nodeid, self.within or "")
@@ -308,7 +238,7 @@ class ScenarioRun:
         shares = len(own) < len(self.scenario.services)
         idle = self._place.enter(
             own,
-            self._images,
+            self._images.of,
             stem=stem,
             labels=labels,
             reuse=self.reuse,
@@ -329,16 +259,16 @@ class ScenarioRun:
                 return cancelled()
 
             if service.is_shared:
-                with self._about(service):
-                    image, network = self._images[service.name], self._place.network
+                with self._blame.about(service):
+                    image, network = self._images.of[service.name], self._place.network
                     self._shared.join(service, image, network, deadline_s=deadline_s, cancelled=in_vain)
                 self._up.append(service.name)
                 return
-            with self._about(service):
+            with self._blame.about(service):
                 launch(
                     self.runtime,
                     with_users(service, self._shared.users),
-                    self._images[service.name],
+                    self._images.of[service.name],
                     name=f"{stem}-{service.name}",
                     labels=labels,
                     deadline_s=deadline_s,
@@ -364,10 +294,10 @@ class ScenarioRun:
             containers=self._all_containers,
             network=self._place.network,
             deadline_s=deadline_s,
-            where=self._where,
+            where=self._blame.where,
             trace=self._trace,
             redactor=self.redactor,
-            images=self._checked_images,
+            images=self._images.checked,
             labels=self.runtime.labels(self.nodeid, self.within or ""),
             faults=self._faults,
             run_once=self._run_once,
@@ -417,15 +347,6 @@ class ScenarioRun:
         """Return its own containers, and those that it shares with others."""
         return {**self._containers, **self._shared.containers}
 
-    def _where(self, at: KeyPath) -> str:
-        line, _ = self.locate(at)
-        other, _ = file_and_path(at)
-        if not other:
-            return f"{self.file}:{line}"
-        # As seen from the same folder as the scenario's own file.
-        way = os.path.relpath(other, Path(self.scenario.file).parent)
-        return f"{os.path.normpath(Path(self.file).parent / way)}:{line}"
-
     def _prove(self) -> None:
         """Find out which containers are unchanged since they were new, and note why others are not reused."""
         for at, facts in enumerate(self._facts):
@@ -469,12 +390,12 @@ class ScenarioRun:
             # A service whose state is not known must not pass; but this must not hide an earlier failure.
             if not self._failures and not container.keeps_alive:
                 failure = self._ends.unknown(container, error)
-                self._failures.append(replace(failure, where=self._where(container.service.at)))
+                self._failures.append(replace(failure, where=self._blame.where(container.service.at)))
             return facts
         ended_as_told = container.keeps_alive or facts.service in self._faults.ended
         if not state.running and not ended_as_told:
             ends = list(self._ends.judge(container, state, self._failures))
-            self._failures += (replace(each, where=self._where(container.service.at)) for each in ends)
+            self._failures += (replace(each, where=self._blame.where(container.service.at)) for each in ends)
         return replace(
             facts,
             timeline=self._told_of(container),
@@ -529,7 +450,7 @@ class ScenarioRun:
             artifacts=tuple(self._artifacts.files),
             notes=(
                 *self.warnings(),
-                *self._unprepared,
+                *self._images.notes,
                 *self.problems(),
                 *self._not_judged(),
                 *(entry_points_replaced(self._containers.values()) if self._failed else ()),
