@@ -1,10 +1,10 @@
-"""``python -m pytest_clnrm``: look at all runs on this host, sweep after dead ones, import Compose files."""
+"""``python -m pytest_clnrm``: the command line, as ``clnrm``."""
 
 from __future__ import annotations
 
 import sys
 
-from pytest_clnrm.cli import main
+from pytest_clnrm.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(program="python -m pytest_clnrm"))

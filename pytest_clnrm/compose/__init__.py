@@ -1,1 +1,1 @@
-"""From a file of Docker Compose to a scenario file (``python -m pytest_clnrm import``)."""
+"""From a file of Docker Compose to a scenario file (``clnrm import``)."""

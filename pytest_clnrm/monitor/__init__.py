@@ -1,1 +1,1 @@
-"""How running runs are shown: on their own terminal, in a log, and to ``python -m pytest_clnrm status``."""
+"""How running runs are shown: on their own terminal, in a log, and to ``clnrm status``."""

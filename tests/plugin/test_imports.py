@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from clnrm_testing.requirements import skip_without_xdist
 
-HEAVY = {"docker", "requests", "opentelemetry", "jinja2", "msgspec", "rich"}
+HEAVY = {"click", "docker", "requests", "opentelemetry", "jinja2", "msgspec", "rich"}
 
 WAITS = {
     "hookspecs",

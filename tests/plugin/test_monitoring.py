@@ -15,7 +15,7 @@ import pytest
 from clnrm_testing.project import Project
 from clnrm_testing.screen import OnTerminal, Screen
 
-from pytest_clnrm import cli
+from pytest_clnrm.cli import main as cli
 
 HELD = """
 [meta]

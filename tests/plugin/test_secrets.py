@@ -146,7 +146,7 @@ def test_mistakes_and_errors_hold_no_secret(project: Project) -> None:
 
 
 def test_the_status_of_a_worker_holds_no_secret(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``python -m pytest_clnrm status`` reads while a step of a secret name runs is masked."""
+    """What ``clnrm status`` reads while a step of a secret name runs is masked."""
     monkeypatch.setattr(tempfile, "tempdir", str(project.pytester.path))
     folder = project.pytester.path
     seen = folder / "seen"

@@ -13,13 +13,13 @@ import pytest
 PACKAGE = "pytest_clnrm"
 ROOT = Path(__file__).parents[2] / PACKAGE
 FLOORS = {
+    "__main__": 9,
     "plugin": 9,
+    "cli": 8,
     "session": 8,
     "items": 7,
-    "__main__": 6,
     "reservation": 6,
     "runner": 6,
-    "cli": 5,
     "compose": 4,
     "runtime": 5,
     "monitor": 4,
@@ -85,6 +85,7 @@ CHAMBERS = {
 """The same within the rooms that have chambers; what is not named may be imported by all of the room."""
 
 HOMES = {
+    "click": {"cli"},
     "docker": {"engine"},
     "jsonpath": {"util"},
     "requests": {"engine", "runner"},

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.cli import main
+from pytest_clnrm.cli.main import main
 from pytest_clnrm.compose.reading import ComposeFile, Value
 from pytest_clnrm.compose.scenario_file import scenario_of
 from pytest_clnrm.errors import ClnrmError, ScenarioFileError

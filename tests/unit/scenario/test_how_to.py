@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from clnrm_testing.how_to import FOLDER, PAGES, blocks, files
 
-from pytest_clnrm.cli import main
+from pytest_clnrm.cli.main import main
 from pytest_clnrm.scenario.loading import load
 from pytest_clnrm.scenario.options import LoadOptions
 
@@ -58,7 +58,7 @@ def test_what_commands_make(
     for block in blocks(FOLDER / f"{name}.md"):
         if block.mark.startswith("made by: "):
             program, arguments = block.command.split(" import ")
-            assert program == "python -m pytest_clnrm"
+            assert program == "clnrm"
             assert main(["import", *shlex.split(arguments)]) == 0
             assert capsys.readouterr().out == block.text
 

@@ -1,18 +1,23 @@
-"""``python -m pytest_clnrm``: arguments, messages, exit codes."""
+"""``clnrm``: arguments, messages, exit codes."""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from clnrm_testing import command_line
 
-from pytest_clnrm import cli
 from pytest_clnrm.cleanup import cleaner
-from pytest_clnrm.cli import main
+from pytest_clnrm.cli import command as cli
+from pytest_clnrm.cli.command import Command
+from pytest_clnrm.cli.main import COMMANDS, main
 from pytest_clnrm.errors import EngineUnavailableError
 from pytest_clnrm.ledger.folder import open_folder
 
@@ -37,35 +42,74 @@ class FakeEngine:
 
 
 def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    """Both commands, what they do, and the exit codes."""
-    with pytest.raises(SystemExit) as ended:
-        main(["--help"])
-    assert ended.value.code == 0
+    """All commands, and what they do, called as it was called."""
+    assert main(["--help"], program="python -m pytest_clnrm") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "status show runs, workers, waiters and budgets" in shown
-    assert "sweep remove what dead runs left on the engine" in shown
-    assert "exit codes: 0 done, 1 it could not be done (the reason is on stderr), 2 wrong arguments" in shown
+    assert shown.startswith("Usage: python -m pytest_clnrm [OPTIONS] COMMAND [ARGS]...")
+    assert "status Show all runs on this host." in shown
+    assert "sweep Remove what dead runs left on the engine." in shown
+
+
+@pytest.mark.parametrize("each", COMMANDS, ids=lambda each: each.name)
+def test_help_has_examples_and_exit_codes(each: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of each command; all examples are accepted as arguments."""
+    assert each.name
+    assert main([each.name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert len(each.examples) > 1
+    assert {0, 1, 2} <= set(each.exits)
+    for code, meaning in each.exits.items():
+        assert re.search(rf"^  {code} +{re.escape(meaning[:40])}", shown, re.MULTILINE)
+    for words, _ in each.examples:
+        assert f"\n  clnrm {words}\n" in shown
+        arguments = shlex.split(words.partition(" > ")[0])
+        assert arguments.pop(0) == each.name
+        each.make_context(each.name, arguments)
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """Is the package's."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pytest-clnrm {version('pytest-clnrm')}\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: COMMAND"),
-        (["stat"], "invalid choice: 'stat'"),
-        (["status", "--foo"], "unrecognized arguments: --foo"),
-        (["status", "--js"], "unrecognized arguments: --js"),
+        ([], "Missing command."),
+        (["stat"], "No such command 'stat'."),
+        (["stat\x1b[2J"], "No such command "),
+        (["status", "--foo"], "No such option '?--foo"),
+        (["status", "--js"], "No such option '?--js'?.* Did you mean '?--json"),
         (["sweep", "--engine", "x"], "'x' is not an engine: auto, embedded or a URL"),
+        (["import"], "Missing argument 'FILE'"),
+        (["schema", "--path", "--write", "x"], "--path and --write do not go together"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One error that says what is wrong, and exit code 2."""
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.count("error: ") == 1
-    with pytest.raises(SystemExit):
-        main(arguments)
-    assert message in capsys.readouterr().err
+    assert main(arguments) == cli.USAGE
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("Error: ") == 1
+    assert "\x1b" not in output.err
+    assert re.search(message, output.err, re.IGNORECASE), output.err
+
+
+LIGHT = """
+import sys
+from pytest_clnrm.cli.main import main
+assert main(["--help"]) == 0
+assert main(["status", "--help"]) == 0
+heavy = {"docker", "pytest", "_pytest", "msgspec", "jinja2", "rich", "opentelemetry", "requests", "filelock"}
+assert not heavy & {name.partition(".")[0] for name in sys.modules}, sorted(sys.modules)
+"""
+
+
+def test_help_is_light() -> None:
+    """It imports the library of the command line, and nothing that only a command needs."""
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_status_of_an_idle_host(ledger_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,9 +136,7 @@ def test_status_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_folder_that_is_not_there(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder that was named has to be there: an error of one line, and exit code 1."""
     assert main([command, "--ledger-dir", str(tmp_path / "typo")]) == 1
-    assert capsys.readouterr().err == (
-        f"pytest_clnrm: --ledger-dir {tmp_path / 'typo'}: there is no such folder\n"
-    )
+    assert capsys.readouterr().err == (f"clnrm: --ledger-dir {tmp_path / 'typo'}: there is no such folder\n")
 
 
 def test_watching_without_a_terminal(
@@ -145,8 +187,10 @@ def test_sweep_says_what_it_removed(
     monkeypatch.setattr(cleaner, "sweep_dead", sweep)
     assert main(["sweep", "--kept", "--engine", "tcp://host:2375"]) == 0
     assert capsys.readouterr().out == "removed: 2 containers, 1 network\n"
-    assert asked == ["tcp://host:2375", (folder, engine, True)]
-    assert engine.closed == 1
+    assert main(["sweep", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"container": 2, "network": 1, "volume": 0, "image": 0}
+    assert asked == ["tcp://host:2375", (folder, engine, True), "auto", (folder, engine, False)]
+    assert engine.closed == 2
 
 
 def test_sweep_without_a_ledger(capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,4 +210,10 @@ def test_sweep_without_an_engine(
     open_folder(ledger_dir, {})
     monkeypatch.setattr("pytest_clnrm.engine.connect.connect.connect", connect)
     assert main(["sweep"]) == cli.FAILED
-    assert capsys.readouterr().err == "pytest_clnrm: no container engine answers\ntried: x\nstart one\n"
+    assert capsys.readouterr().err == "clnrm: no container engine answers\ntried: x\nstart one\n"
+
+
+def test_the_docs_have_the_help() -> None:
+    """Of each command, as it is now; versions of click break lines at other places."""
+    text = command_line.DOCS.read_text(encoding="utf-8")
+    assert text.split() == command_line.with_help(text).split()
