@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 UNCHECKED_SHOWN = 100
 
 
+BAD_PATH = (
+    "the path of a scenario file must not hold '::' or control characters such as newlines, as it is part of "
+    "node ids; rename the file or its folder"
+)
+UNCHECKED_REMEDY = "clnrm_strict = true makes this an error"
+
+
 def can_be_shown(path: str) -> bool:
     """Tell whether the path of a file can be part of node ids, which are shown everywhere."""
     return one_line(path) == path and "::" not in path
@@ -43,10 +50,7 @@ class RefusedFile(pytest.File):
 
         :raises pytest.Collector.CollectError: always.
         """
-        raise self.CollectError(
-            f"{self.nodeid}: the path of a scenario file must not hold '::' or control characters such as "
-            "newlines, as it is part of node ids; rename the file or its folder"
-        )
+        raise self.CollectError(f"{self.nodeid}: {BAD_PATH}")
 
 
 class ScenarioFile(FileNode):
@@ -84,4 +88,4 @@ class ScenarioFile(FileNode):
         if unchecked:
             shown = ", ".join(list(unchecked)[:UNCHECKED_SHOWN])
             more = f" and {len(unchecked) - UNCHECKED_SHOWN} more" if len(unchecked) > UNCHECKED_SHOWN else ""
-            self.warn_once(f"not checked: {shown}{more} (clnrm_strict = true makes this an error)")
+            self.warn_once(f"not checked: {shown}{more} ({UNCHECKED_REMEDY})")

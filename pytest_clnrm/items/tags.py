@@ -7,7 +7,7 @@ import pytest
 from pytest_clnrm.model.selection import KnownMarks, Mark
 from pytest_clnrm.names import project_markers_key
 
-_PLUGINS = {"flaky": "rerunfailures", "order": "pytest_order", "timeout": "timeout"}
+PLUGINS = {"flaky": "rerunfailures", "order": "pytest_order", "timeout": "timeout"}
 """Marks of plugins that a file may set, and the names by which pytest knows these plugins."""
 
 _tag_markers_key = pytest.StashKey[set[str]]()
@@ -41,7 +41,7 @@ def known_marks(config: pytest.Config) -> KnownMarks:
     return KnownMarks(
         project=project,
         taken=registered - project - ours,
-        plugins=frozenset(name for name, plugin in _PLUGINS.items() if has(plugin)),
+        plugins=frozenset(name for name, plugin in PLUGINS.items() if has(plugin)),
     )
 
 

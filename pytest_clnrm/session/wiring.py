@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_clnrm.items.load_options import loaded_names
 from pytest_clnrm.items.python_tests import PythonTests
 from pytest_clnrm.reservation.hooks import ReservationHooks
 from pytest_clnrm.runtime.runtime import Runtime
-from pytest_clnrm.scenario.mounts import LOADED
 from pytest_clnrm.session.coming_images import ComingImages
 from pytest_clnrm.session.item_hooks import ItemHooks
 from pytest_clnrm.session.progress import ProgressDisplay, StatusNotes, WorkerLog
@@ -48,7 +47,7 @@ class Wiring:
             session_id=place.session,
             worker=getattr(config, "workerinput", {}).get("workerid", "master"),
             connect=lambda: self._connect(config),
-            loaded=(*LOADED, *_python_files(config), *settings.files),
+            loaded=loaded_names(config, settings),
             traceparent=place.traceparent,
         )
         self.runtime = runtime
@@ -133,13 +132,6 @@ class Wiring:
             # Before anything is created that could be left behind.
             self._heir = Heir(self.runtime.folder().runs / f"{self.runtime.session_id}.json")
         return self.runtime.connect_own()
-
-
-def _python_files(config: pytest.Config) -> list[str]:
-    # With ``-p no:python`` pytest does not know the key.
-    with suppress(ValueError):
-        return list(config.getini("python_files"))
-    return []
 
 
 def _category(config: pytest.Config, report: pytest.TestReport) -> str:

@@ -101,7 +101,7 @@ HOMES = {
     "yaml": {"compose"},
     "tomli": {"scenario", "toml", "settings"},
     "rich": {"report", "monitor"},
-    "pytest": {"plugin", "session", "items", "reservation", "scheduling", "settings", "names"},
+    "pytest": {"cli", "plugin", "session", "items", "reservation", "scheduling", "settings", "names"},
     "_pytest": {"items", "scheduling"},
     "pluggy": {"hookspecs", "session"},
 }

@@ -51,8 +51,13 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("each", COMMANDS, ids=lambda each: each.name)
-def test_help_has_examples_and_exit_codes(each: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of each command; all examples are accepted as arguments."""
+def test_help_has_examples_and_exit_codes(
+    each: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of each command; all examples are accepted as arguments, where the files that they name are there."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "login.clnrm.toml").touch()
+    monkeypatch.chdir(tmp_path)
     assert each.name
     assert main([each.name, "--help"]) == 0
     shown = capsys.readouterr().out
@@ -82,6 +87,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["status", "--foo"], "No such option '?--foo"),
         (["status", "--js"], "No such option '?--js'?.* Did you mean '?--json"),
         (["sweep", "--engine", "x"], "'x' is not an engine: auto, embedded or a URL"),
+        (["check"], "Missing argument 'FILE...'"),
         (["import"], "Missing argument 'FILE'"),
         (["schema", "--path", "--write", "x"], "--path and --write do not go together"),
     ],
@@ -100,7 +106,7 @@ LIGHT = """
 import sys
 from pytest_clnrm.cli.main import main
 assert main(["--help"]) == 0
-assert main(["status", "--help"]) == 0
+assert main(["check", "--help"]) == 0
 heavy = {"docker", "pytest", "_pytest", "msgspec", "jinja2", "rich", "opentelemetry", "requests", "filelock"}
 assert not heavy & {name.partition(".")[0] for name in sys.modules}, sorted(sys.modules)
 """
