@@ -32,14 +32,14 @@ DEFENCES = (
         name="templates read no attribute of Python's own",
         target="pytest_clnrm.scenario.templates.sandbox:ScenarioEnvironment.is_safe_attribute",
         without=lambda _: lambda *_: True,
-        attack="test_held.py::test_template_reaches_python",
+        attack="test_held.py::test_template_reaches_python[{{ env._environ }}-is unsafe]",
         shows=ESCAPED,
     ),
     Defence(
         name="texts are not formatted",
         target="pytest_clnrm.scenario.templates.sandbox:ScenarioEnvironment.call_binop",
         without=lambda _: lambda _self, _context, _operator, left, right: left % right,
-        attack="test_held.py::test_template_reaches_python",
+        attack="test_held.py::test_template_reaches_python[{{ '%s' % uuid }}-texts are not formatted with %]",
         shows=ESCAPED,
     ),
     Defence(
