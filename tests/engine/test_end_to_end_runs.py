@@ -24,7 +24,7 @@ expect = {{ stdout = {{ equals = "hello from a step" }} }}
 """
 
 
-@pytest.mark.parametrize("mode", [("-p", "no:xdist"), ("-n", "0"), ("-n", "8")], ids=" ".join)
+@pytest.mark.parametrize("mode", [("-p", "no:xdist"), ("-n", "0"), ("-n", "2")], ids=" ".join)
 def test_ten_scenarios_pass_and_leave_nothing(project: EndToEnd, mode: tuple[str, ...]) -> None:
     """Ten scenarios pass whatever way they are run, and no container and no network is left."""
     names = [f"hello{number}" for number in range(10)]
