@@ -7,7 +7,7 @@ be sure that all spans have arrived: they are judged last, and not at all where 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_clnrm.expect.conditions import Fault
@@ -31,6 +31,12 @@ _LOOK_AT = {
     "expect.hermeticity.no_external_services": ("attributes", "events"),
     "expect.hermeticity.span_attrs.forbid_keys": ("attributes", "events"),
 }
+
+
+_UNDECIDED = (
+    "cannot be decided, as a shared service sent spans meanwhile in no scenario's trace; let its callers "
+    "hand `traceparent` on to it, or leave `scope` out, so that each scenario has one of its own"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +194,22 @@ def unproven(
             open_titles.setdefault((form.at, form.origin, why), []).append(form.title)
     for (at, origin, why), titles in open_titles.items():
         yield at, Fault(f"{', '.join(titles)}: {why}", origin)
+
+
+def undecided(
+    faults: Iterable[tuple[KeyPath, Fault]], failed: Iterable[str]
+) -> Iterator[tuple[KeyPath, Fault]]:
+    """Yield a fault for what does not hold only if spans count of which nobody can tell whose they are.
+
+    :param faults: that there are if they count.
+    :param failed: messages of those that there are without.
+    """
+    told = {each.partition(": ")[0] for each in failed}
+    for at, fault in faults:
+        title, _, what = fault.message.partition(": ")
+        if title not in told:
+            told.add(title)
+            yield at, replace(fault, message=f"{title}: {_UNDECIDED} ({what})", details=())
 
 
 def _says_none(expect: Expectations) -> bool:

@@ -5,7 +5,7 @@ Programs send spans twice, name parents that never arrive, and may send circles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_clnrm.expect.texts import bounded_lines, duration_text, indent, quote, visible
 from pytest_clnrm.model.expectations import Origin
@@ -188,6 +188,13 @@ def tree_text(forest: Forest, origin: Origin) -> str:
     return f"{len(spans)} {'span' if len(spans) == 1 else 'spans'} of {whose} arrived:\n" + indent(
         "\n".join(lines)
     )
+
+
+def doubtful_text(spans: Sequence[Span]) -> str:
+    """Return spans of shared services of which nobody can tell whose they are, as they are shown."""
+    whose = "1 span" if len(spans) == 1 else f"{len(spans)} spans"
+    tree = tree_text(Forest(spans), "workload").partition("\n")[2]
+    return f"{whose} of shared services began meanwhile in no scenario's trace, and do not count:\n{tree}"
 
 
 def _line(span: Span, forest: Forest) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from pytest_clnrm.expect.absence import absence_forms, unproven
+from pytest_clnrm.expect.absence import absence_forms, undecided, unproven
 from pytest_clnrm.expect.all_spans import judge_counts, judge_graph, judge_order, judge_status, judge_window
 from pytest_clnrm.expect.conditions import Fault
-from pytest_clnrm.expect.forest import Forest, tree_text
+from pytest_clnrm.expect.forest import Forest, doubtful_text, tree_text
 from pytest_clnrm.expect.hermeticity import judge_hermeticity
 from pytest_clnrm.expect.selected_spans import judge_edge, judge_span
 from pytest_clnrm.model.expectations import Expectations, Origin
@@ -27,6 +27,7 @@ def judge_spans(
     services: frozenset[str] = frozenset(),
     named: frozenset[str] = frozenset(),
     lost: Sequence[Loss] = (),
+    doubtful: Callable[[], Sequence[Span]] = tuple,
 ) -> tuple[Failure, ...]:
     """Return which expectations do not hold, in the order in which they are judged.
 
@@ -38,10 +39,16 @@ def judge_spans(
     :param services: names (and other addresses) under which the scenario's services reach one another.
     :param named: ``service.name`` of services that the file knows, whether or not they send spans.
     :param lost: what programs sent and is not among *spans*.
+    :param doubtful: returns spans that may be the scenario's or not. They count for nothing; what holds only
+        without them is not decided, and fails.
     """
     forest = Forest(spans)
     faults = _faults(expect, forest, services, named)
     faults += unproven(expect, lost, [fault.message for _, fault in faults], forest.spans)
+    asked = (faults or not lower_bound_only(expect)) and doubtful()
+    if asked:
+        more = _faults(expect, Forest([*spans, *asked]), services, named)
+        faults += undecided(more, [fault.message for _, fault in faults])
     failures: list[Failure] = []
     told: set[Origin] = set()
     for at, fault in faults:
@@ -50,6 +57,8 @@ def judge_spans(
         if fault.origin not in told:
             told.add(fault.origin)
             details.append(tree_text(forest, fault.origin))
+            if asked and fault.origin != "runner":
+                details.append(doubtful_text(asked))
         failures.append(Failure(message=fault.message, where=where(at), details="\n".join(details)))
     return tuple(failures)
 

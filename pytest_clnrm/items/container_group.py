@@ -16,6 +16,7 @@ from pytest_clnrm.model.units import parse_duration_s
 from pytest_clnrm.runner.launch import get_image
 from pytest_clnrm.runner.prepared import image_to_start
 from pytest_clnrm.runner.service_ends import ServiceEnds, last_logs
+from pytest_clnrm.runner.sharing.spans import SharedSpans
 from pytest_clnrm.telemetry.tracing import out_of_reach
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import shown
@@ -59,6 +60,7 @@ class ContainerGroup:
         self.trace = runtime.tracing().scenario(
             label, attributes, redact=self.redactor.text if secrets else None
         )
+        self.shared_spans = SharedSpans(self.trace, runtime.spans_folder())
         self.connected = False
         self.volumes: dict[str, str] = {}
         self._at_close = ExitStack()
@@ -175,6 +177,8 @@ class ContainerGroup:
     ) -> tuple[Span, ...]:
         """Return the spans that programs in these containers have exported.
 
+        Of shared containers those below what was done here.
+
         :param count: wait until there are so many; fewer are returned once the time is over, or at once, with
             a warning that says what to do, where none can arrive.
         :param timeout: seconds, or text such as "1.5m".
@@ -185,11 +189,17 @@ class ContainerGroup:
             if count:
                 self.warn("spans are asked for, but they are off (--clnrm-spans on)")
             return ()
+
+        def found() -> list[Span]:
+            return list(filter(of, [*inbox.spans(), *self.shared_spans.own()]))
+
         if count and not inbox.spans() and (why_not := self._cannot_receive()):
             self.warn(f"spans are asked for, but {why_not}")
+        elif count and self.shared_spans.are_expected():
+            self.shared_spans.wait(lambda: len(found()) >= count, parse_duration_s(timeout))
         elif count:
             inbox.wait(lambda spans: sum(map(of, spans)) >= count, timeout_s=parse_duration_s(timeout))
-        return tuple(filter(of, inbox.spans()))
+        return tuple(found())
 
     def _cannot_receive(self) -> str:
         """Return why no span can reach us, "" if some can."""

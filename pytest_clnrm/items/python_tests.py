@@ -61,6 +61,7 @@ class LiveContainer:
     """A container from its creation to its removal.
 
     :param logs: returns the end of its output without secrets.
+    :param spans: returns in words what it has sent since a moment, nanoseconds since 1970, if it is shared.
     :param redactor: hides the secrets of whoever made it.
     :param fixture: the fixture in whose set-up it was made, "" if none was set up.
     :param nodeid: of the test that ran then.
@@ -71,6 +72,7 @@ class LiveContainer:
 
     running: RunningContainer
     logs: Callable[[], str]
+    spans: Callable[[int], str]
     redactor: Redactor
     fixture: str
     nodeid: str
@@ -119,12 +121,18 @@ class PythonTests:
     # what containers tell
 
     def opened(
-        self, running: RunningContainer, *, logs: Callable[[], str], redactor: Redactor
+        self,
+        running: RunningContainer,
+        *,
+        logs: Callable[[], str],
+        redactor: Redactor,
+        spans: Callable[[int], str] = lambda _: "",
     ) -> LiveContainer:
         """Note that a container was created, for the test and the fixture that are at work."""
         live = LiveContainer(
             running=running,
             logs=logs,
+            spans=spans,
             redactor=redactor,
             fixture=self._fixtures[-1] if self._fixtures else "",
             nodeid=self._record.item.nodeid if self._record else "",
@@ -279,6 +287,11 @@ class PythonTests:
                 report.sections.append(
                     (f"Captured logs of container {name!r} {report.when}", last_lines(logs))
                 )
+        since_ns = int(record.started.timestamp() * 1e9)
+        for live in self._used_by(record.item):
+            if spans := live.spans(since_ns):
+                name = live.running.service.name
+                report.sections.append((f"Captured spans of container {name!r} {report.when}", spans))
         failure = failure_of(report)
         for redactor in redactors:
             failure = redactor.result(failure)

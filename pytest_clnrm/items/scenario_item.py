@@ -389,6 +389,10 @@ class ScenarioItem(pytest.Item):
         for container in result.containers:
             if container.logs and container.logs.strip() not in told:
                 self.add_report_section("call", f"logs of service {container.service!r}", container.logs)
+            if container.spans:
+                self.add_report_section(
+                    "call", f"spans of shared service {container.service!r}", container.spans
+                )
 
     def teardown(self) -> None:
         """Remove the containers and give the reservation back."""

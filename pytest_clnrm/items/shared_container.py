@@ -15,7 +15,7 @@ from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.items.container import Container
 from pytest_clnrm.items.plain_errors import plain
 from pytest_clnrm.reservation.reserve import using_shared
-from pytest_clnrm.runner.sharing.part import SharedPart
+from pytest_clnrm.runner.sharing.part import SharedPart, follow_spans
 from pytest_clnrm.runner.sharing.share import share_of
 from pytest_clnrm.runner.sharing.start import check_runs, env_of_commands
 
@@ -62,9 +62,11 @@ def use_shared(group: ContainerGroup, service: Service, file: str) -> tuple[Cont
     running = held.part.containers[service.name]
     # Whoever was the first here may have ended: spans of commands go to who runs them.
     running = replace(running, env=env_of_commands(service, held.network, group.trace))
+    follow_spans(group.shared_spans, group.runtime, running)
     live = group.tests.opened(
         running,
         logs=lambda: group.redactor.end_of_text(held.part.logs(running)),
+        spans=lambda since_ns: group.redactor.text(group.shared_spans.text(service.name, since_ns)),
         redactor=group.redactor,
     )
     group.add(live)

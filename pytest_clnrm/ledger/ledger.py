@@ -277,6 +277,12 @@ class Ledger:
         uses = next((each.uses for each in state.leases if each.id == lease_id), ())
         return {each.key: each for each in state.leases if each.id in uses}
 
+    def is_used_elsewhere(self, lease_id: str) -> bool:
+        """Tell whether another process that lives uses a shared container."""
+        state = self._store.peek() or State(engine=self.engine, boot=self._boot)
+        theirs = {each.owner for each in state.leases if lease_id in each.uses} - {self.owner_id}
+        return bool(theirs) and not theirs.isdisjoint(each.owner for each in self.living_owners())
+
     def give_up(self, lease_id: str, unused: Demand) -> None:
         """Give back a part of a lease of this run, whoever holds it."""
         with self._me.change() as draft:

@@ -91,6 +91,7 @@ class ContainerFacts:
     :param reuse: why it was not reused, or not kept; "" if there is nothing to say.
     :param timeline: when it was created, started and ready, in seconds since the scenario's start; "" for one
         that only waits for commands.
+    :param spans: of one that is shared, what it sent while a scenario or test used it that failed, in words.
     """
 
     id: str
@@ -107,6 +108,7 @@ class ContainerFacts:
     peak_memory_bytes: int | None = None
     reuse: str = ""
     logs: str = ""
+    spans: str = ""
     timeline: str = ""
 
 

@@ -147,6 +147,7 @@ def _scenario(result: Mapping[str, Any], texts: _Table, epoch_s: float) -> list[
                 *texts.indexes(each[key] for key in ("id", "name", "service", "image", "reuse")),
                 *(_plain(each[key]) for key in _CONTAINER_FACTS),
                 shown(each["logs"]),
+                shown(each["spans"]),
             ]
             for each in result["containers"]
         ],

@@ -12,6 +12,7 @@ from pytest_clnrm.expect.spans import judge_spans, lower_bound_only, satisfied_e
 from pytest_clnrm.model.expectations import Expectations
 from pytest_clnrm.model.result import Failure
 from pytest_clnrm.pool.proof import OWN_PROCESSES, processes_in
+from pytest_clnrm.runner.sharing.spans import LOOK_S as SHARED_LOOK_S
 from pytest_clnrm.scenario.templates.binding import bind_expectations
 from pytest_clnrm.scenario.templates.confined import bind
 from pytest_clnrm.scenario.templates.render import TemplateError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Scenario
     from pytest_clnrm.model.span import Loss, Span
     from pytest_clnrm.pool.running import RunningContainer
+    from pytest_clnrm.runner.sharing.spans import SharedSpans
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.receive.inbox import Inbox
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
@@ -46,6 +48,8 @@ class SpanJudge:
 
     :param captured: what its steps have captured, by name.
     :param containers: the scenario's own, by the names of their services.
+    :param shared: those that it shares with others, likewise.
+    :param shared_spans: what those have sent.
     :param unseen: tells of which shared services spans may be missing.
     :param where: names file and line of a key path.
     :param began_s: ``time.monotonic()`` of the scenario's start.
@@ -56,6 +60,8 @@ class SpanJudge:
     trace: ScenarioTrace
     captured: Mapping[str, str]
     containers: Mapping[str, RunningContainer]
+    shared: Mapping[str, RunningContainer]
+    shared_spans: SharedSpans
     unseen: Callable[[], Sequence[Loss]]
     where: Callable[[KeyPath], str]
     began_s: float
@@ -63,6 +69,7 @@ class SpanJudge:
     _deadline_s: float = 0.0
     _unbound: tuple[Failure, ...] = ()
     _satisfied: bool = False
+    _seen_early: int = -1
     _cut_short: bool = False
     _hosts: frozenset[str] = frozenset()
     _told: list[str] = field(default_factory=list)
@@ -102,6 +109,7 @@ class SpanJudge:
     def _wait(self, inbox: Inbox, ends_s: float) -> str:
         """Wait, and return why no longer: "ended", "enough" or "time"."""
         early = self._holds if lower_bound_only(self._expect) else None
+        look_s = SHARED_LOOK_S if early and self.shared_spans.are_expected() else LOOK_S
         looked = False
         while True:
             if self._all_ended():
@@ -114,7 +122,7 @@ class SpanJudge:
             if left_s <= 0 and looked:
                 return "time"
             looked = True
-            if inbox.wait(early, timeout_s=max(0.0, min(LOOK_S, left_s))) == "held":
+            if inbox.wait(early, timeout_s=max(0.0, min(look_s, left_s))) == "held":
                 # What is still on its way should be in the report.
                 inbox.wait(timeout_s=max(0.0, ends_s - time.monotonic()), settle_s=self._quiet_s())
                 self._satisfied = True
@@ -134,11 +142,21 @@ class SpanJudge:
             return (Failure(kind="error", message=message),)
         if not self._satisfied:
             self._stop_services(inbox)
-        spans = [*self.trace.ours, *inbox.spans()]
+        if not lower_bound_only(expect):
+            # What is below a span of another scenario is known to be once that has arrived, too.
+            left_s = max(0.0, min(self._quiet_s(), self._deadline_s - time.monotonic()))
+            self.shared_spans.wait(lambda: not self.shared_spans.doubtful(), left_s)
+        spans = [*self.trace.ours, *inbox.spans(), *self.shared_spans.own()]
         lost = [*inbox.losses(), *self.unseen()]
         with within(self._deadline_s):
             failures = judge_spans(
-                expect, spans, where=self.where, services=self._hosts, named=self._named(), lost=lost
+                expect,
+                spans,
+                where=self.where,
+                services=self._hosts,
+                named=self._named(),
+                lost=lost,
+                doubtful=self.shared_spans.doubtful,
             )
         if not failures and self._cut_short and not lower_bound_only(expect):
             raise ScenarioTimeoutError(f"waiting for spans (wait = {expect.wait_s:g} s)")
@@ -158,8 +176,14 @@ class SpanJudge:
         return bind(bind_expectations, self.scenario.expect, values, names, wall_s=left_s)
 
     def _holds(self, spans: Sequence[Span]) -> bool:
+        shared = self.shared_spans.own()
+        seen = len(spans) + len(shared)
+        if seen == self._seen_early:
+            return False
+        self._seen_early = seen
         with within(self._deadline_s):
-            return satisfied_early(self._expect, [*self.trace.ours, *spans], services=self._hosts)
+            all_spans = [*self.trace.ours, *spans, *shared]
+            return satisfied_early(self._expect, all_spans, services=self._hosts)
 
     def _quiet_s(self) -> float:
         """Return how long nothing must arrive: twice the time for which an exporter holds spans back."""
@@ -178,7 +202,7 @@ class SpanJudge:
     def _own_hosts(self) -> frozenset[str]:
         """Return the names and addresses under which the scenario's containers reach one another, and us."""
         hosts: set[str] = set()
-        for name, container in self.containers.items():
+        for name, container in {**self.containers, **self.shared}.items():
             # While it still runs: a container that has ended has no address.
             state = self.runtime.engine().state(container.id)
             hosts |= {name, container.id[:12], *state.addresses.values()}
@@ -200,7 +224,10 @@ class SpanJudge:
         return ""
 
     def _all_ended(self) -> bool:
-        """Tell whether no program of the scenario runs any more."""
+        """Tell whether no program runs any more that could send spans of the scenario."""
+        if self.shared_spans.are_expected():
+            # A shared service runs on, for others.
+            return False
         return not any(self._runs(container) for container in self.containers.values())
 
     def _runs(self, container: RunningContainer) -> bool:

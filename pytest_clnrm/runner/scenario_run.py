@@ -176,6 +176,8 @@ class ScenarioRun:
                     trace=self._trace,
                     captured=self._captured,
                     containers=self._containers,
+                    shared=self._shared.containers,
+                    shared_spans=self._shared.spans,
                     unseen=self._shared.unseen,
                     where=self._blame.where,
                     began_s=self._granted_s,
@@ -420,8 +422,14 @@ class ScenarioRun:
 
     def _explain(self) -> None:
         """Add the services' logs. What a failure shows is not read again, or it would be shown twice."""
+        if self._failed and not self._judged:
+            self._shared.spans.settle(self.scenario.expect.settle_s)
         for at, facts in enumerate(self._facts if self._failed else ()):
-            self._facts[at] = replace(facts, logs=self._shown_logs.get(facts.service) or self._logs_of(facts))
+            self._facts[at] = replace(
+                facts,
+                logs=self._shown_logs.get(facts.service) or self._logs_of(facts),
+                spans=self.redactor.text(self._shared.spans.text(facts.service)) if facts.shared else "",
+            )
 
     def _logs_of(self, facts: ContainerFacts) -> str:
         shared = self._shared.containers.get(facts.service)
@@ -445,7 +453,7 @@ class ScenarioRun:
             containers=tuple(self._facts),
             steps=tuple(self._steps),
             failures=tuple(self._failures),
-            spans=SpanCounts(runner=self._trace.count_ours(), workload=len(self._trace.workload())),
+            spans=SpanCounts(runner=self._trace.count_ours(), workload=self._count_workload()),
             unchecked=tuple(each.path for each in self.scenario.unchecked),
             artifacts=tuple(self._artifacts.files),
             notes=(
@@ -457,6 +465,9 @@ class ScenarioRun:
             ),
         )
         return self.redactor.result(result)
+
+    def _count_workload(self) -> int:
+        return len(self._trace.workload()) + len(self._shared.spans.own())
 
     def _not_judged(self) -> Iterator[str]:
         """Yield that spans were expected but not judged."""

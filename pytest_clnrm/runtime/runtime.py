@@ -385,12 +385,12 @@ class Runtime:
 
     def close_shelf(self) -> None:
         """Remove the containers that have outlived their scenarios, and do what was left for the end."""
-        at_end, self.at_end = self.at_end, []
-        for end in at_end:
-            end()
         shelf, self._shelf = self._shelf, None
         if shelf is not None:
             shelf.close()
+        at_end, self.at_end = self.at_end, []
+        for end in at_end:
+            end()
 
     def close(self) -> None:
         """Remove the networks, stop owning leases, and give up the engine."""

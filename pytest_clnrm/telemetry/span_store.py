@@ -4,7 +4,8 @@ That one has length-prefixed records, each written at once, so that a kill loses
 
 A record is two lengths (4 bytes each, big-endian), a header in JSON and a body: a request in OTLP/JSON with
 the spans of one batch. The header has ``scenario``, ``received_ns``, ``spans`` (how many) and ``places``:
-``[step, traceparent, count]`` for neighbours in the batch that belong to the same step.
+``[step, traceparent, count]`` for neighbours in the batch that belong to the same step. What a shared service
+has sent has ``shared`` besides.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import secrets
 import struct
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,9 +73,14 @@ class SpanStore:
 def read_store(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Yield header and body of each whole record; a torn one ends the file."""
     with path.open("rb") as file:
-        while len(lengths := file.read(_LENGTHS.size)) == _LENGTHS.size:
-            header_bytes, body_bytes = _LENGTHS.unpack(lengths)
-            header, body = file.read(header_bytes), file.read(body_bytes)
-            if len(header) != header_bytes or len(body) != body_bytes:
-                return
-            yield json.loads(header), body
+        yield from read_records(file)
+
+
+def read_records(file: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Yield header and body of each whole record from where *file* is; it is behind that record then."""
+    while len(lengths := file.read(_LENGTHS.size)) == _LENGTHS.size:
+        header_bytes, body_bytes = _LENGTHS.unpack(lengths)
+        header, body = file.read(header_bytes), file.read(body_bytes)
+        if len(header) != header_bytes or len(body) != body_bytes:
+            return
+        yield json.loads(header), body

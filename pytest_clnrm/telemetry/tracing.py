@@ -116,12 +116,14 @@ class Tracing:
         *,
         redact: Callable[[str], str] | None = None,
         held: bool = False,
+        book: Path | None = None,
     ) -> ScenarioTrace:
         """Start the trace of one scenario.
 
         :param redact: hides secrets in a text; spans are judged as they are, and stored without secrets.
         :param held: not all secrets are known yet: store no span of its programs before
             :meth:`ScenarioTrace.release`.
+        :param book: the file in which the users of a shared service find its spans.
         """
         span = self.recorder.span("clnrm.scenario", attributes={"test.case.name": nodeid, **attributes})
         if self._folder is None:
@@ -131,7 +133,8 @@ class Tracing:
 
             with _stored_in(self._folder):
                 self._receiver = Receiver(self._folder, self._worker, addresses=self._gateways)
-        inbox = self._receiver.open(nodeid, span.traceparent or None, redact=redact, held=held)
+        with _stored_in(self._folder if book is None else book.parent):
+            inbox = self._receiver.open(nodeid, span.traceparent or None, redact=redact, held=held, book=book)
         return ScenarioTrace(self, nodeid, span, inbox, redact)
 
     def allow(self, gateway: str) -> None:
@@ -180,6 +183,7 @@ class ScenarioTrace:
     """The spans of one scenario: ours as they end, and the inbox of its programs.
 
     :param inbox: where the spans of its programs arrive, None if nothing is received.
+    :param redact: hides secrets in a text.
     """
 
     def __init__(
@@ -194,8 +198,9 @@ class ScenarioTrace:
         self._nodeid = nodeid
         self._span = span
         self.inbox = inbox
-        self._redact = redact
+        self.redact = redact
         self.ours: list[Span] = []
+        self._steps: set[str] = set()
         self._finished = False
         # Readiness checks have a trace of their own: what continues it is not taken for the workload's.
         self._probe_traceparent = new_traceparent(None)
@@ -204,7 +209,7 @@ class ScenarioTrace:
             inbox.leave_out(probe.trace_id)
 
     def _shown(self, value: AttributeValue) -> AttributeValue:
-        return self._redact(value) if self._redact is not None and isinstance(value, str) else value
+        return self.redact(value) if self.redact is not None and isinstance(value, str) else value
 
     def _all_shown(self, attributes: Attributes) -> dict[str, AttributeValue]:
         return {key: self._shown(value) for key, value in attributes.items()}
@@ -302,6 +307,9 @@ class ScenarioTrace:
 
     def begin_step(self, name: str, traceparent: str) -> None:
         """Note that a step starts."""
+        step = parse_traceparent(traceparent)
+        if step is not None:
+            self._steps.add(step.span_id)
         if self.inbox is not None:
             self.inbox.enter_step(str(self._shown(name)), traceparent)
 
@@ -359,6 +367,19 @@ class ScenarioTrace:
         """Return which spans were lost and why, in sentences for a user."""
         received = self.inbox.problems() if self.inbox is not None else ()
         return tuple(dict.fromkeys((*received, *self._tracing.problems())))
+
+    @property
+    def trace_id(self) -> str:
+        """The id of the run's trace, of which its steps are; "" if nothing is recorded."""
+        own = parse_traceparent(self._span.traceparent)
+        return own.trace_id if own else ""
+
+    def span_ids(self) -> set[str]:
+        """Return the ids of its spans in the run's trace: its own, those of its steps, its programs'."""
+        own = parse_traceparent(self._span.traceparent)
+        programs = {each.span_id for each in self.workload() if own and each.trace_id == own.trace_id}
+        ours = {each.span_id for each in self.ours}
+        return {*({own.span_id} if own else ()), *self._steps, *ours, *programs}
 
     def workload(self) -> Sequence[Span]:
         """Return what the scenario's programs have exported so far."""

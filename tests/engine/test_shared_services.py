@@ -262,42 +262,89 @@ def test_all_learn_how_it_ended(project: EndToEnd) -> None:
     assert project.leftovers(run) == []
 
 
-SPAN = {
-    "traceId": "1" * 32,
-    "spanId": "2" * 16,
-    "name": "own",
-    "startTimeUnixNano": "1",
-    "endTimeUnixNano": "2",
-}
-EXPORTS = f"""
+QUERY = r"""#!/bin/sh
+set -- $(echo "$QUERY_STRING" | tr : ' ')
+id=$(od -An -N8 -tx1 /dev/urandom | tr -d ' ')
+case $1 in
+  00-*) trace=$(echo "$1" | cut -d- -f2); parent=$(echo "$1" | cut -d- -f3);;
+  *) trace=$id$id; parent=;;
+esac
+body='{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"db"}}]},'
+body=$body'"scopeSpans":[{"spans":[{"traceId":"'$trace'","spanId":"'$id'","parentSpanId":"'$parent'",'
+body=$body'"name":"query","startTimeUnixNano":"1","endTimeUnixNano":"2","status":{"code":'${2:-0}'}}]}]}]}'
+to=$OTEL_EXPORTER_OTLP_ENDPOINT/v1/traces
+wget -q -O /dev/null --header "Content-Type: application/json" --post-data "$body" $to
+printf 'Content-Type: text/plain\r\n\r\nasked\n'
+"""
+TRACED = f"""
 [service.db]
 image = "db"
 scope = "run"
-command = ["sh", "-c", "wget -q -O - --post-data x $OTEL_EXPORTER_OTLP_ENDPOINT/v1/traces; sleep 600"]
-ready = {{ command = "sleep 1" }}
+command = ["httpd", "-f", "-p", "80", "-h", "/w"]
+ready = {{ port = 80 }}
+files = [{{ target = "/w/cgi-bin/q", mode = "0755", content = '''{QUERY}''' }}]
 
 [service.app]
 image = "app"
-env.BODY = '{json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [SPAN]}]}]})}'
 
 [[step]]
-name = "post"
+name = "ask"
 service = "app"
-run = '''wget -q -O - --header "Content-Type: application/json" --post-data "$BODY" \
-$OTEL_EXPORTER_OTLP_ENDPOINT/v1/traces'''
+run = '''ASK'''
 
 [expect]
-wait = "1s"
+wait = "500ms"
+"""
+ASK = "wget -q -O - http://db/cgi-bin/q?"
+TRACED_PYTHON = f"""
+from pathlib import Path
+
+def test_python(clnrm):
+    content = Path(__file__).with_name("q").read_text()
+    files = [dict(target="/w/cgi-bin/q", mode="0755", content=content)]
+    command = ["httpd", "-f", "-p", "80", "-h", "/w"]
+    db = clnrm.shared("db", "db", command=command, files=files, ready=dict(port=80), env=dict(ALONE="1"))
+    with clnrm.container("app") as app:
+        app.run("{ASK}$TRACEPARENT; {ASK}root:2")
+    assert [each.name for each in db.spans(count=1)] == ["query"]
+    assert not clnrm.spans()
+"""
+TWO = """
 [[expect.span]]
-select = "own"
+select = { name = "query", service = "db", under = { name = "clnrm.step" } }
+count = 2
+[expect.counts]
+errors_total = 0
+by_service = { db = 2 }
 """
 
 
-def test_spans_of_a_shared_service_do_not_count_as_absent(project: EndToEnd) -> None:
-    """Once it has sent something, nothing is proven by what a scenario does not see; what it sees counts."""
-    project.write("seen.clnrm.toml", EXPORTS)
-    project.write("absent.clnrm.toml", f"{EXPORTS}[expect.counts]\nerrors_total = 0\n")
-    run = project.run()
-    assert run.outcomes() == {"seen": "passed", "absent": "failed"}, run.text
-    assert "errors_total: cannot be judged, as not all spans arrived: the shared service 'db'" in run.text
+def test_spans_of_a_shared_service(project: EndToEnd) -> None:
+    """Those below what a scenario did are its own, whichever process receives them; others decide nothing."""
+    twice = f"{ASK}$TRACEPARENT; {ASK}$TRACEPARENT"
+    for number in range(2):
+        project.write(f"own{number}.clnrm.toml", TRACED.replace("ASK", twice) + TWO)
+    wrong = TRACED.replace("ASK", f"{ASK}$TRACEPARENT:2") + "[expect.status]\nall = 'error'\n"
+    project.write("error.clnrm.toml", wrong)
+    # By itself: what it cannot decide, those that run meanwhile could not either.
+    alone = TRACED.replace('"run"', '"file"').replace("ASK", f"{ASK}$TRACEPARENT; {ASK}root:2")
+    project.write(
+        "alone.clnrm.toml", f"{alone}[expect.counts]\nerrors_total = 0\nby_service = {{ db = 1 }}\n"
+    )
+    project.write("q", QUERY)
+    project.write("test_python.py", TRACED_PYTHON)
+    run = project.run(mode=("-n", "2"))
+    assert "Captured spans of container 'db' call" in run.text, run.text
+    assert (
+        run.text.count("begun while it was used, in no trace of a scenario or test, so not counted:") == 2
+    ), run.text
+    passed = dict.fromkeys(("own0", "own1", "error"), "passed")
+    assert run.outcomes() == {**passed, "alone": "failed"}, run.text
+    undecided = "expect.counts.errors_total: cannot be decided, as a shared service"
+    assert run.failures("alone")[0].startswith(undecided)
+    (shared,) = (each for each in run.scenarios["alone"]["containers"] if each["shared"])
+    own, _, others = shared["spans"].partition("begun while it was used, in no trace of a scenario or test")
+    assert own.startswith("in its own trace:\n    query [internal, db, ")
+    assert "query [internal, db, " in others
+    assert "spans of shared service 'db'" in run.text
     assert project.leftovers(run) == []

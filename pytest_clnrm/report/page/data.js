@@ -22,10 +22,10 @@ function readStep(row) {
 }
 
 function readContainer(row) {
-  const [id, name, service, image, reuse, memory, peak, cpus, reused, prepared, oomKilled, exitCode, logs] = row;
+  const [id, name, service, image, reuse, memory, peak, cpus, reused, prepared, oomKilled, exitCode, logs, spans] = row;
   return {
     id: texts[id], name: texts[name], service: texts[service], image: texts[image], reuse: texts[reuse],
-    memory, peak, cpus, reused, prepared, oomKilled, exitCode, logs: texts[logs],
+    memory, peak, cpus, reused, prepared, oomKilled, exitCode, logs: texts[logs], spans: texts[spans],
   };
 }
 
@@ -102,7 +102,7 @@ function searchable(scenario) {
       ...failures.flatMap((failure) => [failure.message, failure.where, failure.details]),
       ...scenario.steps.flatMap((step) => [step.name, step.service, step.stdout, step.stderr]),
       ...scenario.artifacts.map((artifact) => artifact.path),
-      ...scenario.containers.flatMap((container) => [container.name, container.image, container.logs]),
+      ...scenario.containers.flatMap((container) => [container.name, container.image, container.logs, container.spans]),
       ...scenario.spans.map((span) => span.name),
     ].join("\n").toLowerCase();
   }

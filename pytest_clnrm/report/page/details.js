@@ -67,7 +67,8 @@ function containerBlock(container, open) {
       ["name", element("span.id", {}, readable(container.name))],
       ["id", element("span.id", {}, readable(container.id).slice(0, 12))],
     ]),
-    container.logs ? [element("p.stream", {}, "logs"), outputBlock(container.logs)] : null);
+    container.logs ? [element("p.stream", {}, "logs"), outputBlock(container.logs)] : null,
+    container.spans ? [element("p.stream", {}, "spans"), outputBlock(container.spans)] : null);
 }
 
 // Files lie beside this page; "./" keeps a name from being read as an address of another kind.

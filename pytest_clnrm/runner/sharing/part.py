@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Literal
 from pytest_clnrm.model.span import Loss
 from pytest_clnrm.runner.service_ends import LOG_TAIL_BYTES, last_logs
 from pytest_clnrm.runner.sharing.share import share_of
-from pytest_clnrm.runner.sharing.start import join, logs_since, mark, part, ready_ones, why_unseen
+from pytest_clnrm.runner.sharing.spans import SharedSpans
+from pytest_clnrm.runner.sharing.start import (
+    book_of,
+    join,
+    logs_since,
+    mark,
+    part,
+    ready_ones,
+    why_unseen,
+)
 from pytest_clnrm.runner.sharing.upkeep import run_upkeep, users_of
 from pytest_clnrm.util.output import BoundedOutput
 
@@ -25,6 +34,13 @@ if TYPE_CHECKING:
 _LOGS_S = 5.0
 
 
+def follow_spans(spans: SharedSpans, runtime: Runtime, running: RunningContainer) -> None:
+    """Let *spans* have those of a shared container from now on, if it can send any."""
+    if running.service.network != "none":
+        now_ns = int(runtime.engine().clock_s() * 1e9)
+        spans.begin(running.service.name, book_of(runtime, running.name), now_ns)
+
+
 class SharedPart:
     """What one user has of shared containers, from :meth:`join` to :meth:`leave`.
 
@@ -35,6 +51,7 @@ class SharedPart:
     :ivar stem: with which the names of the user's own containers begin.
     :ivar users: what ``{{ worker }}`` and ``{{ scenario_id }}`` are for it.
     :ivar told: what was done in them before they were used, by the same names.
+    :ivar spans: what they have sent since.
     """
 
     def __init__(self, runtime: Runtime, file: str, trace: ScenarioTrace, user: str = "") -> None:
@@ -48,6 +65,7 @@ class SharedPart:
         self._since_s = 0.0
         self.containers: dict[str, RunningContainer] = {}
         self.told: dict[str, str] = {}
+        self.spans = SharedSpans(trace, runtime.spans_folder())
 
     def join(
         self,
@@ -78,6 +96,7 @@ class SharedPart:
             cancelled=cancelled,
         )
         self.told[service.name] = ", ".join(["shared", *self._made_fit(running, deadline_s=deadline_s)])
+        follow_spans(self.spans, self._runtime, running)
 
     def _made_fit(self, running: RunningContainer, *, deadline_s: float) -> Iterator[str]:
         """Do what has to be done before this user may use it, and yield what that was.
@@ -121,7 +140,8 @@ class SharedPart:
         """Return of which of them spans may be missing: nothing can be said of what is not there then."""
         user = self._user or self._runtime.holdings.lease()
         found = (why_unseen(self._runtime, each, user) for each in self.containers.values())
-        return tuple(Loss(what="shared service", why=why) for why in found if why)
+        gone = (Loss(what="shared service", why=why) for why in found if why)
+        return (*gone, *self.spans.losses())
 
     def leave(self, *, at_once: bool = True) -> None:
         """Leave them to the others: they leave the network.

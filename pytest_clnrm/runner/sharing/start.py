@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
 
+_LOOK_S = 0.1
 FOLDER = "shared"
 """Where the records are, in the run's own folder."""
-_EXPORTS = "exports"
 
 
 def join(
@@ -72,7 +72,14 @@ def join(
     """
     with trace.span("clnrm.container.share", {"clnrm.service": service.name}) as span:
         lease, record = _record_of(
-            runtime, service, image, share=share, user=user, deadline_s=deadline_s, cancelled=cancelled
+            runtime,
+            service,
+            image,
+            share=share,
+            user=user,
+            redact=trace.redact,
+            deadline_s=deadline_s,
+            cancelled=cancelled,
         )
         span.set("container.id", record.id or None)
         span.set("clnrm.container.started_by", record.worker)
@@ -112,17 +119,20 @@ def mark(runtime: Runtime, running: RunningContainer, what: str) -> Path:
     return runtime.run_folder() / FOLDER / f"{running.id}.{what}"
 
 
-def why_unseen(runtime: Runtime, running: RunningContainer, user: str) -> str:
-    """Return why spans of a shared container may be missing among a scenario's, "" if it has sent none.
+def book_of(runtime: Runtime, name: str) -> Path:
+    """Return the file with the spans of the shared container of that name."""
+    assert runtime.run_folder is not None  # noqa: S101 (it was needed to reserve it)
+    return runtime.run_folder() / FOLDER / f"{name}.spans"
 
-    The process that has started it receives them, and notes that there are any. What its exporter still holds
-    back is not known.
+
+def why_unseen(runtime: Runtime, running: RunningContainer, user: str) -> str:
+    """Return why spans of a shared container may be missing among a scenario's, "" if none need be.
+
+    The process that has started it receives them.
 
     :param user: id of the lease that uses it.
     """
     name = running.service.name
-    if mark(runtime, running, _EXPORTS).exists():
-        return f"the shared service {name!r} sends spans, and no scenario sees these"
     record = ready_ones(runtime, user).get(running.id)
     if record is None or record.owner not in {each.owner for each in runtime.ledger().living_owners()}:
         return f"the worker is gone that received the spans of the shared service {name!r}"
@@ -152,6 +162,7 @@ def _record_of(
     *,
     share: Share,
     user: str,
+    redact: Callable[[str], str] | None,
     deadline_s: float,
     cancelled: Callable[[], bool],
 ) -> tuple[Lease, SharedRecord]:
@@ -179,7 +190,13 @@ def _record_of(
             record = SharedRecord.read(file) or SharedRecord.read(failed)
             if record is None:
                 record = _started(
-                    runtime, service, image, lease, home=_Home(folder, share), deadline_s=deadline_s
+                    runtime,
+                    service,
+                    image,
+                    lease,
+                    home=_Home(folder, share),
+                    redact=redact,
+                    deadline_s=deadline_s,
                 )
                 record.write(failed if record.failed else file)
     except OSError as error:
@@ -215,10 +232,12 @@ def _started(
     lease: Lease,
     *,
     home: _Home,
+    redact: Callable[[str], str] | None,
     deadline_s: float,
 ) -> SharedRecord:
     """Start a shared container, and return its record.
 
+    :param redact: hides the secrets of whoever starts it.
     :raises ClnrmError: if it says nothing about the service that it could not be started.
     """
     name = container_name(runtime.session_id, lease.id, service.name)
@@ -226,14 +245,14 @@ def _started(
     runtime.engine().remove([name])
     network = None if service.network == "none" else home.enter(runtime)
     label = f"shared service {service.name}"
-    trace = runtime.tracing().scenario(label, {"clnrm.scenario.name": label})
-    runtime.at_end.append(partial(trace.finish, ""))
+    trace = runtime.tracing().scenario(
+        label, {"clnrm.scenario.name": label}, redact=redact, book=book_of(runtime, name)
+    )
+    runtime.at_end.append(partial(_end, runtime, lease, trace))
     made: list[RunningContainer] = []
 
     def created(running: RunningContainer) -> None:
         made.append(running)
-        if trace.inbox is not None:
-            trace.inbox.at_first_request(mark(runtime, running, _EXPORTS).touch)
         runtime.at_end.append(running.sources.close)
 
     is_ready = False
@@ -264,6 +283,8 @@ def _started(
             with suppress(ClnrmError):
                 runtime.remove([name])
     running = made[-1]
+    if trace.inbox is not None:
+        trace.inbox.keep_no_more()
     return SharedRecord(
         id=running.id,
         network=() if network is None else (network.id, network.name),
@@ -273,6 +294,19 @@ def _started(
         owner=runtime.ledger().owner_id,
         ready_s=time.time(),
     )
+
+
+def _end(runtime: Runtime, lease: Lease, trace: ScenarioTrace) -> None:
+    """End the trace of a shared container; while processes of the run use it, this one receives its spans."""
+    ends_s = time.monotonic() + runtime.settings.timeout_s
+    with suppress(ClnrmError):
+        while (
+            trace.inbox is not None
+            and runtime.ledger().is_used_elsewhere(lease.id)
+            and (left_s := ends_s - time.monotonic()) > 0
+        ):
+            trace.inbox.wait(timeout_s=min(_LOOK_S, left_s))
+    trace.finish("")
 
 
 def _as_running(

@@ -5,13 +5,11 @@ Each refusal is of something that would not be right: what one scenario does the
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.model.check import LogCheck
 from pytest_clnrm.model.fault import AwaitExit, Fault
-from pytest_clnrm.util.patterns import matches_glob
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.key_path import KeyPath
@@ -51,28 +49,6 @@ def check_shared(scenario: Scenario) -> Iterator[Refusal]:
             if isinstance(check, LogCheck) and check.service in services:
                 message = f"the log of {check.service!r} holds what other scenarios made it print"
                 yield check.at or step.at, message, f"ask the service itself; or {_OWN}"
-    for glob, at in _judged_services(scenario.expect, scenario.at):
-        named = [name for name in services if matches_glob(name, glob)]
-        if named:
-            yield at, f"spans of the shared service {named[0]!r} are of no scenario, and not judged", _OWN
-
-
-def _judged_services(value: Any, at: KeyPath) -> Iterator[tuple[str, KeyPath]]:
-    """Yield the globs of services whose spans an expectation is about, each with its place."""
-    if isinstance(value, tuple):
-        for each in value:
-            yield from _judged_services(each, at)
-    if not dataclasses.is_dataclass(value):
-        return
-    at = getattr(value, "at", ()) or at
-    for name in (each.name for each in dataclasses.fields(value)):
-        inner = getattr(value, name)
-        if name == "service" and inner:
-            yield inner, at
-        elif name == "by_service":
-            yield from ((glob, at) for glob in inner)
-        else:
-            yield from _judged_services(inner, at)
 
 
 def why_not_shared(service: Service) -> Iterator[Refusal]:

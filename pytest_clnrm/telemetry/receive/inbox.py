@@ -18,6 +18,7 @@ from pytest_clnrm.telemetry.traceparent import parse_traceparent
 if TYPE_CHECKING:
     from pytest_clnrm.model.span import Span
     from pytest_clnrm.telemetry.otlp.messages import TraceRequest
+    from pytest_clnrm.telemetry.receive.shared_book import SharedBook
     from pytest_clnrm.telemetry.span_store import SpanStore
 
 Waited = Literal["held", "settled", "deadline"]
@@ -47,6 +48,8 @@ class Inbox:
     :param parent: ``traceparent`` of the scenario's span.
     :param redact: hides secrets in a text before it is stored; who asks gets the spans as they arrived.
     :param held: store nothing before :meth:`release`, as not all secrets are known yet.
+    :param book: of a shared service: its spans are written there for its users, and kept here only until
+        :meth:`keep_no_more`.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Inbox:
         forget: Callable[[Inbox], None],
         redact: Callable[[str], str] | None = None,
         held: bool = False,
+        book: SharedBook | None = None,
     ) -> None:
         self.token = token
         self.scenario_id = scenario_id
@@ -67,7 +71,10 @@ class Inbox:
         self._now_ns = now_ns
         self._forget = forget
         self._changed = threading.Condition()
-        self._steps = Steps(parent, now_ns())
+        self._began_ns = now_ns()
+        self._steps = Steps(parent, self._began_ns)
+        self._book = book
+        self._keeps = True
         self._spans: list[Span] = []
         self._seen: dict[tuple[str, str, str, int, int, str], int] = {}
         self._bytes = 0
@@ -77,7 +84,6 @@ class Inbox:
         self._losses: dict[tuple[Lost, str], int] = {}
         self._mended = 0
         self._left_out: set[str] = set()
-        self._at_first: Callable[[], None] | None = None
         self._late = 0
         self._redact = redact
         self._held: list[tuple[dict[str, Any], list[Placed]]] | None = [] if held else None
@@ -90,9 +96,16 @@ class Inbox:
         """Return the spans that count. What a probe has caused may have arrived before its own spans."""
         return [span for span in self._spans if span.trace_id not in self._left_out]
 
-    def at_first_request(self, call: Callable[[], None]) -> None:
-        """Call *call* when a program sends something for the first time from now on, whatever comes of it."""
-        self._at_first = call
+    def known_traces(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the ids of the traces of its programs' spans, and of those that do not count."""
+        with self._changed:
+            return frozenset(each.trace_id for each in self._workload()), frozenset(self._left_out)
+
+    def placed(self, span: Span) -> Span:
+        """Return a span that another program has sent, which knows its step."""
+        with self._changed:
+            name, traceparent = self._steps.place(span)
+        return _with_place(span, name, traceparent)
 
     def enter_step(self, name: str, traceparent: str = "") -> None:
         """Note that the step *name* starts now: later spans are shown under it."""
@@ -135,6 +148,8 @@ class Inbox:
             if key not in self._losses and len(self._losses) >= MAX_REASONS:
                 key = (what, "more reasons than are told apart")
             self._losses[key] = self._losses.get(key, 0) + count
+            if self._book is not None:
+                self._book.lose(Loss(what=what, why=why, count=count))
             self._last_s = time.monotonic()
             self._changed.notify_all()
 
@@ -154,10 +169,7 @@ class Inbox:
                 self._late += 1
                 raise InboxClosedError
             self._open += 1
-            call, self._at_first = self._at_first, None
         try:
-            if call is not None:
-                call()
             yield
         finally:
             with self._changed:
@@ -185,12 +197,9 @@ class Inbox:
             self._mended += mended
             rejected, why = accepted.rejected, accepted.why
             # A batch is taken whole or not at all: half of one would look like a program's mistake.
-            if len(self._spans) + len(accepted.spans) > MAX_SPANS:
+            if full := self._is_full(len(accepted.spans), size_bytes):
                 rejected += len(accepted.spans)
-                why = f"the limit of {MAX_SPANS} spans a scenario is reached"
-            elif self._bytes + size_bytes > MAX_BYTES:
-                rejected += len(accepted.spans)
-                why = f"the limit of {MAX_BYTES >> 20} MiB of spans a scenario is reached"
+                why = full
             else:
                 self._keep(accepted, attempt)
                 self._bytes += size_bytes
@@ -202,6 +211,16 @@ class Inbox:
             self._changed.notify_all()
         return rejected, why
 
+    def _is_full(self, spans: int, size_bytes: int) -> str:
+        """Return why so much more has no room, "" if it has."""
+        if self._book is not None and not self._keeps:
+            return self._book.is_full(size_bytes)
+        if len(self._spans) + spans > MAX_SPANS:
+            return f"the limit of {MAX_SPANS} spans a scenario is reached"
+        if self._bytes + size_bytes > MAX_BYTES:
+            return f"the limit of {MAX_BYTES >> 20} MiB of spans a scenario is reached"
+        return ""
+
     def _keep(self, accepted: Accepted, attempt: str) -> None:
         sent_by_step = self._steps.sent_by_step(attempt)
         batch: list[Placed] = []
@@ -209,9 +228,14 @@ class Inbox:
             # An exporter that got no answer sends its batch again.
             key = (span.trace_id, span.span_id, span.name, span.start_ns, span.end_ns, span.status)
             placed = Placed(span, struct, self._steps.place(span, attempt), sent_by_step)
-            at = self._seen.get(key)
             if span.resource.get(PROBE) == "true":
                 self._left_out.add(span.trace_id)
+            if self._book is not None and self._book.is_known(key):
+                continue
+            if not self._keeps:
+                batch.append(placed)
+                continue
+            at = self._seen.get(key)
             if at is None:
                 self._seen[key] = len(self._spans)
                 batch.append(placed)
@@ -220,16 +244,27 @@ class Inbox:
                 # The next attempt of a step may send the very same span, which then belongs to that.
                 self._spans[at] = _placed(placed)
         if batch:
-            header = {
+            header: dict[str, Any] = {
                 "scenario": self.scenario_id,
                 "received_ns": self._now_ns(),
                 "spans": len(batch),
                 "places": places_of(batch),
             }
+            if self._book is not None:
+                header["shared"] = True
+                booked = [each for each in batch if each.span.trace_id not in self._left_out]
+                self._book.write(booked, received_ns=header["received_ns"], began_ns=self._began_ns)
             if self._held is not None:
                 self._held.append((header, batch))
             else:
                 self._store.append(header, encode_batch(batch, self._redact))
+
+    def keep_no_more(self) -> None:
+        """Forget the spans, and those to come: whoever wants them finds them in the book."""
+        with self._changed:
+            self._keeps = False
+            self._spans.clear()
+            self._seen.clear()
 
     def release(self) -> None:
         """Store what was held back, and from now on each batch at once."""
@@ -289,13 +324,17 @@ class Inbox:
             self._closed = True
             self.release()
             self._seen.clear()
+            if self._book is not None:
+                self._book.close()
             self._changed.notify_all()
         self._forget(self)
 
 
 def _placed(each: Placed) -> Span:
     """Return the span of *each*, which knows its step."""
-    name, traceparent = each.place
+    return replace(_with_place(each.span, *each.place), sent_by_step=each.sent_by_step)
+
+
+def _with_place(span: Span, name: str, traceparent: str) -> Span:
     step = parse_traceparent(traceparent) if name else None
-    attempt = step.span_id if step else ""
-    return replace(each.span, step=name, attempt=attempt, sent_by_step=each.sent_by_step)
+    return replace(span, step=name, attempt=step.span_id if step else "")

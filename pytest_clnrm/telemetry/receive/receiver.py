@@ -88,14 +88,18 @@ class Receiver:
         *,
         redact: Callable[[str], str] | None = None,
         held: bool = False,
+        book: Path | None = None,
     ) -> Inbox:
         """Return a new inbox.
 
         :param parent: ``traceparent`` of the scenario's span, under which the spans are shown.
         :param redact: hides secrets in a text before it is stored.
         :param held: store nothing before the inbox is released.
+        :param book: the file in which the users of a shared service find its spans.
+        :raises OSError: if that cannot be created.
         """
         from pytest_clnrm.telemetry.receive.inbox import TOKEN_BYTES, Inbox
+        from pytest_clnrm.telemetry.receive.shared_book import SharedBook
 
         inbox = Inbox(
             token=secrets.token_urlsafe(TOKEN_BYTES),
@@ -106,6 +110,7 @@ class Receiver:
             forget=self._inboxes.forget,
             redact=redact,
             held=held,
+            book=None if book is None else SharedBook(book),
         )
         self._inboxes.add(inbox)
         return inbox

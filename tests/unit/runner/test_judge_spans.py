@@ -20,6 +20,7 @@ from pytest_clnrm.model.service import Service
 from pytest_clnrm.model.span import Loss, Span
 from pytest_clnrm.runner import judge_spans
 from pytest_clnrm.runner.judge_spans import STOP_GRACE_S, SpanJudge
+from pytest_clnrm.runner.sharing.spans import SharedSpans
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.telemetry.tracing import Tracing
 
@@ -86,6 +87,7 @@ def judge_of(
     runtime = SimpleNamespace(
         engine=lambda: engine, networks=lambda: networks, board=SimpleNamespace(at=print)
     )
+    trace = tracing.scenario("a.toml::a", {})
     return SpanJudge(
         runtime=cast("Any", runtime),
         scenario=Scenario(
@@ -94,9 +96,11 @@ def judge_of(
             services=(service, Service(name="db", scope="run")),
             expect=doc.built(lambda *keys: ("expect", *keys)),
         ),
-        trace=tracing.scenario("a.toml::a", {}),
+        trace=trace,
         captured={},
         containers=cast("Any", {"api": running}),
+        shared={},
+        shared_spans=SharedSpans(trace, None),
         unseen=lambda: unseen,
         where=lambda at: "f:1",
         began_s=time.monotonic(),

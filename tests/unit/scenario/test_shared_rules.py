@@ -80,17 +80,6 @@ CASES = {
             "(ask the service itself; or leave `scope` out: each scenario has a container of its own then)"
         ),
     ),
-    "its spans": (
-        f'{DB}{STEP}[[expect.span]]\nname = "query"\nservice = "d*"\n',
-        (
-            "FILE:7:1: expect.span[0]: spans of the shared service 'db' are of no scenario, and not judged "
-            f"{OWN}"
-        ),
-    ),
-    "how many spans": (
-        f"{DB}{STEP}[expect.counts]\nby_service = {{ db = 0 }}\n",
-        f"FILE:7:1: expect.counts: spans of the shared service 'db' are of no scenario, and not judged {OWN}",
-    ),
 }
 
 
