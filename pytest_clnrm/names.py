@@ -12,6 +12,8 @@ import pytest
 
 LIMITS_MARKER = "clnrm_limits"
 """The marker by which a Python test reserves containers."""
+RETRY_MARKER = "clnrm_retry"
+"""The marker by which a Python test says how often it is tried again when it fails."""
 PRIORITY_MARKER = "clnrm_priority"
 """The marker by which a test says its priority."""
 PRIORITY_ATTRIBUTE = "clnrm_priority"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_clnrm.names import LIMITS_MARKER, PRIORITY_MARKER, project_markers_key
+from pytest_clnrm.names import LIMITS_MARKER, PRIORITY_MARKER, RETRY_MARKER, project_markers_key
 from pytest_clnrm.session.lazy import LazyWiring, install_order, lazy_key, settings_of
 from pytest_clnrm.settings.declare import add_options
 from pytest_clnrm.settings.settings import SETTINGS, header_lines
@@ -52,6 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         f"{LIMITS_MARKER}(containers=1, memory=, cpu=, gpus=0): what each of this test's containers "
         "may take, and how many there are at once",
+    )
+    config.addinivalue_line(
+        "markers",
+        f"{RETRY_MARKER}(times): try this test again when it fails, up to so many times, in new containers",
     )
     settings = settings_of(config)
     lazy = config.stash[lazy_key] = LazyWiring(config, settings)

@@ -18,6 +18,7 @@ from _pytest._code.code import (
     ReprTraceback,
 )
 
+from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.model.result import Result
 from pytest_clnrm.report.failure_text import Explained, title
 from pytest_clnrm.util.terminal_text import one_line
@@ -52,6 +53,23 @@ def error_of(result: Result) -> ScenarioFailedError | ScenarioBrokenError:
     first = result.failures[0]
     kind = ScenarioFailedError if first.kind == "expectation" else ScenarioBrokenError
     return kind(one_line(title(first)))
+
+
+def is_infrastructure(error: BaseException | None) -> bool:
+    """Tell whether a test that *error* ends has failed for no fault of its own.
+
+    That is an error of ours that says so, one that is raised ``from`` such an error, and a scenario that a
+    Python test has run.
+    """
+    while error is not None:
+        if isinstance(error, ClnrmError):
+            return error.is_infrastructure
+        if isinstance(error, ScenarioFailedError):
+            return error.result is not None and error.result.is_infrastructure
+        if getattr(error, "clnrm_is_infrastructure", False):
+            return True
+        error = error.__cause__
+    return False
 
 
 def raise_at(path: Path, line: int, error: BaseException) -> NoReturn:

@@ -50,6 +50,7 @@ def containers_of_test(request: pytest.FixtureRequest) -> Iterator[Containers]:
             "code.line.number": None if line is None else line + 1,
             "clnrm.priority": priority_of(item, runtime.settings, runtime.rootdir).label,
             "clnrm.scenario.name": item.name,
+            **({"clnrm.attempt": tests.attempt} if tests.attempt > 1 else {}),
         },
     )
     if ticket.waited_s:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest._code.code import ExceptionChainRepr, ReprEntry
 
-from pytest_clnrm.items.failures import cleaned, scenario_repr
+from pytest_clnrm.items.failures import cleaned, is_infrastructure, scenario_repr
 from pytest_clnrm.model.result import Failure, Result
 from pytest_clnrm.report.failure_text import Explained, explain, explain_rest
 from pytest_clnrm.scenario.locating import source_of as source_of_step
@@ -47,7 +47,9 @@ class ItemWords:
 
     def foreign(self, error: BaseException, where: str) -> Failure:
         """Return another's exception as a failure, for the report."""
-        return self._redactor.result(Failure(kind="error", message=in_one_line(error), where=where))
+        blameless = is_infrastructure(error)
+        failure = Failure(kind="error", message=in_one_line(error), where=where, is_infrastructure=blameless)
+        return self._redactor.result(failure)
 
     def explained(self, result: Result, artifacts: Iterable[str], itself: str = "") -> ExceptionChainRepr:
         """Return a failed scenario in words, and how to run it again.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.report.failure_text import attempt_lines
@@ -27,7 +27,8 @@ def set_properties(
     worker: str,
     slot_wait_s: float,
     artifacts: Iterable[str] = (),
-    result: Result | None = None,
+    outcome: str = "",
+    earlier: Iterable[Result] = (),
 ) -> None:
     """Set the properties of *item*, in place of those of an earlier run of it; those of others stay.
 
@@ -35,7 +36,8 @@ def set_properties(
 
     :param slot_wait_s: seconds that its reservation was waited for.
     :param artifacts: paths of files.
-    :param result: tells what pytest does not: flaky, infrastructure, earlier attempts.
+    :param outcome: what pytest does not tell: "flaky" or "infrastructure"; "" if it is one of its own.
+    :param earlier: the attempts that failed and were tried again.
     """
     item.user_properties[:] = [
         *(each for each in item.user_properties if each[0] not in _OURS),
@@ -44,16 +46,13 @@ def set_properties(
         (WORKER, worker),
         (WAIT, round(slot_wait_s, 3)),
         *((ARTIFACT, path) for path in artifacts),
-        *_of_result(result),
+        *([(OUTCOME, outcome)] if outcome else []),
+        *((ATTEMPT, shown(line)) for line in attempt_lines(earlier)),
     ]
 
 
-def _of_result(result: Result | None) -> Iterator[tuple[str, str]]:
-    if result is None:
-        return
+def outcome_of(result: Result) -> str:
+    """Return what a result was that pytest does not tell: "flaky", "infrastructure", else ""."""
     if result.is_flaky:
-        yield OUTCOME, "flaky"
-    elif result.is_infrastructure:
-        yield OUTCOME, "infrastructure"
-    for line in attempt_lines(result.earlier):
-        yield ATTEMPT, shown(line)
+        return "flaky"
+    return "infrastructure" if result.is_infrastructure else ""

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from pytest_clnrm.errors import ClnrmError, ServiceError
-from pytest_clnrm.items.properties import set_properties
+from pytest_clnrm.items.failures import is_infrastructure
+from pytest_clnrm.items.properties import outcome_of, set_properties
 from pytest_clnrm.items.report_data import report_data
+from pytest_clnrm.items.retries import as_failure, with_earlier
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult, tail
 from pytest_clnrm.report.rows import failure_of
 from pytest_clnrm.reservation.item_demand import is_scenario
 from pytest_clnrm.reservation.priorities import priority_of
-from pytest_clnrm.scheduling.tickets import TICKET, lease_of
+from pytest_clnrm.scheduling.tickets import TICKET, failed_plainly, lease_of
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
@@ -82,6 +84,32 @@ class LiveContainer:
 
 
 @dataclass(kw_only=True, eq=False)
+class Attempts:
+    """The attempts of one test that is tried again when it fails.
+
+    :param left: how many there may be after the one that runs.
+    :ivar earlier: those before it; all have failed.
+    :ivar again: the one that runs has failed, and there will be another.
+    :ivar failed_fixtures: with their requests; of a wider scope perhaps, whose failure pytest remembers.
+    :ivar was_told: a part of it, a subtest, was reported as failed already.
+    """
+
+    left: int
+    earlier: list[Result] = field(default_factory=list)
+    again: bool = False
+    failed_fixtures: list[tuple[Any, pytest.FixtureRequest]] = field(default_factory=list)
+    was_told: bool = False
+
+    def take(self, report: pytest.TestReport, *, worth: bool) -> None:
+        """Decide by the report of a phase whether there will be another attempt."""
+        if report.when == "teardown":
+            # What could not be torn down may be in the way of another.
+            self.again = self.again and report.passed
+        else:
+            self.again = report.failed and worth and self.left > 0 and not self.was_told
+
+
+@dataclass(kw_only=True, eq=False)
 class _Record:
     """What one test has done with containers, from its set-up on."""
 
@@ -99,6 +127,7 @@ class _Record:
     traces: list[ScenarioTrace] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     """Of scenarios that it has run."""
+    notes: list[str] = field(default_factory=list)
 
 
 class PythonTests:
@@ -117,6 +146,7 @@ class PythonTests:
         self._postponed: list[End] = []
         self.kept: list[str] = []
         self.shared: dict[str, Any] = {}
+        self.attempts: Attempts | None = None
 
     # what containers tell
 
@@ -204,22 +234,45 @@ class PythonTests:
         postponed, self._postponed = self._postponed, []
         failed = failed or (self._record is not None and bool(self._record.failures))
         for end in postponed:
-            end(failed=failed)
+            end(failed=failed and not self._is_tried_again())
+
+    @property
+    def attempt(self) -> int:
+        """Return the number of the attempt that runs, from 1."""
+        return 1 if self.attempts is None else len(self.attempts.earlier) + 1
+
+    def _is_tried_again(self) -> bool:
+        return self.attempts is not None and self.attempts.again
 
     # what pytest tells
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Begin a new record, for each rerun too."""
-        self._record = None if is_scenario(item) else _Record(item=item)
+        if is_scenario(item):
+            self._record = None
+            return
+        record = self._record = _Record(item=item)
+        if self.attempt > 1:
+            record.notes += [
+                f"not new in attempt {self.attempt}: container "
+                f"{live.running.service.name!r}, which the fixture {live.fixture!r} of a wider scope holds"
+                for live in self._used_by(item)
+            ]
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef: Any) -> Generator[None, object, object]:
+    def pytest_fixture_setup(
+        self, fixturedef: Any, request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
         """Remember which fixture is set up: containers that are made meanwhile are its own."""
         __tracebackhide__ = True
         self._fixtures.append(fixturedef.argname)
         try:
             return (yield)
+        except BaseException:
+            if self.attempts is not None:
+                self.attempts.failed_fixtures.append((fixturedef, request))
+            raise
         finally:
             self._fixtures.pop()
 
@@ -236,7 +289,7 @@ class PythonTests:
             try:
                 self.settle(failed=failed)
             except ClnrmError as error:
-                pytest.fail(str(error), pytrace=False)
+                raise failed_plainly(str(error), is_infrastructure=error.is_infrastructure) from None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -247,9 +300,13 @@ class PythonTests:
         if record is not None and record.item is item:
             self._tell_properties(record)
         report = yield
+        # For a unittest that is set by now.
+        error = call.excinfo.value if call.excinfo else None
         if record is not None and record.item is item:
+            if self.attempts is not None:
+                self.attempts.take(report, worth=not is_infrastructure(error) and not _is_time_limit(error))
             if report.failed:
-                self._show(record, report, call.excinfo.value if call.excinfo else None)
+                self._show(record, report, error)
             elif call.when == "call" and self._reports():
                 for live in self._used_by(item):
                     self._noted(record, live, with_logs=False)
@@ -265,19 +322,23 @@ class PythonTests:
         item = record.item
         ticket = item.stash.get(TICKET, None)
         record.has_containers = bool(record.has_containers or ticket or self._used_by(item))
-        if record.has_containers:
+        outcome = outcome_of(self._result(record))
+        if record.has_containers or outcome or self.attempts is not None:
             set_properties(
                 item,
                 tags=_tags(item),
                 priority=priority_of(item, self.runtime.settings, self.runtime.rootdir).label,
                 worker=self.runtime.worker,
                 slot_wait_s=ticket.waited_s if ticket else 0.0,
+                # JUnit's file has those of the teardown's report.
+                outcome=outcome,
+                earlier=self.attempts.earlier if self.attempts else (),
             )
 
     def _show(self, record: _Record, report: pytest.TestReport, error: BaseException | None) -> None:
         redactors: list[Redactor] = []
         for live in self._used_by(record.item):
-            live.failed = True
+            live.failed = live.failed or not self._is_tried_again()
             redactors.append(live.redactor)
             if live.running.id not in record.logs:
                 logs = self._noted(record, live, with_logs=True)
@@ -292,9 +353,11 @@ class PythonTests:
             if spans := live.spans(since_ns):
                 name = live.running.service.name
                 report.sections.append((f"Captured spans of container {name!r} {report.when}", spans))
-        failure = failure_of(report)
+        failure = replace(failure_of(report), is_infrastructure=is_infrastructure(error))
         for redactor in redactors:
             failure = redactor.result(failure)
+        if failure.is_infrastructure:
+            report.clnrm_outcome = "infrastructure"  # type: ignore[attr-defined]
         record.failures.append(failure)
 
     def _used_by(self, item: pytest.Item) -> list[LiveContainer]:
@@ -336,8 +399,10 @@ class PythonTests:
             # The command by which a kept container can be looked at depends on whether it still runs.
             (record.failures and record.containers)
             or (self._reports() and (record.containers or TICKET in record.item.stash))
+            or self.attempts is not None
+            or any(each.is_infrastructure for each in record.failures)
         ):
-            result = self._result(record)
+            result = self._result(record).to_data()
         kept = list(self.kept)
         self.kept.clear()
         if result is not None or kept:
@@ -348,7 +413,7 @@ class PythonTests:
                 lease=lease_of(record.item) if record is not None and record.kept_under_lease else "",
             )
 
-    def _result(self, record: _Record) -> dict[str, Any]:
+    def _result(self, record: _Record) -> Result:
         item = record.item
         file, line, _ = item.location
         ticket = item.stash.get(TICKET, None)
@@ -368,7 +433,8 @@ class PythonTests:
             containers=tuple(record.containers.values()),
             steps=tuple(record.steps),
             failures=tuple(record.failures),
-            notes=notes,
+            outcome="failed" if record.failures else "passed",
+            notes=(*notes, *record.notes),
             spans=SpanCounts(
                 runner=sum(each.count_ours() for each in record.traces)
                 + sum(each.spans.runner for each in record.results),
@@ -377,7 +443,22 @@ class PythonTests:
             ),
             artifacts=tuple(each for result in record.results for each in result.artifacts),
         )
-        return result.to_data()
+        if self.attempts is None:
+            return result
+        result = with_earlier(result, self.attempts.earlier)
+        if result.is_flaky and self.runtime.settings.flaky == "fail":
+            result = as_failure(result, f"{result.file}:{result.line}")
+        return result
+
+
+def _is_time_limit(error: BaseException | None) -> bool:
+    """Tell whether pytest-timeout has ended a test: its clock is set once for all attempts."""
+    trace = None if error is None else error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == "pytest_timeout":
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _tags(item: pytest.Item) -> tuple[str, ...]:

@@ -25,13 +25,16 @@ def retries_of(item: pytest.Item, own: int | None, settings: Settings) -> int:
 
     :param own: what its file says, None if that says nothing.
     """
-    if settings.repeat > 1:
-        # The first failure is what is looked for.
-        return 0
     number = settings.retries if own is None else own
-    if number and (_is_expected_to_fail(item) or _reruns_anyway(item)):
+    if number and (is_tried_by_none(item, settings) or _reruns_anyway(item)):
         return 0
     return number
+
+
+def is_tried_by_none(item: pytest.Item, settings: Settings) -> bool:
+    """Tell whether nothing is tried again, or not what is expected to fail."""
+    # With repetitions the first failure is what is looked for.
+    return settings.repeat > 1 or _is_expected_to_fail(item)
 
 
 def is_worth_another(result: Result) -> bool:
@@ -44,6 +47,19 @@ def claim(item: pytest.Item, own: int | None, settings: Settings) -> None:
     ours = settings.repeat > 1 or retries_of(item, own, settings)
     if ours and item.config.pluginmanager.hasplugin(_RERUNS):
         item.add_marker(pytest.mark.flaky(reruns=0), append=False)
+
+
+def is_left_to_rerunfailures(item: pytest.Item) -> bool:
+    """Tell whether pytest-rerunfailures runs a Python test again, for whatever reason."""
+    config = item.config
+    if not config.pluginmanager.hasplugin(_RERUNS):
+        return False
+    everywhere = config.getoption("reruns", None)
+    if everywhere is None:
+        everywhere = config.getini("reruns")
+    return _reruns_anyway(item) or (
+        item.get_closest_marker("flaky") is None and str(everywhere or 0).strip() not in {"", "0"}
+    )
 
 
 def _is_expected_to_fail(item: pytest.Item) -> bool:

@@ -31,7 +31,7 @@ from pytest_clnrm.items.failures import (
 from pytest_clnrm.items.file_node import FileNode
 from pytest_clnrm.items.item_words import ItemWords, in_one_line
 from pytest_clnrm.items.outline import Outline, outline_of
-from pytest_clnrm.items.properties import set_properties
+from pytest_clnrm.items.properties import outcome_of, set_properties
 from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.items.retries import as_failure, claim, is_worth_another, retries_of, with_earlier
 from pytest_clnrm.items.right_size import TOLD, WholeRoom, is_out_of_memory, lowered
@@ -466,7 +466,8 @@ class ScenarioItem(pytest.Item):
             worker=self.runtime.worker,
             slot_wait_s=ticket.waited_s if ticket else 0.0,
             artifacts=self._shown_artifacts(),
-            result=self.result,
+            outcome=outcome_of(self.result) if self.result else "",
+            earlier=self.result.earlier if self.result else (),
         )
 
     def _shown_artifacts(self) -> list[str]:

@@ -170,7 +170,7 @@ class Rows:
         return {
             **result,
             "outcome": row.outcome,
-            "attempts": row.attempts,
+            "attempts": max(result["attempts"], row.attempts),
             "failures": result["failures"] or plain["failures"],
         }
 

@@ -17,7 +17,7 @@ from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.runtime.holdings import Current
 from pytest_clnrm.runtime.runtime import Runtime
 from pytest_clnrm.scheduling.install import install, is_strict_controller
-from pytest_clnrm.scheduling.tickets import TICKET, Ticket, lease_of
+from pytest_clnrm.scheduling.tickets import TICKET, Ticket, failed_plainly, lease_of
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.demand import Demand
@@ -160,9 +160,10 @@ class ReservationHooks:
         try:
             self.runtime.shelf().remove(ticket.remove)
         except ClnrmError as error:
-            pytest.fail(
-                f"could not remove the idle containers whose slot this test was given: {error}", pytrace=False
-            )
+            told = f"could not remove the idle containers whose slot this test was given: {error}"
+            raise failed_plainly(told, is_infrastructure=error.is_infrastructure) from None
+        # A test that is tried again has nothing more to remove.
+        item.stash[TICKET] = ticket._replace(remove=())
         item.stash[_cleared_key] = True
 
     @pytest.hookimpl(wrapper=True)

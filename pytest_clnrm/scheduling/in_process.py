@@ -38,7 +38,7 @@ class InProcessReservation:
             try:
                 ticket = held.enter_context(self._reserve(item, partial(self._flush, item)))
             except ReservationError as error:
-                ticket = Ticket(refusal=str(error))
+                ticket = Ticket(refusal=str(error), is_infrastructure=error.is_infrastructure)
             if ticket is not None:
                 item.stash[TICKET] = ticket
             self._last = item

@@ -311,7 +311,7 @@ class StrictScheduling:
                 specification=facts.specification,
             )
         except ReservationError as error:
-            return Ticket(refusal=str(error))
+            return Ticket(refusal=str(error), is_infrastructure=error.is_infrastructure)
         if ticket is None:
             self._refused_head = self._waiting_head = index
             return None

@@ -28,6 +28,7 @@ class Ticket(NamedTuple):
     :param remove: ids of containers to be removed before any is created.
     :param position: its place among the waiters of all runs when its wait began, 1 for the first; 0 if it did
         not wait.
+    :param is_infrastructure: the refusal is no fault of the item.
     """
 
     lease: str = ""
@@ -36,6 +37,7 @@ class Ticket(NamedTuple):
     reuse: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     position: int = 0
+    is_infrastructure: bool = False
 
 
 TICKET: pytest.StashKey[Ticket] = pytest.StashKey()
@@ -88,6 +90,16 @@ class Gate(Protocol):
         ...
 
 
+def failed_plainly(message: str, *, is_infrastructure: bool) -> BaseException:
+    """Return what fails a test of which pytest shows the message alone.
+
+    :param is_infrastructure: it is no fault of the test.
+    """
+    failure = pytest.fail.Exception(message, pytrace=False)
+    failure.clnrm_is_infrastructure = is_infrastructure  # type: ignore[attr-defined]
+    return failure
+
+
 def lease_of(item: pytest.Item) -> str:
     """Return the id of an item's reservation, "" if it has none."""
     ticket = item.stash.get(TICKET, None)
@@ -110,8 +122,8 @@ def take_ticket(folder: Path, index: int) -> Ticket | None:
     except FileNotFoundError:
         return None
     path.unlink()
-    lease, waited_s, refusal, reuse, remove, position = json.loads(text)
-    return Ticket(lease, waited_s, refusal, reuse=tuple(reuse), remove=tuple(remove), position=position)
+    lease, waited_s, refusal, reuse, remove, position, is_infrastructure = json.loads(text)
+    return Ticket(lease, waited_s, refusal, tuple(reuse), tuple(remove), position, is_infrastructure)
 
 
 def why_missing(folder: Path, index: int) -> str:
@@ -140,4 +152,4 @@ class RefusalReporter:
         """Fail with the reason of the refusal, and no traceback."""
         ticket = item.stash.get(TICKET, None)
         if ticket is not None and ticket.refusal:
-            pytest.fail(ticket.refusal, pytrace=False)
+            raise failed_plainly(ticket.refusal, is_infrastructure=ticket.is_infrastructure)

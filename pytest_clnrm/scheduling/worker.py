@@ -63,5 +63,5 @@ class WorkerPlugin:
         index = self._demands.get(item)
         if index is not None:
             item.stash[TICKET] = take_ticket(self._folder, index) or Ticket(
-                refusal=why_missing(self._folder, index)
+                refusal=why_missing(self._folder, index), is_infrastructure=True
             )

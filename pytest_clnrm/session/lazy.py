@@ -29,6 +29,7 @@ from pytest_clnrm.names import (
     PRIORITY_ATTRIBUTE,
     PRIORITY_MARKER,
     QUARANTINE_FILE,
+    RETRY_MARKER,
     RUN_FOLDER,
     WORKER_INPUT,
     python_tests_key,
@@ -233,7 +234,7 @@ class LazyWiring:
         marks = _marks_of(session.items)
         is_worker = self._worker_input is not None
         if (
-            LIMITS_MARKER in marks
+            not marks.isdisjoint((LIMITS_MARKER, RETRY_MARKER))
             or any(not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) for item in session.items)
             or (is_worker and self._is_out_of_order)
         ):

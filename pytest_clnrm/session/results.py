@@ -261,8 +261,7 @@ class SessionResults:
         option = terminalreporter.config.option
         if option.no_summary:
             return
-        if self.results:
-            self._tell_outcomes(terminalreporter)
+        self._tell_outcomes(terminalreporter)
         if self.results and option.verbose > VERY_QUIET:
             self._tell_usage(terminalreporter)
             self._tell_why_not_reused(terminalreporter)
@@ -306,7 +305,7 @@ class SessionResults:
     def _tell_outcomes(self, terminalreporter: pytest.TerminalReporter) -> None:
         from pytest_clnrm.session.outcomes import outcome_lines
 
-        for heading, lines in outcome_lines(self.results.values()):
+        for heading, lines in outcome_lines((*self.results.values(), *self.tests.values())):
             terminalreporter.section(f"clnrm: {heading}", sep="-", yellow=True)
             for line in lines:
                 terminalreporter.line(line)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_clnrm.items.load_options import loaded_names
+from pytest_clnrm.items.python_retries import PythonRetries
 from pytest_clnrm.items.python_tests import PythonTests
 from pytest_clnrm.reservation.hooks import ReservationHooks
 from pytest_clnrm.runtime.runtime import Runtime
@@ -62,6 +63,8 @@ class Wiring:
             register(Repetitions(settings.repeat, place.folder), "clnrm-repetitions")
         self.python_tests = PythonTests(runtime)
         register(self.python_tests, "clnrm-python-tests")
+        self.python_retries = PythonRetries(self.python_tests)
+        register(self.python_retries, "clnrm-python-retries")
         register(WorkerOutput(runtime, self.python_tests.kept), "clnrm-worker-output")
         reservations = self.reservations = ReservationHooks(runtime, place.folder, is_worker=place.is_worker)
         runtime.run_folder = place.folder
@@ -106,6 +109,7 @@ class Wiring:
     def finish_collection(self, session: pytest.Session) -> None:
         """Do what the parts do once the items are final: made during that hook, they are not called."""
         self.reservations.pytest_collection_finish(session)
+        self.python_retries.pytest_collection_finish(session)
         worker = session.config.pluginmanager.getplugin("clnrm-worker")
         if worker is not None:
             worker.pytest_collection_finish(session)

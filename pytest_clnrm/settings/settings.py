@@ -232,7 +232,8 @@ class Settings:
     )
     retries: int = setting(
         "--clnrm-retries N",
-        "how often a scenario that has failed is tried again, in new containers; its own `retry` wins",
+        "how often a scenario, or a Python test with containers, that has failed is tried again, in new "
+        "containers; its own `retry` or `clnrm_retry` wins",
         values.retries,
         default=0,
         docs=" ([flaky.md](flaky.md))",
@@ -240,9 +241,9 @@ class Settings:
     )
     flaky: Literal["pass", "fail"] = setting(
         "--clnrm-flaky",
-        "what a scenario is that failed, and then passed when it was tried again: one that has passed, "
-        "and is listed at the end of the run, or one that has failed",
-        values.Choice("an outcome of flaky scenarios", "pass", "fail"),
+        "what a scenario or test is that failed, and then passed when it was tried again: one that has "
+        "passed, and is listed at the end of the run, or one that has failed",
+        values.Choice("an outcome of flaky tests", "pass", "fail"),
         default="pass",
         docs=" ([flaky.md](flaky.md))",
         config="flaky",

@@ -210,6 +210,9 @@ def test_slot_timeout(make_project: Callable[[str], Project], way: str) -> None:
     result.stdout.fnmatch_lines(
         ["waited * s for 1 container, *; held up by *budget, position 1 in the queue, in use: 1 container, *"]
     )
+    result.stdout.fnmatch_lines(
+        ["*- clnrm: infrastructure errors (no fault of the tests) -*", "[ab].clnrm.toml::*: waited *"]
+    )
 
 
 TOO_LARGE = {

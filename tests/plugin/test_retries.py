@@ -61,7 +61,7 @@ def test_a_flaky_scenario(each_mode: Project) -> None:
     result.stdout.fnmatch_lines(
         [
             "*flaky.clnrm.toml::flaky*",
-            "*- clnrm: flaky scenarios -*",
+            "*- clnrm: flaky tests -*",
             "flaky.clnrm.toml::flaky: passed in attempt 3",
             "    attempt 1 failed: step 'work'*exit code 1*(flaky.clnrm.toml:*)",
             "    attempt 2 failed: step 'work'*",
@@ -106,7 +106,7 @@ def test_one_that_goes_on_failing(project: Project) -> None:
             "*attempt 3 failed as above: it was the last",
         ]
     )
-    assert "flaky scenarios" not in result.stdout.str()
+    assert "flaky tests" not in result.stdout.str()
     assert (scenario(project)["attempts"], scenario(project)["outcome"]) == (3, "failed")
     assert project.run("--lf").parseoutcomes() == {"failed": 1}
 
@@ -185,7 +185,7 @@ def test_infrastructure_errors(
     result = project.run("--clnrm-report", "out", "--junitxml=junit.xml")
     assert result.parseoutcomes() == {"failed": 1}
     result.stdout.fnmatch_lines(
-        ["it.clnrm.toml I *", "*- clnrm: infrastructure errors (no fault of the scenarios) -*", told]
+        ["it.clnrm.toml I *", "*- clnrm: infrastructure errors (no fault of the tests) -*", told]
     )
     found = scenario(project)
     assert (found["attempts"], found["failures"][0]["is_infrastructure"]) == (1, True)

@@ -105,7 +105,7 @@ def test_local_reservation_that_is_refused() -> None:
 
     item = make_item(name="test_a")
     next(InProcessReservation(reserve).pytest_runtest_protocol(item))
-    assert item.stash[TICKET] == Ticket(refusal="test_a waited 5 s")
+    assert item.stash[TICKET] == Ticket(refusal="test_a waited 5 s", is_infrastructure=True)
     with pytest.raises(pytest.fail.Exception, match=r"^test_a waited 5 s$"):
         RefusalReporter().pytest_runtest_setup(item)
 
