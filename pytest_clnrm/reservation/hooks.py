@@ -11,7 +11,7 @@ import pytest
 
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.model.priority import Priority
-from pytest_clnrm.names import together_key
+from pytest_clnrm.names import FIXTURES, together_key
 from pytest_clnrm.reservation import item_demand
 from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.runtime.holdings import Current
@@ -83,7 +83,7 @@ class ReservationHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Refuse wrong markers, and note in a worker that something demands a reservation.
+        """Refuse wrong markers, and note in a worker that its items will have containers.
 
         It comes before the worker's ids are reported.
 
@@ -96,12 +96,16 @@ class ReservationHooks:
 
             refuse(session.config, session.items, error)
             return
-        if self._is_worker and any(demand is not None for _, demand in self._found.values()):
+        if self._is_worker and (
+            any(demand is not None for _, demand in self._found.values())
+            # What the containers of wider fixtures need is reserved when they are made.
+            or any(not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) for item in session.items)
+        ):
             with suppress(OSError):
                 self._demands_file().touch()
 
     def demands_noted(self) -> bool:
-        """Tell whether a worker's items demand reservations."""
+        """Tell whether a worker's items demand reservations, themselves or by fixtures that they use."""
         return self._demands_file().exists()
 
     def _demands_file(self) -> Path:

@@ -109,6 +109,25 @@ def test_limits_that_are_set_after_the_collection(project: Project, hook: str) -
     assert project.events("create") == []
 
 
+@pytest.mark.parametrize("fixture", ["clnrm_factory", "clnrm_shared"])
+def test_the_run_is_guarded_where_only_fixtures_have_containers(
+    make_project: Callable[[str], Project], fixture: str
+) -> None:
+    """The controller has written the run down before a worker's first fixture makes a container."""
+    project = make_project("n2")
+    project.write(
+        "test_it.py",
+        f"""
+from pathlib import Path
+
+def test_it({fixture}):
+    assert list(Path("ledger/runs").glob("*.json"))
+""",
+    )
+    project.run("-o", "clnrm_ledger_dir=ledger").assert_outcomes(passed=1)
+    assert not list((project.pytester.path / "ledger" / "runs").glob("*.json"))
+
+
 def test_a_test_that_asks_for_clnrm_factory_only_while_it_runs(each_mode: Project) -> None:
     """It waits for room of its own at that moment, and what comes later in the run is as in any other."""
     late = "def test_{}(request):\n    factory = request.getfixturevalue('clnrm_factory')\n"
