@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,6 +54,9 @@ class Wiring:
             traceparent=place.traceparent,
         )
         self.runtime = runtime
+        # Before the interpreter ends it looks several times for garbage among all that we have imported, and
+        # that takes longer than the rest of its end. It promises nobody to finalize what is left then.
+        atexit.register(gc.freeze)
         self._guard: RunGuard | None = None
         self._heir: Heir | None = None
         register = config.pluginmanager.register
