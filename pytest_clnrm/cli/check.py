@@ -104,7 +104,7 @@ def _checked(path: Path, project: Project) -> Checked:
 
     shown = one_line(os.path.relpath(path))
     absolute = path.absolute()
-    if not can_be_shown(os.path.relpath(absolute, project.rootdir)):
+    if not can_be_shown(absolute, project.rootdir):
         return _wrong(shown, ScenarioFileError(shown, (Mistake(0, 0, "", BAD_PATH),)), project)
     try:
         scenarios = load(str(absolute), project.options)

@@ -14,6 +14,7 @@ That is why pickle may read it.
 from __future__ import annotations
 
 import fcntl
+import gc
 import hashlib
 import os
 import pickle
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -189,7 +190,7 @@ class CheckedFiles:
         :param wait: until nobody is.
         :raises OSError: if the run's folder cannot be used.
         """
-        with _locked(bundle.place, wait=wait) as fd:
+        with _locked(bundle.place, wait=wait) as fd, _no_garbage_collection():
             if fd is None:
                 return False
             with open(fd, "rb", closefd=False) as file:
@@ -203,6 +204,7 @@ class CheckedFiles:
     def _check(self, bundle: _Bundle, fd: int) -> None:
         entries: dict[str, _Entry] = {}
         scenarios = bytearray()
+        same = _SameValues()
         for path in bundle.paths:
             try:
                 seen = _seen(path)
@@ -213,7 +215,8 @@ class CheckedFiles:
             if any(each.secrets for each in checked.outlines):
                 continue
             written = pickle.dumps(checked.scenarios)
-            entries[path] = _Entry(seen, tuple(checked.outlines), len(scenarios), len(written))
+            outlines = tuple(map(same.outline, checked.outlines))
+            entries[path] = _Entry(seen, outlines, len(scenarios), len(written))
             scenarios += written
         head = pickle.dumps((self._circumstances(), len(scenarios), entries))
         with open(fd, "wb", closefd=False) as file:
@@ -280,6 +283,38 @@ def _is_private(folder: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
+class _SameValues:
+    """Makes equal parts of outlines one object: neighbours are alike, and pickle writes and makes it once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def outline(self, outline: Outline) -> Outline:
+        """Return an equal outline."""
+        return outline._replace(
+            **{name: self._one(name, getattr(outline, name)) for name in ("tags", "selection", "demand")}
+        )
+
+    def _one(self, name: str, value: Any) -> Any:
+        # Some hold mappings, and have no hash.
+        return self._known.setdefault(name, {}).setdefault(repr(value), value)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Let garbage wait for as long as a bundle takes.
+
+    Reading one makes thousands of objects, at which Python looks through all items again and again.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

@@ -20,12 +20,14 @@ class FileNode(pytest.File):
     """A file whose scenarios are items.
 
     :param runtime: the shared parts of this process.
+    :ivar named_secrets: values of the variables of ``clnrm_secrets`` when it was collected.
     """
 
     def __init__(self, *, runtime: Runtime, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.runtime = runtime
         self._warned: set[str] = set()
+        self.named_secrets = tuple(os.environ.get(name, "") for name in runtime.settings.secrets)
 
     @cached_property
     def real_path(self) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_clnrm.model.demand import Demand, Group
 
@@ -14,9 +13,10 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime.runtime import Runtime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outline:
+class Outline(NamedTuple):
     """A scenario as it is collected; fields without a word here are those of the scenario.
+
+    A tuple: each worker unpickles those of all scenarios.
 
     :param unchecked: the paths of claims that are not checked.
     :param names_files: True if it names files or folders of this host.

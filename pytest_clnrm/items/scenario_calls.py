@@ -57,7 +57,7 @@ class ScenarioCalls:
 
         :raises ValueError: with all mistakes of the file, or if there is no such scenario.
         """
-        if not can_be_shown(str(path)):
+        if not can_be_shown(path, Path(path.anchor)):
             raise ValueError(f"path={str(path)!r}: the path of a scenario file holds no '::' or newlines")
         if not path.is_file():
             raise ValueError(f"path={str(path)!r}: there is no such file")

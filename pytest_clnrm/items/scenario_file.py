@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +30,19 @@ BAD_PATH = (
 UNCHECKED_REMEDY = "clnrm_strict = true makes this an error"
 
 
-def can_be_shown(path: str) -> bool:
+def can_be_shown(path: Path, rootdir: Path | str) -> bool:
     """Tell whether the path of a file can be part of node ids, which are shown everywhere."""
-    return one_line(path) == path and "::" not in path
+    return _is_showable(path.name) and _folder_can_be_shown(os.path.dirname(path), rootdir)  # noqa: PTH120
+
+
+@lru_cache(maxsize=1024)
+def _folder_can_be_shown(folder: str, rootdir: Path | str) -> bool:
+    """Tell it of a folder: nothing that may not be shown goes over the edge between it and a name."""
+    return _is_showable(os.path.relpath(folder, rootdir))
+
+
+def _is_showable(path: str) -> bool:
+    return "::" not in path and one_line(path) == path
 
 
 class RefusedFile(pytest.File):
@@ -71,12 +81,10 @@ class ScenarioFile(FileNode):
 
         :raises pytest.Collector.CollectError: with all mistakes of the file.
         """
-        settings = self.runtime.settings
         try:
             checked = self._checked_files.get(str(self.path), self._variables)
         except ScenarioFileError as error:
-            named = (os.environ.get(name, "") for name in settings.secrets)
-            message = Redactor({*error.secrets, *named}).text(error.render(self.shown_path()))
+            message = Redactor({*error.secrets, *self.named_secrets}).text(error.render(self.shown_path()))
             raise self.CollectError(shown(message)) from None
         self._warn_unchecked(checked.outlines)
         for index, outline in enumerate(checked.outlines):

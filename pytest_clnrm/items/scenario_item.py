@@ -98,18 +98,35 @@ class ScenarioItem(pytest.Item):
         assert isinstance(parent, FileNode)  # noqa: S101 (a scenario is collected by its file only)
         self._file = parent
         self.runtime = parent.runtime
-        self._whole_room = WholeRoom(self.runtime)
-        named = (os.environ.get(name, "") for name in self.runtime.settings.secrets)
-        self._redactor = Redactor({*outline.secrets, *named})
-        self._words = ItemWords(parent, lambda: self.scenario, outline.name, self._redactor)
         for tag in outline.tags:
             refusal = add_tag(self, tag)
             if refusal:
                 parent.warn_once(refusal)
         for each in outline.selection.marks:
             add_mark(self, each)
-        for mark in marks_of(outline.selection, os.environ, sys.platform, self._redactor.text):
+        for mark in marks_of(outline.selection, os.environ, sys.platform, self._without_secrets):
             self.add_marker(mark)
+
+    # What only who runs it needs is made then: each worker makes all items, and runs a few of them.
+
+    @cached_property
+    def _whole_room(self) -> WholeRoom:
+        return WholeRoom(self.runtime)
+
+    @cached_property
+    def _redactor(self) -> Redactor:
+        return Redactor({*self.outline.secrets, *self._file.named_secrets})
+
+    def _without_secrets(self, text: str) -> str:
+        return self._redactor.text(text)
+
+    @cached_property
+    def _words(self) -> ItemWords:
+        return ItemWords(self._file, lambda: self.scenario, self.outline.name, self._redactor)
+
+    @cached_property
+    def _request(self) -> TopRequest:
+        return TopRequest(self, _ispytest=True)  # type: ignore[arg-type]
 
     @cached_property
     def scenario(self) -> Scenario:
@@ -154,15 +171,14 @@ class ScenarioItem(pytest.Item):
     @property
     def is_skipped(self) -> bool:
         """Tell whether its file says that it does not run; what only the engine tells is not known yet."""
-        skips = self.config.pluginmanager.hasplugin("skipping")
-        return skips and any(
+        return any(
             mark.name == "skip" or (mark.name == "skipif" and True in mark.args) for mark in self.own_markers
-        )
+        ) and self.config.pluginmanager.hasplugin("skipping")
 
     def _initrequest(self) -> None:
         """Forget what the last run has left, as pytest's own items do when they are run again."""
         self.funcargs: dict[str, object] = {}
-        self._request = TopRequest(self, _ispytest=True)  # type: ignore[arg-type]
+        vars(self).pop("_request", None)
         self._forget()
 
     def _forget(self) -> None:

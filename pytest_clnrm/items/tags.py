@@ -12,6 +12,8 @@ PLUGINS = {"flaky": "rerunfailures", "order": "pytest_order", "timeout": "timeou
 
 _tag_markers_key = pytest.StashKey[set[str]]()
 """Names of markers that scenario files have registered."""
+_marks_of_tags_key = pytest.StashKey[dict[str, pytest.MarkDecorator]]()
+"""The marks of tags that were set before: thousands of scenarios have a handful of tags."""
 
 
 class ScenarioWarning(pytest.PytestWarning):
@@ -54,6 +56,11 @@ def add_tag(item: pytest.Item, tag: str) -> str:
     :return: why it is no marker, "" if it is one.
     """
     item.extra_keyword_matches.add(tag)
+    marks = item.config.stash.setdefault(_marks_of_tags_key, {})
+    mark = marks.get(tag)
+    if mark is not None:
+        item.add_marker(mark)
+        return ""
     if tag not in item.config.stash.get(_tag_markers_key, ()):
         known = known_marks(item.config)
         if tag in known.taken:
@@ -61,15 +68,20 @@ def add_tag(item: pytest.Item, tag: str) -> str:
         if tag not in known.project and (tag != marker_name(tag) or tag.startswith("_")):
             # What the registration of a marker cannot spell stays a keyword.
             return f"tag {tag!r} cannot be the name of a marker: it stays a keyword, for -k only"
-    add_mark(item, Mark(name=tag))
+    marks[tag] = add_mark(item, Mark(name=tag))
     return ""
 
 
-def add_mark(item: pytest.Item, mark: Mark) -> None:
-    """Set a mark on *item*; one that nobody has registered is registered, for ``--strict-markers``."""
+def add_mark(item: pytest.Item, mark: Mark) -> pytest.MarkDecorator:
+    """Set a mark on *item*; one that nobody has registered is registered, for ``--strict-markers``.
+
+    :return: the mark as pytest has it.
+    """
     config = item.config
     ours = config.stash.setdefault(_tag_markers_key, set())
     if mark.name not in ours and mark.name not in map(marker_name, config.getini("markers")):
         ours.add(mark.name)
         config.addinivalue_line("markers", f"{mark.name}: a tag of scenario files")
-    item.add_marker(getattr(pytest.mark, mark.name).with_args(*mark.args, **mark.kwargs))
+    made: pytest.MarkDecorator = getattr(pytest.mark, mark.name).with_args(*mark.args, **mark.kwargs)
+    item.add_marker(made)
+    return made

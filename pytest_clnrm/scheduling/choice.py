@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from pytest_clnrm.names import FACTS_FILE
 
 _SHOWN = 3
 
 
 class NoChoiceError(Exception):
     """Nothing can be chosen; the message says why."""
+
+
+def are_ordinary(folder: Path) -> bool | None:
+    """Tell whether the facts in the run's folder say that all items are ordinary; None if there are none."""
+    try:
+        return (folder / FACTS_FILE).stat().st_size == 0
+    except OSError:
+        return None
 
 
 def collection_difference(
@@ -21,8 +32,9 @@ def collection_difference(
     if list(expected) == list(found):
         return None
     lines = [f"Workers {expected_by} and {found_by} collected different tests, so none can be handed out."]
-    missing = [nodeid for nodeid in expected if nodeid not in set(found)]
-    extra = [nodeid for nodeid in found if nodeid not in set(expected)]
+    on_one, on_other = frozenset(expected), frozenset(found)
+    missing = [nodeid for nodeid in expected if nodeid not in on_other]
+    extra = [nodeid for nodeid in found if nodeid not in on_one]
     for worker, nodeids in ((expected_by, missing), (found_by, extra)):
         if nodeids:
             more = f" and {len(nodeids) - _SHOWN} more" if len(nodeids) > _SHOWN else ""

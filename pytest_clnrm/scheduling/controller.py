@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_clnrm.names import ALWAYS_PARKS, FACTS_FILE, RUN_FOLDER
-from pytest_clnrm.scheduling.choice import ChosenScheduling, NoChoiceError
+from pytest_clnrm.names import ALWAYS_PARKS, RUN_FOLDER
+from pytest_clnrm.scheduling.choice import ChosenScheduling, NoChoiceError, are_ordinary
 
 if TYPE_CHECKING:
     from pytest_clnrm.scheduling.autoscale import Autoscale
@@ -83,7 +82,7 @@ class StrictController:
         waker = Waker(dsession.queue.put)
 
         def choose(collection: Sequence[str]) -> Any:
-            if self._is_ordinary() and self._autoscale is None:
+            if are_ordinary(self._folder) and self._autoscale is None:
                 from xdist.scheduler import LoadScheduling
 
                 return LoadScheduling(config, log)
@@ -116,12 +115,6 @@ class StrictController:
         # DSession's loop calls the method named after the event.
         dsession.worker_clnrm_wake = woken
         return scheduling
-
-    def _is_ordinary(self) -> bool:
-        """Tell whether the workers' file says, by being empty, that no item is out of the ordinary."""
-        with suppress(OSError):
-            return (self._folder / FACTS_FILE).stat().st_size == 0
-        return False
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Pass on that an item has started."""

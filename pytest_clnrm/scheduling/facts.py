@@ -1,15 +1,18 @@
 """What the controller has to know of items, and only workers do: the controller sees their node ids alone.
 
-Each worker writes its facts into the run's folder before it reports its ids; the first one wins, the
-controller reads them when all have collected. The form is JSON: ``{"format": 2, "items": [[priority, demand,
-specification, together], ...]}``. The file is empty if nothing is out of the ordinary: a worker that has
-collected nothing of ours makes it without this module.
+The first worker that has collected finds the facts, and writes them into the run's folder before it reports
+its ids; the controller reads them when all have collected. The form is JSON: ``{"format": 3, "demands":
+[demand, ...], "items": [[priority, place of its demand or null, specification, together], ...]}``. The file
+is empty if nothing is out of the ordinary: a worker that has collected nothing of ours makes it without this
+module.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +20,8 @@ from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.names import FACTS_FILE
 from pytest_clnrm.util.files import write_whole
 
-_FORMAT = 2
+_FORMAT = 3
+_LOCK = "facts.lock"
 
 
 class FactsError(Exception):
@@ -47,18 +51,35 @@ def is_ordinary(facts: Sequence[ItemFacts]) -> bool:
     return all(each == _ORDINARY for each in facts)
 
 
-def write_facts(folder: Path, facts: Sequence[ItemFacts]) -> None:
-    """Write the facts of a session, in the order of its items, unless another worker has already.
+def write_facts(folder: Path, find: Callable[[], Sequence[ItemFacts]]) -> None:
+    """Write the facts of a session, unless another worker has already, or does so now.
 
+    Finding them takes time for each item, which one worker alone is to spend.
+
+    :param find: returns them, in the order of its items.
     :raises OSError: if the folder cannot be written.
     """
     target = folder / FACTS_FILE
-    if target.exists():
-        return
-    if is_ordinary(facts):
-        target.touch()
-        return
-    write_whole(target, json.dumps({"format": _FORMAT, "items": facts}))
+    # A lock goes with its process: of one that dies over it the next worker takes the work over.
+    with (folder / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.exists():
+            return
+        facts = find()
+        if is_ordinary(facts):
+            target.touch()
+        else:
+            write_whole(target, _text_of(facts))
+
+
+def _text_of(facts: Sequence[ItemFacts]) -> str:
+    """Return the facts as their file has them: thousands of scenarios have a handful of demands."""
+    places: dict[str, int] = {}
+    items: list[tuple[int, int | None, str | None, str | None]] = []
+    for each in facts:
+        at = None if each.demand is None else places.setdefault(json.dumps(each.demand), len(places))
+        items.append((each.priority, at, each.specification, each.together))
+    return f'{{"format": {_FORMAT}, "demands": [{", ".join(places)}], "items": {json.dumps(items)}}}'
 
 
 def read_facts(folder: Path, count: int) -> list[ItemFacts]:
@@ -82,4 +103,13 @@ def read_facts(folder: Path, count: int) -> list[ItemFacts]:
         raise FactsError(f"{path} is no JSON: {error}") from error
     if not isinstance(data, dict) or data.get("format") != _FORMAT:
         raise FactsError(f"{path} has another form than {_FORMAT}: controller and workers differ in version")
-    return [ItemFacts(*row) for row in data["items"]]
+    demands = data["demands"]
+    return [
+        ItemFacts(priority, None if at is None else demands[at], _same(specification), _same(together))
+        for priority, at, specification, together in data["items"]
+    ]
+
+
+def _same(text: str | None) -> str | None:
+    """Return equal texts as one object."""
+    return None if text is None else sys.intern(text)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_clnrm.scheduling.facts import FactsError, ItemFacts, is_ordinary, read_facts, write_facts
+from pytest_clnrm.scheduling.choice import are_ordinary
+from pytest_clnrm.scheduling.facts import ItemFacts, write_facts
 from pytest_clnrm.scheduling.parking import Parking
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket, take_ticket, why_missing
 
@@ -27,32 +29,22 @@ class WorkerPlugin:
         self._folder = folder
         self._facts_of = facts_of
         self._always_parks = always_parks
-        self._demands: dict[pytest.Item, int] = {}
+        self._indices: dict[pytest.Item, int] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Leave the facts before xdist's own hook reports the ids."""
-        facts = [self._facts_of(item) for item in session.items]
-        self._demands = {
-            item: index
-            for index, (item, each) in enumerate(zip(session.items, facts, strict=True))
-            if each.demand is not None
-        }
-        try:
-            write_facts(self._folder, facts)
-        except OSError:
-            # The controller misses them, and says so.
-            return
+        self._indices = {item: index for index, item in enumerate(session.items)}
+        # Where that cannot be done the controller misses them, and says so.
+        with suppress(OSError):
+            write_facts(self._folder, lambda: [self._facts_of(item) for item in session.items])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Wait for the controller's decisions in xdist's loop, which runs next, if our queue feeds it."""
-        try:
-            # What the controller goes by, which is what the first worker wrote.
-            ordinary = is_ordinary(read_facts(self._folder, len(session.items)))
-        except FactsError:
-            return
-        if self._always_parks or not ordinary:
+        # What the controller goes by, which is what the first worker wrote.
+        ordinary = are_ordinary(self._folder)
+        if ordinary is not None and (self._always_parks or not ordinary):
             plugins = session.config.pluginmanager.get_plugins()
             interactor: Any = next(each for each in plugins if type(each).__name__ == "WorkerInteractor")
             Parking(interactor, session)
@@ -60,8 +52,8 @@ class WorkerPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
         """Take the item's ticket."""
-        index = self._demands.get(item)
-        if index is not None:
+        index = self._indices.get(item)
+        if index is not None and self._facts_of(item).demand is not None:
             item.stash[TICKET] = take_ticket(self._folder, index) or Ticket(
                 refusal=why_missing(self._folder, index), is_infrastructure=True
             )

@@ -219,7 +219,7 @@ class LazyWiring:
             return FileOnWindows.from_parent(parent, path=file_path)
         from pytest_clnrm.items.scenario_file import RefusedFile, ScenarioFile, can_be_shown
 
-        if not can_be_shown(os.path.relpath(file_path, self._config.rootpath)):
+        if not can_be_shown(file_path, self._config.rootpath):
             return RefusedFile.of(parent, file_path)
         return ScenarioFile.from_parent(parent, path=file_path, runtime=self.wiring().runtime)
 

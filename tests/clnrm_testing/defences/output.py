@@ -23,7 +23,7 @@ DEFENCES = (
     Defence(
         name="files whose paths cannot be shown are refused",
         target="pytest_clnrm.items.scenario_file:can_be_shown",
-        without=lambda _: lambda path: True,
+        without=lambda _: lambda path, rootdir: True,
         attack="test_output.py::test_paths_and_mistakes_command_nobody",
         shows="OBEYED",
     ),

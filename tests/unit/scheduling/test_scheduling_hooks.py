@@ -218,7 +218,7 @@ def test_ordinary_session_is_left_to_xdist(
     tmp_path: Path, facts: ItemFacts, autoscale: Autoscale | None, expected: str
 ) -> None:
     """Without demands, priorities and elastic workers, xdist's own scheduling does the work."""
-    write_facts(tmp_path, [facts])
+    write_facts(tmp_path, lambda: [facts])
     gate: Any = None
     controller = StrictController(tmp_path, lambda wake: gate, autoscale)
     node = SimpleNamespace(workerinput={})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from pytest_clnrm.names import FACTS_FILE
 from pytest_clnrm.scheduling.autoscale import Autoscale, Autoscaler
+from pytest_clnrm.scheduling.choice import are_ordinary
 from pytest_clnrm.scheduling.controller import Waker
 from pytest_clnrm.scheduling.facts import (
     FactsError,
@@ -28,20 +31,64 @@ from pytest_clnrm.scheduling.tickets import Ticket, put_ticket, take_ticket
 
 def test_facts_arrive_as_written(tmp_path: Path) -> None:
     """Facts cross the run's folder unchanged, and the first writer wins."""
-    facts = [ItemFacts(), ItemFacts(0, {"slots": 2}, "hash")]
-    write_facts(tmp_path, facts)
-    write_facts(tmp_path, [ItemFacts()])
-    assert read_facts(tmp_path, 2) == facts
-    assert [path.name for path in tmp_path.iterdir()] == [FACTS_FILE]
+    facts = [ItemFacts(), ItemFacts(0, {"slots": 2}, "hash"), ItemFacts(2, {"slots": 3}, None, "group")]
+    write_facts(tmp_path, lambda: facts)
+    write_facts(tmp_path, lambda: [ItemFacts()])
+    assert read_facts(tmp_path, 3) == facts
+
+
+def test_equal_demands_are_kept_once(tmp_path: Path) -> None:
+    """Of thousands of items with the same demand, file and controller have it once."""
+    write_facts(tmp_path, lambda: [ItemFacts(demand={"slots": 1 + at % 2}) for at in range(1000)])
+    found = read_facts(tmp_path, 1000)
+    assert [each.demand for each in found[:3]] == [{"slots": 1}, {"slots": 2}, {"slots": 1}]
+    assert len({id(each.demand) for each in found}) == 2
+    assert (tmp_path / FACTS_FILE).read_text().count("slots") == 2
+
+
+def test_one_worker_finds_the_facts(tmp_path: Path) -> None:
+    """Who comes while another one is at it waits for its facts, and finds none itself."""
+    entered, go_on = Event(), Event()
+    found: list[str] = []
+
+    def find(who: str) -> list[ItemFacts]:
+        found.append(who)
+        entered.set()
+        assert go_on.wait(10)
+        return [ItemFacts(0)]
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(write_facts, tmp_path, lambda: find("first"))
+        assert entered.wait(10)
+        second = pool.submit(write_facts, tmp_path, lambda: find("second"))
+        go_on.set()
+        first.result(10)
+        second.result(10)
+    assert found == ["first"]
+    assert read_facts(tmp_path, 1) == [ItemFacts(0)]
+
+
+def test_facts_that_could_not_be_found_are_found_by_the_next(tmp_path: Path) -> None:
+    """A worker that fails over it keeps nobody else from it."""
+
+    def fail() -> list[ItemFacts]:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_facts(tmp_path, fail)
+    assert are_ordinary(tmp_path) is None
+    write_facts(tmp_path, lambda: [ItemFacts(0)])
+    assert are_ordinary(tmp_path) is False
 
 
 def test_facts_of_an_ordinary_session_are_short(tmp_path: Path) -> None:
     """A session with nothing out of the ordinary has an empty file, which replaces nothing."""
-    write_facts(tmp_path, [ItemFacts()] * 1000)
+    write_facts(tmp_path, lambda: [ItemFacts()] * 1000)
     assert (tmp_path / FACTS_FILE).read_bytes() == b""
     assert read_facts(tmp_path, 1000) == [ItemFacts()] * 1000
     assert is_ordinary(read_facts(tmp_path, 1000))
-    write_facts(tmp_path, [ItemFacts(0)])
+    assert are_ordinary(tmp_path)
+    write_facts(tmp_path, lambda: [ItemFacts(0)])
     assert is_ordinary(read_facts(tmp_path, 1))
     assert not is_ordinary([ItemFacts(demand={})])
 
@@ -51,8 +98,8 @@ def test_facts_of_an_ordinary_session_are_short(tmp_path: Path) -> None:
     [
         (None, "no worker could leave the facts of its items in .*facts.json: No such file"),
         ("{", "facts.json is no JSON"),
-        ("[]", "another form than 2"),
-        (json.dumps({"format": 1}), "another form than 2"),
+        ("[]", "another form than 3"),
+        (json.dumps({"format": 2}), "another form than 3"),
     ],
 )
 def test_facts_that_cannot_be_read(tmp_path: Path, text: str | None, message: str) -> None:
