@@ -17,6 +17,7 @@ FLOORS = {
     "plugin": 9,
     "cli": 8,
     "session": 8,
+    "doctor": 7,
     "items": 7,
     "reservation": 6,
     "runner": 6,

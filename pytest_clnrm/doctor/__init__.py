@@ -1,0 +1,1 @@
+"""``clnrm doctor``: what this machine, its engine and its settings would do to a run, each really tried."""

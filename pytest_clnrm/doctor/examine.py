@@ -1,0 +1,56 @@
+"""All checks, one after the other. A new one is a function of its topic's module, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pytest_clnrm.doctor import engine, ledger, machine, network, registry, software
+from pytest_clnrm.doctor.finding import Finding, broken, not_tried
+from pytest_clnrm.doctor.patient import Patient
+from pytest_clnrm.errors import ClnrmError
+
+Check = Callable[[Patient], Finding]
+
+CHECKS: dict[str, Check] = {
+    "versions": software.versions,
+    "neighbours": software.neighbours,
+    "writing": machine.writable,
+    "ledger's folder": ledger.folder,
+    "engine": engine.engine,
+    "api": engine.api,
+    "limits": engine.limits,
+    "memory": machine.memory,
+    "cpus": machine.cpus,
+    "ledger": ledger.ledger,
+    "leftovers": ledger.leftovers,
+    "other ledgers": ledger.others,
+    "engine's disk": machine.engine_disk,
+    "disks": machine.disks,
+    "clock": engine.clock,
+    "addresses": network.addresses,
+    "place": engine.place,
+    "receiver": network.receiver,
+    "names": network.names,
+    "volumes": engine.volumes,
+    "names outside": network.outside_names,
+    "credentials": registry.credentials,
+    "registry": registry.registry,
+}
+"""What is told -> who finds out."""
+
+
+def examine(patient: Patient) -> Iterator[tuple[str, Finding]]:
+    """Yield what each check has found, as it finds it."""
+    told: dict[str, str] = {}
+    for name, check in CHECKS.items():
+        try:
+            finding = check(patient)
+        except ClnrmError as error:
+            finding = broken(str(error), "")
+        except OSError as error:
+            finding = broken(f"{type(error).__name__}: {error}", "")
+        if finding.state == "broken":
+            # Told once: whoever needs what is broken fails of the same.
+            first = told.setdefault(finding.text, name)
+            finding = finding if first == name else not_tried(f"see {first}")
+        yield name, finding
