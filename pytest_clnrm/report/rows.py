@@ -48,9 +48,12 @@ def failure_of(report: pytest.TestReport | pytest.CollectReport) -> Failure:
     crash = getattr(longrepr, "reprcrash", None)
     if crash is None:
         return Failure(message=_first_line(text), details=tail(text, DETAILS_CHARS), kind="error")
+    file = (report.location or ("",))[0]
+    # pytest's own summary names the file of the test relative to rootdir, too.
+    place = file if file and str(crash.path).endswith(f"/{file}") else crash.path
     return Failure(
         message=_first_line(crash.message),
-        where=f"{crash.path}:{crash.lineno}",
+        where=f"{place}:{crash.lineno}",
         details=tail(text, DETAILS_CHARS),
         kind="expectation" if crash.message.startswith(("AssertionError", "assert ")) else "error",
     )

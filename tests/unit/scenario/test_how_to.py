@@ -45,7 +45,7 @@ def test_every_file_loads(name: str, project: Path) -> None:
 def test_every_block_is_used(name: str) -> None:
     """It is a file of the page's project, or a run of pytest; tests/engine/test_how_to.py runs them."""
     for block in blocks(FOLDER / f"{name}.md"):
-        assert block.file or re.match(r"pytest( -\S+)* \S+\.clnrm\.toml$", block.command), block
+        assert block.file or re.match(r"pytest( -\S+)* \S+\.(clnrm\.toml|py)$", block.command), block
 
 
 @pytest.mark.parametrize("name", NAMES)
