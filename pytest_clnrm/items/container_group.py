@@ -39,6 +39,7 @@ class ContainerGroup:
     :param reserve: holds what one more container of these limits, and of this name, takes while it is there;
         yields the id of the lease, "" for that of the test.
     :param attributes: of the span that all others are part of.
+    :param is_of_test: they are those of one test, and end with it.
     :ivar connected: one of them has had a network.
     :ivar volumes: that they share: name -> the engine's.
     """
@@ -50,11 +51,14 @@ class ContainerGroup:
         reserve: Reserve,
         tests: PythonTests,
         attributes: Mapping[str, AttributeValue],
+        *,
+        is_of_test: bool = False,
     ) -> None:
         self.runtime = runtime
         self.label = label
         self.reserve = reserve
         self.tests = tests
+        self.is_of_test = is_of_test
         secrets = runtime.settings.secrets
         self.redactor = Redactor(os.environ.get(name, "") for name in secrets)
         self.trace = runtime.tracing().scenario(

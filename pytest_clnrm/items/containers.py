@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.items.scenario_calls import ScenarioCalls
     from pytest_clnrm.items.service_arguments import ServiceArguments, StrPath
     from pytest_clnrm.model.result import Result
+    from pytest_clnrm.model.service import Service
     from pytest_clnrm.model.span import Span
     from pytest_clnrm.scenario.options import LoadOptions
 
@@ -88,6 +89,21 @@ class Containers(Presets):
         apart = given.get("network")
         if isinstance(apart, ContainerNetwork):
             given["network"] = "isolated"
+        service = self._service(image, name, preset, given)
+        prepare = service.prepare
+        if service.reset or (prepare and not service.is_prepared):
+            each = prepare.each if prepare else ""
+            argument = "reset" if service.reset else f"prepare with each={each!r}"
+            raise ValueError(
+                f"{argument}: it keeps apart who uses one container: only a shared one has it, "
+                "clnrm.shared(...); here run it yourself: box.run([...])"
+            )
+        return ContainerBlock(self._group, service, apart if isinstance(apart, ContainerNetwork) else None)
+
+    def _service(
+        self, image: str | None, name: str | None, preset: str | None, given: ServiceArguments
+    ) -> Service:
+        """Return what the arguments describe, with its secrets hidden."""
         env = given.get("env")
         self._hide(env if isinstance(env, Mapping) else {})
         try:
@@ -105,7 +121,7 @@ class Containers(Presets):
         self._hide(service.env)
         for warning in self._trace.warnings(service.env):
             self._group.warn(f"container {service.name!r}: {warning}")
-        return ContainerBlock(self._group, service, apart if isinstance(apart, ContainerNetwork) else None)
+        return service
 
     def network(self) -> ContainerNetwork:
         """Return a block in which there is a network for some of these containers: ``network=net``.
@@ -144,7 +160,12 @@ class Containers(Presets):
             raise ValueError(f'scope={scope!r}: write "run", or "module" for the tests of this file')
         if isinstance(given.get("network"), ContainerNetwork):
             raise ValueError("network=...: a shared container is on the network of its users: leave it out")  # noqa: TRY004 (as of any wrong argument)
-        service = replace(self.container(image, name=name, preset=preset, **given).service, scope=scope)
+        service = replace(self._service(image, name, preset, given), scope=scope)
+        if not self._group.is_of_test and (asked := _for_each_test(service)):
+            raise ValueError(
+                f"{asked}: this fixture uses the container until the session ends, not for one test: take "
+                "clnrm.shared(...), in a fixture of function scope or in the test"
+            )
         for at, message, hint in why_not_shared(service):
             argument = next((str(each) for each in at[-1:]), "")
             raise ValueError(f"{argument}: {message} ({hint})")
@@ -189,3 +210,10 @@ class Containers(Presets):
         place = Path(calling_folder(self._options.rootdir), path)
         items = self._calls.items(place, as_in_files(vars or {}), None)
         return tuple(self._calls.run(each, check=check) for each in items)
+
+
+def _for_each_test(service: Service) -> str:
+    """Return the argument by which something is to be done for each test, "" if none asks for it."""
+    if service.reset:
+        return "reset"
+    return "prepare with each='scenario'" if service.prepare and service.prepare.each == "scenario" else ""

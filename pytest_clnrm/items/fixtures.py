@@ -52,6 +52,7 @@ def containers_of_test(request: pytest.FixtureRequest) -> Iterator[Containers]:
             "clnrm.scenario.name": item.name,
             **({"clnrm.attempt": tests.attempt} if tests.attempt > 1 else {}),
         },
+        is_of_test=True,
     )
     if ticket.waited_s:
         group.trace.add("clnrm.slot.wait", ticket.waited_s, slot_attributes(demand, ticket.position))

@@ -58,7 +58,7 @@ def outline_of(runtime: Runtime, scenario: Scenario) -> Outline:
 
 def _demand_of(runtime: Runtime, scenario: Scenario) -> Demand:
     from pytest_clnrm.runner.launch import effective_limits
-    from pytest_clnrm.runner.sharing.share import share_of
+    from pytest_clnrm.runner.sharing.share import share_of, turn_of
 
     settings, services, selection = runtime.settings, scenario.services, scenario.selection
     limits = [effective_limits(settings, each) for each in services if not each.is_shared]
@@ -70,9 +70,7 @@ def _demand_of(runtime: Runtime, scenario: Scenario) -> Demand:
     shares = [share_of(settings, each, scenario.file) for each in shared]
     # Between two users it is reset: they take turns.
     turns = [
-        Group(name=f"reset-{runtime.session_id}-{share.key}")
-        for each, share in zip(shared, shares, strict=True)
-        if each.reset is not None
+        turn_of(runtime.session_id, share) for each, share in zip(shared, shares, strict=True) if each.reset
     ]
     return Demand(
         containers=len(limits),

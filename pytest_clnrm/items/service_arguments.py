@@ -50,6 +50,7 @@ class ServiceArguments(TypedDict, total=False):
     labels: Mapping[str, str]
     platform: str | None
     prepare: bool | Sequence[str] | Mapping[str, object] | None
+    reset: Mapping[str, object] | None
     stop_signal: str | None
     stop_grace: str | float | None
     url: str | None
@@ -78,7 +79,6 @@ NOT_ARGUMENTS = {
     "artifacts": "copy what is to be kept out before the block ends: box.copy_out(path, folder)",
     "depends_on": "a block begins once its container is ready: begin that of what it needs first",
     "fresh": "each container of a Python test is a new one: leave it out",
-    "reset": "run it in the fixture that a test uses: box.run([...])",
     "scope": "a container lives as long as its block: begin it in a fixture of that scope, by clnrm_factory, "
     "or share it: clnrm.shared(...)",
     "limits": "write memory=, cpu=, pids= and gpus= themselves",

@@ -16,7 +16,7 @@ from pytest_clnrm.items.container import Container
 from pytest_clnrm.items.plain_errors import plain
 from pytest_clnrm.reservation.reserve import using_shared
 from pytest_clnrm.runner.sharing.part import SharedPart, follow_spans
-from pytest_clnrm.runner.sharing.share import share_of
+from pytest_clnrm.runner.sharing.share import share_of, turn_of
 from pytest_clnrm.runner.sharing.start import check_runs, env_of_commands
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def _begin(group: ContainerGroup, service: Service, file: str) -> Held:
     runtime = group.runtime
     with ExitStack() as stack:
         share = share_of(runtime.settings, service, file)
-        lease = stack.enter_context(using_shared(runtime, share))
+        turn = turn_of(runtime.session_id, share) if service.reset else None
+        lease = stack.enter_context(using_shared(runtime, share, turn))
         network: Network | None = None
         if service.network != "none":
             network = stack.enter_context(runtime.networks().of_fixtures(service.name, *service.aliases))

@@ -201,6 +201,20 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResetStep:
+    """A command that is run in a shared service between two of its users.
+
+    :param name: as which the report shows it, "" for the only one.
+    :param command: argv, whose templates may name who uses the service.
+    :param user: as whom it runs; None for the service's.
+    """
+
+    command: tuple[str, ...]
+    name: str = ""
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """A container that a scenario uses.
 
@@ -230,7 +244,7 @@ class Service:
     :param scope: who uses its container: one scenario, those of a file or a module, or all of the run.
     :param url: where others reach it, with {host} and {port} to be filled in; "" if it says nothing of that.
     :param prepare: what is run in it before it is used; None for nothing.
-    :param reset: argv of what is run in it between two scenarios, which use it one at a time then.
+    :param reset: what is run in it between two users, who use it one at a time then; () for never.
     :param only_steps: steps run in it, and nothing says that others need it, or that it does more.
     :param implicit: True for the container of the default image that steps without a service share.
     """
@@ -273,7 +287,7 @@ class Service:
     scope: Scope = "scenario"
     url: str = ""
     prepare: Prepare | None = None
-    reset: tuple[str, ...] | None = None
+    reset: tuple[ResetStep, ...] = ()
     only_steps: bool = False
     implicit: bool = False
     at: KeyPath = ()

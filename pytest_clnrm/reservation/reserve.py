@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import (
@@ -18,7 +19,7 @@ from pytest_clnrm.errors import (
     EngineUnavailableError,
     ReservationError,
 )
-from pytest_clnrm.model.demand import NOTHING, Demand, Share
+from pytest_clnrm.model.demand import NOTHING, Demand, Group, Share
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.scheduling.tickets import Ticket
 
@@ -166,6 +167,11 @@ def _check_beside(runtime: Runtime, own: Demand, demand: Demand) -> None:
     from pytest_clnrm.ledger.budget import check_possible
 
     used = runtime.holdings.of_fixtures() + own
+    if not runtime.holdings.groups().isdisjoint(each.name for each in demand.groups):
+        raise DemandTooLargeError(
+            "it uses what this test uses already, and whose users take turns: end that first, or leave one "
+            "of the two uses out"
+        )
     if demand.exclusive and used != NOTHING:
         names = ", ".join(map(repr, runtime.holdings.fixtures_containers()))
         raise DemandTooLargeError(f"it is exclusive, but fixtures hold containers ({names}): {ALONE}")
@@ -249,11 +255,12 @@ def reserving_beside(runtime: Runtime, demand: Demand, name: str) -> Iterator[st
 
 
 @contextmanager
-def using_shared(runtime: Runtime, share: Share) -> Iterator[str]:
+def using_shared(runtime: Runtime, share: Share, turn: Group | None = None) -> Iterator[str]:
     """Use a shared container; wait for its room if the run does not have it yet. Yields the lease's id.
 
     As for a fixture's container, what the item that runs has reserved and does not use is given back first.
 
+    :param turn: of those who use it one at a time.
     :raises ReservationError: if it will never be granted.
     :raises EngineError: if no engine can be used, or it does not tell what runs on it.
     """
@@ -263,16 +270,21 @@ def using_shared(runtime: Runtime, share: Share) -> Iterator[str]:
     current = runtime.holdings.current()
     priority = current.priority if current else Priority.parse(runtime.settings.priority)
     index = current.index if current else 0
-    demand = Demand(shares=(share,))
+    demand = Demand(shares=(share,), groups=(turn,) if turn else ())
+    if turn and current and current.allowance and current.allowance.used() != NOTHING:
+        # Who has the turn may wait for the room of what this one holds.
+        raise ReservationError(
+            f"its tests use the shared container {share.name!r} one at a time, as it is reset between them: "
+            "ask for it before this test begins containers of its own"
+        )
     lease = ledger.try_reserve(demand, priority=priority, index=index, label=OF_FIXTURE)
     if lease is None:
         allowance = current.allowance if current else None
-        if current is not None and allowance is not None and (unused := allowance.unused()) != NOTHING:
-            ledger.give_up(current.lease, unused)
-            allowance.lend(unused)
+        _give_up_unused(ledger, current)
         _check_beside(runtime, allowance.used() if allowance else NOTHING, demand.whole)
         lease, _ = _reserve(runtime, ledger, demand, priority=priority, index=index, label=OF_FIXTURE)
-    with _held(runtime, lease, runtime.holdings.holding(share.name, share.demand)):
+    held = replace(share.demand, groups=demand.groups)
+    with _held(runtime, lease, runtime.holdings.holding(share.name, held)):
         yield lease.id
 
 
@@ -301,6 +313,14 @@ def reserving_instead(runtime: Runtime, own: Demand, demand: Demand) -> Iterator
         yield lease.id
 
 
+def _give_up_unused(ledger: Ledger, current: Current | None) -> None:
+    """Give back what the item that runs has reserved and does not use."""
+    allowance = current.allowance if current else None
+    if current is not None and allowance is not None and (unused := allowance.unused()) != NOTHING:
+        ledger.give_up(current.lease, unused)
+        allowance.lend(unused)
+
+
 def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Current | None) -> Lease:
     """Return a lease: at once if there is one, or out of what the item that runs does not use; else wait."""
     from pytest_clnrm.ledger.policy import OF_FIXTURE
@@ -308,7 +328,10 @@ def _reserve_more(runtime: Runtime, ledger: Ledger, demand: Demand, current: Cur
     priority = current.priority if current else Priority.parse(runtime.settings.priority)
     index = current.index if current else 0
     lease = ledger.try_reserve(demand, priority=priority, index=index, label=OF_FIXTURE)
-    if lease is None and current is not None and current.lease and current.allowance is not None:
+    if lease is None and demand.shares:
+        # What it shares belongs to the run: that is no part of what the item has.
+        _give_up_unused(ledger, current)
+    elif lease is None and current is not None and current.lease and current.allowance is not None:
         unused = current.allowance.unused()
         if unused != NOTHING:
             lease = ledger.lend(current.lease, unused, demand, label=OF_FIXTURE)

@@ -83,6 +83,10 @@ class Holdings:
         """Return what fixtures hold beside the reservations of items."""
         return total(demand for _, demand in self._of_fixtures)
 
+    def groups(self) -> set[str]:
+        """Return the names of the groups of which it is what this process holds beside the item's own."""
+        return {group.name for _, demand in self._of_fixtures for group in demand.groups}
+
     def fixtures_containers(self) -> list[str]:
         """Return the names of the containers for which fixtures hold it."""
         return [name for name, _ in self._of_fixtures]

@@ -83,11 +83,48 @@ def test_from_a_container(clnrm, number):
 """
 
 
+TURNS = """
+[service.turns]
+image = "box"
+scope = "run"
+command = ["sleep", "1000"]
+prepare = { command = "echo {{ worker }} >> /workers", each = "worker" }
+reset = { steps = [{ name = "tidy", run = "rm /used" }, { run = ["true"], user = "nobody" }] }
+[[step]]
+service = "turns"
+run = "true"
+"""
 CALL = """
+import pytest
+
+TURNS = dict(
+    command=["sleep", "1000"],
+    prepare={"command": "echo {{ worker }} >> /workers", "each": "worker"},
+    reset={"steps": [{"name": "tidy", "run": "rm /used"}, {"run": ["true"], "user": "nobody"}]},
+)
+
 def test_call(clnrm):
-    result = clnrm.scenario("part.toml", check=False)
-    assert "nothing is reserved for the shared service 'db'" in result.failures[0].message
-    assert result.failures[0].message.endswith("use clnrm.shared(...) in the test")
+    assert clnrm.scenario("part.toml").passed
+    command = ["sh", "-c", "echo up; mkdir /data; touch /data/there; httpd -f -p 80 -h /data"]
+    db = clnrm.shared("db", "db", command=command, ready={"port": 80})
+    # As long as it is used nobody takes its place.
+    assert [each.id for each in clnrm.scenario("part.toml").containers] == [db.id]
+
+@pytest.mark.parametrize("number", range(4))
+def test_turns(clnrm, worker_id, number):
+    box = clnrm.shared("turns", "box", **TURNS)
+    assert box.run("test ! -e /used && touch /used").exit_code == 0
+    workers = box.run("cat /workers").stdout.split()
+    assert worker_id in workers and len(set(workers)) == len(workers)
+
+def test_turns_are_refused(clnrm, clnrm_shared):
+    with clnrm.container("box"), pytest.raises(Exception, match="before this test begins containers of its"):
+        clnrm.shared("turns", "box", **TURNS)
+    box = clnrm.shared("turns", "box", **TURNS)
+    with pytest.raises(Exception, match="uses what this test uses already, and whose users take turns"):
+        clnrm.scenario("turns.toml")
+    with pytest.raises(ValueError, match="^reset: this fixture uses the container until the session ends"):
+        clnrm_shared("turns", "box", **TURNS)
 """
 
 
@@ -95,7 +132,9 @@ def test_python_tests_share_one(project: EndToEnd) -> None:
     """Tests of all workers get the same container, from here and from others, by fixture and by call."""
     for file in range(3):
         project.write(f"test_{file}.py", PYTHON)
-    project.write("part.toml", f'{DB}[[step]]\nservice = "db"\nrun = "true"\n')
+    part = f'{DB}[[step]]\nservice = "db"\nrun = "test -e /data/there"\n'
+    project.write("part.toml", part)
+    project.write("turns.toml", TURNS)
     project.write("test_call.py", CALL)
     run = project.run("--clnrm-max-containers", "3", "-rP", mode=("-n", "4"))
     assert run.ret == 0, run.text
@@ -202,7 +241,7 @@ prepare = { command = "echo too late; exit 4", each = "worker" }
 image = "x"
 scope = "file"
 command = ["sleep", "1000"]
-reset = { command = "echo no way back; exit 5" }
+reset = { steps = [{ run = "true" }, { name = "back", run = "echo no way back; exit 5" }] }
 
 [[scenario]]
 name = "prepares"
@@ -243,7 +282,7 @@ def test_all_learn_how_it_ended(project: EndToEnd) -> None:
     assert [outcomes[each] for each in ("web1", "lonely0", "lonely1")] == ["passed"] * 3, run.text
     for name, what, output in (
         ("prepares", "prepare of the shared service 'made' exited with exit code 4", "too late"),
-        ("resets", "reset of the shared service 'reset' exited with exit code 5", "no way back"),
+        ("resets", "reset 'back' of the shared service 'reset' exited with exit code 5", "no way back"),
     ):
         (failure,) = run.scenarios[name]["failures"]
         assert failure["message"].startswith(what), failure

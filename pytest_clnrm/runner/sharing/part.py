@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_clnrm.model.span import Loss
 from pytest_clnrm.runner.service_ends import LOG_TAIL_BYTES, last_logs
@@ -105,17 +105,18 @@ class SharedPart:
         """
         service, prepare = running.service, running.service.prepare
 
-        def run(what: Literal["prepare", "reset"], command: tuple[str, ...]) -> str:
+        def run(what: Literal["prepare", "reset"], command: tuple[str, ...], **more: Any) -> str:
             return run_upkeep(
                 self._runtime, running, what, command,
-                users=self.users, trace=self._trace, deadline_s=deadline_s,
+                users=self.users, trace=self._trace, deadline_s=deadline_s, **more,
             )  # fmt: skip
 
-        if service.reset is not None:
+        if service.reset:
             # Its users take turns. The last one may have been killed, so it is not he who cleans up.
             used = mark(self._runtime, running, "used")
             if used.exists():
-                yield run("reset", service.reset)
+                for step in service.reset:
+                    yield run("reset", step.command, name=step.name, user=step.user)
             used.touch()
         if prepare is not None and prepare.each == "worker":
             done = mark(self._runtime, running, self._runtime.worker)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from pytest_clnrm.model.demand import Share
+from pytest_clnrm.model.demand import Group, Share
 from pytest_clnrm.runner.launch import effective_limits
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ def share_of(settings: Settings, service: Service, file: str) -> Share:
         cpus=limits.cpus or 0.0,
         gpus=limits.gpus or 0,
     )
+
+
+def turn_of(session_id: str, share: Share) -> Group:
+    """Return the group of those who use a shared service one at a time, as it is reset between them."""
+    return Group(name=f"reset-{session_id}-{share.key}")
 
 
 def _plain(value: Any) -> Any:

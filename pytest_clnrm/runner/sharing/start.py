@@ -169,10 +169,7 @@ def _record_of(
     """Return the lease of a shared container, and its record, which may say that it could not be started."""
     lease = runtime.ledger().shared(user).get(share.key)
     if lease is None or runtime.run_folder is None:
-        raise ContainerError(
-            f"nothing is reserved for the shared service {service.name!r}: a scenario that a Python test "
-            "runs cannot use one; let pytest run its file, or use clnrm.shared(...) in the test"
-        )
+        raise ContainerError(f"nothing is reserved for the shared service {service.name!r}")
     folder = runtime.run_folder() / FOLDER
     file, failed = folder / f"{lease.id}.json", folder / f"{share.key}.failed.json"
 

@@ -58,16 +58,22 @@ def run_upkeep(
     trace: ScenarioTrace,
     deadline_s: float,
     alone: bool = False,
+    name: str = "",
+    user: str | None = None,
 ) -> str:
     """Run a command in a service before it is used, and return in words what was done.
 
     :param users: what its templates may name.
     :param deadline_s: ``time.monotonic()`` moment at which the time is over.
     :param alone: it is run for nobody yet: nothing of a scenario is in its environment.
+    :param name: of one of several commands, "" for the only one.
+    :param user: as whom it runs, None for the container's.
     :raises ServiceError: if it does not exit with 0, with its output.
     :raises ScenarioTimeoutError: if the time is over first.
     """
-    name, began_s = running.service.name, time.monotonic()
+    began_s = time.monotonic()
+    step = f" {name!r}" if name else ""
+    name = running.service.name
     noun = "shared service" if running.service.is_shared else "service"
     texts = {str(index): each for index, each in enumerate(command)}
     try:
@@ -78,13 +84,17 @@ def run_upkeep(
     with trace.span(f"clnrm.container.{what}", running.attributes) as span:
         outcome = runtime.engine().exec(
             running.id,
-            ExecSpec(argv=argv, env={} if alone else trace.probe_environment(running.spec.env, running.env)),
+            ExecSpec(
+                argv=argv,
+                env={} if alone else trace.probe_environment(running.spec.env, running.env),
+                user=user,
+            ),
             on_output=lambda _, data: output.feed(data),
             deadline_s=deadline_s,
         )
         span.set("process.exit.code", outcome.exit_code)
         if outcome.timed_out:
-            raise ScenarioTimeoutError(f"{what} of the {noun} {name!r} was running")
+            raise ScenarioTimeoutError(f"{what}{step} of the {noun} {name!r} was running")
         if outcome.container_lost:
             state = state_once_ended(runtime.engine(), running.id)
             how = describe_end(running, state, "")
@@ -92,6 +102,6 @@ def run_upkeep(
         if outcome.exit_code != 0:
             how = "ran out of memory" if outcome.oom else f"exited with exit code {outcome.exit_code}"
             told = shlex.join(argv)
-            raise ServiceError(f"{what} of the {noun} {name!r} {how}: {told}", name, output.text())
+            raise ServiceError(f"{what}{step} of the {noun} {name!r} {how}: {told}", name, output.text())
     done = "reset" if what == "reset" else "prepared"
-    return f"{done} in {time.monotonic() - began_s:.2f} s"
+    return f"{done}{step} in {time.monotonic() - began_s:.2f} s"

@@ -200,7 +200,7 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[
             ResetDoc,
             Meta(
-                description="Run in a shared service between two scenarios; they take turns then.",
+                description="Run in a shared service between two users; they take turns then.",
                 examples=[{"command": "redis-cli flushall"}],
             ),
         ]
@@ -394,7 +394,7 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             fresh=self.fresh,
             scope=self.scope,
             prepare=built_prepare(self.prepare, at("prepare")),
-            reset=None if self.reset is None else argv_of(self.reset.command),
+            reset=() if self.reset is None else self.reset.built(),
             scratch=tuple(self.scratch),
             shm_bytes=None if self.shm_size is None else parse_size_bytes(self.shm_size),
             ulimits={} if self.ulimits is None else self.ulimits.built(),

@@ -27,7 +27,7 @@ def check_shared(scenario: Scenario) -> Iterator[Refusal]:
     for service in scenario.services:
         of_users = {
             "prepare": service.prepare and not service.is_prepared,
-            "reset": service.reset is not None,
+            "reset": bool(service.reset),
         }
         for key, is_there in of_users.items():
             if is_there and not service.is_shared:

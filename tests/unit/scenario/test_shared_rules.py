@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pytest_clnrm.model.service import ResetStep
 from pytest_clnrm.runner.sharing.share import share_of
 from pytest_clnrm.runner.sharing.upkeep import users_of, with_users
 from pytest_clnrm.settings.settings import Settings
@@ -21,6 +22,14 @@ CASES = {
             "FILE:3:1: service.db.reset: its container serves one scenario: only a shared service has "
             '`reset` (write [[setup]] steps, or scope = "run")'
         ),
+    ),
+    "two ways to reset": (
+        f'{DB}reset = {{ command = "true", steps = [{{ run = "true" }}] }}\n{STEP}',
+        "FILE:4:1: service.db.reset: has both: write `command`, or `steps` (steps = [{ run = ... }])",
+    ),
+    "no way to reset": (
+        f"{DB}reset = {{ steps = [] }}\n{STEP}",
+        "FILE:4:1: service.db.reset: has neither: write `command`, or `steps` (steps = [{ run = ... }])",
     ),
     "a user in what all share": (
         f'{DB}env = {{ DB = "{{{{ worker }}}}" }}\n{STEP}',
@@ -114,6 +123,17 @@ def test_those_of_a_file_are_its_own(project: Any) -> None:
     text = DB.replace("run", "file") + STEP
     assert share(project, text).key != share(project, text, "other.clnrm.toml").key
     assert share(project, text).key == share(project, text).key
+
+
+def test_a_reset_of_several_steps(project: Any) -> None:
+    """Each has a name, by default its number; a reset by steps makes another container than one without."""
+    steps = '[{ name = "empty", run = "a {{ worker }}" }, { run = ["b"], user = "nobody" }]'
+    (db,) = project.one(f"{DB}reset = {{ steps = {steps} }}\n{STEP}").services
+    assert db.reset == (
+        ResetStep(name="empty", command=("sh", "-c", "a {{ worker }}")),
+        ResetStep(name="2", command=("b",), user="nobody"),
+    )
+    assert share(project, f"{DB}reset = {{ steps = {steps} }}\n{STEP}").key != share(project, DB + STEP).key
 
 
 def test_who_uses_it_is_filled_in_later(project: Any) -> None:
