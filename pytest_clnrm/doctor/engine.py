@@ -43,7 +43,7 @@ def limits(patient: Patient) -> Finding:
     group = f"cgroup v{about.cgroup} ({about.cgroup_driver})" if about.cgroup else "cgroups unknown"
     if about.facts.warnings:
         return warning(
-            f"{group}: {' '.join(about.facts.warnings)}",
+            f"{group}: {' '.join(about.facts.warnings).rstrip('.')}",
             "switch on what is missing in the kernel's command line (cgroup_enable=memory swapaccount=1), or "
             "use a machine with cgroup v2",
         )

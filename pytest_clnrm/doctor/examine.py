@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from pytest_clnrm.doctor import engine, ledger, machine, network, registry, software
 from pytest_clnrm.doctor.finding import Finding, broken, not_tried
-from pytest_clnrm.doctor.patient import Patient
+from pytest_clnrm.doctor.patient import NoProbeError, Patient
 from pytest_clnrm.errors import ClnrmError
 
 Check = Callable[[Patient], Finding]
@@ -45,6 +45,8 @@ def examine(patient: Patient) -> Iterator[tuple[str, Finding]]:
     for name, check in CHECKS.items():
         try:
             finding = check(patient)
+        except NoProbeError as error:
+            finding = not_tried(str(error))
         except ClnrmError as error:
             finding = broken(str(error), "")
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,16 @@ def folder(patient: Patient) -> Finding:
 
 def ledger(patient: Patient) -> Finding:
     """Open the engine's ledger as a run does: lock it, read its state, write it."""
-    found = patient.runtime.ledger().snapshot()
+    log, told = logging.getLogger("pytest_clnrm"), _Told()
+    log.addHandler(told)
+    try:
+        found = patient.runtime.ledger().snapshot()
+    finally:
+        log.removeHandler(told)
+    if told.messages:
+        return warning(
+            told.messages[0], "look after the disk, if it happens again: runs go on with the new one"
+        )
     others = len(found.runs) - 1 if found else 0
     return good(
         f"it can be written; {others} other runs, in use: {found.used.describe() if found else 'nothing'}"
@@ -50,6 +60,18 @@ def _file_system(path: Path) -> str:
     mounts = [line.split()[1:3] for line in lines if len(line.split()) > 2]  # noqa: PLR2004 (place and kind)
     above = [(place, kind) for place, kind in mounts if path.resolve().is_relative_to(place)]
     return max(above, key=lambda each: len(each[0]), default=("", ""))[1]
+
+
+class _Told(logging.Handler):
+    """Holds what the ledger has to say of itself, which is else a line of the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a message."""
+        self.messages.append(record.getMessage())
 
 
 def leftovers(patient: Patient) -> Finding:

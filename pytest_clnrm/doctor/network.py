@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _WAIT_S = 3.0
 _DNS = 53
 _DOCKERS_DNS = "127.0.0.11"
+_REMEDY_OF_NAMES = "restart the engine; Podman needs netavark and aardvark-dns for names (docs/engines.md)"
 _A, _IN, _RECURSION = 1, 1, 0x0100
 _CODE = 0x000F
 _NO_SUCH_NAME = 3
@@ -78,19 +79,18 @@ def _message(path: str) -> bytes:
 
 def names(patient: Patient) -> Finding:
     """Ask the engine's DNS, from a container, for another container's name."""
-    if patient.facts.kind != "docker":
-        return not_tried("of an engine other than Docker it is not known where its DNS is")
     try:
         code, count = _ask(patient, patient.relay_name)
     except OSError as error:
+        if patient.facts.kind != "docker":
+            return not_tried(f"the engine's DNS answers no question over TCP ({error})")
         return broken(
             f"the engine's DNS does not answer in a container ({error}): services do not find each other",
             "restart the engine, and look whether something else has changed its rules of iptables",
         )
     if code or not count:
         return broken(
-            f"the engine's DNS does not know a container on its own network (code {code})",
-            "restart the engine",
+            f"the engine's DNS does not know a container on its own network (code {code})", _REMEDY_OF_NAMES
         )
     return good("containers of a scenario find each other by name")
 
@@ -99,7 +99,7 @@ def outside_names(patient: Patient) -> Finding:
     """Ask, from a container with a way out, for the engine's own default registry."""
     name = patient.asked.about.index
     if patient.facts.kind != "docker" or not name:
-        return not_tried("no name is known to be asked for")
+        return not_tried("the engine names no host that could be asked for")
     engine, relay = patient.engine(), patient.relay
     engine.connect("bridge", relay.id, ())
     try:
@@ -122,7 +122,9 @@ def _ask(patient: Patient, name: str) -> tuple[int, int]:
     :raises OSError: if it does not answer.
     """
     query = dns_query(name)
-    with patient.relay.dial(_DOCKERS_DNS, _DNS, timeout_s=_WAIT_S) as connection:
+    # Podman's answers at the network's gateway.
+    server = _DOCKERS_DNS if patient.facts.kind == "docker" else patient.network.gateway
+    with patient.relay.dial(server, _DNS, timeout_s=_WAIT_S) as connection:
         connection.sendall(struct.pack("!H", len(query)) + query)
         (length,) = struct.unpack("!H", _exactly(connection, 2))
         return dns_answer(_exactly(connection, length), query)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _WORKER = "master"
 
 
+class NoProbeError(EngineError):
+    """There is no container from which something could be tried."""
+
+
 class Patient:
     """A project on this machine. To be closed.
 
@@ -107,17 +111,23 @@ class Patient:
     def relay(self) -> Relay:
         """Return a container on that network that connects to whatever it is told.
 
-        :raises EngineError: if there cannot be one.
+        :raises NoProbeError: if there cannot be one.
         """
         if self.network.relay is not None:
             return self.network.relay
-        relay = self.engine().open_relay(
-            self.relay_name,
-            self.network.id,
-            labels=self.runtime.labels(""),
-            accept=lambda: self.runtime.tracing().connect_receiver(),
-            on_end=lambda _: None,
-        )
+        if why := self.runtime.networks().why_out_of_reach:
+            raise NoProbeError(why)
+        labels = self.runtime.labels("")
+        try:
+            relay = self.engine().open_relay(
+                self.relay_name,
+                self.network.id,
+                labels=labels,
+                accept=lambda: self.runtime.tracing().connect_receiver(),
+                on_end=lambda _: None,
+            )
+        except EngineError as error:
+            raise NoProbeError(str(error)) from error
         self._stack.callback(relay.close)
         return relay
 
@@ -131,12 +141,12 @@ class Patient:
     def tool_image(self) -> str:
         """Return the image of that container, which holds a program of ours alone.
 
-        :raises EngineError: if there is none.
+        :raises NoProbeError: if there is none.
         """
-        names = self.engine().image_names() if self.relay else frozenset()
+        names = self.engine().image_names() if self.relay else ()
         found = next(
             (name for name in sorted(names) if name.rpartition("/")[2].startswith("clnrm-tool:")), ""
         )
         if not found:
-            raise EngineError("the engine does not list the image of our own program")
+            raise NoProbeError("the engine does not list the image of our own program")
         return found

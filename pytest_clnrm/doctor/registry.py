@@ -65,6 +65,9 @@ def registry(patient: Patient) -> Finding:
     """Have the engine ask the registry of the default image, without pulling it."""
     image = image_name(patient.settings, Service(name="default"))
     is_there = _has(patient, image)
+    if patient.facts.kind == "podman":
+        has = f"it has {image}" if is_there else f"it does not have {image}"
+        return not_tried(f"Podman asks no registry without pulling; {has}")
     try:
         patient.asked.ask_registry(image)
     except PullError as error:
@@ -75,8 +78,6 @@ def registry(patient: Patient) -> Finding:
     except ImageError as error:
         if is_there:
             return good(f"{image} is there; no registry has it")
-        if patient.facts.kind == "podman":
-            return not_tried("Podman does not ask a registry without pulling")
         return broken(str(error), "name another image: --clnrm-default-image")
     return good(f"the engine reaches the registry of {image}{', and has the image' if is_there else ''}")
 

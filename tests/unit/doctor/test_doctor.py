@@ -7,6 +7,7 @@ broken here: what an engine tells of its limits, place and clock, and what its D
 from __future__ import annotations
 
 import json
+import logging
 import struct
 import time
 from dataclasses import replace
@@ -19,7 +20,7 @@ import pytest
 from pytest_clnrm.cli.main import main
 from pytest_clnrm.doctor import engine, examine, ledger, machine, network, registry, software
 from pytest_clnrm.doctor.finding import Finding, good
-from pytest_clnrm.doctor.patient import Patient
+from pytest_clnrm.doctor.patient import NoProbeError, Patient
 from pytest_clnrm.engine.api import EngineFacts
 from pytest_clnrm.engine.connect.about import AboutEngine
 from pytest_clnrm.errors import EngineError, ImageError, PullError
@@ -167,6 +168,17 @@ def test_more_than_there_is(settings: dict[str, Any], check: examine.Check, text
     assert "--clnrm-" in found.remedy
 
 
+def test_a_ledger_that_was_rebuilt() -> None:
+    """Is told there, and not as a line of the log."""
+
+    def opened() -> SimpleNamespace:
+        logging.getLogger("pytest_clnrm").warning("x.json is torn: the ledger was rebuilt")
+        return SimpleNamespace(snapshot=lambda: None)
+
+    found = ledger.ledger(patient(runtime=SimpleNamespace(ledger=opened)))
+    assert (found.state, found.text) == ("warning", "x.json is torn: the ledger was rebuilt")
+
+
 def test_memory_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Less free memory than one container may take is a warning (the kernel's word is a file here)."""
     monkeypatch.setattr(machine, "MEMINFO", tmp_path / "meminfo")
@@ -183,7 +195,7 @@ def test_limits_that_the_engine_ignores() -> None:
     """Are told in the words of a run."""
     facts = replace(FACTS, warnings=("The engine cannot limit swap: x.",))
     found = engine.limits(patient(facts))
-    assert (found.state, found.text) == ("warning", "cgroup v2 (systemd): The engine cannot limit swap: x.")
+    assert (found.state, found.text) == ("warning", "cgroup v2 (systemd): The engine cannot limit swap: x")
     assert engine.limits(patient()).state == "good"
 
 
@@ -382,12 +394,16 @@ def test_a_check_that_fails_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: Patient) -> Finding:
         raise EngineError("it is gone")
 
+    def lacks(_: Patient) -> Finding:
+        raise NoProbeError("there is no relay")
+
     def cannot(_: Patient) -> Finding:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(examine, "CHECKS", {"one": fails, "two": fails, "three": cannot})
+    monkeypatch.setattr(examine, "CHECKS", {"one": fails, "two": fails, "three": cannot, "four": lacks})
     assert list(examine.examine(patient())) == [
         ("one", Finding("broken", "it is gone")),
         ("two", Finding("not tried", "see one")),
         ("three", Finding("broken", "PermissionError: [Errno 13] Permission denied")),
+        ("four", Finding("not tried", "there is no relay")),
     ]
