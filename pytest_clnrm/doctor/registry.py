@@ -78,7 +78,7 @@ def registry(patient: Patient) -> Finding:
     except ImageError as error:
         if is_there:
             return good(f"{image} is there; no registry has it")
-        return broken(str(error), "name another image: --clnrm-default-image")
+        return broken(str(error), "name another image: clnrm_default_image")
     return good(f"the engine reaches the registry of {image}{', and has the image' if is_there else ''}")
 
 
