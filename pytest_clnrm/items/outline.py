@@ -20,6 +20,7 @@ class Outline(NamedTuple):
 
     :param unchecked: the paths of claims that are not checked.
     :param names_files: True if it names files or folders of this host.
+    :param shares_in_file: True if it shares a container with other scenarios of its file alone.
     :param demand: what has to be reserved before it may start.
     :param specification: equal for scenarios that may share containers, None if it shares none.
     """
@@ -32,6 +33,7 @@ class Outline(NamedTuple):
     secrets: frozenset[str]
     unchecked: tuple[str, ...]
     names_files: bool
+    shares_in_file: bool
     demand: Demand
     specification: str | None
 
@@ -51,6 +53,7 @@ def outline_of(runtime: Runtime, scenario: Scenario) -> Outline:
         secrets=scenario.secrets,
         unchecked=tuple(each.path for each in scenario.unchecked),
         names_files=any(True for _ in named_files(scenario)),
+        shares_in_file=any(each.scope in {"file", "module"} for each in scenario.services),
         demand=_demand_of(runtime, scenario),
         specification=specification_of(runtime.settings, scenario),
     )

@@ -16,9 +16,10 @@ from pytest_clnrm.history.estimates import durations_s, failure_likelihoods
 from pytest_clnrm.history.recorder import Recorder
 from pytest_clnrm.history.records import History, ItemOutcome, merged, run_name
 from pytest_clnrm.history.sizes import advice, sizes
-from pytest_clnrm.history.store import HistoryError, add_to, read_history
+from pytest_clnrm.history.store import HistoryError, add_to, read_history, text_of
 from pytest_clnrm.items.right_size import TOLD
 from pytest_clnrm.names import CRASHED
+from pytest_clnrm.util.files import write_whole
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import shown
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.settings.settings import Settings
 
-_FILE = "history.json"
+HISTORY_FILE = "history.json"
 _LINES = 3
 
 
@@ -76,6 +77,19 @@ class Experience:
         """Return how much memory services need: node id -> service -> bytes."""
         return sizes(self._earlier)
 
+    def durations_of_file(self) -> dict[str, float]:
+        """Return how long items take by the file of ``--clnrm-history`` alone, which all machines have.
+
+        :raises pytest.UsageError: if it cannot be read: this machine would divide otherwise than the others.
+        """
+        try:
+            return durations_s(read_history(self._given)) if self._given else {}
+        except HistoryError as error:
+            raise pytest.UsageError(
+                f"{self._settings.origin('history_file')}: {error}; with --clnrm-shard all machines have to "
+                "read the same history"
+            ) from None
+
     def _note(self, path: Path, error: HistoryError) -> None:
         """Note what is wrong with a file, once; one of the cache is begun anew."""
         remedy = "it is left as it is: remove it to begin a new one"
@@ -110,12 +124,28 @@ class Experience:
         """Write what this run has shown, also of one that was interrupted."""
         history = self._without_secrets(self._recorder.history(self._run))
         self._lines = self._advice(history)
-        for path in (self._cache, self._given) if history.runs else ():
+        # Shards that run later, or again, have to find the file as the first one did.
+        given = None if self._settings.shard else self._given
+        for path in (self._cache, given) if history.runs else ():
             if path is not None:
                 try:
                     add_to(path, history)
                 except HistoryError as error:
                     self._note(path, error)
+        if self._settings.shard and self._settings.report_dir is not None:
+            self._write_to_report(self._settings.report_dir, history)
+
+    def _write_to_report(self, folder: Path, history: History) -> None:
+        """Write what this shard has shown, and what it was given, for ``clnrm merge``."""
+        path = folder / HISTORY_FILE
+        try:
+            earlier = read_history(self._given) if self._given else History()
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(path, text_of(merged(earlier, history)))
+        except HistoryError as error:
+            self._problems.append(str(error))
+        except OSError as error:
+            self._problems.append(f"{path} cannot be written: {error.strerror or error}")
 
     def _advice(self, history: History) -> list[str]:
         """Return what there is to say of the limits of this run's containers."""
@@ -170,7 +200,7 @@ def _in_cache(config: pytest.Config) -> Path | None:
     # A cache that cannot be written pytest tells itself.
     with suppress(OSError):
         folder: Path = cache.mkdir("clnrm")
-        return folder / _FILE
+        return folder / HISTORY_FILE
     return None
 
 

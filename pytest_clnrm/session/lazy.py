@@ -90,6 +90,8 @@ class LazyWiring:
             from pytest_clnrm.session.quarantine import Quarantine
 
             config.pluginmanager.register(Quarantine(config, quarantine), "clnrm-quarantine")
+        if settings.shard:
+            self._divide(settings.shard)
         if not can_run_here():
             return
         if settings.report_dir or config.option.keepduplicates:
@@ -99,7 +101,7 @@ class LazyWiring:
         if settings.right_size:
             config.stash[sizes_key] = lambda: self._sizes
         if self._worker_input is None and (
-            self._by_experience or settings.history_file or settings.right_size
+            self._by_experience or settings.history_file or settings.right_size or settings.shard
         ):
             config.pluginmanager.register(self.experience, "clnrm-experience")
         if settings.autoscale or settings.report_dir or settings.show_workers:
@@ -155,6 +157,27 @@ class LazyWiring:
         found: dict[str, dict[str, int]] = self._handed_down("sizes")
         return found
 
+    def _divide(self, shard: tuple[int, int]) -> None:
+        """Let this process run its machine's part of the items only.
+
+        :raises pytest.UsageError: where that cannot be.
+        """
+        from pytest_clnrm.session.shard import ShardSelection
+
+        origin = self.settings.origin("shard")
+        if not can_run_here():
+            raise pytest.UsageError(f"{origin}: {WINDOWS}")
+        selection = ShardSelection(self._config, shard, origin=origin, durations_s=self._durations_s)
+        self._config.pluginmanager.register(selection, "clnrm-shard")
+
+    @cached_property
+    def _durations_s(self) -> Mapping[str, float]:
+        """Return what shards are balanced by, alike on all machines: node id -> seconds."""
+        if self._worker_input is None:
+            return self.experience.durations_of_file() if self.settings.history_file else {}
+        found: dict[str, float] = self._handed_down("durations")
+        return found
+
     def _handed_down(self, name: str) -> Any:
         import json
 
@@ -167,6 +190,8 @@ class LazyWiring:
             told["expected"] = self._expected
         if self.settings.right_size:
             told["sizes"] = self._sizes  # type: ignore[assignment]
+        if self.settings.shard:
+            told["durations"] = self._durations_s
         import json
 
         return {name: json.dumps(value) for name, value in told.items()}

@@ -189,12 +189,17 @@ class SessionResults:
             "id": self.runtime.session_id,
             "started": self.started.isoformat(timespec="microseconds"),
             "duration_s": time.monotonic() - self._started_s,
-            "exit_status": int(exitstatus),
+            # Others may have changed it.
+            "exit_status": int(getattr(session, "exitstatus", exitstatus)),
             "workers": self.workers,
             "engine": self.engine,
             "max_containers": settings.max_containers,
             "memory_budget_bytes": settings.memory_budget_bytes,
         }
+        if settings.shard:
+            from pytest_clnrm.session.shard import shard_data
+
+            about["shard"] = shard_data(session.config)
         from pytest_clnrm.report.json_report import report_document, write_json
 
         tests: list[dict[str, Any]] = []

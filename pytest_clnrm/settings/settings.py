@@ -165,6 +165,15 @@ class Settings:
         unset="pytest's cache alone",
         docs=" ([history.md](history.md))",
     )
+    shard: tuple[int, int] | None = setting(
+        "--clnrm-shard K/N",
+        "run the K-th of N parts of the tests, for N machines; they are divided alike on all of them, and "
+        "balanced by the durations in the file of `--clnrm-history`, which is only read then",
+        values.shard,
+        default=None,
+        unset="all tests",
+        docs=" ([shards.md](shards.md))",
+    )
     engine: str = setting(
         "--clnrm-engine auto|embedded|URL",
         "container engine: `auto` takes the one that answers, `embedded` starts one where none "

@@ -111,6 +111,16 @@ def worker_range(value: object) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def shard(value: object) -> tuple[int, int]:
+    """Return which of how many shards ``K/N`` names."""
+    match = (
+        re.fullmatch(r"\s*([0-9]{1,4})/([0-9]{1,4})\s*", value, re.ASCII) if isinstance(value, str) else None
+    )
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"{value!r} is not a shard: K/N with 1 <= K <= N <= 9999, such as 2/3")
+    return int(match[1]), int(match[2])
+
+
 def duration(value: object) -> float:
     """Return seconds, 0 included."""
     from pytest_clnrm.model.units import parse_duration_s

@@ -27,6 +27,7 @@ PULL = values.Choice("a pull policy", "always", "missing", "never")
         (values.cpus, 10**400, float(values.MAX_COUNT)),
         (values.count, " 7 ", 7),
         (values.count, 1, 1),
+        (values.shard, " 2/3 ", (2, 3)),
         (values.duration, "0", 0.0),
         (values.positive_duration, "1.5m", 90.0),
         (values.text, " a b ", "a b"),
@@ -57,6 +58,8 @@ def test_accepted(parse: Callable[[object], Any], given: object, expected: objec
     [
         (values.container_memory, "12x", "'12x' is not a size: a whole number of MB such as 512"),
         (values.container_memory, "5m", "'5m' is too little for a container: at least 6m"),
+        (values.shard, "4/3", "'4/3' is not a shard: K/N with 1 <= K <= N <= 9999, such as 2/3"),
+        (values.shard, 2, "2 is not a shard: K/N with 1 <= K <= N <= 9999, such as 2/3"),
         (values.cpus, "many", "'many' is not a number of CPUs: at least 0.01, such as 0.5 or 2"),
         (values.cpus, 0, "0 is not a number of CPUs: at least 0.01"),
         (values.cpus, -1.0, "-1.0 is not a number of CPUs: at least 0.01"),
