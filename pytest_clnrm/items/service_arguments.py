@@ -68,6 +68,7 @@ class Condition(TypedDict, total=False):
     status: int | str | Sequence[int | str]
     headers: Mapping[str, str]
     verify: bool
+    file: str
     exit: int | Sequence[int]
     span: str
     healthcheck: bool | Mapping[str, object]

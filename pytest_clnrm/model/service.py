@@ -164,6 +164,7 @@ class Ready:
     :param times: how many lines must match.
     :param port: TCP port that must accept a connection.
     :param exit: codes with one of which it must have ended; () if it is no job.
+    :param file: absolute path at which something must lie in it.
     :param span: name of a span, or a glob, that programs of the scenario must have exported.
     :param healthcheck: True: the image's own must say healthy.
     :param timeout_s: seconds from the service's start; None: the time that a health check takes by itself,
@@ -177,6 +178,7 @@ class Ready:
     port: int | None = None
     http: HttpProbe | None = None
     exit: tuple[int, ...] = ()
+    file: str | None = None
     span: str | None = None
     healthcheck: bool | HealthCheck = False
     timeout_s: float | None = None

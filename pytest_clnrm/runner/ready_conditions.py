@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ LOG_SILENT_S = 0.5
 OUTPUT_BYTES = 4096
 SHOWN_CHARS = 300
 SHOWN_NAMES = 10
+_IN_MEMORY = ("dev", "proc", "sys")
 SpanNames = Callable[[str], tuple[bool, Sequence[str]]]
 
 
@@ -133,6 +135,8 @@ def _of_its_kind(  # noqa: PLR0911 -- one for each kind
         return _Port(wait, ready.port)
     if ready.http is not None:
         return _Http(wait, ready.http)
+    if ready.file is not None:
+        return _File(wait, ready.file)
     if ready.exit:
         return _Exit(wait, ready.exit)
     if ready.span is not None:
@@ -381,6 +385,38 @@ class _Http(Condition):
             if not said[:1].isdigit():
                 self._seen = f"no answer: {said}"
         return False
+
+
+class _File(Condition):
+    """A path in the container at which something must lie.
+
+    The engine tells, so the image needs no program, but it does not see what is in memory: there the
+    container's own ``test`` is asked.
+    """
+
+    def __init__(self, wait: Wait, path: str) -> None:
+        super().__init__(wait, f"file {path}")
+        self._path = path
+        parts = posixpath.normpath(path).split("/")
+        may_be_in_memory = bool(wait.service.scratch) or parts[1] in _IN_MEMORY
+        self._test = _Command(wait, ("test", "-e", path)) if may_be_in_memory else None
+        self._nothing = "nothing lies there"
+
+    def holds(self, state: ContainerState, ends_s: float) -> bool:
+        """Look for it."""
+        self._seen = self._nothing
+        if self._wait.engine.look_at_path(self._wait.container, self._path) is not None:
+            return True
+        if self._test is None:
+            return False
+        try:
+            return self._test.holds(state, ends_s)
+        except NotReadyError:
+            self._test = None
+            self._nothing += (
+                ", as far as the engine sees: it does not see memory, and the image has no `test`"
+            )
+            return False
 
 
 class _Exit(Condition):

@@ -73,13 +73,15 @@ CMD ["sh", "-c", "mkdir -p /tmp; sleep 0.3; {then}; sleep 1000"]
 
 
 def test_every_kind_of_readiness_is_waited_for(project: EndToEnd) -> None:
-    """Command, log, port, and http with and without a path hold up the steps."""
+    """Command, log, port, http, and a file, on a disk and in memory, hold up the steps."""
     late = "mkdir -p /srv/up; echo fine > /srv/up/index.html; sleep 0.4"
     kinds = {
         "command": ('{ command = ["test", "-e", "/ready"] }', "sleep 0.4; touch /ready", "test -e /ready"),
         "log": ('{ log = "r[e]ady \\\\d+" }', "echo no; sleep 0.4; touch /r; echo ready 42", "test -e /r"),
         "port": ("{ port = 8080 }", f"{late}; httpd -p 8080 -h /srv", "wget -qO- 127.0.0.1:8080/up/"),
         "http": ('{ http = ":8080/up/" }', f"{late}; httpd -p 8080 -h /srv", "wget -qO- 127.0.0.1:8080/up/"),
+        "file": ('{ file = "/up/ready" }', "sleep 0.4; mkdir /up; touch /up/ready", "test -e /up/ready"),
+        "memory": ('{ file = "/mem/up" }\nscratch = ["/mem"]', "sleep 0.4; touch /mem/up", "test -e /mem/up"),
     }
     for kind, (ready, command, check) in kinds.items():
         project.write(

@@ -62,6 +62,7 @@ def test_logs(clnrm):
     tells = ["sh", "-c", "echo one; while [ ! -e /go ]; do sleep 0.05; done; echo two; printf three; exit 0"]
     with clnrm.container("busybox", command=tells, may_end=0) as box:
         box.wait_for(log="one")
+        box.wait_for(file="/bin")
         with pytest.raises(NotReadyError, match=r"was not ready after 0.3 s \(log 'two'\): 0 of 1 matching"):
             box.wait_for(log="two", timeout="300ms")
         time.sleep(0.01)

@@ -7,6 +7,7 @@ from msgspec import Meta
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.service import HealthCheck, HttpProbe, Ready
 from pytest_clnrm.scenario.format.parts import (
+    AbsolutePath,
     At,
     CommandLine,
     Duration,
@@ -67,7 +68,7 @@ class HealthCheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ReadyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A condition under which the service is ready: exactly one kind, and what goes with it."""
 
-    ONE_OF = ("command", "log", "port", "http", "https", "exit", "span", "healthcheck")
+    ONE_OF = ("command", "log", "port", "http", "https", "file", "exit", "span", "healthcheck")
 
     command: (
         Annotated[
@@ -129,6 +130,13 @@ class ReadyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    file: (
+        Annotated[
+            AbsolutePath,
+            Meta(description="Something lies at this path in the container.", examples=["/run/app/up"]),
+        ]
+        | None
+    ) = None
     exit: (
         Annotated[ExitCodes, Meta(description="With which it must end: it is a job.", examples=[0, [0, 3]])]
         | None
@@ -177,6 +185,7 @@ class ReadyDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             times=self.times or 1,
             port=self.port,
             http=self._http(),
+            file=self.file,
             exit=tuple(several(self.exit)),
             span=self.span,
             healthcheck=check.built() if isinstance(check, HealthCheckDoc) else bool(check),

@@ -161,7 +161,7 @@ def check_ready(doc: ReadyDoc | list[ReadyDoc] | None, path: KeyPath) -> Iterato
 
 def _ready(doc: ReadyDoc, path: KeyPath) -> Iterator[Problem]:
     yield from exactly_one(doc, path)
-    yield from texts(doc, ("command",), path)
+    yield from texts(doc, ("command", "file"), path)
     yield from duration(doc.timeout, (*path, "timeout"), zero=False)
     yield from duration(doc.interval, (*path, "interval"), zero=False)
     if doc.log is not None:

@@ -68,6 +68,10 @@ class Engine:
         code = codes.pop(0) if len(codes) > 1 else codes[0]
         return code if isinstance(code, ExecOutcome) else ExecOutcome(exit_code=code)
 
+    def look_at_path(self, container: str, path: str) -> object:
+        there = self.answers["there"]
+        return there.pop(0) if len(there) > 1 else there[0]
+
     def follow_log(self, container: str, *, until_now: bool = False) -> Stream:
         return Stream(self.answers.get("kept", []).copy() if until_now else self.answers["printed"])
 
@@ -364,6 +368,24 @@ def test_given_up_when_another_service_failed() -> None:
             deadline_s=time.monotonic() + 10,
             cancelled=lambda: True,
         )
+
+
+def test_file() -> None:
+    """The engine sees it; in memory the program ``test`` does, and without that it is said."""
+    engine = Engine(there=[None, None, object()])
+    wait(engine, Ready(file="/data/up", interval_s=0.001))
+    assert engine.execs == []
+    for path, given in (("/dev/shm/up", {}), ("/var/run/up", {"scratch": ("/run",)})):  # noqa: S108
+        engine = Engine(there=[None], codes=[1, 0])
+        wait(engine, Ready(file=path, interval_s=0.001), given=given)
+        assert engine.execs == [("test", "-e", path)] * 2
+    never = Ready(file="/data/up", timeout_s=0.03)
+    with pytest.raises(NotReadyError, match=r"0\.03 s \(file /data/up\): nothing lies there$"):
+        wait(Engine(there=[None]), never)
+    without = ExecOutcome(exit_code=None, started=False)
+    with pytest.raises(NotReadyError, match="it does not see memory, and the image has no `test`"):
+        wait(Engine(there=[None], codes=[without]), never, given={"scratch": ("/run",)})
+    wait(Engine(there=[None, object()], codes=[without]), Ready(file="/x"), given={"scratch": ("/run",)})
 
 
 def test_healthcheck() -> None:

@@ -17,7 +17,7 @@ NOTHING = "this checks nothing; set at least one of"
 NO_COUNTS = f"{NOTHING} spans_total, events_total, errors_total, by_name, by_service"
 UNTERMINATED = "not a regular expression: missing ), unterminated subpattern at position 0"
 ONE_OF = "exactly one of"
-CONDITIONS = "command, log, port, http, https, exit, span or healthcheck"
+CONDITIONS = "command, log, port, http, https, file, exit, span or healthcheck"
 ACTIONS = "run, image, http, stop, kill, start, restart, pause, unpause, disconnect, reconnect, wait or use"
 REMEDY = '(write run = "...", or http = "GET http://SERVICE:PORT/path")'
 OF_RUN = "`env` goes with run or image only, and this step has"
@@ -212,6 +212,11 @@ CASES = {
     "two kinds in one": (
         f'{DB}ready = [{{ port = 1, log = "x" }}]\n{STEP}',
         f"FILE:3:10: service.db.ready[0]: {ONE_OF} {CONDITIONS} must be given, found log and port",
+    ),
+    "ready file": (
+        f'{DB}ready = {{ file = "up" }}\n{STEP}',
+        'FILE:3:11: service.db.ready.file: "up" is not allowed: an absolute path in the container such as '
+        "/data",
     ),
     "times": (
         f"{DB}ready = {{ port = 1, times = 2 }}\n{STEP}",
