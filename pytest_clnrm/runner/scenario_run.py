@@ -32,11 +32,12 @@ from pytest_clnrm.runner.disk_watch import DiskWatch
 from pytest_clnrm.runner.judge_spans import SpanJudge
 from pytest_clnrm.runner.launch import launch
 from pytest_clnrm.runner.place import Place
+from pytest_clnrm.runner.running_services import Running
 from pytest_clnrm.runner.scenario_images import ScenarioImages
 from pytest_clnrm.runner.service_ends import ServiceEnds, last_logs
 from pytest_clnrm.runner.services import Timeline, entry_points_replaced, start_in_order
 from pytest_clnrm.runner.sharing.part import SharedPart
-from pytest_clnrm.runner.sharing.upkeep import with_users
+from pytest_clnrm.runner.sharing.upkeep import with_values
 from pytest_clnrm.runner.steps import StepRunner
 from pytest_clnrm.runner.volumes import problems_left
 from pytest_clnrm.util.redaction import Redactor
@@ -266,10 +267,11 @@ class ScenarioRun:
                     self._shared.join(service, image, network, deadline_s=deadline_s, cancelled=in_vain)
                 self._up.append(service.name)
                 return
+            running = Running(self.runtime, self._all_containers, self._place.network)
             with self._blame.about(service):
                 launch(
                     self.runtime,
-                    with_users(service, self._shared.users),
+                    with_values(service, self._shared.users, running),
                     self._images.of[service.name],
                     name=f"{stem}-{service.name}",
                     labels=labels,

@@ -22,7 +22,10 @@ STEP = '[[step]]\nname = "done"\nservice = "box"\nrun = "true"\n'
 
 
 def test_services_start_in_the_order_of_depends_on_and_side_by_side(project: EndToEnd) -> None:
-    """A service is created once those it depends on are ready; independent ones do not wait for another."""
+    """A service is created once those it depends on are ready; independent ones do not wait for another.
+
+    By then its variables have what is known of those.
+    """
     # The barrier: each of the two independent services is ready only once both have started.
     barrier = "touch /own/up; until test -e /both/left/up -a -e /both/right/up; do sleep 0.05; done"
     for name in ("left", "right"):
@@ -33,7 +36,10 @@ def test_services_start_in_the_order_of_depends_on_and_side_by_side(project: End
         [service.last]
         image = "x"
         depends_on = ["left", "right"]
+        env = {{ URL = "{{{{ service.left.url }}}}", AT = "{{{{ service.right.address }}}}" }}
         [service.left]
+        ports = [80]
+        url = "http://{{host}}:{{port}}/"
         image = "x"
         command = ["sh", "-c", "{barrier}; echo up; sleep 1000"]
         volumes = [
@@ -52,7 +58,8 @@ def test_services_start_in_the_order_of_depends_on_and_side_by_side(project: End
         [[step]]
         name = "done"
         service = "last"
-        run = "true"
+        run = "nslookup right | grep $AT && echo $URL"
+        expect.stdout.contains = "http://left:80/"
         """,
     )
     with project.watch() as watch:

@@ -11,7 +11,7 @@ from pytest_clnrm.engine.api import ExecSpec
 from pytest_clnrm.errors import ContainerError, ScenarioTimeoutError, ServiceError
 from pytest_clnrm.runner.service_ends import LOG_TAIL_BYTES, describe_end, state_once_ended
 from pytest_clnrm.scenario.templates.confined import bind
-from pytest_clnrm.scenario.templates.places import USERS
+from pytest_clnrm.scenario.templates.places import SERVICE, USERS, places_in
 from pytest_clnrm.scenario.templates.render import TemplateError, bind_texts
 from pytest_clnrm.util.output import BoundedOutput
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
+    from pytest_clnrm.runner.running_services import Running
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
 
@@ -34,15 +35,19 @@ def users_of(worker: str, stem: str) -> dict[str, str]:
     return dict(zip(USERS, (worker, f"{worker}_{stem.rpartition('-')[2]}"), strict=True))
 
 
-def with_users(service: Service, users: Mapping[str, str]) -> Service:
+def with_values(service: Service, users: Mapping[str, str], running: Running) -> Service:
     """Return a service of a scenario with its variables as they are for this run.
 
+    :param users: what ``{{ worker }}`` and ``{{ scenario_id }}`` are.
+    :param running: the services that it depends on are among these.
     :raises ContainerError: if a template cannot be rendered.
     """
     if service.is_shared or not any("{" in each for each in service.env.values()):
         return service
     try:
-        env = bind(bind_texts, service.env, users, (*service.at, "env"), wall_s=_RENDER_S)
+        places = list(places_in(list(service.env.values())))
+        values = {**users, SERVICE: running.by(places)} if places else users
+        env = bind(bind_texts, service.env, values, (*service.at, "env"), wall_s=_RENDER_S)
     except TemplateError as error:
         raise ContainerError(f"service {service.name!r}: env: {error}") from None
     return replace(service, env=env)

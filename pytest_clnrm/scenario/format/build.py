@@ -149,11 +149,12 @@ class Builder:
         return (names | self._asked(doc) | looked_at | self._placed(doc)) - {""}
 
     def _placed(self, doc: ScenarioDoc) -> set[str]:
-        """Return the services of which templates name address or ports."""
+        """Return the services of which templates name address, ports or url."""
         if SERVICE not in self.deferred:
             return set()
         told = [*(step for step, _ in self._all_steps(doc)), *(doc.check or ()), *(self.doc.check or ())]
         places = [place for each in told for place in places_in(msgspec.to_builtins(each))]
+        places += [place for each in self.doc.service.values() for place in places_in(dict(each.env))]
         # One that is not constant may be any.
         return {str(place[0]) for place in places if place} | set(() if all(places) else self.doc.service)
 

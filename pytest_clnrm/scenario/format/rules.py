@@ -10,6 +10,7 @@ from pytest_clnrm.model.selection import KnownMarks
 from pytest_clnrm.scenario.format.container_rules import check_aliases
 from pytest_clnrm.scenario.format.document import FileDoc, MetaDoc, ScenarioDoc
 from pytest_clnrm.scenario.format.expect_rules import check_expectations
+from pytest_clnrm.scenario.format.place_rules import check_env_places
 from pytest_clnrm.scenario.format.problems import (
     Problem,
     duration,
@@ -24,6 +25,7 @@ from pytest_clnrm.scenario.format.service_rules import (
 )
 from pytest_clnrm.scenario.format.step_rules import StepRules
 from pytest_clnrm.scenario.names import has_control, item_name_problem
+from pytest_clnrm.scenario.templates.places import SERVICE
 
 IMPLICIT = "default"
 """The name of the container that steps without a service share."""
@@ -54,6 +56,8 @@ def check_file(
     for service, each in doc.service.items():
         yield from check_service(each, ("service", service), source)
         yield from check_depends_on(service, doc.service, circles.get(service, ()))
+        if SERVICE in deferred and each.scope == "scenario":
+            yield from check_env_places(service, doc.service)
     yield from check_aliases(doc.service)
     steps = StepRules(doc.service, deferred, source, origin)
     usual = doc.meta.service

@@ -16,7 +16,8 @@ from pytest_clnrm.scenario.format.container_rules import names_host
 from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
 from pytest_clnrm.scenario.format.http_document import table_of
 from pytest_clnrm.scenario.format.http_rules import check_answer, check_request, service_at
-from pytest_clnrm.scenario.format.parts import Source, port_of
+from pytest_clnrm.scenario.format.parts import Source
+from pytest_clnrm.scenario.format.place_rules import check_place
 from pytest_clnrm.scenario.format.problems import (
     Problem,
     duration,
@@ -30,8 +31,8 @@ from pytest_clnrm.scenario.format.service_rules import check_reference
 from pytest_clnrm.scenario.format.step_document import CaptureDoc, ExitDoc, StepDoc, StepExpectDoc
 from pytest_clnrm.scenario.format.text_rules import check_text
 from pytest_clnrm.scenario.names import has_control
-from pytest_clnrm.scenario.templates.places import SERVICE, Place, places_in
-from pytest_clnrm.toml.checking import listed, some, suggestion
+from pytest_clnrm.scenario.templates.places import SERVICE, places_in
+from pytest_clnrm.toml.checking import listed, some
 from pytest_clnrm.toml.positions import leaves
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 _KEYS = {"stream": "from", "arguments": "with"}
 """Fields whose keys are words of Python."""
-_OF_RUNNING = ["address", "ports", "url"]
 _NOT_GIVEN: tuple[object, ...] = (None, {}, "")
 
 
@@ -157,7 +157,7 @@ class StepRules:
             return
         for at, text in leaves(msgspec.to_builtins(doc), path):
             for place in places_in(text):
-                yield from _place(place, at, self.services)
+                yield from check_place(place, at, self.services)
 
     def _image(self, doc: StepDoc, path: KeyPath) -> Iterator[Problem]:
         """Yield the mistakes of a container of a step's own."""
@@ -219,32 +219,6 @@ class StepRules:
             yield Problem(path, "a captured value cannot be called vars, matrix or env")
         if doc.regex is not None:
             yield from regex(doc.regex, (*path, "regex"))
-
-
-def _place(place: Place, path: KeyPath, services: Mapping[str, ServiceDoc]) -> Iterator[Problem]:
-    """Yield the mistake in what a template names of a running service."""
-    name, what, port = [*map(str, place), "", "", ""][:3]
-    if not name:
-        return
-    if name not in services:
-        yield Problem(path, *unknown_service(name, services))
-        return
-    service = services[name]
-    if what not in {"", *_OF_RUNNING}:
-        known = (
-            f"of a running service there are service.{name}.address, service.{name}.ports.PORT and "
-            f"service.{name}.url"
-        )
-        yield Problem(path, f'there is no "{what}": {known}', suggestion(what, _OF_RUNNING))
-    elif what == "url" and service.url is None:
-        yield Problem(path, f'"{name}" has no url: give it one, such as url = "http://{{host}}:{{port}}"')
-    elif service.network == "none":
-        yield Problem(path, f'"{name}" has network = "none": it has no address and publishes nothing')
-    ports = [port_of(each) for each in service.ports]
-    published = [str(number) if protocol == "tcp" else f"{number}/udp" for number, protocol in ports]
-    if what == "ports" and port and port not in published:
-        listed_ports = ", ".join(published) or "none"
-        yield Problem(path, f'"{name}" does not publish the port {port}; its ports are: {listed_ports}')
 
 
 def usual_service(services: Mapping[str, ServiceDoc]) -> str:

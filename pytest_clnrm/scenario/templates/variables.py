@@ -10,7 +10,7 @@ from typing import Any
 from pytest_clnrm.errors import MAX_MISTAKES
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.matrix import as_text
-from pytest_clnrm.scenario.templates.places import USERS
+from pytest_clnrm.scenario.templates.places import SERVICE, USERS
 from pytest_clnrm.scenario.templates.render import (
     Renderer,
     TemplateError,
@@ -226,13 +226,16 @@ def _in_services(
 ) -> Iterator[tuple[KeyPath, str]]:
     """Yield a mistake for each string of a service that names what is not known when it starts.
 
-    Who uses it is known where its container is its scenario's own, and to what is run in a shared one.
+    Who uses it, and what it depends on, is known where its container is its scenario's own; to what is run
+    in a shared one it is known who uses it.
     """
     for name, table in tables.items():
         own = table.get("scope", "scenario") == "scenario"
         for key, value in table.items():
-            told = key in {"prepare", "reset"} or (own and key == "env")
-            unknown = names - set(USERS) if told else names
+            known = set(USERS) if key in {"prepare", "reset"} else set()
+            if own and key == "env":
+                known = {*USERS, SERVICE}
+            unknown = names - known
             yield from _unknown(value, ("service", name, key), unknown, when)
 
 

@@ -17,6 +17,7 @@ NOTHING = "this checks nothing; set at least one of"
 NO_COUNTS = f"{NOTHING} spans_total, events_total, errors_total, by_name, by_service"
 UNTERMINATED = "not a regular expression: missing ), unterminated subpattern at position 0"
 ONE_OF = "exactly one of"
+UP = '"up" is not allowed:'
 CONDITIONS = "command, log, port, http, https, file, exit, span or healthcheck"
 ACTIONS = "run, image, http, stop, kill, start, restart, pause, unpause, disconnect, reconnect, wait or use"
 REMEDY = '(write run = "...", or http = "GET http://SERVICE:PORT/path")'
@@ -215,8 +216,7 @@ CASES = {
     ),
     "ready file": (
         f'{DB}ready = {{ file = "up" }}\n{STEP}',
-        'FILE:3:11: service.db.ready.file: "up" is not allowed: an absolute path in the container such as '
-        "/data",
+        f"FILE:3:11: service.db.ready.file: {UP} an absolute path in the container such as /data",
     ),
     "times": (
         f"{DB}ready = {{ port = 1, times = 2 }}\n{STEP}",

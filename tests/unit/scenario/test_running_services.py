@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.model.step import Command, Step
+from pytest_clnrm.runner.running_services import Running
+from pytest_clnrm.runner.sharing.upkeep import with_values
 from pytest_clnrm.scenario.templates.places import places_in
 from pytest_clnrm.scenario.templates.render import bind_step
 
@@ -143,7 +148,7 @@ def test_mistakes(project: Any, head: Any, case: str) -> None:
 
 def test_only_in_steps(project: Any, head: Any) -> None:
     """Where services do not run, or may be gone, they are not named."""
-    text = f"""{SERVICES}env = {{ A = "{{{{ service.web.address }}}}" }}
+    text = f"""{SERVICES}labels = {{ A = "{{{{ service.web.address }}}}" }}
 [[step]]
 service = "web"
 name = "{{{{ service.web.address }}}}"
@@ -152,7 +157,7 @@ run = "true"
 name = "{{{{ service.web.address }}}}"
 """
     assert head(project.refuse(text)) == [
-        f"FILE:10:9: service.alone.env.A: {NOT_YET}",
+        f"FILE:10:12: service.alone.labels.A: {NOT_YET}",
         f"FILE:13:1: step[0].name: {NOT_YET}",
         'FILE:16:1: expect.span[0].name: names "service" where they may be gone: steps and checks may',
     ]
@@ -173,3 +178,87 @@ run = "wget host.clnrm.internal"
         f"FILE:5:9: service.alone.env.A: {told}",
         f"FILE:7:1: step[0].run: {told}",
     ]
+
+
+APP = """
+[service.db]
+image = "x"
+ports = [5432]
+env = { NAME = "shop" }
+url = "db://{host}:{port}/{NAME}"
+[service.cache]
+image = "x"
+depends_on = ["db"]
+[service.job]
+image = "x"
+ready = { exit = 0 }
+[service.app]
+image = "x"
+depends_on = ["cache", "job"]
+env = { URL = "{{ service.OTHER }}" }
+[[step]]
+service = "app"
+run = "true"
+"""
+
+
+def test_variables_of_a_service_name_those_before_it(project: Any) -> None:
+    """Those that it depends on, also through others; they run by themselves, as they are to be reached."""
+    scenario = project.one(APP.replace("OTHER", "db.url"))
+    db, _, _, app = scenario.services
+    assert app.env == {"URL": "{{ service.db.url }}"}
+    assert not db.only_steps
+    container = SimpleNamespace(id="c", service=db)
+    state = SimpleNamespace(addresses={"net": "10.0.0.7"}, ports={}, udp_ports={}, running=True)
+    runtime = SimpleNamespace(
+        engine=lambda: SimpleNamespace(state=lambda _: state),
+        networks=lambda: SimpleNamespace(published=lambda _, port: ("127.0.0.1", port)),
+    )
+    network = SimpleNamespace(name="net")
+    running = Running(runtime, {"db": container}, network)  # type: ignore[arg-type, dict-item]
+    assert with_values(app, {}, running).env == {"URL": "db://db:5432/shop"}
+    (_, _, _, app) = project.one(APP.replace("OTHER", "db.address")).services
+    assert with_values(app, {}, running).env == {"URL": "10.0.0.7"}
+    state.addresses = {}
+    with pytest.raises(
+        ContainerError, match=r"'app': env: .*service.db.address }} is not known: .* has no address"
+    ):
+        with_values(app, {}, running)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("dbb.url", 'there is no service "dbb"; known: db, cache, job, app (did you mean "db"?)'),
+        ("cache.url", '"cache" has no url: give it one, such as url = "http://{host}:{port}"'),
+        ("app.address", "a service does not run yet when its own variables are made"),
+        ("job.address", '"job" is a job (ready = { exit = ... }), which has ended by then'),
+        ("other.address", None),
+        ("db.port", 'there is no "port": of a running service there are *'),
+    ],
+)
+def test_mistakes_in_variables_of_services(project: Any, head: Any, other: str, message: str | None) -> None:
+    """What can never be known is told when the file is read, and what need not run yet."""
+    text = APP.replace("OTHER", other)
+    if message is None:
+        text = f'[service.other]\nimage = "x"\n{text}'
+        message = (
+            '"other" need not run yet when "app" starts, which does not depend on it '
+            '(write depends_on = ["other"] in [service.app])'
+        )
+    (told,) = head(project.refuse(text))
+    assert fnmatchcase(told, f"FILE:*: service.app.env.URL: {message.replace('[', '[[]')}"), told
+
+
+def test_names_that_are_not_constant_or_in_a_circle(project: Any, head: Any) -> None:
+    """A name that is made up is not known; a circle is told as one."""
+    (told,) = head(project.refuse(APP.replace("{{ service.OTHER }}", "{{ service[env('X', 'db')].url }}")))
+    assert told.endswith(
+        "service.app.env.URL: which service it names must stand there: service.NAME.address, ports or url"
+    )
+    circle = APP.replace("OTHER", "db.url").replace("ports = [5432]", 'ports = [5432]\ndepends_on = ["app"]')
+    assert "services depend on one another: " in "".join(head(project.refuse(circle)))
+    shared = APP.replace("OTHER", "db.url").replace("[service.app]", '[service.app]\nscope = "run"')
+    assert any(
+        'names "service" where services do not run yet' in each for each in head(project.refuse(shared))
+    )

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.model.service import ResetStep
+from pytest_clnrm.runner.running_services import Running
 from pytest_clnrm.runner.sharing.share import share_of
-from pytest_clnrm.runner.sharing.upkeep import users_of, with_users
+from pytest_clnrm.runner.sharing.upkeep import users_of, with_values
 from pytest_clnrm.settings.settings import Settings
 
 DB = '[service.db]\nimage = "x:1"\nscope = "run"\n'
@@ -147,8 +148,9 @@ def test_who_uses_it_is_filled_in_later(project: Any) -> None:
     (db, app), (step,) = scenario.services, scenario.steps
     assert step.templated
     assert db.prepare.command == ("sh", "-c", "mkdir {{ scenario_id }}")
+    none = Running(runtime=None, containers={}, network=None)  # type: ignore[arg-type]
     users = users_of("gw1", "clnrm-0a-gw1-7")
-    assert with_users(app, users).env == {"DB": "gw1-gw1_7"}
-    assert with_users(db, users) is db
+    assert with_values(app, users, none).env == {"DB": "gw1-gw1_7"}
+    assert with_values(db, users, none) is db
     (own,) = project.one(f'[vars]\nworker = "me"\n{STEP.replace("true", "echo {{ worker }}")}{DB}').steps
     assert own.action.run == "echo me"
