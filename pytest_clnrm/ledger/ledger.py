@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from pytest_clnrm.ledger import owners, policy
 from pytest_clnrm.ledger.budget import Budget, check_possible
 from pytest_clnrm.ledger.folder import Folder
 from pytest_clnrm.ledger.membership import Membership
-from pytest_clnrm.ledger.shared import run_owner
+from pytest_clnrm.ledger.shared import of_run, run_owner
 from pytest_clnrm.ledger.snapshots import OnWait, Snapshot, Waiting, snapshot_of
 from pytest_clnrm.ledger.state import EngineLoad, Lease, OwnerEntry, State, Waiter
 from pytest_clnrm.ledger.store import Store
@@ -276,6 +276,28 @@ class Ledger:
         state = self._store.peek() or State(engine=self.engine, boot=self._boot)
         uses = next((each.uses for each in state.leases if each.id == lease_id), ())
         return {each.key: each for each in state.leases if each.id in uses}
+
+    def shared_keys(self) -> tuple[str, ...]:
+        """Return the keys of the shared containers of this run."""
+        state = self._store.peek() or State(engine=self.engine, boot=self._boot)
+        return tuple(each.key for each in state.leases if each.key and each.run == self._me.run)
+
+    def take_shared(self, key: str, ended: Collection[str]) -> Lease | None:
+        """Take the lease of a shared container that nobody uses, to end it; None if somebody does.
+
+        It is this process's then, and nobody joins it or takes it over.
+
+        :param ended: ids of leases whose items have ended: they use nothing any more.
+        """
+        with self._me.change() as draft:
+            lease = of_run(draft.state, self._me.run, key)
+            if lease is None or any(
+                lease.id in each.uses and each.id not in ended for each in draft.state.leases
+            ):
+                return None
+            taken = replace(lease, owner=self.owner_id, key="", idle_since_s=None)
+            draft.state = policy.with_lease(draft.state, taken)
+        return taken
 
     def is_used_elsewhere(self, lease_id: str) -> bool:
         """Tell whether another process that lives uses a shared container."""

@@ -13,6 +13,7 @@ from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.names import FIXTURES, together_key
 from pytest_clnrm.reservation import item_demand
+from pytest_clnrm.reservation.last_uses import LastUses
 from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.runtime.holdings import Current
 from pytest_clnrm.runtime.runtime import Runtime
@@ -41,6 +42,7 @@ class ReservationHooks:
         self.autoscale: Autoscale | None = None
         self._gate: LedgerGate | None = None
         self._is_worker = is_worker
+        self._last_uses = LastUses(runtime)
         self._found: dict[pytest.Item, tuple[int, Demand | None]] = {}
         if is_worker:
             from pytest_clnrm.cleanup import run_records
@@ -143,7 +145,9 @@ class ReservationHooks:
         return item_demand.demand_of(item, self.runtime)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
         """Let fixtures that reserve more know for which item they do."""
         self.runtime.holdings.begin(
             lambda: Current(
@@ -153,7 +157,11 @@ class ReservationHooks:
                 allowance=item_demand.allowance_of(item, self.runtime),
             )
         )
-        return (yield)
+        result = yield
+        if nextitem is not None:
+            # Else the run ends here, and removes all there is at once.
+            self._last_uses.ended(item, lease_of(item))
+        return result
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

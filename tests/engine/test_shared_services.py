@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -263,21 +264,33 @@ run = "true"
 """
 
 
+GONE = """
+def test_gone():
+    from docker import from_env
+
+    names = [each.name for each in from_env().containers.list(all=True)]
+    assert not [each for each in names if each.endswith("-lastused")]
+"""
+
+
 def test_all_learn_how_it_ended(project: EndToEnd) -> None:
-    """A start that fails is tried once; one that ends fails all who use it, with its output."""
+    """A start that fails is tried once; one that ends fails all who use it; it goes with its last user."""
     project.write("ends.clnrm.toml", ENDS)
     project.write("upkeep.clnrm.toml", UPKEEP)
     project.write(
-        "web1.clnrm.toml", f'{DB.replace(".db", ".web")}{BOX}run = "wget -q -O - http://web/there"\n'
+        "web1.clnrm.toml",
+        f'{DB.replace(".db", ".lastused")}{BOX}run = "wget -q -O - http://lastused/there"\n',
     )
+    project.write("web3_test.py", GONE)
     # One of these gets the network on which it was reached.
     lonely = BOX.partition("[[step]]")[0] + "".join(
         f'[[scenario]]\nname = "lonely{number}"\n[[scenario.step]]\nservice = "box"\n'
-        'run = "! wget -q -O - http://web/there"\n'
+        'run = "! wget -q -O - http://lastused/there"\n'
         for number in range(2)
     )
     project.write("web2.clnrm.toml", lonely)
-    run = project.run("--clnrm-pool", "off")
+    run = project.run("--clnrm-pool", "off", "-rfEp")
+    assert re.search(r"^PASSED \S*web3_test.py::test_gone$", run.text, re.MULTILINE), run.text
     outcomes = run.outcomes()
     assert [outcomes[each] for each in ("web1", "lonely0", "lonely1")] == ["passed"] * 3, run.text
     for name, what, output in (

@@ -50,6 +50,24 @@ def test_it_is_counted_once(ledger: Open) -> None:
     assert other.try_reserve(USER, priority=1, index=0) is None, "its own one has no room"
 
 
+def test_it_is_taken_to_be_ended(ledger: Open) -> None:
+    """Only while nobody uses it whose item goes on; nobody joins it then, and it counts until released."""
+    one, two = ledger(containers=3), ledger(containers=3)
+    first, second = reserve(one, USER), reserve(two, USER)
+    assert one.shared_keys() == ("db1",)
+    assert one.take_shared("db1", {first.id}) is None
+    assert one.take_shared("db2", {first.id}) is None
+    two.release(second.id)
+    (db,) = leases(one)
+    taken = one.take_shared("db1", {first.id})
+    assert taken is not None
+    assert (taken.id, taken.containers) == (db.id, db.containers)
+    assert one.shared_keys() == ()
+    assert two.try_reserve(Demand(containers=2), priority=1, index=0) is None
+    one.release(taken.id)
+    assert two.try_reserve(Demand(containers=2), priority=1, index=0) is not None
+
+
 def test_it_is_idle_without_users(ledger: Open) -> None:
     """Its next user gets it as it is; whoever else has no room takes it over, and it is made anew then."""
     one = ledger(containers=2)
