@@ -6,7 +6,7 @@ They are started, limited, labelled and removed as those of scenarios are.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -38,10 +38,12 @@ class Containers(Presets):
     """Makes containers for one test, or for whatever a wider fixture serves.
 
     :param options: which paths of the host may be named, and what may be asked for.
-    :param calls: runs scenario files.
+    :param calls: returns what runs scenario files; most tests do without it, and what it imports.
     """
 
-    def __init__(self, group: ContainerGroup, options: LoadOptions, calls: ScenarioCalls) -> None:
+    def __init__(
+        self, group: ContainerGroup, options: LoadOptions, calls: Callable[[], ScenarioCalls]
+    ) -> None:
         self._group = group
         self._calls = calls
         self._options = options
@@ -115,7 +117,8 @@ class Containers(Presets):
                 policy=self._options.policy or Policy(),
                 presets=self._options.presets,
             )
-            self._calls.check_volumes(service, calling_file())
+            if not all(each.read_only for each in service.volumes):
+                self._calls().check_volumes(service, calling_file())
         except (TypeError, ValueError) as error:
             raise type(error)(self._group.redactor.text(str(error))) from None
         self._hide(service.env)
@@ -195,8 +198,8 @@ class Containers(Presets):
         :raises ClnrmError: if its room cannot be reserved, or an image cannot be had.
         """
         place = Path(calling_folder(self._options.rootdir), path)
-        items = self._calls.items(place, as_in_files(vars or {}), name)
-        return self._calls.run(self._calls.only(items), check=check)
+        calls = self._calls()
+        return calls.run(calls.only(calls.items(place, as_in_files(vars or {}), name)), check=check)
 
     @shows_caller
     def scenarios(
@@ -208,8 +211,9 @@ class Containers(Presets):
     ) -> tuple[Result, ...]:
         """Run all scenarios of a file, one after the other, as :meth:`scenario` does."""
         place = Path(calling_folder(self._options.rootdir), path)
-        items = self._calls.items(place, as_in_files(vars or {}), None)
-        return tuple(self._calls.run(each, check=check) for each in items)
+        calls = self._calls()
+        items = calls.items(place, as_in_files(vars or {}), None)
+        return tuple(calls.run(each, check=check) for each in items)
 
 
 def _for_each_test(service: Service) -> str:

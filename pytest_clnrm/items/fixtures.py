@@ -12,7 +12,6 @@ import pytest
 from pytest_clnrm.items.container_group import ContainerGroup
 from pytest_clnrm.items.containers import Containers
 from pytest_clnrm.items.load_options import load_options
-from pytest_clnrm.items.scenario_calls import ScenarioCalls
 from pytest_clnrm.names import LIMITS_MARKER, python_tests_key
 from pytest_clnrm.reservation import item_demand
 from pytest_clnrm.reservation.priorities import priority_of
@@ -22,6 +21,7 @@ from pytest_clnrm.telemetry.tracing import slot_attributes
 
 if TYPE_CHECKING:
     from pytest_clnrm.items.container import Container
+    from pytest_clnrm.items.scenario_calls import ReserveAll, ScenarioCalls
     from pytest_clnrm.model.service import Limits
 
 
@@ -58,7 +58,7 @@ def containers_of_test(request: pytest.FixtureRequest) -> Iterator[Containers]:
         group.trace.add("clnrm.slot.wait", ticket.waited_s, slot_attributes(demand, ticket.position))
     tests.traced(group.trace)
     try:
-        calls = ScenarioCalls(group, request.session, allowance.reserve_all)
+        calls = partial(_calls, group, request.session, allowance.reserve_all)
         yield Containers(group, load_options(runtime, request.config), calls)
     finally:
         group.close(*item_demand.outcome_of(item))
@@ -85,5 +85,11 @@ def _of_session(request: pytest.FixtureRequest, fixture: str) -> Iterator[Contai
 
     attributes = {"clnrm.scenario.name": fixture}
     with closing(ContainerGroup(tests.runtime, fixture, reserve, tests, attributes)) as group:
-        calls = ScenarioCalls(group, request.session, partial(reserving_beside, tests.runtime))
+        calls = partial(_calls, group, request.session, partial(reserving_beside, tests.runtime))
         yield Containers(group, load_options(tests.runtime, request.config), calls)
+
+
+def _calls(group: ContainerGroup, session: pytest.Session, reserve: ReserveAll) -> ScenarioCalls:
+    from pytest_clnrm.items.scenario_calls import ScenarioCalls
+
+    return ScenarioCalls(group, session, reserve)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pytest_clnrm.model.check import FileKind
+if TYPE_CHECKING:
+    from pytest_clnrm.model.check import FileKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

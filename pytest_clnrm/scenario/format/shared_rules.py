@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.model.check import LogCheck
-from pytest_clnrm.model.fault import AwaitExit, Fault
-
 if TYPE_CHECKING:
     from pytest_clnrm.model.key_path import KeyPath
     from pytest_clnrm.model.scenario import Scenario
@@ -38,6 +35,10 @@ def check_shared(scenario: Scenario) -> Iterator[Refusal]:
     services = {each.name: each for each in scenario.services if each.is_shared}
     if not services:
         return
+    # Tests without a scenario ask below alone.
+    from pytest_clnrm.model.check import LogCheck
+    from pytest_clnrm.model.fault import AwaitExit, Fault
+
     for service in services.values():
         yield from why_not_shared(service)
     for step in scenario.steps:
