@@ -7,15 +7,14 @@ many seconds after its start, and one step.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 
 from measuring.engine import IMAGE, find_engine
 from measuring.pytest_runs import run_pytest
+from measuring.trace import spans_of
 
 SCENARIO = """
 [service.one]
@@ -26,17 +25,6 @@ ready = {{ log = "^up" }}
 service = "one"
 run = "true"
 """
-
-
-def spans_of(trace: Path) -> dict[str, list[tuple[float, float]]]:
-    """Return begin and end of our spans, in seconds since 1970, by name."""
-    found = defaultdict(list)
-    for resource in json.loads(trace.read_text(encoding="utf-8"))["resourceSpans"]:
-        for scope in resource["scopeSpans"]:
-            for span in scope["spans"]:
-                times = (int(span["startTimeUnixNano"]) / 1e9, int(span["endTimeUnixNano"]) / 1e9)
-                found[span["name"]].append(times)
-    return {name: times for name, times in sorted(found.items()) if name.startswith("clnrm.")}
 
 
 def main() -> None:
