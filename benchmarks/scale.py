@@ -1,7 +1,7 @@
-"""How one run bears many scenarios: collecting, handing out, the controller's memory, the report's page.
+"""How one run bears many scenarios: collecting, handing out, controller, history, the report's page.
 
 Alone: ``python benchmarks/scale.py [--files 1000,5000] [--items 20000] [--run 250,1000]
-[--scenarios 1000,20000] [--rounds 3] [--tree DIR]``; an empty list leaves that out.
+[--history 20000] [--scenarios 1000,20000] [--rounds 3] [--tree DIR]``; an empty list leaves that out.
 With ``--tree`` collecting is measured beside the package in that work tree.
 """
 
@@ -13,12 +13,14 @@ import shutil
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -28,6 +30,9 @@ from measuring.pytest_runs import ROOT, run_pytest
 from measuring.rounds import in_turns
 from measuring.table import print_row
 
+if TYPE_CHECKING:
+    from pytest_clnrm.history.records import History
+
 __all__ = ["measure"]
 
 TITLE = "scale of one run"
@@ -36,6 +41,7 @@ FILES, COLLECTED_S = 5000, 6.0
 ITEMS, ITEMS_A_SECOND = 20_000, 500.0
 CONTROLLER_MB, AN_ITEM_MS = 500.0, 2.0
 OPENED_S = 2.0
+HISTORY_S, HISTORY_MB = 1.0, 50.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Tells when all workers have collected, and what they and the controller have used until then, and ends.
 COLLECTED = """
@@ -89,6 +95,7 @@ class Sizes:
     :param files: to be collected.
     :param items: that are handed out.
     :param run: scenarios that are run on the fake engine, two sizes.
+    :param history: items that twelve runs have shown.
     :param scenarios: of a report.
     :param tree: of another version of the package, beside which collecting is measured; "" for none.
     """
@@ -96,12 +103,13 @@ class Sizes:
     files: Sequence[int] = (1000, FILES)
     items: Sequence[int] = (ITEMS,)
     run: Sequence[int] = (250, 1000)
+    history: Sequence[int] = (ITEMS,)
     scenarios: Sequence[int] = (1000, ITEMS)
     rounds: int = 3
     tree: str = ""
 
 
-QUICK = Sizes(files=(10,), items=(100,), run=(4, 8), scenarios=(50,), rounds=1)
+QUICK = Sizes(files=(10,), items=(100,), run=(4, 8), history=(20,), scenarios=(50,), rounds=1)
 
 
 def measure(*, quick: bool) -> Row:
@@ -116,7 +124,13 @@ def measured(sizes: Sizes) -> Row:
         key="l",
         title=TITLE,
         sizes=f"{sizes.rounds} rounds",
-        figures=(*_collected(sizes), *_handed_out(sizes), *_controller(sizes), *opened),
+        figures=(
+            *_collected(sizes),
+            *_handed_out(sizes),
+            *_controller(sizes),
+            *_remembered(sizes),
+            *opened,
+        ),
         notes=notes,
     )
 
@@ -283,6 +297,56 @@ def _run(folder: Path) -> tuple[float, float]:
     return float(cpu_s), float(peak_mb)
 
 
+def _remembered(sizes: Sizes) -> list[Figure]:
+    """Measure what the history of twelve runs costs at the end of a run: read, and added to."""
+    from pytest_clnrm.history.records import RUNS_OF_ITEM
+    from pytest_clnrm.history.store import add_to, read_history
+
+    figures: list[Figure] = []
+    for size in sizes.history:
+        names = [f"tests/s{number}.clnrm.toml::scenario {number}" for number in range(size)]
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(place, "history.json")
+            for at in range(RUNS_OF_ITEM):
+                add_to(path, _shown(names, at))
+            read_s = [_used_s(partial(read_history, path)) for _ in range(sizes.rounds)]
+            added_s = [
+                _used_s(partial(add_to, path, _shown(names, RUNS_OF_ITEM + at))) for at in range(sizes.rounds)
+            ]
+            file_mb = path.stat().st_size / 1e6
+            tracemalloc.start()
+            whole: History = read_history(path)
+            held_mb = tracemalloc.get_traced_memory()[0] / 1e6
+            tracemalloc.stop()
+            assert len(whole.items) == size
+        what = f"history of {size} items"
+        figures += [
+            median_of(f"{what}, read, processor time", read_s, "s", at_most(HISTORY_S)),
+            median_of(f"{what}, added to, processor time", added_s, "s", at_most(HISTORY_S)),
+            median_of(f"{what}, in memory", [held_mb], "MB", at_most(HISTORY_MB)),
+            median_of(f"{what}, file", [file_mb], "MB"),
+        ]
+    return figures
+
+
+def _shown(names: Sequence[str], at: int) -> History:
+    """Return what one run has shown of scenarios, with a measured container each."""
+    from pytest_clnrm.history.records import History, Observed, run_name
+
+    run = run_name(datetime(2026, 1, 1 + at, tzinfo=timezone.utc), "0123456789ab")
+    shown = (
+        Observed("passed", 0.5 + number % 100 / 64, {"box": (1 << 20) + (number % 512 << 12)})
+        for number in range(len(names))
+    )
+    return History.of({name: {run: each} for name, each in zip(names, shown, strict=True)})
+
+
+def _used_s(work: Callable[[], object]) -> float:
+    began_s = time.process_time()
+    work()
+    return time.process_time() - began_s
+
+
 def _opened(sizes: Sizes) -> tuple[list[Figure], tuple[str, ...]]:
     """Measure how long a browser takes from opening a report until its rows are there."""
     if not sizes.scenarios:
@@ -340,6 +404,7 @@ def main() -> None:
     parser.add_argument("--files", type=_sizes, default=Sizes.files)
     parser.add_argument("--items", type=_sizes, default=Sizes.items)
     parser.add_argument("--run", type=_sizes, default=Sizes.run)
+    parser.add_argument("--history", type=_sizes, default=Sizes.history)
     parser.add_argument("--scenarios", type=_sizes, default=Sizes.scenarios)
     parser.add_argument("--rounds", type=int, default=Sizes.rounds)
     parser.add_argument("--tree", default=Sizes.tree, help="of another version, beside which is collected")

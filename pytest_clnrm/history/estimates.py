@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_clnrm.history.records import History
+from pytest_clnrm.history.records import FAILED, SKIPPED, History
 
 DURATION_WEIGHT = 0.3
 """How much the newest duration counts; all before it count for the rest, likewise."""
@@ -17,10 +17,9 @@ NEVER_RUN = 0.5
 def durations_s(history: History) -> dict[str, float]:
     """Return how long each item will take, seconds; those are left out that never ended."""
     found: dict[str, float] = {}
-    for nodeid, observed in history.items.items():
+    for nodeid, columns in history.items.items():
         estimate: float | None = None
-        for run in sorted(observed):
-            took_s = observed[run].duration_s
+        for took_s in columns.took_s:
             if took_s is not None:
                 estimate = took_s if estimate is None else estimate + DURATION_WEIGHT * (took_s - estimate)
         if estimate is not None:
@@ -31,11 +30,10 @@ def durations_s(history: History) -> dict[str, float]:
 def failure_likelihoods(history: History) -> dict[str, float]:
     """Return how likely each item fails, more than 0 and less than 1; a skipped run tells nothing."""
     found: dict[str, float] = {}
-    for nodeid, observed in history.items.items():
+    for nodeid, columns in history.items.items():
         likelihood = NEVER_RUN
-        for run in sorted(observed):
-            if observed[run].outcome != "skipped":
-                failed = observed[run].outcome == "failed"
-                likelihood += FAILURE_WEIGHT * (failed - likelihood)
+        for outcome in columns.outcomes:
+            if outcome != SKIPPED:
+                likelihood += FAILURE_WEIGHT * ((outcome == FAILED) - likelihood)
         found[nodeid] = likelihood
     return found

@@ -58,4 +58,4 @@ class Recorder:
         if not self._ended:
             return History()
         items = {nodeid: {run: observed} for nodeid, observed in self._ended.items()}
-        return History(frozenset((run,)), items, dict.fromkeys(self._needy, run))
+        return History.of(items, dict.fromkeys(self._needy, run))

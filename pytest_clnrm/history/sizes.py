@@ -30,9 +30,9 @@ def fitting_bytes(peak_bytes: int) -> int:
 def peaks(history: History) -> dict[str, dict[str, tuple[int, int]]]:
     """Return node id -> service -> its highest peak in bytes, and of how many runs, if enough."""
     found: dict[str, dict[str, tuple[int, int]]] = {}
-    for nodeid, observed in history.items.items():
-        for service in {name for each in observed.values() for name in each.peaks}:
-            measured = [each.peaks[service] for each in observed.values() if service in each.peaks]
+    for nodeid, columns in history.items.items():
+        for service, each in columns.peaks.items():
+            measured = [peak for peak in each if peak is not None]
             if len(measured) >= LEAST_RUNS:
                 found.setdefault(nodeid, {})[service] = (max(measured), len(measured))
     return found

@@ -1,7 +1,9 @@
 """Histories in files: JSON of a version, an item a line.
 
-``{"format": 1, "runs": [names], "items": {node id: [[run, outcome, seconds or null, {service: bytes}], ...]},
-"needy": {node id: run}}``, where a run is its place in "runs".
+``{"format": 2, "runs": [names], "items": {node id: [runs, outcomes, seconds, {service: bytes}], ...},
+"needy": {node id: run}}``. A run is its place in "runs", which are sorted. Of an item the first three are
+columns, a value for each of its runs: places, letters ("p" passed, "f" failed, "s" skipped) in one text,
+seconds or null. So are the bytes of each service; the last part is left out where nothing was measured.
 """
 
 from __future__ import annotations
@@ -12,33 +14,25 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from pytest_clnrm.history.records import History, ItemOutcome, Observed, merged
+from pytest_clnrm.history.records import Columns, History, merged
 from pytest_clnrm.util.files import write_whole
 
-_FORMAT = 1
-_Run = Annotated[int, msgspec.Meta(ge=0)]
+_FORMAT = 2
 
 
 class HistoryError(Exception):
     """A history cannot be read or written; the message says where and why."""
 
 
-class _Row(msgspec.Struct, array_like=True):
-    run: _Run
-    outcome: ItemOutcome
-    duration_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    peaks: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = {}
-
-
 class _Document(msgspec.Struct):
-    format: Literal[1]
+    format: Literal[2]
     runs: list[str]
-    items: dict[str, list[_Row]]
-    needy: dict[str, _Run] = {}
+    items: dict[str, Columns]
+    needy: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = {}
 
 
 def read_history(path: Path) -> History:
@@ -56,17 +50,26 @@ def read_history(path: Path) -> History:
         raise HistoryError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         return _history_of(msgspec.json.decode(data, type=_Document))
-    except (msgspec.DecodeError, IndexError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise HistoryError(f"{_place(path, data)}: no history of pytest-clnrm: {error}") from error
 
 
 def _history_of(document: _Document) -> History:
-    runs = document.runs
-    items = {
-        nodeid: {runs[row.run]: Observed(row.outcome, row.duration_s, row.peaks) for row in rows}
-        for nodeid, rows in document.items.items()
-    }
-    return merged(History(frozenset(runs), items, {each: runs[at] for each, at in document.needy.items()}))
+    """Return the history of a document.
+
+    :raises ValueError: if it does not fit together.
+    """
+    runs = tuple(document.runs)
+    if list(runs) != sorted(set(runs)):
+        raise ValueError("its runs must be sorted, and each there once")
+    last = len(runs) - 1
+    for nodeid, columns in document.items.items():
+        if columns.runs[-1] > last:
+            raise ValueError(f"{nodeid!r} names run {columns.runs[-1]}, the last one is {last}")
+    for nodeid, run in document.needy.items():
+        if run > last:
+            raise ValueError(f"{nodeid!r} names run {run}, the last one is {last}")
+    return merged(History(runs, document.items, {each: runs[at] for each, at in document.needy.items()}))
 
 
 def _place(path: Path, data: bytes) -> str:
@@ -80,25 +83,17 @@ def _place(path: Path, data: bytes) -> str:
     return str(path)
 
 
-def text_of(history: History) -> str:
+def bytes_of(history: History) -> bytes:
     """Return a history as its file holds it."""
-    runs = sorted(history.runs)
-    places = {run: at for at, run in enumerate(runs)}
-
-    def row(run: str, observed: Observed) -> list[Any]:
-        peaks = [dict(sorted(observed.peaks.items()))] if observed.peaks else []
-        took_s = observed.duration_s
-        return [places[run], observed.outcome, None if took_s is None else round(took_s, 4), *peaks]
-
-    lines = []
-    for nodeid, observed in sorted(history.items.items()):
-        rows = [row(run, observed[run]) for run in sorted(observed)]
-        lines.append(f"{json.dumps(nodeid)}: {json.dumps(rows)}")
+    encode = msgspec.json.Encoder().encode
+    places = {run: at for at, run in enumerate(history.runs)}
     needy = {nodeid: places[run] for nodeid, run in sorted(history.needy.items())}
-    items = ",\n".join(lines)
-    return (
-        f'{{"format": {_FORMAT}, "runs": {json.dumps(runs)},\n"needy": {json.dumps(needy)},\n'
-        f'"items": {{\n{items}\n}}}}\n'
+    lines = [b"%b: %b" % (encode(nodeid), encode(each)) for nodeid, each in sorted(history.items.items())]
+    return b'{"format": %d, "runs": %b,\n"needy": %b,\n"items": {\n%b\n}}\n' % (
+        _FORMAT,
+        encode(history.runs),
+        encode(needy),
+        b",\n".join(lines),
     )
 
 
@@ -112,7 +107,7 @@ def add_to(path: Path, history: History) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.parent):
-            write_whole(path, text_of(merged(read_history(path), history)))
+            write_whole(path, bytes_of(merged(read_history(path), history)))
     except OSError as error:
         raise HistoryError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -16,7 +16,7 @@ from pytest_clnrm.history.estimates import durations_s, failure_likelihoods
 from pytest_clnrm.history.recorder import Recorder
 from pytest_clnrm.history.records import History, ItemOutcome, merged, run_name
 from pytest_clnrm.history.sizes import advice, sizes
-from pytest_clnrm.history.store import HistoryError, add_to, read_history, text_of
+from pytest_clnrm.history.store import HistoryError, add_to, bytes_of, read_history
 from pytest_clnrm.items.right_size import TOLD
 from pytest_clnrm.names import CRASHED
 from pytest_clnrm.util.files import write_whole
@@ -141,7 +141,7 @@ class Experience:
         try:
             earlier = read_history(self._given) if self._given else History()
             folder.mkdir(parents=True, exist_ok=True)
-            write_whole(path, text_of(merged(earlier, history)))
+            write_whole(path, bytes_of(merged(earlier, history)))
         except HistoryError as error:
             self._problems.append(str(error))
         except OSError as error:

@@ -10,7 +10,7 @@ import pytest
 from clnrm_testing.end_to_end import HOLD, EndToEnd
 
 from pytest_clnrm.history.records import History, Observed
-from pytest_clnrm.history.store import read_history, text_of
+from pytest_clnrm.history.store import bytes_of, read_history
 
 pytestmark = pytest.mark.engine
 
@@ -211,7 +211,7 @@ def test_right_size_goes_back_to_whole_limits(project: EndToEnd) -> None:
     project.write("eats.clnrm.toml", eats)
     runs = {f"r{number}": Observed("passed", 1.0, {"default": MIB}) for number in range(3)}
     names = [f"{project.token}/{name}.clnrm.toml::{name}" for name in ("small", "eats")]
-    project.write("h.json", text_of(History(frozenset(runs), dict.fromkeys(names, runs))))
+    project.write("h.json", bytes_of(History.of(dict.fromkeys(names, runs))).decode())
     path = next(project.folder.rglob("h.json"))
     run = project.run("--clnrm-right-size", "--clnrm-history", str(path))
     assert run.outcomes() == {"small": "passed", "eats": "passed"}, run.text

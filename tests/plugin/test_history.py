@@ -10,7 +10,7 @@ import pytest
 from clnrm_testing.project import Project
 
 from pytest_clnrm.history.records import History, Observed
-from pytest_clnrm.history.store import text_of
+from pytest_clnrm.history.store import bytes_of
 
 NAMES = """
 def note(name):
@@ -55,15 +55,18 @@ def history(path: Path) -> dict[str, Any]:
     """Return, by the last part of an item's id, the outcome of each run and whether its time is known."""
     items = json.loads(path.read_text(encoding="utf-8"))["items"]
     return {
-        nodeid.rpartition("::")[2]: [(row[1], row[2] is not None) for row in rows]
-        for nodeid, rows in items.items()
+        nodeid.rpartition("::")[2]: [
+            ({"p": "passed", "f": "failed", "s": "skipped"}[outcome], took_s is not None)
+            for outcome, took_s in zip(columns[1], columns[2], strict=True)
+        ]
+        for nodeid, columns in items.items()
     }
 
 
 def took(project: Project, **lengths_s: float) -> tuple[str, str]:
     """Write the history of a run in which tests took so long, and return the option that names it."""
     items = {f"test_a.py::test_{name}": {"r": Observed("passed", each)} for name, each in lengths_s.items()}
-    project.write("h.json", text_of(History(frozenset({"r"}), items)))
+    project.write("h.json", bytes_of(History.of(items)).decode())
     return "--clnrm-history", "h.json"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import tracemalloc
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 
 from pytest_clnrm.history.estimates import NEVER_RUN, durations_s, failure_likelihoods
 from pytest_clnrm.history.recorder import Recorder
-from pytest_clnrm.history.records import RUNS, RUNS_OF_ITEM, History, Observed, merged, run_name
+from pytest_clnrm.history.records import RUNS, RUNS_OF_ITEM, Columns, History, Observed, merged, run_name
 from pytest_clnrm.history.sizes import advice, fitting_bytes, sizes
-from pytest_clnrm.history.store import HistoryError, add_to, read_history, text_of
+from pytest_clnrm.history.store import HistoryError, add_to, bytes_of, read_history
 
 NAMES = st.sampled_from([f"r{number:03}" for number in range(RUNS_OF_ITEM + 6)])
 OBSERVED = st.builds(
@@ -25,15 +26,13 @@ OBSERVED = st.builds(
 )
 
 
-def with_its_runs(items: dict[str, dict[str, Observed]], needy: dict[str, str]) -> History:
-    """Return a history that names all runs which its items had."""
-    return History(
-        frozenset({*needy.values(), *(run for each in items.values() for run in each)}), items, needy
-    )
+def history_of(items: dict[str, dict[str, Observed]], needy: dict[str, str]) -> History:
+    """Return a history that names all runs which its items had, and one that showed nothing."""
+    return History.of(items, needy, runs=["r005"])
 
 
 HISTORIES = st.builds(
-    with_its_runs,
+    history_of,
     st.dictionaries(
         st.sampled_from("xyz"), st.dictionaries(NAMES, OBSERVED, min_size=1, max_size=20), max_size=3
     ),
@@ -54,7 +53,7 @@ def test_merge(one: History, two: History, three: History) -> None:
     assert merged(three, one, two) == whole
     assert merged(merged(one, two), three) == merged(one, merged(two, three)) == whole
     assert merged(whole, one, whole) == whole
-    assert max((len(each) for each in whole.items.values()), default=0) <= RUNS_OF_ITEM
+    assert max((len(each.runs) for each in whole.items.values()), default=0) <= RUNS_OF_ITEM
     assert len(whole.runs) <= 15 < RUNS
 
 
@@ -63,18 +62,42 @@ def test_text_and_back(tmp_path_factory: pytest.TempPathFactory, history: Histor
     """What is written is read again, and written the same again."""
     path = tmp_path_factory.mktemp("history") / "h.json"
     history = merged(history)
-    path.write_text(text_of(history), encoding="utf-8")
+    path.write_bytes(bytes_of(history))
     assert read_history(path) == history
+    assert bytes_of(read_history(path)) == path.read_bytes()
+
+
+def test_file_of_many_items_is_small(tmp_path: Path) -> None:
+    """Twelve runs of an item are a line of about 200 characters, and the history as much again in memory."""
+    names = [f"tests/test_some_{number}.py::test_module" for number in range(1000)]
+    runs = [run_name(datetime(2026, 9, day, tzinfo=timezone.utc), "0123456789ab") for day in range(1, 13)]
+    shown = {run: Observed("passed", 0.1234 + at) for at, run in enumerate(runs)}
+    path = tmp_path / "h.json"
+    path.write_bytes(bytes_of(History.of(dict.fromkeys(names, shown))))
+    assert path.stat().st_size < 200 * len(names)
+    tracemalloc.start()
+    history = read_history(path)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert list(history.observed(names[0]).values()) == list(shown.values())
+    assert size < 1500 * len(names)
 
 
 def test_bounds() -> None:
     """Of an item the newest runs are kept; what only older runs than the newest have seen is forgotten."""
-    old = History(frozenset({"a"}), {"gone": {"a": Observed("passed", 1.0)}}, {"gone": "a"})
+    passed = Observed("passed", 1.0)
     runs = [f"b{number:02}" for number in range(15)]
-    new = History(frozenset(runs), {"here": {run: Observed("passed", 1.0) for run in runs}})
+    failed = Observed("failed", 2.0, {"db": 3})
+    old = History.of({"gone": {"a": passed}, "stays": {"a": failed, "b03": passed}}, {"gone": "a"})
+    new = History.of({"here": dict.fromkeys(runs, passed)})
     whole = merged(old, new)
-    assert whole.items == {"here": {run: Observed("passed", 1.0) for run in runs[-RUNS_OF_ITEM:]}}
-    assert (whole.runs, whole.needy) == (frozenset(runs), {})
+    assert list(whole.items) == ["stays", "here"]
+    assert whole.observed("here") == dict.fromkeys(runs[-RUNS_OF_ITEM:], passed)
+    assert whole.observed("stays") == {"b03": passed}
+    assert whole.items["stays"].peaks == {}, "what nothing is known of any more is no column"
+    assert (whole.runs, whole.needy) == (tuple(runs), {})
+    many = Columns(tuple(range(15)), "p" * 15, (1.0,) * 15)
+    assert merged(History(tuple(runs), {"here": many})).items["here"] == whole.items["here"]
 
 
 def test_names_of_runs_sort_by_time() -> None:
@@ -97,10 +120,8 @@ def test_recorder() -> None:
     recorder.phase("c", "setup", "passed", 1.0)
     recorder.crashed("c")
     recorder.needs_all("a")
-    assert recorder.history("r") == History(
-        frozenset("r"),
-        {"a": {"r": Observed("failed", 1.75, {"db": 7})}, "c": {"r": Observed("failed")}},
-        {"a": "r"},
+    assert recorder.history("r") == History.of(
+        {"a": {"r": Observed("failed", 1.75, {"db": 7})}, "c": {"r": Observed("failed")}}, {"a": "r"}
     )
 
 
@@ -108,8 +129,7 @@ def test_estimates() -> None:
     """Durations follow what is new; what failed last is likelier to fail than what never ran."""
     runs = {f"r{number}": number for number in range(6)}
     failed, passed, skipped = Observed("failed", 1.0), Observed("passed", 2.0), Observed("skipped", 0.0)
-    history = History(
-        frozenset(runs),
+    history = History.of(
         {
             "failed last": {**dict.fromkeys(runs, passed), "r5": failed},
             "failed before": {**dict.fromkeys(runs, failed), "r5": passed},
@@ -127,14 +147,26 @@ def test_estimates() -> None:
     assert "crashed" not in took_s
 
 
+def one_item(columns: str, runs: str = "['r']") -> str:
+    """Return the text of a history of one item."""
+    return f"{{'format': 2, 'runs': {runs}, 'items': {{'a': {columns}}}}}".replace("'", '"')
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('{"format": 1,\n "runs": x}', "h.json:2:10: no history of pytest-clnrm: "),
-        ('{"format": 2, "runs": [], "items": {}}', "no history of pytest-clnrm: Invalid enum value 2"),
-        ('{"format": 1, "runs": [], "items": {"a": [[0, "passed"]]}}', "no history of pytest-clnrm: "),
-        ('{"format": 1, "runs": ["r"], "items": {"a": [[-1, "passed"]]}}', "$.items[...][0][0]"),
-        ('{"format": 1, "runs": ["r"], "items": {"a": [[0, "broken"]]}}', "Invalid enum value 'broken'"),
+        ('{"format": 2,\n "runs": x}', "h.json:2:10: no history of pytest-clnrm: "),
+        ('{"format": 1, "runs": [], "items": {}}', "no history of pytest-clnrm: Invalid enum value 1"),
+        (one_item("[[0], 'p', [1]]", runs="[]"), "'a' names run 0, the last one is -1"),
+        (one_item("[[0], 'p', [1]]", runs="['s', 'r']"), "its runs must be sorted, and each there once"),
+        (one_item("[[-1], 'p', [1]]"), "$.items[...][0][0]"),
+        (one_item("[[0], 'x', [1]]"), "outcomes are letters of 'pfs', not 'x'"),
+        (one_item("[[0], 'p', [-1]]"), "$.items[...][2][0]"),
+        (one_item("[[], '', []]"), "its runs must be one or more, each once, the oldest first"),
+        (one_item("[[0, 0], 'pp', [1, 1]]"), "its runs must be one or more, each once, the oldest first"),
+        (one_item("[[0], 'pp', [1]]"), "its columns must be as long as its list of runs"),
+        (one_item("[[0], 'p', [1], {'db': []}]"), "its columns must be as long as its list of runs"),
+        ('{"format": 2, "runs": [], "items": {}, "needy": {"a": 3}}', "'a' names run 3, the last one is -1"),
         ("", "no history of pytest-clnrm: "),
         ("\udcff", "no history of pytest-clnrm: "),
     ],
@@ -144,7 +176,7 @@ def test_damaged(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "h.json"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(HistoryError) as caught:
-        add_to(path, History(frozenset({"r"})))
+        add_to(path, History.of({}, runs=["r"]))
     assert str(tmp_path) in str(caught.value)
     assert told in str(caught.value)
     assert path.read_text(encoding="utf-8", errors="surrogateescape") == text
@@ -162,7 +194,7 @@ def test_places_that_cannot_be_used(tmp_path: Path) -> None:
 def _add(path: Path, run: str) -> None:
     for number in range(5):
         name = f"{run}{number}"
-        add_to(path, History(frozenset({name}), {name: {name: Observed("passed", 1.0)}}))
+        add_to(path, History.of({name: {name: Observed("passed", 1.0)}}))
 
 
 def test_runs_at_the_same_time(tmp_path: Path) -> None:
@@ -184,7 +216,7 @@ def test_sizes() -> None:
     """A limit is half as much again as the peak, as a power of two; it takes three measured runs."""
     runs = {f"r{number}": Observed("passed", 1.0, {"db": (30 + number) << 20}) for number in range(3)}
     items = {"a": runs, "needy": runs, "new": {"r0": runs["r0"]}}
-    history = History(frozenset(runs), items, {"needy": "r1"})
+    history = History.of(items, {"needy": "r1"})
     assert sizes(history) == {"a": {"db": 64 << 20}}
     assert [fitting_bytes(peak << 20) >> 20 for peak in (1, 10, 11, 42, 43)] == [16, 16, 32, 64, 128]
 
@@ -192,7 +224,7 @@ def test_sizes() -> None:
 def test_advice() -> None:
     """Limits are named that are far above where memory holds the run back, and those near the peak."""
     runs = {f"r{number}": Observed("passed", 1.0, {"db": 31 << 20, "web": 60 << 20}) for number in range(3)}
-    history = History(frozenset(runs), {"a": runs})
+    history = History.of({"a": runs})
     used = [("a", "db", 512 << 20), ("a", "web", 64 << 20), ("b", "db", 512 << 20)]
     near = "service 'web': limit 64 MB, peak 60 MB of 3 runs: near the limit, unless it is cache of files"
     assert advice(history, used, budget_bytes=2 << 30, max_containers=14) == [
