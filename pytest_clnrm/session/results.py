@@ -114,6 +114,14 @@ class SessionResults:
             with suppress(OSError):  # another run may have begun to use it
                 each.rmdir()
 
+    def duration_s(self) -> float:
+        """Return for how long the run has lasted."""
+        return time.monotonic() - self._started_s
+
+    def written(self) -> str:
+        """Return where the report was written, "" if there is none."""
+        return str(self._written or "")
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the result that a test report carries."""
         node = getattr(report, "node", None)
@@ -188,7 +196,7 @@ class SessionResults:
         about: dict[str, Any] = {
             "id": self.runtime.session_id,
             "started": self.started.isoformat(timespec="microseconds"),
-            "duration_s": time.monotonic() - self._started_s,
+            "duration_s": self.duration_s(),
             # Others may have changed it.
             "exit_status": int(getattr(session, "exitstatus", exitstatus)),
             "workers": self.workers,

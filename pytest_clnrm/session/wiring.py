@@ -75,6 +75,7 @@ class Wiring:
         runtime.run_folder = place.folder
         monitor = None
         if not hasattr(config, "workerinput"):
+            from pytest_clnrm.session.job_summary import JobSummary, place_of
             from pytest_clnrm.session.outcomes import OutcomesShown
             from pytest_clnrm.session.results import SessionResults
 
@@ -94,6 +95,8 @@ class Wiring:
                     f"{settings.origin('report_dir')}: {settings.report_dir} cannot be made: {error.strerror}"
                 ) from error
             register(results, "clnrm-results")
+            if settings.job_summary and (summary := place_of(settings.report_dir)) is not None:
+                register(JobSummary(summary, results), "clnrm-job-summary")
             register(OutcomesShown(), "clnrm-outcomes")
             register(guard, "clnrm-guard")
             self.distributed = XdistHooks(runtime, results, guard, reservations)

@@ -223,6 +223,14 @@ class Settings:
         scenario=True,
         docs=" ([pool.md](pool.md))",
     )
+    job_summary: bool = setting(
+        "clnrm_job_summary on|off",
+        "whether a run with containers adds a summary in Markdown to GitHub's page of the job "
+        "(`GITHUB_STEP_SUMMARY`), or on GitLab to `summary.md` in the report's folder",
+        values.on_off,
+        default=True,
+        docs=" ([report.md](report.md#a-summary-for-a-ci-job))",
+    )
     collect_spans: bool = setting(
         "--clnrm-spans on|off",
         "whether OpenTelemetry spans of the run are recorded, and those of programs in the "

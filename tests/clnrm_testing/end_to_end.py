@@ -293,6 +293,6 @@ class EndToEnd:
 def environment_of_a_run() -> dict[str, str]:
     """Return the environment of a pytest that is started here, but is none of ours."""
     names = {"PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"}
-    names.add("PYTEST_CURRENT_TEST")
+    names |= {"PYTEST_CURRENT_TEST", "GITHUB_STEP_SUMMARY", "GITLAB_CI"}
     environ = {name: value for name, value in os.environ.items() if name not in names}
     return {**environ, "PYTEST_ADDOPTS": PYTEST_ADDOPTS}

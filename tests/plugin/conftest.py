@@ -30,7 +30,8 @@ def make_project(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("PYTEST_ADDOPTS", PYTEST_ADDOPTS)
     # The tests may run under xdist themselves; the project's run is none of its workers.
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+    # And in CI none of its steps.
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "GITHUB_STEP_SUMMARY", "GITLAB_CI"):
         monkeypatch.delenv(name, raising=False)
     pytester.makeini("[pytest]\n")
 
