@@ -6,15 +6,17 @@ They are started, limited, labelled and removed as those of scenarios are.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from pytest_clnrm.items.container_arguments import as_in_files, service_of
 from pytest_clnrm.items.container_block import ContainerBlock
 from pytest_clnrm.items.container_network import ContainerNetwork
-from pytest_clnrm.items.plain_errors import calling_file, calling_folder, shows_caller
+from pytest_clnrm.items.in_thread import in_thread
+from pytest_clnrm.items.plain_errors import called_from, calling_file, calling_folder, shows_caller
 from pytest_clnrm.items.presets import Presets
 from pytest_clnrm.items.shared_container import use_shared
 from pytest_clnrm.model.policy import Policy
@@ -32,6 +34,25 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.service import Service
     from pytest_clnrm.model.span import Span
     from pytest_clnrm.scenario.options import LoadOptions
+
+
+_Given = ParamSpec("_Given")
+_Returned = TypeVar("_Returned")
+
+
+def _awaited(
+    method: Callable[Concatenate[Containers, _Given], _Returned],
+) -> Callable[Concatenate[Containers, _Given], Coroutine[Any, Any, _Returned]]:
+    """Return *method* as one that is awaited: it runs in a thread, and nothing of it is left behind."""
+
+    def call(
+        self: Containers, /, *args: _Given.args, **kwargs: _Given.kwargs
+    ) -> Coroutine[Any, Any, _Returned]:
+        __tracebackhide__ = True
+        work = partial(method, self, *args, **kwargs)
+        return in_thread(partial(called_from, calling_file(), work), lambda: None)
+
+    return call
 
 
 class Containers(Presets):
@@ -214,6 +235,10 @@ class Containers(Presets):
         calls = self._calls()
         items = calls.items(place, as_in_files(vars or {}), None)
         return tuple(calls.run(each, check=check) for each in items)
+
+    scenario_async = _awaited(scenario)
+    """As :meth:`scenario`, to be awaited; who is cancelled meanwhile waits for the end of the scenario."""
+    scenarios_async = _awaited(scenarios)
 
 
 def _for_each_test(service: Service) -> str:

@@ -7,7 +7,7 @@ from clnrm_testing.project import Project
 ASYNCIO = """
 import asyncio, functools
 import pytest
-from pytest_clnrm import AsyncContainer, ContainerError, Containers, NotReadyError
+from pytest_clnrm import AsyncContainer, ContainerError, Containers, NotReadyError, ScenarioFailedError
 
 def runs(test):
     return functools.wraps(test)(lambda **given: asyncio.run(test(**given)))
@@ -73,6 +73,16 @@ async def test_cancelled_in_its_block(clnrm):
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(box.run("sleep 1"), 0.1)
 
+@pytest.mark.clnrm_limits(containers=2)
+@runs
+async def test_scenarios(clnrm):
+    both = [clnrm.scenario_async("it.toml", vars={"code": code}, check=False) for code in (0, 3)]
+    assert [each.passed for each in await asyncio.gather(*both)] == [True, False]
+    with pytest.raises(ScenarioFailedError, match="exit code 3, expected 0"):
+        await clnrm.scenarios_async("it.toml", vars={"code": 3})
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(clnrm.scenario_async("it.toml", vars={"code": "$(sleep 1)"}), 0.2)
+
 @runs
 async def test_fails(clnrm):
     async with clnrm.container("service") as box:
@@ -83,9 +93,12 @@ async def test_fails(clnrm):
 def test_asyncio(project: Project) -> None:
     """Every method is awaited; whoever is cancelled leaves no container; errors show the line of the test."""
     project.write("sub/seed", "x")
+    project.write(
+        "sub/it.toml", '[vars]\ncode = 0\n[service.app]\nimage = "a"\n[[step]]\nrun = "exit {{ code }}"\n'
+    )
     project.write("sub/test_it.py", ASYNCIO)
     result = project.run()
-    result.assert_outcomes(passed=4, failed=1)
+    result.assert_outcomes(passed=5, failed=1)
     result.stdout.fnmatch_lines(
         [
             ">*await box.copy_in('nothing', '/x')*".replace("'", '"'),
@@ -93,4 +106,4 @@ def test_asyncio(project: Project) -> None:
         ]
     )
     assert "in_thread.py" not in result.stdout.str()
-    assert len(project.events("create")) == len(project.events("remove")) == 14
+    assert len(project.events("create")) == len(project.events("remove")) == 18
