@@ -70,7 +70,7 @@ def _demand_of(runtime: Runtime, scenario: Scenario) -> Demand:
         limits.append(effective_limits(settings, runs[0].service))
     most = dict(reversed(settings.groups))
     shared = [each for each in services if each.is_shared]
-    shares = [share_of(settings, each, scenario.file) for each in shared]
+    shares = [share_of(settings, each, scenario.file, services) for each in shared]
     # Between two users it is reset: they take turns.
     turns = [
         turn_of(runtime.session_id, share) for each, share in zip(shared, shares, strict=True) if each.reset

@@ -141,7 +141,9 @@ class ScenarioRun:
             labels=partial(self.runtime.labels, self.nodeid),
             hide=self.redactor.text,
         )
-        self._shared = SharedPart(self.runtime, self.scenario.file, self._trace, self.within or "")
+        self._shared = SharedPart(
+            self.runtime, self.scenario.file, self._trace, self.within or "", self.scenario.services
+        )
 
     # Waiting: not the scenario's time.
 

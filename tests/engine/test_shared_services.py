@@ -13,6 +13,11 @@ from typing import Any
 import pytest
 from clnrm_testing.end_to_end import EndToEnd
 
+from pytest_clnrm.runner.sharing.share import share_of
+from pytest_clnrm.scenario.loading import load
+from pytest_clnrm.scenario.options import LoadOptions
+from pytest_clnrm.settings.settings import Settings
+
 pytestmark = pytest.mark.engine
 
 DB = """
@@ -182,6 +187,49 @@ def test_its_starter_is_killed(project: EndToEnd) -> None:
     assert (outcomes.count("passed"), outcomes.count("crashed")) == (4, 1), run.text
     used = {each["id"] for scenario in run.document["scenarios"] for each in scenario.get("containers", ())}
     assert used == {record["id"]}
+    assert project.leftovers(run) == []
+
+
+CHAIN = """
+[service.store]
+image = "store"
+scope = "run"
+env = { NUMBER = "@" }
+command = ["sh", "-c", "mkdir /data; touch /data/there; httpd -f -p 80 -h /data"]
+ready = { port = 80 }
+
+[service.api]
+image = "api"
+scope = "run"
+depends_on = ["store"]
+command = ["sh", "-c", "wget -q -O /there http://store/there; sleep 1000"]
+ready = { command = ["test", "-e", "/there"] }
+
+[[step]]
+service = "api"
+run = "wget -q -O - http://store/there"
+"""
+
+
+def test_one_depends_on_another(project: EndToEnd) -> None:
+    """It reaches the other one when it starts; if that is started anew, it is too."""
+    for number in range(100):
+        text = CHAIN.replace("@", str(number))
+        (project.path / "keys.toml").write_text(text, "utf-8")
+        (scenario,) = load(str(project.path / "keys.toml"), LoadOptions(rootdir=str(project.path)))
+        services = scenario.services
+        store, api = (share_of(Settings(), each, scenario.file, services).key for each in services)
+        if store < api:
+            # Of two that are idle as long the place of the first is taken.
+            break
+    project.write("a.clnrm.toml", text)
+    project.write("b.clnrm.toml", f'{BOX}run = "true"\n')
+    project.write("c.clnrm.toml", text)
+    run = project.run("--clnrm-max-containers", "2", "--clnrm-pool", "off")
+    assert run.outcomes() == dict.fromkeys("abc", "passed"), run.text
+    ids = [{each["service"]: each["id"] for each in run.scenarios[name]["containers"]} for name in "ac"]
+    assert ids[0]["store"] != ids[1]["store"]
+    assert ids[0]["api"] != ids[1]["api"]
     assert project.leftovers(run) == []
 
 

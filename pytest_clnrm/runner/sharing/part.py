@@ -22,7 +22,7 @@ from pytest_clnrm.runner.sharing.upkeep import run_upkeep, users_of
 from pytest_clnrm.util.output import BoundedOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.model.service import Service
@@ -47,6 +47,7 @@ class SharedPart:
     :param file: in which they stand.
     :param trace: of the scenario or test.
     :param user: id of the lease that uses them; "" for that of the item that runs.
+    :param services: of the scenario, all of them.
     :ivar containers: by the names of their services.
     :ivar stem: with which the names of the user's own containers begin.
     :ivar users: what ``{{ worker }}`` and ``{{ scenario_id }}`` are for it.
@@ -54,8 +55,16 @@ class SharedPart:
     :ivar spans: what they have sent since.
     """
 
-    def __init__(self, runtime: Runtime, file: str, trace: ScenarioTrace, user: str = "") -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        file: str,
+        trace: ScenarioTrace,
+        user: str = "",
+        services: Sequence[Service] = (),
+    ) -> None:
         self._runtime = runtime
+        self._services = services
         self._file = file
         self._trace = trace
         self._user = user
@@ -88,7 +97,8 @@ class SharedPart:
             self._runtime,
             service,
             image,
-            share=share_of(self._runtime.settings, service, self._file),
+            share=share_of(self._runtime.settings, service, self._file, self._services),
+            needs=[self.containers[each] for each in service.depends_on],
             user=self._user or self._runtime.holdings.lease(),
             network=network,
             trace=self._trace,

@@ -23,6 +23,7 @@ _OWN_MODE = 0o600  # variables of services may be secrets
 class SharedRecord:
     """A shared container that is ready, or why it could not be started.
 
+    :param needs: ids of the shared containers that it depends on.
     :param network: id and name of the network that is its own, () if it has none.
     :param command: with which it was created, None for its image's.
     :param env: with which it was created.
@@ -34,6 +35,7 @@ class SharedRecord:
     """
 
     id: str = ""
+    needs: tuple[str, ...] = ()
     network: tuple[str, ...] = ()
     command: tuple[str, ...] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class SharedRecord:
             **{
                 **data,
                 "network": tuple(data["network"]),
+                "needs": tuple(data["needs"]),
                 "command": None if command is None else tuple(command),
             }
         )

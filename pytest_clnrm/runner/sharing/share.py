@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,16 @@ _OF_ITS_SCENARIO = frozenset({"at", "artifacts", "depends_on", "only_steps"})
 """Fields that do not make another container of it."""
 
 
-def share_of(settings: Settings, service: Service, file: str) -> Share:
+def share_of(settings: Settings, service: Service, file: str, others: Sequence[Service] = ()) -> Share:
     """Return a shared service as what is counted once for all who use it.
 
     :param file: in which it stands, for those that are shared within it.
+    :param others: among which are those that it depends on: with another one of these it is another, too.
     """
     within = "" if service.scope == "run" else file
-    told = repr((within, _plain(service))).encode("utf-8", "surrogatepass")
+    needs = [share_of(settings, each, file, others).key for each in others if each.name in service.depends_on]
+    needs.sort()
+    told = repr((within, _plain(service), *needs)).encode("utf-8", "surrogatepass")
     limits = effective_limits(settings, service)
     return Share(
         key=sha256(told).hexdigest()[:_KEY_DIGITS],

@@ -33,7 +33,7 @@ from pytest_clnrm.runner.sharing.record import SharedRecord
 from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pytest_clnrm.engine.api import ImageFacts
@@ -59,6 +59,7 @@ def join(
     network: Network | None,
     trace: ScenarioTrace,
     deadline_s: float,
+    needs: Sequence[RunningContainer] = (),
     cancelled: Callable[[], bool] = lambda: False,
 ) -> RunningContainer:
     """Return a shared container, ready, as one on *network*; start it if nobody has.
@@ -67,6 +68,7 @@ def join(
     :param network: of the scenario or test; the container joins it, and :func:`part` takes it off again.
     :param trace: of the scenario or test, to which the spans of its commands belong.
     :param deadline_s: ``time.monotonic()`` moment at which the time is over.
+    :param needs: the shared containers that it depends on, which the same user has joined.
     :param cancelled: tells that waiting makes no sense any more.
     :raises ClnrmError: if it cannot be had.
     """
@@ -78,6 +80,7 @@ def join(
             share=share,
             user=user,
             redact=trace.redact,
+            needs=needs,
             deadline_s=deadline_s,
             cancelled=cancelled,
         )
@@ -163,10 +166,15 @@ def _record_of(
     share: Share,
     user: str,
     redact: Callable[[str], str] | None,
+    needs: Sequence[RunningContainer],
     deadline_s: float,
     cancelled: Callable[[], bool],
 ) -> tuple[Lease, SharedRecord]:
-    """Return the lease of a shared container, and its record, which may say that it could not be started."""
+    """Return the lease of a shared container, and its record, which may say that it could not be started.
+
+    One that depends on a container that was started anew since is started anew, too: whoever used it used
+    that one as well, so nobody uses it now.
+    """
     lease = runtime.ledger().shared(user).get(share.key)
     if lease is None or runtime.run_folder is None:
         raise ContainerError(f"nothing is reserved for the shared service {service.name!r}")
@@ -176,15 +184,21 @@ def _record_of(
     def given_up() -> bool:
         return cancelled() or time.monotonic() >= deadline_s
 
+    ids = _ids(needs)
+
+    def written() -> SharedRecord | None:
+        record = SharedRecord.read(file)
+        return record if record is not None and record.needs == ids else SharedRecord.read(failed)
+
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        record = SharedRecord.read(file) or SharedRecord.read(failed)
+        record = written()
         if record is not None:
             return lease, record
         with hold_unless(folder / f"{share.key}.lock", given_up) as holder:
             if holder:
                 raise ScenarioTimeoutError(f"service {service.name!r} was being started by {holder}")
-            record = SharedRecord.read(file) or SharedRecord.read(failed)
+            record = written()
             if record is None:
                 record = _started(
                     runtime,
@@ -193,6 +207,7 @@ def _record_of(
                     lease,
                     home=_Home(folder, share),
                     redact=redact,
+                    needs=needs,
                     deadline_s=deadline_s,
                 )
                 record.write(failed if record.failed else file)
@@ -222,6 +237,17 @@ class _Home:
         return runtime.networks().visit(known, name)
 
 
+def _ids(containers: Sequence[RunningContainer]) -> tuple[str, ...]:
+    return tuple(sorted(each.id for each in containers))
+
+
+def _bring(runtime: Runtime, network: Network, container: RunningContainer) -> None:
+    """Put a shared container on the own network of one that depends on it, for as long as both are there."""
+    service = container.service
+    if service.network != "none" and network.name not in runtime.engine().state(container.id).addresses:
+        runtime.engine().connect(network.id, container.id, (service.name, *service.aliases))
+
+
 def _started(
     runtime: Runtime,
     service: Service,
@@ -230,10 +256,12 @@ def _started(
     *,
     home: _Home,
     redact: Callable[[str], str] | None,
+    needs: Sequence[RunningContainer],
     deadline_s: float,
 ) -> SharedRecord:
     """Start a shared container, and return its record.
 
+    :param needs: those that it depends on, which it reaches by their names from its start on.
     :param redact: hides the secrets of whoever starts it.
     :raises ClnrmError: if it says nothing about the service that it could not be started.
     """
@@ -241,6 +269,9 @@ def _started(
     # What a process left that died while it was starting it.
     runtime.engine().remove([name])
     network = None if service.network == "none" else home.enter(runtime)
+    if network is not None:
+        for each in needs:
+            _bring(runtime, network, each)
     label = f"shared service {service.name}"
     trace = runtime.tracing().scenario(
         label, {"clnrm.scenario.name": label}, redact=redact, book=book_of(runtime, name)
@@ -284,6 +315,7 @@ def _started(
         trace.inbox.keep_no_more()
     return SharedRecord(
         id=running.id,
+        needs=_ids(needs),
         network=() if network is None else (network.id, network.name),
         command=running.spec.command,
         env=dict(running.spec.env),

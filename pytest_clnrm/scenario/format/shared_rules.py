@@ -41,6 +41,14 @@ def check_shared(scenario: Scenario) -> Iterator[Refusal]:
 
     for service in services.values():
         yield from why_not_shared(service)
+        for name in service.depends_on:
+            if name not in services or services[name].scope == "file" != service.scope:
+                whose = "file has" if name in services else "scenario has"
+                message = f"it outlives {name!r}, of which each {whose} one of its own"
+                hint = (
+                    f'give {name!r} scope = "{service.scope}" too, or name it in the `depends_on` of others'
+                )
+                yield (*service.at, "depends_on"), message, hint
     for step in scenario.steps:
         if isinstance(step.action, (Fault, AwaitExit)) and step.service in services:
             what = step.action.kind if isinstance(step.action, Fault) else "wait for the end of"
@@ -65,9 +73,6 @@ def why_not_shared(service: Service) -> Iterator[Refusal]:
         )
     elif service.may_end:
         yield (*service.at, "may_end"), f"a service with {what} must not end while others use it", _OWN
-    if service.depends_on:
-        message = f"a service with {what} outlives the others of its scenario: it cannot depend on them"
-        yield (*service.at, "depends_on"), message, "name it in the `depends_on` of the others"
     for volume in service.volumes:
         if not volume.read_only:
             message = f"a writable folder of the host goes to one scenario, not to {what}"

@@ -61,8 +61,15 @@ CASES = {
     "others first": (
         f'{DB}depends_on = ["app"]\n[service.app]\nimage = "x:1"\n{STEP}',
         (
-            'FILE:4:1: service.db.depends_on: a service with scope = "run" outlives the others of its '
-            "scenario: it cannot depend on them (name it in the `depends_on` of the others)"
+            "FILE:4:1: service.db.depends_on: it outlives 'app', of which each scenario has one of its own "
+            "(give 'app' scope = \"run\" too, or name it in the `depends_on` of others)"
+        ),
+    ),
+    "one of its file first": (
+        f'{DB}depends_on = ["app"]\n[service.app]\nimage = "x:1"\nscope = "file"\n{STEP}',
+        (
+            "FILE:4:1: service.db.depends_on: it outlives 'app', of which each file has one of its own "
+            "(give 'app' scope = \"run\" too, or name it in the `depends_on` of others)"
         ),
     ),
     "a volume of the scenario": (
@@ -117,6 +124,21 @@ def test_equal_tables_are_one_service(project: Any) -> None:
         for more in ("env = { A = 1 }\n", 'command = ["x"]\n', "limits = { cpu = 2 }\n")
     ]
     assert len({here.key, *others}) == 4
+
+
+def test_what_it_depends_on_makes_another(project: Any) -> None:
+    """With another database it is another application, through others too."""
+
+    def keys(more: str) -> list[str]:
+        app, web = '[service.app]\nimage = "x:1"\nscope = "run"\ndepends_on = ["db"]\n', ""
+        web = app.replace("db", "app").replace(".app]", ".web]").replace("run", "file")
+        scenario = project.one(f"{DB}{more}{app}{web}{STEP}")
+        everything = scenario.services
+        return [share_of(Settings(), each, scenario.file, everything).key for each in everything]
+
+    same, other = keys(""), keys("env = { A = 1 }\n")
+    assert keys("") == same
+    assert not set(same) & set(other)
 
 
 def test_those_of_a_file_are_its_own(project: Any) -> None:
