@@ -1,7 +1,8 @@
 """The files that a scenario compares texts with: read, and rewritten where the run asks for that.
 
-All processes of a run have one folder of claims, a file for each path that was rewritten: so two scenarios
-that want different contents of it are found, whichever worker has them.
+All processes of a run have one folder of claims, a file for each path that is to be rewritten: so two
+scenarios that want different contents of it are found, whichever worker has them. What an attempt of a
+scenario wants is written once that has passed: what a program prints that fails is not what it should print.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_clnrm.expect.golden import GoldenFileError
@@ -31,6 +32,7 @@ class GoldenFolder:
 
     :param owner: of what is written: the same step may write again.
     :param claims: None if the run only compares.
+    :param drafts: what is to be written, by the path from rootdir; it is shared by the steps of an attempt.
     :param without_secrets: hides them.
     :param loaded: globs of the names of what is loaded on this host: it is not written.
     """
@@ -39,6 +41,7 @@ class GoldenFolder:
     scenario_file: str
     owner: str = ""
     claims: Path | None = None
+    drafts: dict[str, Draft] = field(default_factory=dict)
     without_secrets: Callable[[str], str] = str
     loaded: tuple[str, ...] = ()
 
@@ -64,7 +67,7 @@ class GoldenFolder:
         raise GoldenFileError(f"cannot be compared with the file {path!r}: {why}")
 
     def update(self, path: str, content: str) -> bool:
-        """Make *content* that of a file, if the run updates files and it has another.
+        """Note that a file is to have *content*, if the run updates files.
 
         :raises GoldenFileError: if it cannot be written, holds a secret, or another step wants other content.
         """
@@ -73,10 +76,24 @@ class GoldenFolder:
         self._check_harmless(path)
         if self.without_secrets(content) != content:
             raise GoldenFileError(f"holds a secret, which is not written to {path!r}: redact it")
+        root, place = self._place(path)
+        try:
+            with suppress(FileNotFoundError):
+                open_beneath(root, os.path.dirname(place)).close()  # noqa: PTH120
+        except OSError as error:
+            raise GoldenFileError(f"cannot be written to {path!r}: {_why(error)}") from None
+        self._claim(path, content, changed=False)
+        self.drafts[os.path.relpath(place, root)] = Draft(self, path, content)
+        return True
+
+    def write(self, path: str, content: str) -> None:
+        """Make *content* that of a file, if it has another.
+
+        :raises GoldenFileError: if it cannot be written, or another scenario has written other content.
+        """
         with suppress(GoldenFileError):
-            if self.read(path) == content and not self._claim_of(path).exists():
-                self._claim(path, content, changed=False)
-                return True
+            if self.read(path) == content:
+                return
         self._claim(path, content, changed=True)
         root, place = self._place(path)
         try:
@@ -88,7 +105,13 @@ class GoldenFolder:
         except OSError as error:
             self._claim_of(path).unlink(missing_ok=True)
             raise GoldenFileError(f"cannot be written to {path!r}: {_why(error)}") from None
-        return True
+
+    def give_up(self, path: str) -> None:
+        """Let others have another content of a file: that of this owner is not written."""
+        claim = self._claim_of(path)
+        with suppress(FileNotFoundError):
+            if json.loads(claim.read_text())["owner"] == self.owner:
+                claim.unlink()
 
     def _check_harmless(self, path: str) -> None:
         """Refuse a file that something on this host acts by: what programs print must not get there.
@@ -147,7 +170,7 @@ class GoldenFolder:
             os.link(draft, file)  # whole, and once
         except FileExistsError:
             other = json.loads(file.read_text())
-            if other["owner"] == self.owner:
+            if other["owner"] == self.owner or (changed and other["digest"] == digest):
                 draft.replace(file)
             elif other["digest"] != digest:
                 raise GoldenFileError(
@@ -156,6 +179,31 @@ class GoldenFolder:
                 ) from None
         finally:
             draft.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a step of an attempt wants a file to be."""
+
+    folder: GoldenFolder
+    path: str
+    content: str
+
+
+def settle(drafts: dict[str, Draft], *, passed: bool) -> Iterator[str]:
+    """Write what the steps of an attempt wanted if that has passed, else forget it.
+
+    :return: why files could not be written.
+    """
+    for draft in drafts.values():
+        if not passed:
+            draft.folder.give_up(draft.path)
+            continue
+        try:
+            draft.folder.write(draft.path, draft.content)
+        except GoldenFileError as error:
+            yield f"what is compared with a file {error}"
+    drafts.clear()
 
 
 def updated(claims: Path) -> list[str]:

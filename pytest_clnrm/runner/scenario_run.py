@@ -29,6 +29,7 @@ from pytest_clnrm.runner.actions.fault import unpause_all
 from pytest_clnrm.runner.artifacts import ArtifactFolder, Artifacts
 from pytest_clnrm.runner.blame import Blame
 from pytest_clnrm.runner.disk_watch import DiskWatch
+from pytest_clnrm.runner.golden import Draft, settle
 from pytest_clnrm.runner.judge_spans import SpanJudge
 from pytest_clnrm.runner.launch import launch
 from pytest_clnrm.runner.place import Place
@@ -101,6 +102,7 @@ class ScenarioRun:
     _ends: ServiceEnds = field(init=False)
     _faults: Faults = field(default_factory=Faults)
     _run_once: dict[str, str] = field(default_factory=dict)
+    _golden: dict[str, Draft] = field(default_factory=dict)
     _proven: dict[str, RunningContainer] = field(default_factory=dict)
     _trace: ScenarioTrace = field(init=False)
     _artifacts: Artifacts = field(init=False)
@@ -204,6 +206,8 @@ class ScenarioRun:
         self._failed = bool(self._failures)
         self._explain()
         self._failures += problems_left(self.runtime, self._containers.values(), failed=self._failed)
+        unwritten = settle(self._golden, passed=not self._failures)
+        self._failures += [Failure(kind="error", message=each) for each in unwritten]
         self._failed = bool(self._failures)
         self._keep_artifacts()
         self._trace.finish(
@@ -307,6 +311,7 @@ class ScenarioRun:
             labels=self.runtime.labels(self.nodeid, self.within or ""),
             faults=self._faults,
             run_once=self._run_once,
+            golden=self._golden,
             users=self._shared.users,
         )
         runner = StepRunner(

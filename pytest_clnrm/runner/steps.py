@@ -189,6 +189,7 @@ class StepRunner:
             scenario_file=scenario.file,
             owner=f"step {step.name!r} of {scenario.file}::{scenario.name}",
             claims=runtime.run_folder() / CLAIMS if update and runtime.run_folder else None,
+            drafts=self.around.golden,
             without_secrets=self.around.redactor.text,
             loaded=runtime.loaded,
         )

@@ -208,3 +208,19 @@ def test_ctrl_c_ends_it(project: Project) -> None:
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["*clnrm: interrupted: it.clnrm.toml::it*"])
     assert len(project.events("create")) == 1
+
+
+def test_golden_files_are_of_an_attempt_that_passes(project: Project) -> None:
+    """What a failed attempt has printed is not written, nor that of a scenario that goes on failing."""
+    step = "[[step]]\nrun = \"RUN\"\nexpect.stdout = { file = 'FILE.txt' }\n"
+    text = f"{FLAKY}{step}[[step]]\nrun = '[ $(wc -l < FOLDER/places) -ge 2 ]'\n"
+    text = text.replace("RUN", "wc -l < FOLDER/places").replace("FILE", "golden").replace("PASSES", "1")
+    write(project, passes=1, retry="retry = 1", text=text)
+    bad = "[meta]\nretry = 1\n" + step.replace("RUN", "echo bad").replace("FILE", "bad")
+    project.write("bad.clnrm.toml", f"{bad}[[step]]\nrun = 'exit 1'\n")
+    result = project.run("--clnrm-update-golden")
+    assert result.parseoutcomes() == {"passed": 1, "failed": 1}
+    assert (project.pytester.path / "golden.txt").read_text("utf-8").strip() == "2"
+    assert not (project.pytester.path / "bad.txt").exists()
+    result.stdout.fnmatch_lines(["clnrm: golden.txt updated"])
+    assert "bad.txt updated" not in result.stdout.str()

@@ -42,13 +42,13 @@ def test_a_file_that_is_loaded(project: EndToEnd) -> None:
             "b.clnrm.toml",
             "../.clnrm/config.toml",
             ".github/workflows/a.yml",
-            "ok.txt",
         )
     )
+    project.write("c.clnrm.toml", SERVICE + STEP.format(path="ok.txt"))
     project.write("a.clnrm.toml", scenario)
     project.write("b.clnrm.toml", '[[step]]\nrun = "true"\n')
     before = {each for each in project.path.rglob("*") if "ledger" not in each.parts}
-    run = project.run("--clnrm-update-golden", "-k", "a.clnrm.toml")
+    run = project.run("--clnrm-update-golden", "-k", "not b.clnrm.toml")
     after = {each.name for each in set(project.path.rglob("*")) - before if "ledger" not in each.parts}
     got = after & {"conftest.py", "config.toml", "a.yml"}
     assert not got, f"IT WAS WRITTEN: {got}"

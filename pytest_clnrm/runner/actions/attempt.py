@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Scenario
     from pytest_clnrm.model.step import Step
     from pytest_clnrm.pool.running import RunningContainer
+    from pytest_clnrm.runner.golden import Draft
     from pytest_clnrm.runtime.network import Network
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import OurSpan, ScenarioTrace
@@ -71,6 +72,7 @@ class Surroundings:
     :param began_s: when the steps began that checks name, by the engine's clock, by their names.
     :param cookies: that services have set so far.
     :param run_once: ids of the containers that steps run at the moment, by the names of the steps.
+    :param golden: files that steps want to be other ones, with ``--clnrm-update-golden``.
     :param users: what ``{{ worker }}`` and ``{{ scenario_id }}`` are.
     """
 
@@ -88,6 +90,7 @@ class Surroundings:
     faults: Faults = field(default_factory=Faults)
     cookies: CookieJar = field(default_factory=service_cookies)
     run_once: dict[str, str] = field(default_factory=dict)
+    golden: dict[str, Draft] = field(default_factory=dict)
     users: Mapping[str, str] = field(default_factory=dict)
 
 

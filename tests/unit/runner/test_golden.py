@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_clnrm.expect.golden import GoldenFileError, golden_files, using
-from pytest_clnrm.runner.golden import MAX_BYTES, GoldenFolder, updated
+from pytest_clnrm.runner.golden import MAX_BYTES, GoldenFolder, settle, updated
 
 
 def test_files_are_read(tmp_path: Path) -> None:
@@ -69,14 +69,49 @@ def test_what_is_updated_stays_below_rootdir(tmp_path: Path) -> None:
         without_secrets=lambda text: text.replace("hush", "***"),
     )
     assert files.update("new/deep/x.txt", "x")
+    assert not (root / "new").exists()
+    assert list(settle(files.drafts, passed=True)) == []
     assert (root / "new" / "deep" / "x.txt").read_text() == "x"
     assert files.update("link", "y")
+    assert list(settle(files.drafts, passed=True)) == []
+    assert (root / "link").read_text() == "y"
     assert not (tmp_path / "victim").exists()
     for path, why in (("folder/x", "it is a link"), ("../x", "outside of rootdir"), ("s", "holds a secret")):
         with pytest.raises(GoldenFileError, match=why):
             files.update(path, "hush" if path == "s" else "z")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["claims", "root"]
     assert updated(tmp_path / "claims") == ["link", "new/deep/x.txt"]
+
+
+def test_what_fails_writes_nothing(tmp_path: Path) -> None:
+    """Another may want other content then; what both want is written by the one that passes."""
+
+    def files_of(owner: str) -> GoldenFolder:
+        place = str(tmp_path / "s.clnrm.toml")
+        return GoldenFolder(
+            rootdir=str(tmp_path), scenario_file=place, owner=owner, claims=tmp_path / "claims"
+        )
+
+    failing, other = files_of("failing"), files_of("other")
+    failing.update("x", "bad")
+    with pytest.raises(GoldenFileError, match="another content of the file 'x' than failing has"):
+        other.update("x", "good")
+    assert list(settle(failing.drafts, passed=False)) == []
+    other.update("x", "good")
+    failing.update("x", "good")
+    assert list(settle(failing.drafts, passed=False)) == []
+    assert list(settle(other.drafts, passed=True)) == []
+    assert ((tmp_path / "x").read_text(), updated(tmp_path / "claims")) == ("good", ["x"])
+    other.update("both", "good")
+    failing.update("both", "good")
+    assert list(settle(failing.drafts, passed=True)) == []
+    assert updated(tmp_path / "claims") == ["both", "x"]
+    assert list(settle(other.drafts, passed=True)) == []
+    other.update("y", "good")
+    (tmp_path / "y").mkdir()
+    assert list(settle(other.drafts, passed=True)) == [
+        "what is compared with a file cannot be written to 'y': Is a directory"
+    ]
 
 
 def test_what_is_loaded_is_not_updated(tmp_path: Path) -> None:
