@@ -15,12 +15,13 @@ from pytest_clnrm.cli.check import check
 from pytest_clnrm.cli.command import DONE, FAILED, say
 from pytest_clnrm.cli.compose_import import import_
 from pytest_clnrm.cli.doctor import doctor
+from pytest_clnrm.cli.merge import merge
 from pytest_clnrm.cli.new import new
 from pytest_clnrm.cli.schema import schema
 from pytest_clnrm.cli.status import status
 from pytest_clnrm.cli.sweep import sweep
 
-COMMANDS = (new, check, doctor, schema, status, sweep, import_)
+COMMANDS = (new, check, doctor, schema, status, sweep, merge, import_)
 """In the order in which the help lists them."""
 
 

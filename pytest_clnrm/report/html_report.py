@@ -61,10 +61,14 @@ def html_page(document: Mapping[str, Any], spans: Sequence[PlacedSpan] = ()) -> 
     script = '"use strict";\n(() => {\n' + "".join(map(source, SCRIPTS)) + "})();\n"
     data = page_data(document, spans)
     tests = document.get("tests", ())
+    # Only a merged report has any.
+    problems = data["session"].get("problems", ())
     counts = Counter(each["outcome"] for each in (*document["scenarios"], *tests))
     return environment.get_template("report.html.j2").render(
-        title=_title(counts),
-        verdict=_verdict(counts),
+        title=f"incomplete: {_title(counts)}" if problems else _title(counts),
+        verdict="failed" if problems else _verdict(counts),
+        problems=problems,
+        shards=len(data["session"].get("shards", ())),
         ended=EXIT_STATUS.get(document["session"]["exit_status"], ""),
         session=data["session"],
         duration=_duration(document["session"]["duration_s"]),

@@ -54,6 +54,10 @@ def page_data(document: Mapping[str, Any], spans: Iterable[PlacedSpan]) -> dict[
     epoch_s = _seconds(session["started"])
     # A Python test without containers has only some of what a scenario has.
     rows = [*document["scenarios"], *({**_NOTHING, **each} for each in document.get("tests", ()))]
+    rows = [
+        {**each, "worker": lane_of(each["shard"], each["worker"])} if "shard" in each else each
+        for each in rows
+    ]
     scenarios = [_scenario(each, texts, epoch_s) for each in rows]
     outcomes = {each["nodeid"]: each["outcome"] for each in rows}
     nodeids = {each["nodeid"]: index for index, each in enumerate(rows)}
@@ -64,6 +68,11 @@ def page_data(document: Mapping[str, Any], spans: Iterable[PlacedSpan]) -> dict[
         "spans": packed.pack(shown_spans(spans), outcomes),
         "texts": texts.entries,
     }
+
+
+def lane_of(shard: int, worker: str) -> str:
+    """Return what a worker of one of several shards is called: each shard has those of the same names."""
+    return f"shard {shard} {worker}"
 
 
 def _seconds(started: str) -> float:
