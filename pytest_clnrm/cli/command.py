@@ -91,7 +91,7 @@ def engine_option(function: _F) -> _F:
         "--engine",
         callback=_engine,
         default="auto",
-        metavar="auto|embedded|URL",
+        metavar="auto|embedded|kubernetes|URL",
         help="As --clnrm-engine (default: auto).",
     )(function)
 

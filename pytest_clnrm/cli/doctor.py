@@ -28,7 +28,9 @@ FORMAT = 1
     },
 )
 @json_option("As one JSON document.")
-@click.option("--engine", metavar="auto|embedded|URL", help="As --clnrm-engine (default: the project's).")
+@click.option(
+    "--engine", metavar="auto|embedded|kubernetes|URL", help="As --clnrm-engine (default: the project's)."
+)
 @click.option(
     "--ledger-dir",
     type=click.Path(path_type=Path),

@@ -1,8 +1,9 @@
 """What the rest of the package asks of a container engine: one small Protocol, no Docker type in it.
 
-:mod:`pytest_clnrm.engine.docker.engine` is its implementation over Docker's API (Docker and Podman);
-tests bring their own. All calls block; they may be made from several threads at once. Errors are those of
-:mod:`pytest_clnrm.errors`; no exception of a client library passes.
+:mod:`pytest_clnrm.engine.docker.engine` is its implementation over Docker's API (Docker and Podman), and
+:mod:`pytest_clnrm.engine.kubernetes.engine` that of a cluster; tests bring their own. All calls block; they
+may be made from several threads at once. Errors are those of :mod:`pytest_clnrm.errors`; no exception of a
+client library passes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class EngineFacts:
     """What an engine is and has.
 
     :param identity: stays the same for all clients of the same engine, and differs between two engines.
-    :param kind: "docker" or "podman".
+    :param kind: "docker", "podman" or "kubernetes".
     :param url: how it is reached, as users would write it.
     :param host: name or address under which its published ports are reached.
     :param published_on: the address of its machine on which it publishes them.
@@ -45,6 +46,7 @@ class EngineFacts:
     :param memory_bytes: what its machine has.
     :param gpus: how many it can pass to containers.
     :param warnings: limits that it cannot enforce, each one sentence.
+    :param own_waiting: containers that only wait for commands need nothing of their images for that.
     """
 
     identity: str
@@ -60,6 +62,7 @@ class EngineFacts:
     gpus: int = 0
     warnings: tuple[str, ...] = ()
     published_on: str = LOOPBACK
+    own_waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,8 @@ class ImageFacts:
     :param architecture: as the engine calls it: "amd64", "arm64"; "" if it does not tell.
     :param platform: with that: "linux/amd64", "linux/arm/v7".
     :param prepared: it holds what the first start of a service left; all else is as in the image before.
+    :param knows_command: False where the engine does not tell what a container of it runs (a cluster): a
+        service that others wait for or reach runs it, whatever it is, and one that has only steps does not.
     """
 
     id: str
@@ -84,6 +89,7 @@ class ImageFacts:
     architecture: str = ""
     platform: str = ""
     prepared: bool = False
+    knows_command: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

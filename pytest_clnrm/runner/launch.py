@@ -408,7 +408,7 @@ def _check_can_wait(engine: Engine, running: RunningContainer) -> None:
 
     :raises NoShellError: if its image does not have it.
     """
-    if running.spec.command != KEEP_ALIVE:
+    if running.spec.command != KEEP_ALIVE or engine.facts.own_waiting:
         return
     if all(engine.look_at_path(running.id, each) is None for each in SLEEP_PATHS):
         raise NoShellError(f"the container {running.id[:12]} has no shell to wait for commands in")

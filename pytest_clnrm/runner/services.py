@@ -37,6 +37,9 @@ def effective_command(service: Service, image: ImageFacts) -> tuple[tuple[str, .
     cleared = service.entrypoint is not None
     if service.command is not None or service.is_job:
         return service.command, cleared
+    if not image.knows_command:
+        waits = service.implicit or cleared or service.only_steps
+        return (KEEP_SHELL, True) if waits else (None, False)
     entrypoint = image.entrypoint
     arguments = image.command[len(entrypoint) :]
     program = arguments or entrypoint

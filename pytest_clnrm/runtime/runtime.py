@@ -135,7 +135,11 @@ class Runtime:
         :raises EngineUnavailableError: if none can be used.
         """
         from pytest_clnrm.engine.connect.endpoints import named_endpoint
+        from pytest_clnrm.engine.kubernetes.choice import is_cluster
 
+        if is_cluster(self.settings.engine):
+            # The kubeconfig's current context may be another one by then.
+            return self.engine().facts.url
         named = named_endpoint(self.settings.engine, os.environ)
         return self.settings.engine if named else self.engine().facts.url
 

@@ -175,9 +175,10 @@ class Settings:
         docs=" ([shards.md](shards.md))",
     )
     engine: str = setting(
-        "--clnrm-engine auto|embedded|URL",
+        "--clnrm-engine auto|embedded|kubernetes|URL",
         "container engine: `auto` takes the one that answers, `embedded` starts one where none "
-        "answers, a URL such as `unix:///var/run/docker.sock` or `tcp://host:2375` names one",
+        "answers, a URL such as `unix:///var/run/docker.sock`, `tcp://host:2375` or "
+        "`kubernetes://context/namespace` names one",
         values.engine,
         default="auto",
         scenario=True,

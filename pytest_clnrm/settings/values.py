@@ -27,7 +27,7 @@ MAX_COUNT = 999_999_999
 MAX_RETRIES = 100
 """The most that a file may ask for, too."""
 
-_ENGINE_URL = r"(unix|tcp|ssh|http|https)://\S+"
+_ENGINE_URL = r"(unix|tcp|ssh|http|https|kubernetes)://\S+"
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
@@ -208,12 +208,12 @@ def priority(value: object) -> Priority:
 
 
 def engine(value: object) -> str:
-    """Return "auto", "embedded" or the URL of an engine."""
+    """Return "auto", "embedded", "kubernetes" or the URL of an engine."""
     name = value.strip() if isinstance(value, str) else ""
-    if name not in ("auto", "embedded") and not re.fullmatch(_ENGINE_URL, name):
+    if name not in ("auto", "embedded", "kubernetes") and not re.fullmatch(_ENGINE_URL, name):
         raise ValueError(
-            f"{value!r} is not an engine: auto, embedded or a URL such as "
-            "unix:///var/run/docker.sock, tcp://host:2375, ssh://user@host"
+            f"{value!r} is not an engine: auto, embedded, kubernetes or a URL such as "
+            "unix:///var/run/docker.sock, tcp://host:2375, ssh://user@host, kubernetes://context/namespace"
         )
     return name
 

@@ -1,4 +1,4 @@
-"""Building the program that runs in containers, of ``pytest_clnrm/engine/tool/clnrm.c``.
+"""Building the programs that run in containers, of ``pytest_clnrm/engine/tool/clnrm.c`` and ``agent.c``.
 
 ``python -m clnrm_testing.tool`` writes the programs beside their source, with the compiler that
 ``pip install ziglang==VERSION`` brings: one for all architectures, which makes the same bytes everywhere.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / "pytest_clnrm" / "engine" / "tool"
 ARCHITECTURES = ("x86_64", "aarch64")
+PROGRAMS = ("clnrm", "agent")
 FLAGS = (
     "-std=c11",
     "-Wall",
@@ -31,9 +32,9 @@ FLAGS = (
 )
 
 
-def build(architecture: str, to: Path) -> Path:
-    """Build the program for an architecture, and return its path, which is *to*."""
-    source = FOLDER / "clnrm.c"
+def build(name: str, architecture: str, to: Path) -> Path:
+    """Build a program for an architecture, and return its path, which is *to*."""
+    source = FOLDER / f"{name}.c"
     cache = to.parent / "cache"
     environ = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(cache)}
     command = [sys.executable, "-m", "ziglang", "cc", "-target", f"{architecture}-linux-none", *FLAGS]
@@ -45,7 +46,8 @@ if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        for each in ARCHITECTURES:
-            content = build(each, Path(folder) / each).read_bytes()
-            (FOLDER / f"clnrm-{each}").write_bytes(content)
-            print(f"clnrm-{each}: {len(content)} bytes")  # noqa: T201
+        for name in PROGRAMS:
+            for each in ARCHITECTURES:
+                content = build(name, each, Path(folder) / each).read_bytes()
+                (FOLDER / f"{name}-{each}").write_bytes(content)
+                print(f"{name}-{each}: {len(content)} bytes")  # noqa: T201

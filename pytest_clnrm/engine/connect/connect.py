@@ -15,13 +15,14 @@ from pytest_clnrm.engine.connect.client import PROBE_TIMEOUT_S, ProbeError, open
 from pytest_clnrm.engine.connect.endpoints import Endpoint, named_endpoint, usual_endpoints
 from pytest_clnrm.engine.connect.facts import find_gateway, look_around, read_facts
 from pytest_clnrm.engine.embedded import join
+from pytest_clnrm.engine.kubernetes.choice import is_cluster
+from pytest_clnrm.engine.kubernetes.connect import connect_cluster
 from pytest_clnrm.errors import EngineUnavailableError
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from pytest_clnrm.engine.api import EngineFacts
-    from pytest_clnrm.engine.docker.engine import DockerEngine
+    from pytest_clnrm.engine.api import Engine, EngineFacts
 
 CALL_TIMEOUT_S = 120
 
@@ -40,16 +41,19 @@ def connect(
     runtime_dir: Path,
     locks: Callable[[str], AbstractContextManager[None]],
     sockets: Sequence[Endpoint] | None = None,
-) -> DockerEngine:
+) -> Engine:
     """Return the engine that *choice* means, connected.
 
-    :param choice: "auto" (what answers), "embedded" (the same, else one of our own is started) or a URL.
+    :param choice: "auto" (what answers), "embedded" (the same, else one of our own is started), a URL, or a
+        cluster: ``kubernetes[://context[/namespace]]``.
     :param environ: where DOCKER_HOST and its like are looked up.
     :param runtime_dir: this user's folder on this host, for the embedded engine's socket and locks.
     :param locks: name -> lock that processes of this host share; handed to the engine.
     :param sockets: where an engine is looked for if none is named; None means the usual sockets.
     :raises EngineUnavailableError: if there is none, with what was tried and what to do.
     """
+    if is_cluster(choice):
+        return connect_cluster(choice, environ)
     from pytest_clnrm.engine.docker.engine import DockerEngine
 
     client, facts = reach(choice, environ=environ, runtime_dir=runtime_dir, sockets=sockets)

@@ -18,7 +18,10 @@ from urllib.parse import urlsplit
 from pytest_clnrm.errors import EngineUnavailableError
 
 SCHEMES = ("unix", "tcp", "http", "https", "ssh")
-ALLOWED = "unix:///path, tcp://host:port, http://host:port, https://host:port or ssh://user@host"
+ALLOWED = (
+    "unix:///path, tcp://host:port, http://host:port, https://host:port, ssh://user@host "
+    "or kubernetes://context/namespace"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

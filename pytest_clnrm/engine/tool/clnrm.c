@@ -7,77 +7,7 @@
  * tests/clnrm_testing/tool.py builds it, and `tox -e tool` compares that with what is shipped.
  */
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long u64;
-typedef long word;
-
-#if defined(__x86_64__)
-enum {
-    READ = 0, WRITE = 1, CLOSE = 3, SIGPROCMASK = 14, SOCKET = 41, CONNECT = 42, SENDTO = 44, RECVFROM = 45,
-    SHUTDOWN = 48, BIND = 49, LISTEN = 50, SETSOCKOPT = 54, GETSOCKOPT = 55, WAIT4 = 61, SIGTIMEDWAIT = 128,
-    EXIT_GROUP = 231, PPOLL = 271, ACCEPT4 = 288,
-};
-
-static word call(word number, word a, word b, word c, word d, word e, word f) {
-    word result;
-    register word r10 __asm__("r10") = d;
-    register word r8 __asm__("r8") = e;
-    register word r9 __asm__("r9") = f;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-
-__asm__(".globl _start\n_start: xor %ebp, %ebp\n mov %rsp, %rdi\n and $-16, %rsp\n call begin\n");
-#elif defined(__aarch64__)
-enum {
-    CLOSE = 57, READ = 63, WRITE = 64, PPOLL = 73, EXIT_GROUP = 94, SIGPROCMASK = 135, SIGTIMEDWAIT = 137,
-    SOCKET = 198, BIND = 200, LISTEN = 201, CONNECT = 203, SENDTO = 206, RECVFROM = 207, SETSOCKOPT = 208,
-    GETSOCKOPT = 209, SHUTDOWN = 210, ACCEPT4 = 242, WAIT4 = 260,
-};
-
-static word call(word number, word a, word b, word c, word d, word e, word f) {
-    register word x8 __asm__("x8") = number;
-    register word x0 __asm__("x0") = a;
-    register word x1 __asm__("x1") = b;
-    register word x2 __asm__("x2") = c;
-    register word x3 __asm__("x3") = d;
-    register word x4 __asm__("x4") = e;
-    register word x5 __asm__("x5") = f;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-    return x0;
-}
-
-__asm__(".globl _start\n_start: mov x29, #0\n mov x30, #0\n mov x0, sp\n bl begin\n");
-#else
-#error "the numbers of this architecture's system calls are missing"
-#endif
-
-/* The compiler may call these for what it sees as a loop over bytes. */
-void *memcpy(void *to, const void *from, u64 size) {
-    for (u64 at = 0; at < size; at++) ((volatile u8 *)to)[at] = ((const u8 *)from)[at];
-    return to;
-}
-
-void *memset(void *to, int byte, u64 size) {
-    for (u64 at = 0; at < size; at++) ((volatile u8 *)to)[at] = (u8)byte;
-    return to;
-}
-
-static void __attribute__((noreturn)) leave(int code) {
-    for (;;) call(EXIT_GROUP, code, 0, 0, 0, 0, 0);
-}
-
-static void __attribute__((noreturn)) fail(const char *why) {
-    u64 size = 0;
-    while (why[size]) size++;
-    call(WRITE, 2, (word)why, (word)size, 0, 0, 0);
-    leave(1);
-}
+#include "system.h"
 
 /* Keeping a container running. */
 

@@ -50,3 +50,9 @@ def packed(content: bytes, name: str) -> bytes:
 def short_digest(content: bytes) -> str:
     """Return what tells one build of it from another."""
     return hashlib.sha256(content).hexdigest()[:12]
+
+
+def agent(architecture: str) -> bytes | None:
+    """Return the program that runs steps in a cluster's pods, None if there is none; see :func:`program`."""
+    known = _ARCHITECTURES.get(architecture.lower())
+    return None if known is None else (Path(__file__).parent / f"agent-{known}").read_bytes()

@@ -86,7 +86,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["stat\x1b[2J"], "No such command "),
         (["status", "--foo"], "No such option:? '?--foo"),
         (["status", "--js"], "No such option:? '?--js'?.* Did you mean '?--json"),
-        (["sweep", "--engine", "x"], "'x' is not an engine: auto, embedded or a URL"),
+        (["sweep", "--engine", "x"], "'x' is not an engine: auto, embedded, kubernetes or a URL"),
         (["check"], "Missing argument 'FILE...'"),
         (["import"], "Missing argument 'FILE'"),
         (["schema", "--path", "--write", "x"], "--path and --write do not go together"),

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from clnrm_testing import tool
 
-from pytest_clnrm.engine.tool.program import PAUSE, packed, program
+from pytest_clnrm.engine.tool.program import PAUSE, agent, packed, program
 
 OWN = program(platform.machine())
 needs_program = pytest.mark.skipif(
@@ -33,10 +34,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("architecture", tool.ARCHITECTURES)
-def test_what_is_shipped_is_what_the_source_makes(architecture: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "shipped"), [("clnrm", program), ("agent", agent)])
+def test_what_is_shipped_is_what_the_source_makes(
+    name: str, shipped: Callable[[str], bytes | None], architecture: str, tmp_path: Path
+) -> None:
     """The compiler of `tox -e tool` makes the same bytes of the source, for each architecture."""
     pytest.importorskip("ziglang", reason="the compiler is not installed: tox -e tool")
-    assert tool.build(architecture, tmp_path / "out").read_bytes() == program(architecture)
+    assert tool.build(name, architecture, tmp_path / "out").read_bytes() == shipped(architecture)
 
 
 def test_architectures_by_all_their_names() -> None:
@@ -49,10 +53,10 @@ def test_architectures_by_all_their_names() -> None:
 def test_it_is_small_and_static() -> None:
     """A few kilobytes, without an interpreter that an image would have to have."""
     for architecture in tool.ARCHITECTURES:
-        content = program(architecture) or b""
-        assert content.startswith(b"\x7fELF")
-        assert len(content) < 8192
-        assert b"/ld" not in content
+        for content, most in ((program(architecture) or b"", 8192), (agent(architecture) or b"", 16384)):
+            assert content.startswith(b"\x7fELF")
+            assert len(content) < most
+            assert b"/ld" not in content
 
 
 def test_packed() -> None:

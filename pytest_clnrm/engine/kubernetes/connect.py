@@ -1,0 +1,136 @@
+"""Connecting to the cluster that a run uses, and what it is and has."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from pytest_clnrm.engine.api import EngineFacts
+from pytest_clnrm.engine.kubernetes.choice import SCHEME
+from pytest_clnrm.errors import EngineUnavailableError
+
+if TYPE_CHECKING:
+    from pytest_clnrm.engine.kubernetes.engine import KubernetesEngine
+    from pytest_clnrm.engine.kubernetes.rest import Rest
+
+_EXTRA = {"yaml": "PyYAML", "websocket": "websocket-client"}
+_UNKNOWN_CPUS = 100_000
+_UNKNOWN_BYTES = 1 << 50
+"""Where we may not ask what there is: the cluster's own quota and nodes decide."""
+_UNITS = {"": 1.0, "m": 0.001, **{f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)}}
+_UNITS |= {unit: 1000.0**power for power, unit in enumerate("kMGTPE", 1)}
+PULL_SECRETS = "CLNRM_PULL_SECRETS"
+POLICIES = (
+    "a cluster's network may ignore the NetworkPolicies that keep scenarios apart and without a way out: "
+    "the one of this cluster was not asked"
+)
+LIMITS = "the number of processes of a container is limited by its node alone, not by --clnrm-pids"
+
+
+def connect_cluster(choice: str, environ: Mapping[str, str]) -> KubernetesEngine:
+    """Return the cluster that *choice* names as an engine.
+
+    :param choice: ``kubernetes[://context[/namespace]]``.
+    :raises EngineUnavailableError: if it cannot be used, with what to do.
+    """
+    missing = [package for module, package in _EXTRA.items() if find_spec(module) is None]
+    if missing:
+        raise EngineUnavailableError(
+            f"--clnrm-engine {choice} needs {' and '.join(missing)}: pip install 'pytest-clnrm[kubernetes]'",
+            (),
+        )
+    from pytest_clnrm.engine.kubernetes.access import find_access
+    from pytest_clnrm.engine.kubernetes.engine import KubernetesEngine
+    from pytest_clnrm.engine.kubernetes.rest import Rest
+
+    rest = Rest(find_access(choice, environ))
+    secrets = tuple(filter(None, environ.get(PULL_SECRETS, "").replace(",", " ").split()))
+    try:
+        version = rest.call("ask the cluster for its version", "GET", "/version")
+        # Also tells whether we may do anything here at all.
+        rest.call("list the pods of the namespace", "GET", rest.path("pods"), query={"limit": "1"})
+        nodes = _ask(rest, "/api/v1/nodes")
+        facts = _facts(rest, version, nodes)
+    except EngineUnavailableError:
+        rest.close()
+        raise
+    except Exception as error:
+        rest.close()
+        raise EngineUnavailableError(
+            f"the cluster at {rest.access.server} cannot be used: {error}", ()
+        ) from error
+    return KubernetesEngine(rest, facts, architecture=_architecture(version, nodes), pull_secrets=secrets)
+
+
+def amount(text: str) -> float:
+    """Return a quantity such as ``500m``, ``2`` or ``64Mi`` as a number.
+
+    Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    """
+    number = text.rstrip("kKMGTPEim")
+    return float(number) * _UNITS[text[len(number) :]]
+
+
+def _facts(rest: Rest, version: Mapping[str, Any], nodes: list[Mapping[str, Any]]) -> EngineFacts:
+    access = rest.access
+    ready = [each["status"]["allocatable"] for each in nodes if not each.get("spec", {}).get("unschedulable")]
+    hard = [
+        each["spec"].get("hard") or {}
+        for each in _ask(rest, f"/api/v1/namespaces/{access.namespace}/resourcequotas")
+    ]
+
+    def most(resource: str, otherwise: float) -> float:
+        have = sum(amount(each.get(resource, "0")) for each in ready) if ready else otherwise
+        may = [amount(each[key]) for each in hard for key in (resource, f"limits.{resource}") if key in each]
+        return min([have, *may])
+
+    return EngineFacts(
+        identity=f"{SCHEME}-{_identity(rest)}",
+        kind=SCHEME,
+        version=str(version.get("gitVersion") or "").removeprefix("v"),
+        url=access.url,
+        host=access.server.split("//", 1)[-1].split("/", 1)[0].rsplit(":", 1)[0],
+        remote=True,
+        rootless=False,
+        elsewhere=True,
+        cpus=max(1, int(most("cpu", _UNKNOWN_CPUS))),
+        memory_bytes=int(most("memory", _UNKNOWN_BYTES)),
+        gpus=int(most("nvidia.com/gpu", 0)),
+        warnings=(LIMITS, POLICIES),
+        own_waiting=True,
+    )
+
+
+def _identity(rest: Rest) -> str:
+    """Return what is the same for all who use this namespace, by whatever address they reach its cluster."""
+    namespace = rest.access.namespace
+    found = _ask(rest, f"/api/v1/namespaces/{namespace}", whole=True)
+    uid = str(found[0]["metadata"]["uid"]) if found else f"{rest.access.server}/{namespace}"
+    return hashlib.sha256(uid.encode()).hexdigest()[:16]
+
+
+def _ask(rest: Rest, path: str, *, whole: bool = False) -> list[Mapping[str, Any]]:
+    """Return what lies at a path, nothing where we may not know."""
+    from pytest_clnrm.engine.kubernetes.rest import FORBIDDEN, NOT_FOUND, RefusedError
+
+    try:
+        answer = rest.call("look around on the cluster", "GET", path)
+    except RefusedError as error:
+        if error.status not in {FORBIDDEN, NOT_FOUND}:
+            raise
+        return []
+    return [answer] if whole else list(answer.get("items") or ())
+
+
+def _architecture(version: Mapping[str, Any], nodes: list[Mapping[str, Any]]) -> str:
+    """Return the nodes' architecture as images call it; the API server's where we may not see nodes."""
+    found = {str(each["status"]["nodeInfo"]["architecture"]) for each in nodes}
+    if len(found) > 1:
+        raise EngineUnavailableError(
+            f"the cluster's nodes are of several architectures ({', '.join(sorted(found))}): "
+            "scenarios need nodes of one; use a namespace whose pods go to one kind of node",
+            (),
+        )
+    return next(iter(found), str(version.get("platform") or "linux/amd64").rpartition("/")[2])

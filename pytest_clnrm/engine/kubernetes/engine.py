@@ -1,0 +1,580 @@
+"""A cluster as the engine: a pod for each container, in one namespace.
+
+What a pod cannot do is refused, each with one sentence (docs/kubernetes.md has the table).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from pytest_clnrm.engine.api import (
+    RELAY_PORT,
+    BuildSpec,
+    ContainerSpec,
+    ContainerState,
+    CopiedFile,
+    Engine,
+    EngineFacts,
+    ExecOutcome,
+    ExecSpec,
+    ImageFacts,
+    OwnedObject,
+)
+from pytest_clnrm.engine.kubernetes import networks, pods
+from pytest_clnrm.engine.kubernetes.files import copy_in, look_at_file, look_at_path, read_files
+from pytest_clnrm.engine.kubernetes.logs import FollowedLog, PastLog, follow_log, read_log
+from pytest_clnrm.engine.kubernetes.owned import list_owned, remove_owned
+from pytest_clnrm.engine.kubernetes.relays import ClusterRelay
+from pytest_clnrm.engine.kubernetes.rest import CONFLICT, FORBIDDEN, NOT_FOUND, RefusedError
+from pytest_clnrm.engine.kubernetes.run_object import RunObject
+from pytest_clnrm.engine.kubernetes.sockets import ExecStream, open_exec
+from pytest_clnrm.engine.kubernetes.steps import GoneError, Steps
+from pytest_clnrm.engine.plain_errors import pull_error
+from pytest_clnrm.engine.tool.program import relay_arguments
+from pytest_clnrm.errors import (
+    ContainerError,
+    EngineError,
+    EngineFullError,
+    EngineUnavailableError,
+    ImageError,
+    LostContainerError,
+    UnobservableError,
+)
+
+if TYPE_CHECKING:
+    import socket
+
+    from pytest_clnrm.engine.api import OnOutput, OnProgress, PullPolicy
+    from pytest_clnrm.engine.change_stream import ChangeStream
+    from pytest_clnrm.engine.kubernetes.rest import Rest
+    from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
+    from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
+
+START_S = 300.0
+"""How long a pod may take to run where nobody says how long: an image is pulled meanwhile."""
+_STOPPED_S = 30.0
+_QUOTA_PAUSE_S = 1.0
+_WATCH_S = 10
+_LOG_BYTES = 1 << 20
+
+
+@dataclass
+class _Container:
+    """A container of this process.
+
+    :ivar known: names in its pod's file of hosts when it was made.
+    :ivar files: name of the Secret of what is copied in.
+    :ivar last: its state once we have removed its pod, and the end of what it has printed.
+    """
+
+    spec: ContainerSpec
+    network: str
+    known: dict[str, str] = field(default_factory=dict)
+    started: bool = False
+    address: str = ""
+    files: str = ""
+    last: ContainerState | None = None
+    log: bytes = b""
+
+
+class KubernetesEngine(Engine):
+    """The engine behind a cluster's API; its methods are described where they are declared.
+
+    :param pull_secrets: names of Secrets of the namespace, by which images are pulled.
+    """
+
+    def __init__(
+        self, rest: Rest, facts: EngineFacts, *, architecture: str, pull_secrets: tuple[str, ...] = ()
+    ) -> None:
+        self._rest = rest
+        self._facts = facts
+        self._architecture = architecture
+        self._pull_secrets = pull_secrets
+        self._containers: dict[str, _Container] = {}
+        self._pulls: dict[str, PullPolicy] = {}
+        self._run: RunObject | None = None
+        self._beginning = threading.Lock()
+        self._guard = threading.RLock()
+        self._steps = Steps(self._open_agent, self._how_ended)
+
+    @property
+    def facts(self) -> EngineFacts:
+        return self._facts
+
+    # images
+
+    def ensure_image(
+        self,
+        reference: str,
+        pull: PullPolicy,
+        progress: OnProgress | None = None,
+        platform: str | None = None,
+    ) -> ImageFacts:
+        if platform is not None and platform != f"linux/{self._architecture}":
+            raise ImageError(
+                f"platform {platform}: this cluster's nodes are linux/{self._architecture}; leave it out"
+            )
+        with self._guard:
+            self._pulls[reference] = pull
+        # Nodes pull it when a pod of it starts, which tells what is wrong with it.
+        return ImageFacts(
+            id=reference, reference=reference, architecture=self._architecture, knows_command=False
+        )
+
+    def image_names(self) -> frozenset[str]:
+        return frozenset()
+
+    def build_image(self, spec: BuildSpec) -> ImageFacts:
+        raise ImageError(
+            f"cannot build the image of {spec.context}: a cluster builds none; build it elsewhere, push it "
+            "to a registry that the nodes reach, and name it (image, or --clnrm-image-map)"
+        )
+
+    def take_image(self, spec: SnapshotSpec) -> str:
+        raise ContainerError("a cluster makes no images of its pods")
+
+    def list_images(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        return ()
+
+    def remove_image(self, image: str) -> bool:
+        return True
+
+    def look_at_image(self, image: str) -> ImageSeen:
+        raise ImageError(f"a cluster does not tell what {image} is like: check it on another engine")
+
+    # networks
+
+    def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
+        return networks.create(self._rest, name, labels, self._run_object(name, labels).job)
+
+    def has_network(self, network: str) -> bool:
+        run = self._run
+        return run is not None and not run.lost and networks.exists(self._rest, network)
+
+    def take_names(self, network: str, container: str) -> None:
+        with self._guard:
+            found = self._containers.get(container)
+            if found is not None:
+                found.network = ""
+
+    def gateway(self, network: str) -> str:
+        return ""
+
+    def open_relay(
+        self,
+        name: str,
+        network: str,
+        *,
+        labels: Mapping[str, str],
+        accept: Callable[[], socket.socket | None],
+        on_end: Callable[[str], None],
+    ) -> ClusterRelay:
+        run = self._run_object(name, labels)
+        found = self._rest.call("start a relay", "GET", self._rest.path("pods", run.pod))
+        argv = [f"{pods.TOOLS}/clnrm", *relay_arguments(RELAY_PORT)]
+        stream = open_exec(self._rest, run.pod, pods.MAIN, argv)
+        address = str(found["status"]["podIP"])
+        return ClusterRelay(run.pod, address, stream, accept=accept, on_end=on_end)
+
+    def remove_network(self, network: str) -> None:
+        networks.remove(self._rest, network)
+
+    def create_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
+        raise EngineError(
+            f"a cluster cannot have the volume {name}: pods share none; let services exchange it over the "
+            "network, or run this scenario on another engine"
+        )
+
+    def remove_volume(self, name: str) -> None:
+        pass
+
+    def disconnect(self, network: str, container: str) -> None:
+        _refuse("take a pod off its network")
+
+    def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
+        _refuse("put a pod on another network, as services that are shared need it")
+
+    # containers
+
+    def create_container(self, spec: ContainerSpec) -> str:
+        pods.refuse(spec)
+        name = pods.object_name(spec.name)
+        network = spec.networks[0] if spec.networks else ""
+        # Its pod runs as soon as it is there: it is made when it is started.
+        with self._guard:
+            self._containers[name] = _Container(spec, network)
+        self._run_object(spec.name, spec.labels)
+        return name
+
+    def start(self, container: str, *, deadline_s: float | None = None) -> None:
+        mine = self._mine(container)
+        if mine.started:
+            _refuse("start a container again: its pod, with all that it has written, is gone")
+        run = self._run_object(mine.spec.name, mine.spec.labels)
+        give_up_s = time.monotonic() + START_S if deadline_s is None else deadline_s
+        self._create_pod(mine, run, give_up_s)
+        found = self._wait_started(container, give_up_s)
+        mine.address = str(found.get("status", {}).get("podIP") or "")
+        if "running" in pods.main_status(found):
+            self._tell_names(container, mine)
+
+    def state(self, container: str) -> ContainerState:
+        with self._guard:
+            mine = self._containers.get(container)
+        if mine is not None and mine.last is not None:
+            return mine.last
+        if mine is not None and not mine.started:
+            return ContainerState(id=container, running=False, exit_code=None, oom_killed=False)
+        return pods.state_of(self._look(container), "" if mine is None else mine.network)
+
+    def exec(
+        self, container: str, spec: ExecSpec, *, on_output: OnOutput, deadline_s: float | None
+    ) -> ExecOutcome:
+        return self._steps.run(container, spec, on_output=on_output, deadline_s=deadline_s)
+
+    def logs(self, container: str, *, tail_bytes: int) -> str:
+        return self._log(container, tail_bytes).decode("utf-8", "replace")
+
+    def clock_s(self) -> float:
+        # That of the API server; nodes of a cluster are kept in step with it.
+        return self._rest.clock_s()
+
+    def follow_log(
+        self, container: str, *, until_now: bool = False, since_s: float | None = None
+    ) -> FollowedLog | PastLog:
+        mine = self._containers.get(container)
+        if mine is not None and mine.last is not None:
+            return PastLog(mine.log)
+        try:
+            return follow_log(self._rest, container, until_now=until_now, since_s=since_s)
+        except RefusedError as error:
+            raise ContainerError(str(error)) from None
+
+    def follow_changes(self, container: str) -> ChangeStream:
+        raise ContainerError("changes of a pod are not followed")
+
+    def stop(self, container: str, *, grace_s: float) -> None:
+        mine = self._containers.get(container)
+        if mine is None or not mine.started or mine.last is not None:
+            return
+        try:
+            found = self._look(container)
+        except LostContainerError:
+            return
+        if "terminated" in pods.main_status(found):
+            return
+        log = None
+        with suppress(EngineError):
+            log = follow_log(self._rest, container, until_now=False, since_s=None)
+        self._rest.delete(
+            f"stop the pod {container}", "pods", container, gracePeriodSeconds=max(1, math.ceil(grace_s))
+        )
+        last = self._wait_gone(found, time.monotonic() + grace_s + _STOPPED_S)
+        printed = b""
+        if log is not None:
+            while pieces := log.receive(time.monotonic() + 1):
+                printed = (printed + b"".join(piece for _, piece in pieces))[-_LOG_BYTES:]
+            log.close()
+        self._steps.drop(container)
+        state = pods.state_of({**last, "status": {**last["status"], "reason": None}}, mine.network)
+        if state.running:
+            raise ContainerError(f"cannot stop the pod {container}: it still runs")
+        mine.log, mine.last = printed, state
+
+    def control(self, container: str, what: Literal["kill", "pause", "unpause"]) -> None:
+        _refuse(f"{what} a container: pods can be asked to end (stop), or removed")
+
+    def remove(self, containers: Sequence[str]) -> None:
+        with ExitStack() as rest_of_it:
+            for container in containers:
+                rest_of_it.callback(self._remove_one, container)
+
+    def list_owned(self, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]:
+        return list_owned(self._rest, labels)
+
+    def remove_owned(self, objects: Sequence[OwnedObject]) -> None:
+        remove_owned(self._rest, objects)
+
+    # what is seen of containers
+
+    def observe(
+        self,
+        container: str,
+        *,
+        scratch: Sequence[str] = (),
+        before: Mapping[str, str] | None = None,
+        inside: bool = False,
+    ) -> dict[str, str]:
+        raise UnobservableError("a cluster tells no list of changes of a pod")
+
+    def look_at_path(self, container: str, path: str) -> PathFacts | None:
+        return look_at_path(self._reader(container), path)
+
+    def look_at_file(
+        self, container: str, path: str, *, deadline_s: float, feed: Callable[[bytes], None] | None = None
+    ) -> FileSeen | None:
+        return look_at_file(self._reader(container), path, deadline_s=deadline_s, feed=feed)
+
+    def read_files(
+        self, container: str, path: str, *, deadline_s: float
+    ) -> Generator[tuple[str, FileSeen, Iterator[bytes]]]:
+        return read_files(self._reader(container), path, deadline_s=deadline_s)
+
+    def list_files(self, container: str, *, deadline_s: float) -> Generator[tuple[str, FileSeen]]:
+        raise ContainerError("a cluster does not list the files of an image: check them with another engine")
+
+    def processes(self, container: str) -> tuple[ProcessSeen, ...]:
+        raise ContainerError("processes of a pod are not told: check them by a step (ps)")
+
+    def listeners(self, container: str, *, deadline_s: float) -> tuple[SocketSeen, ...]:
+        raise ContainerError("sockets of a pod are not told: check them by a step (ss, netstat)")
+
+    def peak_memory_bytes(self, state: ContainerState) -> int | None:
+        return None
+
+    def written_bytes(self, container: str) -> int:
+        raise ContainerError("a cluster does not tell how much a pod has written")
+
+    def copy_in(self, container: str, files: Sequence[CopiedFile]) -> None:
+        copy_in(self._reader(container), files)
+
+    def close(self) -> None:
+        self._steps.close()
+        run, self._run = self._run, None
+        if run is not None:
+            with suppress(EngineError):
+                run.close()
+        self._rest.close()
+
+    # helpers
+
+    def _mine(self, container: str) -> _Container:
+        with self._guard:
+            found = self._containers.get(container)
+        if found is None:
+            raise LostContainerError(f"the pod {container} is gone")
+        return found
+
+    def _reader(self, container: str) -> Callable[..., ExecOutcome]:
+        def run(argv: Sequence[str], **facts: Any) -> ExecOutcome:
+            stdin = facts.pop("stdin", None)
+            return self.exec(container, ExecSpec(argv=tuple(argv), stdin=stdin), **facts)
+
+        return run
+
+    def _run_object(self, name: str, labels: Mapping[str, str]) -> RunObject:
+        """Return the object that owns all of this process's, begun at the first call.
+
+        :param name: of what needs it first, with which its own name begins.
+        """
+        with self._beginning:
+            if self._run is None or self._run.lost:
+                image = next(iter(self._pulls), "")
+                if not image:
+                    raise EngineError("cannot begin the run on the cluster: no image is known so far")
+                self._run = RunObject(
+                    self._rest,
+                    f"{name}-run",
+                    labels,
+                    image=image,
+                    pull=self._pulls[image],
+                    pull_secrets=self._pull_secrets,
+                    architecture=self._architecture,
+                    wait=lambda pod: self._wait_started(pod, time.monotonic() + START_S),
+                )
+            return self._run
+
+    def _create_pod(self, mine: _Container, run: RunObject, give_up_s: float) -> None:
+        """Make the pod; a quota that is used up is waited for."""
+        spec, rest = mine.spec, self._rest
+        if spec.files:
+            secret = pods.files_secret(spec, run.job)
+            mine.files = secret["metadata"]["name"]
+            rest.create(f"copy files into {spec.name}", "secrets", secret)
+        while True:
+            with self._guard:
+                mine.known = self._names(mine.network)
+            made = pods.pod(
+                spec,
+                pull=self._pulls.get(spec.image, "missing"),
+                owner=run.job,
+                tools=run.tools,
+                files=mine.files,
+                hosts=pods.Hosts(mine.known),
+                namespace=rest.access.namespace,
+                pull_secrets=self._pull_secrets,
+            )
+            try:
+                rest.call(f"create the pod {spec.name}", "POST", rest.path("pods"), body=made)
+            except RefusedError as error:
+                if error.status == CONFLICT:
+                    # An answer that got lost: the request was made again.
+                    break
+                if error.status != FORBIDDEN or "exceeded quota" not in error.message:
+                    raise ContainerError(str(error)) from None
+                if time.monotonic() + _QUOTA_PAUSE_S > give_up_s:
+                    raise EngineFullError(f"{error} (waited for it till the time was over)") from None
+                time.sleep(_QUOTA_PAUSE_S)
+            else:
+                break
+        mine.started = True
+
+    def _wait_started(self, pod: str, give_up_s: float) -> Mapping[str, Any]:
+        """Return the pod once its container runs, or has run."""
+        for found in self._watch(pod, give_up_s):
+            if found is None:
+                raise LostContainerError(f"the pod {pod} was removed before it ran")
+            problem = pods.problem_of(found)
+            if problem is not None:
+                what, why = problem
+                if what == "image":
+                    raise pull_error(f"the image of {pod} cannot be had: {why}", why)
+                raise ContainerError(f"the container cannot be started: {why}")
+            pods.check_taken(found)
+            status = pods.main_status(found)
+            if "running" in status or "terminated" in status:
+                return found
+            if found.get("status", {}).get("phase") == "Failed":
+                raise ContainerError(f"the pod {pod} has failed: {found['status'].get('message')}")
+            last = found
+        why = pods.unscheduled(last)
+        if why:
+            raise EngineFullError(f"the cluster had no room for the pod {pod} in time: {why}")
+        waiting = pods.main_status(last).get("waiting") or {}
+        told = waiting.get("message") or waiting.get("reason") or "its node says nothing of it"
+        raise ContainerError(f"the pod {pod} did not run in time: {told}")
+
+    def _watch(self, pod: str, give_up_s: float) -> Iterator[Mapping[str, Any] | None]:
+        """Yield a pod each time that it has changed, None once it is gone; end at a moment."""
+        while True:
+            try:
+                found = self._rest.call("look at a pod", "GET", self._rest.path("pods", pod))
+            except RefusedError as error:
+                if error.status != NOT_FOUND:
+                    raise
+                yield None
+                return
+            yield found
+            left_s = math.ceil(min(_WATCH_S, give_up_s - time.monotonic()))
+            if left_s <= 0:
+                return
+            query = {
+                "watch": "1",
+                "fieldSelector": f"metadata.name={pod}",
+                "resourceVersion": str(found["metadata"]["resourceVersion"]),
+                "timeoutSeconds": str(left_s),
+            }
+            try:
+                yield from self._rest.watch("watch a pod", self._rest.path("pods"), query)
+            except RefusedError as error:
+                if error.status not in {410, 500}:
+                    raise
+
+    def _wait_gone(self, last: Mapping[str, Any], give_up_s: float) -> Mapping[str, Any]:
+        """Return the last that was seen of a pod that is being removed."""
+        for found in self._watch(str(last["metadata"]["name"]), give_up_s):
+            if found is None:
+                break
+            last = found
+            if "terminated" in pods.main_status(found):
+                break
+        return last
+
+    def _look(self, container: str) -> Mapping[str, Any]:
+        try:
+            return self._rest.call("look at the pod", "GET", self._rest.path("pods", container))
+        except RefusedError as error:
+            if error.status != NOT_FOUND:
+                raise
+            why = self._run.lost if self._run is not None else ""
+            raise LostContainerError(
+                f"the pod {container} is gone: " + (why or "removed, or with the node that it was on")
+            ) from None
+
+    def _log(self, container: str, tail_bytes: int) -> bytes:
+        mine = self._containers.get(container)
+        if mine is not None and mine.last is not None:
+            return mine.log[-tail_bytes:]
+        try:
+            return read_log(self._rest, container, tail_bytes=tail_bytes)
+        except RefusedError as error:
+            raise ContainerError(str(error)) from None
+
+    def _open_agent(self, container: str) -> ExecStream:
+        try:
+            return open_exec(self._rest, container, pods.MAIN, [f"{pods.TOOLS}/agent", "steps", pods.JOURNAL])
+        except RefusedError as error:
+            if self._how_ended(container) is not None:
+                raise GoneError from None
+            raise ContainerError(str(error)) from None
+
+    def _how_ended(self, container: str) -> tuple[bool, bool] | None:
+        """Tell whether a container has ended, and then whether out of memory; None while it runs."""
+        try:
+            state = self.state(container)
+        except EngineUnavailableError:
+            raise
+        except ContainerError:
+            return True, False
+        return None if state.running else (True, state.oom_killed)
+
+    def _remove_one(self, container: str) -> None:
+        self._steps.drop(container)
+        self._rest.delete(f"remove the pod {container}", "pods", container, gracePeriodSeconds=1)
+        with self._guard:
+            mine = self._containers.pop(container, None)
+        if mine is not None and mine.files:
+            self._rest.delete(f"remove the files of {container}", "secrets", mine.files)
+
+    # names
+
+    def _names(self, network: str) -> dict[str, str]:
+        if not network:
+            return {}
+        return {
+            alias: each.address
+            for each in self._containers.values()
+            if each.network == network and each.address and each.last is None
+            for alias in each.spec.aliases
+        }
+
+    def _tell_names(self, container: str, mine: _Container) -> None:
+        """Write who has come into the hosts files of those that were there before, and the other way."""
+        if not mine.network:
+            return
+        with self._guard:
+            names = self._names(mine.network)
+            others = [
+                (name, each)
+                for name, each in self._containers.items()
+                if each.network == mine.network and each.address and each.last is None
+            ]
+            todo: list[tuple[str, dict[str, str]]] = []
+            for name, each in others:
+                missing = {
+                    alias: address for alias, address in names.items() if each.known.get(alias) != address
+                }
+                if missing:
+                    todo.append((name, missing))
+                    each.known = {**each.known, **missing}
+        for name, missing in todo:
+            self._add_hosts(name, missing)
+
+    def _add_hosts(self, container: str, names: Mapping[str, str]) -> None:
+        text = "".join(f"{address}\t{name}\n" for name, address in names.items())
+        argv = (f"{pods.TOOLS}/agent", "append", "/etc/hosts", text)
+        # One that is not root's may not: there the cluster's DNS has to tell the name.
+        with suppress(EngineError):
+            self.exec(
+                container, ExecSpec(argv=argv), on_output=lambda *_: None, deadline_s=time.monotonic() + 10
+            )
+
+
+def _refuse(doing: str) -> NoReturn:
+    raise ContainerError(f"a cluster cannot {doing}; run this scenario on another engine")

@@ -1,0 +1,72 @@
+"""What of ours is on a cluster, by its labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_clnrm.engine.api import OwnedObject
+from pytest_clnrm.engine.kubernetes import networks
+from pytest_clnrm.engine.kubernetes.pods import LABELS, NAME
+from pytest_clnrm.engine.kubernetes.run_object import remove_job
+
+if TYPE_CHECKING:
+    from pytest_clnrm.engine.kubernetes.rest import Rest
+
+_JOB = "job/"
+_ENDED = frozenset({"Succeeded", "Failed"})
+# A run's own object is no container of anybody's; it goes as networks do, after the containers.
+_KINDS: tuple[tuple[str, Literal["container", "network"], str], ...] = (
+    ("pods", "container", ""),
+    ("services", "network", ""),
+    ("jobs", "network", _JOB),
+)
+
+
+def list_owned(rest: Rest, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]:
+    """Return all pods, networks and objects of runs with these labels; an empty value means any value."""
+    selector = ",".join(f"{key}={value}" if value else key for key, value in labels.items())
+    found = []
+    for kind, what, prefix in _KINDS:
+        answer = rest.call("list what is ours", "GET", rest.path(kind), query={"labelSelector": selector})
+        # What is being removed goes without us.
+        there = [each for each in answer.get("items") or () if not each["metadata"].get("deletionTimestamp")]
+        found += [_owned(what, prefix, each) for each in there]
+    return tuple(found)
+
+
+def remove_owned(rest: Rest, objects: Sequence[OwnedObject]) -> None:
+    """Remove containers first, then the others; those that are gone are no error."""
+    with ExitStack() as rest_of_it:
+        # Run in the opposite order of their mention, each of them whatever became of the others.
+        for each in sorted(objects, key=lambda each: (each.kind, each.id.startswith(_JOB)), reverse=True):
+            rest_of_it.callback(_remove, rest, each)
+
+
+def _remove(rest: Rest, subject: OwnedObject) -> None:
+    if subject.id.startswith(_JOB):
+        remove_job(rest, subject.id.removeprefix(_JOB))
+    elif subject.kind == "container":
+        rest.delete(f"remove the pod {subject.name}", "pods", subject.id, gracePeriodSeconds=1)
+    else:
+        networks.remove(rest, subject.id)
+
+
+def _owned(kind: Literal["container", "network"], prefix: str, found: Mapping[str, Any]) -> OwnedObject:
+    about = found["metadata"]
+    notes = about.get("annotations") or {}
+    try:
+        labels = {str(key): str(value) for key, value in json.loads(notes.get(LABELS) or "{}").items()}
+    except (ValueError, AttributeError):
+        labels = {}
+    # What can be searched for is what counts; the others are told by the note.
+    own = {str(key): str(value) for key, value in (about.get("labels") or {}).items()}
+    return OwnedObject(
+        kind=kind,
+        id=f"{prefix}{about['name']}",
+        name=str(notes.get(NAME) or about["name"]),
+        labels={**labels, **own},
+        ended=found.get("status", {}).get("phase") in _ENDED,
+    )

@@ -1,0 +1,359 @@
+"""What is asked of a cluster for a container, and what it says of it.
+
+What a pod cannot be is refused here, by one sentence that says what to do: nothing is left out silently.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pytest_clnrm.engine.api import ContainerState
+from pytest_clnrm.engine.exec.waiting import WAITING
+from pytest_clnrm.engine.plain_errors import container_reason
+from pytest_clnrm.errors import ContainerError, LostContainerError
+
+if TYPE_CHECKING:
+    from pytest_clnrm.engine.api import ContainerSpec, PullPolicy
+
+MAIN = "main"
+TOOLS = "/.clnrm-tools"
+JOURNAL = "/.clnrm-journal"
+NETWORK = "clnrm.dev/network"
+WAY_OUT = "clnrm.dev/way-out"
+LABELS = "clnrm.dev/labels"
+NAME = "clnrm.dev/name"
+PULLS: dict[PullPolicy, str] = {"always": "Always", "missing": "IfNotPresent", "never": "Never"}
+DEADLINE_S = 24 * 3600
+"""A backstop: no pod of ours lives longer, whatever becomes of everything else."""
+MAX_FILES_BYTES = 900_000
+"""Of the files of one pod: a Secret holds at most 1 MiB, encoded."""
+
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_NOT_DNS = re.compile(r"[^a-z0-9-]+")
+_NAME_CHARS = 63
+_DIGEST_CHARS = 8
+_USER = re.compile(r"(\d+)(?::(\d+))?")
+_OWN_PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
+_NOT_CREATED = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError")
+_CANNOT_RUN = frozenset({"ContainerCannotRun", "StartError", "RunContainerError"})
+# What takes a pod away that neither we nor its program wanted.
+_TAKEN = frozenset(
+    {
+        "Evicted",
+        "NodeLost",
+        "Preempting",
+        "Preempted",
+        "NodeShutdown",
+        "Terminated",
+        "Shutdown",
+        "UnexpectedAdmissionError",
+        "NodeAffinity",
+        "OutOfcpu",
+        "OutOfmemory",
+        "OutOfpods",
+        "DeadlineExceeded",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Names and addresses of the pods that a pod reaches by name: name -> address."""
+
+    known: Mapping[str, str]
+
+    def aliases(self) -> list[dict[str, Any]]:
+        """Return them as a pod has them."""
+        by_address: dict[str, list[str]] = {}
+        for name, address in self.known.items():
+            by_address.setdefault(address, []).append(name)
+        return [{"ip": address, "hostnames": names} for address, names in by_address.items()]
+
+
+def object_name(name: str) -> str:
+    """Return *name* as an object of a cluster can have it; another one for each name."""
+    plain = _NOT_DNS.sub("-", name.lower()).strip("-") or "x"
+    if plain == name and len(name) <= _NAME_CHARS:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARS]
+    return f"{plain[: _NAME_CHARS - _DIGEST_CHARS - 1].rstrip('-')}-{digest}"
+
+
+def metadata(
+    name: str, labels: Mapping[str, str], owner: Mapping[str, Any] | None, **more: str
+) -> dict[str, Any]:
+    """Return the metadata of an object of ours.
+
+    :param labels: of this package: all are written down, and those that a cluster can search for are labels.
+    :param owner: of the run, with which it goes.
+    :param more: labels besides.
+    """
+    searched = {key: value for key, value in labels.items() if _LABEL_VALUE.fullmatch(value)}
+    made: dict[str, Any] = {
+        "name": object_name(name),
+        "labels": {**searched, **more},
+        "annotations": {LABELS: json.dumps(dict(labels)), NAME: name},
+    }
+    if owner is not None:
+        made["ownerReferences"] = [
+            {
+                "apiVersion": owner.get("apiVersion") or "batch/v1",
+                "kind": owner.get("kind") or "Job",
+                "name": owner["metadata"]["name"],
+                "uid": owner["metadata"]["uid"],
+            }
+        ]
+    return made
+
+
+def refusals(spec: ContainerSpec) -> Iterator[str]:
+    """Yield what a pod cannot be of what is asked for, each with what to do."""
+    if spec.mounts:
+        yield (
+            f"the volume {spec.mounts[0].target} is a folder of this host, which the nodes do not have: copy "
+            "what is needed in (files) or put it into the image"
+        )
+    if spec.volumes:
+        yield f"the volume {spec.volumes[0].target} is shared between services: pods have none in common"
+    if spec.udp_ports:
+        yield f"the UDP port {spec.udp_ports[0]} cannot be published: steps reach it inside, by name"
+    if spec.ulimits:
+        yield f"the limit {next(iter(spec.ulimits))} (ulimits) is the node's: set it in the service's command"
+    if spec.stop_signal is not None:
+        yield f"the signal to stop with is the image's: write STOPSIGNAL {spec.stop_signal} in its Dockerfile"
+    if spec.user is not None and not _USER.fullmatch(spec.user):
+        yield f"the user {spec.user!r} is a name, which only the image knows: write its number"
+    if sum(len(each.content) for each in spec.files) > MAX_FILES_BYTES:
+        yield f"its files have more than {MAX_FILES_BYTES} bytes: put them into the image"
+
+
+def pod(
+    spec: ContainerSpec,
+    *,
+    pull: PullPolicy,
+    owner: Mapping[str, Any],
+    tools: str,
+    files: str,
+    hosts: Hosts,
+    namespace: str,
+    pull_secrets: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Return the pod of a container.
+
+    :param tools: name of the ConfigMap with our programs.
+    :param files: name of the Secret with what is copied in, "" for none.
+    """
+    network = spec.networks[0] if spec.networks else ""
+    hostname = object_name(spec.hostname or (spec.aliases[0] if spec.aliases else spec.name))
+    volumes: list[dict[str, Any]] = [
+        {"name": "clnrm-tools", "configMap": {"name": tools, "defaultMode": 0o755}},
+        {"name": "clnrm-journal", "emptyDir": {}},
+    ]
+    mounts: list[dict[str, Any]] = [
+        {"name": "clnrm-tools", "mountPath": TOOLS, "readOnly": True},
+        {"name": "clnrm-journal", "mountPath": JOURNAL},
+    ]
+    for count, (path, memory) in enumerate(
+        [*((each, True) for each in spec.tmpfs), *((each, False) for each in spec.own_volumes)]
+    ):
+        volumes.append({"name": f"own-{count}", "emptyDir": {"medium": "Memory"} if memory else {}})
+        mounts.append({"name": f"own-{count}", "mountPath": path})
+    if spec.shm_bytes:
+        size = str(spec.shm_bytes)
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
+        mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 (its own)
+    if files:
+        items = [
+            {"key": f"f{count}", "path": f"f{count}", "mode": each.mode & 0o777}
+            for count, each in enumerate(spec.files)
+        ]
+        volumes.append({"name": "files", "secret": {"secretName": files, "items": items}})
+        mounts += [
+            {"name": "files", "mountPath": each.target, "subPath": f"f{count}", "readOnly": True}
+            for count, each in enumerate(spec.files)
+        ]
+    main: dict[str, Any] = {
+        "name": MAIN,
+        "image": spec.image,
+        "imagePullPolicy": PULLS[pull],
+        "resources": _resources(spec),
+        "volumeMounts": mounts,
+        # As no container can have a literal $(...) otherwise.
+        "env": [{"name": key, "value": value.replace("$(", "$$(")} for key, value in spec.env.items()],
+        "securityContext": _security(spec),
+    }
+    if spec.command is not None and spec.command in WAITING:
+        main["command"] = [f"{TOOLS}/clnrm", "pause"]
+    elif spec.command is not None:
+        main["command" if spec.replace_entrypoint else "args"] = [
+            each.replace("$(", "$$(") for each in spec.command
+        ]
+    elif spec.replace_entrypoint:
+        main["command"] = []
+    if spec.workdir is not None:
+        main["workingDir"] = spec.workdir
+    made: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": DEADLINE_S,
+        "terminationGracePeriodSeconds": 1,
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "hostname": hostname,
+        "hostAliases": [
+            *hosts.aliases(),
+            *({"ip": address, "hostnames": [name]} for name, address in spec.extra_hosts.items()),
+        ],
+        "containers": [main],
+        "volumes": volumes,
+    }
+    if pull_secrets:
+        made["imagePullSecrets"] = [{"name": each} for each in pull_secrets]
+    if network:
+        made["subdomain"] = network
+        # The names of its network come first where the cluster has a DNS.
+        made["dnsConfig"] = {"searches": [f"{network}.{namespace}.svc.cluster.local"]}
+    labels = {NETWORK: network or "none", WAY_OUT: "yes" if len(spec.networks) > 1 else "no"}
+    about = metadata(spec.name, spec.labels, owner, **labels)
+    about["annotations"].update(
+        {
+            f"clnrm.dev/label-{count}": f"{key}={value}"
+            for count, (key, value) in enumerate(spec.more_labels.items())
+        }
+    )
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": made}
+
+
+def files_secret(spec: ContainerSpec, owner: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Secret of what is copied into a container."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(f"{spec.name}-files", spec.labels, owner),
+        "data": {
+            f"f{count}": base64.b64encode(each.content).decode() for count, each in enumerate(spec.files)
+        },
+    }
+
+
+def _resources(spec: ContainerSpec) -> dict[str, Any]:
+    amounts: dict[str, str] = {"memory": str(spec.memory_bytes), "cpu": f"{round(spec.cpus * 1000)}m"}
+    if spec.gpus:
+        amounts["nvidia.com/gpu"] = str(spec.gpus)
+    # The same: what is asked for is there, and nobody gets more at the cost of others.
+    return {"requests": amounts, "limits": amounts}
+
+
+def _security(spec: ContainerSpec) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "allowPrivilegeEscalation": spec.new_privileges,
+        "readOnlyRootFilesystem": spec.read_only,
+    }
+    if spec.cap_add or spec.cap_drop:
+        made["capabilities"] = {
+            key: [each.upper().removeprefix("CAP_") for each in given]
+            for key, given in (("add", spec.cap_add), ("drop", spec.cap_drop))
+            if given
+        }
+    if spec.user is not None and (match := _USER.fullmatch(spec.user)):
+        made["runAsUser"] = int(match[1])
+        made["runAsGroup"] = int(match[2] or 0)
+    return made
+
+
+def main_status(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a pod says of its container, {} if nothing so far."""
+    for each in found.get("status", {}).get("containerStatuses") or ():
+        if each.get("name") == MAIN:
+            return dict(each.get("state") or {})
+    return {}
+
+
+def check_taken(found: Mapping[str, Any]) -> None:
+    """Raise LostContainerError if the cluster has taken a pod away."""
+    status = found.get("status", {})
+    reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
+    for each in status.get("conditions") or ():
+        if each.get("type") == "DisruptionTarget" and each.get("status") == "True":
+            reason, message = str(each.get("reason")), str(each.get("message") or "")
+            break
+    else:
+        if reason not in _TAKEN:
+            return
+    raise LostContainerError(
+        f"the cluster has taken the pod {found['metadata']['name']} away: {reason}"
+        + (f" ({' '.join(message.split())})" if message else "")
+    )
+
+
+def state_of(found: Mapping[str, Any], network: str) -> ContainerState:
+    """Return the state of a container.
+
+    :param network: on which it has its address.
+    :raises LostContainerError: if the cluster has taken it away.
+    """
+    check_taken(found)
+    name, status = str(found["metadata"]["name"]), main_status(found)
+    address = str(found.get("status", {}).get("podIP") or "")
+    addresses = {network: address} if network and address else {}
+    if "running" in status:
+        return ContainerState(id=name, running=True, exit_code=None, oom_killed=False, addresses=addresses)
+    ended = status.get("terminated")
+    if ended is None:
+        waiting = status.get("waiting") or {}
+        error = str(waiting.get("message") or waiting.get("reason") or "")
+        return ContainerState(id=name, running=False, exit_code=None, oom_killed=False, error=error)
+    began, over = _moment_s(ended.get("startedAt")), _moment_s(ended.get("finishedAt"))
+    reason = str(ended.get("reason") or "")
+    return ContainerState(
+        id=name,
+        running=False,
+        exit_code=int(ended.get("exitCode", 0)),
+        oom_killed=reason == "OOMKilled",
+        error=container_reason(str(ended.get("message") or "")) if reason in _CANNOT_RUN else "",
+        lived_s=max(0.0, over - began) if began and over else None,
+    )
+
+
+def problem_of(found: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return why a pod cannot start: what is wrong ("image" or "container") and how; None if it still may."""
+    status = main_status(found)
+    waiting = status.get("waiting") or {}
+    reason = str(waiting.get("reason") or "")
+    message = str(waiting.get("message") or reason)
+    if reason in _OWN_PULL:
+        return "image", message
+    if reason in _NOT_CREATED:
+        return "container", container_reason(message)
+    ended = status.get("terminated") or {}
+    if ended.get("reason") in _CANNOT_RUN:
+        return "container", container_reason(str(ended.get("message") or ended["reason"]))
+    return None
+
+
+def unscheduled(found: Mapping[str, Any]) -> str:
+    """Return why no node has room for a pod, "" if one has."""
+    for each in found.get("status", {}).get("conditions") or ():
+        if each.get("type") == "PodScheduled" and each.get("status") == "False":
+            return str(each.get("message") or each.get("reason") or "")
+    return ""
+
+
+def refuse(spec: ContainerSpec) -> None:
+    """Raise ContainerError if a pod cannot be what is asked for."""
+    found = list(refusals(spec))
+    if found:
+        raise ContainerError(f"a cluster cannot run this: {'; '.join(found)}")
+
+
+def _moment_s(text: object) -> float:
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,484 @@
+"""A cluster as the engine, against an API server of the tests' own (clnrm_testing/cluster.py)."""
+
+from __future__ import annotations
+
+import base64
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clnrm_testing.agent import OWN
+from clnrm_testing.cluster import Cluster, ended, running, waiting
+
+from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, CopiedFile, ExecOutcome, ExecSpec, Mount
+from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
+from pytest_clnrm.engine.kubernetes.connect import amount, connect_cluster
+from pytest_clnrm.engine.kubernetes.engine import KubernetesEngine
+from pytest_clnrm.errors import (
+    ContainerError,
+    EngineError,
+    EngineFullError,
+    EngineUnavailableError,
+    ImageError,
+    LostContainerError,
+    PullError,
+)
+
+pytestmark = pytest.mark.skipif(
+    OWN is None or sys.platform != "linux", reason="there is no agent for this machine"
+)
+SOON_S = 20.0
+LABELS = {"o.ledger": "l1", "o.session": "s1", "o.scenario": "tests/a.clnrm.toml::x y"}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Return an API server."""
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def engine(cluster: Cluster) -> Iterator[KubernetesEngine]:
+    """Return the cluster as an engine that knows an image."""
+    engine = connect_cluster("kubernetes", {"KUBECONFIG": str(cluster.kubeconfig())})
+    engine.ensure_image("img:1", "missing")
+    yield engine
+    engine.close()
+
+
+def spec(name: str = "clnrm-s1-gw0-1-db", **facts: Any) -> ContainerSpec:
+    """Return what is asked for a container."""
+    made = ContainerSpec(
+        name=name,
+        image="img:1",
+        memory_bytes=64 << 20,
+        cpus=0.5,
+        pids=10,
+        command=KEEP_ALIVE,
+        labels=LABELS,
+        aliases=("db",),
+    )
+    return replace(made, **facts)
+
+
+def soon() -> float:
+    """Return a moment till which anything here has happened."""
+    return time.monotonic() + SOON_S
+
+
+def start(engine: KubernetesEngine, asked: ContainerSpec | None = None) -> str:
+    """Start a container and return its id."""
+    container = engine.create_container(asked or spec())
+    engine.start(container, deadline_s=soon())
+    return container
+
+
+def run(engine: KubernetesEngine, container: str, text: str) -> tuple[ExecOutcome, str]:
+    """Run a step; return its outcome and output."""
+    said = bytearray()
+    outcome = engine.exec(
+        container,
+        ExecSpec(argv=("sh", "-c", text)),
+        on_output=lambda _, data: said.extend(data),
+        deadline_s=soon(),
+    )
+    return outcome, said.decode()
+
+
+def test_what_a_pod_is_asked_to_be(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """Its limits are what it requests, it belongs to the run, and all that it needs of us is mounted."""
+    network = engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    asked = spec(
+        networks=(network,),
+        env={"A": "$(B)"},
+        tmpfs=("/scratch",),
+        files=(CopiedFile(target="/etc/x.conf", content=b"x\0y", mode=0o600),),
+        user="1000:5",
+        cap_drop=("ALL",),
+        gpus=1,
+        extra_hosts={"other": "10.1.1.1"},
+    )
+    container = start(engine, asked)
+    pod = cluster.of("pods")[container]
+    (job,) = cluster.of("jobs").values()
+    assert [each["uid"] for each in pod["metadata"]["ownerReferences"]] == [job["metadata"]["uid"]]
+    assert pod["metadata"]["labels"] == {
+        "o.ledger": "l1",
+        "o.session": "s1",
+        "clnrm.dev/network": network,
+        "clnrm.dev/way-out": "no",
+    }
+    main = pod["spec"]["containers"][0]
+    amounts = {"memory": "67108864", "cpu": "500m", "nvidia.com/gpu": "1"}
+    assert main["resources"] == {"requests": amounts, "limits": amounts}
+    assert main["env"] == [{"name": "A", "value": "$$(B)"}]
+    assert main["command"] == ["/.clnrm-tools/clnrm", "pause"]
+    assert main["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsUser": 1000,
+        "runAsGroup": 5,
+    }
+    (secret,) = cluster.of("secrets").values()
+    assert base64.b64decode(secret["data"]["f0"]) == b"x\0y"
+    assert {"name": "files", "mountPath": "/etc/x.conf", "subPath": "f0", "readOnly": True} in main[
+        "volumeMounts"
+    ]
+    assert pod["spec"]["hostAliases"] == [{"ip": "10.1.1.1", "hostnames": ["other"]}]
+    assert (pod["spec"]["hostname"], pod["spec"]["subdomain"]) == ("db", network)
+    assert pod["spec"]["restartPolicy"] == "Never"
+    # The network's own pods and the run's get in, and nothing gets out but to them, and to ask for names.
+    inside, out = cluster.of("networkpolicies").values()
+    assert len(inside["spec"]["ingress"][0]["from"]) == 2
+    assert out["spec"]["podSelector"]["matchLabels"]["clnrm.dev/way-out"] == "no"
+    engine.remove([container])
+    deadline_s = soon()
+    while cluster.of("secrets") and time.monotonic() < deadline_s:
+        pass
+    assert cluster.of("secrets") == {}
+
+
+def test_steps_outlive_the_api_server(cluster: Cluster, engine: KubernetesEngine, tmp_path: Path) -> None:
+    """Its connections break in the middle of a step, whose output and exit code come all the same, once."""
+    container = start(engine)
+    assert run(engine, container, "echo one; exit 3") == (ExecOutcome(exit_code=3), "one\n")
+    mark = tmp_path / "mark"
+    said = bytearray()
+
+    def hear(_: str, data: bytes) -> None:
+        said.extend(data)
+        if not mark.exists():
+            cluster.cut()
+            mark.touch()
+
+    text = f"echo begun; while [ ! -e {mark} ]; do :; done; echo over; exit 9"
+    outcome = engine.exec(container, ExecSpec(argv=("sh", "-c", text)), on_output=hear, deadline_s=soon())
+    assert (outcome, said.decode()) == (ExecOutcome(exit_code=9), "begun\nover\n")
+
+
+def test_state_as_the_cluster_tells(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """Runs, has ended, was killed for memory, was taken away, is gone: each is told apart."""
+    container = engine.create_container(spec())
+    assert engine.state(container).describe_end() == "never started"
+    engine.start(container, deadline_s=soon())
+    assert engine.state(container).running
+    cluster.set_status(container, ended(3, "Error"))
+    state = engine.state(container)
+    assert (state.exit_code, state.oom_killed, state.lived_s) == (3, False, 2.0)
+    cluster.set_status(container, ended(137, "OOMKilled"))
+    assert engine.state(container).describe_end() == "exit code 137 (killed by SIGKILL), out of memory"
+    outcome, _ = run(engine, container, "true")
+    assert outcome == ExecOutcome(exit_code=None, container_lost=True, oom=True)
+    cluster.set_status(container, {"phase": "Failed", "reason": "Evicted", "message": "low on memory"})
+    with pytest.raises(LostContainerError, match=r"has taken the pod .* away: Evicted \(low on memory\)"):
+        engine.state(container)
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
+    cluster.set_status(container, {**ended(143), "conditions": [condition]})
+    with pytest.raises(LostContainerError, match="PreemptionByScheduler"):
+        engine.state(container)
+    cluster.drop("pods", container)
+    with pytest.raises(LostContainerError, match="is gone: removed, or with the node that it was on"):
+        engine.state(container)
+    assert LostContainerError.is_infrastructure
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        (
+            waiting("ErrImageNeverPull", "not present"),
+            ImageError,
+            "the image of .* cannot be had: not present",
+        ),
+        (waiting("ErrImagePull", "dial tcp: i/o timeout"), PullError, "i/o timeout"),
+        (
+            waiting("CreateContainerConfigError", "no such secret"),
+            ContainerError,
+            "cannot be started: no such",
+        ),
+        (ended(128, "ContainerCannotRun", "bad"), ContainerError, "cannot be started: bad"),
+        ({"phase": "Failed", "reason": "OutOfcpu", "message": "m"}, LostContainerError, "away: OutOfcpu"),
+        ({"phase": "Failed", "message": "odd"}, ContainerError, "has failed: odd"),
+    ],
+)
+def test_what_cannot_be_started(
+    cluster: Cluster, engine: KubernetesEngine, status: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    """It is told at once, as what it is."""
+    container = engine.create_container(spec())
+    cluster.behave = lambda pod: status
+    with pytest.raises(error, match=said):
+        engine.start(container, deadline_s=soon())
+
+
+def test_no_room(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """It is waited for; what comes too late is told with the scheduler's reason, as the cluster's fault."""
+    container = engine.create_container(spec())
+    condition = {"type": "PodScheduled", "status": "False", "message": "0/2 nodes: Insufficient cpu"}
+    cluster.behave = lambda pod: {"phase": "Pending", "conditions": [condition]}
+    with pytest.raises(EngineFullError, match=r"no room for the pod .* in time: 0/2 nodes: Insufficient cpu"):
+        engine.start(container, deadline_s=time.monotonic() + 0.5)
+    assert EngineFullError.is_infrastructure
+    other = engine.create_container(spec("clnrm-s1-gw0-1-web"))
+    threading.Timer(0.3, lambda: cluster.set_status(other, running())).start()
+    engine.start(other, deadline_s=soon())
+    assert engine.state(other).running
+
+
+def test_quota(cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is used up is waited for; any other refusal is an error at once."""
+    monkeypatch.setattr("pytest_clnrm.engine.kubernetes.engine._QUOTA_PAUSE_S", 0.01)
+    container = engine.create_container(spec())
+    cluster.failures["POST", "pods"] = [(403, "Forbidden", "exceeded quota: clnrm")] * 3
+    engine.start(container, deadline_s=soon())
+    other = engine.create_container(spec("clnrm-s1-gw0-1-web"))
+    cluster.failures["POST", "pods"] = [(403, "Forbidden", "exceeded quota: clnrm")] * 1000
+    with pytest.raises(EngineFullError, match=r"exceeded quota: clnrm \(waited for it"):
+        engine.start(other, deadline_s=time.monotonic() + 0.2)
+    cluster.failures["POST", "pods"] = [(403, "Forbidden", "pods is forbidden")]
+    with pytest.raises(
+        ContainerError, match=r"pods is forbidden \(the smallest Role .* docs/kubernetes.md\)"
+    ):
+        engine.start(other, deadline_s=soon())
+
+
+def test_stop(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """Its end and its output are known when its pod is no more; it cannot be started again."""
+    container = start(engine)
+    cluster.logs[container] = "served 3\n"
+    engine.stop(container, grace_s=2)
+    deadline_s = soon()
+    while container in cluster.of("pods") and time.monotonic() < deadline_s:
+        pass
+    assert engine.state(container).exit_code == 143
+    assert engine.logs(container, tail_bytes=3) == " 3\n"
+    log = engine.follow_log(container)
+    assert log.receive(soon()) == [("stdout", b"served 3\n")]
+    assert log.receive(soon()) == []
+    engine.stop(container, grace_s=2)
+    with pytest.raises(ContainerError, match="cannot start a container again"):
+        engine.start(container)
+
+
+def test_logs(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """Both streams are one there."""
+    container = start(engine)
+    cluster.logs[container] = "a\nb\n"
+    assert engine.logs(container, tail_bytes=2) == "b\n"
+    log = engine.follow_log(container, until_now=True, since_s=1.5)
+    assert log.receive(soon()) == [("stdout", b"a\nb\n")]
+    assert log.receive(soon()) == []
+    log.close()
+
+
+def test_all_belongs_to_the_run(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """Once nobody beats the Job ends and takes all with it; until then it is found by its labels."""
+    engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    container = start(engine)
+    (job,) = cluster.of("jobs").values()
+    assert job["spec"]["ttlSecondsAfterFinished"] == 0
+    assert job["spec"]["template"]["spec"]["containers"][0]["command"][1:] == [
+        "watch",
+        "/.clnrm-journal",
+        "15",
+    ]
+    found = engine.list_owned({"o.ledger": "l1", "o.session": ""})
+    assert {(each.kind, each.name) for each in found} == {
+        ("container", "clnrm-s1-gw0-1-db"),
+        ("network", "clnrm-s1-gw0-n1"),
+        ("network", "clnrm-s1-gw0-n1-run"),
+    }
+    assert all(each.labels.items() >= LABELS.items() for each in found)
+    assert engine.list_owned({"o.ledger": "other"}) == ()
+    engine.remove_owned(found)
+    deadline_s = soon()
+    while cluster.objects and time.monotonic() < deadline_s:
+        pass
+    assert cluster.objects == {}
+    engine.remove_owned(found)
+    with pytest.raises(LostContainerError):
+        engine.state(container)
+
+
+def test_a_run_that_was_ended_begins_anew(
+    cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an API server that was away for too long."""
+    monkeypatch.setattr("pytest_clnrm.engine.kubernetes.run_object._BEAT_S", 0.02)
+    network = engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    (first,) = cluster.of("jobs")
+    cluster.drop("jobs", first)
+    cluster.cut()
+    deadline_s = soon()
+    while engine.has_network(network) and time.monotonic() < deadline_s:
+        pass
+    while not (engine._run and engine._run.lost) and time.monotonic() < deadline_s:
+        pass
+    engine.create_network("clnrm-s1-gw0-n2", internal=True, labels=LABELS)
+    assert set(cluster.of("jobs")) == {"clnrm-s1-gw0-n2-run"}
+
+
+def test_an_image_that_cannot_be_had(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """Its pod is of the first image; nothing of it stays."""
+    cluster.behave = lambda pod: waiting("ImagePullBackOff", "manifest unknown")
+    with pytest.raises(ImageError, match="manifest unknown"):
+        engine.create_container(spec())
+    deadline_s = soon()
+    while cluster.objects and time.monotonic() < deadline_s:
+        pass
+    assert cluster.objects == {}
+
+
+def test_relay(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """It runs in the run's own pod, and connects to what that reaches."""
+    network = engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    relay = engine.open_relay(
+        "clnrm-s1-gw0-relay1", network, labels=LABELS, accept=lambda: None, on_end=lambda why: None
+    )
+    assert relay.join(network) == "10.0.0.9"
+    port = int(cluster.url.rsplit(":", 1)[1])
+    with relay.dial("127.0.0.1", port, timeout_s=SOON_S) as connection:
+        connection.sendall(b"GET /version HTTP/1.0\r\nAuthorization: Bearer sesame\r\n\r\n")
+        answer = b""
+        while data := connection.recv(4096):
+            answer += data
+    assert b"v1.20.2" in answer
+    relay.close()
+    assert relay.ended
+
+
+REFUSED = [
+    (
+        {"mounts": (Mount(source="/a", target="/b", read_only=True),)},
+        "the volume /b is a folder of this host",
+    ),
+    (
+        {"volumes": (Mount(source="v", target="/v", read_only=False),)},
+        "the volume /v is shared between services",
+    ),
+    ({"udp_ports": (53,)}, "the UDP port 53 cannot be published"),
+    ({"ulimits": {"nofile": (1, 1)}}, r"the limit nofile \(ulimits\) is the node's"),
+    ({"stop_signal": "SIGINT"}, "write STOPSIGNAL SIGINT in its Dockerfile"),
+    ({"user": "postgres"}, "the user 'postgres' is a name, which only the image knows: write its number"),
+    ({"files": (CopiedFile(target="/x", content=b"x" * 900_001),)}, "put them into the image"),
+]
+
+
+@pytest.mark.parametrize(("facts", "said"), REFUSED)
+def test_what_a_pod_cannot_be(engine: KubernetesEngine, facts: dict[str, Any], said: str) -> None:
+    """It is refused with what to do."""
+    with pytest.raises(ContainerError, match=f"a cluster cannot run this: .*{said}"):
+        engine.create_container(spec(**facts))
+
+
+def test_what_a_cluster_cannot_do(engine: KubernetesEngine) -> None:
+    """Each is refused by one sentence; nothing is left out silently."""
+    build = BuildSpec(context="/c", memory_bytes=1, cpus=1, pids=1, timeout_s=1, max_context_bytes=1)
+    with pytest.raises(ImageError, match=r"a cluster builds none; .* push it to a registry"):
+        engine.build_image(build)
+    with pytest.raises(ImageError, match="platform linux/s390x: this cluster's nodes are linux/"):
+        engine.ensure_image("img:1", "missing", platform="linux/s390x")
+    with pytest.raises(ImageError, match="does not tell what img:1 is like"):
+        engine.look_at_image("img:1")
+    with pytest.raises(EngineError, match="cannot have the volume v: pods share none"):
+        engine.create_volume("v", labels={})
+    with pytest.raises(ContainerError, match="cannot take a pod off its network"):
+        engine.disconnect("n", "c")
+    with pytest.raises(ContainerError, match="cannot put a pod on another network"):
+        engine.connect("n", "c", ["a"])
+    with pytest.raises(ContainerError, match="cannot pause a container"):
+        engine.control("c", "pause")
+    with pytest.raises(ContainerError, match="processes of a pod are not told"):
+        engine.processes("c")
+    with pytest.raises(ContainerError, match="sockets of a pod are not told"):
+        engine.listeners("c", deadline_s=soon())
+    with pytest.raises(ContainerError, match="does not list the files of an image"):
+        next(engine.list_files("c", deadline_s=soon()))
+    with pytest.raises(ContainerError, match="makes no images of its pods"):
+        engine.take_image(None)  # type: ignore[arg-type]
+    with pytest.raises(ContainerError, match="does not tell how much a pod has written"):
+        engine.written_bytes("c")
+
+
+def test_files_by_the_images_own_programs(engine: KubernetesEngine, tmp_path: Path) -> None:
+    """What lies at a path, its content, and all below a folder, while the container runs."""
+    top = tmp_path / "top"
+    (top / "sub").mkdir(parents=True)
+    (top / "sub" / "a.txt").write_bytes(b"x" * 100_000)
+    (top / "link").symlink_to("sub/a.txt")
+    container = start(engine)
+    assert engine.look_at_file(container, f"{top}/none", deadline_s=soon()) is None
+    link = engine.look_at_file(container, f"{top}/link", deadline_s=soon())
+    assert link is not None
+    assert (link.kind, link.target) == ("symlink", "sub/a.txt")
+    content = bytearray()
+    seen = engine.look_at_file(container, f"{top}/sub/a.txt", deadline_s=soon(), feed=content.extend)
+    assert seen is not None
+    assert (seen.kind, seen.size_bytes, len(content)) == ("file", 100_000, 100_000)
+    facts = engine.look_at_path(container, str(top))
+    assert facts is not None
+    assert facts.kind == "folder"
+    found = {
+        path: (each.kind, len(b"".join(pieces)))
+        for path, each, pieces in engine.read_files(container, str(top), deadline_s=soon())
+    }
+    assert found == {
+        "": ("directory", 0),
+        "sub": ("directory", 0),
+        "sub/a.txt": ("file", 100_000),
+        "link": ("symlink", 0),
+    }
+    (one,) = engine.read_files(container, f"{top}/sub/a.txt", deadline_s=soon())
+    assert one[0] == ""
+    assert list(engine.read_files(container, f"{top}/none", deadline_s=soon())) == []
+    engine.copy_in(container, [CopiedFile(target=f"{tmp_path}/copied", content=b"c", mode=0o640)])
+    assert (tmp_path / "copied").read_bytes() == b"c"
+
+
+def test_names_come_to_those_that_were_there_before(
+    cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod is made with the names that are known, and hears of later ones."""
+    added: list[tuple[str, dict[str, str]]] = []
+    monkeypatch.setattr(engine, "_add_hosts", lambda container, names: added.append((container, dict(names))))
+    network = engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    cluster.behave = lambda pod: running("10.0.0.1")
+    first = start(engine, spec(networks=(network,)))
+    cluster.behave = lambda pod: running("10.0.0.2")
+    second = start(engine, spec("clnrm-s1-gw0-1-web", networks=(network,), aliases=("web", "www")))
+    assert cluster.of("pods")[second]["spec"]["hostAliases"] == [{"ip": "10.0.0.1", "hostnames": ["db"]}]
+    assert added == [
+        (first, {"db": "10.0.0.1"}),
+        (first, {"web": "10.0.0.2", "www": "10.0.0.2"}),
+        (second, {"web": "10.0.0.2", "www": "10.0.0.2"}),
+    ]
+
+
+def test_busy_and_unknown(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """A server that is busy is asked again; one that knows us no more is told as that."""
+    container = start(engine)
+    cluster.failures["GET", "pods"] = [(503, "ServiceUnavailable", "wait"), (429, "TooManyRequests", "wait")]
+    assert engine.state(container).running
+    cluster.failures["GET", "pods"] = [(401, "Unauthorized", "expired")]
+    with pytest.raises(EngineUnavailableError, match=r"does not know who we are \(expired\)"):
+        engine.state(container)
+
+
+def test_quantities() -> None:
+    """As the API writes them."""
+    assert [amount(each) for each in ("500m", "2", "64Mi", "1k", "1e3", "3Gi")] == [
+        0.5,
+        2,
+        64 << 20,
+        1000,
+        1000,
+        3 << 30,
+    ]
