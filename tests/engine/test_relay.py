@@ -8,6 +8,7 @@ import time
 import pytest
 from clnrm_testing.elsewhere import ELSEWHERE, NOWHERE, needs_namespaces
 from clnrm_testing.end_to_end import EndToEnd, Run
+from clnrm_testing.traced_service import ASK, TRACED
 
 pytestmark = [pytest.mark.engine, needs_namespaces]
 SERVICE = """
@@ -71,6 +72,13 @@ def test_readiness_spans_and_published_ports(far: EndToEnd) -> None:
         + '[[expect.span]]\nselect = { name = "work" }\ncount = { eq = 1 }\n'
         + '[[expect.span]]\nselect = { name = "step", under = { name = "clnrm.step" } }\n',
     )
+    # Its spans come over the relay of the worker that has started it, whoever uses it.
+    far.write(
+        "shared.clnrm.toml",
+        TRACED.replace("ASK", f"{ASK}$TRACEPARENT")
+        + '[[expect.span]]\nselect = { name = "query", service = "db", under = { name = "clnrm.step" } }\n'
+        + "count = { eq = 1 }\n[expect.counts]\nerrors_total = 0\n",
+    )
     far.write(
         "test_port.py",
         "from urllib.request import urlopen\n\n\ndef test_port(clnrm):\n"
@@ -81,8 +89,8 @@ def test_readiness_spans_and_published_ports(far: EndToEnd) -> None:
         "            assert answer.read() == b'hello\\n'\n",
     )
     run = far.run()
-    assert run.outcomes() == {"ready": "passed", "spans": "passed"}, run.text
-    assert "3 passed" in run.text
+    assert run.outcomes() == dict.fromkeys(("ready", "spans", "shared"), "passed"), run.text
+    assert "4 passed" in run.text
     assert far.leftovers(run) == []
 
 

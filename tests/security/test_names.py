@@ -82,3 +82,30 @@ def test_a_container_that_is_removed(project: EndToEnd) -> None:
     project.write("a.clnrm.toml", serving("web", "old"))
     project.write("b.clnrm.toml", serving("web", "new"))
     all_passed(project, "--clnrm-max-containers", "4")
+
+
+WEB = """
+[service.web]
+image = "busybox"
+scope = "run"
+command = ["sh", "-c", "mkdir /w; echo shared >/w/who; exec httpd -f -p 80 -h /w"]
+ready = { port = 80 }
+"""
+ALONE = """
+[service.box]
+image = "busybox"
+[[step]]
+service = "box"
+run = "RUN"
+"""
+
+
+def test_a_shared_service_is_on_its_users_networks_alone(project: EndToEnd) -> None:
+    """The next scenario on a network does not reach what the last one has used there."""
+    for name in ("a", "c"):
+        project.write(f"{name}.clnrm.toml", WEB + ALONE.replace("RUN", "wget -q -O - http://web/who"))
+    # One of these gets the network on which it was reached.
+    asks = ALONE.replace("RUN", "! wget -q -O - http://web/who")
+    project.write("b1.clnrm.toml", asks)
+    project.write("b2.clnrm.toml", asks)
+    all_passed(project, "--clnrm-pool", "off")

@@ -21,7 +21,18 @@ def _without(_: Any) -> Any:
     return _one_for_all
 
 
-DEFENCES = tuple(
+def _nobody_leaves(_: Any) -> Any:
+    return lambda *_, **__: None
+
+
+_OF_SHARED = Defence(
+    name="a shared service leaves a network before somebody gets it who does not use it",
+    target="pytest_clnrm.runtime.network:Networks.expel",
+    without=_nobody_leaves,
+    attack="test_names.py::test_a_shared_service_is_on_its_users_networks_alone",
+    shows="ANOTHER ANSWERED",
+)
+_OF_NAMES = tuple(
     Defence(
         name=name,
         target="pytest_clnrm.runtime.network:Networks.lend",
@@ -34,3 +45,4 @@ DEFENCES = tuple(
         "a scenario's network holds no container that is being removed": "test_a_container_that_is_removed",
     }.items()
 )
+DEFENCES = (_OF_SHARED, *_OF_NAMES)
