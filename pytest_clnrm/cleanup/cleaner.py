@@ -119,21 +119,23 @@ class Cleaner:
 
     # sweeping
 
-    def sweep(self, labels: Mapping[str, str]) -> None:
+    def sweep(self, labels: Mapping[str, str], but: Collection[str] = ()) -> None:
         """Remove all objects of this ledger with these labels, except what was kept.
 
         Other processes may do the same at the same time.
 
+        :param but: ids of objects that stay.
         :raises EngineError: if something stays.
         """
-        self._remove(lambda: self._left(labels))
+        self._remove(lambda: [each for each in self._left(labels) if each.id not in but])
 
-    def sweep_session(self, session: str, worker: str | None = None) -> None:
+    def sweep_session(self, session: str, worker: str | None = None, but: Collection[str] = ()) -> None:
         """Remove what a run, or one worker of it, has left.
 
+        :param but: ids of objects that stay.
         :raises EngineError: if something stays.
         """
-        self.sweep({SESSION: session} if worker is None else {SESSION: session, WORKER: worker})
+        self.sweep({SESSION: session} if worker is None else {SESSION: session, WORKER: worker}, but)
 
     def end_orphans(self) -> None:
         """End the workers of runs whose controllers have died."""
@@ -237,14 +239,12 @@ def caretaker(folder: Folder, engine: Engine) -> Iterator[tuple[Ledger, Cleaner]
     :raises EngineError: if the engine does not tell what it has.
     :raises LedgerError: if the ledger cannot be used.
     """
-    from pytest_clnrm.ledger.budget import Budget
     from pytest_clnrm.ledger.ledger import Ledger
+    from pytest_clnrm.ledger.warm import NO_BUDGET
 
     cleaner = Cleaner(folder, engine)
     cleaner.end_orphans()
-    # A budget of nothing leaves that of the others as it is.
-    budget = Budget(containers=0, memory_bytes=0, cpus=0.0, gpus=0)
-    ledger = Ledger(folder, engine.facts.identity, budget, remove=cleaner.remove, engine_load=cleaner.load)
+    ledger = Ledger(folder, engine.facts.identity, NO_BUDGET, remove=cleaner.remove, engine_load=cleaner.load)
     with ledger:
         ledger.open_run("caretaker")
         yield ledger, cleaner

@@ -36,8 +36,8 @@ KINDS = ("container", "network", "volume", "image")
 def sweep(*, kept: bool, prepared: bool, as_json: bool, engine: str, ledger_dir: Path | None) -> None:
     """Remove what dead runs left on the engine.
 
-    Containers, networks and volumes of dead owners. What living runs use, and what other users and hosts
-    have there, is left alone.
+    Containers, networks and volumes of dead owners, and shared services that stay for the next run. What
+    living runs use, and what other users and hosts have there, is left alone.
     """
     from pytest_clnrm.cleanup.cleaner import describe_swept
 
@@ -51,6 +51,7 @@ def sweep(*, kept: bool, prepared: bool, as_json: bool, engine: str, ledger_dir:
 def _sweep(folder: Folder | None, choice: str, *, kept: bool, prepared: bool) -> Counter[str]:
     """Remove it, and return how many objects of each kind that were."""
     from pytest_clnrm.cleanup.cleaner import connect_with_locks, sweep_dead
+    from pytest_clnrm.cleanup.keeping import end_all_kept
 
     if folder is None:
         # Without a ledger nothing on any engine can be known to be ours.
@@ -58,6 +59,7 @@ def _sweep(folder: Folder | None, choice: str, *, kept: bool, prepared: bool) ->
     engine = connect_with_locks(folder, choice)
     try:
         swept = sweep_dead(folder, engine, kept=kept)
+        swept += end_all_kept(folder, engine)
         if prepared:
             swept["image"] = _sweep_prepared(folder, engine)
     finally:

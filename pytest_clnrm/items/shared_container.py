@@ -16,8 +16,9 @@ from pytest_clnrm.items.container import Container
 from pytest_clnrm.items.plain_errors import plain
 from pytest_clnrm.reservation.reserve import using_shared
 from pytest_clnrm.runner.sharing.part import SharedPart, follow_spans
+from pytest_clnrm.runner.sharing.seen import env_of_commands
 from pytest_clnrm.runner.sharing.share import share_of, turn_of
-from pytest_clnrm.runner.sharing.start import check_runs, env_of_commands
+from pytest_clnrm.runner.sharing.start import check_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

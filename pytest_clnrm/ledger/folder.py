@@ -45,6 +45,10 @@ class Folder:
         """Return the directory with what is known of the images of prepared services on that engine."""
         return self.path / f"{_digest(engine)}.prepared"
 
+    def warm(self, engine: str) -> Path:
+        """Return the directory with what is known of shared containers on that engine that outlive runs."""
+        return self.path / f"{_digest(engine)}.warm"
+
     def all_prepared(self) -> list[Path]:
         """Return those directories of all engines."""
         return sorted(self.path.glob("*.prepared"))

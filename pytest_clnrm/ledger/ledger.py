@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pytest_clnrm.errors import LedgerError, SlotTimeoutError
-from pytest_clnrm.ledger import owners, policy
+from pytest_clnrm.ledger import owners, policy, warm
 from pytest_clnrm.ledger.budget import Budget, check_possible
 from pytest_clnrm.ledger.folder import Folder
 from pytest_clnrm.ledger.membership import Membership
-from pytest_clnrm.ledger.shared import of_run, run_owner
+from pytest_clnrm.ledger.shared import of_run
 from pytest_clnrm.ledger.snapshots import OnWait, Snapshot, Waiting, snapshot_of
 from pytest_clnrm.ledger.state import EngineLoad, Lease, OwnerEntry, State, Waiter
 from pytest_clnrm.ledger.store import Store
@@ -227,14 +227,21 @@ class Ledger:
             draft.state = policy.without_lease(draft.state, lease_id)
         self._me.ring(draft.state)
 
-    def release_all(self) -> None:
+    def release_all(self, but: Collection[str] = ()) -> None:
         """Give back all leases of this process and of its run itself but those that are kept.
 
         Their containers are gone.
+
+        :param but: ids of leases that stay.
         """
-        mine = {self.owner_id, run_owner(self._me.run)}
         with self._me.change() as draft:
-            rest = (each for each in draft.state.leases if each.owner not in mine or each.kept)
+            rest = (
+                each
+                for each in draft.state.leases
+                if each.kept
+                or each.id in but
+                or not (each.owner == self.owner_id or (each.key and each.run == self._me.run))
+            )
             draft.state = replace(draft.state, leases=tuple(rest))
         self._me.ring(draft.state)
 
@@ -345,6 +352,68 @@ class Ledger:
                 containers=tuple(container for each in lease.evicted for container in each.containers),
             ),
         )
+
+    # -- what outlives its run
+
+    def begin_keeping(self, project: str, keeps_s: float) -> None:
+        """Keep what this run has left for the next run of *project*: nothing else belongs to this run now."""
+        with self._me.change() as draft:
+            draft.state = warm.with_keeper(
+                draft.state, self._me.run, keeper=self.owner_id, project=project, keeps_s=keeps_s
+            )
+
+    def kept_for(self, project: str | None = None) -> tuple[Lease, ...]:
+        """Return what living keepers keep for the next run of *project*, or of any; takes no lock."""
+        state = self._store.peek() or State(engine=self.engine, boot=self._boot)
+        return warm.kept_for(state, project, self._store.living(state))
+
+    def take_kept(self, project: str, origins: Collection[str]) -> tuple[Lease, ...]:
+        """Take over what is kept for *project*; what another run has taken over meanwhile is not.
+
+        Leases without a key are of containers that this run has already: to be removed, and given back.
+
+        :param origins: the runs that have started it, of which this process is an owner, too.
+        """
+        with self._me.change() as draft:
+            taken = warm.taken_over(
+                draft.state,
+                project,
+                self._store.living(draft.state),
+                run=self._me.run,
+                owner=self.owner_id,
+                origins=origins,
+                now_s=self._clock.monotonic(),
+            )
+            for each in taken:
+                draft.state = policy.with_lease(draft.state, each)
+        return taken
+
+    def idle_shared(self) -> tuple[Lease, ...]:
+        """Return the shared containers of this run that nobody uses; takes no lock."""
+        state = self._store.peek() or State(engine=self.engine, boot=self._boot)
+        return tuple(each for each in warm.shared_of(state, self._me.run) if each.idle_since_s is not None)
+
+    def has_shared(self, owner: str | None = None) -> bool:
+        """Tell whether there is a shared container of this run, or of whom the owner *owner* is."""
+        state = self._store.peek() or State(engine=self.engine, boot=self._boot)
+        if owner is None:
+            return bool(warm.shared_of(state, self._me.run))
+        return any(each.owner == owner for each in state.leases)
+
+    def take_over(self, lease_id: str, *, unused_for_s: float = 0.0) -> Lease | None:
+        """Take over a shared container that nobody uses, to remove it; None if somebody does.
+
+        Give the lease back when it is gone.
+        """
+        now_s = self._clock.monotonic()
+        with self._me.change() as draft:
+            for each in draft.state.leases:
+                since_s = each.idle_since_s if each.id == lease_id else None
+                if since_s is not None and now_s - since_s >= unused_for_s:
+                    taken = warm.to_be_removed(each, owner=self.owner_id, run=self._me.run, now_s=now_s)
+                    draft.state = policy.with_lease(draft.state, taken)
+                    return taken
+        return None
 
     # -- cleaning up after others
 

@@ -149,7 +149,7 @@ def shared_lease(share: Share, waiter: Waiter, now_s: float) -> Lease:
         demand=share.demand,
         granted_s=now_s,
         label=f"shared service {share.name}",
-        containers=(shared.container_name(waiter.run, lease_id, share.name),),
+        containers=(shared.container_name(lease_id, share.name),),
         key=share.key,
     )
 

@@ -35,9 +35,15 @@ def lease_id(run: str, share: Share, waiter_id: str) -> str:
     return f"{run_owner(run)}-{share.key}{waiter_id.rpartition('-')[2]}"
 
 
-def container_name(run: str, lease: str, service: str) -> str:
+def run_of(owner: str) -> str:
+    """Return the run that an owner is: what :func:`run_owner` gave its id for."""
+    return owner.removeprefix(f"{SHARED}-")
+
+
+def container_name(lease: str, service: str) -> str:
     """Return the name of a shared container. It is known before there is one, and no other lease's has it."""
-    return f"clnrm-{run}-{SHARED}-{lease.rpartition('-')[2]}-{service}"
+    owner, _, number = lease.rpartition("-")
+    return f"clnrm-{run_of(owner)}-{SHARED}-{number}-{service}"
 
 
 def of_run(state: State, run: str, key: str) -> Lease | None:

@@ -19,7 +19,7 @@ from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.model.demand import NOTHING, Demand
 
-STATE_FORMAT = 5
+STATE_FORMAT = 6
 _KIND = "pytest-clnrm ledger"
 
 
@@ -32,11 +32,17 @@ class RunEntry:
     """A test run, with what it may hold by itself.
 
     :param started_s: earlier runs go first among equal priorities.
+    :param keeper: the owner that keeps what the run has left for the next one, "" if there is none.
+    :param project: for whose next run that is.
+    :param keeps_s: how long it keeps what nobody uses.
     """
 
     run: str
     started_s: float
     budget: Budget
+    keeper: str = ""
+    project: str = ""
+    keeps_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

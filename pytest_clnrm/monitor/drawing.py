@@ -141,6 +141,9 @@ def _run_parts(run: RunView, now_s: float, width: int, ledger_dir: object) -> It
 
 def _budget_parts(budget: BudgetView, now_s: float) -> Iterator[RenderableType]:
     yield _line(f"engine {budget.engine}: {budget_text(budget)}", "bold")
+    for kept in budget.kept:
+        left = clock_text(kept.left_seconds)
+        yield _line(f"  keeps {kept.label} for the next run of {kept.project}, {left} more")
     for number, waiter in enumerate(budget.waiters, start=1):
         yield _line(
             f"  waits {number}. {waiter.priority}, run {waiter.run}, {waiter.demand}, "

@@ -12,7 +12,7 @@ from pytest_clnrm.ledger.policy import item_label
 from pytest_clnrm.ledger.snapshots import Snapshot, snapshots
 from pytest_clnrm.ledger.state import Waiter
 from pytest_clnrm.model.priority import Priority
-from pytest_clnrm.monitor.view import BudgetView, HostView, RunView, WaiterView
+from pytest_clnrm.monitor.view import BudgetView, HostView, KeptView, RunView, WaiterView
 from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus, read_statuses
 from pytest_clnrm.util.processes import is_running
 
@@ -93,6 +93,17 @@ def _budget_view(taken: Snapshot, urls: Mapping[str, str], heads: Mapping[str, s
                 label=_label(each, heads),
             )
             for each in taken.waiters
+        ),
+        kept=tuple(
+            KeptView(
+                label=lease.label,
+                project=run.project,
+                left_seconds=max(0.0, (lease.idle_since_s or taken.taken_s) + run.keeps_s - taken.taken_s),
+            )
+            for run in taken.runs
+            if run.keeper
+            for lease in taken.leases
+            if lease.key and lease.run == run.run
         ),
     )
 

@@ -55,11 +55,26 @@ class WaiterView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptView:
+    """A shared service that is kept for the next run.
+
+    :param label: what it is.
+    :param project: the folder of the project.
+    :param left_seconds: how long it stays if nobody uses it.
+    """
+
+    label: str
+    project: str
+    left_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetView:
     """The ledger of one engine; budgets are zero while no run lives.
 
     :param foreign_containers: those of ``containers`` that other ledgers hold.
     :param waiters: in the order in which they are served.
+    :param kept: what stays for the next run of a project.
     """
 
     engine: str
@@ -69,6 +84,7 @@ class BudgetView:
     memory_bytes: int = 0
     memory_budget_bytes: int = 0
     waiters: tuple[WaiterView, ...] = ()
+    kept: tuple[KeptView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

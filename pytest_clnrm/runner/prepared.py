@@ -9,16 +9,12 @@ leaves nothing that is used. See docs/prepared.md.
 
 from __future__ import annotations
 
-import os
 import signal
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, is_dataclass, replace
-from hashlib import sha256
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.cleanup.labels import prepared_labels
 from pytest_clnrm.engine.api import ImageFacts
@@ -26,31 +22,22 @@ from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
 from pytest_clnrm.errors import ClnrmError, ContainerError, EngineUnavailableError, ImageError
 from pytest_clnrm.ledger.locks import host_lock
 from pytest_clnrm.pool.prepared_store import LOCK, Prepared, PreparedStore
-from pytest_clnrm.runner.launch import launch, planned
-from pytest_clnrm.util.beneath import Opened, open_beneath
-from pytest_clnrm.util.walk import Entry, TooMuchError, walk
+from pytest_clnrm.runner.launch import launch
+from pytest_clnrm.runner.made_of import SecretInItError, UntellableError, made_of
 
 if TYPE_CHECKING:
-    from pytest_clnrm.engine.api import ContainerSpec
     from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.network import Network
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
 
-_VERSION = 1
-"""Of what is in an image: raised when images that were made before must not be used any more."""
-
 _STOP_S = 60.0
 _USUAL_SIGNAL = "SIGTERM"
-_MAX_MOUNTED_BYTES = 64 << 20
-_MAX_MOUNTED = 10_000
 _FASTER = 0.9
 _HELD = (
     "there is a secret in {}, which would stay in the image; prepare = {{ secrets = true }} says that it may"
 )
-_UNTOLD = frozenset({"at", "name", "labels", "networks", "no_proxy", "mounts"})
-"""Fields that are no part of what is made: of the file, of one container, or told otherwise."""
 
 
 class _NotKeptError(Exception):
@@ -143,65 +130,25 @@ class _Preparing:
                 return None
         return found
 
-    # what makes it
-
     def _key(self, service: Service, image: ImageFacts) -> str:
         """Return a hash of all that makes what is kept.
 
         :raises _NotKeptError: if a secret is a part of it, or there is too much of it.
         """
-        spec, _ = planned(self.runtime, service, image, name="", labels={}, network=None, trace=self.trace)
-        spec = replace(spec, env=service.env)
-        if service.prepare and not service.prepare.secrets:
-            self._check_secrets(service, spec)
-        told = [_VERSION, service.name, image.id, service.network, service.stop_grace_s]
-        told += [_plain_data(each) for each in (spec, service.ready, service.prepare)]
-        told += [(each.target, self._digest(service, each.source)) for each in service.volumes]
-        return sha256(repr(told).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-    def _check_secrets(self, service: Service, spec: ContainerSpec) -> None:
-        """Refuse what holds a secret: whoever may use the engine could read it in the image.
-
-        :raises _NotKeptError: if there is one.
-        """
-        secret = next((name for name in spec.env if name in self.runtime.settings.secrets), "")
-        command = service.prepare.command if service.prepare else ()
-        held = {
-            "environment": [f"{name}={value}" for name, value in spec.env.items()],
-            "command": [*(spec.command or ()), *command],
-        }
-        where = next(
-            (where for where, texts in held.items() if any(self.hide(each) != each for each in texts)), ""
-        )
-        if any(self._holds_secret(each.content) for each in spec.files):
-            where = where or "files"
-        if secret or where:
-            raise _NotKeptError(_HELD.format(f"its {where or 'environment'}"))
-
-    def _digest(self, service: Service, source: str) -> str:
-        """Return a hash of what a folder or file of the host holds.
-
-        :raises _NotKeptError: if that is too much, or a secret is in it.
-        """
-        found, left = [], _MAX_MOUNTED_BYTES
-        may_hold = bool(service.prepare and service.prepare.secrets)
+        may_hold = service.prepare is None or service.prepare.secrets
         try:
-            with open_beneath("/", source) as opened:
-                for entry in walk(opened, max_entries=_MAX_MOUNTED):
-                    content = _content(opened, entry, left)
-                    left -= len(content)
-                    if not may_hold and self._holds_secret(content):
-                        raise _NotKeptError(_HELD.format(source))
-                    status = entry.status
-                    facts = (entry.path, status.st_mode, status.st_uid, status.st_gid)
-                    found.append((facts, sha256(content).hexdigest()))
-        except TooMuchError as error:
-            raise _NotKeptError(f"{source} holds too much to tell whether it has changed: {error}") from None
-        return repr(sorted(found))
-
-    def _holds_secret(self, content: bytes) -> bool:
-        text = content.decode("utf-8", "replace")
-        return self.hide(text) != text
+            return made_of(
+                self.runtime,
+                service,
+                image,
+                trace=self.trace,
+                hide=self.hide,
+                may_hold_secrets=may_hold,
+            )
+        except SecretInItError as error:
+            raise _NotKeptError(_HELD.format(error)) from None
+        except UntellableError as error:
+            raise _NotKeptError(str(error)) from None
 
     # making it
 
@@ -339,33 +286,3 @@ def _check_faster(plain_s: float, prepared_s: float) -> None:
     if prepared_s > plain_s * _FASTER:
         took = f"{prepared_s:.2f} s, not {plain_s:.2f} s"
         raise ContainerError(f"a start from what was kept was not faster ({took})")
-
-
-def _content(opened: Opened, entry: Entry, left: int) -> bytes:
-    """Return what makes the content of an entry: of a link where it leads, of a file its bytes.
-
-    :raises _NotKeptError: if it is a file of more than *left* bytes.
-    """
-    if stat.S_ISLNK(entry.status.st_mode):
-        return os.fsencode(Path(entry.reach).readlink())
-    if not stat.S_ISREG(entry.status.st_mode):
-        return b""
-    if entry.status.st_size > left:
-        raise _NotKeptError(f"its mounted files hold more than {_MAX_MOUNTED_BYTES >> 20} MB")
-    if not entry.path:
-        return opened.read(left)
-    with opened.beneath(entry.path) as file:
-        return file.read(left)
-
-
-def _plain_data(value: Any) -> Any:
-    """Return a value as tuples without what is no part of what is made."""
-    if is_dataclass(value):
-        return tuple(
-            (each.name, _plain_data(getattr(value, each.name)))
-            for each in fields(value)
-            if each.name not in _UNTOLD
-        )
-    if isinstance(value, Mapping):
-        return tuple(sorted((key, _plain_data(each)) for key, each in value.items()))
-    return tuple(map(_plain_data, value)) if isinstance(value, (tuple, list)) else value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 SPANS_FOLDER = "spans"
 MEMORY_SHARE = 0.8
 """The share of the engine's memory that containers may hold together, unless --clnrm-memory-budget is set."""
+
+
+def in_ci(environ: Mapping[str, str]) -> bool:
+    """Tell whether this is a job of a CI service, which say so by ``CI=true``."""
+    return environ.get("CI", "").lower() not in {"", "0", "false", "no"}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -375,17 +380,27 @@ class Runtime:
             scenario=scenario,
         )
 
-    def shared_labels(self) -> dict[str, str]:
-        """Return the labels of what belongs to the whole run, whichever of its processes creates it."""
+    def shared_labels(self, owner: str) -> dict[str, str]:
+        """Return the labels of what belongs to a whole run, whichever of its processes creates it.
+
+        :param owner: of the lease that it is created under: this run, or an earlier one.
+        """
         from pytest_clnrm.cleanup.labels import object_labels
-        from pytest_clnrm.ledger.shared import SHARED, run_owner
+        from pytest_clnrm.ledger.shared import SHARED, run_of
 
         return object_labels(
-            ledger=self.folder().ledger_id,
-            session=self.session_id,
-            owner=run_owner(self.session_id),
-            worker=SHARED,
+            ledger=self.folder().ledger_id, session=run_of(owner), owner=owner, worker=SHARED
         )
+
+    @property
+    def asks_warm(self) -> bool:
+        """Tell whether shared services are to outlive the run: never where CI has each run begin anew."""
+        return self.settings.warm_s > 0 and not in_ci(os.environ)
+
+    @property
+    def project(self) -> str:
+        """Return for whose next run shared services are kept."""
+        return str(self.rootdir)
 
     def close_shelf(self) -> None:
         """Remove the containers that have outlived their scenarios, and do what was left for the end."""

@@ -312,6 +312,8 @@ class SessionResults:
             say(line)
         if self.guard is not None and self.guard.foreign:
             say(f"clnrm: {self.guard.foreign}", yellow=True)
+        for line in self.guard.warm.lines() if self.guard is not None else ():
+            say(f"clnrm: {line}")
         for line in self.merged.lines if self.merged else ():
             say(f"clnrm: {line}", yellow=True)
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, EngineError
+from pytest_clnrm.session.warm_services import WarmServices
 
 if TYPE_CHECKING:
     import subprocess
@@ -38,6 +39,7 @@ class RunGuard:
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._abrupt_s: float | None = None
         self._unswept = False
+        self.warm = WarmServices(runtime)
         self.foreign = ""
 
     def begin(self) -> None:
@@ -69,6 +71,7 @@ class RunGuard:
             cleaner.end_orphans()
             cleaner.sweep_dead(self._runtime.ledger())
             self.foreign = cleaner.foreign
+            self.warm.take()
 
     def worker_died(self, worker: str) -> bool:
         """Remove what a dead worker left, its own reservations too; tell whether its containers are gone."""
@@ -109,9 +112,28 @@ class RunGuard:
         """Remove all that is left of the run."""
         if self._record is None:
             return
+        but = set() if self._may_follow() else self.warm.decide()
+        self._sweep(but)
+        if self.warm.leases and not self._leave():
+            self.warm.give_up()
+            self._sweep(set())
+
+    def _leave(self) -> bool:
+        """Leave what outlives the run to a keeper, and tell whether there is one."""
+        if self._unswept or self._may_follow():
+            return False
+        with suppress(ClnrmError):
+            return self.warm.leave()
+        return False
+
+    def _sweep(self, but: set[str]) -> None:
+        """Remove it, but for the objects with some ids."""
         while True:
             try:
-                self._runtime.cleaner().sweep_session(self._runtime.session_id)
+                cleaner = self._runtime.cleaner()
+                cleaner.sweep_session(self._runtime.session_id, but=but)
+                for origin in self.warm.origins:
+                    cleaner.sweep_session(origin, but=but)
                 self._unswept = False
             except EngineError:
                 # The engine may be restarting, which the watchdog waits for.
@@ -123,7 +145,7 @@ class RunGuard:
             ledger = self._runtime.ledger()
             if not (self._unswept or self._may_follow()):
                 # Leases of containers that a failing engine did not remove have counted until now.
-                ledger.release_all()
+                ledger.release_all(but=self.warm.leases)
             # Leases that workers took themselves and did not give back.
             ledger.purge()
 
@@ -131,6 +153,7 @@ class RunGuard:
         """End the watchdog, unless it has something left to do; to be called last."""
         if self._record is None:
             return
+        self.warm.close()
         from pytest_clnrm.cleanup import run_records
 
         if self._watchdog is not None:

@@ -498,6 +498,14 @@ class Settings:
         values.duration,
         default=7 * 24 * 3600,
     )
+    warm_s: float = setting(
+        "--clnrm-warm TIME",
+        'how long services with `scope = "run"` stay after the run that used them last, for the next run '
+        "of the same project; never where `CI` is set",
+        values.duration,
+        default=0.0,
+        docs=" ([warm.md](warm.md))",
+    )
     ledger_dir: Path | None = setting(
         "clnrm_ledger_dir",
         "folder in which runs on this host share what they have reserved",

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_clnrm.model.span import Loss
 from pytest_clnrm.runner.service_ends import LOG_TAIL_BYTES, last_logs
+from pytest_clnrm.runner.sharing.places import USED, WARM, book_of, mark
 from pytest_clnrm.runner.sharing.share import share_of
 from pytest_clnrm.runner.sharing.spans import SharedSpans
-from pytest_clnrm.runner.sharing.start import (
-    book_of,
-    join,
-    logs_since,
-    mark,
-    part,
-    ready_ones,
-    why_unseen,
-)
+from pytest_clnrm.runner.sharing.start import join, logs_since, part, ready_ones, why_unseen
 from pytest_clnrm.runner.sharing.upkeep import run_upkeep, users_of
 from pytest_clnrm.util.output import BoundedOutput
 
@@ -69,7 +62,8 @@ class SharedPart:
         self._trace = trace
         self._user = user
         self.stem = runtime.next_name()
-        self.users = users_of(runtime.worker, self.stem)
+        # What an earlier run has made in a service that outlives runs is still there.
+        self.users = users_of(runtime.worker, self.stem, runtime.session_id if runtime.asks_warm else "")
         self._network: Network | None = None
         self._since_s = 0.0
         self.containers: dict[str, RunningContainer] = {}
@@ -102,10 +96,12 @@ class SharedPart:
             user=self._user or self._runtime.holdings.lease(),
             network=network,
             trace=self._trace,
+            file=self._file,
             deadline_s=deadline_s,
             cancelled=cancelled,
         )
-        self.told[service.name] = ", ".join(["shared", *self._made_fit(running, deadline_s=deadline_s)])
+        told = "shared since an earlier run" if mark(self._runtime, running, WARM).exists() else "shared"
+        self.told[service.name] = ", ".join([told, *self._made_fit(running, deadline_s=deadline_s)])
         follow_spans(self.spans, self._runtime, running)
 
     def _made_fit(self, running: RunningContainer, *, deadline_s: float) -> Iterator[str]:
@@ -123,7 +119,7 @@ class SharedPart:
 
         if service.reset:
             # Its users take turns. The last one may have been killed, so it is not he who cleans up.
-            used = mark(self._runtime, running, "used")
+            used = mark(self._runtime, running, USED)
             if used.exists():
                 for step in service.reset:
                     yield run("reset", step.command, name=step.name, user=step.user)

@@ -32,6 +32,9 @@ class SharedRecord:
     :param ready_s: seconds since 1970.
     :param failed: why it could not be started, "" if it is ready.
     :param logs: its last output then.
+    :param file: of the scenario or test that it was started for.
+    :param service: its name there.
+    :param made_of: a hash of all that makes it, "" if it must not outlive the run.
     """
 
     id: str = ""
@@ -44,6 +47,9 @@ class SharedRecord:
     ready_s: float = 0.0
     failed: str = ""
     logs: str = ""
+    file: str = ""
+    service: str = ""
+    made_of: str = ""
 
     def write(self, file: Path) -> None:
         """Write it, whole.

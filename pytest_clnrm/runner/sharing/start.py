@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,27 +26,27 @@ from pytest_clnrm.errors import (
 from pytest_clnrm.ledger.folder import unusable
 from pytest_clnrm.ledger.locks import hold_unless
 from pytest_clnrm.ledger.shared import container_name
-from pytest_clnrm.pool.running import RunningContainer
-from pytest_clnrm.runner.launch import launch, planned
+from pytest_clnrm.runner.launch import launch
 from pytest_clnrm.runner.service_ends import describe_end, last_logs
+from pytest_clnrm.runner.sharing.home import Home
+from pytest_clnrm.runner.sharing.places import FOLDER, WARM, book_of, mark
 from pytest_clnrm.runner.sharing.record import SharedRecord
-from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
+from pytest_clnrm.runner.sharing.seen import as_running
+from pytest_clnrm.runner.sharing.warm import end_replaced, found_warm, what_makes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.ledger.state import Lease
     from pytest_clnrm.model.demand import Share
     from pytest_clnrm.model.service import Service
+    from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.network import Network
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
 
 _LOOK_S = 0.1
-FOLDER = "shared"
-"""Where the records are, in the run's own folder."""
 
 
 def join(
@@ -58,6 +58,7 @@ def join(
     user: str,
     network: Network | None,
     trace: ScenarioTrace,
+    file: str,
     deadline_s: float,
     needs: Sequence[RunningContainer] = (),
     cancelled: Callable[[], bool] = lambda: False,
@@ -67,30 +68,24 @@ def join(
     :param user: id of the lease that uses it.
     :param network: of the scenario or test; the container joins it, and :func:`part` takes it off again.
     :param trace: of the scenario or test, to which the spans of its commands belong.
+    :param file: in which it stands.
     :param deadline_s: ``time.monotonic()`` moment at which the time is over.
     :param needs: the shared containers that it depends on, which the same user has joined.
     :param cancelled: tells that waiting makes no sense any more.
     :raises ClnrmError: if it cannot be had.
     """
     with trace.span("clnrm.container.share", {"clnrm.service": service.name}) as span:
-        lease, record = _record_of(
-            runtime,
-            service,
-            image,
-            share=share,
-            user=user,
-            redact=trace.redact,
-            needs=needs,
-            deadline_s=deadline_s,
-            cancelled=cancelled,
+        starting = _Starting(
+            runtime, service, image, share, trace=trace, file=file, needs=needs, deadline_s=deadline_s
         )
+        lease, record = starting.record_of(user, cancelled)
         span.set("container.id", record.id or None)
         span.set("clnrm.container.started_by", record.worker)
     if record.failed:
         raise ServiceError(
             f"{record.failed} (started by {record.worker}, for all who share it)", service.name, record.logs
         )
-    running = _as_running(runtime, service, image, lease, record, network=network, trace=trace)
+    running = as_running(runtime, service, image, lease, record, network=network, trace=trace)
     check_runs(runtime, running)
     if network is not None and service.network != "none":
         runtime.networks().connect(network, running.id, (service.name, *service.aliases))
@@ -116,18 +111,6 @@ def ready_ones(runtime: Runtime, user: str) -> dict[str, SharedRecord]:
     return {each.id: each for each in records if each is not None}
 
 
-def mark(runtime: Runtime, running: RunningContainer, what: str) -> Path:
-    """Return a file that says, if it is there, that something was done in a shared container."""
-    assert runtime.run_folder is not None  # noqa: S101 (it was needed to join it)
-    return runtime.run_folder() / FOLDER / f"{running.id}.{what}"
-
-
-def book_of(runtime: Runtime, name: str) -> Path:
-    """Return the file with the spans of the shared container of that name."""
-    assert runtime.run_folder is not None  # noqa: S101 (it was needed to reserve it)
-    return runtime.run_folder() / FOLDER / f"{name}.spans"
-
-
 def why_unseen(runtime: Runtime, running: RunningContainer, user: str) -> str:
     """Return why spans of a shared container may be missing among a scenario's, "" if none need be.
 
@@ -136,6 +119,8 @@ def why_unseen(runtime: Runtime, running: RunningContainer, user: str) -> str:
     :param user: id of the lease that uses it.
     """
     name = running.service.name
+    if mark(runtime, running, WARM).exists():
+        return f"the shared service {name!r} runs since an earlier run, and nobody receives its spans"
     record = ready_ones(runtime, user).get(running.id)
     if record is None or record.owner not in {each.owner for each in runtime.ledger().living_owners()}:
         return f"the worker is gone that received the spans of the shared service {name!r}"
@@ -158,83 +143,87 @@ def check_runs(runtime: Runtime, running: RunningContainer) -> None:
         raise ServiceEndedError(f"the shared service {name!r} {ended}; it is not started again", name, logs)
 
 
-def _record_of(
-    runtime: Runtime,
-    service: Service,
-    image: ImageFacts,
-    *,
-    share: Share,
-    user: str,
-    redact: Callable[[str], str] | None,
-    needs: Sequence[RunningContainer],
-    deadline_s: float,
-    cancelled: Callable[[], bool],
-) -> tuple[Lease, SharedRecord]:
-    """Return the lease of a shared container, and its record, which may say that it could not be started.
+@dataclass(frozen=True, eq=False)
+class _Starting:
+    """What is known of who needs a shared container; the fields are the parameters of :func:`join`."""
 
-    One that depends on a container that was started anew since is started anew, too: whoever used it used
-    that one as well, so nobody uses it now.
-    """
-    lease = runtime.ledger().shared(user).get(share.key)
-    if lease is None or runtime.run_folder is None:
-        raise ContainerError(f"nothing is reserved for the shared service {service.name!r}")
-    folder = runtime.run_folder() / FOLDER
-    file, failed = folder / f"{lease.id}.json", folder / f"{share.key}.failed.json"
+    runtime: Runtime
+    service: Service
+    image: ImageFacts
+    share: Share
+    _: KW_ONLY
+    trace: ScenarioTrace
+    file: str
+    needs: Sequence[RunningContainer]
+    deadline_s: float
 
-    def given_up() -> bool:
-        return cancelled() or time.monotonic() >= deadline_s
+    def record_of(self, user: str, cancelled: Callable[[], bool]) -> tuple[Lease, SharedRecord]:
+        """Return its lease, and its record, which may say that it could not be started.
 
-    ids = _ids(needs)
+        One that depends on a container that was started anew since is started anew, too: whoever used it used
+        that one as well, so nobody uses it now.
 
-    def written() -> SharedRecord | None:
-        record = SharedRecord.read(file)
-        return record if record is not None and record.needs == ids else SharedRecord.read(failed)
+        :param user: id of the lease that uses it.
+        """
+        runtime, share = self.runtime, self.share
+        lease = runtime.ledger().shared(user).get(share.key)
+        if lease is None or runtime.run_folder is None:
+            raise ContainerError(f"nothing is reserved for the shared service {self.service.name!r}")
+        folder = runtime.run_folder() / FOLDER
+        file, failed = folder / f"{lease.id}.json", folder / f"{share.key}.failed.json"
 
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        record = written()
-        if record is not None:
-            return lease, record
-        with hold_unless(folder / f"{share.key}.lock", given_up) as holder:
-            if holder:
-                raise ScenarioTimeoutError(f"service {service.name!r} was being started by {holder}")
+        def given_up() -> bool:
+            return cancelled() or time.monotonic() >= self.deadline_s
+
+        def written() -> SharedRecord | None:
+            record = SharedRecord.read(file)
+            return record if record and record.needs == _ids(self.needs) else SharedRecord.read(failed)
+
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
             record = written()
-            if record is None:
-                record = _started(
-                    runtime,
-                    service,
-                    image,
-                    lease,
-                    home=_Home(folder, share),
-                    redact=redact,
-                    needs=needs,
-                    deadline_s=deadline_s,
-                )
-                record.write(failed if record.failed else file)
-    except OSError as error:
-        raise unusable(folder, error) from error
-    return lease, record
+            if record is not None:
+                return lease, record
+            with hold_unless(folder / f"{share.key}.lock", given_up) as holder:
+                if holder:
+                    raise ScenarioTimeoutError(f"service {self.service.name!r} was being started by {holder}")
+                record = written()
+                if record is None:
+                    record = self._found_or_started(lease, Home(folder, share.key, lease.owner))
+                    record.write(failed if record.failed else file)
+        except OSError as error:
+            raise unusable(folder, error) from error
+        return lease, record
 
-
-class _Home:
-    """The network of a shared container itself: there are only it, and the relays that lead to it.
-
-    :param folder: where its id is noted for all processes of the run.
-    """
-
-    def __init__(self, folder: Path, share: Share) -> None:
-        self._file = folder / f"{share.key}.network"
-        self._key = share.key
-
-    def enter(self, runtime: Runtime) -> Network:
-        """Return it, created if it is not there."""
-        engine = runtime.engine()
-        name = f"clnrm-{runtime.session_id}-shared-{self._key}-net"
-        known = self._file.read_text("ascii") if self._file.exists() else ""
-        if not known or not engine.has_network(known):
-            known = engine.create_network(name, internal=True, labels=runtime.shared_labels())
-            self._file.write_text(known, "ascii")
-        return runtime.networks().visit(known, name)
+    def _found_or_started(self, lease: Lease, home: Home) -> SharedRecord:
+        runtime, service = self.runtime, self.service
+        made = what_makes(runtime, service, self.image, trace=self.trace)
+        found = found_warm(
+            runtime,
+            service,
+            self.image,
+            lease,
+            made=made,
+            needs=_ids(self.needs),
+            home=home,
+            trace=self.trace,
+            deadline_s=self.deadline_s,
+        )
+        if found is not None:
+            return found
+        if made:
+            end_replaced(runtime, service.name, self.file, but=lease.id)
+        record = _started(
+            runtime,
+            service,
+            self.image,
+            lease,
+            home=home,
+            redact=self.trace.redact,
+            needs=self.needs,
+            deadline_s=self.deadline_s,
+        )
+        return replace(record, file=self.file, service=service.name, made_of=made)
 
 
 def _ids(containers: Sequence[RunningContainer]) -> tuple[str, ...]:
@@ -254,7 +243,7 @@ def _started(
     image: ImageFacts,
     lease: Lease,
     *,
-    home: _Home,
+    home: Home,
     redact: Callable[[str], str] | None,
     needs: Sequence[RunningContainer],
     deadline_s: float,
@@ -265,7 +254,7 @@ def _started(
     :param redact: hides the secrets of whoever starts it.
     :raises ClnrmError: if it says nothing about the service that it could not be started.
     """
-    name = container_name(runtime.session_id, lease.id, service.name)
+    name = container_name(lease.id, service.name)
     # What a process left that died while it was starting it.
     runtime.engine().remove([name])
     network = None if service.network == "none" else home.enter(runtime)
@@ -290,7 +279,7 @@ def _started(
             service,
             image,
             name=name,
-            labels=runtime.shared_labels(),
+            labels=runtime.shared_labels(lease.owner),
             deadline_s=deadline_s,
             on_created=created,
             trace=trace,
@@ -336,43 +325,6 @@ def _end(runtime: Runtime, lease: Lease, trace: ScenarioTrace) -> None:
         ):
             trace.inbox.wait(timeout_s=min(_LOOK_S, left_s))
     trace.finish("")
-
-
-def _as_running(
-    runtime: Runtime,
-    service: Service,
-    image: ImageFacts,
-    lease: Lease,
-    record: SharedRecord,
-    *,
-    network: Network | None,
-    trace: ScenarioTrace,
-) -> RunningContainer:
-    """Return a shared container as a process sees it that need not have started it."""
-    name = container_name(runtime.session_id, lease.id, service.name)
-    home = runtime.networks().visit(*record.network) if record.network else None
-    spec, _ = planned(
-        runtime, service, image, name=name, labels=runtime.shared_labels(), network=home, trace=trace
-    )
-    return RunningContainer(
-        id=record.id,
-        name=name,
-        service=service,
-        image=image,
-        spec=replace(spec, command=record.command, env=record.env),
-        env=env_of_commands(service, network or home, trace),
-        created_s=time.monotonic(),
-        never_reused="it is shared",
-    )
-
-
-def env_of_commands(service: Service, network: Network | None, trace: ScenarioTrace) -> dict[str, str]:
-    """Return the variables by which commands in a shared container send their spans to who runs them."""
-    has_one = network is not None and service.network != "none"
-    gateway, port = (network.gateway, network.receiver_port) if network is not None and has_one else ("", 0)
-    env = trace.environment(service.name, gateway, service.env, port=port)
-    given = {key: value for key, value in env.items() if key not in service.env}
-    return {**given, SERVICE_NAME: f"{env[SERVICE_NAME]}{OF_STEP}"}
 
 
 def logs_since(runtime: Runtime, container: str, since_s: float, deadline_s: float) -> Iterator[bytes]:

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 _RENDER_S = 5.0
 
 
-def users_of(worker: str, stem: str) -> dict[str, str]:
+def users_of(worker: str, stem: str, run: str = "") -> dict[str, str]:
     """Return what ``{{ worker }}`` and ``{{ scenario_id }}`` are for one run of a scenario.
 
     :param stem: with which the names of its containers begin; it ends with the scenario's number here.
+    :param run: in which they are to be other ones than in any other run, "" if that does not matter.
     """
-    return dict(zip(USERS, (worker, f"{worker}_{stem.rpartition('-')[2]}"), strict=True))
+    who = f"{worker}_{run}" if run else worker
+    return dict(zip(USERS, (who, f"{who}_{stem.rpartition('-')[2]}"), strict=True))
 
 
 def with_values(service: Service, users: Mapping[str, str], running: Running) -> Service:

@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pytest_clnrm.cleanup import run_folder, run_records, watchdog
+from pytest_clnrm.cleanup import detached, run_folder, run_records, watchdog
 from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SESSION, WORKER
 from pytest_clnrm.cleanup.run_records import RunRecord
 from pytest_clnrm.engine.api import OwnedObject
@@ -210,7 +209,7 @@ def test_main_when_it_is_asked_to_end(path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("main_in_a_child")
 def test_being_asked_to_end_can_be_read() -> None:
     """SIGTERM wakes the wait up and does not end the process."""
-    reader = watchdog._asked_to_end()
+    reader = detached.asked_to_end()
     os.kill(os.getpid(), signal.SIGTERM)
     assert os.read(reader, 1) == bytes([signal.SIGTERM])
     os.close(reader)
@@ -234,9 +233,9 @@ def test_the_embedded_engine_is_held(
         return ""
 
     monkeypatch.setattr(embedded, "join", join)
-    watchdog._join_embedded(path, record)
+    detached.join_embedded(folder.path, record.url)
     assert joined == []
-    watchdog._join_embedded(path, replace(record, url=f"unix://{folder.path}/engine/engine.sock"))
+    detached.join_embedded(folder.path, f"unix://{folder.path}/engine/engine.sock")
     assert joined == [folder.path]
 
 

@@ -197,6 +197,6 @@ def test_its_name_is_ours() -> None:
         OWNER: shared.run_owner("0a1b"),
         WORKER: shared.SHARED,
     }
-    name = shared.container_name("0a1b", lease_id, "db")
+    name = shared.container_name(lease_id, "db")
     assert name == "clnrm-0a1b-shared-db10123-db"
     assert is_made_here(OwnedObject(kind="container", id="x", name=name, labels=labels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,6 +25,8 @@ class FakeParts:
     session_id = "s"
     engine_is_own = True
     foreign = describe_foreign(1, 1)
+    asks_warm = False
+    has_ledger = True
 
     def __init__(self, path: Path) -> None:
         self.runs = path / "runs"
@@ -60,13 +62,13 @@ class FakeParts:
     def sweep_dead(self, ledger: object) -> None:
         self._note("sweep dead")
 
-    def sweep_session(self, session: str, worker: str = "") -> None:
+    def sweep_session(self, session: str, worker: str = "", *, but: Collection[str] = ()) -> None:
         self._note(f"sweep {session} {worker}".rstrip())
 
     def purge(self) -> None:
         self._note("purge")
 
-    def release_all(self) -> None:
+    def release_all(self, *, but: Collection[str]) -> None:
         """Their containers were swept before."""
 
 

@@ -179,6 +179,7 @@ def test_every_setting_reaches_its_field(load: Load, tmp_path: Path) -> None:
             "clnrm_pool_size": "3",
             "clnrm_prepared_size": "2g",
             "clnrm_prepared_age": "1h",
+            "clnrm_warm": "30m",
             "clnrm_ledger_dir": "ledger",
         }
     )
@@ -244,6 +245,7 @@ def test_every_setting_reaches_its_field(load: Load, tmp_path: Path) -> None:
         pool_size=3,
         prepared_bytes=2 * 1024**3,
         prepared_age_s=3600.0,
+        warm_s=1800.0,
         ledger_dir=root / "ledger",
         origins=origins,
     )

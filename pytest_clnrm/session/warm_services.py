@@ -1,0 +1,193 @@
+"""Shared services that outlive the run: taken over from the run before, and left for the next one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pytest_clnrm.errors import ClnrmError, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from pytest_clnrm.ledger.ledger import Ledger
+    from pytest_clnrm.ledger.state import Lease
+    from pytest_clnrm.runner.sharing.record import SharedRecord
+    from pytest_clnrm.runtime.runtime import Runtime
+
+OFF_IN_CI = "--clnrm-warm has no effect where CI is set: each run starts its services anew"
+OFF_WITH_PLUGIN = "--clnrm-warm has no effect on an engine that another plugin brings"
+
+
+class WarmServices:
+    """Those of one run, for its controller or only process.
+
+    :param runtime: of the process.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._members: dict[str, Ledger] = {}
+        self._kept: dict[str, SharedRecord] = {}
+
+    @property
+    def why_off(self) -> str:
+        """Return why nothing outlives the run although that was asked for, "" if it does, or was not."""
+        runtime = self._runtime
+        if not runtime.has_ledger:
+            return ""
+        if runtime.settings.warm_s and not runtime.asks_warm:
+            return OFF_IN_CI
+        return OFF_WITH_PLUGIN if runtime.asks_warm and not runtime.engine_is_own else ""
+
+    @property
+    def is_on(self) -> bool:
+        """Tell whether services may outlive the run."""
+        return self._runtime.asks_warm and self._runtime.engine_is_own
+
+    def take(self) -> None:
+        """Take over what the last run of this project has left, if no other run has.
+
+        :raises LedgerError: if the ledger cannot be used.
+        """
+        from pytest_clnrm.ledger.ledger import Ledger
+        from pytest_clnrm.ledger.shared import run_of
+        from pytest_clnrm.ledger.warm import NO_BUDGET, origins_of
+
+        if not self.is_on:
+            return
+        runtime = self._runtime
+        ledger, project = runtime.ledger(), runtime.project
+        for origin in sorted(origins_of(ledger.kept_for(project))):
+            member = Ledger(runtime.folder(), ledger.engine, NO_BUDGET)
+            member.open_run(origin)
+            self._members[origin] = member
+        taken = ledger.take_kept(project, self._members) if self._members else ()
+        for each in taken:
+            if not each.key:
+                runtime.remove([name for evicted in each.evicted for name in evicted.containers])
+                ledger.release(each.id)
+        started = {run_of(each.owner) for each in taken if each.key}
+        started |= {run_of(evicted.owner) for each in taken for evicted in each.evicted}
+        for origin in self._members.keys() - started:
+            self._members.pop(origin).close()
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Return the earlier runs that have started something which this run has."""
+        return tuple(self._members)
+
+    def decide(self) -> set[str]:
+        """Decide what outlives the run, which nobody uses any more, and return the ids of its objects.
+
+        It leaves the networks of this run, which are about to be removed.
+        """
+        found = self._candidates()
+        # One may be on the network of another one that depends on it.
+        homes = {name for record in found.values() for name in record.network}
+        self._kept = {lease: each for lease, each in found.items() if self._stands_alone(each, homes)}
+        return {each for record in self._kept.values() for each in (record.id, *record.network[:1])}
+
+    @property
+    def leases(self) -> frozenset[str]:
+        """Return the ids of the leases of what outlives the run."""
+        return frozenset(self._kept)
+
+    def give_up(self) -> None:
+        """Let nothing outlive the run."""
+        self._kept = {}
+
+    def leave(self) -> bool:
+        """Leave it to a keeper, and tell whether there is one; then nothing of it is this run's any more."""
+        from pytest_clnrm.cleanup import keeper
+        from pytest_clnrm.ledger.warm import record_file
+
+        runtime, folder = self._runtime, self._folder()
+        facts = runtime.engine().facts
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            for lease, record in self._kept.items():
+                record.write(record_file(folder, lease))
+        except OSError:
+            return False
+        return keeper.start(
+            keeper.Told(
+                folder=str(runtime.folder().path),
+                choice=runtime.engine_choice(),
+                identity=facts.identity,
+                url=facts.url,
+                run=runtime.session_id,
+                origins=self.origins,
+                project=runtime.project,
+                keeps_s=runtime.settings.warm_s,
+            )
+        )
+
+    def lines(self) -> Iterator[str]:
+        """Yield what the end of the run says of it."""
+        from pytest_clnrm.util.own_command import own_command, sweep_arguments
+
+        if self.why_off:
+            yield self.why_off
+        names = sorted({each.service for each in self._candidates().values()})
+        if names:
+            runtime = self._runtime
+            sweep = sweep_arguments(
+                kept=False, ledger_dir=runtime.settings.ledger_dir, engine=runtime.engine().facts.url
+            )
+            yield (
+                f"{', '.join(names)} {'stays' if len(names) == 1 else 'stay'} for the next run, "
+                f"{runtime.settings.warm_s:g} s long, or until `{own_command(sweep)}`"
+            )
+
+    def close(self) -> None:
+        """Be an owner of the earlier runs no longer: their keeper is, or what they left is nobody's."""
+        members, self._members = self._members, {}
+        for each in members.values():
+            with suppress(ClnrmError):
+                each.close()
+
+    def _candidates(self) -> dict[str, SharedRecord]:
+        """Return the records, by the ids of leases, of what nobody uses and may outlive the run."""
+        if not (self.is_on and self._runtime.has_ledger):
+            return {}
+        with suppress(ClnrmError, OSError):
+            found = {each.id: self._record_of(each) for each in self._runtime.ledger().idle_shared()}
+            return {lease: record for lease, record in found.items() if record is not None}
+        return {}
+
+    def _record_of(self, lease: Lease) -> SharedRecord | None:
+        """Return the record of a container that may outlive the run, None if it must not."""
+        from pytest_clnrm.ledger.shared import container_name
+        from pytest_clnrm.ledger.warm import record_file
+        from pytest_clnrm.runner.sharing.places import FOLDER, book_of
+        from pytest_clnrm.runner.sharing.record import SharedRecord
+        from pytest_clnrm.telemetry.receive.shared_book import BookReader
+
+        record = None
+        if self._runtime.run_folder is not None:
+            record = SharedRecord.read(self._runtime.run_folder() / FOLDER / f"{lease.id}.json")
+        if record is not None:
+            book = book_of(self._runtime, container_name(lease.id, record.service))
+            if BookReader(book).is_in_use:
+                # Who has received its spans ends with the run, and later ones would reach nobody.
+                return None
+        # One that this run has taken over and nobody has used is as it was.
+        record = record or SharedRecord.read(record_file(self._folder(), lease.id))
+        return record if record is not None and record.made_of else None
+
+    def _stands_alone(self, record: SharedRecord, homes: Collection[str]) -> bool:
+        """Take a container off the networks of this run but for *homes*, and tell whether it runs."""
+        engine = self._runtime.engine()
+        try:
+            state = engine.state(record.id)
+            for name in state.addresses:
+                if name.startswith("clnrm-") and name not in homes:
+                    engine.disconnect(name, record.id)
+        except EngineError:
+            return False
+        return state.running
+
+    def _folder(self) -> Path:
+        return self._runtime.folder().warm(self._runtime.engine().facts.identity)
