@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from clnrm_testing import command_line
@@ -36,6 +37,7 @@ class FakeEngine:
     """An engine that only counts how often it was given up."""
 
     closed = 0
+    facts = SimpleNamespace(identity="i")
 
     def close(self) -> None:
         self.closed += 1
