@@ -41,6 +41,9 @@ class LastUses:
 
         :param lease: that it had, "" for none.
         """
+        if self._runtime.asks_warm:
+            # The last user may be of the next run.
+            return
         keys = list(_uses(item))
         if not keys or self._runtime.run_folder is None or item.config.getoption("dist", "no") == "each":
             return
