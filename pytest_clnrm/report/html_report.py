@@ -60,17 +60,20 @@ def html_page(document: Mapping[str, Any], spans: Sequence[PlacedSpan] = ()) -> 
     style = source("style.css")
     script = '"use strict";\n(() => {\n' + "".join(map(source, SCRIPTS)) + "})();\n"
     data = page_data(document, spans)
+    session, data_text = data["session"], script_json(data)
+    # Of a large run both are large.
+    del data
     tests = document.get("tests", ())
     # Only a merged report has any.
-    problems = data["session"].get("problems", ())
+    problems = session.get("problems", ())
     counts = Counter(each["outcome"] for each in (*document["scenarios"], *tests))
     return environment.get_template("report.html.j2").render(
         title=f"incomplete: {_title(counts)}" if problems else _title(counts),
         verdict="failed" if problems else _verdict(counts),
         problems=problems,
-        shards=len(data["session"].get("shards", ())),
+        shards=len(session.get("shards", ())),
         ended=EXIT_STATUS.get(document["session"]["exit_status"], ""),
-        session=data["session"],
+        session=session,
         duration=_duration(document["session"]["duration_s"]),
         counts=[(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]],
         total=counts.total(),
@@ -79,7 +82,7 @@ def html_page(document: Mapping[str, Any], spans: Sequence[PlacedSpan] = ()) -> 
         policy=_policy(style, script),
         style=style,
         script=script,
-        data=script_json(data),
+        data=data_text,
     )
 
 

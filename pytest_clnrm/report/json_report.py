@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pytest_clnrm.util.files import write_whole
+from pytest_clnrm.util.files import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 REPORT_FORMAT = "clnrm-report/1"
+_PIECES = 10_000
 
 
 def report_document(
@@ -41,6 +43,12 @@ def _rows(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write *document* to *path*: a reader sees the old file or the whole new one.
 
+    It is written part by part: as one text that of a large run takes ten times what its results take.
+
     :raises OSError: if it cannot be written.
     """
-    write_whole(path, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+    pieces = json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(document)
+    with replacing(path) as file:
+        while part := "".join(islice(pieces, _PIECES)):
+            file.write(part.encode())
+        file.write(b"\n")
