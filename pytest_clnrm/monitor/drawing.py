@@ -23,6 +23,7 @@ from pytest_clnrm.monitor.view import (
     megabytes,
     queue_text,
 )
+from pytest_clnrm.monitor.waits import waits_of
 from pytest_clnrm.status.status_file import WorkerStatus
 from pytest_clnrm.util.own_command import own_command, sweep_arguments
 from pytest_clnrm.util.terminal_text import one_line
@@ -79,15 +80,18 @@ def run_lines(view: HostView, *, columns: int, rows: int, colour: bool) -> list[
     return _rendered(parts, columns=columns, colour=colour)
 
 
-def pull_lines(view: HostView, *, columns: int, rows: int, colour: bool) -> list[str]:
-    """Return a line for each image that is being pulled."""
-    pulls = dict.fromkeys(
-        worker.detail
+def wait_lines(view: HostView, *, columns: int, rows: int, colour: bool, after_s: float) -> list[str]:
+    """Return a line for each image that is being pulled, and for what has been waited for long.
+
+    :param after_s: how long that is.
+    """
+    waits = dict.fromkeys(
+        wait.text if wait.is_pull else f"{wait.text} ({clock_text(view.taken_s - wait.since_s)})"
         for run in view.runs
-        for worker in run.workers
-        if worker.phase == "image" and worker.detail
+        for wait in waits_of(run, view)
+        if wait.is_pull or view.taken_s - wait.since_s >= after_s
     )
-    lines: list[RenderableType] = [_line(f"clnrm: {text}", "dim") for text in pulls]
+    lines: list[RenderableType] = [_line(f"clnrm: {text}", "dim") for text in waits]
     return _rendered(lines[:rows], columns=columns, colour=colour)
 
 

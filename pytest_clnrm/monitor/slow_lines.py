@@ -2,37 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pytest_clnrm.monitor.view import HostView, RunView, activity, budget_text, clock_text
+from pytest_clnrm.monitor.waits import NewWaits, waits_of
 from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus
 
 _MIN_S = 0.001
+_Key = tuple[str, str, float]
+"""Who, at what, since when."""
 
 
-class SlowLines:
-    """Decides when something has taken so long that a line is due.
+class _Doubling:
+    """Decides when something has lasted so long that a line is due.
 
     :param after_s: when the first line is due.
     """
 
     def __init__(self, after_s: float) -> None:
         self._after_s = max(after_s, _MIN_S)
-        self._due_s: dict[tuple[str, str, float], float] = {}
+        self._due_s: dict[_Key, float] = {}
+
+    def due(self, lasting: Iterable[_Key], now_s: float) -> set[_Key]:
+        """Return those of which a line is due; what does not last any more is forgotten."""
+        found: set[_Key] = set()
+        seen: dict[_Key, float] = {}
+        for key in lasting:
+            lasted_s = now_s - key[-1]
+            due_s = self._due_s.get(key, self._after_s)
+            if lasted_s >= due_s:
+                found.add(key)
+                while due_s <= lasted_s:
+                    due_s *= 2
+            seen[key] = due_s
+        self._due_s = seen
+        return found
+
+
+class SlowLines:
+    """All that runs or waits for long.
+
+    :param after_s: when the first line is due.
+    """
+
+    def __init__(self, after_s: float) -> None:
+        self._doubling = _Doubling(after_s)
 
     def look(self, view: HostView) -> list[str]:
         """Return the lines that are due."""
+        found = [each for run in view.runs for each in _long(run, view)]
+        due = self._doubling.due([key for key, _ in found], view.taken_s)
+        return [text for key, text in found if key in due]
+
+
+class WaitLines:
+    """What is waited for, as it is told without being asked for.
+
+    :param after_s: when the first line is due.
+    """
+
+    def __init__(self, after_s: float) -> None:
+        self._doubling = _Doubling(after_s)
+        self._waits = NewWaits()
+
+    def look(self, view: HostView) -> list[str]:
+        """Return the lines that are due."""
+        found = {("", each.who, each.since_s): each for run in view.runs for each in waits_of(run, view)}
         lines = []
-        seen: dict[tuple[str, str, float], float] = {}
-        for run in view.runs:
-            for key, text in _long(run, view):
-                lasted_s = view.taken_s - key[2]
-                due_s = self._due_s.get(key, self._after_s)
-                if lasted_s >= due_s:
-                    lines.append(text)
-                    while due_s <= lasted_s:
-                        due_s *= 2
-                seen[key] = due_s
-        # What has ended is forgotten.
-        self._due_s = seen
+        for key in sorted(self._doubling.due(found, view.taken_s)):
+            wait = found[key]
+            if self._waits.is_new(wait):
+                lines.append(f"{wait.text} ({clock_text(view.taken_s - wait.since_s)})")
+                self._waits.told(wait)
         return lines
 
 

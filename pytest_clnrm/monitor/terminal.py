@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.monitor.region import Region
-from pytest_clnrm.monitor.slow_lines import SlowLines
 from pytest_clnrm.util.terminal_text import one_line
 
 if TYPE_CHECKING:
+    from pytest_clnrm.monitor.slow_lines import SlowLines, WaitLines
     from pytest_clnrm.monitor.view import HostView
 
 _MIN_ROWS = 3
@@ -103,11 +103,14 @@ class LiveLines(_Attached):
 
 
 class LogLines(_Attached):
-    """A line of its own for each thing that takes long."""
+    """A line of its own for each thing that takes long.
 
-    def __init__(self, writer: Any, after_s: float) -> None:
+    :param slow: decides what does.
+    """
+
+    def __init__(self, writer: Any, slow: SlowLines | WaitLines) -> None:
         super().__init__(writer)
-        self._slow = SlowLines(after_s)
+        self._slow = slow
 
     def show(self, view: HostView) -> None:
         """Write the lines that are due."""

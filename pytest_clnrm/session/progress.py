@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +162,8 @@ class ProgressDisplay:
     """Shows the run on its terminal; in the controller, or the only process.
 
     With ``--clnrm-show-workers``: workers and queue below pytest's own output, or a line for what takes long
-    where the output is a log. Without: a line for each image that is pulled, on a terminal.
+    where the output is a log. Without: what is waited for, images at once and on a terminal, all else when it
+    has taken long.
 
     :param folder: returns the run's own folder.
     :param queue: where the scheduler notes what waits.
@@ -189,7 +190,7 @@ class ProgressDisplay:
             self.begin()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Begin with the first scenario if only pulls are shown."""
+        """Begin with the first scenario if only waits are shown."""
         if self._watcher is None and not self._over and self._runtime.settings.names_scenario(nodeid):
             self.begin()
 
@@ -224,22 +225,25 @@ class ProgressDisplay:
             self._over = self._watcher is None
             return
         from pytest_clnrm.monitor import terminal
+        from pytest_clnrm.monitor.waits import LONG_S
 
         settings, writer = self._runtime.settings, self._config.get_terminal_writer()
         # With -s tests write to the terminal too.
         live = terminal.is_terminal(writer._file) and self._config.getoption("capture", "") != "no"  # noqa: SLF001
+        wait_s = settings.slow_after_s if "slow_after_s" in settings.origins else LONG_S
         if live:
             from pytest_clnrm.monitor import drawing
 
-            draw = drawing.run_lines if settings.show_workers else drawing.pull_lines
+            draw = drawing.run_lines if settings.show_workers else partial(drawing.wait_lines, after_s=wait_s)
             shown: terminal.Shown = terminal.LiveLines(writer, draw, drawing.width_of)
             period_s = _LIVE_S if settings.show_workers else _PULLS_S
-        elif settings.show_workers:
-            shown = terminal.LogLines(writer, settings.slow_after_s)
-            period_s = min(1.0, settings.slow_after_s / _LOOKS_A_THRESHOLD)
         else:
-            self._over = True
-            return
+            from pytest_clnrm.monitor.slow_lines import SlowLines, WaitLines
+
+            after_s = settings.slow_after_s if settings.show_workers else wait_s
+            slow = SlowLines(after_s) if settings.show_workers else WaitLines(after_s)
+            shown = terminal.LogLines(writer, slow)
+            period_s = min(1.0, after_s / _LOOKS_A_THRESHOLD)
         self._watcher = terminal.Watcher(self.look, shown, period_s)
 
     def end(self) -> None:

@@ -299,8 +299,8 @@ class Settings:
     )
     slow_after_s: float = setting(
         "clnrm_slow_after TIME",
-        "with `--clnrm-show-workers` in a log: after how long something that waits or runs is told, "
-        "and again each time that it has doubled",
+        "in a log: after how long something that waits is told (without it 10 s), and with "
+        "`--clnrm-show-workers` what runs too, and again each time that it has doubled",
         values.positive_duration,
         default=30.0,
     )

@@ -98,8 +98,30 @@ def test_a_log_tells_who_waits(make_project: Callable[[str], Project]) -> None:
     )
 
 
+def test_a_log_tells_of_pulls_unasked(
+    holding: Holding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pull that lasts is a line without any option, and the run's own lines stay whole."""
+    pulled = tmp_path / "pulled"
+    monkeypatch.setenv("FAKE_PULL_UNTIL", str(pulled))
+    holding.write("first", image="pulled:1")
+    holding.go.touch()
+    argv = holding.argv("-o", "clnrm_slow_after=0.2")
+    folder = holding.project.pytester.path
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=folder, text=True) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line.rstrip("\n"))
+            if line.startswith("clnrm: pulling"):
+                pulled.touch()
+    assert process.returncode == 0
+    assert any(re.fullmatch(r"clnrm: pulling pulled:1: 1 of 2 layers \(\ds\)", line) for line in lines)
+    assert re.search(r"^=+ 1 passed in .*=$", "\n".join(lines), re.MULTILINE)
+
+
 def test_nothing_is_told_unasked(each_mode: Project) -> None:
-    """Without the option a log has no line of it, and no run leaves its folder behind."""
+    """A step that lasts is none of it, and no run leaves its folder behind."""
     each_mode.write("slow.clnrm.toml", '[meta]\nname = "slow"\n[[step]]\nname = "nap"\nrun = "sleep 1"\n')
     result = each_mode.run("-o", "clnrm_slow_after=0.2")
     result.assert_outcomes(passed=1)

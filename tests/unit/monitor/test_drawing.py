@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_clnrm.monitor.drawing import host_lines, pull_lines, run_lines, width_of
+from pytest_clnrm.monitor.drawing import host_lines, run_lines, wait_lines, width_of
 from pytest_clnrm.monitor.view import BudgetView, HostView, RunView
 from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus
 
@@ -63,12 +63,15 @@ def test_before_anything_is_known() -> None:
     assert run_lines(view, columns=80, rows=10, colour=False) == ["clnrm: no scenario has started"]
 
 
-def test_pulls_are_shown_once(host: HostView) -> None:
-    """A line for each image that is being pulled, however many wait for it."""
+def test_waits_are_shown_once(host: HostView) -> None:
+    """A line for each image that is being pulled, however many wait for it; for others once they last."""
     (run,) = host.runs
     twice = replace(host, runs=(replace(run, workers=(*run.workers, run.workers[1])),))
-    assert pull_lines(twice, columns=100, rows=10, colour=False) == [
-        "clnrm: pulling postgres:16: 3 of 8 layers, 40 of 120 MB"
+    pulling = "clnrm: pulling postgres:16: 3 of 8 layers, 40 of 120 MB"
+    assert wait_lines(twice, columns=100, rows=10, colour=False, after_s=10.0) == [pulling]
+    assert wait_lines(host, columns=100, rows=10, colour=False, after_s=2.0) == [
+        pulling,
+        "clnrm: tests/c.clnrm.toml::日本語 waits for db, cache to be ready (2s)",
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_clnrm.monitor.slow_lines import SlowLines
+from pytest_clnrm.monitor.slow_lines import SlowLines, WaitLines
 from pytest_clnrm.monitor.view import HostView, RunView
 from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus
 
@@ -69,4 +69,50 @@ def test_waiting_and_plain_tests() -> None:
         "gw1: a::b has been waiting for 31s: waits for 2 containers",
         "gw2: a::b has been running for 31s",
         "queue: c::d has been waiting for its slot for 41s",
+    ]
+
+
+READY = WorkerStatus(
+    worker="gw1", pid=1, item="a::b", item_since_s=90.0, phase="service", detail="db", since_s=100.0
+)
+SLOT = WorkerStatus(worker="gw2", pid=2, item="a::c", item_since_s=100.0, phase="slot", since_s=100.0)
+HEAD = QueueStatus(pid=9, waiting={}, head="a::d", head_since_s=100.0)
+
+
+def told(
+    *workers: WorkerStatus, queue: QueueStatus | None = None, lines: WaitLines | None = None
+) -> list[str]:
+    """Return what is told of waits at second 112, after 10 seconds."""
+    return (lines or WaitLines(10.0)).look(view_of(112.0, *workers, queue=queue))
+
+
+def test_waits() -> None:
+    """Images and services are told, steps are not."""
+    assert told(STEP) == []
+    assert told(READY) == ["a::b waits for db to be ready (12s)"]
+    pull = replace(READY, phase="image", detail="pulling x:1: 1 of 2 layers")
+    assert told(pull) == ["pulling x:1: 1 of 2 layers (12s)"]
+    # Another worker pulls what this one needs.
+    assert told(replace(pull, detail="")) == []
+
+
+def test_a_slot_is_waited_for_while_nothing_runs() -> None:
+    """Else it is just not its turn."""
+    assert told(SLOT) == ["a::c waits for its slot (12s)"]
+    assert told(SLOT, STEP) == []
+    assert told(queue=HEAD) == ["a::d waits for its slot (12s)"]
+    assert told(STEP, queue=HEAD) == []
+
+
+def test_the_same_wait_is_told_of_the_first_item() -> None:
+    """A service that each scenario waits for is told while the first one does, and not of later ones."""
+    lines = WaitLines(10.0)
+    both = (READY, replace(READY, worker="gw3", item="a::z"))
+    assert told(*both, lines=lines) == ["a::b waits for db to be ready (12s)"]
+    assert lines.look(view_of(125.0, *both)) == ["a::b waits for db to be ready (25s)"]
+    assert lines.look(view_of(130.0)) == []
+    later = replace(READY, since_s=140.0)
+    assert lines.look(view_of(155.0, later)) == []
+    assert lines.look(view_of(155.0, replace(later, detail="cache", since_s=141.0))) == [
+        "a::b waits for cache to be ready (14s)"
     ]
