@@ -251,7 +251,7 @@ class Settings:
     retries: int = setting(
         "--clnrm-retries N",
         "how often a scenario, or a Python test with containers, that has failed is tried again, in new "
-        "containers; its own `retry` or `clnrm_retry` wins",
+        "containers; its own `retry` or `@pytest.mark.clnrm_retry` wins",
         values.retries,
         default=0,
         docs=" ([flaky.md](flaky.md))",
