@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pytest_clnrm.cli.command import DONE, FAILED, USAGE, command, json_option, say
+from pytest_clnrm.cli.command import DONE, FAILED, USAGE, command, json_option, say, say_json
+from pytest_clnrm.errors import ClnrmError
 
 if TYPE_CHECKING:
     from pytest_clnrm.cli.project import Project
@@ -65,35 +65,43 @@ def check(*, files: tuple[Path, ...], as_json: bool, strict: bool) -> int:
     from pytest_clnrm.cli.project import project_of
 
     project = project_of(files, ["-oclnrm_strict=true"] if strict else [])
-    found = list(scenario_files(files, project.settings.matches))
+    found = list(scenario_files(files, project))
     if not found:
         raise click.UsageError(f"there is no {' or '.join(project.settings.files)} below {files[0]}")
     checked = [_checked(path, project) for path in found]
-    say(_json(checked) if as_json else _text(checked))
+    if as_json:
+        say_json(_data(checked))
+    else:
+        say(_text(checked))
     return FAILED if any(each.mistakes for each in checked) else DONE
 
 
-def scenario_files(named: Iterable[Path], matches: Any) -> Iterator[Path]:
+def scenario_files(named: Iterable[Path], project: Project) -> Iterator[Path]:
     """Yield the named files, and those below named folders, each once.
 
-    :param matches: tells of the name of a file in a folder whether it holds scenarios.
+    :raises ClnrmError: if a folder cannot be read.
     """
     seen: set[Path] = set()
     for path in named:
-        below = _below(path, matches) if path.is_dir() else [path]
+        below = _below(path, project) if path.is_dir() else [path]
         for each in below:
             if each.absolute() not in seen:
                 seen.add(each.absolute())
                 yield each
 
 
-def _below(folder: Path, matches: Any) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        # As pytest: hidden folders, and what packages bring, hold no tests of this project.
-        folders[:] = sorted(
-            each for each in folders if not each.startswith(".") and each not in {"node_modules", "venv"}
-        )
-        yield from (Path(place, name) for name in sorted(names) if matches(name))
+def _below(folder: Path, project: Project) -> Iterator[Path]:
+    """Yield the files of scenarios below a folder, where pytest looks for them.
+
+    :raises ClnrmError: if a folder cannot be read.
+    """
+    for place, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = sorted(each for each in folders if not project.is_left_out(Path(place, each)))
+        yield from (Path(place, name) for name in sorted(names) if project.settings.matches(name))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise ClnrmError(f"{error.filename}: {error.strerror}")
 
 
 def _checked(path: Path, project: Project) -> Checked:
@@ -122,7 +130,7 @@ def _wrong(shown: str, error: ScenarioFileError, project: Project) -> Checked:
     return Checked(shown, mistakes=tuple(mistakes), told=redact.text(error.render(shown)))
 
 
-def _json(checked: Sequence[Checked]) -> str:
+def _data(checked: Sequence[Checked]) -> dict[str, Any]:
     files = [
         {
             "file": each.path,
@@ -132,7 +140,7 @@ def _json(checked: Sequence[Checked]) -> str:
         }
         for each in checked
     ]
-    return json.dumps({"format": FORMAT, "files": files})
+    return {"format": FORMAT, "files": files}
 
 
 def _text(checked: Sequence[Checked]) -> str:

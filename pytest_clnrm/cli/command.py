@@ -5,6 +5,7 @@ What a command needs beside the library of the command line is imported when it 
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -67,6 +68,16 @@ def say(text: str, stream: TextIO | None = None) -> None:
     stream = sys.stdout if stream is None else stream
     stream.write(f"{shown(text)}\n")
     stream.flush()
+
+
+def say_json(data: object) -> None:
+    """Write *data* as JSON on one line.
+
+    Nothing in it moves a terminal's cursor, or is a command to CI services, which may stand in any line.
+    """
+    # It can only be within a text, where an escape means the same.
+    sys.stdout.write(json.dumps(data).replace("##", r"\u0023\u0023") + "\n")
+    sys.stdout.flush()
 
 
 def json_option(about: str) -> Callable[[_F], _F]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import click
 
-from pytest_clnrm.cli.command import DONE, FAILED, USAGE, command, json_option, say
+from pytest_clnrm.cli.command import DONE, FAILED, USAGE, command, json_option, say, say_json
 
 FORMAT = 1
 
@@ -63,7 +62,7 @@ def doctor(*, as_json: bool, engine: str | None, ledger_dir: Path | None) -> int
             {"check": name, "state": finding.state, "text": finding.text, "remedy": finding.remedy}
             for name, finding in findings
         ]
-        say(json.dumps({"format": FORMAT, "checks": checks}))
+        say_json({"format": FORMAT, "checks": checks})
     else:
         say(f"{counts['broken']} broken, {counts['warning']} warnings, {counts['good']} good")
     return FAILED if counts["broken"] else DONE

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -23,6 +24,8 @@ from pytest_clnrm.cli.sweep import sweep
 
 COMMANDS = (new, check, doctor, schema, status, sweep, merge, import_)
 """In the order in which the help lists them."""
+_SYSTEM = os.name
+_WINDOWS = "not on Windows itself: run it in WSL 2 (https://learn.microsoft.com/windows/wsl)"
 
 
 class _Commands(click.Group):
@@ -35,11 +38,19 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
         try:
-            return super().invoke(ctx)
+            ended = super().invoke(ctx)
+            sys.stdout.flush()
         except BrokenPipeError:
-            # Who read our output has had enough; nothing is to be flushed into it at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # Who read our output has had enough.
+            _give_up_stdout()
             return DONE
+        return ended
+
+
+def _give_up_stdout() -> None:
+    """Let nothing more be flushed to it at the end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(
@@ -66,6 +77,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "clnrm") -> int:
     """
     from pytest_clnrm.errors import ClnrmError, EngineUnavailableError
 
+    if _SYSTEM == "nt":
+        say(f"clnrm: {_WINDOWS}", sys.stderr)
+        return FAILED
     try:
         ended = commands.main(
             None if arguments is None else list(arguments), prog_name=program, standalone_mode=False
@@ -77,10 +91,11 @@ def main(arguments: Sequence[str] | None = None, program: str = "clnrm") -> int:
         return error.exit_code
     except click.Abort:
         return 128 + signal.SIGINT
-    except EngineUnavailableError as error:
-        say("\n".join([f"clnrm: {error.summary}", *error.details]), sys.stderr)
-        return FAILED
-    except ClnrmError as error:
-        say(f"clnrm: {error}", sys.stderr)
+    except (ClnrmError, OSError) as error:
+        details = error.details if isinstance(error, EngineUnavailableError) else ()
+        say("\n".join([f"clnrm: {error}", *details]), sys.stderr)
+        if isinstance(error, OSError):
+            # It may be of the output, and nothing is to be flushed into it at the end.
+            _give_up_stdout()
         return FAILED
     return ended if isinstance(ended, int) else DONE

@@ -63,9 +63,9 @@ def new(*, file: Path, image: str | None, stdout: bool, no_schema: bool, force: 
     if stdout:
         sys.stdout.write(text)
         return
-    write_new(file, text, force=force)
     if not no_schema:
         write_copy(COPY)
+    write_new(file, text, force=force)
     say(f"wrote {file}; run it: pytest {file}")
 
 

@@ -11,6 +11,7 @@ import re
 import shlex
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -59,11 +60,20 @@ _TAKES_A_WORD = {each.option for each in SETTINGS if each.option and not each.fl
 
 
 class Project(NamedTuple):
-    """What files of one folder tree are checked with."""
+    """What files of one folder tree are checked with.
+
+    :param left_out: globs of the names of folders in which pytest looks for nothing.
+    """
 
     rootdir: Path
     settings: Settings
     options: LoadOptions
+    left_out: tuple[str, ...]
+
+    def is_left_out(self, folder: Path) -> bool:
+        """Tell whether pytest does not look for files in a folder below one that was named."""
+        is_environment = (folder / "pyvenv.cfg").is_file()
+        return is_environment or any(folder.match(glob) for glob in self.left_out)
 
 
 def project_of(paths: Sequence[Path], extra: Sequence[str] = ()) -> Project:
@@ -85,6 +95,7 @@ def project_of(paths: Sequence[Path], extra: Sequence[str] = ()) -> Project:
         config.rootpath,
         settings,
         options_of(settings, str(config.rootpath), loaded_names(config, settings), _marks(config)),
+        tuple(config.getini("norecursedirs")),
     )
 
 
@@ -94,8 +105,19 @@ def _plain(message: str) -> str:
     return found[1] if found else message
 
 
+@contextmanager
+def _without_environment() -> Iterator[None]:
+    """Hide the variable by which pytest is told to import others' plugins."""
+    hidden = os.environ.pop("PYTEST_PLUGINS", None)
+    try:
+        yield
+    finally:
+        if hidden is not None:
+            os.environ["PYTEST_PLUGINS"] = hidden
+
+
 def _config(words: Iterable[str]) -> pytest.Config:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_environment():
         # Keys of plugins that are not loaded are no mistakes.
         warnings.simplefilter("ignore")
         return pytest.Config.fromdictargs({}, [*_WITHOUT_PLUGINS, *_NOT_ASKED, *words])

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytest_clnrm.cli.command import EXITS, command, json_option, ledger_dir_option, say
+from pytest_clnrm.cli.command import EXITS, command, json_option, ledger_dir_option, say, say_json
 from pytest_clnrm.cli.ledger_folder import ledger_folder
 
 if TYPE_CHECKING:
@@ -44,7 +43,10 @@ def status(*, as_json: bool, watch: bool, ledger_dir: Path | None) -> None:
         _watch(folder, ledger_dir)
         return
     while True:
-        say(_json(_look(folder)) if as_json else _text(_look(folder), ledger_dir))
+        if as_json:
+            say_json(_data(_look(folder)))
+        else:
+            say(_text(_look(folder), ledger_dir))
         if not watch:
             return
         time.sleep(_WATCH_S)
@@ -68,10 +70,10 @@ def _look(folder: Folder | None) -> HostView:
     return replace(host_view(folder), prepared=tuple(describe(found)))
 
 
-def _json(view: HostView) -> str:
+def _data(view: HostView) -> dict[str, Any]:
     from pytest_clnrm.monitor.view import to_data
 
-    return json.dumps(to_data(view))
+    return to_data(view)
 
 
 def _text(view: HostView, ledger_dir: Path | None) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pytest_clnrm.cli.command import command, engine_option, json_option, ledger_dir_option, say
+from pytest_clnrm.cli.command import command, engine_option, json_option, ledger_dir_option, say, say_json
 from pytest_clnrm.cli.ledger_folder import ledger_folder
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def sweep(*, kept: bool, prepared: bool, as_json: bool, engine: str, ledger_dir:
 
     swept = _sweep(ledger_folder(ledger_dir), engine, kept=kept, prepared=prepared)
     if as_json:
-        say(json.dumps({kind: swept[kind] for kind in KINDS}))
+        say_json({kind: swept[kind] for kind in KINDS})
     else:
         say(f"removed: {describe_swept(swept)}")
 

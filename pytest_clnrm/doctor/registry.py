@@ -47,6 +47,7 @@ def _problems(name: str, patient: Patient) -> Iterator[str]:
     try:
         done = subprocess.run(
             [program, "list"],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=_HELPER_S,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,14 @@ def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_folders_are_searched_as_pytest_does(capsys: pytest.CaptureFixture[str]) -> None:
-    """For files of the setting's names, but not in hidden folders."""
-    write("pytest.ini", "[pytest]\nclnrm_files = *.scenario\n")
+    """For files of the setting's names, not in environments and in folders that the ini file leaves out."""
+    write("pytest.ini", "[pytest]\nclnrm_files = *.scenario\nnorecursedirs = .* old-*\n")
     write("deep/er/one.scenario", GOOD)
     write("deep/two.clnrm.toml", BAD)
     write(".hidden/three.scenario", BAD)
+    write("env/pyvenv.cfg", "")
+    write("env/four.scenario", BAD)
+    write("old-things/five.scenario", BAD)
     assert main(["check", "."]) == 0
     assert capsys.readouterr().out == "1 file, 1 scenario, no mistake\n"
 
@@ -160,3 +164,40 @@ def test_a_path_that_cannot_be_shown(capsys: pytest.CaptureFixture[str]) -> None
     write("a::b/x.clnrm.toml", GOOD)
     assert main(["check", "a::b"]) == 1
     assert "the path of a scenario file must not hold '::'" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """Is no folder without mistakes; root may read any, so here it is the walk that says so."""
+    write("tests/x.clnrm.toml", GOOD)
+
+    def walk(*_: object, onerror: Callable[[OSError], None]) -> Iterator[object]:
+        onerror(PermissionError(13, "Permission denied", "tests/sub"))
+        yield "tests", [], []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.walk", walk)
+        assert main(["check", "tests"]) == 1
+    assert capsys.readouterr().err == "clnrm: tests/sub: Permission denied\n"
+
+
+def test_json_in_the_log_of_a_ci_service(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays JSON, and holds no command."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    write("x.clnrm.toml", '"##[add-mask]" = 1\n')
+    assert main(["check", "--json", "x.clnrm.toml"]) == 1
+    output = capsys.readouterr().out
+    assert "##[" not in output
+    assert json.loads(output)["files"][0]["mistakes"][0]["source"] == '"##[add-mask]" = 1'
+
+
+@pytest.mark.parametrize("name", ["PYTEST_PLUGINS", "PYTEST_ADDOPTS"])
+def test_plugins_of_others_are_not_imported(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever names them."""
+    monkeypatch.setenv(name, "nowhere_at_all" if name == "PYTEST_PLUGINS" else "-p nowhere_at_all")
+    write("x.clnrm.toml", GOOD)
+    assert main(["check", "x.clnrm.toml"]) == 0
+    assert "no mistake" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tomli
 from clnrm_testing import command_line
 
 from pytest_clnrm.cleanup import cleaner
@@ -225,3 +226,24 @@ def test_the_docs_have_the_help() -> None:
     """Of each command, as it is now; versions of click break lines at other places."""
     text = command_line.DOCS.read_text(encoding="utf-8")
     assert text.split() == command_line.with_help(text).split()
+
+
+def test_output_that_cannot_be_written() -> None:
+    """One line, and exit code 1."""
+    command = [sys.executable, "-m", "pytest_clnrm", "schema"]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "clnrm: [Errno 28] No space left on device\n")
+
+
+def test_windows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is refused in one line: modules are missing there."""
+    monkeypatch.setattr("pytest_clnrm.cli.main._SYSTEM", "nt")
+    assert main(["status"]) == 1
+    assert capsys.readouterr().err.startswith("clnrm: not on Windows itself: run it in WSL 2")
+
+
+def test_the_script() -> None:
+    """``clnrm`` is what pyproject.toml calls so."""
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
+    assert tomli.loads(text)["project"]["scripts"] == {"clnrm": "pytest_clnrm.cli.main:main"}
