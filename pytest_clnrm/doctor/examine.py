@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pytest_clnrm.doctor import engine, ledger, machine, network, registry, software
+from pytest_clnrm.doctor import cluster, engine, ledger, machine, network, registry, software
 from pytest_clnrm.doctor.finding import Finding, broken, not_tried
 from pytest_clnrm.doctor.patient import NoProbeError, Patient
+from pytest_clnrm.engine.kubernetes.choice import is_cluster
 from pytest_clnrm.errors import ClnrmError
 
 Check = Callable[[Patient], Finding]
@@ -38,11 +39,26 @@ CHECKS: dict[str, Check] = {
 }
 """What is told -> who finds out."""
 
+CHECKS_OF_A_CLUSTER: dict[str, Check] = {
+    "versions": software.versions,
+    "neighbours": software.neighbours,
+    "writing": machine.writable,
+    "ledger's folder": ledger.folder,
+    "cluster": cluster.cluster,
+    "rights": cluster.rights,
+    "ledger": ledger.ledger,
+    "leftovers": ledger.leftovers,
+    "other ledgers": ledger.others,
+    "clock": engine.clock,
+}
+"""The same where the engine is a cluster: no image is known there from which something could be tried."""
+
 
 def examine(patient: Patient) -> Iterator[tuple[str, Finding]]:
     """Yield what each check has found, as it finds it."""
     told: dict[str, str] = {}
-    for name, check in CHECKS.items():
+    checks = CHECKS_OF_A_CLUSTER if is_cluster(patient.settings.engine) else CHECKS
+    for name, check in checks.items():
         try:
             finding = check(patient)
         except NoProbeError as error:

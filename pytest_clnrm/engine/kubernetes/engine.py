@@ -282,7 +282,10 @@ class KubernetesEngine(Engine):
                 printed = (printed + b"".join(piece for _, piece in pieces))[-_LOG_BYTES:]
             log.close()
         self._steps.drop(container)
-        state = pods.state_of({**last, "status": {**last["status"], "reason": None}}, mine.network)
+        # That it is being removed is our doing.
+        about = {**last["metadata"], "deletionTimestamp": None}
+        status = {**last["status"], "reason": None}
+        state = pods.state_of({**last, "metadata": about, "status": status}, mine.network)
         if state.running:
             raise ContainerError(f"cannot stop the pod {container}: it still runs")
         mine.log, mine.last = printed, state

@@ -32,6 +32,8 @@ NAME = "clnrm.dev/name"
 PULLS: dict[PullPolicy, str] = {"always": "Always", "missing": "IfNotPresent", "never": "Never"}
 DEADLINE_S = 24 * 3600
 """A backstop: no pod of ours lives longer, whatever becomes of everything else."""
+LOST_S = 5
+"""How long a node that the cluster has lost is waited for; by itself a cluster waits five minutes."""
 MAX_FILES_BYTES = 900_000
 """Of the files of one pod: a Secret holds at most 1 MiB, encoded."""
 
@@ -206,6 +208,15 @@ def pod(
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
         "hostname": hostname,
+        "tolerations": [
+            {
+                "key": f"node.kubernetes.io/{each}",
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": LOST_S,
+            }
+            for each in ("not-ready", "unreachable")
+        ],
         "hostAliases": [
             *hosts.aliases(),
             *({"ip": address, "hostnames": [name]} for name, address in spec.extra_hosts.items()),
@@ -284,6 +295,10 @@ def check_taken(found: Mapping[str, Any]) -> None:
             reason, message = str(each.get("reason")), str(each.get("message") or "")
             break
     else:
+        if found["metadata"].get("deletionTimestamp"):
+            raise LostContainerError(
+                f"the pod {found['metadata']['name']} is being removed: its node is lost, or somebody did it"
+            )
         if reason not in _TAKEN:
             return
     raise LostContainerError(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.kubernetes.rest import Rest
     from pytest_clnrm.engine.kubernetes.sockets import ExecStream
 
-QUIET_S = 15
+QUIET_S = 20
 """Without a beat for so long the run is over: longer than most API servers take to come back."""
 _BEAT_S = 3.0
 _ANSWER_S = 6.0

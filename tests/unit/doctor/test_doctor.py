@@ -16,14 +16,16 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from clnrm_testing.cluster import Cluster as ApiServer
 
 from pytest_clnrm.cli.main import main
-from pytest_clnrm.doctor import engine, examine, ledger, machine, network, registry, software
+from pytest_clnrm.doctor import cluster, engine, examine, ledger, machine, network, registry, software
 from pytest_clnrm.doctor.finding import Finding, good
 from pytest_clnrm.doctor.patient import NoProbeError, Patient
 from pytest_clnrm.engine.api import EngineFacts
 from pytest_clnrm.engine.connect.about import AboutEngine
-from pytest_clnrm.errors import EngineError, ImageError, PullError
+from pytest_clnrm.engine.kubernetes.rights import RIGHTS
+from pytest_clnrm.errors import EngineError, EngineUnavailableError, ImageError, PullError
 from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.settings.settings import Settings
 
@@ -407,3 +409,37 @@ def test_a_check_that_fails_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
         ("three", Finding("broken", "PermissionError: [Errno 13] Permission denied")),
         ("four", Finding("not tried", "there is no relay")),
     ]
+
+
+def test_a_cluster(tmp_path: Path) -> None:
+    """Whether it answers, and what we may not do there, each with what it is for and the one remedy."""
+    server = ApiServer(tmp_path)
+    try:
+        settings = Settings(engine="kubernetes", ledger_dir=tmp_path / "ledger")
+        asked = Patient(settings, tmp_path, {"KUBECONFIG": str(server.kubeconfig())})
+        assert cluster.rights(asked) == good(f"all {len(RIGHTS)} that runs need in the namespace")
+        server.denied = {("create", "jobs"), ("get", "pods/log")}
+        found = cluster.rights(asked)
+        assert (found.state, found.text) == (
+            "broken",
+            "missing in the namespace: get pods/log (what services print); "
+            "create jobs.batch (what all else of a run belongs to)",
+        )
+        assert found.remedy.startswith(f"kubectl apply -f {cluster.ROLE}, and a rolebinding")
+        facts = replace(FACTS, kind="kubernetes", version="1.31", url="kubernetes://c/n")
+        told = cluster.cluster(patient(engine=lambda: SimpleNamespace(facts=facts)))
+        assert told == good("kubernetes 1.31 at kubernetes://c/n, named by --clnrm-engine")
+
+        def refuse() -> None:
+            raise EngineUnavailableError("there is no kubeconfig", ("looked for x", "Name it."))
+
+        none = cluster.cluster(patient(engine=refuse))
+        assert (none.state, none.text, none.remedy) == (
+            "broken",
+            "there is no kubeconfig",
+            "looked for x Name it.",
+        )
+        names = [name for name, _ in examine.examine(patient(settings={"engine": "kubernetes"}))]
+        assert names == list(examine.CHECKS_OF_A_CLUSTER)
+    finally:
+        server.close()

@@ -184,6 +184,10 @@ def test_state_as_the_cluster_tells(cluster: Cluster, engine: KubernetesEngine) 
     cluster.set_status(container, {**ended(143), "conditions": [condition]})
     with pytest.raises(LostContainerError, match="PreemptionByScheduler"):
         engine.state(container)
+    cluster.set_status(container, running())
+    cluster.of("pods")[container]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    with pytest.raises(LostContainerError, match="is being removed: its node is lost, or somebody did it"):
+        engine.state(container)
     cluster.drop("pods", container)
     with pytest.raises(LostContainerError, match="is gone: removed, or with the node that it was on"):
         engine.state(container)
@@ -288,7 +292,7 @@ def test_all_belongs_to_the_run(cluster: Cluster, engine: KubernetesEngine) -> N
     assert job["spec"]["template"]["spec"]["containers"][0]["command"][1:] == [
         "watch",
         "/.clnrm-journal",
-        "15",
+        "20",
     ]
     found = engine.list_owned({"o.ledger": "l1", "o.session": ""})
     assert {(each.kind, each.name) for each in found} == {
