@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.cleanup.labels import relay_stem
 from pytest_clnrm.engine.connect.about import Asked, asked
+from pytest_clnrm.engine.kubernetes.choice import is_cluster
 from pytest_clnrm.errors import EngineError
 from pytest_clnrm.runtime.runtime import Runtime
 from pytest_clnrm.settings.settings import Settings
@@ -77,6 +78,8 @@ class Patient:
     @property
     def facts(self) -> EngineFacts:
         """Return the engine's facts."""
+        if is_cluster(self.settings.engine):
+            return self.engine().facts
         return self.asked.about.facts
 
     @property
