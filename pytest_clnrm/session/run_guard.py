@@ -6,6 +6,7 @@ containers before that worker's reservations are given back. At the end it remov
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ class RunGuard:
         self._abrupt_s: float | None = None
         self._unswept = False
         self.warm = WarmServices(runtime)
+        self._early: threading.Thread | None = None
         self.foreign = ""
 
     def begin(self) -> None:
@@ -108,10 +110,29 @@ class RunGuard:
         # What the engine was asked for until now may still be created.
         self._abrupt_s = time.monotonic()
 
+    def workers_ended(self) -> None:
+        """Begin to remove what all workers of the run have shared: none of them runs tests any more.
+
+        It takes the longest of all, and goes on while the interpreters of the workers end.
+        """
+        # What is to outlive the run is decided in the end.
+        if self._record is not None and self._abrupt_s is None and not self._runtime.asks_warm:
+            self._early = threading.Thread(target=self._sweep_shared, name="clnrm-sweep")
+            self._early.start()
+
+    def _sweep_shared(self) -> None:
+        from pytest_clnrm.ledger.shared import SHARED
+
+        # Whatever stays is swept with the rest.
+        with suppress(ClnrmError):
+            self._runtime.cleaner().sweep_session(self._runtime.session_id, SHARED)
+
     def sweep(self) -> None:
         """Remove all that is left of the run."""
         if self._record is None:
             return
+        if self._early is not None:
+            self._early.join()
         but = set() if self._may_follow() else self.warm.decide()
         self._sweep(but)
         if self.warm.leases and not self._leave():

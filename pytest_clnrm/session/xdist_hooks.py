@@ -29,6 +29,7 @@ class XdistHooks:
         self.reservations = reservations
         self._checked = False
         self._begun = False
+        self._ended = 0
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: Sequence[object]) -> None:
@@ -56,6 +57,13 @@ class XdistHooks:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """Remove what a dead worker left, before xdist gives up its item and with it the reservation."""
+        self._ended += 1
         # Containers that could not be removed go on counting, until a run that needs the room removes them.
         if not error or self.guard.worker_died(node.gateway.id):
             self.reservations.worker_ended(node.gateway.id)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Begin to sweep before xdist waits for the processes of the workers, if all have ended in order."""
+        if self._ended and self._ended == len(self.results.nodes):
+            self.guard.workers_ended()

@@ -132,6 +132,29 @@ def test_a_run_from_begin_to_finish(
     assert not list(tmp_path.glob("clnrm-s-*"))
 
 
+def test_what_workers_shared_goes_while_they_end(guard: RunGuard, parts: FakeParts) -> None:
+    """It is being removed before the rest is swept, whether or not that is possible."""
+    guard.begin()
+    parts.asked.clear()
+    parts.fails["sweep s shared"] = EngineError("busy")
+    guard.workers_ended()
+    guard.sweep()
+    assert parts.asked == ["sweep s shared", "sweep s", "ledger", "purge"]
+
+
+@pytest.mark.parametrize("why", ["never began", "interrupted", "warm"])
+def test_nothing_that_is_shared_is_removed_early(guard: RunGuard, parts: FakeParts, why: str) -> None:
+    """Where more may come, where it may outlive the run, and where there is nothing."""
+    if why != "never began":
+        guard.begin()
+    if why == "interrupted":
+        guard.pytest_keyboard_interrupt()
+    parts.asks_warm = why == "warm"
+    parts.asked.clear()
+    guard.workers_ended()
+    assert parts.asked == []
+
+
 def test_a_run_that_never_began(guard: RunGuard, parts: FakeParts) -> None:
     """Without a scenario nothing is asked, at no moment."""
     guard.worker_died("gw0")
