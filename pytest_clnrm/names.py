@@ -50,3 +50,5 @@ ARTIFACTS_MARK = ".clnrm-artifacts"
 
 QUARANTINE_FILE = ".clnrm/quarantine.toml"
 """The list of tests whose failures do not count for a time, below rootdir."""
+RUN_ENDS = "ends"
+"""A file in the run's folder that is there once the controller waits for its workers' ends alone."""

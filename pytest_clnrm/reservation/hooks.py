@@ -11,7 +11,7 @@ import pytest
 
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.model.priority import Priority
-from pytest_clnrm.names import FIXTURES, together_key
+from pytest_clnrm.names import FIXTURES, RUN_ENDS, together_key
 from pytest_clnrm.reservation import item_demand
 from pytest_clnrm.reservation.last_uses import LastUses
 from pytest_clnrm.reservation.priorities import priority_of
@@ -212,6 +212,9 @@ class ReservationHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Remove what this process keeps, before a controller hears that it has ended and gives it back."""
+        if self._gate is not None:
+            with suppress(OSError):
+                (self.run_folder() / RUN_ENDS).touch()
         self.runtime.close_shelf()
 
     def worker_ended(self, worker: str) -> None:

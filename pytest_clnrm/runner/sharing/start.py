@@ -26,6 +26,7 @@ from pytest_clnrm.errors import (
 from pytest_clnrm.ledger.folder import unusable
 from pytest_clnrm.ledger.locks import hold_unless
 from pytest_clnrm.ledger.shared import container_name
+from pytest_clnrm.names import RUN_ENDS
 from pytest_clnrm.runner.launch import launch
 from pytest_clnrm.runner.service_ends import describe_end, last_logs
 from pytest_clnrm.runner.sharing.home import Home
@@ -315,11 +316,17 @@ def _started(
 
 
 def _end(runtime: Runtime, lease: Lease, trace: ScenarioTrace) -> None:
-    """End the trace of a shared container; while processes of the run use it, this one receives its spans."""
+    """End the trace of a shared container; while processes of the run use it, this one receives its spans.
+
+    Not when the whole run is broken off, by Ctrl-C or ``-x``: the controller holds the leases of items that
+    are not over, and waits for this process.
+    """
     ends_s = time.monotonic() + runtime.settings.timeout_s
+    broken_off = runtime.run_folder() / RUN_ENDS if runtime.run_folder else None
     with suppress(ClnrmError):
         while (
             trace.inbox is not None
+            and not (broken_off and broken_off.exists())
             and runtime.ledger().is_used_elsewhere(lease.id)
             and (left_s := ends_s - time.monotonic()) > 0
         ):

@@ -7,7 +7,7 @@ repaired. docs/design/span-merge.md has the whole.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -132,23 +132,41 @@ class MergedTrace:
     def spans(self, limit: int) -> tuple[MergedSpan, ...]:
         """Return at most *limit* spans as plain values, the runner's first."""
         found: list[tuple[MergedSpan, str]] = []
-        for each in self._plain():
+        shared: set[int] = set()
+        for merged, otherwise, is_shared in self._plain():
             if len(found) >= limit:
                 break
-            found.append(each)
-        arrived = {merged.span.span_id for merged, _ in found}
-        return tuple(
-            merged
-            if merged.under in arrived
-            else replace(merged, under=otherwise if otherwise in arrived else "")
-            for merged, otherwise in found
-        )
+            found.append((merged, otherwise))
+            if is_shared:
+                shared.add(id(merged))
+        arrived = {merged.span.span_id: merged for merged, _ in found}
+        run = self._index.root.trace_id if self._index.root else ""
+        of_traces = {
+            merged.span.trace_id: merged.scenario
+            for merged, _ in found
+            if id(merged) not in shared and merged.span.trace_id != run
+        }
 
-    def _plain(self) -> Iterator[tuple[MergedSpan, str]]:
-        """Yield each span as if its parent had arrived, and the id of what it is shown under if not."""
+        def placed(merged: MergedSpan, otherwise: str) -> MergedSpan:
+            if id(merged) in shared:
+                # Of a service that scenarios share: its trace says whose it is.
+                above = next((each for each in _above(merged, arrived) if id(each) not in shared), None)
+                scenario = above.scenario if above else merged.scenario
+                merged = replace(merged, scenario=of_traces.get(merged.span.trace_id, scenario))
+            if merged.under in arrived:
+                return merged
+            return replace(merged, under=otherwise if otherwise in arrived else "")
+
+        return tuple(placed(*each) for each in found)
+
+    def _plain(self) -> Iterator[tuple[MergedSpan, str, bool]]:
+        """Yield each span as if its parent had arrived, and the id of what it is shown under if not.
+
+        The last is whether a shared service has sent it.
+        """
         for group in runner_groups(self._index):
             for span in group.plain():
-                yield self._of_runner(group.worker, span), ""
+                yield self._of_runner(group.worker, span), "", False
         for path in self._stores:
             for header, body in read_store(path):
                 places = ((place[:2],) * place[2] for place in header["places"])
@@ -162,7 +180,16 @@ class MergedTrace:
                         scenario=self._index.scenario_of(under) or header["scenario"],
                         under=span.parent_id or under,
                     )
-                    yield merged, under
+                    yield merged, under, "shared" in header
+
+
+def _above(merged: MergedSpan, arrived: Mapping[str, MergedSpan]) -> Iterator[MergedSpan]:
+    """Yield what a span is under, and so on; each once."""
+    seen = {merged.span.span_id}
+    while merged.under in arrived and merged.under not in seen:
+        seen.add(merged.under)
+        merged = arrived[merged.under]
+        yield merged
 
 
 class _Elements(msgspec.Struct, rename="camel"):

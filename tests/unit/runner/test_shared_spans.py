@@ -16,9 +16,11 @@ from clnrm_testing.spans import to_request
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.service import Service
 from pytest_clnrm.model.span import AttributeValue, Loss, Span
+from pytest_clnrm.names import RUN_ENDS
 from pytest_clnrm.runner import judge_spans
 from pytest_clnrm.runner.judge_spans import SpanJudge
 from pytest_clnrm.runner.sharing.spans import SharedSpans
+from pytest_clnrm.runner.sharing.start import _end
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.telemetry.environment import PROBE
 from pytest_clnrm.telemetry.receive import shared_book
@@ -175,6 +177,27 @@ def test_secrets_are_judged_and_not_stored(shop: Shop, tmp_path: Path) -> None:
     assert b"SELECT '*'" in stored
     assert b"hush" not in stored
     assert book.stat().st_mode & 0o077 == 0
+
+
+def test_they_are_received_until_others_have_ended(shop: Shop, tmp_path: Path) -> None:
+    """Whoever has started the service stays while it is used elsewhere; not when the run is broken off."""
+
+    def runtime(users: list[bool]) -> Any:
+        ledger = SimpleNamespace(is_used_elsewhere=lambda _: users.pop() if len(users) > 1 else users[0])
+        settings = SimpleNamespace(timeout_s=600)
+        return SimpleNamespace(settings=settings, ledger=lambda: ledger, run_folder=lambda: tmp_path)
+
+    lease: Any = SimpleNamespace(id="l1")
+    users = [False, True, True]
+    _end(runtime(users), lease, shop.db)
+    assert users == [False]
+    assert shop.db._finished
+    other = shop.tracings[0].scenario("shared service b", {}, book=tmp_path / "b.spans")
+    ends = threading.Timer(0.2, (tmp_path / RUN_ENDS).touch)
+    ends.start()
+    _end(runtime([True]), lease, other)
+    ends.join()
+    assert other._finished
 
 
 def judge_of(shop: Shop, expect: dict[str, Any]) -> SpanJudge:

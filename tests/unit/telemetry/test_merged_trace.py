@@ -232,6 +232,33 @@ def test_a_workload_whose_parent_did_not_arrive(tmp_path: Path, new_recorder: Ne
     assert (third.under, third.scenario, third.span.step) == ("", "s2", "")
 
 
+def test_spans_of_a_shared_service(tmp_path: Path, new_recorder: NewRecorder) -> None:
+    """They are shown in the scenario below whose spans they are, or in whose trace; else in their service."""
+    session = new_recorder("master", OUTSIDE).span("clnrm.session")
+    recorder = new_recorder("gw0", session.traceparent)
+    scenario = recorder.span("clnrm.scenario", attributes={"test.case.name": "a.toml::a"})
+    service = recorder.span("clnrm.scenario", attributes={"test.case.name": "shared service db"})
+    step = recorder.span("clnrm.step", parent=scenario.traceparent)
+    _, run, above, _ = step.traceparent.split("-")
+    receiver = Receiver(tmp_path, "gw0")
+    receiver.open("a.toml::a", scenario.traceparent).add(to_request([workload_span(1)]))
+    sent = [
+        workload_span(11, trace_id=run, parent_id=above),
+        workload_span(12, trace_id=run, parent_id=f"{11:016x}"),
+        workload_span(13, parent_id="9" * 16),
+        workload_span(14, trace_id=f"{8:032x}"),
+        workload_span(15, trace_id=run, parent_id="9" * 16),
+    ]
+    book = tmp_path / "book"
+    receiver.open("shared service db", service.traceparent, book=book).add(to_request(sent))
+    receiver.close()
+    for span in (step, service, scenario, session):
+        span.end()
+    found = {each.span.name: each.scenario for each in MergedTrace(tmp_path).spans(100)}
+    own, other = "a.toml::a", "shared service db"
+    assert [found[f"w{number}"] for number in (1, 11, 12, 13, 14, 15)] == [own, own, own, own, other, other]
+
+
 def test_nothing_recorded(tmp_path: Path) -> None:
     """An empty folder gives an empty trace."""
     assert merged(tmp_path) == []
