@@ -173,6 +173,7 @@ def _scenario(result: Mapping[str, Any], texts: _Table, epoch_s: float) -> list[
         ],
         [[_failure(failure, texts) for failure in each["failures"]] for each in result["earlier"]],
         result["is_flaky"],
+        result.get("shard"),
     ]
 
 

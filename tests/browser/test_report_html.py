@@ -192,6 +192,28 @@ def test_filters(open_page: Open, report: Path) -> None:
     assert page.get_by_role("button", name="2 failed").get_attribute("aria-pressed") == "false"
 
 
+def test_shards(open_page: Open, report: Path, tmp_path: Path) -> None:
+    """A merged report has a filter for shards, and what is wrong with the whole at its top."""
+    assert not open_page(report).page.locator("#shard").is_visible()
+    document = sample_run()
+    for index, row in enumerate(document["scenarios"]):
+        row["shard"] = 1 + index % 2
+    missing = "shard 3/3 is missing: what would have run there is not in this report"
+    document["session"].update(shards=[{"number": 1}, {"number": 2}], problems=[missing])
+    write_html(tmp_path / "merged.html", document)
+    page = open_page(tmp_path / "merged.html").page
+    assert page.locator(".problem").inner_text() == missing
+    assert page.locator("h1").inner_text().startswith("incomplete: 2 failed")
+    assert "4 workers of 2 shards" in page.locator(".facts").first.inner_text()
+    assert page.evaluate(CONTRASTS) == []
+    page.get_by_label("Shard").select_option("2")
+    assert page.locator("#shown").inner_text() == "12 of 24"
+    assert "refund" in names(page)
+    assert "checkout" not in names(page)
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator("#shown").inner_text() == "24"
+
+
 def test_text_is_found_in_outputs_and_logs(open_page: Open, report: Path) -> None:
     """The filter looks at what programs said, too."""
     page = open_page(report).page

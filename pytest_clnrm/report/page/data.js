@@ -35,13 +35,13 @@ function readArtifact([service, path, file, size, cut]) {
 
 function readScenario(row, index) {
   const [nodeid, name, file, priority, outcome, worker, line, attempts, start, length, wait,
-    tags, failures, steps, containers, unchecked, notes, spanCounts, artifacts, earlier, isFlaky] = row;
+    tags, failures, steps, containers, unchecked, notes, spanCounts, artifacts, earlier, isFlaky, shard] = row;
   return {
     index, nodeid: texts[nodeid], name: texts[name], file: texts[file], priority: texts[priority],
     outcome: texts[outcome], worker: texts[worker], line, attempts, start, duration: length, wait,
     tags: allTexts(tags), failures: failures.map(readFailure), steps: steps.map(readStep),
     containers: containers.map(readContainer), unchecked: allTexts(unchecked), notes: allTexts(notes),
-    artifacts: artifacts.map(readArtifact), earlier: earlier.map((each) => each.map(readFailure)), isFlaky, recorded: spanCounts[0] + spanCounts[1], spans: [], bad: BAD.includes(texts[outcome]),
+    artifacts: artifacts.map(readArtifact), earlier: earlier.map((each) => each.map(readFailure)), isFlaky, shard, recorded: spanCounts[0] + spanCounts[1], spans: [], bad: BAD.includes(texts[outcome]),
   };
 }
 

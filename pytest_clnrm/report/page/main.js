@@ -2,7 +2,7 @@
 
 const form = byId("filters");
 const list = byId("list");
-const state = {text: "", outcomes: new Set(), priority: "", tag: "", sort: "outcome", selected: null};
+const state = {text: "", outcomes: new Set(), priority: "", tag: "", shard: "", sort: "outcome", selected: null};
 
 const details = new Details();
 const timeline = new Timeline((scenario, span) => {
@@ -38,13 +38,14 @@ function matches(scenario) {
   if (state.outcomes.size && !state.outcomes.has(scenario.outcome)) return false;
   if (state.priority && scenario.priority !== state.priority) return false;
   if (state.tag && !scenario.tags.includes(state.tag)) return false;
+  if (state.shard && String(scenario.shard) !== state.shard) return false;
   const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
   return words.every((word) => searchable(scenario).includes(word));
 }
 
 function applyFilters() {
   const found = scenarios.filter(matches);
-  const filtered = Boolean(state.text.trim() || state.outcomes.size || state.priority || state.tag);
+  const filtered = Boolean(state.text.trim() || state.outcomes.size || state.priority || state.tag || state.shard);
   byId("shown").textContent = filtered ? `${found.length} of ${scenarios.length}` : String(scenarios.length);
   byId("clear").hidden = !filtered;
   rows.show([...found].sort(SORTS[state.sort]), scenarios.length ? "No scenario matches." : "No scenario ran.");
@@ -105,6 +106,7 @@ form.addEventListener("input", () => {
   state.text = byId("text").value;
   state.priority = byId("priority").value;
   state.tag = byId("tag").value;
+  state.shard = byId("shard").value;
   state.sort = byId("sort").value;
   applyFilters();
 });
@@ -117,7 +119,7 @@ form.addEventListener("click", (event) => {
   applyFilters();
 });
 form.addEventListener("reset", () => {
-  Object.assign(state, {text: "", outcomes: new Set(), priority: "", tag: "", sort: "outcome"});
+  Object.assign(state, {text: "", outcomes: new Set(), priority: "", tag: "", shard: "", sort: "outcome"});
   for (const chip of form.querySelectorAll("[data-outcome]")) chip.setAttribute("aria-pressed", "false");
   applyFilters();
 });
@@ -178,5 +180,7 @@ for (const part of document.querySelectorAll("[data-share]")) part.style.flexGro
 const priorities = [...new Set(scenarios.map((scenario) => scenario.priority))];
 choices(byId("priority"), priorities.sort((a, b) => PRIORITY_ORDER.indexOf(a) - PRIORITY_ORDER.indexOf(b)));
 choices(byId("tag"), [...new Set(scenarios.flatMap((scenario) => scenario.tags))].sort((a, b) => a.localeCompare(b, "en")));
+const shards = [...new Set(scenarios.map((scenario) => scenario.shard))].filter((shard) => shard !== null);
+choices(byId("shard"), shards.sort((a, b) => a - b).map(String));
 applyFilters();
 if (!fromAddress()) select(rows.items[0] && rows.items[0].bad ? rows.items[0] : null);

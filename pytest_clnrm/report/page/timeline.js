@@ -1,7 +1,8 @@
 // The timeline: a lane a worker, drawn on a canvas of the size that is in sight. The element around it scrolls
 // as any other: an empty element in it is as wide as the run at the present zoom.
 
-const GUTTER = 58;
+// Beside workers' names stand those of their shards, if there are several.
+const [GUTTER, LABEL_CHARACTERS] = written.session.shards ? [124, 14] : [58, 6];
 const AXIS = 22;
 const FIRST_ROW = 18;
 const ROW = 12;
@@ -223,7 +224,7 @@ class Timeline {
       const y = lane.top - view.top;
       if (y + lane.height < AXIS || y > view.height) continue;
       context.fillStyle = this.colour("text");
-      context.fillText(shortened(readable(lane.worker), 6), 12, Math.max(AXIS + 8, y + FIRST_ROW / 2));
+      context.fillText(shortened(readable(lane.worker), LABEL_CHARACTERS), 12, Math.max(AXIS + 8, y + FIRST_ROW / 2));
     }
     context.fillStyle = this.colour("card");
     context.fillRect(0, 0, GUTTER, AXIS);
