@@ -1,4 +1,4 @@
-"""The pages of docs/how-to: their files, and what they say of runs of these."""
+"""The tutorial and the pages of docs/how-to: their files, and what they say of runs of these."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / "docs" / "how-to"
-PAGES = sorted(FOLDER.glob("*.md"))
+PAGES = [FOLDER.parent / "tutorial.md", *sorted(FOLDER.glob("*.md"))]
 _BLOCK = re.compile(r"(?:^<!-- ([^\n]*) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _TIMES = re.compile(r"\b[0-9.]+ (m?s)\b")
 _ITEM = re.compile(r"(?<=artifacts/)([\w-]+)-[0-9a-f]{8}\b")

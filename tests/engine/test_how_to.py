@@ -1,4 +1,4 @@
-"""The files of docs/how-to, all in one run on a real engine."""
+"""The files of the tutorial and of docs/how-to, all in one run on a real engine."""
 
 from __future__ import annotations
 

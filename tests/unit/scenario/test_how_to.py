@@ -1,13 +1,13 @@
-"""The pages of docs/how-to hold files that load, and say how each is made."""
+"""The tutorial and the pages of docs/how-to hold files that load, and say how each is made."""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import tomli
 from clnrm_testing.how_to import FOLDER, PAGES, blocks, files
 
 from pytest_clnrm.cli.main import main
@@ -15,6 +15,13 @@ from pytest_clnrm.scenario.loading import load
 from pytest_clnrm.scenario.options import LoadOptions
 
 NAMES = [page.stem for page in PAGES if page.name != "README.md"]
+PAGE = {page.stem: page for page in PAGES}
+# tests/release runs the first two, and plugin tests have each of these options.
+ELSEWHERE = {
+    "pip install pytest-clnrm",
+    "clnrm doctor",
+    "pytest -n 8 --clnrm-memory 512 --clnrm-report clnrm-report --junitxml junit.xml",
+}
 
 
 @pytest.fixture
@@ -25,7 +32,7 @@ def project(tmp_path: Path) -> Path:
 
 def write(name: str, folder: Path) -> list[Path]:
     """Write the files of a page, and return its scenario files."""
-    for file, text in files(FOLDER / f"{name}.md").items():
+    for file, text in files(PAGE[name]).items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -44,7 +51,10 @@ def test_every_file_loads(name: str, project: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_block_is_used(name: str) -> None:
     """It is a file of the page's project, or a run of pytest; tests/engine/test_how_to.py runs them."""
-    for block in blocks(FOLDER / f"{name}.md"):
+    for block in blocks(PAGE[name]):
+        if block.language == "sh" and not block.file:
+            assert set(block.text.splitlines()) <= ELSEWHERE
+            continue
         assert block.file or re.match(r"pytest( -\S+)* \S+\.(clnrm\.toml|py)$", block.command), block
 
 
@@ -55,18 +65,20 @@ def test_what_commands_make(
     """It is what the page shows."""
     write(name, project)
     monkeypatch.chdir(project)
-    for block in blocks(FOLDER / f"{name}.md"):
+    for block in blocks(PAGE[name]):
         if block.mark.startswith("made by: "):
-            program, arguments = block.command.split(" import ")
+            program, *arguments = shlex.split(block.command)
             assert program == "clnrm"
-            assert main(["import", *shlex.split(arguments)]) == 0
+            assert main(arguments) == 0
             assert capsys.readouterr().out == block.text
 
 
 def test_the_list_of_pages_is_complete() -> None:
-    """In README.md of the folder; links of all pages lead to files."""
+    """In README.md of the folder, and in what makes the site; tox -e docs finds links that lead nowhere."""
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
-    assert {f"{name}.md" for name in NAMES} == set(re.findall(r"\]\(([\w-]+\.md)\)", text))
-    for page in PAGES:
-        for link in re.findall(r"\]\(([^)#]+\.md)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            assert Path(os.path.normpath(FOLDER / link)).is_file(), f"{page.name}: {link}"
+    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", text))
+    assert listed == {page.name for page in FOLDER.glob("*.md")} - {"README.md"}
+    docs = FOLDER.parent
+    site = tomli.loads((docs.parent / "zensical.toml").read_text("utf-8"))["project"]["nav"]
+    shown = [page for group in site for pages in group.values() for page in pages]
+    assert sorted(shown) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
