@@ -49,6 +49,7 @@ CHECKS_OF_A_CLUSTER: dict[str, Check] = {
     "ledger": ledger.ledger,
     "leftovers": ledger.leftovers,
     "other ledgers": ledger.others,
+    "disks": machine.disks,
     "clock": engine.clock,
 }
 """The same where the engine is a cluster: no image is known there from which something could be tried."""
@@ -67,6 +68,8 @@ def examine(patient: Patient) -> Iterator[tuple[str, Finding]]:
             finding = broken(str(error), "")
         except OSError as error:
             finding = broken(f"{type(error).__name__}: {error}", "")
+        except Exception as error:  # noqa: BLE001 (one check that fails keeps nobody from the others)
+            finding = broken(f"the check itself has failed: {type(error).__name__}: {error}", "")
         if finding.state == "broken":
             # Told once: whoever needs what is broken fails of the same.
             first = told.setdefault(finding.text, name)

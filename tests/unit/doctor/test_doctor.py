@@ -402,12 +402,18 @@ def test_a_check_that_fails_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def cannot(_: Patient) -> Finding:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(examine, "CHECKS", {"one": fails, "two": fails, "three": cannot, "four": lacks})
+    def is_wrong(_: Patient) -> Finding:
+        raise KeyError("x")
+
+    monkeypatch.setattr(
+        examine, "CHECKS", {"one": fails, "two": fails, "three": cannot, "four": lacks, "five": is_wrong}
+    )
     assert list(examine.examine(patient())) == [
         ("one", Finding("broken", "it is gone")),
         ("two", Finding("not tried", "see one")),
         ("three", Finding("broken", "PermissionError: [Errno 13] Permission denied")),
         ("four", Finding("not tried", "there is no relay")),
+        ("five", Finding("broken", "the check itself has failed: KeyError: 'x'")),
     ]
 
 
@@ -442,3 +448,15 @@ def test_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ]
     finally:
         server.close()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_cluster_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Is told once, as an engine is."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
+    assert main(["doctor", "--json", "--engine", "kubernetes"]) == 1
+    checks = {each["check"]: each["state"] for each in json.loads(capsys.readouterr().out)["checks"]}
+    assert list(checks) == list(examine.CHECKS_OF_A_CLUSTER)
+    assert [name for name, state in checks.items() if state == "broken"] == ["cluster"]
