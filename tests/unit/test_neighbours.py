@@ -27,5 +27,6 @@ def test_the_extra_pins_the_same_versions() -> None:
     """CI runs the suite beside those of the extra."""
     extras = tomli.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     asynchronous = ["anyio[trio]==4.16.0", "pytest-asyncio==1.5.0"]  # of tests/neighbours/test_async.py
+    dividing = ["pytest-split==0.11.0"]  # of tests/neighbours/test_split.py
     pinned = [requirement for each in PINNED for requirement in each.requirements]
-    assert sorted(extras["neighbours"]) == sorted([*asynchronous, *pinned])
+    assert sorted(extras["neighbours"]) == sorted([*asynchronous, *dividing, *pinned])
