@@ -145,7 +145,8 @@ class SpanJudge:
         if not lower_bound_only(expect):
             # What is below a span of another scenario is known to be once that has arrived, too.
             left_s = max(0.0, min(self._quiet_s(), self._deadline_s - time.monotonic()))
-            self.shared_spans.wait(lambda: not self.shared_spans.doubtful(), left_s)
+            # Each look may search all that the run has recorded.
+            self.shared_spans.wait(lambda: not self.shared_spans.doubtful(), left_s, look_s=left_s / 2)
         spans = [*self.trace.ours, *inbox.spans(), *self.shared_spans.own()]
         lost = [*inbox.losses(), *self.unseen()]
         with within(self._deadline_s):

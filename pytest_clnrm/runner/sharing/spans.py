@@ -112,12 +112,15 @@ class SharedSpans:
             for each in reader.spans:
                 yield name, each
 
-    def wait(self, until: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until something holds, and return whether it does."""
+    def wait(self, until: Callable[[], bool], timeout_s: float, look_s: float = LOOK_S) -> bool:
+        """Wait until something holds, and return whether it does.
+
+        :param look_s: seconds between two looks.
+        """
         ends_s = time.monotonic() + timeout_s
         inbox = self._trace.inbox
         while not (holds := until()) and inbox is not None and (left_s := ends_s - time.monotonic()) > 0:
-            inbox.wait(timeout_s=min(LOOK_S, left_s))
+            inbox.wait(timeout_s=min(look_s, left_s))
         return holds
 
     def settle(self, quiet_s: float) -> None:
