@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from pytest_clnrm.scenario.format.build import Builder
+from pytest_clnrm.scenario.format.document import ScenarioDoc
+
 SERVICES = '[service.web]\nimage = "x"\n[service.db]\nimage = "x"\n'
 JOB = '[meta]\nservice = "job"\n[service.job]\nimage = "x"\nready = { exit = 0 }\n'
 
@@ -127,3 +130,25 @@ def test_mistakes(project: Any, head: Any, case: str) -> None:
     text, told = CASES[case]
     (found,) = head(project.refuse(text))
     assert found.startswith(told)
+
+
+def test_services_of_many_scenarios_are_looked_for_once_each(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which services nobody names is found once in a file, not for each of its scenarios again."""
+    text = '[service.used]\nimage = "one:1"\n[service.unused]\nimage = "two:1"\n'
+    text += "".join(
+        f'[[scenario]]\nname = "s{at}"\n[[scenario.step]]\nrun = "true"\nservice = "used"\n'
+        for at in range(20)
+    )
+    asked: list[str] = []
+    reached = Builder._reached
+
+    def counted(builder: Builder, doc: ScenarioDoc) -> set[str]:
+        asked.append(doc.name)
+        return reached(builder, doc)
+
+    monkeypatch.setattr(Builder, "_reached", counted)
+    scenarios = project.load(text)
+    assert len(asked) == 2 * len(scenarios)
+    assert {tuple(sorted(each.name for each in one.services)) for one in scenarios} == {("unused", "used")}
