@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from clnrm_testing.end_to_end import EndToEnd, Run
+from clnrm_testing.end_to_end import HOLD, EndToEnd, Run
 
 pytestmark = pytest.mark.engine
 
@@ -131,4 +131,21 @@ def test_it_ends(warm: EndToEnd) -> None:
     os.kill(keeper, signal.SIGKILL)
     assert used(warm.run("--clnrm-warm", "0.1", "-k", "db"))["db"][1] == "a\n"
     assert kept["db"][0] not in there(warm)
+    wait_until_nothing_is_there(warm)
+
+
+def test_a_killed_run_leaves_nothing(warm: EndToEnd) -> None:
+    """What it has taken over goes with what is its own: its watchdog finds no owner of either."""
+    write(warm)
+    first = used(warm.run(*KEEP))
+    held = f'[[step]]\nname = "held"\nservice = "db"\nrun = "{HOLD}"\n'
+    file = warm.folder / "db.clnrm.toml"
+    file.write_text(f"{file.read_text('utf-8')}{held}", "utf-8")
+    process = warm.popen(*KEEP)
+    wait = warm.client.exec_create(
+        first["db"][0], ["sh", "-c", "until test -e /tmp/held; do sleep 0.05; done"]
+    )
+    warm.client.exec_start(wait["Id"])
+    process.kill()
+    process.wait()
     wait_until_nothing_is_there(warm)

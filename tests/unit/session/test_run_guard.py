@@ -258,3 +258,60 @@ def test_without_a_watchdog_the_controller_looks_itself(
     assert clock.now > over_s - 1
     guard.finish()
     assert list(run_records.records(parts.runs)) == []
+
+
+class WarmOnes:
+    """One shared service that may outlive the run, and another run that has started something of it."""
+
+    def __init__(self, *, there_is_a_keeper: bool) -> None:
+        self.leases = frozenset({"lease"})
+        self.origins = ("o",)
+        self._there_is_a_keeper = there_is_a_keeper
+
+    def take(self) -> None:
+        """Do nothing: there is nothing to take."""
+
+    def decide(self) -> set[str]:
+        return {"id"}
+
+    def leave(self) -> bool:
+        return self._there_is_a_keeper
+
+    def give_up(self) -> None:
+        self.leases = frozenset()
+
+    def close(self) -> None:
+        """Do nothing: it owns nothing."""
+
+
+@pytest.mark.parametrize("there_is_a_keeper", [True, False])
+def test_what_outlives_the_run(
+    guard: RunGuard,
+    parts: FakeParts,
+    monkeypatch: pytest.MonkeyPatch,
+    there_is_a_keeper: bool,  # noqa: FBT001
+) -> None:
+    """It is spared, its lease too, if there is a keeper; else it is swept after all."""
+    warm = WarmOnes(there_is_a_keeper=there_is_a_keeper)
+    guard.warm = cast("Any", warm)
+    guard.begin()
+    swept: list[tuple[str, set[str]]] = []
+    released: list[frozenset[str]] = []
+    monkeypatch.setattr(parts, "sweep_session", lambda session, *, but: swept.append((session, set(but))))
+    monkeypatch.setattr(parts, "release_all", lambda *, but: released.append(but))
+    guard.sweep()
+    spared = [("s", {"id"}), ("o", {"id"})]
+    assert swept == (spared if there_is_a_keeper else [*spared, ("s", set()), ("o", set())])
+    assert released[0] == {"lease"}
+    assert released[1:] == ([] if there_is_a_keeper else [frozenset()])
+
+
+def test_nothing_outlives_an_abrupt_end(
+    guard: RunGuard, parts: FakeParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for until then may still be created, and the watchdog sweeps it all."""
+    guard.begin()
+    guard.pytest_keyboard_interrupt()
+    monkeypatch.setattr(guard.warm, "decide", lambda: pytest.fail("called"))
+    guard.sweep()
+    assert "sweep s" in parts.asked
