@@ -46,6 +46,8 @@ class EngineFacts:
     :param memory_bytes: what its machine has.
     :param gpus: how many it can pass to containers.
     :param warnings: limits that it cannot enforce, each one sentence.
+    :param loses_containers: it takes some away now and then, as a cluster whose nodes come and go: a scenario
+        that fails by that is run again once.
     :param own_waiting: containers that only wait for commands need nothing of their images for that.
     """
 
@@ -63,6 +65,7 @@ class EngineFacts:
     warnings: tuple[str, ...] = ()
     published_on: str = LOOPBACK
     own_waiting: bool = False
+    loses_containers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

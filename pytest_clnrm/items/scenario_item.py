@@ -85,6 +85,7 @@ class ScenarioItem(pytest.Item):
         self._artifacts_in: list[ArtifactFolder] = []
         self._earlier: tuple[Result, ...] = ()
         self._whole: Scenario | None = None
+        self._was_lost = False
         self._fell_back: Demand | None = None
         self._subtest: Failure | None = None
         # What hooks of other plugins look for on any item, and what plugins that run an item again reset.
@@ -319,6 +320,15 @@ class ScenarioItem(pytest.Item):
         """Run it once; with its whole limits once more, if lowered ones were too little."""
         __tracebackhide__ = True
         result = self._execute()
+        if result.is_infrastructure and self.runtime.loses_containers and not self._was_lost:
+            self._was_lost = True
+            if self._run is not None:
+                self._run.clean_up(is_last=False)
+            self.result = None
+            self._begin()
+            why = f"run again, as the cluster has failed it: {result.failures[0].message}"
+            result = self._execute()
+            self.result = result = dataclasses.replace(result, notes=(*result.notes, why))
         if self._whole is None or not is_out_of_memory(result):
             return result
         if self._run is not None:

@@ -134,6 +134,11 @@ class Runtime:
         self.engine_is_own = True
         return engine
 
+    @property
+    def loses_containers(self) -> bool:
+        """Tell whether the engine takes containers away now and then, for no fault of a scenario."""
+        return self._engine is not None and self._engine.facts.loses_containers
+
     def engine_choice(self) -> str:
         """Return the ``--clnrm-engine`` by which another process connects to the same engine.
 

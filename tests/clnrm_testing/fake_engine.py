@@ -92,6 +92,7 @@ class FakeEngine:
             cpus=8,
             memory_bytes=16 << 30,
             published_on=ANYWHERE if os.environ.get("FAKE_REMOTE") else LOOPBACK,
+            loses_containers=bool(os.environ.get("FAKE_LOSES")),
             warnings=tuple(filter(None, [os.environ.get("FAKE_WARNING")])),
         )
         self._note("connect")
@@ -281,7 +282,11 @@ class FakeEngine:
     ) -> ExecOutcome:
         created, folder = self._containers[container]
         self._note("exec", container=container, argv=list(spec.argv))
-        if "ENGINE-GONE" in str(spec.argv):
+        if "ENGINE-GONE-ONCE" in str(spec.argv):
+            with suppress(FileExistsError):
+                (self._log.parent / ".gone-once").touch(exist_ok=False)
+                raise EngineUnavailableError("the engine is gone for now")
+        elif "ENGINE-GONE" in str(spec.argv):
             raise EngineUnavailableError(f"the engine is gone ({spec.argv[-1]})")
         if "RAISE-SIGNAL" in spec.argv[-1]:
             # In the midst of a step, as Ctrl-C and other plugins' time limits come.

@@ -280,3 +280,20 @@ def test_setup_and_cleanup(project: Project) -> None:
     outcomes = [(each["name"], each["outcome"]) for each in broken["steps"]]
     assert outcomes == [("setup 1", "passed"), ("own", "failed"), ("step 1", "not run"), ("last", "passed")]
     assert [each["kind"] for each in broken["failures"]] == ["error"]
+
+
+def test_a_scenario_that_the_cluster_has_failed_is_run_again_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an engine takes containers away now and then; a second time counts, and elsewhere the first one."""
+    project.write("once.clnrm.toml", '[[step]]\nname = "ask"\nrun = "echo ENGINE-GONE-ONCE"\n')
+    project.run().assert_outcomes(failed=1)
+    (project.pytester.path / ".gone-once").unlink()
+    monkeypatch.setenv("FAKE_LOSES", "1")
+    project.run("--clnrm-report=out").assert_outcomes(passed=1)
+    (told,) = project.report()["scenarios"]
+    assert "run again, as the cluster has failed it: " in str(told)
+    assert "the engine is gone for now" in str(told)
+    project.write("once.clnrm.toml", '[[step]]\nname = "ask"\nrun = "echo ENGINE-GONE"\n')
+    project.run().assert_outcomes(failed=1)
+    assert len(project.events("exec")) == 1 + 2 + 2

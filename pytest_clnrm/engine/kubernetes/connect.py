@@ -100,6 +100,7 @@ def _facts(rest: Rest, version: Mapping[str, Any], nodes: list[Mapping[str, Any]
         gpus=int(most("nvidia.com/gpu", 0)),
         warnings=(LIMITS, POLICIES),
         own_waiting=True,
+        loses_containers=True,
     )
 
 
