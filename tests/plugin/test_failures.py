@@ -285,7 +285,7 @@ def test_setup_and_cleanup(project: Project) -> None:
 def test_a_scenario_that_the_cluster_has_failed_is_run_again_once(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where an engine takes containers away now and then; a second time counts, and elsewhere the first one."""
+    """Where an engine takes containers away now and then; a second time counts, elsewhere the first one."""
     project.write("once.clnrm.toml", '[[step]]\nname = "ask"\nrun = "echo ENGINE-GONE-ONCE"\n')
     project.run().assert_outcomes(failed=1)
     (project.pytester.path / ".gone-once").unlink()

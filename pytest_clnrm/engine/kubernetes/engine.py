@@ -381,6 +381,8 @@ class KubernetesEngine(Engine):
                 image = next(iter(self._pulls), "")
                 if not image:
                     raise EngineError("cannot begin the run on the cluster: no image is known so far")
+                if self._run is not None:
+                    self._run.close()
                 self._run = RunObject(
                     self._rest,
                     f"{name}-run",

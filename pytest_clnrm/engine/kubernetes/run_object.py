@@ -53,6 +53,7 @@ class RunObject:
         self._closing = threading.Event()
         self._stream: ExecStream | None = None
         self.lost = ""
+        self._heard_s = time.monotonic()
         programs = {"clnrm": program(architecture), "agent": agent(architecture)}
         if None in programs.values():
             raise EngineUnavailableError(
@@ -142,10 +143,15 @@ class RunObject:
         except RefusedError as error:
             if error.status == NOT_FOUND:
                 self.lost = str(error)
-            return False
         except (OSError, EngineError):
-            return False
-        return True
+            pass
+        else:
+            self._heard_s = time.monotonic()
+            return True
+        if time.monotonic() > self._heard_s + QUIET_S:
+            # It has ended by itself, or its node is lost: what belongs to it goes.
+            self.lost = f"the run's pod {self.pod} was not reached for {QUIET_S} s"
+        return False
 
     def _drop_stream(self) -> None:
         stream, self._stream = self._stream, None

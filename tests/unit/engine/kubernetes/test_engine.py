@@ -330,6 +330,28 @@ def test_a_run_that_was_ended_begins_anew(
     assert set(cluster.of("jobs")) == {"clnrm-s1-gw0-n2-run"}
 
 
+def test_a_run_that_is_not_reached_begins_anew(
+    cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one whose node is lost: its pod is still there, but runs nothing any more."""
+    monkeypatch.setattr("pytest_clnrm.engine.kubernetes.run_object._BEAT_S", 0.02)
+    monkeypatch.setattr("pytest_clnrm.engine.kubernetes.run_object.QUIET_S", 0.3)
+    network = engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    (pod,) = cluster.of("pods")
+    cluster.set_status(pod, waiting("NodeLost"))
+    cluster.cut()
+    deadline_s = soon()
+    while not (engine._run and engine._run.lost) and time.monotonic() < deadline_s:
+        pass
+    assert engine._run is not None
+    assert engine._run.lost == f"the run's pod {pod} was not reached for 0.3 s"
+    assert not engine.has_network(network)
+    engine.create_network("clnrm-s1-gw0-n2", internal=True, labels=LABELS)
+    while len(cluster.of("jobs")) > 1 and time.monotonic() < deadline_s:
+        pass
+    assert set(cluster.of("jobs")) == {"clnrm-s1-gw0-n2-run"}
+
+
 def test_an_image_that_cannot_be_had(cluster: Cluster, engine: KubernetesEngine) -> None:
     """Its pod is of the first image; nothing of it stays."""
     cluster.behave = lambda pod: waiting("ImagePullBackOff", "manifest unknown")
