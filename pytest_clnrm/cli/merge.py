@@ -29,7 +29,7 @@ NOT_WHOLE = 3
         **EXITS,
         0: "merged, and all shards are there; whether tests have failed, the report says",
         1: "not merged: no shard's report could be read, or they are of different numbers of shards",
-        NOT_WHOLE: "merged, but a shard is missing, there twice, of another commit or otherwise divided",
+        NOT_WHOLE: "merged, but a shard is missing, unfinished, doubled, of other files or divided otherwise",
     },
 )
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ NOTHING_RAN = 5
 """pytest's exit status of a run without tests, which says nothing beside another one."""
 
 _SHOWN = 12
+_MOST = 9999
 
 
 class NoReportError(Exception):
@@ -71,20 +72,39 @@ def read_shard(folder: Path) -> ShardReport:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise NoReportError(f"{path}: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NoReportError(f"{path}: no JSON: {error}") from None
     if not isinstance(document, dict) or document.get("format") != REPORT_FORMAT:
         raise NoReportError(f"{path}: no report of the form {REPORT_FORMAT}")
+    report = ShardReport(folder, document)
     try:
-        page_data(document, ())
-        if "shard" not in document["session"]:
-            raise NoReportError(f"{path}: the report of a whole run, without --clnrm-shard")
-        report = ShardReport(folder, document)
-        if not 1 <= report.number <= int(report.shard["of"]) or report.end < report.start:
-            raise NoReportError(f"{path}: {report.name} is no shard")
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        _check(report)
+    except NoReportError as error:
+        raise NoReportError(f"{path}: {error}") from None
+    except _DAMAGED as error:
         raise NoReportError(f"{path}: a damaged report: {error!r}") from None
     return report
+
+
+_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What comes of values of other types, and of keys that are not there."""
+
+
+def _check(report: ShardReport) -> None:
+    """Look at all that merging needs of a report, which somebody may have changed.
+
+    :raises NoReportError: if it is none of a shard; one of :data:`_DAMAGED` if it is broken.
+    """
+    page_data(report.document, ())
+    session = report.document["session"]
+    if "shard" not in session:
+        raise NoReportError("the report of a whole run, without --clnrm-shard")
+    if not 1 <= report.number <= int(report.shard["of"]) <= _MOST:
+        raise NoReportError(f"{report.name} is no shard")
+    # Each of these fails for what is no time, or no number.
+    _ = report.end - datetime.now(timezone.utc)
+    _ = Counter(session.get("counts", {})).total() + session["workers"] + session["exit_status"]
+    _ = int(report.shard.get("tests") or 0) + _told(report)["max_containers"]
 
 
 def chosen(reports: Iterable[ShardReport]) -> tuple[list[ShardReport], list[str]]:
@@ -111,7 +131,14 @@ def chosen(reports: Iterable[ShardReport]) -> tuple[list[ShardReport], list[str]
             )
         found[each.number] = each
     kept = [found[number] for number in sorted(found)]
-    return kept, problems + _missing(kept) + _differences(kept)
+    return kept, [*problems, *_missing(kept), *map(_not_run, filter(_not_run, kept)), *_differences(kept)]
+
+
+def _not_run(report: ShardReport) -> str:
+    """Return that a shard has ended before all of its tests had run, "" if it has not."""
+    ran = len(report.document["scenarios"]) + len(report.document.get("tests", ()))
+    tests = int(report.shard.get("tests") or 0)
+    return f"shard {report.name} has run {ran} of its {tests} tests" if ran < tests else ""
 
 
 def _missing(reports: Sequence[ShardReport]) -> list[str]:

@@ -216,9 +216,14 @@ def test_what_is_missing_is_told(
     page = (out / "report.html").read_text("utf-8")
     assert f'<p class="problem">{told[1]}</p>' in page
     assert "<title>incomplete: " in page
+    document = merged(copies[1])
+    count = document["session"]["shard"]["tests"]
+    del document["scenarios"][3:]
+    (copies[1] / "report.json").write_text(json.dumps({**document, "tests": []}), encoding="utf-8")
     assert main(["merge", str(copies[1]), "-o", str(out)]) == 3
     assert merged(out)["session"]["problems"] == [
-        "shards 1/3, 3/3 are missing: what would have run there is not in this report"
+        "shards 1/3, 3/3 are missing: what would have run there is not in this report",
+        f"shard 2/3 has run 3 of its {count} tests",
     ]
 
 
@@ -277,6 +282,33 @@ def test_what_cannot_be_merged(
     assert main(["merge", *map(str, copies), "-o", str(copies[0])]) == 2
     assert "it is one of the folders that are merged" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (("shard", {"number": 1, "of": 10**12}), "1/1000000000000 is no shard"),
+        (("shard", {"number": 4, "of": 3}), "4/3 is no shard"),
+        (("shard", []), "a damaged report: *"),
+        (("duration_s", 1e300), "a damaged report: *"),
+        (("started", "2026-01-01T00:00:00"), "a damaged report: *"),
+        (("counts", {"passed": "all"}), "a damaged report: *"),
+        (("workers", "many"), "a damaged report: *"),
+    ],
+)
+def test_changed_reports_are_told(
+    copies: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changed: tuple[str, object],
+    message: str,
+) -> None:
+    """What somebody has made of a report is told as that, not by a traceback."""
+    document = merged(copies[0])
+    document["session"].update([changed])
+    (copies[0] / "report.json").write_text(json.dumps(document), encoding="utf-8")
+    assert main(["merge", str(copies[0]), "-o", str(tmp_path / "out")]) == 1
+    assert fnmatch(capsys.readouterr().err.splitlines()[1], f"{copies[0] / 'report.json'}: {message}")
 
 
 @pytest.mark.parametrize(
