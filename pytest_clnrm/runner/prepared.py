@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.cleanup.labels import prepared_labels
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _STOP_S = 60.0
 _USUAL_SIGNAL = "SIGTERM"
 _FASTER = 0.9
+_CLOSE_FROM, _CLOSE_TO, _CLOSE_STARTS = 0.7, 1.3, 3
 _HELD = (
     "there is a secret in {}, which would stay in the image; prepare = {{ secrets = true }} says that it may"
 )
@@ -175,8 +177,8 @@ class _Preparing:
             try:
                 size = self._size(kept, image)
                 ready = replace(image, id=kept, prepared=True)
-                with self._started(service, ready, timeout_s) as (_, _, prepared_s):
-                    _check_faster(plain_s, prepared_s)
+                prepared_s = self._from_kept_s(service, ready, plain_s, timeout_s)
+                _check_faster(plain_s, prepared_s)
             except BaseException:
                 with suppress(ClnrmError):
                     engine.remove_image(kept)
@@ -184,6 +186,14 @@ class _Preparing:
         return Prepared(
             key=key, about="", image=kept, size_bytes=size, plain_s=plain_s, prepared_s=prepared_s
         )
+
+    def _from_kept_s(self, service: Service, kept: ImageFacts, plain_s: float, timeout_s: float) -> float:
+        """Return the seconds that a start from what was kept takes: the median of three where it is close."""
+        took_s: list[float] = []
+        while not took_s or (len(took_s) < _CLOSE_STARTS and is_close(plain_s, took_s[0])):
+            with self._started(service, kept, timeout_s) as (_, _, each_s):
+                took_s.append(each_s)
+        return median(took_s)
 
     def _size(self, kept: str, image: ImageFacts) -> int:
         """Return how many bytes an image takes beyond the one before.
@@ -278,10 +288,15 @@ class _Preparing:
             )
 
 
-def _check_faster(plain_s: float, prepared_s: float) -> None:
-    """Compare two starts, one right after the other.
+def is_close(plain_s: float, prepared_s: float) -> bool:
+    """Tell whether one start each does not say which is faster: what else runs here makes some slower."""
+    return _CLOSE_FROM <= prepared_s / max(plain_s, 1e-9) <= _CLOSE_TO
 
-    :raises ContainerError: unless the second one took less time.
+
+def _check_faster(plain_s: float, prepared_s: float) -> None:
+    """Compare starts, one right after the other.
+
+    :raises ContainerError: unless the one from what was kept took less time.
     """
     if prepared_s > plain_s * _FASTER:
         took = f"{prepared_s:.2f} s, not {plain_s:.2f} s"

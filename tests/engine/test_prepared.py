@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
@@ -131,6 +132,49 @@ def test_what_a_first_start_leaves_is_kept(project: EndToEnd, needs: Needs) -> N
     assert _tool(project, "sweep") == "removed: nothing\n"
     assert _tool(project, "sweep", "--prepared") == "removed: 3 images\n"
     assert project.client.images(filters=kept) == []
+
+
+# Its first start takes so long that the next one is faster on a loaded machine, too.
+SLOW = """
+[service.db]
+image = "x"
+prepare = true
+command = ["sh", "-c", "trap 'exit 0' TERM; [ -e /made ] || {{ sleep 3; touch /made; }}; \
+    echo up; while :; do sleep 0.05; done"]
+ready = {{ log = "^up$" }}
+[[step]]
+run = "echo {name}; test -e /made"
+"""
+
+
+def test_whoever_is_killed_leaves_nothing_that_is_used(project: EndToEnd, needs: Needs) -> None:
+    """Neither during the first start nor once there is an image; of several workers one makes it then."""
+    needs("images of prepared services")
+    project.write("a.clnrm.toml", SLOW.format(name="a"))
+    for moment in ("start", "commit"):
+        with project.watch() as watch:
+            process = project.popen()
+            watch.wait(moment, "db")
+            process.kill()
+            process.wait()
+    for name in ("b", "c"):
+        project.write(f"{name}.clnrm.toml", SLOW.format(name=name))
+    with project.watch() as watch:
+        run = project.run(mode=("-n", "2"))
+        assert set(run.outcomes().values()) == {"passed"}, run.text
+    assert _prepared(run.scenarios) == {"a": True, "b": True, "c": True}
+    # Two starts prepare it.
+    assert sum(each.name == "create" and each.service == "db" for each in watch.events) == 5, watch.events
+    (record,) = project.path.glob(f"ledger/**/{'[0-9a-f]' * 32}.json")
+    (tag,) = project.client.inspect_image(json.loads(record.read_text())["image"])["RepoTags"]  # type: ignore[no-untyped-call]
+    ledger = tag.rpartition(":")[0]
+    assert len(project.client.images(name=ledger)) == 1
+    label = f"pytest-clnrm.prepared-by={ledger.rpartition('/')[2]}"
+    assert len(project.client.images(filters={"label": label})) == 1
+    left = project.client.containers(all=True, filters={"label": "pytest-clnrm.session"})
+    names = [each["Names"] for each in left if project.token in str(each["Labels"])]
+    assert names == []
+    assert _tool(project, "sweep", "--prepared") == "removed: 1 image\n"
 
 
 def _prepared(scenarios: dict[str, dict[str, Any]]) -> dict[str, bool]:
