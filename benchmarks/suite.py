@@ -2,15 +2,18 @@
 
 For testcontainers-python with fixtures of session scope, as its docs say: each worker has services of its
 own. For us with one PostgreSQL and one Redis for all workers, a database a worker made from a template, and
-an application a worker on it: from plain images, and as a second run, whose PostgreSQL starts from the image
-that the first one has prepared. The tests are the same file. What is timed is the whole run, as a user waits
-for it. ``python benchmarks/run.py --rows k`` also says where the time goes.
+an application a worker on it: from plain images; as a second run, whose PostgreSQL starts from the image
+that the first one has prepared; and as one for which the first one's services have stayed, too. The tests
+are the same file. What is timed is the whole run, as a user waits for it, and where its time goes.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -170,6 +173,7 @@ def redis_container(clnrm_shared):
 def own_database(postgres, worker_id):
     url = urlsplit(postgres.url())._replace(path="/postgres").geturl()
     with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE IF EXISTS {{worker_id}}")
         admin.execute(f"CREATE DATABASE {{worker_id}} TEMPLATE test")
     return worker_id
 
@@ -183,7 +187,9 @@ def database(postgres, own_database):
 
 @pytest.fixture(scope="session")
 def cache(redis_container, worker_id):
-    return redis.Redis.from_url(redis_container.url(), db=int(worker_id[2:]))
+    client = redis.Redis.from_url(redis_container.url(), db=int(worker_id[2:]))
+    client.flushdb()
+    return client
 
 
 @pytest.fixture(scope="session")
@@ -198,8 +204,14 @@ def application(clnrm_factory, own_database, redis_container, worker_id):
 """
 PLAIN, PREPARED = "PREPARE = False\n", "PREPARE = True\n"
 OUR_ARGUMENTS = ("--clnrm-pull", "never")
-WORDS = {"peer": "testcontainers-python", "cold": "ours, cold", "second": "ours, second run"}
-TARGETS = {"cold": at_least(8), "second": at_least(15)}
+WARM_ARGUMENTS = (*OUR_ARGUMENTS, "--clnrm-warm", "10m")
+WORDS = {
+    "peer": "testcontainers-python",
+    "cold": "ours, cold",
+    "second": "ours, second run",
+    "warm": "ours, second run with warm services",
+}
+TARGETS = {"cold": at_least(8), "second": at_least(15), "warm": at_least(15)}
 PARTS = {
     "until the first test": ("start",),
     "fixtures of ours": ("clnrm_factory", "clnrm_shared"),
@@ -231,9 +243,15 @@ def measure(place: Place | None, *, quick: bool) -> Row:
             "peer": project(folder / "peer", place, PEER, count, ["-p", "no:clnrm"]),
             "cold": project(folder / "cold", place, PLAIN + OURS, count, OUR_ARGUMENTS),
             "second": project(folder / "second", place, PREPARED + OURS, count, OUR_ARGUMENTS),
+            "warm": project(folder / "warm", place, PREPARED + OURS, count, WARM_ARGUMENTS),
         }
-        contenders["second"]()
-        samples = in_turns(contenders, rounds)
+        try:
+            for name in ("second", "warm"):
+                contenders[name]()
+            samples = in_turns(contenders, rounds)
+        finally:
+            for name in ("second", "warm"):
+                sweep(folder / name, place)
     return Row(
         key="k",
         title=TITLE,
@@ -279,17 +297,25 @@ def project(
     return partial(timed, folder, place, [*common, *arguments])
 
 
+def own_environ(folder: Path, place: Place) -> dict[str, str]:
+    """Return the variables of a project with a ledger of its own, and so images that nobody else prepared."""
+    # In CI nothing stays warm.
+    return {"DOCKER_HOST": place.url, "XDG_RUNTIME_DIR": str(folder), "CI": ""}
+
+
+def sweep(folder: Path, place: Place) -> None:
+    """Remove what a project's runs have kept for the next one."""
+    command = [sys.executable, "-m", "pytest_clnrm", "sweep", "--prepared"]
+    subprocess.run(
+        command, env={**os.environ, **own_environ(folder, place)}, check=True, stdout=subprocess.DEVNULL
+    )
+
+
 def timed(folder: Path, place: Place, arguments: Sequence[str]) -> Times:
     """Run a project once; return its parts, seconds, each the mean of its workers."""
     out = folder / f"times-{time.monotonic_ns()}"
     out.mkdir()
-    environ = {
-        "DOCKER_HOST": place.url,
-        "TESTCONTAINERS_RYUK_DISABLED": "true",
-        "SUITE_TIMES": str(out),
-        # A ledger of its own, and with it images that nobody else has prepared.
-        "XDG_RUNTIME_DIR": str(folder),
-    }
+    environ = {**own_environ(folder, place), "TESTCONTAINERS_RYUK_DISABLED": "true", "SUITE_TIMES": str(out)}
     began_s = time.time()
     ran = run_pytest(folder, arguments, environ)
     workers = [json.loads(path.read_text(encoding="utf-8")) for path in out.iterdir()]
