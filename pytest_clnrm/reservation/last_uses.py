@@ -41,7 +41,7 @@ class LastUses:
 
         :param lease: that it had, "" for none.
         """
-        if self._runtime.asks_warm:
+        if self._runtime.keeps_warm:
             # The last user may be of the next run.
             return
         keys = list(_uses(item))

@@ -403,6 +403,11 @@ class Runtime:
         return self.settings.warm_s > 0 and not in_ci(os.environ)
 
     @property
+    def keeps_warm(self) -> bool:
+        """Tell whether shared services may outlive the run; known once the engine is connected."""
+        return self.asks_warm and self.engine_is_own
+
+    @property
     def project(self) -> str:
         """Return for whose next run shared services are kept."""
         return str(self.rootdir)

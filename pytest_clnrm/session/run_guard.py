@@ -116,7 +116,7 @@ class RunGuard:
         It takes the longest of all, and goes on while the interpreters of the workers end.
         """
         # What is to outlive the run is decided in the end.
-        if self._record is not None and self._abrupt_s is None and not self._runtime.asks_warm:
+        if self._record is not None and self._abrupt_s is None and not self._runtime.keeps_warm:
             self._early = threading.Thread(target=self._sweep_shared, name="clnrm-sweep")
             self._early.start()
 

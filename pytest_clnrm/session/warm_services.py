@@ -41,11 +41,6 @@ class WarmServices:
             return OFF_IN_CI
         return OFF_WITH_PLUGIN if runtime.asks_warm and not runtime.engine_is_own else ""
 
-    @property
-    def is_on(self) -> bool:
-        """Tell whether services may outlive the run."""
-        return self._runtime.asks_warm and self._runtime.engine_is_own
-
     def take(self) -> None:
         """Take over what the last run of this project has left, if no other run has.
 
@@ -53,12 +48,15 @@ class WarmServices:
         """
         from pytest_clnrm.ledger.ledger import Ledger
         from pytest_clnrm.ledger.shared import run_of
-        from pytest_clnrm.ledger.warm import NO_BUDGET, origins_of
+        from pytest_clnrm.ledger.warm import NO_BUDGET, forget_records, origins_of
 
-        if not self.is_on:
-            return
         runtime = self._runtime
+        if not runtime.keeps_warm:
+            return
         ledger, project = runtime.ledger(), runtime.project
+        now = ledger.snapshot()
+        if now is not None:
+            forget_records(self._folder(), now.leases)
         for origin in sorted(origins_of(ledger.kept_for(project))):
             member = Ledger(runtime.folder(), ledger.engine, NO_BUDGET)
             member.open_run(origin)
@@ -150,7 +148,7 @@ class WarmServices:
 
     def _candidates(self) -> dict[str, SharedRecord]:
         """Return the records, by the ids of leases, of what nobody uses and may outlive the run."""
-        if not (self.is_on and self._runtime.has_ledger):
+        if not (self._runtime.keeps_warm and self._runtime.has_ledger):
             return {}
         with suppress(ClnrmError, OSError):
             found = {each.id: self._record_of(each) for each in self._runtime.ledger().idle_shared()}

@@ -29,6 +29,12 @@ run = "echo {word} >> /data/x; cat /data/x"
 """
 KEEP = ("--clnrm-warm", "10m")
 
+PYTHON = """
+def test_web(clnrm_shared):
+    web = clnrm_shared("web", "web", ready={"command": "true"})
+    print("ID", web.id)
+"""
+
 
 def write(project: EndToEnd, name: str = "db", more: str = "", word: str = "a") -> None:
     """Write a file whose only step adds a word to what is in its shared service."""
@@ -42,6 +48,12 @@ def used(run: Run) -> dict[str, tuple[str, str]]:
         name: (scenario["containers"][0]["id"], scenario["steps"][0]["stdout"])
         for name, scenario in run.scenarios.items()
     }
+
+
+def printed_id(run: Run) -> str:
+    """Return the id of the container of the Python test."""
+    (line,) = (each for each in run.text.splitlines() if each.startswith("ID "))
+    return line.removeprefix("ID ")
 
 
 def told(run: Run, scenario: str) -> str:
@@ -92,24 +104,27 @@ def test_the_next_run_uses_it(warm: EndToEnd) -> None:
     """Nothing is started a second time; what changed is replaced; who may reset does; sweep ends all."""
     write(warm)
     write(warm, "cache", 'reset = { command = "rm -f /data/x" }')
-    run = warm.run(*KEEP, mode=("-n", "2"))
+    warm.write("test_web.py", PYTHON)
+    run = warm.run(*KEEP, "-rP", mode=("-n", "2"))
+    web = printed_id(run)
     first = used(run)
-    assert "clnrm: cache, db stay for the next run, 600 s long, or until `" in run.text
+    assert "clnrm: cache, db, web stay for the next run, 600 s long, or until `" in run.text
     assert (first["db"][1], first["cache"][1], told(run, "db")) == ("a\n", "a\n", "shared")
-    run = warm.run(*KEEP)
+    run = warm.run(*KEEP, "-rP")
     second = used(run)
+    assert printed_id(run) == web
     assert second == {"db": (first["db"][0], "a\na\n"), "cache": (first["cache"][0], "a\n")}
     assert told(run, "db") == "shared since an earlier run"
     assert told(run, "cache").startswith("shared since an earlier run, reset in ")
     write(warm, more='env = { CHANGED = "yes" }')
-    third = used(warm.run(*KEEP))
+    third = used(warm.run(*KEEP, "-k", "not web"))
     assert third["cache"] == second["cache"]
     assert third["db"][0] != second["db"][0]
     assert third["db"][1] == "a\n"
-    assert {each for each in there(warm) if "-" not in each} == {third["db"][0], third["cache"][0]}
+    assert {each for each in there(warm) if "-" not in each} == {third["db"][0], third["cache"][0], web}
     status = ours(warm, "status")
     assert f"  keeps shared service db for the next run of {warm.path}, 9m" in status
-    assert ours(warm, "sweep").startswith("removed: 2 containers, ")
+    assert ours(warm, "sweep").startswith("removed: 3 containers, ")
     wait_until_nothing_is_there(warm)
 
 

@@ -47,7 +47,7 @@ def what_makes(runtime: Runtime, service: Service, image: ImageFacts, *, trace: 
 
     One with a secret must not: it would be in the engine's hands, and in our record, for longer than the run.
     """
-    if not runtime.asks_warm or service.scope != "run" or any(each.span for each in service.ready):
+    if not runtime.keeps_warm or service.scope != "run" or any(each.span for each in service.ready):
         # A span that was awaited once does not come again.
         return ""
     try:

@@ -167,3 +167,12 @@ def test_records(tmp_path: Path) -> None:
     (tmp_path / "shared-a-k3.json").write_text('{"id": "c3", "network": []}', "utf-8")
     (tmp_path / "shared-ab-k4.json").write_text('{"id": "c4", "network": []}', "utf-8")
     assert warm.recorded_ids(tmp_path, "a") == {"c1", "n1", "c3"}
+
+
+def test_records_of_nothing_are_removed(tmp_path: Path, ledger: Open) -> None:
+    """What a killed keeper leaves written down goes once its lease has."""
+    db = use(ledger("a", containers=4))
+    (tmp_path / "shared-gone-k1.json").write_text("{}", "utf-8")
+    warm.record_file(tmp_path, db.id).write_text("{}", "utf-8")
+    warm.forget_records(tmp_path, [db])
+    assert [each.name for each in tmp_path.glob("*.json")] == [f"{db.id}.json"]

@@ -25,7 +25,7 @@ class FakeParts:
     session_id = "s"
     engine_is_own = True
     foreign = describe_foreign(1, 1)
-    asks_warm = False
+    keeps_warm = False
     has_ledger = True
 
     def __init__(self, path: Path) -> None:
@@ -149,7 +149,7 @@ def test_nothing_that_is_shared_is_removed_early(guard: RunGuard, parts: FakePar
         guard.begin()
     if why == "interrupted":
         guard.pytest_keyboard_interrupt()
-    parts.asks_warm = why == "warm"
+    parts.keeps_warm = why == "warm"
     parts.asked.clear()
     guard.workers_ended()
     assert parts.asked == []
