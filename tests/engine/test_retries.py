@@ -33,10 +33,21 @@ service = "app"
 run = "exit 2"
 """
 
+PYTHON = """
+SEEN = []
+
+def test_flaky(clnrm):
+    with clnrm.container("busybox", name="own") as box:
+        assert box.run("test ! -e /own && touch /own").exit_code == 0
+        SEEN.append(box.id)
+        assert len(set(SEEN)) == 2
+"""
+
 
 def test_each_attempt_has_containers_of_its_own(project: EndToEnd) -> None:
     """What fails once and then passes is flaky; what an attempt leaves in its containers is gone."""
     project.write("a.clnrm.toml", FLAKY)
+    project.write("test_it.py", PYTHON)
     run = project.run("--clnrm-retries", "1")
     assert run.outcomes() == {"flaky": "passed", "never": "failed"}, run.text
     flaky, never = run.scenarios["flaky"], run.scenarios["never"]
@@ -50,6 +61,9 @@ def test_each_attempt_has_containers_of_its_own(project: EndToEnd) -> None:
         if not each["shared"]
     ]
     assert len(own) == len(set(own)) == 4
+    (test,) = run.document["tests"]
+    assert (test["outcome"], test["attempts"], test["is_flaky"]) == ("passed", 2, True)
+    assert len({each["containers"][0]["id"] for each in (test, *test["earlier"])}) == 2
     assert project.leftovers(run) == []
 
 
