@@ -94,7 +94,8 @@ class Sizes:
 
     :param files: to be collected.
     :param items: that are handed out.
-    :param run: scenarios that are run on the fake engine, two sizes.
+    :param run: scenarios that are run on the fake engine: two sizes, of which what one more costs is told,
+        or one.
     :param history: items that twelve runs have shown.
     :param scenarios: of a report.
     :param tree: of another version of the package, beside which collecting is measured; "" for none.
@@ -265,14 +266,22 @@ def _controller(sizes: Sizes) -> list[Figure]:
             (folder / "conftest.py").write_text(USED, encoding="utf-8")
             contenders[str(size)] = partial(_run, folder)
         runs = in_turns(contenders, sizes.rounds)
+    figures = [
+        median_of(
+            f"controller's peak memory, {size} scenarios",
+            [mb for _, mb in runs[str(size)]],
+            "MB",
+            at_most(CONTROLLER_MB) if size == ITEMS else None,
+        )
+        for size in sizes.run
+    ]
     small, large = sizes.run[0], sizes.run[-1]
+    if small == large:
+        whole_ms = [cpu_s / large * 1000 for cpu_s, _ in runs[str(large)]]
+        return [*figures, median_of("controller's processor time for each of them", whole_ms, "ms")]
     pairs = list(zip(runs[str(small)], runs[str(large)], strict=True))
     more = large - small
     each_kb = [(two[1] - one[1]) / more * 1000 for one, two in pairs]
-    figures = [
-        median_of(f"controller's peak memory, {size} scenarios", [mb for _, mb in runs[str(size)]], "MB")
-        for size in sizes.run
-    ]
     at_20_000 = [two[1] + kb * (ITEMS - large) / 1000 for (_, two), kb in zip(pairs, each_kb, strict=True)]
     each_ms = [(two[0] - one[0]) / more * 1000 for one, two in pairs]
     return [
