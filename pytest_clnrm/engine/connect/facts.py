@@ -89,14 +89,22 @@ def look_around(gateway: str = "", root: Path = Path("/")) -> Surroundings:
     )
 
 
+# Its fields: id, parent, device, what is mounted, where; see proc(5).
+_MOUNTED = re.compile(
+    r"^\d+ \d+ \S+ \S*/(?:overlay-)?containers/([0-9a-f]{64})/\S* /etc/(?:hostname|hosts|resolv\.conf) ",
+    re.MULTILINE,
+)
+
+
 def own_container_ids(mountinfo: str, cgroup: str) -> tuple[str, ...]:
     """Return the ids of containers in which this process may run, without repetition.
 
     :param mountinfo: content of ``/proc/self/mountinfo``: the engine mounts ``/etc/hostname`` from a folder
-        named by the container's id (with cgroup v2 the only place where it can be seen).
+        named by the container's id (with cgroup v2 the only place where it can be seen). What is mounted *on*
+        such a folder, as shared memory is, is seen on the engine's host, too.
     :param cgroup: content of ``/proc/self/cgroup``, which names it with cgroup v1.
     """
-    found = re.findall(r"/(?:overlay-)?containers/([0-9a-f]{64})/", mountinfo)
+    found = _MOUNTED.findall(mountinfo)
     found += re.findall(r"(?:/docker/|docker-|libpod-|/libpod_parent/libpod-)([0-9a-f]{64})", cgroup)
     return tuple(dict.fromkeys(found))
 

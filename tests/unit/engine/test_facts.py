@@ -185,6 +185,12 @@ def test_own_container_ids(mountinfo: str, cgroup: str) -> None:
     assert own_container_ids(mountinfo, cgroup) == (ID,)
 
 
+def test_containers_beside_us() -> None:
+    """What an engine mounts on the folders of its containers is none of ours."""
+    shared_memory = f"1 2 0:68 / /var/lib/docker/containers/{ID}/mounts/shm rw,nosuid shared:9 - tmpfs shm rw"
+    assert own_container_ids(shared_memory, "0::/user.slice") == ()
+
+
 def test_default_gateway() -> None:
     """The default route's gateway is read; there may be none."""
     assert default_gateway(ROUTES) == "172.17.0.1"
