@@ -178,10 +178,6 @@ def test_an_empty_shard_passes_and_says_so(each_mode: Project) -> None:
             "--clnrm-shard: not with --stepwise: it leaves out tests by what this machine remembers, *",
         ),
         (
-            ("--clnrm-shard", "1/3", "--splits", "2"),
-            "--clnrm-shard: not with --splits of pytest-split: each of them divides the tests",
-        ),
-        (
             ("--clnrm-shard", "1/3", "--num-shards", "2"),
             "--clnrm-shard: not with --num-shards of pytest-shard: each of them divides the tests",
         ),
@@ -194,12 +190,11 @@ def test_an_empty_shard_passes_and_says_so(each_mode: Project) -> None:
 def test_what_cannot_be_divided_is_one_error(
     project: Project, options: tuple[str, ...], message: str
 ) -> None:
-    """Wrong values, what selects by this machine's memory, and other plugins that divide."""
+    """Wrong values, what selects by this machine's memory, and pytest-shard beside it."""
     project.write("test_a.py", "def test_x(): pass\n")
     project.write(
         "conftest.py",
-        "def pytest_addoption(parser):\n    parser.addoption('--splits', type=int)\n"
-        "    parser.addoption('--num-shards', type=int, default=1)\n",
+        "def pytest_addoption(parser):\n    parser.addoption('--num-shards', type=int, default=1)\n",
     )
     done = project.run(*options)
     assert done.ret == pytest.ExitCode.USAGE_ERROR
