@@ -16,6 +16,8 @@ RETRY_MARKER = "clnrm_retry"
 """The marker by which a Python test says how often it is tried again when it fails."""
 PRIORITY_MARKER = "clnrm_priority"
 """The marker by which a test says its priority."""
+MARKERS = frozenset({LIMITS_MARKER, RETRY_MARKER, PRIORITY_MARKER})
+"""All of ours."""
 PRIORITY_ATTRIBUTE = "clnrm_priority"
 """The attribute by which an item of ours says its priority."""
 FIXTURES = frozenset({"clnrm", "clnrm_factory", "clnrm_shared"})

@@ -22,7 +22,7 @@ from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.items.load_options import loaded_names, options_of
 from pytest_clnrm.items.tags import PLUGINS, marker_name
 from pytest_clnrm.model.selection import KnownMarks
-from pytest_clnrm.names import LIMITS_MARKER, PRIORITY_MARKER, project_markers_key
+from pytest_clnrm.names import MARKERS, project_markers_key
 from pytest_clnrm.settings.loading import load_settings
 from pytest_clnrm.settings.settings import SETTINGS
 
@@ -30,20 +30,16 @@ if TYPE_CHECKING:
     from pytest_clnrm.scenario.options import LoadOptions
     from pytest_clnrm.settings.settings import Settings
 
-PYTESTS_MARKS = frozenset(
-    {
-        "filterwarnings",
-        "parametrize",
-        "skip",
-        "skipif",
-        "tryfirst",
-        "trylast",
-        "usefixtures",
-        "xfail",
-        LIMITS_MARKER,
-        PRIORITY_MARKER,
-    }
-)
+PYTESTS_MARKS = MARKERS | {
+    "filterwarnings",
+    "parametrize",
+    "skip",
+    "skipif",
+    "tryfirst",
+    "trylast",
+    "usefixtures",
+    "xfail",
+}
 """Markers that pytest registers itself, or we."""
 
 _WITHOUT_PLUGINS = (

@@ -11,6 +11,8 @@ import pytest
 from clnrm_testing.how_to import PAGES, files
 from clnrm_testing.schema import SCHEMA_FILE
 
+from pytest_clnrm.cli.schema import COPY
+
 ROOT = Path(__file__).parents[3]
 FOLDERS = ("examples", "tests/data/compose", "tests/data/ports")
 # In which order tables stand is a matter of style: ports keep that of the file they were made of.
@@ -45,8 +47,10 @@ def test_they_are_quiet(lint: list[str], tmp_path: Path) -> None:
         for name, text in files(page).items():
             if name.endswith(".clnrm.toml"):
                 names.append(f"{page.stem}/{name}")
-                (tmp_path / page.stem).mkdir(exist_ok=True)
+                (tmp_path / page.stem / COPY.parent).mkdir(parents=True, exist_ok=True)
                 (tmp_path / names[-1]).write_text(text, encoding="utf-8")
+                # As the commands do that write a file with a line #:schema.
+                shutil.copy(SCHEMA_FILE, tmp_path / page.stem / COPY)
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*.toml"):
             names.append(str(path.relative_to(ROOT)))
