@@ -202,7 +202,7 @@ def _of_services(document: Mapping[str, Any], names: AbstractSet[str]) -> Iterat
     """Yield a mistake for each string that names what is known only when services run, but in steps."""
     if not names:
         return
-    when = "where services do not run yet: steps and checks may"
+    when = "where services do not run yet: steps, checks, and env of services that depend on them may"
     own: list[tuple[KeyPath, Any]] = [
         ((key,), each) for key, each in document.items() if key not in {"scenario", "vars"}
     ]

@@ -108,7 +108,10 @@ def test_places() -> None:
     assert set(places_in(["plain", {"x": text}])) == {(), ("a", "ports", 80), ("b-c",)}
 
 
-NOT_YET = 'names "service" where services do not run yet: steps and checks may'
+NOT_YET = (
+    'names "service" where services do not run yet: steps, checks, '
+    "and env of services that depend on them may"
+)
 CASES = {
     "an unknown service": (
         "{{ service.wbe.address }}",

@@ -15,7 +15,7 @@ from pytest_clnrm.settings.settings import Settings
 DB = '[service.db]\nimage = "x:1"\nscope = "run"\n'
 STEP = '[[step]]\nrun = "true"\nservice = "db"\n'
 OWN = "(leave `scope` out: each scenario has a container of its own then)"
-WHEN = "where services do not run yet: steps and checks may"
+WHEN = "where services do not run yet: steps, checks, and env of services that depend on them may"
 CASES = {
     "a reset of its own": (
         f'[service.db]\nimage = "x:1"\nreset = {{ command = "true" }}\n{STEP}',
