@@ -103,21 +103,27 @@ def retries(value: object) -> int:
 
 def worker_range(value: object) -> tuple[int, int]:
     """Return the least and the most workers that ``MIN:MAX`` names."""
-    match = (
-        re.fullmatch(r"\s*([0-9]{1,4}):([0-9]{1,4})\s*", value, re.ASCII) if isinstance(value, str) else None
-    )
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+    found = _ascending(value, ":")
+    if found is None:
         raise ValueError(f"{value!r} is not a range of workers: MIN:MAX with 1 <= MIN <= MAX, such as 4:32")
-    return int(match[1]), int(match[2])
+    return found
 
 
 def shard(value: object) -> tuple[int, int]:
     """Return which of how many shards ``K/N`` names."""
-    match = (
-        re.fullmatch(r"\s*([0-9]{1,4})/([0-9]{1,4})\s*", value, re.ASCII) if isinstance(value, str) else None
-    )
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+    found = _ascending(value, "/")
+    if found is None:
         raise ValueError(f"{value!r} is not a shard: K/N with 1 <= K <= N <= 9999, such as 2/3")
+    return found
+
+
+def _ascending(value: object, separator: str) -> tuple[int, int] | None:
+    """Return two numbers from 1 to 9999 of which the second is not less, None if *value* is no such pair."""
+    if not isinstance(value, str):
+        return None
+    match = re.fullmatch(rf"\s*([0-9]{{1,4}}){separator}([0-9]{{1,4}})\s*", value, re.ASCII)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        return None
     return int(match[1]), int(match[2])
 
 

@@ -16,7 +16,8 @@ from pytest_clnrm.engine.docker.images import lock_name
 from pytest_clnrm.engine.exec.main_shell import attach
 from pytest_clnrm.engine.exec.streams import Connection, Demultiplexer
 from pytest_clnrm.engine.plain_errors import plain_errors
-from pytest_clnrm.engine.relay.multiplexer import ForwardedPort, Multiplexer
+from pytest_clnrm.engine.relay.multiplexer import Multiplexer
+from pytest_clnrm.engine.relay.relayed import MultiplexedRelay
 from pytest_clnrm.engine.tool.program import packed, program, relay_arguments, short_digest
 from pytest_clnrm.errors import EngineError, EngineUnavailableError
 
@@ -75,19 +76,13 @@ class _AttachedWire:
         self._connection.close()
 
 
-class DockerRelay:
+class DockerRelay(MultiplexedRelay):
     """Implements :class:`pytest_clnrm.engine.api.Relay`."""
 
     def __init__(self, client: APIClient, container: str, network: str, multiplexer: Multiplexer) -> None:
-        self.id = container
+        super().__init__(container, multiplexer)
         self._client = client
         self._joined = {network}
-        self._multiplexer = multiplexer
-
-    @property
-    def ended(self) -> str:
-        """Return why it relays no longer, "" while it does."""
-        return self._multiplexer.ended
 
     def join(self, network: str) -> str:
         """Connect it to a network, and return its address there."""
@@ -101,17 +96,9 @@ class DockerRelay:
                 return str(each["IPAddress"])
         raise EngineError("cannot connect the relay to a network: it has no IPv4 address there")
 
-    def dial(self, address: str, port: int, *, timeout_s: float) -> socket.socket:
-        """Return a connection to an address of a container."""
-        return self._multiplexer.dial(address, port, timeout_s=timeout_s)
-
-    def forward(self, address: str, port: int) -> ForwardedPort:
-        """Return a port of this host that leads there."""
-        return self._multiplexer.forward(address, port)
-
     def close(self) -> None:
         """End it, and remove its container."""
-        self._multiplexer.close()
+        super().close()
         remove_container(self._client, self.id)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.engine.relay.multiplexer import ForwardedPort, Multiplexer
+from pytest_clnrm.engine.relay.multiplexer import Multiplexer
+from pytest_clnrm.engine.relay.relayed import MultiplexedRelay
 from pytest_clnrm.errors import EngineError
 
 if TYPE_CHECKING:
@@ -80,8 +81,10 @@ class _PumpedWire:
         self._other.close()
 
 
-class ClusterRelay:
+class ClusterRelay(MultiplexedRelay):
     """Implements :class:`pytest_clnrm.engine.api.Relay`: all pods reach one another's addresses.
+
+    The pod is the run's, and stays when this is closed.
 
     :param address: of the pod that relays.
     """
@@ -95,32 +98,14 @@ class ClusterRelay:
         accept: Callable[[], socket.socket | None],
         on_end: Callable[[str], None],
     ) -> None:
-        self.id = pod
+        super().__init__(pod, Multiplexer(_PumpedWire(stream), accept=accept, on_end=on_end))
         self._address = address
-        self._multiplexer = Multiplexer(_PumpedWire(stream), accept=accept, on_end=on_end)
         try:
             self._multiplexer.wait_ready(_READY_S)
         except OSError as error:
-            self._multiplexer.close()
+            self.close()
             raise EngineError(f"cannot start a relay: {error}") from error
-
-    @property
-    def ended(self) -> str:
-        """Return why it relays no longer, "" while it does."""
-        return self._multiplexer.ended
 
     def join(self, network: str) -> str:  # noqa: ARG002 (all of them)
         """Return its address, which is the same for all networks."""
         return self._address
-
-    def dial(self, address: str, port: int, *, timeout_s: float) -> socket.socket:
-        """Return a connection to an address of a pod."""
-        return self._multiplexer.dial(address, port, timeout_s=timeout_s)
-
-    def forward(self, address: str, port: int) -> ForwardedPort:
-        """Return a port of this host that leads there."""
-        return self._multiplexer.forward(address, port)
-
-    def close(self) -> None:
-        """End it; its pod is the run's."""
-        self._multiplexer.close()
