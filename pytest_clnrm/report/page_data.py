@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.model.result import Result, clean_text, tail
+from pytest_clnrm.report.critical_path import critical_path, sentence
 from pytest_clnrm.report.span_trees import ShownSpan, shown_spans
 
 if TYPE_CHECKING:
@@ -62,12 +64,30 @@ def page_data(document: Mapping[str, Any], spans: Iterable[PlacedSpan]) -> dict[
     outcomes = {each["nodeid"]: each["outcome"] for each in rows}
     nodeids = {each["nodeid"]: index for index, each in enumerate(rows)}
     packed = _PackedSpans(texts=texts, nodeids=nodeids, epoch_ns=int(epoch_s * 1e9))
+    shown = shown_spans(spans)
+    path = critical_path(
+        rows, started=session["started"], duration_s=session["duration_s"], images_s=_images_s(shown)
+    )
     return {
         "session": _plain(session),
         "scenarios": scenarios,
-        "spans": packed.pack(shown_spans(spans), outcomes),
+        "path": [
+            [each.kind, *map(_microseconds, (each.start_s, each.end_s, each.images_s)), each.row]
+            for each in path
+        ],
+        "sentence": clean_text(sentence(path, rows)),
+        "spans": packed.pack(shown, outcomes),
         "texts": texts.entries,
     }
+
+
+def _images_s(spans: Iterable[ShownSpan]) -> dict[str, float]:
+    """Return how long images took of each item, by node id, in seconds."""
+    found: dict[str, float] = defaultdict(float)
+    for each in spans:
+        if each.span.origin == "runner" and each.span.name.startswith("clnrm.image."):
+            found[each.scenario] += (each.span.end_ns - each.span.start_ns) / 1e9
+    return found
 
 
 def lane_of(shard: int, worker: str) -> str:
@@ -124,10 +144,6 @@ def _plain(value: Any) -> Any:
 def _scenario(result: Mapping[str, Any], texts: _Table, epoch_s: float) -> list[Any]:
     """Return a row of scenarios: times in microseconds, texts as indexes."""
     full = result["outcome"] not in {"passed", "skipped", "xfailed", "xpassed"}
-
-    def shown(text: str) -> int:
-        return texts.index(text if full else tail(clean_text(text), PASSED_TEXT_CHARS))
-
     started = result["started"]
     return [
         *texts.indexes(result[key] for key in ("nodeid", "name", "file", "priority", "outcome", "worker")),
@@ -137,10 +153,58 @@ def _scenario(result: Mapping[str, Any], texts: _Table, epoch_s: float) -> list[
         _microseconds(result["duration_s"]),
         _microseconds(result["slot_wait_s"]),
         texts.indexes(result["tags"]),
+        _attempt(result, texts, full=full),
+        texts.indexes(result["unchecked"]),
+        texts.indexes(result["notes"]),
+        [result["spans"]["runner"], result["spans"]["workload"]],
+        [
+            [
+                each["started"] and _microseconds(_seconds(each["started"]) - epoch_s),
+                _microseconds(each["duration_s"]),
+                *_attempt(each, texts, full=True),
+            ]
+            for each in result["earlier"]
+        ],
+        result["is_flaky"],
+        result.get("shard"),
+        texts.indexes(result.get("counted") or [counted_as(result["outcome"])]),
+        texts.index(result.get("reproduce", "")),
+        [
+            [texts.index(where), each["first"], *texts.indexes(each["lines"])]
+            for where, each in result.get("sources", {}).items()
+        ],
+        _history(result.get("history"), texts),
+        [[texts.index(each["name"]), texts.index(each["text"])] for each in result.get("output", ())],
+    ]
+
+
+def counted_as(outcome: str) -> str:
+    """Return as what pytest counts an item of an outcome, where nobody has noted it."""
+    return "failed" if outcome == "crashed" else outcome
+
+
+def _history(history: Mapping[str, Any] | None, texts: _Table) -> list[Any] | None:
+    """Return the letters of outcomes, and durations in milliseconds, which say enough."""
+    if not history:
+        return None
+    durations = [None if each is None else round(each * 1e3) for each in history["durations_s"]]
+    return [texts.index(history["outcomes"]), *durations]
+
+
+def _attempt(result: Mapping[str, Any], texts: _Table, *, full: bool) -> list[Any]:
+    """Return what one attempt of an item shows: failures, steps, containers, artifacts.
+
+    :param full: with the whole of each output.
+    """
+
+    def shown(text: str) -> int:
+        return texts.index(text if full else tail(clean_text(text), PASSED_TEXT_CHARS))
+
+    return [
         [_failure(each, texts) for each in result["failures"]],
         [
             [
-                *texts.indexes((step["name"], step["service"], step["outcome"])),
+                *texts.indexes((step["name"], step["service"], step["outcome"], step.get("command", ""))),
                 _microseconds(step["started_s"]),
                 _microseconds(step["duration_s"]),
                 step["exit_code"],
@@ -157,12 +221,10 @@ def _scenario(result: Mapping[str, Any], texts: _Table, epoch_s: float) -> list[
                 *(_plain(each[key]) for key in _CONTAINER_FACTS),
                 shown(each["logs"]),
                 shown(each["spans"]),
+                texts.index(each.get("timeline", "")),
             ]
             for each in result["containers"]
         ],
-        texts.indexes(result["unchecked"]),
-        texts.indexes(result["notes"]),
-        [result["spans"]["runner"], result["spans"]["workload"]],
         [
             [
                 *texts.indexes((each["service"], each["path"], each["file"])),
@@ -171,9 +233,6 @@ def _scenario(result: Mapping[str, Any], texts: _Table, epoch_s: float) -> list[
             ]
             for each in result["artifacts"]
         ],
-        [[_failure(failure, texts) for failure in each["failures"]] for each in result["earlier"]],
-        result["is_flaky"],
-        result.get("shard"),
     ]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import pytest
 
 DETAILS_CHARS = 16 * 1024
+_NAMED_PLACE = re.compile(r"(\S+?:\d+)(?::\d+)?: ")
+_LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib/python3")
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 BAD = ("failed", "error")
 PLAIN_KEYS = (
@@ -26,7 +29,9 @@ PLAIN_KEYS = (
     "duration_s",
     "worker",
     "attempts",
+    "counted",
     "failures",
+    "output",
 )
 """What is reported of a test without containers."""
 
@@ -43,20 +48,45 @@ def failure_of(report: pytest.TestReport | pytest.CollectReport) -> Failure:
     if isinstance(longrepr, tuple):
         # For a skipped test pytest gives path, line and reason.
         path, line, reason = longrepr
-        return Failure(message=_first_line(str(reason)).removeprefix("Skipped: "), where=f"{path}:{line}")
+        place = _relative(str(path), report)
+        return Failure(message=_first_line(str(reason)).removeprefix("Skipped: "), where=f"{place}:{line}")
     text = clean_text(report.longreprtext)
+    details = tail(text, DETAILS_CHARS)
     crash = getattr(longrepr, "reprcrash", None)
     if crash is None:
-        return Failure(message=_first_line(text), details=tail(text, DETAILS_CHARS), kind="error")
-    file = (report.location or ("",))[0]
-    # pytest's own summary names the file of the test relative to rootdir, too.
-    place = file if file and str(crash.path).endswith(f"/{file}") else crash.path
+        message = _first_line(text)
+        named = _NAMED_PLACE.match(message)
+        return Failure(message=message, where=named[1] if named else "", details=details, kind="error")
     return Failure(
         message=_first_line(crash.message),
-        where=f"{place}:{crash.lineno}",
-        details=tail(text, DETAILS_CHARS),
+        where=_place(crash, longrepr, report),
+        details=details,
         kind="expectation" if crash.message.startswith(("AssertionError", "assert ")) else "error",
     )
+
+
+def _relative(path: str, report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return a path, that of the item's own file relative to rootdir as pytest's summary names it."""
+    file = (report.location or ("",))[0]
+    return file if file and path.endswith(f"/{file}") else path
+
+
+def _place(crash: Any, longrepr: Any, report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return where an exception was raised; of one from another's file, where the test's own called that."""
+    place = _relative(str(crash.path), report)
+    file = (report.location or ("",))[0]
+    if place != file:
+        entries = getattr(getattr(longrepr, "reprtraceback", None), "reprentries", ())
+        places = (getattr(each, "reprfileloc", None) for each in entries)
+        own = [each.lineno for each in places if each is not None and _ends_with(str(each.path), file)]
+        if own and _LIBRARY.search(place):
+            return f"{file}:{own[-1]}"
+    return f"{place}:{crash.lineno}"
+
+
+def _ends_with(path: str, file: str) -> bool:
+    """Tell whether *path*, relative to any folder on the way, is that of *file*."""
+    return bool(file) and (f"/{file}".endswith(f"/{path.removeprefix('./')}") or path.endswith(f"/{file}"))
 
 
 def _first_line(text: str) -> str:
@@ -75,7 +105,9 @@ class _Row:
     duration_s: float = 0.0
     runs: int = 1
     reruns: int = 0
+    counted: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    output: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def attempts(self) -> int:
@@ -133,10 +165,22 @@ class Rows:
             return
         # Outcomes that other plugins add are not told apart here.
         outcome = category if category in OUTCOMES else report.outcome
+        if outcome not in row.counted:
+            row.counted.append(outcome)
         if row.outcome not in BAD:
             row.outcome = outcome
         if report.failed or report.skipped:
             row.failures.append(failure_of(report))
+        if report.failed:
+            # Each phase's report has what those before it have printed.
+            row.output = [
+                (clean_text(name), tail(clean_text(text), DETAILS_CHARS)) for name, text in report.sections
+            ]
+
+    def counted(self, key: str) -> list[str]:
+        """Return as what pytest has counted an item: one that passes and whose teardown fails as both."""
+        row = self._rows.get(key)
+        return list(row.counted) if row is not None else []
 
     def complete(self, results: Mapping[str, dict[str, Any]]) -> None:
         """Complete the results of scenarios with what pytest alone knows: xfail, reruns, why it was skipped.
@@ -150,7 +194,7 @@ class Rows:
             if row.outcome in {"xfailed", "xpassed"}:
                 result["outcome"] = row.outcome
             result["attempts"] = max(result["attempts"], row.attempts)
-            result["failures"] = result["failures"] or self._plain(row)["failures"]
+            result["failures"] = result["failures"] or self._plain(row, brief=True)["failures"]
 
     def tests(
         self, results: Mapping[str, Mapping[str, Any]], scenarios: Mapping[str, Any]
@@ -166,7 +210,7 @@ class Rows:
         ]
 
     def _test(self, row: _Row, result: Mapping[str, Any] | None) -> dict[str, Any]:
-        plain = self._plain(row)
+        plain = self._plain(row, brief=result is not None)
         if result is None:
             return plain
         # Those of the test's own process are without its secrets.
@@ -174,11 +218,16 @@ class Rows:
             **result,
             "outcome": row.outcome,
             "attempts": max(result["attempts"], row.attempts),
+            "counted": row.counted,
             "failures": result["failures"] or plain["failures"],
         }
 
     @staticmethod
-    def _plain(row: _Row) -> dict[str, Any]:
+    def _plain(row: _Row, *, brief: bool) -> dict[str, Any]:
+        """Return the row of a test without containers.
+
+        :param brief: leave out tracebacks and output: of an item with containers they may hold its secrets.
+        """
         started = ""
         if row.started_s is not None:
             started = datetime.fromtimestamp(row.started_s, timezone.utc).isoformat(timespec="microseconds")
@@ -191,9 +240,9 @@ class Rows:
             duration_s=row.duration_s,
             worker=row.worker,
             attempts=row.attempts,
-            failures=tuple(
-                Failure(message=each.message, where=each.where, kind=each.kind) for each in row.failures
-            ),
+            failures=tuple(replace(each, details="") if brief else each for each in row.failures),
         ).to_data()
         data["outcome"] = row.outcome
+        data["counted"] = row.counted
+        data["output"] = [{"name": name, "text": text} for name, text in ([] if brief else row.output)]
         return {key: data[key] for key in PLAIN_KEYS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timezone
 from functools import cached_property
@@ -76,6 +77,22 @@ class Experience:
     def sizes(self) -> dict[str, dict[str, int]]:
         """Return how much memory services need: node id -> service -> bytes."""
         return sizes(self._earlier)
+
+    def shown_before(self, nodeids: Iterable[str]) -> dict[str, tuple[str, list[float | None]]]:
+        """Return what runs before this one have shown of items, the oldest first.
+
+        :returns: node id -> a letter of each outcome ("p" passed, "f" failed, "s" skipped), and seconds.
+        """
+        runs, found = self._earlier.runs, {}
+        for nodeid in nodeids:
+            columns = self._earlier.items.get(nodeid)
+            if columns is None:
+                continue
+            before = [at for at, run in enumerate(columns.runs) if runs[run] != self._run]
+            if before:
+                letters = "".join(columns.outcomes[at] for at in before)
+                found[nodeid] = (letters, [columns.took_s[at] for at in before])
+        return found
 
     def durations_of_file(self) -> dict[str, float]:
         """Return how long items take by the file of ``--clnrm-history`` alone, which all machines have.

@@ -217,6 +217,10 @@ class SessionResults:
             self.rows.complete(self.results)
         redactor = Redactor(os.environ.get(name, "") for name in settings.secrets)
         document = report_document(about, self.results.values(), redactor.data(tests))
+        if self.rows is not None:
+            for key, row in zip(self.results, document["scenarios"], strict=True):
+                row["counted"] = self.rows.counted(key)
+        self._add_details(document, session.config, redactor)
         path = directory / "report.json"
         try:
             write_json(path, document)
@@ -229,6 +233,21 @@ class SessionResults:
             self._written = path
         except OSError as error:
             self._not_written = f"{path} cannot be written: {error.strerror or error}"
+
+    @staticmethod
+    def _add_details(document: dict[str, Any], config: pytest.Config, redactor: Redactor) -> None:
+        """Add what a reader of the report wants to know, and what no process that ran an item tells."""
+        from pytest_clnrm.session.report_details import Sources, add_commands, add_history, add_sources
+
+        rows = [*document["scenarios"], *document["tests"]]
+        sources = Sources(str(config.rootpath), str(config.invocation_params.dir))
+        add_sources(rows, sources)
+        add_commands(rows, config)
+        for row in rows:
+            row.update({key: redactor.data(row[key]) for key in ("sources", "reproduce") if key in row})
+        experience = config.pluginmanager.getplugin("clnrm-experience")
+        if experience is not None:
+            add_history(rows, experience.shown_before(row["nodeid"] for row in rows))
 
     def _put_artifacts(self, config: pytest.Config) -> None:
         if not self.results or self.runtime.run_folder is None:

@@ -14,18 +14,18 @@ function readFailure(row) {
 }
 
 function readStep(row) {
-  const [name, service, outcome, start, length, exitCode, attempts, stdout, stderr, failures] = row;
+  const [name, service, outcome, command, start, length, exitCode, attempts, stdout, stderr, failures] = row;
   return {
-    name: texts[name], service: texts[service], outcome: texts[outcome], start, duration: length, exitCode, attempts,
+    name: texts[name], service: texts[service], outcome: texts[outcome], command: texts[command], start, duration: length, exitCode, attempts,
     stdout: texts[stdout], stderr: texts[stderr], failures: failures.map(readFailure),
   };
 }
 
 function readContainer(row) {
-  const [id, name, service, image, reuse, memory, peak, cpus, reused, prepared, oomKilled, exitCode, logs, spans] = row;
+  const [id, name, service, image, reuse, memory, peak, cpus, reused, prepared, oomKilled, exitCode, logs, spans, timeline] = row;
   return {
     id: texts[id], name: texts[name], service: texts[service], image: texts[image], reuse: texts[reuse],
-    memory, peak, cpus, reused, prepared, oomKilled, exitCode, logs: texts[logs], spans: texts[spans],
+    memory, peak, cpus, reused, prepared, oomKilled, exitCode, logs: texts[logs], spans: texts[spans], timeline: texts[timeline],
   };
 }
 
@@ -33,15 +33,30 @@ function readArtifact([service, path, file, size, cut]) {
   return {service: texts[service], path: texts[path], file: texts[file], size, cut};
 }
 
+function readAttempt([failures, steps, containers, artifacts]) {
+  return {
+    failures: failures.map(readFailure), steps: steps.map(readStep), containers: containers.map(readContainer),
+    artifacts: artifacts.map(readArtifact),
+  };
+}
+
+function readSource([where, first, ...lines]) {
+  return [texts[where], {first, lines: allTexts(lines)}];
+}
+
 function readScenario(row, index) {
-  const [nodeid, name, file, priority, outcome, worker, line, attempts, start, length, wait,
-    tags, failures, steps, containers, unchecked, notes, spanCounts, artifacts, earlier, isFlaky, shard] = row;
+  const [nodeid, name, file, priority, outcome, worker, line, attempts, start, length, wait, tags, last, unchecked, notes,
+    spanCounts, earlier, isFlaky, shard, counted, reproduce, sources, past, output] = row;
   return {
     index, nodeid: texts[nodeid], name: texts[name], file: texts[file], priority: texts[priority],
     outcome: texts[outcome], worker: texts[worker], line, attempts, start, duration: length, wait,
-    tags: allTexts(tags), failures: failures.map(readFailure), steps: steps.map(readStep),
-    containers: containers.map(readContainer), unchecked: allTexts(unchecked), notes: allTexts(notes),
-    artifacts: artifacts.map(readArtifact), earlier: earlier.map((each) => each.map(readFailure)), isFlaky, shard, recorded: spanCounts[0] + spanCounts[1], spans: [], bad: BAD.includes(texts[outcome]),
+    tags: allTexts(tags), ...readAttempt(last), unchecked: allTexts(unchecked), notes: allTexts(notes),
+    earlier: earlier.map(([began, took, ...attempt]) => ({start: began === "" ? null : began, duration: took, ...readAttempt(attempt)})),
+    isFlaky, shard, outcomes: new Set([texts[outcome], ...allTexts(counted), ...(isFlaky ? ["flaky"] : [])]),
+    reproduce: texts[reproduce], sources: new Map(sources.map(readSource)),
+    history: past && {outcomes: texts[past[0]], durations: past.slice(1)},
+    output: output.map(allTexts),
+    recorded: spanCounts[0] + spanCounts[1], spans: [], bad: BAD.includes(texts[outcome]),
   };
 }
 

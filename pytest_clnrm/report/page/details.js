@@ -119,7 +119,7 @@ function sections(scenario, whole) {
   const isOpen = (step) => whole || ["failed", "error", "timeout"].includes(step.outcome) || blamed.has(step.name);
   return [
     failures.length ? titled(failures.length === 1 ? "Cause" : "Causes", ...failures.map(causeCard)) : null,
-    ...scenario.earlier.map((causes, index) => titled(`Attempt ${index + 1} failed`, ...causes.map(causeCard))),
+    ...scenario.earlier.map((each, index) => titled(`Attempt ${index + 1} failed`, ...each.failures.map(causeCard))),
     scenario.steps.length ? titled("Steps", ...scenario.steps.map((step) => stepBlock(step, isOpen(step)))) : null,
     scenario.containers.length
       ? titled("Containers", ...scenario.containers.map((each) => containerBlock(each, whole || (scenario.bad && Boolean(each.logs || each.oomKilled)))))

@@ -25,9 +25,11 @@ def outcome(*phases: tuple[str, str, str]) -> str:
 
 
 def test_a_row_without_containers() -> None:
-    """It has the sum of the times, the first line of each failure, and nothing that only containers have."""
+    """It has the sum of the times, why it failed, what it printed, and nothing that only containers have."""
     rows = Rows()
-    for each, category in ((report("setup"), ""), (report("call", "failed", "why\nnot"), "failed")):
+    failed = report("call", "failed", "why\nnot")
+    failed.sections = [("Captured stdout call", "one")]
+    for each, category in ((report("setup"), ""), (failed, "failed")):
         rows.add(each, category, "gw1")
     (row,) = rows.tests({}, {})
     assert tuple(row) == PLAIN_KEYS
@@ -37,12 +39,14 @@ def test_a_row_without_containers() -> None:
             "message": "why",
             "where": "",
             "step": "",
-            "details": "",
+            "details": "why\nnot",
             "kind": "error",
             "is_infrastructure": False,
         },
     ]
     assert rows.counts == {"failed": 1}
+    assert row["counted"] == ["failed"]
+    assert row["output"] == [{"name": "Captured stdout call", "text": "one"}]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +76,8 @@ def test_a_row_with_containers_is_whole() -> None:
     (row,) = rows.tests({"a.py::b": result.to_data()}, {})
     assert (row["outcome"], row["failures"][0]["message"]) == ("failed", "***")
     assert row["containers"][0]["service"] == "s"
+    # What pytest shows of it may hold secrets that its own process alone knows.
+    assert "output" not in row
 
 
 def test_scenarios_and_what_never_ended_are_no_rows() -> None:
