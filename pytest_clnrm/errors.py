@@ -233,15 +233,17 @@ class ServiceError(EngineError):
     :param message: which one, and what is wrong with it.
     :param service: its name.
     :param logs: the end of its logs, decoded.
+    :param at: key path of what in its table is wrong, () for all of it.
     """
 
     is_infrastructure = False
 
-    def __init__(self, message: str, service: str, logs: str = "") -> None:
-        super().__init__(message, service, logs)
+    def __init__(self, message: str, service: str, logs: str = "", at: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message, service, logs, at)
         self.message = message
         self.service = service
         self.logs = logs
+        self.at = at
 
     def __str__(self) -> str:
         return self.message

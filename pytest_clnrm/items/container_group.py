@@ -24,7 +24,8 @@ from pytest_clnrm.util.terminal_text import shown
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.items.python_tests import LiveContainer, PythonTests
-    from pytest_clnrm.model.service import Limits, Service
+    from pytest_clnrm.model.limits import Limits
+    from pytest_clnrm.model.service import Service
     from pytest_clnrm.model.span import AttributeValue, Span
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runtime.runtime import Runtime

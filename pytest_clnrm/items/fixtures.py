@@ -22,7 +22,7 @@ from pytest_clnrm.telemetry.tracing import slot_attributes
 if TYPE_CHECKING:
     from pytest_clnrm.items.container import Container
     from pytest_clnrm.items.scenario_calls import ReserveAll, ScenarioCalls
-    from pytest_clnrm.model.service import Limits
+    from pytest_clnrm.model.limits import Limits
 
 
 def containers_of_test(request: pytest.FixtureRequest) -> Iterator[Containers]:

@@ -60,6 +60,7 @@ def outline_of(runtime: Runtime, scenario: Scenario) -> Outline:
 
 
 def _demand_of(runtime: Runtime, scenario: Scenario) -> Demand:
+    from pytest_clnrm.model.scenario import service_of
     from pytest_clnrm.runner.launch import effective_limits
     from pytest_clnrm.runner.sharing.share import share_of, turn_of
 
@@ -67,7 +68,7 @@ def _demand_of(runtime: Runtime, scenario: Scenario) -> Demand:
     limits = [effective_limits(settings, each) for each in services if not each.is_shared]
     if runs := scenario.image_runs:
         # Their containers run one after the other, and all have the limits of the file.
-        limits.append(effective_limits(settings, runs[0].service))
+        limits.append(effective_limits(settings, service_of(runs[0])))
     most = dict(reversed(settings.groups))
     shared = [each for each in services if each.is_shared]
     shares = [share_of(settings, each, scenario.file, services) for each in shared]

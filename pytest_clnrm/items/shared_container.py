@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.items.container import Container
 from pytest_clnrm.items.plain_errors import plain
+from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.reservation.reserve import using_shared
 from pytest_clnrm.runner.sharing.part import SharedPart, follow_spans
 from pytest_clnrm.runner.sharing.seen import env_of_commands
 from pytest_clnrm.runner.sharing.share import share_of, turn_of
 from pytest_clnrm.runner.sharing.start import check_runs
+from pytest_clnrm.toml.positions import show_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +93,8 @@ def use_shared(group: ContainerGroup, service: Service, file: str) -> tuple[Cont
 
 def _begin(group: ContainerGroup, service: Service, file: str) -> Held:
     """Reserve, join, and start it if nobody has."""
+    from pytest_clnrm.runner.actions.attempt import Surroundings
+
     runtime = group.runtime
     with ExitStack() as stack:
         share = share_of(runtime.settings, service, file)
@@ -101,11 +105,17 @@ def _begin(group: ContainerGroup, service: Service, file: str) -> Held:
             network = stack.enter_context(runtime.networks().of_fixtures(service.name, *service.aliases))
         part = SharedPart(runtime, file, group.trace, lease)
         stack.callback(part.leave)
-        part.join(
-            service,
-            group.image_of(service, lease),
-            network,
+        around = Surroundings(
+            runtime=runtime,
+            scenario=Scenario(name=group.label, file=file, services=(service,)),
+            containers={},
+            network=network,
             deadline_s=time.monotonic() + runtime.settings.timeout_s,
-            cancelled=group.in_vain,
+            where=show_path,
+            trace=group.trace,
+            redactor=group.redactor,
+            users=part.users,
         )
+        image = group.image_of(service, lease)
+        part.join(service, image, network, around=around, cancelled=group.in_vain)
         return Held(part=part, stack=stack.pop_all(), network=network)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pytest_clnrm.model.service import Limits
+from pytest_clnrm.model.limits import Limits
 
 _ONE = {" CPUs": " CPU", " GPUs": " GPU", " processes": " process", " containers": " container"}
 

@@ -8,7 +8,7 @@ indices in the file as its author wrote it (``("service", "db", "ports", 0)``), 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from pytest_clnrm.model.expectations import Expectations
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.selection import Selection
-from pytest_clnrm.model.service import Service
+from pytest_clnrm.model.service import Ready, Service
 from pytest_clnrm.model.step import ImageRun, Step
 
 
@@ -68,5 +68,35 @@ class Scenario:
 
     @property
     def image_runs(self) -> tuple[ImageRun, ...]:
-        """Return what its steps run in containers of their own, one at a time."""
-        return tuple(each.action for each in self.steps if isinstance(each.action, ImageRun))
+        """Return what its steps, and those of resets, run in containers of their own, one at a time."""
+        return tuple(each.action for each in self._all_steps if isinstance(each.action, ImageRun))
+
+    @property
+    def captures_secrets(self) -> bool:
+        """Tell whether a step, or one of a reset, captures what must not be shown."""
+        return any(each.captures_secrets for each in self._all_steps)
+
+    @property
+    def _all_steps(self) -> Iterator[Step]:
+        for each in self.services:
+            yield from each.reset
+        yield from self.steps
+
+
+def service_of(run: ImageRun) -> Service:
+    """Return a container that runs once as a service that ends.
+
+    Its name is that of the image, without folders and tag.
+    """
+    return Service(
+        name=run.image.rpartition("/")[2].partition("@")[0].partition(":")[0],
+        image=run.image,
+        entrypoint=run.entrypoint,
+        command=run.run,
+        env=run.env,
+        workdir=run.workdir,
+        user=run.user,
+        limits=run.limits,
+        ready=(Ready(exit=(0,)),),
+        at=run.at,
+    )

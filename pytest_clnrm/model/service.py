@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.limits import Limits
+
+if TYPE_CHECKING:
+    from pytest_clnrm.model.step import Step
 
 READY_TIMEOUT_S = 30.0
 """How long a service is waited for where neither the file nor a health check says."""
@@ -25,25 +29,6 @@ Scope = Literal["scenario", "file", "module", "run"]
 
 HOST_NAME = "host.clnrm.internal"
 """By which containers reach the host that runs pytest, on networks that lead there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Limits of one container; None means: the next wider setting decides."""
-
-    memory_bytes: int | None = None
-    cpus: float | None = None
-    pids: int | None = None
-    gpus: int | None = None
-
-    def over(self, wider: Limits) -> Limits:
-        """Return these limits, completed from *wider* where they are None."""
-        return Limits(
-            memory_bytes=wider.memory_bytes if self.memory_bytes is None else self.memory_bytes,
-            cpus=wider.cpus if self.cpus is None else self.cpus,
-            pids=wider.pids if self.pids is None else self.pids,
-            gpus=wider.gpus if self.gpus is None else self.gpus,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,20 +188,6 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResetStep:
-    """A command that is run in a shared service between two of its users.
-
-    :param name: as which the report shows it, "" for the only one.
-    :param command: argv, whose templates may name who uses the service.
-    :param user: as whom it runs; None for the service's.
-    """
-
-    command: tuple[str, ...]
-    name: str = ""
-    user: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """A container that a scenario uses.
 
@@ -246,7 +217,7 @@ class Service:
     :param scope: who uses its container: one scenario, those of a file or a module, or all of the run.
     :param url: where others reach it, with {host} and {port} to be filled in; "" if it says nothing of that.
     :param prepare: what is run in it before it is used; None for nothing.
-    :param reset: what is run in it between two users, who use it one at a time then; () for never.
+    :param reset: what is done between two users, who use it one at a time then; () for never.
     :param only_steps: steps run in it, and nothing says that others need it, or that it does more.
     :param implicit: True for the container of the default image that steps without a service share.
     """
@@ -289,7 +260,7 @@ class Service:
     scope: Scope = "scenario"
     url: str = ""
     prepare: Prepare | None = None
-    reset: tuple[ResetStep, ...] = ()
+    reset: tuple[Step, ...] = ()
     only_steps: bool = False
     implicit: bool = False
     at: KeyPath = ()

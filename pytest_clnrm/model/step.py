@@ -14,7 +14,7 @@ from pytest_clnrm.model.check import Check
 from pytest_clnrm.model.fault import AwaitExit, Fault
 from pytest_clnrm.model.http import HttpExpect, HttpRequest
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.service import Limits, Ready, Service
+from pytest_clnrm.model.limits import Limits
 from pytest_clnrm.model.text import TextExpect
 
 
@@ -102,22 +102,6 @@ class ImageRun:
     user: str | None = None
     limits: Limits = field(default_factory=Limits)
     at: KeyPath = ()
-
-    @property
-    def service(self) -> Service:
-        """Return it as a service that ends; its name is that of the image, without folders and tag."""
-        return Service(
-            name=self.image.rpartition("/")[2].partition("@")[0].partition(":")[0],
-            image=self.image,
-            entrypoint=self.entrypoint,
-            command=self.run,
-            env=self.env,
-            workdir=self.workdir,
-            user=self.user,
-            limits=self.limits,
-            ready=(Ready(exit=(0,)),),
-            at=self.at,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

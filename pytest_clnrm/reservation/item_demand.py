@@ -10,7 +10,7 @@ import pytest
 
 from pytest_clnrm.errors import ReservationError
 from pytest_clnrm.model.demand import NOTHING, Demand
-from pytest_clnrm.model.service import Limits
+from pytest_clnrm.model.limits import Limits
 from pytest_clnrm.names import LIMITS_MARKER
 from pytest_clnrm.scheduling.tickets import TICKET
 from pytest_clnrm.settings.policy import policy_of

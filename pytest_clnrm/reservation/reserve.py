@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.ledger.ledger import Ledger
     from pytest_clnrm.ledger.snapshots import Waiting
     from pytest_clnrm.ledger.state import Lease
-    from pytest_clnrm.model.service import Limits
+    from pytest_clnrm.model.limits import Limits
     from pytest_clnrm.runtime.holdings import Current, Holdings
     from pytest_clnrm.runtime.runtime import Runtime
 

@@ -84,7 +84,7 @@ class Blame:
         service, at = about
         if isinstance(error, ServiceError):
             service = next((each for each in self.scenario.services if each.name == error.service), service)
-            at = service.at
+            at = error.at or service.at
         named = f"service {service.name!r}"
         if service.name and not (service.implicit or named in failure.message):
             failure = replace(failure, message=f"{named}: {failure.message}")

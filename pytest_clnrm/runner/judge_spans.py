@@ -11,6 +11,7 @@ from pytest_clnrm.errors import ClnrmError, ScenarioTimeoutError
 from pytest_clnrm.expect.spans import judge_spans, lower_bound_only, satisfied_early
 from pytest_clnrm.model.expectations import Expectations
 from pytest_clnrm.model.result import Failure
+from pytest_clnrm.model.scenario import service_of
 from pytest_clnrm.pool.proof import OWN_PROCESSES, processes_in
 from pytest_clnrm.runner.sharing.spans import LOOK_S as SHARED_LOOK_S
 from pytest_clnrm.scenario.templates.binding import bind_expectations
@@ -195,7 +196,7 @@ class SpanJudge:
     def _named(self) -> frozenset[str]:
         """Return the names of services that spans of the scenario's containers may have, by its file."""
         own = {each.name for each in self.scenario.services}
-        own |= {each.service.name for each in self.scenario.image_runs}
+        own |= {service_of(each).name for each in self.scenario.image_runs}
         envs = [*(each.env for each in self.scenario.services), *(each.env for each in self.scenario.steps)]
         own |= {env[SERVICE_NAME] for env in envs if SERVICE_NAME in env}
         return frozenset(own | {f"{name}{OF_STEP}" for name in own})

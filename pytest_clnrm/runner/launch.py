@@ -26,7 +26,8 @@ from pytest_clnrm.engine.exec.waiting import (
 )
 from pytest_clnrm.engine.tool.program import program
 from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
-from pytest_clnrm.model.service import HOST_NAME, Build, Limits, Service
+from pytest_clnrm.model.limits import Limits
+from pytest_clnrm.model.service import HOST_NAME, Build, Service
 from pytest_clnrm.pool.proof import UNOBSERVABLE, why_not_reusable
 from pytest_clnrm.pool.running import RunningContainer, span_attributes
 from pytest_clnrm.pool.sources import open_sources
@@ -35,7 +36,7 @@ from pytest_clnrm.runner.host import check_host, host_entry
 from pytest_clnrm.runner.ready import wait_ready
 from pytest_clnrm.runner.ready_conditions import NoSpans
 from pytest_clnrm.runner.services import effective_command
-from pytest_clnrm.runner.sharing.upkeep import run_upkeep
+from pytest_clnrm.runner.sharing.upkeep import run_prepare
 from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
 from pytest_clnrm.telemetry.tracing import out_of_reach
 from pytest_clnrm.util.patterns import matches_glob
@@ -224,10 +225,9 @@ def launch(
             runtime, running, network=network, trace=trace, deadline_s=deadline_s, cancelled=cancelled
         )
         if service.is_prepared and service.prepare and service.prepare.command and not image.prepared:
-            run_upkeep(
+            run_prepare(
                 runtime,
                 running,
-                "prepare",
                 service.prepare.command,
                 users={},
                 trace=trace,

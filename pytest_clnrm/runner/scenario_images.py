@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ImageError
 from pytest_clnrm.model.check import ImageCheck
+from pytest_clnrm.model.scenario import service_of
 from pytest_clnrm.model.service import Service
 from pytest_clnrm.runner.launch import get_image
 from pytest_clnrm.runner.prepared import image_to_start
@@ -62,8 +63,8 @@ class ScenarioImages:
                 )
         for run in self.scenario.image_runs:
             if run.image not in self.checked:
-                with self.about(replace(run.service, name="")):
-                    self.checked[run.image] = get_image(self.runtime, run.service, self.trace)
+                with self.about(replace(service_of(run), name="")):
+                    self.checked[run.image] = get_image(self.runtime, service_of(run), self.trace)
         for check in self._checks():
             service = Service(name=check.image, image=check.image, at=check.at)
             try:

@@ -122,7 +122,7 @@ class ScenarioRun:
         self._place = Place(self.runtime)
         self._artifacts = Artifacts(runtime=self.runtime, folder=self.artifacts_in, redactor=self.redactor)
         self._ends = ServiceEnds(self.runtime, self.redactor, self._timeline.note_end)
-        captures_secrets = any(each.captures_secrets for each in self.scenario.steps)
+        captures_secrets = self.scenario.captures_secrets
         self._trace = self.runtime.tracing().scenario(
             self.nodeid,
             {
@@ -270,7 +270,8 @@ class ScenarioRun:
             if service.is_shared:
                 with self._blame.about(service):
                     image, network = self._images.of[service.name], self._place.network
-                    self._shared.join(service, image, network, deadline_s=deadline_s, cancelled=in_vain)
+                    around = self._around(deadline_s)
+                    self._shared.join(service, image, network, around=around, cancelled=in_vain)
                 self._up.append(service.name)
                 return
             running = Running(self.runtime, self._all_containers, self._place.network)
@@ -297,8 +298,9 @@ class ScenarioRun:
 
         start_in_order(self.scenario.services, start)
 
-    def _run_steps(self, deadline_s: float) -> None:
-        around = Surroundings(
+    def _around(self, deadline_s: float) -> Surroundings:
+        """Return what there is for steps, with the services that have been started by now."""
+        return Surroundings(
             runtime=self.runtime,
             scenario=self.scenario,
             containers=self._all_containers,
@@ -314,6 +316,9 @@ class ScenarioRun:
             golden=self._golden,
             users=self._shared.users,
         )
+
+    def _run_steps(self, deadline_s: float) -> None:
+        around = self._around(deadline_s)
         runner = StepRunner(
             around=around, began_s=self._granted_s, on_output=self.on_output, captured=self._captured
         )

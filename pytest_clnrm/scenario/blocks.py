@@ -7,7 +7,7 @@ model see plain steps. :mod:`pytest_clnrm.scenario.expanded` keeps where each of
 from __future__ import annotations
 
 import os.path
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from pytest_clnrm.scenario.format.block_document import USE_KEYS, BlocksDoc, Use
 from pytest_clnrm.scenario.reading import excess, huge_numbers, parse
 from pytest_clnrm.scenario.templates.arguments import ARGS, filled, names_args, whole
 from pytest_clnrm.scenario.templates.render import TemplateError
+from pytest_clnrm.scenario.templates.variables import resets_in
 from pytest_clnrm.toml.checking import find_mistakes, some, suggestion
 from pytest_clnrm.toml.positions import leaves, show_path
 
@@ -50,7 +51,9 @@ class _Block:
 def has_blocks(raw: Mapping[str, Any]) -> bool:
     """Tell whether a file, in no older dialect, has blocks or uses some."""
     tables = [raw, *_tables(raw.get("scenario"))]
-    return "steps" in raw or any("use" in step for table in tables for _, step in _steps(table))
+    steps = [step for table in tables for _, step in _steps(table)]
+    steps += [step for _, each in resets_in(raw) for step in _tables(each)]
+    return "steps" in raw or any("use" in step for step in steps)
 
 
 def expand(raw: dict[str, Any], path: str, read: Callable[[str], dict[str, Any]]) -> Expanded:
@@ -85,6 +88,7 @@ class _Expansion:
             for index, each in enumerate(made):
                 if isinstance(each, dict):
                     self._lists(each, ("scenario", index))
+        self._resets()
         for name in blocks if not self._done.wrong else ():
             if name in self._used:
                 continue
@@ -96,6 +100,15 @@ class _Expansion:
         if not self._done.wrong:
             self._outside()
         return self._done
+
+    def _resets(self) -> None:
+        """Expand the lists of steps by which services are reset."""
+        for path, _ in list(resets_in(self._raw)):
+            _, name, reset, _ = path
+            services = self._done.raw["service"] = dict(self._done.raw["service"])
+            service = services[name] = dict(services[name])
+            service[reset] = dict(service[reset])
+            self._lists(service[reset], path[:-1], ("steps",))
 
     def _outside(self) -> None:
         """Note where arguments are named outside of a block."""
@@ -112,10 +125,10 @@ class _Expansion:
     def _wrong_at(self, place: Written, path: KeyPath, message: str) -> None:
         self._wrong(place._replace(path=(*place.path, *path)), message)
 
-    def _lists(self, table: dict[str, Any], path: KeyPath) -> None:
-        """Expand the lists of steps of a file or scenario, in place."""
+    def _lists(self, table: dict[str, Any], path: KeyPath, keys: Sequence[str] = LISTS) -> None:
+        """Expand the lists of steps of a file, scenario or reset, in place."""
         times: dict[str, int] = {}
-        for key in LISTS:
+        for key in keys:
             steps = table.get(key)
             if not isinstance(steps, list):
                 continue

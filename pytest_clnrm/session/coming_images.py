@@ -86,13 +86,14 @@ class ComingImages:
 
     def _wanted(self, items: Sequence[pytest.Item]) -> Iterator[tuple[str, str | None]]:
         """Yield names and platforms of the images of all scenarios, in their order."""
+        from pytest_clnrm.model.scenario import service_of
         from pytest_clnrm.runner.launch import image_name
 
         for item in items:
             if not is_scenario(item) or item.is_skipped:  # type: ignore[attr-defined]
                 continue
             scenario = item.scenario  # type: ignore[attr-defined]
-            for service in (*scenario.services, *(run.service for run in scenario.image_runs)):
+            for service in (*scenario.services, *(service_of(run) for run in scenario.image_runs)):
                 name = image_name(self._runtime.settings, service)
                 # An id is of no registry.
                 if service.build is None and not name.startswith("sha256:"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -202,6 +203,7 @@ class ScenarioTrace:
         self.ours: list[Span] = []
         self._steps: set[str] = set()
         self._finished = False
+        self._is_upkeep = False
         # Readiness checks have a trace of their own: what continues it is not taken for the workload's.
         self._probe_traceparent = new_traceparent(None)
         probe = parse_traceparent(self._probe_traceparent)
@@ -305,13 +307,25 @@ class ScenarioTrace:
         """
         return {**given, **probe_environment({**made_with, **given}, self._probe_traceparent)}
 
-    def begin_step(self, name: str, traceparent: str) -> None:
-        """Note that a step starts."""
+    def of_upkeep(self) -> ScenarioTrace:
+        """Return a view of it for steps that make a shared service fit for the scenario.
+
+        What they cause does not count as the workload's: it is in the trace of readiness checks.
+        """
+        trace = copy(self)
+        trace._is_upkeep = True  # noqa: SLF001 (it is of this class)
+        return trace
+
+    def begin_step(self, name: str, traceparent: str) -> str:
+        """Note that a step starts, and return the ``traceparent`` of what it causes."""
+        if self._is_upkeep:
+            return self._probe_traceparent if traceparent else ""
         step = parse_traceparent(traceparent)
         if step is not None:
             self._steps.add(step.span_id)
         if self.inbox is not None:
             self.inbox.enter_step(str(self._shown(name)), traceparent)
+        return traceparent
 
     def enter_step(
         self,
@@ -328,16 +342,17 @@ class ScenarioTrace:
         :param made_with: what the container was made with, and so what they inherit; it wins over ours.
         :param own: what the step sets itself, which wins over all.
         """
-        self.begin_step(name, traceparent)
+        traceparent = self.begin_step(name, traceparent)
         ours = {"TRACEPARENT": traceparent} if traceparent and "TRACEPARENT" not in made_with else {}
         variables = merged({**made_with, **given, **ours}, own)
-        step = parse_traceparent(traceparent)
+        step = None if self._is_upkeep else parse_traceparent(traceparent)
         if self.inbox is not None and step is not None:
             variables = of_attempt(variables, self.inbox.token, step.span_id)
         # A variable that was dropped cannot be taken out of what the command inherits: it is emptied.
         gone = dict.fromkeys(made_with.keys() - variables.keys(), "")
         inherited = made_with.items() - own.items()
-        return {**{key: each for key, each in variables.items() if (key, each) not in inherited}, **gone}
+        env = {**{key: each for key, each in variables.items() if (key, each) not in inherited}, **gone}
+        return {**env, **probe_environment(variables, traceparent), **own} if self._is_upkeep else env
 
     def add_printed(self, text: str, omitted_bytes: int = 0) -> tuple[str, ...]:
         """Take the spans that a program printed as JSON lines, and return what is wrong with them.

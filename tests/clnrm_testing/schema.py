@@ -34,7 +34,7 @@ def json_schema() -> dict[str, Any]:
         if one_of := format_types.model_of(table).ONE_OF:
             definition["oneOf"] = [{"required": [key]} for key in one_of]
     # A preset has an image, in place of which the service may name one.
-    sources = definitions["ServiceDoc"]["oneOf"]
+    sources = definitions["FileServiceDoc"]["oneOf"]
     sources.append({"required": ["preset"], "not": {"anyOf": list(sources)}})
     for each in definitions["StepDoc"]["oneOf"]:
         if each["required"] == ["run"]:

@@ -96,7 +96,13 @@ image = "box"
 scope = "run"
 command = ["sleep", "1000"]
 prepare = { command = "echo {{ worker }} >> /workers", each = "worker" }
-reset = { steps = [{ name = "tidy", run = "rm /used" }, { run = ["true"], user = "nobody" }] }
+[[service.turns.reset.steps]]
+name = "tidy"
+run = "rm /used"
+check = [{ file = "/used", exists = false }]
+[[service.turns.reset.steps]]
+run = ["true"]
+user = "nobody"
 [[step]]
 service = "turns"
 run = "true"
@@ -107,7 +113,12 @@ import pytest
 TURNS = dict(
     command=["sleep", "1000"],
     prepare={"command": "echo {{ worker }} >> /workers", "each": "worker"},
-    reset={"steps": [{"name": "tidy", "run": "rm /used"}, {"run": ["true"], "user": "nobody"}]},
+    reset={
+        "steps": [
+            {"name": "tidy", "run": "rm /used", "check": [{"file": "/used", "exists": False}]},
+            {"run": ["true"], "user": "nobody"},
+        ]
+    },
 )
 
 def test_call(clnrm):
@@ -293,6 +304,29 @@ scope = "file"
 command = ["sleep", "1000"]
 reset = { steps = [{ run = "true" }, { name = "back", run = "echo no way back; exit 5" }] }
 
+[service.again]
+image = "x"
+scope = "file"
+command = ["sh", "-c", "mkdir -p /data; echo start >> /data/starts; httpd -f -p 80 -h /data"]
+ready = { port = 80 }
+[[service.again.reset.steps]]
+restart = "again"
+[[service.again.reset.steps]]
+name = "note"
+run = "echo id={{ scenario_id }} | tee /data/note"
+capture = { id = { regex = "id=(.*)" } }
+[[service.again.reset.steps]]
+name = "ask"
+http = "GET http://again/note"
+expect = { status = 200, body = { equals = "id={{ id }}\\n" } }
+check = [{ file = "/data/starts", content = { lines = 2 } }]
+[[service.again.reset.steps]]
+name = "ask from a container"
+image = "x"
+run = ["wget", "-q", "-O", "-", "http://again/note"]
+entrypoint = []
+expect = { stdout = { contains = "{{ id }}" } }
+
 [[scenario]]
 name = "prepares"
 [[scenario.step]]
@@ -304,6 +338,20 @@ name = "uses"
 [[scenario.step]]
 service = "reset"
 run = "true"
+
+[[scenario]]
+name = "first"
+[[scenario.step]]
+service = "again"
+run = "test ! -e /data/note; cat /data/starts"
+expect = { stdout = { equals = "start\\n" } }
+
+[[scenario]]
+name = "second"
+[[scenario.step]]
+service = "again"
+run = "cat /data/note /data/starts"
+expect = { stdout = { equals = "id={{ scenario_id }}\\nstart\\nstart\\n" } }
 
 [[scenario]]
 name = "resets"
@@ -337,12 +385,16 @@ def test_all_learn_how_it_ended(project: EndToEnd) -> None:
     assert outcomes["web1"] == "passed", run.text
     for name, what, output in (
         ("prepares", "prepare of the shared service 'made' exited with exit code 4", "too late"),
-        ("resets", "reset 'back' of the shared service 'reset' exited with exit code 5", "no way back"),
+        ("resets", "reset 'back' of the shared service 'reset': exit code 5, expected 0", "no way back"),
     ):
         (failure,) = run.scenarios[name]["failures"]
         assert failure["message"].startswith(what), failure
         assert output in failure["details"]
-    assert run.outcomes()["uses"] == "passed"
+    assert [run.outcomes()[each] for each in ("uses", "first", "second")] == ["passed"] * 3, run.text
+    (again,) = run.scenarios["second"]["containers"]
+    steps = r"reset '%s' in [\d.]+ s"
+    names = ("step 1", "note", "ask", "ask from a container")
+    assert re.fullmatch(f"shared, {', '.join(steps % each for each in names)}", again["timeline"]), again
     for name in ("one", "two"):
         (failure,) = run.scenarios[name]["failures"]
         assert "'broken' ended before it was ready (port 80): exit code 3" in failure["message"], failure

@@ -31,7 +31,7 @@ def run_http(request: HttpRequest, setting: Setting) -> Attempt:
     :raises ClnrmError: if the engine does not do what it is asked for.
     """
     span, step = setting.span, setting.step
-    setting.around.trace.begin_step(step.name, span.traceparent)
+    traceparent = setting.around.trace.begin_step(step.name, span.traceparent)
     url = urlsplit(request.url)
     span.set("http.request.method", request.method)
     span.set("url.full", request.url)
@@ -43,7 +43,7 @@ def run_http(request: HttpRequest, setting: Setting) -> Attempt:
             request,
             dial=lambda host, port, timeout_s: reach(setting, host, port, timeout_s=timeout_s),
             cookies=setting.around.cookies,
-            headers={"traceparent": span.traceparent} if span.traceparent else {},
+            headers={"traceparent": traceparent} if traceparent else {},
             deadline_s=setting.deadline_s,
             show=partial(setting.feed, "stdout") if held is None else held.feed,
         )

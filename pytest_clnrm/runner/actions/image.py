@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ContainerError, ImageError
+from pytest_clnrm.model.scenario import service_of
 from pytest_clnrm.runner.actions.attempt import STREAMS, Attempt, Stream
 from pytest_clnrm.runner.actions.command import judge_output, learn_secrets
 from pytest_clnrm.runner.host import check_host
@@ -65,7 +66,7 @@ def _image(action: ImageRun, setting: Setting) -> ImageFacts:
 
 def _spec(action: ImageRun, image: ImageFacts, setting: Setting) -> ContainerSpec:
     """Return how the container is made, with the variables that make it export as this step."""
-    around, service = setting.around, action.service
+    around, service = setting.around, service_of(action)
     spec, _ = planned(
         around.runtime,
         service,

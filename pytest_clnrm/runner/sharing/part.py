@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.model.span import Loss
 from pytest_clnrm.runner.service_ends import LOG_TAIL_BYTES, last_logs
 from pytest_clnrm.runner.sharing.places import USED, WARM, book_of, mark
+from pytest_clnrm.runner.sharing.reset import reset
 from pytest_clnrm.runner.sharing.share import share_of
 from pytest_clnrm.runner.sharing.spans import SharedSpans
 from pytest_clnrm.runner.sharing.start import join, logs_since, part, ready_ones, why_unseen
-from pytest_clnrm.runner.sharing.upkeep import run_upkeep, users_of
+from pytest_clnrm.runner.sharing.upkeep import run_prepare, users_of
 from pytest_clnrm.util.output import BoundedOutput
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ImageFacts
     from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
+    from pytest_clnrm.runner.actions.attempt import Surroundings
     from pytest_clnrm.runtime.network import Network
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
@@ -76,12 +78,12 @@ class SharedPart:
         image: ImageFacts,
         network: Network | None,
         *,
-        deadline_s: float,
+        around: Surroundings,
         cancelled: Callable[[], bool],
     ) -> None:
         """Join the container of *service*, which is ready then, and let it join *network*.
 
-        :param deadline_s: ``time.monotonic()`` moment at which the time is over.
+        :param around: what steps that reset it have; its deadline is that of the start, too.
         :param cancelled: tells that waiting makes no sense any more.
         :raises ClnrmError: if it cannot be had.
         """
@@ -97,40 +99,39 @@ class SharedPart:
             network=network,
             trace=self._trace,
             file=self._file,
-            deadline_s=deadline_s,
+            deadline_s=around.deadline_s,
             cancelled=cancelled,
         )
         told = "shared since an earlier run" if mark(self._runtime, running, WARM).exists() else "shared"
-        self.told[service.name] = ", ".join([told, *self._made_fit(running, deadline_s=deadline_s)])
+        self.told[service.name] = ", ".join([told, *self._made_fit(running, around)])
         follow_spans(self.spans, self._runtime, running)
 
-    def _made_fit(self, running: RunningContainer, *, deadline_s: float) -> Iterator[str]:
+    def _made_fit(self, running: RunningContainer, around: Surroundings) -> Iterator[str]:
         """Do what has to be done before this user may use it, and yield what that was.
 
         What is to be done once leaves a mark in the run's own folder when it is done.
         """
         service, prepare = running.service, running.service.prepare
 
-        def run(what: Literal["prepare", "reset"], command: tuple[str, ...], **more: Any) -> str:
-            return run_upkeep(
-                self._runtime, running, what, command,
-                users=self.users, trace=self._trace, deadline_s=deadline_s, **more,
+        def run(command: tuple[str, ...]) -> str:
+            return run_prepare(
+                self._runtime, running, command,
+                users=self.users, trace=self._trace, deadline_s=around.deadline_s,
             )  # fmt: skip
 
         if service.reset:
             # Its users take turns. The last one may have been killed, so it is not he who cleans up.
             used = mark(self._runtime, running, USED)
             if used.exists():
-                for step in service.reset:
-                    yield run("reset", step.command, name=step.name, user=step.user)
+                yield from reset(running, around)
             used.touch()
         if prepare is not None and prepare.each == "worker":
             done = mark(self._runtime, running, self._runtime.worker)
             if not done.exists():
-                yield f"{run('prepare', prepare.command)} for {self._runtime.worker}"
+                yield f"{run(prepare.command)} for {self._runtime.worker}"
                 done.touch()
         if prepare is not None and prepare.each == "scenario":
-            yield run("prepare", prepare.command)
+            yield run(prepare.command)
 
     def logs(self, container: RunningContainer) -> str:
         """Return what it has printed since the first was joined, or the end of its log if that is nothing."""

@@ -1,11 +1,11 @@
-"""What is run in a service before it is used, or between its users: ``prepare`` and ``reset``."""
+"""What is run in a service before it is used: ``prepare``."""
 
 from __future__ import annotations
 
 import shlex
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import ExecSpec
 from pytest_clnrm.errors import ContainerError, ScenarioTimeoutError, ServiceError
@@ -55,60 +55,51 @@ def with_values(service: Service, users: Mapping[str, str], running: Running) ->
     return replace(service, env=env)
 
 
-def run_upkeep(
+def run_prepare(
     runtime: Runtime,
     running: RunningContainer,
-    what: Literal["prepare", "reset"],
     command: tuple[str, ...],
     *,
     users: Mapping[str, str],
     trace: ScenarioTrace,
     deadline_s: float,
     alone: bool = False,
-    name: str = "",
-    user: str | None = None,
 ) -> str:
     """Run a command in a service before it is used, and return in words what was done.
 
     :param users: what its templates may name.
     :param deadline_s: ``time.monotonic()`` moment at which the time is over.
     :param alone: it is run for nobody yet: nothing of a scenario is in its environment.
-    :param name: of one of several commands, "" for the only one.
-    :param user: as whom it runs, None for the container's.
     :raises ServiceError: if it does not exit with 0, with its output.
     :raises ScenarioTimeoutError: if the time is over first.
     """
     began_s = time.monotonic()
-    step = f" {name!r}" if name else ""
     name = running.service.name
     noun = "shared service" if running.service.is_shared else "service"
     texts = {str(index): each for index, each in enumerate(command)}
     try:
-        argv = tuple(bind(bind_texts, texts, users, (*running.service.at, what), wall_s=_RENDER_S).values())
+        argv = tuple(
+            bind(bind_texts, texts, users, (*running.service.at, "prepare"), wall_s=_RENDER_S).values()
+        )
     except TemplateError as error:
-        raise ContainerError(f"service {name!r}: {what}: {error}") from None
+        raise ContainerError(f"service {name!r}: prepare: {error}") from None
     output = BoundedOutput(kept_bytes=LOG_TAIL_BYTES)
-    with trace.span(f"clnrm.container.{what}", running.attributes) as span:
+    with trace.span("clnrm.container.prepare", running.attributes) as span:
         outcome = runtime.engine().exec(
             running.id,
-            ExecSpec(
-                argv=argv,
-                env={} if alone else trace.probe_environment(running.spec.env, running.env),
-                user=user,
-            ),
+            ExecSpec(argv=argv, env={} if alone else trace.probe_environment(running.spec.env, running.env)),
             on_output=lambda _, data: output.feed(data),
             deadline_s=deadline_s,
         )
         span.set("process.exit.code", outcome.exit_code)
         if outcome.timed_out:
-            raise ScenarioTimeoutError(f"{what}{step} of the {noun} {name!r} was running")
+            raise ScenarioTimeoutError(f"prepare of the {noun} {name!r} was running")
         if outcome.container_lost:
             state = state_once_ended(runtime.engine(), running.id)
             how = describe_end(running, state, "")
-            raise ServiceError(f"the {noun} {name!r} {how} during its {what}", name, output.text())
+            raise ServiceError(f"the {noun} {name!r} {how} during its prepare", name, output.text())
         if outcome.exit_code != 0:
             how = "ran out of memory" if outcome.oom else f"exited with exit code {outcome.exit_code}"
             told = shlex.join(argv)
-            raise ServiceError(f"{what}{step} of the {noun} {name!r} {how}: {told}", name, output.text())
-    done = "reset" if what == "reset" else "prepared"
-    return f"{done}{step} in {time.monotonic() - began_s:.2f} s"
+            raise ServiceError(f"prepare of the {noun} {name!r} {how}: {told}", name, output.text())
+    return f"prepared in {time.monotonic() - began_s:.2f} s"

@@ -11,6 +11,7 @@ import msgspec
 
 from pytest_clnrm.model.expectations import Expectations
 from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.limits import Limits
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.service import Service
@@ -21,6 +22,7 @@ from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.http_rules import service_at
 from pytest_clnrm.scenario.format.parts import At, Source, seconds
+from pytest_clnrm.scenario.format.reset_document import FileServiceDoc
 from pytest_clnrm.scenario.format.rules import IMPLICIT
 from pytest_clnrm.scenario.format.selection_document import ItemDoc, selection
 from pytest_clnrm.scenario.format.step_document import StepDoc
@@ -202,16 +204,18 @@ class Builder:
     def _services(self, names: set[str], with_steps: Container[str]) -> tuple[Service, ...]:
         limits = self.doc.limits.built()
         services = [
-            dataclasses.replace(
-                doc.built(name, limits, self.source, partial(self._at, "service", name)),
-                only_steps=name in with_steps and self._has_only_steps(name),
-            )
+            self._service(name, doc, limits, only_steps=name in with_steps and self._has_only_steps(name))
             for name, doc in self.doc.service.items()
             if name in names
         ]
         if IMPLICIT in names and IMPLICIT not in self.doc.service:
             services.append(Service(name=IMPLICIT, image=self.default_image, limits=limits, implicit=True))
         return tuple(services)
+
+    def _service(self, name: str, doc: FileServiceDoc, limits: Limits, *, only_steps: bool) -> Service:
+        service = doc.built(name, limits, self.source, partial(self._at, "service", name))
+        reset = tuple(map(self._bound_later, service.reset))
+        return dataclasses.replace(service, reset=reset, only_steps=only_steps)
 
     def _has_only_steps(self, name: str) -> bool:
         """Tell whether nothing in the file says that a service is one that others reach or wait for."""

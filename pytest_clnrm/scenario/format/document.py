@@ -20,8 +20,8 @@ from pytest_clnrm.scenario.format.end_check_document import EndCheckDoc
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.scenario.format.limits_document import LimitsDoc
 from pytest_clnrm.scenario.format.parts import ServiceName, Table, VariableName
+from pytest_clnrm.scenario.format.reset_document import FileServiceDoc
 from pytest_clnrm.scenario.format.selection_document import ItemDoc
-from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.scenario.format.step_document import StepDoc
 
 
@@ -180,7 +180,7 @@ class FileDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = {}
     service: Annotated[
-        dict[ServiceName, ServiceDoc],
+        dict[ServiceName, FileServiceDoc],
         Meta(
             description="Containers, by the names under which they reach one another.",
             examples=[{"db": {"image": "postgres:16", "ready": {"port": 5432}}}],

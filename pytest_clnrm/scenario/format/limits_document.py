@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pytest_clnrm.model.service import Limits
+from pytest_clnrm.model.limits import Limits
 from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.format.parts import Size, Table
 

@@ -10,13 +10,6 @@ from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.scenario.format.shared_document import PrepareDoc
 
 
-def check_reset(doc: ServiceDoc, path: KeyPath) -> Iterator[Problem]:
-    """Yield what is wrong with how a shared service is reset."""
-    if doc.reset is not None and (doc.reset.command is None) is not bool(doc.reset.steps):
-        told = "has both" if doc.reset.steps else "has neither"
-        yield Problem((*path, "reset"), f"{told}: write `command`, or `steps`", "steps = [{ run = ... }]")
-
-
 def check_prepare(doc: ServiceDoc, path: KeyPath) -> Iterator[Problem]:
     """Yield why a service cannot be prepared."""
     at = (*path, "prepare")

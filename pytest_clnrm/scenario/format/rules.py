@@ -16,6 +16,7 @@ from pytest_clnrm.scenario.format.problems import (
     duration,
     exactly_one,
 )
+from pytest_clnrm.scenario.format.reset_rules import check_reset
 from pytest_clnrm.scenario.format.selection_rules import check_selection
 from pytest_clnrm.scenario.format.service_rules import (
     check_depends_on,
@@ -55,6 +56,9 @@ def check_file(
     circles = circles_of(doc.service)
     for service, each in doc.service.items():
         yield from check_service(each, ("service", service), source)
+        yield from check_reset(
+            each, ("service", service), service, deferred=deferred, source=source, origin=origin
+        )
         yield from check_depends_on(service, doc.service, circles.get(service, ()))
         if SERVICE in deferred and each.scope == "scenario":
             yield from check_env_places(service, doc.service)

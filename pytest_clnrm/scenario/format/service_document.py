@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from pytest_clnrm.model.capabilities import ALL, capability
-from pytest_clnrm.model.service import Limits, Service
+from pytest_clnrm.model.limits import Limits
+from pytest_clnrm.model.service import Service
 from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.env_files import read_env
 from pytest_clnrm.scenario.format.limits_document import LimitsDoc, UlimitsDoc
@@ -34,7 +35,7 @@ from pytest_clnrm.scenario.format.parts import (
 )
 from pytest_clnrm.scenario.format.ready_document import ReadyDoc, built_ready
 from pytest_clnrm.scenario.format.service_files_document import ArtifactDoc, BuildDoc, CopyDoc, VolumeDoc
-from pytest_clnrm.scenario.format.shared_document import PrepareDoc, ResetDoc, built_prepare
+from pytest_clnrm.scenario.format.shared_document import PrepareDoc, built_prepare
 from pytest_clnrm.scenario.format.urls import url_of
 
 
@@ -196,16 +197,6 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=["run"],
         ),
     ] = "scenario"
-    reset: (
-        Annotated[
-            ResetDoc,
-            Meta(
-                description="Run in a shared service between two users; they take turns then.",
-                examples=[{"command": "redis-cli flushall"}],
-            ),
-        ]
-        | None
-    ) = None
     fresh: Annotated[
         bool, Meta(description="true: never a container that has served another scenario.", examples=[True])
     ] = False
@@ -394,7 +385,6 @@ class ServiceDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
             fresh=self.fresh,
             scope=self.scope,
             prepare=built_prepare(self.prepare, at("prepare")),
-            reset=() if self.reset is None else self.reset.built(),
             scratch=tuple(self.scratch),
             shm_bytes=None if self.shm_size is None else parse_size_bytes(self.shm_size),
             ulimits={} if self.ulimits is None else self.ulimits.built(),

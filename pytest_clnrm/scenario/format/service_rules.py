@@ -14,7 +14,7 @@ from pytest_clnrm.scenario.format.artifact_rules import check_artifacts
 from pytest_clnrm.scenario.format.container_rules import check_container
 from pytest_clnrm.scenario.format.limits_document import LimitsDoc
 from pytest_clnrm.scenario.format.parts import port_of, several
-from pytest_clnrm.scenario.format.prepare_rules import check_prepare, check_reset
+from pytest_clnrm.scenario.format.prepare_rules import check_prepare
 from pytest_clnrm.scenario.format.problems import (
     Problem,
     duration,
@@ -75,7 +75,6 @@ def check_service(doc: ServiceDoc, path: KeyPath, source: Callable[..., str]) ->
     yield from check_ready(doc.ready, (*path, "ready"))
     yield from _url(doc, (*path, "url"), source)
     yield from check_prepare(doc, path)
-    yield from check_reset(doc, path)
     if doc.is_job and doc.entrypoint == [] and doc.command is None:
         yield Problem((*path, "entrypoint"), "leaves nothing that could end: a job needs a `command` then")
     if doc.is_job and doc.may_end is not None:

@@ -10,7 +10,7 @@ from pytest_clnrm.model.captured import captured_text
 from pytest_clnrm.model.fault import FAULTS, AwaitExit, Fault, FaultKind
 from pytest_clnrm.model.http import HttpExpect
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.model.service import Limits
+from pytest_clnrm.model.limits import Limits
 from pytest_clnrm.model.step import Action, Capture, Command, ImageRun, Phase, Retry, Step, StepExpect
 from pytest_clnrm.scenario.format.block_document import Argument
 from pytest_clnrm.scenario.format.check_document import CheckDoc

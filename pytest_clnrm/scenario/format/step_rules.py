@@ -75,15 +75,32 @@ class StepRules:
         }
         names = _names("setup", before)
         for key, steps in (("setup", doc.setup), ("step", doc.step), ("cleanup", doc.cleanup)):
-            for index, (step, name) in enumerate(zip(steps or (), _names(key, steps or ()), strict=True)):
-                names.append(name)
-                yield from self._step(step, (*path, key, index), names)
-                yield from self._where_it_runs(step, (*path, key, index), usual)
-                own = self.origin((*path, key, index))
-                for each in step.capture:
-                    if captured.setdefault(each, own) != own:
-                        at = (*path, key, index, "capture", each)
-                        yield Problem(at, f'"{each}" is captured by an earlier step')
+            yield from self.check_list(key, steps or (), (*path, key), usual, names, captured)
+
+    def check_list(  # noqa: PLR0917 the list, where it stands, and what was before it
+        self,
+        key: str,
+        steps: Sequence[StepDoc],
+        path: KeyPath,
+        usual: str | None,
+        names: list[str],
+        captured: dict[str, KeyPath],
+    ) -> Iterator[Problem]:
+        """Yield the mistakes of one list of steps.
+
+        :param key: with which the names begin of those that have none.
+        :param path: of the list.
+        :param names: of the steps before them; theirs are added.
+        :param captured: what those capture, and where they are written; theirs are added.
+        """
+        for index, (step, name) in enumerate(zip(steps, _names(key, steps), strict=True)):
+            names.append(name)
+            yield from self._step(step, (*path, index), names)
+            yield from self._where_it_runs(step, (*path, index), usual)
+            own = self.origin((*path, index))
+            for each in step.capture:
+                if captured.setdefault(each, own) != own:
+                    yield Problem((*path, index, "capture", each), f'"{each}" is captured by an earlier step')
 
     def _step(self, doc: StepDoc, path: KeyPath, names: Sequence[str]) -> Iterator[Problem]:
         """Yield the mistakes of a step.

@@ -34,9 +34,9 @@ _Result = TypeVar("_Result")
 _MODULES = frozenset({
     "pytest_clnrm.errors", "pytest_clnrm.model.captured", "pytest_clnrm.model.check",
     "pytest_clnrm.model.expectations", "pytest_clnrm.model.fault", "pytest_clnrm.model.http",
-    "pytest_clnrm.model.json_checks", "pytest_clnrm.model.priority", "pytest_clnrm.model.scenario",
-    "pytest_clnrm.model.selection", "pytest_clnrm.model.service", "pytest_clnrm.model.step",
-    "pytest_clnrm.model.text", "pytest_clnrm.scenario.templates.render",
+    "pytest_clnrm.model.json_checks", "pytest_clnrm.model.limits", "pytest_clnrm.model.priority",
+    "pytest_clnrm.model.scenario", "pytest_clnrm.model.selection", "pytest_clnrm.model.service",
+    "pytest_clnrm.model.step", "pytest_clnrm.model.text", "pytest_clnrm.scenario.templates.render",
 })  # fmt: skip
 _VALUES = frozenset({
     ("builtins", "frozenset"), ("builtins", "set"), ("datetime", "date"), ("datetime", "datetime"),

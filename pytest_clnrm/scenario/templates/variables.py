@@ -170,12 +170,22 @@ def captured_names(raw: Mapping[str, Any]) -> frozenset[str]:
     tables = [raw, *_tables(raw.get("scenario"))]
     keys = (*_STEPS, "steps")
     steps = [step for table in tables for key in keys for step in _tables(table.get(key))]
+    steps += [step for _, each in resets_in(raw) for step in _tables(each)]
     captures = (step.get("capture") for step in steps)
     return frozenset(name for each in captures if isinstance(each, dict) for name in each)
 
 
 def _tables(value: Any) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def resets_in(raw: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield the lists of steps by which services of a file are reset, each with its path."""
+    services = raw.get("service")
+    for name, service in services.items() if isinstance(services, dict) else ():
+        reset = service.get("reset") if isinstance(service, dict) else None
+        if isinstance(reset, dict) and "steps" in reset:
+            yield ("service", name, "reset", "steps"), reset["steps"]
 
 
 def check_captures(document: Mapping[str, Any], deferred: frozenset[str]) -> Iterator[tuple[KeyPath, str]]:
@@ -194,8 +204,21 @@ def check_captures(document: Mapping[str, Any], deferred: frozenset[str]) -> Ite
     first = _captured({"setup": document.get("setup", ())})
     for index, table in enumerate(document.get("scenario", ())):
         yield from _table(table, ("scenario", index), deferred, first)
+    for path, steps in resets_in(document):
+        yield from _steps(steps, path, deferred, set(deferred))
     shared = {key: value for key, value in document.items() if key not in {"scenario", "vars"}}
+    shared["service"] = _without_resets(document.get("service", {}))
     yield from _table(shared, (), deferred, set(), at_the_end=anywhere)
+
+
+def _without_resets(services: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return services without the steps by which they are reset."""
+    return {
+        name: {**table, "reset": {key: each for key, each in table["reset"].items() if key != "steps"}}
+        if "reset" in table
+        else table
+        for name, table in services.items()
+    }
 
 
 def _of_services(document: Mapping[str, Any], names: AbstractSet[str]) -> Iterator[tuple[KeyPath, str]]:
@@ -210,9 +233,7 @@ def _of_services(document: Mapping[str, Any], names: AbstractSet[str]) -> Iterat
         own += [(("scenario", index, key), each) for key, each in table.items()]
     for path, value in own:
         if path[-1] in _STEPS:
-            for index, step in enumerate(value):
-                for key in _FIXED.intersection(step):
-                    yield from _unknown(step[key], (*path, index, key), names, when)
+            yield from _fixed(value, path, names, when)
         elif path == ("service",):
             yield from _in_services(value, names, when)
         elif path[-1] == "expect":
@@ -221,22 +242,31 @@ def _of_services(document: Mapping[str, Any], names: AbstractSet[str]) -> Iterat
             yield from _unknown(value, path, names, when)
 
 
+def _fixed(steps: Any, path: KeyPath, names: AbstractSet[str], when: str) -> Iterator[tuple[KeyPath, str]]:
+    """Yield a mistake for each string that must be known before steps run, and names what is not."""
+    for index, step in enumerate(steps):
+        for key in _FIXED.intersection(step):
+            yield from _unknown(step[key], (*path, index, key), names, when)
+
+
 def _in_services(
     tables: Mapping[str, Mapping[str, Any]], names: AbstractSet[str], when: str
 ) -> Iterator[tuple[KeyPath, str]]:
     """Yield a mistake for each string of a service that names what is not known when it starts.
 
-    Who uses it, and what it depends on, is known where its container is its scenario's own; to what is run
-    in a shared one it is known who uses it.
+    Who uses it, and what it depends on, is known where its container is its scenario's own; of a shared one
+    it is known to what is run in it for its users, and a reset finds it running.
     """
     for name, table in tables.items():
         own = table.get("scope", "scenario") == "scenario"
         for key, value in table.items():
-            known = set(USERS) if key in {"prepare", "reset"} else set()
-            if own and key == "env":
+            known = set(USERS) if key == "prepare" else set()
+            if key == "reset" or (own and key == "env"):
                 known = {*USERS, SERVICE}
             unknown = names - known
             yield from _unknown(value, ("service", name, key), unknown, when)
+    for path, steps in resets_in({"service": tables}):
+        yield from _fixed(steps, path, names, when)
 
 
 def _table(

@@ -10,18 +10,18 @@ import pytest
 
 from pytest_clnrm.items.container_arguments import ARGUMENTS, service_of
 from pytest_clnrm.items.service_arguments import LIMITS, NOT_ARGUMENTS
+from pytest_clnrm.model.limits import Limits
 from pytest_clnrm.model.policy import Policy
 from pytest_clnrm.model.service import (
     Build,
     Copy,
-    Limits,
     Ready,
     Service,
     SharedVolume,
     Volume,
 )
 from pytest_clnrm.scenario.format.limits_document import LimitsDoc
-from pytest_clnrm.scenario.format.service_document import ServiceDoc
+from pytest_clnrm.scenario.format.reset_document import FileServiceDoc
 from pytest_clnrm.scenario.options import LoadOptions
 from pytest_clnrm.scenario.sources import Sources
 
@@ -40,7 +40,7 @@ def made(given: Mapping[str, object], *, folder: Path = ROOT, policy: Policy = A
 
 def test_every_key_of_a_service_is_an_argument() -> None:
     """What a file can say of a service a Python test can say too, or is told what to do instead."""
-    keys = set(ServiceDoc.__struct_fields__) - {"image"}
+    keys = set(FileServiceDoc.__struct_fields__) - {"image"}
     assert keys - set(NOT_ARGUMENTS) <= ARGUMENTS
     assert ARGUMENTS - keys == set(LIMITS) == set(LimitsDoc.__struct_fields__)
     assert set(NOT_ARGUMENTS) <= keys - ARGUMENTS

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
+from pytest_clnrm.model.limits import Limits
 from pytest_clnrm.model.policy import Policy
-from pytest_clnrm.model.service import Limits
 
 STEP = '[[step]]\nservice = "box"\nrun = "true"\n'
 BOX = '[service.box]\nimage = "x"\n'

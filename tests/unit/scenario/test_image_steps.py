@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from pytest_clnrm.model.limits import Limits
 from pytest_clnrm.model.policy import Policy
-from pytest_clnrm.model.service import Limits, Ready
+from pytest_clnrm.model.scenario import service_of
+from pytest_clnrm.model.service import Ready
 from pytest_clnrm.model.step import ImageRun
 from pytest_clnrm.scenario.templates.render import bind_step
 
@@ -45,8 +47,8 @@ def test_what_it_becomes(project: Any) -> None:
         limits=Limits(memory_bytes=64 << 20),
         at=("step", 0),
     )
-    assert (first.service.name, second.service.name) == ("git", "tool")
-    assert first.service.ready == (Ready(exit=(0,)),)
+    assert [service_of(each).name for each in scenario.image_runs] == ["git", "tool"]
+    assert service_of(first).ready == (Ready(exit=(0,)),)
     assert (second.run, second.entrypoint) == (None, None)
     assert scenario.services == ()
     assert [each.service for each in scenario.steps] == ["", ""]

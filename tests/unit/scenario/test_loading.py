@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
+from pytest_clnrm.model.limits import Limits
 from pytest_clnrm.model.priority import Priority
-from pytest_clnrm.model.service import HttpProbe, Limits, Ready, Service, Volume
+from pytest_clnrm.model.service import HttpProbe, Ready, Service, Volume
 from pytest_clnrm.model.step import Capture, Command, Retry, StepExpect
 from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.scenario.format.document import FileDoc
-from pytest_clnrm.scenario.format.service_document import ServiceDoc
+from pytest_clnrm.scenario.format.reset_document import FileServiceDoc
 from pytest_clnrm.scenario.loading import load
 from pytest_clnrm.scenario.locating import locate
 from pytest_clnrm.scenario.options import LoadOptions
@@ -360,7 +361,7 @@ run = "true"
 expect = { stdout = { regex = "(" } }
 """
     tables = ", ".join(FileDoc.__struct_fields__)
-    keys = ", ".join(ServiceDoc.__struct_fields__)
+    keys = ", ".join(FileServiceDoc.__struct_fields__)
     times = 'a number of seconds such as 90, or text such as "90s", "1.5m", "500ms", "1h"'
     problem = "missing ), unterminated subpattern at position 0"
     assert head(project.refuse(text)) == [

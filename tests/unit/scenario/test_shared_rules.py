@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.model.service import ResetStep
+from pytest_clnrm.model.http import HttpRequest
+from pytest_clnrm.model.step import Command
 from pytest_clnrm.runner.running_services import Running
 from pytest_clnrm.runner.sharing.share import share_of
 from pytest_clnrm.runner.sharing.upkeep import users_of, with_values
@@ -148,15 +149,98 @@ def test_those_of_a_file_are_its_own(project: Any) -> None:
     assert share(project, text).key == share(project, text).key
 
 
-def test_a_reset_of_several_steps(project: Any) -> None:
-    """Each has a name, by default its number; a reset by steps makes another container than one without."""
-    steps = '[{ name = "empty", run = "a {{ worker }}" }, { run = ["b"], user = "nobody" }]'
-    (db,) = project.one(f"{DB}reset = {{ steps = {steps} }}\n{STEP}").services
-    assert db.reset == (
-        ResetStep(name="empty", command=("sh", "-c", "a {{ worker }}")),
-        ResetStep(name="2", command=("b",), user="nobody"),
+def test_a_reset_has_the_steps_of_scenarios(project: Any) -> None:
+    """They know what steps know, and blocks; another reset makes another container."""
+    steps = """[
+        { name = "empty", run = "a {{ worker }}" },
+        { use = "seed", with = { user = "bob" } },
+        { http = "GET http://db:80/{{ id }}", until = { timeout = "5s" }, expect = { status = 204 } },
+        { restart = "db", check = [{ file = "/there" }] },
+        { image = "tool:1", run = ["--all"] },
+    ]"""
+    block = """[steps.seed]
+args = ["user"]
+[[steps.seed.step]]
+run = ["seed", "{{ args.user }}"]
+user = "{{ args.user }}"
+capture = { id = { regex = "id=([0-9]+)" } }
+"""
+    scenario = project.one(f"{DB}reset = {{ steps = {steps} }}\n{block}{STEP}")
+    (db,) = scenario.services
+    empty, seed, ask, again, tool = db.reset
+    assert (empty.name, empty.templated, empty.phase, empty.service) == ("empty", True, "setup", "db")
+    assert (seed.name, seed.action) == (
+        "seed: step 1",
+        Command(run=("seed", "bob"), user="bob", at=seed.at),
     )
-    assert share(project, f"{DB}reset = {{ steps = {steps} }}\n{STEP}").key != share(project, DB + STEP).key
+    assert isinstance(ask.action, HttpRequest)
+    assert (ask.name, ask.templated, ask.retry.timeout_s, ask.expect.http.status) == (
+        "step 3",
+        True,
+        5,
+        ((204, 204),),
+    )
+    assert (again.action.kind, again.service, len(again.checks)) == ("restart", "db", 1)
+    assert [each.image for each in scenario.image_runs] == [tool.action.image] == ["tool:1"]
+    assert scenario.captures_secrets is False
+    assert (
+        share(project, f"{DB}reset = {{ steps = {steps} }}\n{block}{STEP}").key
+        != share(project, DB + STEP).key
+    )
+
+
+def test_a_reset_by_a_command_is_a_step(project: Any) -> None:
+    """It has no name, and may name who uses the service."""
+    (db,) = project.one(f'{DB}reset = {{ command = "a {{{{ scenario_id }}}}" }}\n{STEP}').services
+    (step,) = db.reset
+    assert (step.name, step.action.run, step.templated) == ("", ("sh", "-c", "a {{ scenario_id }}"), True)
+
+
+RESETS = {
+    '{ run = "true", service = "app" }': (
+        '.service: a reset is of its own service alone: "app" need not run yet'
+    ),
+    '{ http = "GET http://app/" }': '.http: a reset is of its own service alone: "app" need not run yet',
+    '{ run = "echo {{ service.app.address }}" }': (
+        '.run: a reset is of its own service alone: "app" need not run yet'
+    ),
+    '{ check = [{ file = "/x", service = "app" }] }': (
+        '.check[0].service: a reset is of its own service alone: "app" need not run yet'
+    ),
+    '{ stop = "db" }': ".stop: the next scenario needs it as it was: write restart, or a command",
+    '{ wait = "exit" }': ".wait: it does not end: the next scenario uses it",
+    '{ run = "true", check = [{ image = "x:1", user = "a" }] }': (
+        ".check[0]: no reset changes an image: check it in a step"
+    ),
+    '{ run = "true", check = [{ log = "db", content = { contains = "a" } }] }': (
+        ".check[0]: its log holds what scenarios before made it print "
+        "(write since = the name of a step of the reset)"
+    ),
+    '{ run = "true", expect = { status = 200 } }': (
+        ".expect.status: `status` goes with http only, and this step has `run`"
+    ),
+    '{ run = "echo {{ id }}" }, { run = "b", capture = { id = { regex = "x" } } }': (
+        '.run: names "id" before a step captures it'
+    ),
+    '{ run = "b", name = "{{ worker }}" }': '.name: names "worker" where services do not run yet',
+    '{ use = "unknown" }': '.use: there is no block "unknown"; known: none is defined',
+}
+
+
+@pytest.mark.parametrize("step", RESETS)
+def test_mistakes_of_a_reset(project: Any, step: str) -> None:
+    """What no reset can do has a reason, and all else is a mistake as in any step."""
+    app = '[service.app]\nimage = "x:1"\n'
+    (mistake, *_) = project.refuse(f"{DB}reset = {{ steps = [{step}] }}\n{app}{STEP}")
+    assert f": service.db.reset.steps[0]{RESETS[step]}" in mistake
+
+
+def test_what_a_reset_captures_is_its_own(project: Any) -> None:
+    """No step of a scenario may name it."""
+    steps = '[{ run = "b", capture = { id = { regex = "x" } } }, { run = "echo {{ id }}" }]'
+    text = f"{DB}reset = {{ steps = {steps} }}\n{STEP.replace('true', 'echo {{ id }}')}"
+    (mistake,) = project.refuse(text)
+    assert 'step[0].run: names "id" before a step captures it' in mistake
 
 
 def test_who_uses_it_is_filled_in_later(project: Any) -> None:

@@ -157,6 +157,20 @@ def test_what_our_probes_cause_is_no_workload(tracing: Tracing) -> None:
     assert trace.problems() == ()
 
 
+def test_what_a_reset_causes_is_no_workload(tracing: Tracing) -> None:
+    """Its steps hand on the trace of probes, and say so in the environment; what they set themselves wins."""
+    trace = tracing.scenario("a", {})
+    probe = trace.probe_environment({}, {})["TRACEPARENT"]
+    env = trace.environment("box", "127.0.0.1", {})
+    own = {"OTEL_SERVICE_NAME": "mine"}
+    with trace.of_upkeep().span("clnrm.step") as step:
+        given = trace.of_upkeep().enter_step("reset", step.traceparent, given=env, made_with={}, own=own)
+        assert trace.of_upkeep().begin_step("reset", step.traceparent) == probe
+    assert (given["TRACEPARENT"], given["OTEL_SERVICE_NAME"]) == (probe, "mine")
+    assert given["OTEL_RESOURCE_ATTRIBUTES"].endswith(",clnrm.probe=true")
+    assert trace.begin_step("own", step.traceparent) == step.traceparent
+
+
 def test_what_a_step_inherits(tracing: Tracing) -> None:
     """A step gets what differs from its container's own variables; what it sets itself wins."""
     trace = tracing.scenario("a", {})
