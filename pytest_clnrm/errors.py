@@ -8,7 +8,8 @@
     │   │   └── PullError                the registry is not reached, or refuses
     │   ├── ContainerError           a container cannot be created, started or used
     │   │   ├── LostContainerError       it is gone, and none of us has removed it
-    │   │   ├── EngineFullError          the engine's disk is full
+    │   │   ├── EngineFullError          the engine's disk is full, or a cluster has no room
+    │   │   │   └── NoRoomError              it had room for a part of a scenario only
     │   │   ├── NoShellError             it has no shell to wait for commands in
     │   │   ├── UnsharedError            the engine does not have a file or folder of this host
     │   │   └── UnobservableError        it cannot be looked at from outside
@@ -40,6 +41,7 @@ __all__ = [
     "LedgerError",
     "LostContainerError",
     "Mistake",
+    "NoRoomError",
     "NoShellError",
     "NotReadyError",
     "PullError",
@@ -197,6 +199,10 @@ class EngineFullError(ContainerError):
     """A container cannot be created, started or used, as the engine's disk is full."""
 
     is_infrastructure = True
+
+
+class NoRoomError(EngineFullError):
+    """A scenario's containers do not all have room, and what it has is given up until they may."""
 
 
 class NoShellError(ContainerError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.doctor.finding import Finding, broken, good
+from pytest_clnrm.doctor.finding import Finding, broken, good, warning
 from pytest_clnrm.engine.kubernetes import rights as of_cluster
 from pytest_clnrm.errors import EngineUnavailableError
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.doctor.patient import Patient
 
 ROLE = Path(of_cluster.__file__).parent / "role.yaml"
+PRIORITIES = ROLE.with_name("priorities.yaml")
 
 
 def cluster(patient: Patient) -> Finding:
@@ -26,10 +27,23 @@ def cluster(patient: Patient) -> Finding:
 
 def rights(patient: Patient) -> Finding:
     """Tell what we may not do in the namespace."""
-    missing = of_cluster.missing_in(patient.settings.engine, patient.environ)
+    missing = of_cluster.asked(patient.settings.engine, patient.environ, of_cluster.missing_rights)
     if missing:
         return broken(
-            f"missing in the namespace: {'; '.join(missing)}",
+            f"missing in the namespace: {'; '.join(map(str, missing))}",
             f"kubectl apply -f {ROLE}, and a rolebinding to that Role for who runs the tests",
         )
     return good(f"all {len(of_cluster.RIGHTS)} that runs need in the namespace")
+
+
+def priorities(patient: Patient) -> Finding:
+    """Tell whether scenarios of all runs wait for room in the order of their priorities."""
+    from pytest_clnrm.engine.kubernetes.queueing import missing_classes
+
+    missing = of_cluster.asked(patient.settings.engine, patient.environ, missing_classes)
+    if missing:
+        return warning(
+            f"the cluster has no PriorityClass {', '.join(missing)}: runs get room in any order",
+            f"kubectl apply -f {PRIORITIES}, which takes an administrator of the cluster",
+        )
+    return good("the cluster gives room to scenarios of higher priority first")

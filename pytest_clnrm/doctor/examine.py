@@ -46,6 +46,7 @@ CHECKS_OF_A_CLUSTER: dict[str, Check] = {
     "ledger's folder": ledger.folder,
     "cluster": cluster.cluster,
     "rights": cluster.rights,
+    "priorities": cluster.priorities,
     "ledger": ledger.ledger,
     "leftovers": ledger.leftovers,
     "other ledgers": ledger.others,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from pytest_clnrm.engine.admission_api import Admission
 from pytest_clnrm.engine.change_stream import ChangeStream
 from pytest_clnrm.engine.relay_api import Relay
 from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
@@ -48,6 +49,7 @@ class EngineFacts:
     :param warnings: limits that it cannot enforce, each one sentence.
     :param loses_containers: it takes some away now and then, as a cluster whose nodes come and go: a scenario
         that fails by that is run again once.
+    :param room_is_shared: others that our ledger does not know want its room too, as on a cluster.
     :param own_waiting: containers that only wait for commands need nothing of their images for that.
     """
 
@@ -66,6 +68,7 @@ class EngineFacts:
     published_on: str = LOOPBACK
     own_waiting: bool = False
     loses_containers: bool = False
+    room_is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +179,8 @@ class ContainerSpec:
     :param log_bytes: what is kept of its output, the end of it; 0 for what the engine keeps by itself.
     :param no_proxy: names that its programs reach without a proxy, where the user's settings for Docker
         inject one; ``aliases`` always are.
+    :param admission: of its scenario, asked where the engine has its room for others too; without one a
+        container waits for room until the deadline of its start. It makes no container another one.
     """
 
     name: str
@@ -211,6 +216,7 @@ class ContainerSpec:
     stop_signal: str | None = None
     more_labels: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    admission: Admission | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,7 @@ from pytest_clnrm.util.patterns import matches_glob
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_clnrm.engine.admission_api import Admission
     from pytest_clnrm.engine.api import Engine
     from pytest_clnrm.runtime.network import Network
     from pytest_clnrm.runtime.runtime import Runtime
@@ -143,6 +144,7 @@ def launch(
     on_started: Callable[[], None] = lambda: None,
     cancelled: Callable[[], bool] = lambda: False,
     alone: bool = False,
+    room: Admission | None = None,
 ) -> None:
     """Create and start the container of *service*, and wait until it is ready.
 
@@ -157,11 +159,20 @@ def launch(
     :param on_started: called once it runs, before the wait.
     :param cancelled: tells that waiting makes no sense any more.
     :param alone: it is of no scenario: nothing of one is in its environment.
+    :param room: of its scenario, where the engine has its room for others too.
     :raises ClnrmError: if it cannot be created or started, or is not ready.
     """
     engine = runtime.engine()
     spec, env = planned(
-        runtime, service, image, name=name, labels=labels, network=network, trace=trace, volumes=volumes
+        runtime,
+        service,
+        image,
+        name=name,
+        labels=labels,
+        network=network,
+        trace=trace,
+        volumes=volumes,
+        admission=room,
     )
     if alone:
         spec, env = replace(spec, env=service.env), {}
@@ -211,12 +222,12 @@ def launch(
                 sources.check_shared(engine, running.id)
             try:
                 _check_can_wait(engine, running)
-                _start(engine, running, trace, deadline_s)
+                deadline_s = _start(engine, running, trace, deadline_s)
             except NoShellError:
                 runtime.without_shell.add(image.id)
                 runtime.remove([running.id])
                 running = create(_without_shell(spec, image))
-                _start(engine, running, trace, deadline_s)
+                deadline_s = _start(engine, running, trace, deadline_s)
             sources.check(engine, running.id)
             on_started()
             if not running.never_reused:
@@ -295,6 +306,7 @@ def planned(
     network: Network | None,
     trace: ScenarioTrace,
     volumes: Mapping[str, str] = _NO_VOLUMES,
+    admission: Admission | None = None,
 ) -> tuple[ContainerSpec, dict[str, str]]:
     """Return how a container of *service* is made, and the variables that commands in it get besides."""
     settings = runtime.settings
@@ -357,6 +369,7 @@ def planned(
         # Spans are received there, which a proxy cannot reach.
         no_proxy=(gateway, HOST_NAME) if gateway else (),
         labels={**labels, **limit_labels(memory_bytes=memory_bytes, cpus=cpus, gpus=gpus)},
+        admission=admission,
     )
     if command in WAITING and image.id in runtime.without_shell:
         spec = _without_shell(spec, image)
@@ -414,14 +427,19 @@ def _check_can_wait(engine: Engine, running: RunningContainer) -> None:
         raise NoShellError(f"the container {running.id[:12]} has no shell to wait for commands in")
 
 
-def _start(engine: Engine, running: RunningContainer, trace: ScenarioTrace, deadline_s: float) -> None:
+def _start(engine: Engine, running: RunningContainer, trace: ScenarioTrace, deadline_s: float) -> float:
+    """Start a container, and return when the time is over: it does not pass while room is waited for."""
+    admission = running.spec.admission
+    before_s = admission.waited_s if admission else 0.0
     with trace.span("clnrm.container.start", running.attributes):
         try:
-            engine.start(running.id, deadline_s=deadline_s)
+            engine.start(running.id, deadline_s=deadline_s + before_s)
         except NoShellError:
             raise
         except ContainerError as error:
-            raise ContainerError(f"service {running.service.name!r}: {error}") from error
+            kind = type(error) if error.is_infrastructure else ContainerError
+            raise kind(f"service {running.service.name!r}: {error}") from error
+    return deadline_s + (admission.waited_s if admission else 0.0)
 
 
 def _with_fingerprint(engine: Engine, running: RunningContainer, *, inside: bool) -> RunningContainer:

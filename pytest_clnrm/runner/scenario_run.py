@@ -12,11 +12,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.errors import (
-    ClnrmError,
-    ScenarioTimeoutError,
-    ServiceError,
-)
+from pytest_clnrm.errors import ClnrmError, NoRoomError, ScenarioTimeoutError, ServiceError
 from pytest_clnrm.expect.texts import Output
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.model.scenario import Scenario
@@ -33,6 +29,7 @@ from pytest_clnrm.runner.golden import Draft, settle
 from pytest_clnrm.runner.judge_spans import SpanJudge
 from pytest_clnrm.runner.launch import launch
 from pytest_clnrm.runner.place import Place
+from pytest_clnrm.runner.room import Room
 from pytest_clnrm.runner.running_services import Running
 from pytest_clnrm.runner.scenario_images import ScenarioImages
 from pytest_clnrm.runner.service_ends import ServiceEnds, last_logs
@@ -99,6 +96,7 @@ class ScenarioRun:
     _failed: bool = False
     _judged: bool = False
     _up: list[str] = field(default_factory=list)
+    _room_wait_s: float = 0.0
     _ends: ServiceEnds = field(init=False)
     _faults: Faults = field(default_factory=Faults)
     _run_once: dict[str, str] = field(default_factory=dict)
@@ -174,6 +172,7 @@ class ScenarioRun:
         try:
             with disk:
                 self._start_services(deadline_s)
+                deadline_s += self._room_wait_s
                 self._run_steps(deadline_s)
                 judge = SpanJudge(
                     runtime=self.runtime,
@@ -242,7 +241,50 @@ class ScenarioRun:
         return self._blame.failure_of(error, self._steps)
 
     def _start_services(self, deadline_s: float) -> None:
-        stem, labels = self._shared.stem, self.runtime.labels(self.nodeid, self.within or "")
+        """Start them all; where the engine has its room for others too, anew until all of them have room."""
+        if not self.runtime.engine().facts.room_is_shared:
+            self._start_all(self._shared.stem, deadline_s, None)
+            return
+        own = sum(not each.is_shared for each in self.scenario.services)
+        stem = self._shared.stem
+        with Room(self.runtime, self.priority, own) as room:
+            try:
+                while True:
+                    room.begin(stem)
+                    try:
+                        self._start_all(stem, deadline_s, room)
+                    except NoRoomError:
+                        self._remove_started()
+                        room.give_up()
+                        stem = self.runtime.next_name()
+                    else:
+                        return
+            finally:
+                self._note_room_wait(room.waited_s)
+
+    def _note_room_wait(self, seconds: float) -> None:
+        """Note that room was waited for, which is not the scenario's time."""
+        self._room_wait_s = seconds
+        self.slot_wait_s += seconds
+        self._granted_s += seconds
+        if seconds:
+            self._trace.add("clnrm.slot.wait", seconds, self.slot_attributes)
+
+    def _remove_started(self) -> None:
+        """Remove what was started of it, as if nothing had been."""
+        containers = list(self._containers.values())
+        for each in containers:
+            each.sources.close()
+        self.runtime.board.count(-len(containers), -sum(each.spec.memory_bytes for each in containers))
+        self.runtime.remove([*self._place.unused, *(each.id for each in containers)])
+        # The same object, which others look at.
+        self._containers.clear()
+        self._up.clear()
+        self._place.leave()
+        self._place = Place(self.runtime)
+
+    def _start_all(self, stem: str, deadline_s: float, room: Room | None) -> None:
+        labels = self.runtime.labels(self.nodeid, self.within or "")
         own = [each for each in self.scenario.services if not each.is_shared]
         shares = len(own) < len(self.scenario.services)
         idle = self._place.enter(
@@ -291,6 +333,7 @@ class ScenarioRun:
                     may_be_reused=self.runtime.settings.pool != "off" and self.within is None,
                     on_started=partial(self._timeline.note, service, "started"),
                     cancelled=in_vain,
+                    room=room,
                 )
             self._up.append(service.name)
             if service.ready:

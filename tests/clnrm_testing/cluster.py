@@ -65,6 +65,7 @@ class Cluster:
     :ivar behave: pod -> its status when it is made.
     :ivar logs: pod's name -> what it has printed.
     :ivar failures: answers to the next requests, by method and kind: status, reason, message.
+    :ivar classes: the PriorityClasses that there are.
     :ivar denied: verb and resource of what nobody may do.
     :ivar asked: method and path of each request.
     """
@@ -75,6 +76,7 @@ class Cluster:
         self.behave: Callable[[Json], Json] = lambda pod: running()
         self.logs: dict[str, str] = {}
         self.failures: dict[tuple[str, str], list[tuple[int, str, str]]] = {}
+        self.classes = {"clnrm-high", "clnrm-normal", "clnrm-low"}
         self.denied: set[tuple[str, str]] = set()
         self.asked: list[tuple[str, str]] = []
         self.execs: list[socket.socket] = []
@@ -223,7 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
                 )
 
     def do_POST(self) -> None:
-        kind, _, _, _ = self._begin()
+        kind, _, _, query = self._begin()
         if not kind:
             return
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -231,6 +233,11 @@ class _Handler(BaseHTTPRequestHandler):
             asked = body["spec"]["resourceAttributes"]
             what = "/".join(filter(None, [asked["resource"], asked.get("subresource")]))
             self._answer(201, {"status": {"allowed": (asked["verb"], what) not in self.cluster.denied}})
+        elif kind == "pods" and body["spec"].get("priorityClassName") not in {None, *self.cluster.classes}:
+            why = f"no PriorityClass with name {body['spec']['priorityClassName']} was found"
+            self._answer(403, _refusal(403, "Forbidden", f"pods is forbidden: {why}"))
+        elif "dryRun" in query:
+            self._answer(201, body)
         elif (kind, body["metadata"]["name"]) in self.cluster.objects:
             self._answer(409, _refusal(409, "AlreadyExists", "it is there already"))
         else:

@@ -10,6 +10,7 @@ starts: ``.ended=3;.printed=text``. With FAKE_NEEDS_MB it ends out of memory whe
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -93,6 +94,7 @@ class FakeEngine:
             memory_bytes=16 << 30,
             published_on=ANYWHERE if os.environ.get("FAKE_REMOTE") else LOOPBACK,
             loses_containers=bool(os.environ.get("FAKE_LOSES")),
+            room_is_shared=bool(os.environ.get("FAKE_ROOM")),
             warnings=tuple(filter(None, [os.environ.get("FAKE_WARNING")])),
         )
         self._note("connect")
@@ -254,6 +256,11 @@ class FakeEngine:
             raise ContainerError(f"container {spec.name} cannot be started: broken")
         if spec.image.startswith("shellless") and spec.command == KEEP_SHELL:
             raise NoShellError("no shell")
+        if spec.admission is not None:
+            while not self._takes_room(container):
+                spec.admission.lacks(container, "all is taken", is_made=True)
+                time.sleep(0.01)
+            spec.admission.has_room(container)
         (self._folder(container) / ".ended").unlink(missing_ok=True)
         if spec.memory_bytes < int(spec.env.get("FAKE_NEEDS_MB", "0")) << 20:
             (self._folder(container) / ".ended").write_text("137 oom", encoding="utf-8")
@@ -263,6 +270,17 @@ class FakeEngine:
             if name:
                 (self._folder(container) / name).write_text(text, encoding="utf-8")
         self._note("start", container=container)
+
+    def _takes_room(self, container: str) -> bool:
+        """Tell whether one more container has room, of this or another process, as a cluster gives it."""
+        with (self._log.parent / ".room").open("w") as room:
+            fcntl.flock(room, fcntl.LOCK_EX)
+            placed = list(self._log.parent.glob(".container-*/.placed"))
+            if len(placed) < int(os.environ["FAKE_ROOM"]):
+                (self._folder(container) / ".placed").touch()
+                self._note("placed", container=container, there=len(placed) + 1)
+                return True
+        return False
 
     def state(self, container: str) -> ContainerState:
         if container not in self._containers:

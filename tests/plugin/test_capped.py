@@ -447,3 +447,21 @@ def test_a_folder_without_access(make_project: Callable[[str], Project], mode: s
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["the ledger's folder * cannot be used: *"])
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+
+
+def test_room_that_others_give(
+    make_project: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster, which gives it container by container: no part of a scenario is ever in another's way."""
+    monkeypatch.setenv("FAKE_ROOM", "4")
+    project = make_project("n2")
+    project.mode = ("-n", "4")
+    services = "".join(f'[service.{each}]\nimage = "service-1"\n' for each in "abc")
+    names = [f"{level}{number}" for number in range(3) for level in reversed(LEVELS)]
+    work = "".join(scenario(name, "sleep 0.1", name.rstrip("0123456789")) for name in names)
+    project.write("all.clnrm.toml", services + work.replace('name = "work"', 'name = "work"\nservice = "a"'))
+    project.run("--clnrm-report", "out").assert_outcomes(passed=9)
+    assert max(event["there"] for event in project.events("placed")) <= 4
+    told = scenarios_of(project).values()
+    # No two fit at the same moment.
+    assert sum(each["slot_wait_s"] > 0 for each in told) >= 3

@@ -43,6 +43,7 @@ def connect_cluster(choice: str, environ: Mapping[str, str]) -> KubernetesEngine
         )
     from pytest_clnrm.engine.kubernetes.access import find_access
     from pytest_clnrm.engine.kubernetes.engine import KubernetesEngine
+    from pytest_clnrm.engine.kubernetes.queueing import Queueing
     from pytest_clnrm.engine.kubernetes.rest import Rest
 
     rest = Rest(find_access(choice, environ))
@@ -61,7 +62,13 @@ def connect_cluster(choice: str, environ: Mapping[str, str]) -> KubernetesEngine
         raise EngineUnavailableError(
             f"the cluster at {rest.access.server} cannot be used: {error}", ()
         ) from error
-    return KubernetesEngine(rest, facts, architecture=_architecture(version, nodes), pull_secrets=secrets)
+    return KubernetesEngine(
+        rest,
+        facts,
+        architecture=_architecture(version, nodes),
+        pull_secrets=secrets,
+        queueing=Queueing.of(environ),
+    )
 
 
 def amount(text: str) -> float:
@@ -101,6 +108,7 @@ def _facts(rest: Rest, version: Mapping[str, Any], nodes: list[Mapping[str, Any]
         warnings=(LIMITS, POLICIES),
         own_waiting=True,
         loses_containers=True,
+        room_is_shared=True,
     )
 
 

@@ -31,16 +31,15 @@ from pytest_clnrm.engine.kubernetes.files import copy_in, look_at_file, look_at_
 from pytest_clnrm.engine.kubernetes.logs import FollowedLog, PastLog, follow_log, read_log
 from pytest_clnrm.engine.kubernetes.owned import list_owned, remove_owned
 from pytest_clnrm.engine.kubernetes.relays import ClusterRelay
-from pytest_clnrm.engine.kubernetes.rest import CONFLICT, FORBIDDEN, NOT_FOUND, RefusedError
+from pytest_clnrm.engine.kubernetes.rest import NOT_FOUND, RefusedError
 from pytest_clnrm.engine.kubernetes.run_object import RunObject
 from pytest_clnrm.engine.kubernetes.sockets import ExecStream, open_exec
+from pytest_clnrm.engine.kubernetes.starts import START_S, create_pod, wait_started, watch
 from pytest_clnrm.engine.kubernetes.steps import GoneError, Steps
-from pytest_clnrm.engine.plain_errors import pull_error
 from pytest_clnrm.engine.tool.program import relay_arguments
 from pytest_clnrm.errors import (
     ContainerError,
     EngineError,
-    EngineFullError,
     EngineUnavailableError,
     ImageError,
     LostContainerError,
@@ -52,15 +51,12 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import OnOutput, OnProgress, PullPolicy
     from pytest_clnrm.engine.change_stream import ChangeStream
+    from pytest_clnrm.engine.kubernetes.queueing import Queueing
     from pytest_clnrm.engine.kubernetes.rest import Rest
     from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
     from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
 
-START_S = 300.0
-"""How long a pod may take to run where nobody says how long: an image is pulled meanwhile."""
 _STOPPED_S = 30.0
-_QUOTA_PAUSE_S = 1.0
-_WATCH_S = 10
 _LOG_BYTES = 1 << 20
 
 
@@ -87,15 +83,23 @@ class KubernetesEngine(Engine):
     """The engine behind a cluster's API; its methods are described where they are declared.
 
     :param pull_secrets: names of Secrets of the namespace, by which images are pulled.
+    :param queueing: how pods wait for room.
     """
 
     def __init__(
-        self, rest: Rest, facts: EngineFacts, *, architecture: str, pull_secrets: tuple[str, ...] = ()
+        self,
+        rest: Rest,
+        facts: EngineFacts,
+        *,
+        architecture: str,
+        pull_secrets: tuple[str, ...],
+        queueing: Queueing,
     ) -> None:
         self._rest = rest
         self._facts = facts
         self._architecture = architecture
         self._pull_secrets = pull_secrets
+        self._queueing = queueing
         self._containers: dict[str, _Container] = {}
         self._pulls: dict[str, PullPolicy] = {}
         self._run: RunObject | None = None
@@ -218,8 +222,8 @@ class KubernetesEngine(Engine):
             _refuse("start a container again: its pod, with all that it has written, is gone")
         run = self._run_object(mine.spec.name, mine.spec.labels)
         give_up_s = time.monotonic() + START_S if deadline_s is None else deadline_s
-        self._create_pod(mine, run, give_up_s)
-        found = self._wait_started(container, give_up_s)
+        give_up_s = self._create_pod(container, mine, run, give_up_s)
+        found = wait_started(self._rest, container, give_up_s, mine.spec.admission)
         mine.address = str(found.get("status", {}).get("podIP") or "")
         if "running" in pods.main_status(found):
             self._tell_names(container, mine)
@@ -391,18 +395,19 @@ class KubernetesEngine(Engine):
                     pull=self._pulls[image],
                     pull_secrets=self._pull_secrets,
                     architecture=self._architecture,
-                    wait=lambda pod: self._wait_started(pod, time.monotonic() + START_S),
+                    wait=lambda pod: wait_started(self._rest, pod, time.monotonic() + START_S),
                 )
             return self._run
 
-    def _create_pod(self, mine: _Container, run: RunObject, give_up_s: float) -> None:
-        """Make the pod; a quota that is used up is waited for."""
-        spec, rest = mine.spec, self._rest
+    def _create_pod(self, name: str, mine: _Container, run: RunObject, give_up_s: float) -> float:
+        """Make the pod of a container; return when the time is over now, as room may have been waited for."""
+        spec = mine.spec
         if spec.files:
             secret = pods.files_secret(spec, run.job)
             mine.files = secret["metadata"]["name"]
-            rest.create(f"copy files into {spec.name}", "secrets", secret)
-        while True:
+            self._rest.create(f"copy files into {spec.name}", "secrets", secret)
+
+        def make() -> dict[str, Any]:
             with self._guard:
                 mine.known = self._names(mine.network)
             made = pods.pod(
@@ -412,78 +417,26 @@ class KubernetesEngine(Engine):
                 tools=run.tools,
                 files=mine.files,
                 hosts=pods.Hosts(mine.known),
-                namespace=rest.access.namespace,
+                namespace=self._rest.access.namespace,
                 pull_secrets=self._pull_secrets,
             )
-            try:
-                rest.call(f"create the pod {spec.name}", "POST", rest.path("pods"), body=made)
-            except RefusedError as error:
-                if error.status == CONFLICT:
-                    # An answer that got lost: the request was made again.
-                    break
-                if error.status != FORBIDDEN or "exceeded quota" not in error.message:
-                    raise ContainerError(str(error)) from None
-                if time.monotonic() + _QUOTA_PAUSE_S > give_up_s:
-                    raise EngineFullError(f"{error} (waited for it till the time was over)") from None
-                time.sleep(_QUOTA_PAUSE_S)
-            else:
-                break
+            self._queueing.add_to(made, spec.admission)
+            return made
+
+        give_up_s = create_pod(
+            self._rest,
+            name,
+            make,
+            give_up_s=give_up_s,
+            queueing=self._queueing,
+            admission=spec.admission,
+        )
         mine.started = True
-
-    def _wait_started(self, pod: str, give_up_s: float) -> Mapping[str, Any]:
-        """Return the pod once its container runs, or has run."""
-        for found in self._watch(pod, give_up_s):
-            if found is None:
-                raise LostContainerError(f"the pod {pod} was removed before it ran")
-            problem = pods.problem_of(found)
-            if problem is not None:
-                what, why = problem
-                if what == "image":
-                    raise pull_error(f"the image of {pod} cannot be had: {why}", why)
-                raise ContainerError(f"the container cannot be started: {why}")
-            pods.check_taken(found)
-            status = pods.main_status(found)
-            if "running" in status or "terminated" in status:
-                return found
-            if found.get("status", {}).get("phase") == "Failed":
-                raise ContainerError(f"the pod {pod} has failed: {found['status'].get('message')}")
-            last = found
-        why = pods.unscheduled(last)
-        if why:
-            raise EngineFullError(f"the cluster had no room for the pod {pod} in time: {why}")
-        waiting = pods.main_status(last).get("waiting") or {}
-        told = waiting.get("message") or waiting.get("reason") or "its node says nothing of it"
-        raise ContainerError(f"the pod {pod} did not run in time: {told}")
-
-    def _watch(self, pod: str, give_up_s: float) -> Iterator[Mapping[str, Any] | None]:
-        """Yield a pod each time that it has changed, None once it is gone; end at a moment."""
-        while True:
-            try:
-                found = self._rest.call("look at a pod", "GET", self._rest.path("pods", pod))
-            except RefusedError as error:
-                if error.status != NOT_FOUND:
-                    raise
-                yield None
-                return
-            yield found
-            left_s = math.ceil(min(_WATCH_S, give_up_s - time.monotonic()))
-            if left_s <= 0:
-                return
-            query = {
-                "watch": "1",
-                "fieldSelector": f"metadata.name={pod}",
-                "resourceVersion": str(found["metadata"]["resourceVersion"]),
-                "timeoutSeconds": str(left_s),
-            }
-            try:
-                yield from self._rest.watch("watch a pod", self._rest.path("pods"), query)
-            except RefusedError as error:
-                if error.status not in {410, 500}:
-                    raise
+        return give_up_s
 
     def _wait_gone(self, last: Mapping[str, Any], give_up_s: float) -> Mapping[str, Any]:
         """Return the last that was seen of a pod that is being removed."""
-        for found in self._watch(str(last["metadata"]["name"]), give_up_s):
+        for found in watch(self._rest, str(last["metadata"]["name"]), give_up_s):
             if found is None:
                 break
             last = found

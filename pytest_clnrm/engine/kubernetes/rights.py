@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_clnrm.engine.kubernetes.choice import is_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_clnrm.engine.kubernetes.rest import Rest
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,8 @@ def missing_rights(rest: Rest) -> list[Right]:
     return [each for each in RIGHTS if not _may(rest, each)]
 
 
-def missing_in(choice: str, environ: Mapping[str, str]) -> list[str]:
-    """Return what is missing to use the cluster that ``--clnrm-engine`` names, each in words.
+def asked(choice: str, environ: Mapping[str, str], question: Callable[[Rest], list[T]]) -> list[T]:
+    """Return what the cluster that ``--clnrm-engine`` names answers; nothing where that is no cluster.
 
     :raises EngineUnavailableError: if it cannot be reached.
     """
@@ -88,7 +90,7 @@ def missing_in(choice: str, environ: Mapping[str, str]) -> list[str]:
         return []
     rest = Rest(find_access(choice, environ))
     try:
-        return [str(each) for each in missing_rights(rest)]
+        return question(rest)
     finally:
         rest.close()
 

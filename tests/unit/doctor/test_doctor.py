@@ -432,6 +432,14 @@ def test_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "create jobs.batch (what all else of a run belongs to)"
         )
         assert found.remedy.startswith(f"kubectl apply -f {cluster.ROLE}, and a rolebinding")
+        assert cluster.priorities(asked) == good(
+            "the cluster gives room to scenarios of higher priority first"
+        )
+        server.classes.discard("clnrm-low")
+        lacking = cluster.priorities(asked)
+        assert lacking.state == "warning"
+        assert lacking.text == "the cluster has no PriorityClass clnrm-low: runs get room in any order"
+        assert lacking.remedy.startswith(f"kubectl apply -f {cluster.PRIORITIES}, which takes an admin")
         facts = replace(FACTS, kind="kubernetes", version="1.31", url="kubernetes://c/n")
         told = cluster.cluster(patient(engine=lambda: SimpleNamespace(facts=facts)))
         assert told == good("kubernetes 1.31 at kubernetes://c/n, named by --clnrm-engine")

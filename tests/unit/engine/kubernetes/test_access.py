@@ -204,13 +204,13 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rights(cluster: Cluster) -> None:
     """Each is asked for, and what is missing is told with what it is for."""
     environ = {"KUBECONFIG": str(cluster.kubeconfig())}
-    assert rights.missing_in("kubernetes", environ) == []
+    assert rights.asked("kubernetes", environ, rights.missing_rights) == []
     cluster.denied = {("create", "pods/exec"), ("delete", "jobs")}
-    assert rights.missing_in("kubernetes://here/other", environ) == [
+    assert list(map(str, rights.asked("kubernetes://here/other", environ, rights.missing_rights))) == [
         "create pods/exec (steps)",
         "delete jobs.batch (to end a run)",
     ]
-    assert rights.missing_in("auto", {}) == []
+    assert rights.asked("auto", {}, rights.missing_rights) == []
 
 
 def test_the_role_that_is_shipped_is_what_is_asked_for() -> None:

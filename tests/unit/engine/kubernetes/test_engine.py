@@ -6,17 +6,19 @@ import base64
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from clnrm_testing.agent import OWN
 from clnrm_testing.cluster import Cluster, ended, running, waiting
 
 from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, CopiedFile, ExecOutcome, ExecSpec, Mount
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
+from pytest_clnrm.engine.kubernetes import queueing
 from pytest_clnrm.engine.kubernetes.connect import amount, connect_cluster
 from pytest_clnrm.engine.kubernetes.engine import KubernetesEngine
 from pytest_clnrm.errors import (
@@ -26,8 +28,10 @@ from pytest_clnrm.errors import (
     EngineUnavailableError,
     ImageError,
     LostContainerError,
+    NoRoomError,
     PullError,
 )
+from pytest_clnrm.model.priority import Priority
 
 pytestmark = pytest.mark.skipif(
     OWN is None or sys.platform != "linux", reason="there is no agent for this machine"
@@ -239,7 +243,7 @@ def test_no_room(cluster: Cluster, engine: KubernetesEngine) -> None:
 
 def test_quota(cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is used up is waited for; any other refusal is an error at once."""
-    monkeypatch.setattr("pytest_clnrm.engine.kubernetes.engine._QUOTA_PAUSE_S", 0.01)
+    monkeypatch.setattr("pytest_clnrm.engine.kubernetes.starts.ROOM_PAUSE_S", 0.01)
     container = engine.create_container(spec())
     cluster.failures["POST", "pods"] = [(403, "Forbidden", "exceeded quota: clnrm")] * 3
     engine.start(container, deadline_s=soon())
@@ -252,6 +256,97 @@ def test_quota(cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.M
         ContainerError, match=r"pods is forbidden \(the smallest Role .* docs/kubernetes.md\)"
     ):
         engine.start(other, deadline_s=soon())
+
+
+class Waiting:
+    """The scenario of a container; its room comes after it has lacked it *lacks* times."""
+
+    def __init__(self, free: Callable[[], None] = lambda: None, lacks: int = 2) -> None:
+        self.name, self.containers, self.priority, self.waited_s = "clnrm-s1-gw0-1", 3, Priority.HIGH, 0.0
+        self.told: list[tuple[str, str, bool]] = []
+        self.placed: list[str] = []
+        self._free, self._lacks = free, lacks
+
+    def lacks(self, container: str, why: str, *, is_made: bool) -> None:
+        self.told.append((container, why, is_made))
+        if len(self.told) == self._lacks:
+            self._free()
+
+    def has_room(self, container: str) -> None:
+        self.placed.append(container)
+
+
+def test_a_scenario_waits_for_room(
+    cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked as long as a quota refuses its pod, or no node has room, whatever the deadline says."""
+    monkeypatch.setattr("pytest_clnrm.engine.kubernetes.starts.ROOM_PAUSE_S", 0.01)
+    refused = Waiting()
+    cluster.failures["POST", "pods"] = [(403, "Forbidden", "exceeded quota: clnrm")] * 2
+    container = engine.create_container(spec(admission=refused))
+    engine.start(container, deadline_s=soon())
+    assert [(each, is_made) for each, _, is_made in refused.told] == [(container, False)] * 2
+    assert refused.placed == [container]
+    condition = {"type": "PodScheduled", "status": "False", "message": "0/2 nodes: Insufficient cpu"}
+    cluster.behave = lambda pod: {"phase": "Pending", "conditions": [condition]}
+    other = engine.create_container(
+        spec("clnrm-s1-gw0-1-web", admission=(full := Waiting(lambda: cluster.set_status(other, running()))))
+    )
+    engine.start(other, deadline_s=soon())
+    assert full.told == [(other, "0/2 nodes: Insufficient cpu", True)] * 2
+    assert full.placed == [other]
+
+    def give_up() -> None:
+        raise NoRoomError("others come first")
+
+    last = engine.create_container(spec("clnrm-s1-gw0-1-x", admission=Waiting(give_up, lacks=1)))
+    with pytest.raises(NoRoomError, match="others come first"):
+        engine.start(last, deadline_s=soon())
+
+
+def test_a_quota_that_others_use_at_the_same_moment(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """Its conflict says nothing of the pod, which is made at the next attempt."""
+    cluster.failures["POST", "pods"] = [(409, "Conflict", "the object has been modified")]
+    assert start(engine) in cluster.of("pods")
+
+
+def test_priorities_slots_and_queues(cluster: Cluster) -> None:
+    """A pod says how it waits among those of others; a PriorityClass that the cluster lacks is left out."""
+    environ = {
+        "KUBECONFIG": str(cluster.kubeconfig()),
+        "CLNRM_SLOT_RESOURCE": "clnrm.dev/slot",
+        "CLNRM_KUEUE_QUEUE": "tests",
+    }
+    engine = connect_cluster("kubernetes", environ)
+    engine.ensure_image("img:1", "missing")
+    container = start(engine, spec(admission=Waiting()))
+    first = cluster.of("pods")[container]
+    assert first["spec"]["priorityClassName"] == "clnrm-high"
+    assert first["spec"]["containers"][0]["resources"]["requests"]["clnrm.dev/slot"] == "1"
+    labels, notes = first["metadata"]["labels"], first["metadata"]["annotations"]
+    assert labels["kueue.x-k8s.io/queue-name"] == "tests"
+    assert labels["kueue.x-k8s.io/pod-group-name"] == "clnrm-s1-gw0-1"
+    assert notes["kueue.x-k8s.io/pod-group-total-count"] == "3"
+    # Of no scenario: one of a fixture, and the run's own.
+    container = start(engine, spec("clnrm-s1-gw0-f"))
+    assert "priorityClassName" not in cluster.of("pods")[container]["spec"]
+    cluster.classes.clear()
+    for name in ("clnrm-s1-gw0-2-db", "clnrm-s1-gw0-3-db"):
+        container = start(engine, spec(name, admission=Waiting()))
+        assert "priorityClassName" not in cluster.of("pods")[container]["spec"]
+    # The first one was refused and made; the second one was made without the class at once.
+    made = [each for each in cluster.asked if each == ("POST", "/api/v1/namespaces/tests/pods")]
+    assert len(made) == 2 + 2 + 1
+    engine.close()
+
+
+def test_the_priorities_that_are_shipped() -> None:
+    """One for each priority, in its order; none takes the place of a pod that runs."""
+    file = Path(queueing.__file__).parent / "priorities.yaml"
+    found = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+    ordered = sorted(found, key=lambda each: -each["value"])
+    assert [each["metadata"]["name"] for each in ordered] == [queueing.class_of(each) for each in Priority]
+    assert {each["preemptionPolicy"] for each in found} == {"Never"}
 
 
 def test_stop(cluster: Cluster, engine: KubernetesEngine) -> None:

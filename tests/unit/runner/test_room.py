@@ -1,0 +1,128 @@
+"""How a scenario waits for room that others want too."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_clnrm.errors import EngineFullError, LostContainerError, NoRoomError, SlotTimeoutError
+from pytest_clnrm.model.priority import Priority
+from pytest_clnrm.runner import launch
+from pytest_clnrm.runner.room import Room
+
+
+def room(folder: Path | None, index: int = 0, priority: Priority = Priority.NORMAL, **settings: Any) -> Room:
+    """Return the room of a scenario of three containers."""
+    board = SimpleNamespace(at=lambda *_: None, during=lambda *_: nullcontext())
+    runtime: Any = SimpleNamespace(
+        holdings=SimpleNamespace(current=lambda: SimpleNamespace(index=index)),
+        run_folder=None if folder is None else lambda: folder,
+        board=board,
+        settings=SimpleNamespace(**{"slot_timeout_s": None, **settings}),
+    )
+    return Room(runtime, priority, 3)
+
+
+def test_who_has_nothing_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long: it is in nobody's way. That is no time of the scenario."""
+    monkeypatch.setattr("pytest_clnrm.runner.room.PART_S", -1.0)
+    with room(tmp_path) as mine:
+        mine.begin("clnrm-s-gw0-1")
+        assert (mine.name, mine.containers, mine.waited_s) == ("clnrm-s-gw0-1", 3, 0)
+        began_s = time.monotonic()
+        for container in ("a", "b", "c") * 2:
+            mine.lacks(container, "full", is_made=True)
+        for container in ("a", "b", "c"):
+            mine.has_room(container)
+        assert 0 < mine.waited_s <= time.monotonic() - began_s
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_a_part_is_given_up(*, is_made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some time: another run may hold the rest, and wait for this part."""
+    with room(tmp_path) as mine:
+        mine.begin("one")
+        if is_made:
+            mine.has_room("a")
+        else:
+            # It is there, waits for a node, and counts for the quota by which the other one is refused.
+            mine.lacks("a", "full", is_made=True)
+        mine.lacks("b", "full", is_made=is_made)
+        monkeypatch.setattr("pytest_clnrm.runner.room.PART_S", 0.0)
+        with pytest.raises(NoRoomError, match="b has no room: only a part of it was had: full"):
+            mine.lacks("b", "full", is_made=is_made)
+        # Those of its threads that wait too hear of it.
+        with pytest.raises(NoRoomError):
+            mine.lacks("c", "full", is_made=is_made)
+        mine.give_up()
+        assert mine.waited_s > 0
+        mine.begin("two")
+        mine.lacks("b", "full", is_made=True)
+    assert issubclass(NoRoomError, EngineFullError)
+
+
+def test_of_a_run_the_first_one_waits(tmp_path: Path) -> None:
+    """By priority, then by place; all others give up what they have, and begin when it is their turn."""
+    with room(tmp_path, 1) as late:
+        late.begin("late")
+        late.has_room("x")
+        late.lacks("y", "full", is_made=True)
+        with room(tmp_path, 2, Priority.HIGH) as early:
+            early.lacks("a", "full", is_made=False)
+            with pytest.raises(NoRoomError, match="others of this run, which come first, need it"):
+                late.lacks("y", "full", is_made=True)
+            late.give_up()
+            with room(tmp_path, 3, slot_timeout_s=0.0) as last, pytest.raises(SlotTimeoutError):
+                last.begin("last")
+        began_s = time.monotonic()
+        late.begin("again")
+        assert time.monotonic() - began_s < 5
+    with room(tmp_path, 3) as last:
+        last.begin("last")
+
+
+def test_what_takes_too_long(tmp_path: Path) -> None:
+    """It is told with what the cluster says."""
+    with room(tmp_path, slot_timeout_s=0.0) as mine:
+        mine.begin("one")
+        with pytest.raises(SlotTimeoutError, match=r"no room on the cluster: full \(--clnrm-slot-timeout\)"):
+            mine.lacks("a", "full", is_made=True)
+
+
+def test_without_a_folder_of_the_run(tmp_path: Path) -> None:
+    """Where nothing else of the run knows of it, it is the first."""
+    with room(None) as mine:
+        mine.begin("one")
+        mine.lacks("a", "full", is_made=True)
+        mine.has_room("a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_of_a_start() -> None:
+    """Waiting for room is none of it, and what the cluster takes away meanwhile is the cluster's fault."""
+    admission = SimpleNamespace(waited_s=2.0)
+    running: Any = SimpleNamespace(
+        id="c", attributes={}, service=SimpleNamespace(name="db"), spec=SimpleNamespace(admission=admission)
+    )
+    trace: Any = SimpleNamespace(span=lambda *_: nullcontext())
+    asked: list[float] = []
+
+    def start(_: str, *, deadline_s: float) -> None:
+        asked.append(deadline_s)
+        admission.waited_s += 3
+
+    engine: Any = SimpleNamespace(start=start)
+    assert launch._start(engine, running, trace, 100.0) == 105
+    assert asked == [102]
+
+    def lose(_: str, *, deadline_s: float) -> None:
+        raise LostContainerError("its node is lost")
+
+    engine.start = lose
+    with pytest.raises(LostContainerError, match="service 'db': its node is lost"):
+        launch._start(engine, running, trace, 100.0)
