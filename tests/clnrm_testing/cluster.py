@@ -66,6 +66,7 @@ class Cluster:
     :ivar logs: pod's name -> what it has printed.
     :ivar failures: answers to the next requests, by method and kind: status, reason, message.
     :ivar classes: the PriorityClasses that there are.
+    :ivar gone: pods that were removed, as they were last.
     :ivar denied: verb and resource of what nobody may do.
     :ivar asked: method and path of each request.
     """
@@ -77,6 +78,7 @@ class Cluster:
         self.logs: dict[str, str] = {}
         self.failures: dict[tuple[str, str], list[tuple[int, str, str]]] = {}
         self.classes = {"clnrm-high", "clnrm-normal", "clnrm-low"}
+        self.gone: dict[str, Json] = {}
         self.denied: set[tuple[str, str]] = set()
         self.asked: list[tuple[str, str]] = []
         self.execs: list[socket.socket] = []
@@ -140,6 +142,8 @@ class Cluster:
         """Remove an object, and what it owns."""
         with self.changed:
             found = self.objects.pop((kind, name), None)
+            if found is not None and kind == "pods":
+                self.gone[name] = found
             if found is None:
                 return False
             uid = found["metadata"]["uid"]
@@ -293,7 +297,7 @@ class _Handler(BaseHTTPRequestHandler):
                 found = self.cluster.objects.get(("pods", name))
                 event: Json | None = None
                 if found is None:
-                    event = {"type": "DELETED", "object": {}}
+                    event = {"type": "DELETED", "object": self.cluster.gone.get(name, {})}
                 elif found["metadata"]["resourceVersion"] != version:
                     version = found["metadata"]["resourceVersion"]
                     event = {"type": "MODIFIED", "object": found}

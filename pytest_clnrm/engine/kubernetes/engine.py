@@ -436,7 +436,7 @@ class KubernetesEngine(Engine):
 
     def _wait_gone(self, last: Mapping[str, Any], give_up_s: float) -> Mapping[str, Any]:
         """Return the last that was seen of a pod that is being removed."""
-        for found in watch(self._rest, str(last["metadata"]["name"]), give_up_s):
+        for found in watch(self._rest, str(last["metadata"]["name"]), give_up_s, since=last):
             if found is None:
                 break
             last = found

@@ -188,7 +188,9 @@ class Rest:
         return Stream(answer)
 
     def watch(self, doing: str, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any] | None]:
-        """Yield an object each time that it has changed, None once it is gone, until the cluster ends that.
+        """Yield an object each time that it has changed, until the cluster ends that.
+
+        One that goes is yielded as it was last, and then None.
 
         :raises RefusedError: if the cluster refuses: 410 if it does not know that version any more.
         """
@@ -203,7 +205,12 @@ class Rest:
                     )
                 if event["type"] == "BOOKMARK":
                     continue
-                yield None if event["type"] == "DELETED" else told
+                if event["type"] != "DELETED":
+                    yield told
+                    continue
+                if told.get("status"):
+                    yield told
+                yield None
         finally:
             stream.close()
 

@@ -121,17 +121,24 @@ def _is_started(pod: str, found: Mapping[str, Any]) -> bool:
     return False
 
 
-def watch(rest: Rest, pod: str, give_up_s: float) -> Iterator[Mapping[str, Any] | None]:
-    """Yield a pod each time that it has changed, None once it is gone; end at a moment."""
+def watch(
+    rest: Rest, pod: str, give_up_s: float, since: Mapping[str, Any] | None = None
+) -> Iterator[Mapping[str, Any] | None]:
+    """Yield a pod each time that it has changed, None once it is gone; end at a moment.
+
+    :param since: as it was seen before: what has happened since then is yielded too.
+    """
+    found = since
     while True:
-        try:
-            found = rest.call("look at a pod", "GET", rest.path("pods", pod))
-        except RefusedError as error:
-            if error.status != NOT_FOUND:
-                raise
-            yield None
-            return
-        yield found
+        if found is None:
+            try:
+                found = rest.call("look at a pod", "GET", rest.path("pods", pod))
+            except RefusedError as error:
+                if error.status != NOT_FOUND:
+                    raise
+                yield None
+                return
+            yield found
         left_s = math.ceil(min(_WATCH_S, give_up_s - time.monotonic()))
         if left_s <= 0:
             return
@@ -141,6 +148,7 @@ def watch(rest: Rest, pod: str, give_up_s: float) -> Iterator[Mapping[str, Any] 
             "resourceVersion": str(found["metadata"]["resourceVersion"]),
             "timeoutSeconds": str(left_s),
         }
+        found = None
         try:
             yield from rest.watch("watch a pod", rest.path("pods"), query)
         except RefusedError as error:

@@ -367,6 +367,24 @@ def test_stop(cluster: Cluster, engine: KubernetesEngine) -> None:
         engine.start(container)
 
 
+def test_stop_of_one_that_is_gone_at_once(
+    cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How it has ended is told all the same: what happened since it ran is heard from then on."""
+    container = start(engine)
+    asked = engine._rest.delete
+
+    def delete(doing: str, kind: str, name: str, **options: Any) -> None:
+        asked(doing, kind, name, **options)
+        deadline_s = soon()
+        while name in cluster.of(kind) and time.monotonic() < deadline_s:
+            pass
+
+    monkeypatch.setattr(engine._rest, "delete", delete)
+    engine.stop(container, grace_s=2)
+    assert engine.state(container).exit_code == 143
+
+
 def test_logs(cluster: Cluster, engine: KubernetesEngine) -> None:
     """Both streams are one there."""
     container = start(engine)
