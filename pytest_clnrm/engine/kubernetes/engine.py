@@ -190,7 +190,7 @@ class KubernetesEngine(Engine):
         networks.remove(self._rest, network)
 
     def create_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
-        raise EngineError(
+        raise ContainerError(
             f"a cluster cannot have the volume {name}: pods share none; let services exchange it over the "
             "network, or run this scenario on another engine"
         )
@@ -290,8 +290,10 @@ class KubernetesEngine(Engine):
         about = {**last["metadata"], "deletionTimestamp": None}
         status = {**last["status"], "reason": None}
         state = pods.state_of({**last, "metadata": about, "status": status}, mine.network)
-        if state.running:
-            raise ContainerError(f"cannot stop the pod {container}: it still runs")
+        if state.exit_code is None:
+            raise LostContainerError(
+                f"the pod {container} was stopped, and the cluster has not told how it ended"
+            )
         mine.log, mine.last = printed, state
 
     def control(self, container: str, what: Literal["kill", "pause", "unpause"]) -> None:

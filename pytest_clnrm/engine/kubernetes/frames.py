@@ -66,7 +66,11 @@ class Ending:
                 text = f"no such user: {spec.user}" if missing else f"user {spec.user}: {reason}"
             return text, NOT_EXECUTABLE
         if self.stage == _IN_FOLDER:
-            text = f"no such folder: {spec.workdir}" if missing else f"folder {spec.workdir}: {reason}"
+            text = (
+                f"no such folder in the container: {spec.workdir}"
+                if missing
+                else f"folder {spec.workdir}: {reason}"
+            )
             return text, NOT_FOUND if missing else NOT_EXECUTABLE
         if self.stage == _IN_PROGRAM:
             found = "command not found" if missing else reason

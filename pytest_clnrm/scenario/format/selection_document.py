@@ -19,7 +19,7 @@ from pytest_clnrm.scenario.format.parts import (
 )
 
 Platform = Literal["linux", "darwin", "win32"]
-EngineKind = Literal["docker", "podman"]
+EngineKind = Literal["docker", "podman", "kubernetes"]
 GroupName = Text
 Reason = Annotated[Text, Meta(description="Shown with the outcome.", examples=["needs a display"])]
 TRUTH = {"true": True, "True": True, "false": False, "False": False}

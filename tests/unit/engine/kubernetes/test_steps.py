@@ -129,7 +129,7 @@ def test_environment_folder_and_input(here: Here, tmp_path: Path) -> None:
         (("no-such-program",), {}, 127, "command not found: no-such-program"),
         (("/etc/passwd",), {}, 126, "permission denied: /etc/passwd"),
         (("/no/such",), {}, 127, "command not found: /no/such"),
-        (("true",), {"workdir": "/no/such"}, 127, "no such folder: /no/such"),
+        (("true",), {"workdir": "/no/such"}, 127, "no such folder in the container: /no/such"),
         (("true",), {"user": "nobody-at-all"}, 126, "no such user: nobody-at-all"),
     ],
 )
