@@ -4,7 +4,8 @@
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 . "$root/examples/setup.sh"
-setup tox
+# With uv an environment of tox is made in a tenth of the processor time that pip needs.
+setup tox tox-uv
 setup_browser
 cd "$root"
 # pyenv hides the versions that are not selected: tox is to find each one that is installed.
@@ -12,6 +13,9 @@ for bin in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[0-3].*/bin; do
     [ ! -d "$bin" ] || PATH=$PATH:$bin
 done
 export PATH
+# Modules are compiled once, not by whichever tests come first; certificates are the machine's, as with pip; a Python
+# that is missing is not fetched.
+export UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=true UV_PYTHON_DOWNLOADS=never
 # Sockets, locks and ledgers of the tests' own, gone afterwards.
 runtime=$(mktemp -d /tmp/clnrm-tests.XXXXXX)
 trap 'rm -rf "$runtime"' EXIT
