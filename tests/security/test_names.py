@@ -9,20 +9,25 @@ pytestmark = pytest.mark.engine
 
 ASK = 'for i in $(seq 20); do test "$(wget -qO- http://{name}/who)" = {own} || exit 1; done'
 SLOW_REMOVAL = """
-import time
+import threading
 from pytest_clnrm.engine.docker import engine as docker_engine
 
 remove_at_once = docker_engine.remove_container
 removed = []
+second_is_over = threading.Event()
 
 def remove_container(client, container):
     removed.append(container)
-    # The two of the first scenario outlive the start of the second one on a busy machine too.
+    # The two of the first scenario outlive the steps of the second one.
     if len(removed) <= 2:
-        time.sleep(4)
+        second_is_over.wait(60)
     remove_at_once(client, container)
 
 docker_engine.remove_container = remove_container
+
+def pytest_runtest_logreport(report):
+    if report.when == "call" and "b.clnrm.toml" in report.nodeid:
+        second_is_over.set()
 """
 FIXTURE = """
 import pytest
