@@ -30,6 +30,7 @@ class WarmServices:
         self._runtime = runtime
         self._members: dict[str, Ledger] = {}
         self._kept: dict[str, SharedRecord] = {}
+        self._sent: set[str] = set()
 
     @property
     def why_off(self) -> str:
@@ -129,6 +130,9 @@ class WarmServices:
         if self.why_off:
             yield self.why_off
         names = sorted({each.service for each in self._candidates().values()})
+        if self._sent:
+            told = f"{', '.join(sorted(self._sent))} {'does' if len(self._sent) == 1 else 'do'} not stay"
+            yield f"{told} for the next run: spans came from there, and between runs nobody takes them"
         if names:
             runtime = self._runtime
             sweep = sweep_arguments(
@@ -169,7 +173,9 @@ class WarmServices:
         if record is not None:
             book = book_of(self._runtime, container_name(lease.id, record.service))
             if BookReader(book).is_in_use:
-                # Who has received its spans ends with the run, and later ones would reach nobody.
+                # Its exporter would try in vain between two runs, and hold back what the next one waits for.
+                if record.made_of:
+                    self._sent.add(record.service)
                 return None
         # One that this run has taken over and nobody has used is as it was.
         record = record or SharedRecord.read(record_file(self._folder(), lease.id))

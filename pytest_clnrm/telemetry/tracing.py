@@ -118,6 +118,7 @@ class Tracing:
         redact: Callable[[str], str] | None = None,
         held: bool = False,
         book: Path | None = None,
+        token: str = "",
     ) -> ScenarioTrace:
         """Start the trace of one scenario.
 
@@ -125,6 +126,7 @@ class Tracing:
         :param held: not all secrets are known yet: store no span of its programs before
             :meth:`ScenarioTrace.release`.
         :param book: the file in which the users of a shared service find its spans.
+        :param token: by which its programs know it already, "" for a new one.
         """
         span = self.recorder.span("clnrm.scenario", attributes={"test.case.name": nodeid, **attributes})
         if self._folder is None:
@@ -135,7 +137,9 @@ class Tracing:
             with _stored_in(self._folder):
                 self._receiver = Receiver(self._folder, self._worker, addresses=self._gateways)
         with _stored_in(self._folder if book is None else book.parent):
-            inbox = self._receiver.open(nodeid, span.traceparent or None, redact=redact, held=held, book=book)
+            inbox = self._receiver.open(
+                nodeid, span.traceparent or None, redact=redact, held=held, book=book, token=token
+            )
         return ScenarioTrace(self, nodeid, span, inbox, redact)
 
     def allow(self, gateway: str) -> None:
@@ -150,6 +154,10 @@ class Tracing:
             return self._receiver.connect() if self._receiver is not None else None
         except OSError:
             return None
+
+    def listen(self, port: int) -> bool:
+        """Receive on a port too, which an earlier process had; return False if it is not free any more."""
+        return self._receiver is not None and self._receiver.listen(port)
 
     def lose_connections(self, why: str) -> None:
         """Note that spans of every scenario that runs here may have been lost."""

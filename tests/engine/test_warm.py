@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from clnrm_testing.end_to_end import HOLD, EndToEnd, Run
+from clnrm_testing.traced_service import ASK, TRACED
 
 pytestmark = pytest.mark.engine
 
@@ -147,6 +148,22 @@ def test_it_ends(warm: EndToEnd) -> None:
     assert used(warm.run("--clnrm-warm", "0.1", "-k", "db"))["db"][1] == "a\n"
     assert kept["db"][0] not in there(warm)
     wait_until_nothing_is_there(warm)
+
+
+def test_spans_of_one_that_stayed(warm: EndToEnd) -> None:
+    """They arrive in the run that found it running, so absence is decided; then it does not stay."""
+    none = "[expect.counts]\nspans_total = { eq = 0 }\n"
+    two = "[expect.counts]\nerrors_total = 0\nby_service = { db = 2 }\n"
+    ids = []
+    for asked, expected in (("true", none), ("true", none), (f"{ASK}$TRACEPARENT; {ASK}$TRACEPARENT", two)):
+        warm.write("traced.clnrm.toml", TRACED.replace("ASK", asked) + expected)
+        run = warm.run(*KEEP)
+        assert run.outcomes() == {"traced": "passed"}, run.text
+        ids += [each["id"] for each in run.scenarios["traced"]["containers"] if each["shared"]]
+        stays = "does not stay" if expected == two else "stays"
+        assert f"clnrm: db {stays} for the next run" in run.text
+    assert len(ids) == 3
+    assert len(set(ids)) == 1
 
 
 def test_a_killed_run_leaves_nothing(warm: EndToEnd) -> None:

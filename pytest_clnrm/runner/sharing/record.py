@@ -28,13 +28,15 @@ class SharedRecord:
     :param command: with which it was created, None for its image's.
     :param env: with which it was created.
     :param worker: which process has started it.
-    :param owner: the same process in the ledger.
+    :param owner: the process in the ledger that receives its spans, "" if none does.
     :param ready_s: seconds since 1970.
     :param failed: why it could not be started, "" if it is ready.
     :param logs: its last output then.
     :param file: of the scenario or test that it was started for.
     :param service: its name there.
     :param made_of: a hash of all that makes it, "" if it must not outlive the run.
+    :param receiver: address and port to which it sends its spans, () if it sends none to us.
+    :param token: that it sends with them.
     """
 
     id: str = ""
@@ -50,6 +52,8 @@ class SharedRecord:
     file: str = ""
     service: str = ""
     made_of: str = ""
+    receiver: tuple[str, int] | tuple[()] = ()
+    token: str = ""
 
     def write(self, file: Path) -> None:
         """Write it, whole.
@@ -74,6 +78,7 @@ class SharedRecord:
                 **data,
                 "network": tuple(data["network"]),
                 "needs": tuple(data["needs"]),
+                "receiver": tuple(data["receiver"]),
                 "command": None if command is None else tuple(command),
             }
         )

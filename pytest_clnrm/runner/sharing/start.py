@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import (
@@ -26,11 +25,11 @@ from pytest_clnrm.errors import (
 from pytest_clnrm.ledger.folder import unusable
 from pytest_clnrm.ledger.locks import hold_unless
 from pytest_clnrm.ledger.shared import container_name
-from pytest_clnrm.names import RUN_ENDS
 from pytest_clnrm.runner.launch import launch
 from pytest_clnrm.runner.service_ends import describe_end, last_logs
 from pytest_clnrm.runner.sharing.home import Home
-from pytest_clnrm.runner.sharing.places import FOLDER, WARM, book_of, mark
+from pytest_clnrm.runner.sharing.places import FOLDER
+from pytest_clnrm.runner.sharing.receiving import receive, receiver_of
 from pytest_clnrm.runner.sharing.record import SharedRecord
 from pytest_clnrm.runner.sharing.seen import as_running
 from pytest_clnrm.runner.sharing.warm import end_replaced, found_warm, what_makes
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime.network import Network
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
-
-_LOOK_S = 0.1
 
 
 def join(
@@ -115,14 +112,14 @@ def ready_ones(runtime: Runtime, user: str) -> dict[str, SharedRecord]:
 def why_unseen(runtime: Runtime, running: RunningContainer, user: str) -> str:
     """Return why spans of a shared container may be missing among a scenario's, "" if none need be.
 
-    The process that has started it receives them.
+    The process that has started it receives them, or the one that has found it running.
 
     :param user: id of the lease that uses it.
     """
     name = running.service.name
-    if mark(runtime, running, WARM).exists():
-        return f"the shared service {name!r} runs since an earlier run, and nobody receives its spans"
     record = ready_ones(runtime, user).get(running.id)
+    if record is not None and not record.owner:
+        return f"the shared service {name!r} runs since an earlier run, and nobody receives its spans"
     if record is None or record.owner not in {each.owner for each in runtime.ledger().living_owners()}:
         return f"the worker is gone that received the spans of the shared service {name!r}"
     return ""
@@ -262,11 +259,7 @@ def _started(
     if network is not None:
         for each in needs:
             _bring(runtime, network, each)
-    label = f"shared service {service.name}"
-    trace = runtime.tracing().scenario(
-        label, {"clnrm.scenario.name": label}, redact=redact, book=book_of(runtime, name)
-    )
-    runtime.at_end.append(partial(_end, runtime, lease, trace))
+    trace = receive(runtime, service, lease, redact=redact)
     made: list[RunningContainer] = []
 
     def created(running: RunningContainer) -> None:
@@ -312,26 +305,9 @@ def _started(
         worker=runtime.worker,
         owner=runtime.ledger().owner_id,
         ready_s=time.time(),
+        receiver=receiver_of(runtime, network, trace),
+        token="" if trace.inbox is None else trace.inbox.token,
     )
-
-
-def _end(runtime: Runtime, lease: Lease, trace: ScenarioTrace) -> None:
-    """End the trace of a shared container; while processes of the run use it, this one receives its spans.
-
-    Not when the whole run is broken off, by Ctrl-C or ``-x``: the controller holds the leases of items that
-    are not over, and waits for this process.
-    """
-    ends_s = time.monotonic() + runtime.settings.timeout_s
-    broken_off = runtime.run_folder() / RUN_ENDS if runtime.run_folder else None
-    with suppress(ClnrmError):
-        while (
-            trace.inbox is not None
-            and not (broken_off and broken_off.exists())
-            and runtime.ledger().is_used_elsewhere(lease.id)
-            and (left_s := ends_s - time.monotonic()) > 0
-        ):
-            trace.inbox.wait(timeout_s=min(_LOOK_S, left_s))
-    trace.finish("")
 
 
 def logs_since(runtime: Runtime, container: str, since_s: float, deadline_s: float) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ from pytest_clnrm.pool.sources import open_sources
 from pytest_clnrm.runner.launch import await_ready
 from pytest_clnrm.runner.made_of import SecretInItError, UntellableError, made_of
 from pytest_clnrm.runner.sharing.places import USED, WARM, mark
+from pytest_clnrm.runner.sharing.receiving import received_again
 from pytest_clnrm.runner.sharing.record import SharedRecord
 from pytest_clnrm.runner.sharing.seen import as_running
 
@@ -86,22 +87,26 @@ def found_warm(
         running = as_running(runtime, service, image, lease, record, network=None, trace=trace)
         if record.needs != needs or not is_what_it_says(runtime, running, record, lease, made=made):
             return None
+        network = home.enter(runtime) if record.network else None
         await_ready(
             runtime,
             running,
-            network=home.enter(runtime) if record.network else None,
+            network=network,
             trace=trace,
             deadline_s=min(deadline_s, time.monotonic() + _READY_S),
         )
+        found = received_again(runtime, service, lease, record, network, trace=trace)
     except EngineUnavailableError:
         raise
     except ClnrmError:
         # It is gone, or it does not get ready any more.
         return None
+    if found is None:
+        return None
     mark(runtime, running, WARM).touch()
     # By the earlier run.
     mark(runtime, running, USED).touch()
-    return record
+    return found
 
 
 def is_what_it_says(

@@ -52,7 +52,7 @@ class OtlpServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, inboxes: Inboxes) -> None:
+    def __init__(self, inboxes: Inboxes, port: int = 0) -> None:
         self.inboxes = inboxes
         self.addresses: frozenset[str] = frozenset()
         self._own: set[tuple[str, int]] = set()
@@ -65,7 +65,7 @@ class OtlpServer(ThreadingHTTPServer):
         self._ending = False
         self._grpc: GrpcServer | None = None
         self._idle = threading.Condition()
-        super().__init__(("0.0.0.0", 0), OtlpHandler)  # noqa: S104 # see verify_request
+        super().__init__(("0.0.0.0", port), OtlpHandler)  # noqa: S104 # see verify_request
         close_in_child(self)
 
     def connect(self) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -11,19 +12,25 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from clnrm_testing.receiving import protobuf_body
 from clnrm_testing.spans import to_request
 
+from pytest_clnrm.ledger.shared import container_name
 from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.service import Service
 from pytest_clnrm.model.span import AttributeValue, Loss, Span
 from pytest_clnrm.names import RUN_ENDS
 from pytest_clnrm.runner import judge_spans
 from pytest_clnrm.runner.judge_spans import SpanJudge
+from pytest_clnrm.runner.sharing.places import FOLDER, book_of
+from pytest_clnrm.runner.sharing.receiving import _end, received_again
+from pytest_clnrm.runner.sharing.record import SharedRecord
 from pytest_clnrm.runner.sharing.spans import SharedSpans
-from pytest_clnrm.runner.sharing.start import _end
+from pytest_clnrm.runtime.network import Network
 from pytest_clnrm.scenario.format.expect_document import ExpectDoc
 from pytest_clnrm.telemetry.environment import PROBE
 from pytest_clnrm.telemetry.receive import shared_book
+from pytest_clnrm.telemetry.receive.body import PROTOBUF
 from pytest_clnrm.telemetry.traceparent import TraceParent, format_traceparent, parse_traceparent
 from pytest_clnrm.telemetry.tracing import ScenarioTrace, Tracing
 
@@ -198,6 +205,47 @@ def test_they_are_received_until_others_have_ended(shop: Shop, tmp_path: Path) -
     _end(runtime([True]), lease, other)
     ends.join()
     assert other._finished
+
+
+def test_those_of_one_that_stayed_are_received_again(shop: Shop, tmp_path: Path) -> None:
+    """Under its token, where it sends them; where nobody can, nobody is named; a taken port is left."""
+    gone = Tracing(tmp_path / "earlier", "gw0", "")
+    earlier = gone.scenario("shared service db", {}).inbox
+    assert earlier is not None
+    port = gone.port
+    record = SharedRecord(owner="earlier", receiver=("127.0.0.1", port), token=earlier.token)
+    (tmp_path / FOLDER).mkdir()
+    runtime: Any = SimpleNamespace(
+        tracing=lambda: shop.tracings[1],
+        ledger=lambda: SimpleNamespace(owner_id="ours"),
+        run_folder=lambda: tmp_path,
+        at_end=[],
+    )
+    lease: Any = SimpleNamespace(id="o-1")
+
+    def again(network: Network | None, record: SharedRecord = record) -> SharedRecord | None:
+        return received_again(runtime, Service(name="db"), lease, record, network, trace=shop.trace)
+
+    here, elsewhere = Network("n", "127.0.0.1"), Network("n", "127.0.0.2")
+    assert again(here) is None
+    gone.close()
+    # It reaches nobody, has never been told where to send spans, or has no network.
+    assert [each and each.owner for each in (again(elsewhere), again(here, SharedRecord()), again(None))] == [
+        "",
+        "",
+        "ours",
+    ]
+    assert runtime.at_end == []
+    found = again(here)
+    assert found is not None
+    assert (found.owner, len(runtime.at_end)) == ("ours", 1)
+    shop.tracings[1].allow("127.0.0.1")
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    headers = {"Content-Type": PROTOBUF}
+    connection.request("POST", f"/t/{record.token}/v1/traces", protobuf_body("late"), headers)
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert b'"late"' in book_of(runtime, container_name("o-1", "db")).read_bytes()
 
 
 def judge_of(shop: Shop, expect: dict[str, Any]) -> SpanJudge:
