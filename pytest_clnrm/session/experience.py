@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from functools import cached_property
@@ -20,9 +20,9 @@ from pytest_clnrm.history.sizes import advice, sizes
 from pytest_clnrm.history.store import HistoryError, add_to, bytes_of, read_history
 from pytest_clnrm.items.right_size import TOLD
 from pytest_clnrm.names import CRASHED
+from pytest_clnrm.session.summary import Note, Weight, some, tell_at_end, wrong
 from pytest_clnrm.util.files import write_whole
 from pytest_clnrm.util.redaction import Redactor
-from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
     from pytest_clnrm.runtime.runtime import Runtime
@@ -49,6 +49,7 @@ class Experience:
         self._lines: list[str] = []
         self._fell_back: set[str] = set()
         self._problems: list[str] = []
+        tell_at_end(config, self._notes)
         self._cache = _in_cache(config)
         self._given = settings.history_file
         if self._given is not None and self._given.is_dir():
@@ -195,18 +196,15 @@ class Experience:
         needy = {nodeid: run for nodeid, run in history.needy.items() if nodeid in items}
         return History(history.runs, items, needy)
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what is wrong with the history, and which limits are far from what is used."""
-        option = terminalreporter.config.option
+    def _notes(self) -> Iterator[Note]:
+        """Yield what is wrong with the history, and which limits are far from what is used."""
         asked = self._settings.right_size
-        if not option.no_summary and option.verbose >= 0:
-            for line in self._lines[: _LINES if asked else 1]:
-                rest = "" if asked else " (see --clnrm-right-size)"
-                terminalreporter.line(shown(f"clnrm: {line}{rest}"))
-        for nodeid in sorted(self._fell_back):
-            terminalreporter.line(shown(f"clnrm: {nodeid} was {TOLD}"), yellow=True)
+        for line in self._lines[: _LINES if asked else 1]:
+            yield Note(line if asked else f"{line} (see --clnrm-right-size)", Weight.HINT)
+        if needy := sorted(self._fell_back):
+            yield wrong(f"{some(needy)} {'was' if len(needy) == 1 else 'were'} {TOLD}", *needy)
         for problem in self._problems:
-            terminalreporter.line(shown(f"clnrm: {problem}"), yellow=True)
+            yield wrong(problem)
 
 
 def _in_cache(config: pytest.Config) -> Path | None:

@@ -6,17 +6,22 @@ them so, and here is said which they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.model.result import Result
 from pytest_clnrm.report.failure_text import attempt_lines, title
+from pytest_clnrm.session.summary import Note, some, wrong
 from pytest_clnrm.util.terminal_text import one_line, shown
 
 if TYPE_CHECKING:
     import pytest
 
     Status = tuple[str, str, tuple[str, Mapping[str, bool]]]
+
+_CAUSES = 2
+"""How many causes of infrastructure errors are told of in full without ``-v``."""
 
 
 class OutcomesShown:
@@ -53,20 +58,39 @@ def is_infrastructure(result: Mapping[str, Any]) -> bool:
     return bad and bool(result["failures"]) and bool(result["failures"][0]["is_infrastructure"])
 
 
-def outcome_lines(results: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
-    """Yield a heading and lines for each of these outcomes that a run had."""
-    flaky: list[str] = []
-    broken: list[str] = []
+def title_of(result: Mapping[str, Any]) -> str:
+    """Return the first line of what a result failed by, "" if it did not."""
+    failures = Result.from_data(result).failures
+    return one_line(shown(title(failures[0]))) if failures else ""
+
+
+def outcome_notes(results: Iterable[Mapping[str, Any]], *, without: Container[str]) -> Iterator[Note]:
+    """Yield a note of the flaky tests of a run, and one of each cause of infrastructure errors.
+
+    :param without: what is told of elsewhere.
+    """
+    flaky: dict[str, list[str]] = {}
+    broken: defaultdict[str, list[str]] = defaultdict(list)
     for data in results:
         if data["is_flaky"]:
             result = Result.from_data(data)
-            flaky += [shown(f"{result.nodeid}: passed in attempt {result.attempts}")]
             told = (*attempt_lines(result.earlier), *result.notes)
-            flaky += [f"    {one_line(shown(each))}" for each in told]
-        elif is_infrastructure(data):
-            result = Result.from_data(data)
-            broken.append(one_line(shown(f"{result.nodeid}: {title(result.failures[0])}")))
+            flaky[f"{result.nodeid}: passed in attempt {result.attempts}"] = [
+                f"    {one_line(shown(each))}" for each in told
+            ]
+        elif is_infrastructure(data) and (why := title_of(data)) not in without:
+            broken[why].append(data["nodeid"])
     if flaky:
-        yield "flaky tests", flaky
-    if broken:
-        yield "infrastructure errors (no fault of the tests)", broken
+        names = [each.rpartition(": passed")[0] for each in flaky]
+        counted = "1 flaky test" if len(flaky) == 1 else f"{len(flaky)} flaky tests"
+        lines = [line for head, below in flaky.items() for line in (head, *below)]
+        yield wrong(f"{counted}, passed only when tried again: {some(names)}", *lines)
+    for why, names in list(broken.items())[:_CAUSES]:
+        yield wrong(f"infrastructure error, no fault of {_tests(names)}: {why}", *names, colour="red")
+    if more := [name for names in list(broken.values())[_CAUSES:] for name in names]:
+        lines = [f"{names[0]}: {why}" for why, names in list(broken.items())[_CAUSES:]]
+        yield wrong(f"infrastructure errors, no fault of {_tests(more)}", *lines, colour="red")
+
+
+def _tests(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} tests ({some(names)})"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_clnrm.session.summary import Note, some, tell_at_end, wrong
 from pytest_clnrm.settings.quarantine_file import Entry, QuarantineError, read_quarantine
-from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,7 @@ class Quarantine:
         self._held: dict[str, int] = {}
         self._passing: dict[str, int] = {}
         self._failed: dict[str, int] = {}
+        tell_at_end(config, self._notes)
 
     def _has_expired(self, entry: Entry) -> bool:
         return entry.until < self._today
@@ -112,37 +113,37 @@ class Quarantine:
     def _all_collected(self) -> bool:
         return self._config.args_source is not pytest.Config.ArgsSource.ARGS
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what the list did, and what is to be done about it."""
-        option = self._config.option
-        lines = [] if option.no_summary else self._lines(selected=bool(getattr(option, "lf", False)))
-        if lines:
-            terminalreporter.section("clnrm: quarantine", sep="-", yellow=True)
-        for line in lines:
-            terminalreporter.line(shown(line))
-
-    def _lines(self, *, selected: bool) -> Sequence[str]:
+    def _notes(self) -> Iterator[Note]:
+        """Yield what the list did, and what is to be done about it."""
         entries = self._entries
-        lines = [
-            f"{nodeid}: failed; in quarantine until {entries[at].until}: {entries[at].why}"
-            for nodeid, at in self._held.items()
-        ]
-        lines += [
-            f"{nodeid}: passes again ({entries[at].place})"
-            for nodeid, at in self._passing.items()
-            if nodeid not in self._held
-        ]
-        for at, entry in enumerate(entries):
+        if self._held:
+            lines = [
+                f"{nodeid}: until {entries[at].until}: {entries[at].why}" for nodeid, at in self._held.items()
+            ]
+            yield wrong(f"in quarantine, their failures do not count: {some(list(self._held))}", *lines)
+        passing = {nodeid: at for nodeid, at in self._passing.items() if nodeid not in self._held}
+        if passing:
+            lines = [f"{nodeid} ({entries[at].place})" for nodeid, at in passing.items()]
+            yield wrong(f"in quarantine, and passing again: {some(lines)}", *lines)
+        if lines := list(self._expired()):
+            more = f"; {len(lines) - 1} more have expired" if len(lines) > 1 else ""
+            yield wrong(f"{lines[0]}{more}", *lines[1:])
+        if lines := list(self._about_no_test()):
+            yield wrong(f"in quarantine, but about no test, remove: {some(lines)}", *lines)
+
+    def _expired(self) -> Iterator[str]:
+        for at, entry in enumerate(self._entries):
             if self._has_expired(entry):
                 failed = sum(each == at for each in self._failed.values())
                 counted = f", and {failed} failed" if failed else ""
-                lines.append(
+                yield (
                     f"{entry.place}: {entry.test!r} expired on {entry.until}: failures count again{counted}; "
                     f"mend it, or set a later day: {entry.why}"
                 )
-        lines += [
-            f"{entries[at].place}: {entries[at].test!r} is about no test: remove it"
-            for at, sure in self._unused.items()
-            if not selected and (sure or self._all_collected())
-        ]
-        return lines
+
+    def _about_no_test(self) -> Iterator[str]:
+        if getattr(self._config.option, "lf", False):
+            return
+        for at, sure in self._unused.items():
+            if sure or self._all_collected():
+                yield f"{self._entries[at].test!r} ({self._entries[at].place})"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pytest_clnrm.items.scenario_item import ScenarioItem
-from pytest_clnrm.util.terminal_text import shown
+from pytest_clnrm.session.summary import Note, tell_at_end, wrong
 
 _number_key: pytest.StashKey[tuple[str, int]] = pytest.StashKey()
 """Where a repetition has the node id of its scenario, and its number from 1."""
@@ -24,16 +24,17 @@ _number_key: pytest.StashKey[tuple[str, int]] = pytest.StashKey()
 class Repetitions:
     """Makes, ends and sums up the repetitions of scenarios, in every process.
 
-    :param number: how many there are of each scenario.
+    :param number: how many there are of each scenario, 2 or more.
     :param folder: returns the run's own folder.
     """
 
-    def __init__(self, number: int, folder: Callable[[], Path]) -> None:
+    def __init__(self, config: pytest.Config, number: int, folder: Callable[[], Path]) -> None:
         self._number = number
         self._folder = folder
         self._passed: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._failed: defaultdict[str, list[int]] = defaultdict(list)
+        tell_at_end(config, self._notes)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -88,19 +89,18 @@ class Repetitions:
         elif report.when == "call":
             self._passed[nodeid] += 1
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say of each scenario in which repetition it failed, or that none did."""
-        if terminalreporter.config.option.no_summary:
-            return
-        for nodeid in dict.fromkeys((*self._failed, *self._passed)):
-            passed, failed = self._passed[nodeid], self._failed.get(nodeid)
-            if not failed:
-                times = "repetition" if passed == 1 else "repetitions"
-                line = f"{nodeid}: {passed} {times}, none has failed"
-            else:
-                which = " and ".join(map(str, failed))
-                line = (
-                    f"{nodeid}: failed in repetition {which} of {self._number}; {passed} passed, "
-                    f"{self._skipped[nodeid]} did not run any more"
-                )
-            terminalreporter.line(shown(f"clnrm: {line}"), red=bool(failed))
+    def _notes(self) -> Iterator[Note]:
+        """Yield of each scenario that failed in which repetition it did, and of the others that none has."""
+        for nodeid, failed in self._failed.items():
+            yield wrong(
+                f"{nodeid}: failed in repetition {' and '.join(map(str, failed))} of {self._number}; "
+                f"{self._passed[nodeid]} passed, {self._skipped[nodeid]} did not run any more",
+                colour="red",
+            )
+        firm = {nodeid: times for nodeid, times in self._passed.items() if nodeid not in self._failed}
+        lines = [f"{nodeid}: {times} repetitions, none has failed" for nodeid, times in firm.items()]
+        if len(lines) == 1:
+            yield Note(lines[0])
+        elif lines:
+            times = sum(firm.values())
+            yield Note(f"{len(firm)} scenarios: {times} repetitions, none has failed", details=lines)

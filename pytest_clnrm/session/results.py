@@ -13,12 +13,16 @@ from pluggy import HookimplMarker
 
 from pytest_clnrm.names import ARTIFACTS_FOLDER, CRASHED
 from pytest_clnrm.report.rows import Rows, key_of
+from pytest_clnrm.report.usage import usage
+from pytest_clnrm.session.outcomes import is_infrastructure, outcome_notes, title_of
+from pytest_clnrm.session.summary import Note, Weight, some, wrong
+from pytest_clnrm.util.own_command import own_command, sweep_arguments
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.same_texts import with_same_texts
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     import pytest
@@ -28,10 +32,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.session.run_trace import RunTrace
 
 hookimpl = HookimplMarker("pytest")
-
-VERY_QUIET = -2
-"""The verbosity of ``-qq``, with which pytest itself sums nothing up."""
-
 
 _PORTS_NAMED = 10
 
@@ -288,68 +288,73 @@ class SessionResults:
         except OSError as error:
             self._not_written = f"the spans cannot be merged: {error.strerror or error}"
 
+    def notes(self) -> Iterator[Note]:
+        """Yield what concerns the whole run."""
+        # Those that were kept after the last test report.
+        self.kept += self._kept_late
+        yield from self._refused_notes()
+        yield from outcome_notes((*self.results.values(), *self.tests.values()), without=self.refused)
+        for line in (*self.runtime.engine_warnings, *open_ports_lines(self.runtime.open_ports)):
+            yield wrong(line)
+        yield from self._kept_notes()
+        if self.guard is not None:
+            if self.guard.foreign:
+                yield wrong(self.guard.foreign)
+            for line in self.guard.warm.lines():
+                yield Note(line, Weight.WRONG)
+        for line in self.merged.lines if self.merged else ():
+            yield wrong(line)
+        if self._updated:
+            noun = "golden file" if len(self._updated) == 1 else "golden files"
+            yield wrong(f"updated {len(self._updated)} {noun}: {some(self._updated)}", *self._updated)
+        for problem in (*self._problems, self._not_written):
+            if problem:
+                yield wrong(problem, colour="red")
+        yield from self._why_not_reused()
+        yield from self._what_next()
+        if self._written is not None:
+            yield Note(f"report written to {self._written}")
+        elif self._artifacts is not None:
+            yield Note(f"artifacts are in {self._artifacts}")
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say once what concerns the whole run: with ``-qq`` only what is wrong or left behind."""
+        """Show what was interrupted as failures are shown: the first one, and with ``-v`` all."""
         option = terminalreporter.config.option
         if option.no_summary:
             return
-        self._tell_outcomes(terminalreporter)
-        if self.results and option.verbose > VERY_QUIET:
-            self._tell_usage(terminalreporter)
-            self._tell_why_not_reused(terminalreporter)
-        self._tell_problems(terminalreporter)
-        for path in self._updated:
-            terminalreporter.line(shown(f"clnrm: {path} updated"), yellow=True)
-        if self._written is not None and option.verbose > VERY_QUIET:
-            terminalreporter.line(shown(f"clnrm: report written to {self._written}"))
-        elif self._artifacts is not None and option.verbose > VERY_QUIET:
-            terminalreporter.line(shown(f"clnrm: artifacts are in {self._artifacts}"))
-        for problem in self._problems:
-            terminalreporter.line(shown(f"clnrm: {problem}"), red=True)
-        if self._not_written:
-            terminalreporter.line(shown(f"clnrm: {self._not_written}"), red=True)
-
-    def _tell_problems(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what is wrong with the run or left behind."""
-        # Those that were kept after the last test report.
-        self.kept += self._kept_late
-
-        def say(text: str, **markup: bool) -> None:
-            terminalreporter.line(shown(text), **markup)
-
-        self._tell_interrupted(terminalreporter)
-        if self.refused:
-            terminalreporter.section("clnrm: no container engine", sep="-")
-        for summary, details in self.refused.items():
-            for line in (summary, *details):
-                say(line)
-        for line in self.runtime.engine_warnings:
-            say(f"clnrm: {line}", yellow=True)
-        for line in open_ports_lines(self.runtime.open_ports):
-            say(f"clnrm: {line}", yellow=True)
-        for line in self._kept_lines():
-            say(line)
-        if self.guard is not None and self.guard.foreign:
-            say(f"clnrm: {self.guard.foreign}", yellow=True)
-        for line in self.guard.warm.lines() if self.guard is not None else ():
-            say(f"clnrm: {line}")
-        for line in self.merged.lines if self.merged else ():
-            say(f"clnrm: {line}", yellow=True)
-
-    def _tell_outcomes(self, terminalreporter: pytest.TerminalReporter) -> None:
-        from pytest_clnrm.session.outcomes import outcome_lines
-
-        for heading, lines in outcome_lines((*self.results.values(), *self.tests.values())):
-            terminalreporter.section(f"clnrm: {heading}", sep="-", yellow=True)
-            for line in lines:
-                terminalreporter.line(line)
-
-    def _tell_interrupted(self, terminalreporter: pytest.TerminalReporter) -> None:
-        for data, text in self.runtime.interrupted:
+        interrupted = self.runtime.interrupted
+        for data, text in interrupted if option.verbose > 0 else interrupted[:1]:
             terminalreporter.section(f"clnrm: interrupted: {shown(data['nodeid'])}", sep="-")
             terminalreporter.line(shown(text))
 
-    def _tell_why_not_reused(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def _refused_notes(self) -> Iterator[Note]:
+        """Yield that there is no engine, how many tests had none, and what to do."""
+        for summary, details in self.refused.items():
+            number = sum(title_of(each) == summary for each in (*self.results.values(), *self.tests.values()))
+            counted = f" ({number} {'test' if number == 1 else 'tests'})" if number else ""
+            for at, line in enumerate((f"{summary}{counted}", *details)):
+                yield wrong(line, colour="" if at else "red")
+        if self.refused:
+            yield wrong(f"`{own_command(['doctor'])}` tries what runs need", colour="")
+        others = [data["nodeid"] for data, _ in self.runtime.interrupted[1:]]
+        if others:
+            yield wrong(f"interrupted too: {some(others)} (-v shows what they were at)")
+
+    def _what_next(self) -> Iterator[Note]:
+        """Yield how to look closer at scenarios and tests with containers that have failed."""
+        results = (*self.results.values(), *self.tests.values())
+        bad = [each for each in results if each["outcome"] in {"failed", "error", "crashed"}]
+        if all(is_infrastructure(each) for each in bad):
+            return
+        settings = self.runtime.settings
+        ways = ["`pytest --lf` runs what failed again"]
+        if settings.report_dir is None:
+            ways.append("--clnrm-report DIR shows its steps, logs and spans on one page")
+        if settings.keep == "never":
+            ways.append("--clnrm-keep failed leaves its containers to look at")
+        yield Note(f"next: {'; '.join(ways)}", Weight.HINT)
+
+    def _why_not_reused(self) -> Iterator[Note]:
         from pytest_clnrm.pool.proof import UNOBSERVABLE
 
         reasons = [
@@ -360,42 +365,42 @@ class SessionResults:
         ]
         # A single container would not have been used again anyway.
         if len(reasons) > 1:
-            line = (
-                f"clnrm: no container was used again: {reasons[0]}. As root on the engine's host it can; "
+            text = (
+                f"no container was used again: {reasons[0]}. As root on the engine's host it can; "
                 "where scenario files are trusted, --clnrm-pool inside asks the containers themselves "
                 "(docs/pool.md)"
             )
-            terminalreporter.line(shown(line), yellow=True)
+            yield Note(text, Weight.HINT, colour="yellow")
+        cap = self.runtime.settings.max_containers
+        found = usage(self.results.values(), workers=self.workers, max_containers=cap)
+        if found is not None:
+            yield Note(found.describe(), Weight.DETAIL)
 
-    def _kept_lines(self) -> list[str]:
-        """Return which containers were kept, and shell commands to look at and to remove them."""
+    def _kept_notes(self) -> Iterator[Note]:
+        """Yield which containers were kept, and shell commands to look at and to remove them."""
         if not self.kept:
-            return []
-        from pytest_clnrm.util.own_command import own_command, sweep_arguments
-
+            return
         client, _, words = self.engine.partition(" ")
         url = words.rpartition(" at ")[2]
         at = [client, "--url" if client == "podman" else "-H", url]
         results = (*self.results.values(), *self.tests.values())
         facts = (each for result in results for each in result["containers"])
         ended = {each["name"] for each in facts if each["exit_code"] is not None}
-        lines = []
-        for name in self.kept:
-            entering = shlex.join([*at, "exec", "-it", name, "sh"])
-            reading = shlex.join([*at, "logs", name])
-            lines += [
-                f"clnrm: container {name} is kept, and counts until it is removed",
-                f"clnrm: read its log with: {reading}"
-                if name in ended
-                else f"clnrm: enter it with: {entering}",
-            ]
+        commands = [
+            f"read its log with: {shlex.join([*at, 'logs', name])}"
+            if name in ended
+            else f"enter it with: {shlex.join([*at, 'exec', '-it', name, 'sh'])}"
+            for name in self.kept
+        ]
+        if len(self.kept) == 1:
+            yield wrong(f"container {self.kept[0]} is kept, and counts until it is removed", colour="")
+            yield wrong(commands[0], colour="")
+        else:
+            yield wrong(
+                f"{len(self.kept)} containers are kept, and count until they are removed: {some(self.kept)}",
+                *(f"{name}: {command}" for name, command in zip(self.kept, commands, strict=True)),
+                colour="",
+            )
+            yield wrong(f"the first: {commands[0]}", colour="")
         arguments = sweep_arguments(kept=True, ledger_dir=self.runtime.settings.ledger_dir, engine=url)
-        return [*lines, f"clnrm: remove what is kept with: {own_command(arguments)}"]
-
-    def _tell_usage(self, terminalreporter: pytest.TerminalReporter) -> None:
-        from pytest_clnrm.report.usage import usage
-
-        cap = self.runtime.settings.max_containers
-        found = usage(self.results.values(), workers=self.workers, max_containers=cap)
-        if found is not None:
-            terminalreporter.line(shown(f"clnrm: {found.describe()}"))
+        yield wrong(f"remove what is kept with: {own_command(arguments)}", colour="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.scheduling.shards import divide, parts_of
-from pytest_clnrm.util.terminal_text import shown
+from pytest_clnrm.session.summary import Note, tell_at_end
 
 _OUTPUT = "clnrm_shard"
 _GIT_S = 30.0
@@ -76,6 +76,7 @@ class ShardSelection:
         self._durations_s = durations_s
         self._is_worker = hasattr(config, "workerinput")
         self._facts: dict[str, Any] = {}
+        tell_at_end(config, self._notes)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection_modifyitems(
@@ -127,11 +128,10 @@ class ShardSelection:
             **self._facts,
         }
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say how much of the whole this was."""
-        option = terminalreporter.config.option
-        if self._facts and not option.no_summary and option.verbose > -2:  # noqa: PLR2004 (-qq: pytest itself is silent)
-            terminalreporter.line(shown(f"clnrm: {self._told()}"))
+    def _notes(self) -> Iterator[Note]:
+        """Yield how much of the whole this was."""
+        if self._facts:
+            yield Note(self._told())
 
     def _told(self) -> str:
         facts = self._facts

@@ -65,7 +65,7 @@ class Wiring:
         if settings.repeat > 1:
             from pytest_clnrm.session.repetitions import Repetitions
 
-            register(Repetitions(settings.repeat, place.folder), "clnrm-repetitions")
+            register(Repetitions(config, settings.repeat, place.folder), "clnrm-repetitions")
         self.python_tests = PythonTests(runtime)
         register(self.python_tests, "clnrm-python-tests")
         self.python_retries = PythonRetries(self.python_tests)
@@ -78,6 +78,7 @@ class Wiring:
             from pytest_clnrm.session.job_summary import JobSummary, place_of
             from pytest_clnrm.session.outcomes import OutcomesShown
             from pytest_clnrm.session.results import SessionResults
+            from pytest_clnrm.session.summary import tell_at_end
 
             guard = self._guard = RunGuard(runtime, place.folder)
             results = SessionResults(
@@ -95,6 +96,7 @@ class Wiring:
                     f"{settings.origin('report_dir')}: {settings.report_dir} cannot be made: {error.strerror}"
                 ) from error
             register(results, "clnrm-results")
+            tell_at_end(config, results.notes)
             if settings.job_summary and (summary := place_of(settings.report_dir)) is not None:
                 register(JobSummary(summary, results), "clnrm-job-summary")
             register(OutcomesShown(), "clnrm-outcomes")

@@ -40,7 +40,7 @@ def test_the_pages_are_right(project: EndToEnd, tmp_path: Path) -> None:
         for name, text in files(page).items():
             project.write(f"{page.stem}/{name}", text)
     maps = [f"--clnrm-image-map=shop/*={shop}", f"--clnrm-image-map=*={project.image}"]
-    run = project.run("-rsx", *maps, mode=("-n", "2"), mapped=False)
+    run = project.run("-rsx", "-v", *maps, mode=("-n", "2"), mapped=False)
     wanted: dict[str, str] = {}
     skipped = 0
     for page in PAGES:

@@ -61,11 +61,11 @@ def test_passes_in_the_end(clnrm, asker):
 def test_what_is_kept_and_whose_name_answers(project: EndToEnd) -> None:
     """A kept container no longer answers to its name; it runs until it is removed as the run has said."""
     project.write("test_web.py", TESTS)
-    run = project.run("--clnrm-keep", "failed")
+    run = project.run("--clnrm-keep", "failed", "-v")
     containers = [each for each in project.leftovers(run) if each.startswith("/")]
     try:
         assert re.search(r"\b2 failed, 3 passed\b", run.text), run.text
-        kept = sorted(re.findall(r"clnrm: container (\S+) is kept, and counts until", run.text))
+        kept = sorted(re.findall(r"(?m)^    (\S+): enter it with: ", run.text))
         assert sorted(f"/{each}" for each in kept) == sorted(containers)
         # One of each failing test, what was beside it, and the fixture's that the first has used.
         assert sorted(each.rpartition("-")[2] for each in kept) == ["asker", "beside", "web", "web"]

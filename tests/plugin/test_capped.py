@@ -72,7 +72,7 @@ def test_order_under_a_cap_of_two(make_project: Callable[[str], Project]) -> Non
         "def test_plain(n): time.sleep(0.1)\n",
     )
     project.write("conftest.py", NOTES)
-    result = project.run("--clnrm-max-containers", "2", "--clnrm-report", "out")
+    result = project.run("--clnrm-max-containers", "2", "--clnrm-report", "out", "-v")
     result.assert_outcomes(passed=27)
     order = [LEVELS.index(name.rstrip("0123456789")) for name in starts(project) if name in names]
     assert sum(one > other for at, one in enumerate(order) for other in order[at:]) == 0
@@ -210,9 +210,7 @@ def test_slot_timeout(make_project: Callable[[str], Project], way: str) -> None:
     result.stdout.fnmatch_lines(
         ["waited * s for 1 container, *; held up by *budget, position 1 in the queue, in use: 1 container, *"]
     )
-    result.stdout.fnmatch_lines(
-        ["*- clnrm: infrastructure errors (no fault of the tests) -*", "[ab].clnrm.toml::*: waited *"]
-    )
+    result.stdout.fnmatch_lines(["clnrm: infrastructure error, no fault of [ab].clnrm.toml::*: waited *"])
 
 
 TOO_LARGE = {

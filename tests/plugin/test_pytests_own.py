@@ -65,7 +65,8 @@ def test_without_parts_of_pytest_under_workers(make_project: Callable[[str], Pro
 def test_quiet_runs_have_no_summary_of_ours(project: Project, option: str) -> None:
     """Neither use nor report is told of where pytest itself sums nothing up."""
     write_mixed(project)
-    assert "clnrm: 2 scenarios" in project.run("--clnrm-report", "out").stdout.str()
+    assert "clnrm: 2 scenarios" in project.run("--clnrm-report", "out", "-v").stdout.str()
+    assert "clnrm: report written to " in project.run("--clnrm-report", "out").stdout.str()
     assert "clnrm: " not in project.run("--clnrm-report", "out", option, "--no-header").stdout.str()
 
 

@@ -80,13 +80,13 @@ def reach(
             return _open(named, timeout_s)
         except ProbeError as error:
             raise _named_unavailable(named, error) from None
-    tried: list[str] = []
+    tried: dict[str, list[str]] = {}
     remedies: dict[str, None] = {}
     for endpoint in usual_endpoints(environ) if sockets is None else sockets:
         try:
             return _open(endpoint, timeout_s)
         except ProbeError as error:  # noqa: PERF203 -- each address is tried on its own
-            tried.append(f"tried {endpoint}: {error.reason}")
+            tried.setdefault(error.reason, []).append(str(endpoint))
             if error.remedy:
                 remedies[error.remedy] = None
     if choice != "embedded":
@@ -125,16 +125,19 @@ def _open(endpoint: Endpoint, timeout_s: float) -> tuple[APIClient, EngineFacts]
 
 
 def _named_unavailable(endpoint: Endpoint, error: ProbeError) -> EngineUnavailableError:
-    details = [f"{endpoint}: {error.reason}"]
-    if error.remedy:
-        details.append(error.remedy)
+    details = [error.remedy] if error.remedy else []
     if endpoint.origin != "--clnrm-engine embedded":
         details.append("It was named, so no other engine was tried.")
     return EngineUnavailableError(f"no container engine at {endpoint}: {error.reason}", tuple(details))
 
 
-def _nothing_answers(tried: Iterable[str], remedies: Iterable[str]) -> EngineUnavailableError:
+def _nothing_answers(tried: Mapping[str, list[str]], remedies: Iterable[str]) -> EngineUnavailableError:
+    """Return that no address answers.
+
+    :param tried: why not -> the addresses.
+    """
+    lines = (f"tried {', '.join(addresses)}: {reason}" for reason, addresses in tried.items())
     return EngineUnavailableError(
         "no container engine answers; install and start Docker or Podman, or use --clnrm-engine embedded",
-        (*tried, *remedies, *ADVICE),
+        (*lines, *remedies, *ADVICE),
     )

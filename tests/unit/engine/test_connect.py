@@ -261,7 +261,7 @@ def test_embedded_engine_that_does_not_answer(tmp_path: Path, monkeypatch: pytes
         EngineUnavailableError, match=r"unix:///none\.sock \(--clnrm-engine embedded\)"
     ) as caught:
         reached("embedded", tmp_path)
-    assert len(caught.value.details) == 1
+    assert caught.value.details == ()
 
 
 def test_no_embedded_engine_without_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
