@@ -131,7 +131,7 @@ class Differences:
                     self.add(member_path(path, key), partial(unexpected, value))
         elif isinstance(expected, list) and isinstance(got, list):
             if len(expected) != len(got):
-                self.add(path, lambda: f"expected {len(expected)} elements, got {len(got)}")
+                self.add(path, partial(_lengths, expected, got))
                 return
             for index, (one, other) in enumerate(zip(expected, got, strict=True)):
                 below(one, other, member_path(path, index))
@@ -148,6 +148,13 @@ def unexpected(got: Any) -> str:
     return f"expected nothing, got {json_text(got)}"
 
 
+def _lengths(expected: list[Any], got: list[Any]) -> str:
+    return (
+        f"expected {len(expected)} elements, got {len(got)} "
+        "(arrays are compared whole; jsonpath checks parts)"
+    )
+
+
 def _difference(expected: Any, got: Any, tolerance: float) -> str:
     """Say how two values differ; where they are of two kinds, with these."""
     kind = kind_of(expected)
@@ -155,6 +162,8 @@ def _difference(expected: Any, got: Any, tolerance: float) -> str:
         # Templates give text, though what they name is a number.
         alike = kind == "string" and captured_text(got) == expected
         hint = "; as_text would compare how it is written" if alike else ""
+        if (kind, kind_of(got)) == ("object", "array"):
+            hint = "; jsonpath checks single elements of an array"
         return f"expected {called(expected)}, got {called(got)}{hint}"
     within = f" ± {json_text(tolerance)}" if tolerance and kind == "number" else ""
     return f"expected {json_text(expected)}{within}, got {json_text(got)}"

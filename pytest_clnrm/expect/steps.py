@@ -58,7 +58,12 @@ def judge_step(
     at = expect.at or step.at
     wrong = _exit_message(expect, exit_code)
     if wrong:
-        fail(wrong, at, _exit_meaning(exit_code), err, out)
+        meaning = _exit_meaning(exit_code)
+        if exit_code is not None and expect.exit_in == (0,) and (expect.stdout or expect.stderr):
+            meaning = "\n".join(
+                (*filter(None, [meaning]), f"where that is right: exit = {exit_code} in expect")
+            )
+        fail(wrong, at, meaning, err, out)
     for text, output in ((expect.stdout, out), (expect.stderr, err)):
         if text is not None:
             for fault in judge_text(text, output):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.errors import ClnrmError, ServiceEndedError
 from pytest_clnrm.model.result import Failure
+from pytest_clnrm.runner.services import given_to_entry_point
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerState, Engine
@@ -133,8 +134,9 @@ class ServiceEnds:
         if verdict == "unsaid" and not failures:
             self.notes.append(f"{text}; {_SAY_SO}")
             return
-        logs = last_logs(self._runtime.engine(), container.id)
-        yield Failure(kind="error", message=text, details=self._redactor.end_of_text(logs))
+        logs = self._redactor.end_of_text(last_logs(self._runtime.engine(), container.id))
+        why = self._redactor.text(given_to_entry_point(container))
+        yield Failure(kind="error", message=text, details="\n".join(each for each in (why, logs) if each))
 
     def unknown(self, container: RunningContainer, error: ClnrmError) -> Failure:
         """Return the failure that a service's state cannot be told: it must not pass as running."""

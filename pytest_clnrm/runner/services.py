@@ -56,6 +56,18 @@ def effective_command(service: Service, image: ImageFacts) -> tuple[tuple[str, .
     return None, False
 
 
+def given_to_entry_point(container: RunningContainer) -> str:
+    """Return that the image's entry point got the file's command as arguments, "" if it did not."""
+    service, entrypoint = container.service, container.image.entrypoint
+    if service.command is None or service.entrypoint is not None or not entrypoint:
+        return ""
+    program, arguments = json.dumps(entrypoint), json.dumps(service.command)
+    return (
+        f"the image's entry point {program} got {arguments} as its arguments; to run that in its place, "
+        "write entrypoint = [] too"
+    )
+
+
 def stands_for_tool(service: Service, image: ImageFacts) -> bool:
     """Tell whether an image is a program to be called by steps, not a service.
 
@@ -166,5 +178,9 @@ class Timeline:
         if container.keeps_alive and not ready:
             return ""
         moments = self._moments.get(container.service.name, {})
-        told = [f"{what} after {moment_s:.1f} s" for what, moment_s in moments.items()]
-        return ", ".join([*told, "never ready"] if ready and "ready" not in moments else told)
+        told = {what: f"{what} after {moment_s:.1f} s" for what, moment_s in moments.items()}
+        if ready and "ready" not in told:
+            told["ready"] = "never ready"
+        elif ready and all(each.port is not None for each in ready):
+            told["ready"] += " by its open port, which does not say that it answers"
+        return ", ".join(told.values())

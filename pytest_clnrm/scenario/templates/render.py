@@ -403,11 +403,13 @@ def _refuse(error: Exception, path: KeyPath, *, in_string: bool) -> NoReturn:
     from jinja2 import TemplateSyntaxError, UndefinedError
     from jinja2.exceptions import SecurityError
 
+    from pytest_clnrm.scenario.templates.sandbox import BRACES
+
     line = 0
     if isinstance(error, TemplateSyntaxError):
         message, line = f"the template is not valid: {error.message}", error.lineno
         if in_string:
-            message += "; braces that are no template stand in {% raw %}...{% endraw %}"
+            message += f"; {BRACES}"
     elif isinstance(error, RecursionError):
         message = "the template is nested too deeply"
     elif isinstance(error, MemoryError):

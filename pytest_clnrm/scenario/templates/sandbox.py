@@ -93,6 +93,10 @@ class Budget:
         return value
 
 
+BRACES = "braces that are no template stand in {% raw %}...{% endraw %}"
+"""What whoever writes another program's braces in a scenario file is told."""
+
+
 class _Missing(StrictUndefined):
     """What is not defined, with a message that says what is."""
 
@@ -119,7 +123,9 @@ class _Missing(StrictUndefined):
                 where = _TABLES.get(table, table and f"vars.{table}")
                 message = f"there is no {name!r} in {where or 'this table'}, which has {_listed(owner)}"
         near = nearest(name, known)
-        return f"{message}; did you mean {near!r}?" if near else message
+        if near:
+            return f"{message}; did you mean {near!r}?"
+        return f"{message}; {BRACES}" if owner is missing else message
 
 
 _TABLES = {"vars": "[vars]", "matrix": "[matrix]", "param": "this row of [[parametrize]]"}

@@ -89,7 +89,7 @@ FAIL: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "values": (
         {"$.items[*].id": [1, 3, 3, 4]},
-        ["$.items[*].id: expected 4 elements, got 3"],
+        ["$.items[*].id: expected 4 elements, got 3 (arrays are compared whole; jsonpath checks parts)"],
     ),
     "one of the values": ({"$.items[*].id": [1, 5, 3]}, ["$.items[1].id: expected 5, got 2"]),
     "a further member": (

@@ -83,6 +83,15 @@ def test_exit_code_messages(expect: StepExpect, exit_code: int | None, message: 
     assert (failure.message, failure.where, failure.step) == (message, "f.toml:step.0", "s")
 
 
+def test_output_that_is_expected_does_not_excuse_an_exit_code() -> None:
+    """Where output is expected and no exit code is named, the failure says how one is."""
+    text = TextExpect(contains=("no",), at=STDOUT)
+    (failure,) = judge(StepExpect(stderr=text), 2, stderr="no such file\n")
+    assert failure.details.startswith("where that is right: exit = 2 in expect\nstderr:\n")
+    (failure,) = judge(StepExpect(stderr=text, exit_in=(1,)), 2, stderr="no such file\n")
+    assert failure.details.startswith("stderr:\n")
+
+
 def test_exit_code_failure_shows_both_outputs() -> None:
     """The details of a wrong exit code hold what the command said."""
     (failure,) = judge(StepExpect(at=("step", 0, "expect")), 1, "out\n", "no such file\n")
@@ -231,7 +240,10 @@ def test_texts_that_are_expected(stdout: str, expect: dict[str, Any]) -> None:
             '{"a": {"b c": 2}, "l": [1]}',
             {"json": {"a": {"b c": 1}, "l": [1, 2], "m": "x"}, "has_json": True},
             'stdout is not the expected JSON: $.a["b c"]: expected 1, got 2',
-            '$.l: expected 2 elements, got 1\n$.m: missing, expected "x"',
+            (
+                "$.l: expected 2 elements, got 1 (arrays are compared whole; jsonpath checks parts)\n"
+                '$.m: missing, expected "x"'
+            ),
         ),
         (
             "[true]",
@@ -324,7 +336,11 @@ def test_details_are_bounded() -> None:
         (True, "false", "$: expected true, got false"),
         (True, '"true"', '$: expected true, got the string "true"'),
         ("x", "null", '$: expected the string "x", got null'),
-        ({"a": 1}, "[1]", '$: expected the object {"a": 1}, got the array [1]'),
+        (
+            {"a": 1},
+            "[1]",
+            '$: expected the object {"a": 1}, got the array [1]; jsonpath checks single elements of an array',
+        ),
         ({"a": {"b": True}}, "{}", '$.a: missing, expected {"b": true}'),
         ("y" * 1000, "1", f'$: expected the string "{"y" * 119}...", got the number 1'),
     ],

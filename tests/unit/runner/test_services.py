@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from pytest_clnrm.engine.api import ImageFacts
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
 from pytest_clnrm.model.service import Ready, Service
-from pytest_clnrm.runner.services import effective_command, start_in_order
+from pytest_clnrm.runner.services import Timeline, effective_command, given_to_entry_point, start_in_order
 
 
 def service(name: str, *depends_on: str) -> Service:
@@ -167,3 +170,45 @@ def test_output_that_is_waited_for_is_nobody_elses(ready: dict[str, Any], comman
     """A container whose log is to say something has no commands' output there."""
     given = Service(name="a", image="i", ready=(Ready(**ready),))
     assert effective_command(given, image(["sh"])) == (command, False)
+
+
+@pytest.mark.parametrize(
+    ("keys", "entrypoint", "told"),
+    [
+        (
+            {"command": ("sh", "-c", "x")},
+            ("/app",),
+            'the image\'s entry point ["/app"] got ["sh", "-c", "x"] as',
+        ),
+        ({"command": ("sh",), "entrypoint": ()}, ("/app",), ""),
+        ({"command": ("sh",)}, (), ""),
+        ({}, ("/app",), ""),
+    ],
+)
+def test_commands_that_an_entry_point_got(
+    keys: dict[str, Any], entrypoint: tuple[str, ...], told: str
+) -> None:
+    """A container that ended may have done so as its entry point did not know what to do with them."""
+    made = Mock(service=replace(service("box"), **keys), image=image(entrypoint, entrypoint))
+    said = given_to_entry_point(made)
+    assert said.startswith(told)
+    assert bool(said) == bool(told)
+    assert said == "" or said.endswith("write entrypoint = [] too")
+
+
+@pytest.mark.parametrize(
+    ("ready", "told"),
+    [
+        ((Ready(port=5432),), r"ready after 0\.\d s by its open port, which does not say that it answers"),
+        ((Ready(port=5432), Ready(command=("psql",))), r"ready after 0\.\d s"),
+    ],
+)
+def test_the_timeline_says_what_a_port_is_worth(ready: tuple[Ready, ...], told: str) -> None:
+    """A database accepts connections before it answers."""
+    db = replace(service("db"), ready=ready)
+    timeline = Timeline(time.monotonic())
+    container = Mock(service=db, keeps_alive=False)
+    assert timeline.of(container) == "never ready"
+    timeline.note(db, "started")
+    timeline.note(db, "ready")
+    assert re.fullmatch(rf"started after 0\.\d s, {told}", timeline.of(container))

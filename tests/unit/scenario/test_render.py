@@ -104,7 +104,13 @@ def test_rendered(template: str, text: str) -> None:
     [
         ("{{ nam }}", r"'nam' is not defined: .*; did you mean 'name'\?"),
         ("{{ uuuid() }}", r"'uuuid' is not defined: .*; did you mean 'uuid'\?"),
-        ("{{ qqq }}", r"'qqq' is not defined: \[vars\] has name, count, on, list, table, rows"),
+        (
+            "{{ qqq }}",
+            (
+                r"'qqq' is not defined: \[vars\] has name, count, on, list, table, rows; "
+                r"braces that are no template stand in \{% raw %\}...\{% endraw %\}$"
+            ),
+        ),
         (
             "{{ matrix.databse }}",
             r"there is no 'databse' in \[matrix\], which has database; did you mean 'database'\?",
