@@ -109,11 +109,16 @@ def critical_path(
 def _ran(rows: Sequence[Mapping[str, Any]], started: str) -> list[_Ran]:
     """Return what ran, sorted by its end."""
     epoch_s = datetime.fromisoformat(started).timestamp() if started else 0.0
+
+    def since_epoch_s(each: Mapping[str, Any]) -> float:
+        return datetime.fromisoformat(each["started"]).timestamp() - epoch_s
+
     found = [
         _Ran(
             row=index,
-            start_s=(start_s := datetime.fromisoformat(row["started"]).timestamp() - epoch_s),
-            end_s=start_s + row["duration_s"],
+            # It began with the first of its attempts.
+            start_s=min(since_epoch_s(each) for each in (row, *row.get("earlier", ())) if each["started"]),
+            end_s=since_epoch_s(row) + row["duration_s"],
             wait_s=row.get("slot_wait_s", 0.0),
             worker=row["worker"],
             holds=bool(row.get("containers")),

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_clnrm.report.page_data import page_data, script_json
+from pytest_clnrm.report.page_data import counted_as, page_data, script_json
 from pytest_clnrm.util.files import write_whole
 
 if TYPE_CHECKING:
@@ -22,8 +22,23 @@ if TYPE_CHECKING:
 
 MAX_SPANS = 10_000
 """How many spans of a run are shown."""
-OUTCOMES = ("failed", "error", "crashed", "passed", "xpassed", "xfailed", "skipped")
-SCRIPTS = ("base.js", "data.js", "rows.js", "lanes.js", "timeline.js", "spans.js", "details.js", "main.js")
+OUTCOMES = ("failed", "error", "crashed", "flaky", "passed", "xpassed", "xfailed", "skipped")
+SCRIPTS = (
+    "base.js",
+    "data.js",
+    "search.js",
+    "rows.js",
+    "lanes.js",
+    "timeline.js",
+    "minimap.js",
+    "spans.js",
+    "failure.js",
+    "past.js",
+    "details.js",
+    "path.js",
+    "compare.js",
+    "main.js",
+)
 EXIT_STATUS = {
     2: "interrupted",
     3: "ended by an internal error",
@@ -66,9 +81,14 @@ def html_page(document: Mapping[str, Any], spans: Sequence[PlacedSpan] = ()) -> 
     tests = document.get("tests", ())
     # Only a merged report has any.
     problems = session.get("problems", ())
-    counts = Counter(each["outcome"] for each in (*document["scenarios"], *tests))
+    rows = (*document["scenarios"], *tests)
+    outcomes = Counter(each["outcome"] for each in rows)
+    counts = Counter(outcome for each in rows for outcome in _filters(each))
+    # Subtests that fail count for pytest, and have no row.
+    counted: Counter[str] = Counter(document["session"].get("counts", {}))
+    counted |= counts
     return environment.get_template("report.html.j2").render(
-        title=f"incomplete: {_title(counts)}" if problems else _title(counts),
+        title=f"incomplete: {_title(counted)}" if problems else _title(counted),
         verdict="failed" if problems else _verdict(counts),
         problems=problems,
         shards=len(session.get("shards", ())),
@@ -76,7 +96,7 @@ def html_page(document: Mapping[str, Any], spans: Sequence[PlacedSpan] = ()) -> 
         session=session,
         duration=_duration(document["session"]["duration_s"]),
         counts=[(outcome, counts[outcome]) for outcome in OUTCOMES if counts[outcome]],
-        total=counts.total(),
+        shares=[(outcome, outcomes[outcome]) for outcome in OUTCOMES if outcomes[outcome]],
         amount=_amount(len(document["scenarios"]), len(tests)),
         heading="Scenarios and tests" if tests else "Scenarios",
         policy=_policy(style, script),
@@ -98,14 +118,24 @@ def _policy(style: str, script: str) -> str:
     )
 
 
+def _filters(row: Mapping[str, Any]) -> set[str]:
+    """Return by which outcomes a row is found: its own, and all as which pytest has counted it."""
+    counted = row.get("counted") or [counted_as(row["outcome"])]
+    return {row["outcome"], *counted, *(["flaky"] if row.get("is_flaky") else [])}
+
+
 def _verdict(counts: Counter[str]) -> str:
-    if any(counts[outcome] for outcome in ("failed", "error", "crashed")):
+    if counts["failed"] or counts["error"]:
         return "failed"
     return "passed" if counts["passed"] + counts["xpassed"] else "empty"
 
 
 def _title(counts: Counter[str]) -> str:
-    bad = [f"{counts[outcome]} {outcome}" for outcome in ("failed", "error", "crashed") if counts[outcome]]
+    """Return the worst of a run in words, in pytest's numbers."""
+    crashed = f" ({counts['crashed']} crashed)" if counts["crashed"] else ""
+    errors = "error" if counts["error"] == 1 else "errors"
+    bad = [f"{counts['failed']} failed{crashed}"] if counts["failed"] else []
+    bad += [f"{counts['error']} {errors}"] if counts["error"] else []
     if bad:
         return ", ".join(bad)
     if not counts["passed"]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.model.result import Result, clean_text, tail
 from pytest_clnrm.report.critical_path import critical_path, sentence
+from pytest_clnrm.report.json_report import REPORT_FORMAT
 from pytest_clnrm.report.span_trees import ShownSpan, shown_spans
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def page_data(document: Mapping[str, Any], spans: Iterable[PlacedSpan]) -> dict[
         rows, started=session["started"], duration_s=session["duration_s"], images_s=_images_s(shown)
     )
     return {
+        "format": REPORT_FORMAT,
         "session": _plain(session),
         "scenarios": scenarios,
         "path": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from clnrm_testing.report_data import HOSTILE, hostile_run, many_spans, run_of, 
 from pytest_clnrm.model.kept import KeptFile
 from pytest_clnrm.model.result import Result
 from pytest_clnrm.report.html_report import write_html
+from pytest_clnrm.report.json_report import write_json
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -111,7 +113,7 @@ def report(tmp_path: Path) -> Path:
 
 def names(page: Page) -> list[str]:
     """Return the names in the list of scenarios."""
-    return page.locator("#list .row > .name:not(.second)").all_inner_texts()
+    return page.locator("#list .row > .name").all_inner_texts()
 
 
 def heading(page: Page) -> str:
@@ -125,19 +127,26 @@ def test_it_opens_on_the_first_failure(open_page: Open, tmp_path: Path, *, with_
     document = sample_run()
     opened = open_page(write(tmp_path, document, sample_spans(document) if with_spans else ()))
     page = opened.page
-    assert page.title() == "2 failed, 1 error, 1 crashed - clnrm"
+    assert page.title() == "3 failed (1 crashed), 1 error - clnrm"
     assert heading(page) == "login"
     details = page.locator("#details")
     assert (
         details.locator(".cause .message").inner_text()
         == "step 'ask for the total': stdout is not what was expected"
     )
-    assert "+total 42.00 EUR" in details.locator(".cause pre .plus").inner_text()
+    difference = details.locator(".cause .difference")
+    assert difference.locator("th").all_inner_texts() == ["expected", "got"]
+    assert difference.locator("tr:has(.minus) td").all_inner_texts() == ["total 41.00 EUR", "total 42.00 EUR"]
+    assert difference.locator("mark").all_inner_texts() == ["1", "2"]
+    assert details.locator(".source .at").inner_text() == (
+        '> 31 │ expect = { stdout = { file = "total.txt" } }'
+    )
     assert details.locator("details[open] summary .name").all_inner_texts() == [
         "ask for the total",
         "db",
         "app",
     ]
+    assert details.get_by_role("button", name="step ask for the total").count() == with_spans
     assert "prices are cached" in details.inner_text()
     assert "received fast shutdown request" in details.inner_text()
     assert "determinism.seed" in details.inner_text()
@@ -174,22 +183,22 @@ def test_filters(open_page: Open, report: Path) -> None:
     page = open_page(report).page
     shown = page.locator("#shown")
     assert shown.inner_text() == "24"
-    page.get_by_role("button", name="2 failed").click()
-    assert (names(page), shown.inner_text()) == (["login", "rate limit"], "2 of 24")
+    page.get_by_role("button", name="3 failed").click()
+    assert (names(page), shown.inner_text()) == (["login", "rate limit", "webhook is retried"], "3 of 24")
     page.get_by_role("button", name="1 error").click()
-    assert names(page) == ["login", "rate limit", "invoice as PDF"]
+    assert names(page) == ["login", "rate limit", "invoice as PDF", "webhook is retried"]
     page.get_by_label("Priority").select_option("normal")
+    assert names(page) == ["rate limit", "invoice as PDF", "webhook is retried"]
+    page.locator("#tag").select_option("slow")
     assert names(page) == ["rate limit", "invoice as PDF"]
-    page.get_by_label("Tag").select_option("slow")
-    assert names(page) == ["rate limit", "invoice as PDF"]
-    page.get_by_label("Text to search for").fill("MEMORY limited")
+    page.get_by_label("Text to search for").fill('MEMORY "is limited"')
     assert names(page) == ["invoice as PDF"]
     page.get_by_label("Text to search for").fill("no such thing")
     assert (names(page), shown.inner_text()) == ([], "0 of 24")
     assert "No scenario matches." in page.locator("#list").inner_text()
     page.get_by_role("button", name="Clear").click()
     assert shown.inner_text() == "24"
-    assert page.get_by_role("button", name="2 failed").get_attribute("aria-pressed") == "false"
+    assert page.get_by_role("button", name="3 failed").get_attribute("aria-pressed") == "false"
 
 
 def test_shards(open_page: Open, report: Path, tmp_path: Path) -> None:
@@ -203,7 +212,7 @@ def test_shards(open_page: Open, report: Path, tmp_path: Path) -> None:
     write_html(tmp_path / "merged.html", document)
     page = open_page(tmp_path / "merged.html").page
     assert page.locator(".problem").inner_text() == missing
-    assert page.locator("h1").inner_text().startswith("incomplete: 2 failed")
+    assert page.locator("h1").inner_text().startswith("incomplete: 3 failed")
     assert "4 workers of 2 shards" in page.locator(".facts").first.inner_text()
     assert page.evaluate(CONTRASTS) == []
     page.get_by_label("Shard").select_option("2")
@@ -221,6 +230,147 @@ def test_text_is_found_in_outputs_and_logs(open_page: Open, report: Path) -> Non
     assert names(page) == ["login", "rate limit"]
     page.get_by_label("Text to search for").fill("shutdown -x charge")
     assert names(page) == []
+
+
+def test_attributes_of_spans_are_found(open_page: Open, report: Path) -> None:
+    """A word with "=" is an attribute and its whole value, also beside other words; its spans are marked."""
+    page = open_page(report).page
+    text = page.get_by_label("Text to search for")
+    text.fill("http.response.status_code=200")
+    found = names(page)
+    assert 0 < len(found) < 24
+    page.locator("#list .row").first.click()
+    assert page.locator(".span.hit").count() > 0
+    text.fill(f'http.response.status_code=200 "{found[0]}"')
+    assert found[0] in names(page)
+    text.fill("http.response.status_code=20")
+    assert names(page) == []
+
+
+def test_attempts_and_earlier_runs(open_page: Open, report: Path) -> None:
+    """A flaky scenario opens on the attempt that failed; the other one is a click away."""
+    page = open_page(report).page
+    page.get_by_role("button", name="1 flaky").click()
+    assert names(page) == ["stock is reserved"]
+    page.locator("#list .row").click()
+    details = page.locator("#details")
+    buttons = details.get_by_role("group", name="Attempts").get_by_role("button")
+    assert [each.split(" · ")[0] for each in buttons.all_inner_texts()] == [
+        "✗ Attempt 1 failed", "✓ Attempt 2 passed",
+    ]  # fmt: skip
+    assert details.locator(".cause .message").inner_text() == "exit code 7, expected 0"
+    assert details.locator(".source .at").inner_text().startswith("> 24 │ expect")
+    assert details.locator("summary .name").all_inner_texts() == ["place an order"]
+    buttons.last.click()
+    assert details.locator(".cause").count() == 0
+    assert details.locator("summary .name").all_inner_texts()[:2] == ["create the schema", "place an order"]
+    past = details.get_by_role("region", name="Earlier runs")
+    assert past.locator(".spark i").count() == 13
+    assert " of the 12 runs before · median " in past.inner_text()
+    assert page.locator("#list .spark i").count() == 13
+
+
+def test_the_command_is_copied(open_page: Open, report: Path) -> None:
+    """One click takes the command that runs the scenario again."""
+    opened = open_page(report, permissions=["clipboard-read", "clipboard-write"])
+    opened.page.get_by_role("button", name="Copy").click()
+    opened.page.get_by_role("button", name="Copied").wait_for()
+    assert opened.page.evaluate("navigator.clipboard.readText()") == f"pytest '{FAILED}'"
+
+
+def test_what_made_the_run_long(open_page: Open, report: Path) -> None:
+    """A sentence and a bar tell it; a part of the bar opens its scenario, and start-up is folded."""
+    page = open_page(report).page
+    path = page.locator("#path")
+    assert path.locator("p").inner_text().startswith("The run took ")
+    path.get_by_role("button").last.click()
+    last = max(sample_run()["scenarios"], key=lambda row: (row["started"] and at(row)) or 0.0)
+    assert heading(page) == last["name"]
+    assert not page.locator("#fold").is_visible(), "a second of half a minute is simply shown"
+    document = sample_run()
+    start = datetime.fromisoformat(document["session"]["started"]) - timedelta(seconds=20)
+    document["session"].update(started=start.isoformat(), duration_s=document["session"]["duration_s"] + 20)
+    page = open_page(write(report.parent, document, sample_spans(document))).page
+    fold = page.get_by_role("button", name="Start-up 20.")
+    assert fold.get_attribute("aria-pressed") == "false"
+    page.locator("#canvas").hover(position={"x": 100, "y": 34})
+    assert "checkout" in page.locator("#tip").inner_text()
+    fold.click()
+    page.locator("#canvas").hover(position={"x": 101, "y": 35})
+    assert not page.locator("#tip").is_visible()
+
+
+def at(row: dict[str, Any]) -> float:
+    """Return when a row ended, in seconds since 1970."""
+    return datetime.fromisoformat(row["started"]).timestamp() + float(row["duration_s"])
+
+
+def test_a_cause_leads_to_its_span_and_the_waterfall_zooms(open_page: Open, report: Path) -> None:
+    """The link picks the span in the tree; keys, buttons and the small picture choose what is seen."""
+    page = open_page(report).page
+    page.get_by_role("button", name="step ask for the total").click()
+    assert page.locator(".picked h4").inner_text() == "clnrm.step"
+    seen = page.locator(".minimap [role=status]")
+    whole = seen.inner_text()
+    page.get_by_role("button", name="Spans: the selected span").click()
+    part = seen.inner_text()
+    assert part != whole
+    bar = page.locator('.span[aria-selected="true"] .track i').bounding_box()
+    track = page.locator('.span[aria-selected="true"] .track').bounding_box()
+    assert bar is not None
+    assert track is not None
+    assert bar["width"] / track["width"] == pytest.approx(1 / 1.1, abs=0.02)
+    page.get_by_role("tree").focus()
+    page.keyboard.press("0")
+    assert seen.inner_text() == whole
+    page.keyboard.press("+")
+    assert seen.inner_text() not in {whole, part}
+    page.keyboard.press("-")
+    assert seen.inner_text() == whole
+    box = page.locator(".minimap canvas").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 20)
+    page.mouse.up()
+    assert seen.inner_text().startswith("67"), "a quarter of 2.7 s"
+    page.mouse.dblclick(box["x"] + 20, box["y"] + 10)
+    assert seen.inner_text() == whole
+
+
+def test_an_earlier_report_is_compared(open_page: Open, report: Path, tmp_path: Path) -> None:
+    """What fails now, what was fixed, is new, gone or slower; a file that is no report is said to be none."""
+    page = open_page(report).page
+    document = sample_run()
+    rows = {row["name"]: row for row in document["scenarios"]}
+    rows["login"]["outcome"] = "passed"
+    rows["checkout"]["outcome"] = "failed"
+    rows["refund"]["duration_s"] -= 1.0
+    rows["refund"]["duration_s"] /= 2
+    rows["mail is sent"]["nodeid"] = "tests/<b>gone</b>.toml::old"
+    earlier = tmp_path / "report.json"
+    write_json(earlier, document)
+    chooser = page.locator("#earlier")
+    chooser.set_input_files(earlier)
+    compared = page.locator("#compared")
+    compared.get_by_text("Compared with run 3d48c823 of 2026-03-14 09:26:53").wait_for()
+    assert compared.get_by_role("button").all_inner_texts() == [
+        "Close", "1 newly failing", "1 fixed", "1 slower", "1 new",
+    ]  # fmt: skip
+    compared.get_by_text("1 gone").click()
+    assert "tests/<b>gone</b>.toml::old" in compared.inner_text()
+    compared.get_by_role("button", name="1 newly failing").click()
+    assert names(page) == ["login"]
+    assert page.evaluate(CONTRASTS) == []
+    assert "earlier report" in page.locator("#details").inner_text()
+    page.keyboard.press("Escape")
+    assert page.locator("#shown").inner_text() == "24"
+    (tmp_path / "other.json").write_text('{"format": "another"}')
+    chooser.set_input_files(tmp_path / "other.json")
+    assert compared.get_by_role("alert").inner_text() == (
+        "other.json cannot be compared: it is no report of the form clnrm-report/1."
+    )
+    assert page.locator("#list .pill.broken").count() == 0
 
 
 def test_sorting(open_page: Open, report: Path) -> None:
@@ -353,7 +503,7 @@ def test_dark_mode(open_page: Open, report: Path, tmp_path: Path) -> None:
 def test_texts_stand_out_from_their_ground(open_page: Open, report: Path, scheme: str) -> None:
     """Each text has the contrast that WCAG's level AA asks for: 4.5 to 1."""
     page = open_page(report, color_scheme=scheme).page
-    page.get_by_role("button", name="2 failed").click()
+    page.get_by_role("button", name="3 failed").click()
     page.get_by_role("tree").focus()
     page.keyboard.press("End")
     page.evaluate("document.getAnimations().forEach((each) => each.finish())")
@@ -467,7 +617,7 @@ def test_ten_thousand_spans_stay_smooth(
     """Scrolling and zooming keep drawing; the times of the frames go into --junitxml."""
     page = open_page(write(tmp_path, *many_spans())).page
     for _ in range(3):
-        page.get_by_role("button", name="Zoom in").click()
+        page.get_by_role("button", name="Zoom in", exact=True).click()
     for act in ("lanes", "#list", ".tree", "zoom"):
         times = page.evaluate(FRAMES, act)
         median, late = times[len(times) // 2], times[int(len(times) * 0.95)]

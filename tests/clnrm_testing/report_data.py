@@ -12,8 +12,6 @@ from pytest_clnrm.model.span import AttributeValue, Span, SpanEvent, SpanLink
 from pytest_clnrm.report.json_report import report_document
 from pytest_clnrm.telemetry.merge.merged_trace import MergedSpan
 
-__all__ = ["HOSTILE", "hostile_run", "many_spans", "run_of", "sample_run", "sample_spans", "session"]
-
 START = datetime(2026, 3, 14, 9, 26, 53, tzinfo=timezone.utc)
 EPOCH_NS = int(START.timestamp()) * 10**9
 MS = 10**6
@@ -64,7 +62,7 @@ NAMES = (
     "webhook is retried", "cache is warmed", "nightly export", "import of 10 000 rows",
 )  # fmt: skip
 DIFFERENCE = (
-    "--- expected\n+++ stdout\n@@ -1,3 +1,3 @@\n order 4711\n-total 41.00 EUR\n+total 42.00 EUR\n paid\n"
+    "--- expected\n+++ got\n@@ -1,3 +1,3 @@\n order 4711\n-total 41.00 EUR\n+total 42.00 EUR\n paid\n"
 )
 LOG_LINES = (
     "starting PostgreSQL 16.2",
@@ -184,7 +182,55 @@ def sample_run(count: int = 24, workers: int = 4) -> dict[str, Any]:
         results.append(result)
         if result.started:
             free[worker] += result.duration_s + (0.1, 0.5, 0.1, 1.4)[index % 4]
-    return run_of(*results, workers=workers, duration_s=max(free) + 0.5)
+    document = run_of(*results, workers=workers, duration_s=max(free) + 0.5)
+    for index, row in enumerate(document["scenarios"]):
+        _add_details(row, index, rng)
+    return document
+
+
+def _add_details(row: dict[str, Any], index: int, rng: random.Random) -> None:
+    """Add to a row what the session adds: lines of files, the command, what earlier runs have shown."""
+    row["counted"] = ["failed"] if row["outcome"] == "crashed" else [row["outcome"]]
+    if row["started"]:
+        outcomes = "".join(
+            "f" if rng.random() < (0.3 if index in {2, 4} else 0.0) else "p" for _ in range(12)
+        )
+        durations = [round(row["duration_s"] * rng.uniform(0.8, 1.1), 3) for _ in outcomes]
+        row["history"] = {"outcomes": outcomes, "durations_s": durations}
+    if index == FLAKY:
+        _add_attempt(row)
+    bad = row["outcome"] in {"failed", "error", "crashed"}
+    if bad or row["is_flaky"]:
+        row["reproduce"] = f"pytest '{row['nodeid']}'"
+        failures = [*row["failures"], *(why for each in row["earlier"] for why in each["failures"])]
+        places = [each["where"] for each in failures if each["where"]]
+        row["sources"] = {
+            where: {"first": int(where.rpartition(":")[2]) - 3, "lines": list(SOURCE)} for where in places
+        }
+
+
+FLAKY = 4
+"""Index of a scenario that failed, and then passed."""
+SOURCE = (
+    "[[step]]", 'name = "ask for the total"', 'run = "curl -s http://app:8080/orders/4711"',
+    'expect = { stdout = { file = "total.txt" } }', "", "[[step]]",
+)  # fmt: skip
+
+
+def _add_attempt(row: dict[str, Any]) -> None:
+    """Make a row that passed one that had failed before: in a step of its first attempt."""
+    why = Failure(
+        message="exit code 7, expected 0", where=f"{row['file']}:24", step="place an order",
+        details="stderr:\n    curl: (7) Failed to connect to app port 8080",
+    )  # fmt: skip
+    step = _step("place an order", 0.6, 0.2, outcome="failed", exit_code=7, failures=(why,))
+    started = datetime.fromisoformat(row["started"]) - timedelta(seconds=0.9)
+    earlier = Result(
+        nodeid=row["nodeid"], name=row["name"], file=row["file"], line=row["line"], outcome="failed",
+        started=started.isoformat(timespec="microseconds"), duration_s=0.8, worker=row["worker"],
+        steps=(step,), failures=(why,),
+    )  # fmt: skip
+    row.update(is_flaky=True, attempts=2, earlier=[earlier.to_data()])
 
 
 def _ids(rng: random.Random) -> str:

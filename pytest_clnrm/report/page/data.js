@@ -107,19 +107,3 @@ function cause(scenario) {
   if (scenario.failures.length) return scenario.failures[0].message;
   return scenario.bad ? scenario.outcome : "";
 }
-
-// All that the text filter looks at, in lower case; made when it is first asked for.
-function searchable(scenario) {
-  if (scenario.text === undefined) {
-    const failures = [...scenario.failures, ...scenario.steps.flatMap((step) => step.failures)];
-    scenario.text = [
-      scenario.nodeid, scenario.name, scenario.worker, ...scenario.tags, ...scenario.unchecked, ...scenario.notes,
-      ...failures.flatMap((failure) => [failure.message, failure.where, failure.details]),
-      ...scenario.steps.flatMap((step) => [step.name, step.service, step.stdout, step.stderr]),
-      ...scenario.artifacts.map((artifact) => artifact.path),
-      ...scenario.containers.flatMap((container) => [container.name, container.image, container.logs, container.spans]),
-      ...scenario.spans.map((span) => span.name),
-    ].join("\n").toLowerCase();
-  }
-  return scenario.text;
-}

@@ -10,30 +10,6 @@ function titled(title, ...children) {
   return element("section", {"aria-label": title}, element("h3", {}, title), ...children);
 }
 
-const DIFFERENCE = [[/^\s*(---|\+\+\+|@@) /, "head"], [/^\s*\+/, "plus"], [/^\s*-/, "minus"]];
-
-// Lines of a difference in colour; everything else as it is.
-function outputBlock(text, {difference = false} = {}) {
-  const block = element("pre", {tabindex: "0"});
-  const shown = readable(text).replace(/\n+$/, "");
-  if (difference && /^\s*--- .*\n\s*\+\+\+ /m.test(text)) {
-    for (const line of shown.split("\n")) {
-      const kind = DIFFERENCE.find(([pattern]) => pattern.test(line));
-      block.append(kind ? element(`span.${kind[1]}`, {}, line) : line, "\n");
-    }
-  } else block.textContent = shown;
-  return block;
-}
-
-function causeCard(failure) {
-  return element(`div.cause${failure.kind === "error" ? ".is-error" : ""}`, {},
-    element("p.message", {}, readable(failure.message)),
-    failure.where || failure.step
-      ? element("p.where", {}, [failure.where, failure.step && !failure.message.includes(`'${failure.step}'`) ? `step ${failure.step}` : ""].filter(Boolean).map(readable).join(" · "))
-      : null,
-    failure.details ? outputBlock(failure.details, {difference: true}) : null);
-}
-
 function stepBlock(step, open) {
   const facts = [
     step.exitCode === null ? "" : `exit ${step.exitCode}`,
@@ -41,10 +17,12 @@ function stepBlock(step, open) {
     step.outcome === "not run" ? "not run" : duration(step.duration),
   ].filter(Boolean).join(" · ");
   const streams = [["stdout", step.stdout], ["stderr", step.stderr]].filter(([, text]) => text);
+  const command = step.command.trim();
   return element("details", {open},
     element("summary", {}, icon(step.outcome),
       element("span", {}, element("span.name", {}, readable(step.name)), " ", element("span.muted", {}, readable(step.service))),
       element("span.side", {}, facts)),
+    command && command !== step.name ? [element("p.stream", {}, "command"), outputBlock(command)] : null,
     streams.length ? streams.flatMap(([name, text]) => [element("p.stream", {}, name), outputBlock(text)])
       : element("p.muted", {}, step.outcome === "not run" ? "It was not run." : "It printed nothing."));
 }
@@ -66,6 +44,7 @@ function containerBlock(container, open) {
       ["reuse", readable(container.reuse)],
       ["name", element("span.id", {}, readable(container.name))],
       ["id", element("span.id", {}, readable(container.id).slice(0, 12))],
+      ["times", readable(container.timeline)],
     ]),
     container.logs ? [element("p.stream", {}, "logs"), outputBlock(container.logs)] : null,
     container.spans ? [element("p.stream", {}, "spans"), outputBlock(container.spans)] : null);
@@ -88,14 +67,15 @@ function lines(items) {
 function heading(scenario) {
   const link = element("a", {href: `#${encodeURIComponent(scenario.nodeid)}`, title: "Link to this scenario"}, readable(scenario.nodeid));
   return [
-    element("h2", {}, element("span.name", {}, readable(scenario.name)), element(`span.pill.${scenario.outcome}`, {}, scenario.outcome)),
+    element("h2", {}, element("span.name", {}, readable(scenario.name)),
+      scenario.isFlaky ? element("span.pill.flaky", {}, "flaky") : "", element(`span.pill.${scenario.outcome}`, {}, scenario.outcome)),
     element("p.id", {}, link),
     factList([
       ["duration", duration(scenario.duration)],
       ["waited", scenario.wait >= 1e5 ? duration(scenario.wait) : ""],
       ["started", scenario.start === null ? "" : `+${duration(scenario.start)}`],
       ["worker", readable(scenario.worker)], ["priority", readable(scenario.priority)],
-      ["flaky", scenario.isFlaky ? "yes: it failed, then passed" : ""],
+      ["earlier report", scenario.before ? `${readable(scenario.before.outcome)} in ${duration(scenario.before.duration)}` : ""],
       ["attempts", scenario.attempts > 1 ? String(scenario.attempts) : ""],
       ["file", scenario.line ? `${readable(scenario.file)}:${scenario.line}` : readable(scenario.file)],
       ["tags", scenario.tags.length ? element("span", {}, scenario.tags.flatMap((tag) => [element("span.tag.name", {}, readable(tag)), " "])) : ""],
@@ -103,31 +83,57 @@ function heading(scenario) {
   ];
 }
 
-// Failures of steps are among the scenario's own as well; each is shown once.
-function allFailures(scenario) {
+// Failures of steps are among the attempt's own as well; each is shown once.
+function allFailures(attempt) {
   const found = new Map();
-  for (const failure of [...scenario.failures, ...scenario.steps.flatMap((step) => step.failures)]) {
+  for (const failure of [...attempt.failures, ...attempt.steps.flatMap((step) => step.failures)]) {
     found.set(JSON.stringify(failure), failure);
   }
   return [...found.values()];
 }
 
-// `whole` is for paper: everything is open.
-function sections(scenario, whole) {
-  const failures = allFailures(scenario);
+// What one attempt shows. `whole` is for paper: everything is open. `pick` shows a span.
+function attemptSections(scenario, attempt, {whole = false, pick = null} = {}) {
+  const failures = allFailures(attempt);
   const blamed = new Set(failures.map((failure) => failure.step).filter(Boolean));
   const isOpen = (step) => whole || ["failed", "error", "timeout"].includes(step.outcome) || blamed.has(step.name);
+  const opens = (container) => whole || (failures.length > 0 && Boolean(container.logs || container.oomKilled));
   return [
-    failures.length ? titled(failures.length === 1 ? "Cause" : "Causes", ...failures.map(causeCard)) : null,
-    ...scenario.earlier.map((each, index) => titled(`Attempt ${index + 1} failed`, ...each.failures.map(causeCard))),
-    scenario.steps.length ? titled("Steps", ...scenario.steps.map((step) => stepBlock(step, isOpen(step)))) : null,
-    scenario.containers.length
-      ? titled("Containers", ...scenario.containers.map((each) => containerBlock(each, whole || (scenario.bad && Boolean(each.logs || each.oomKilled)))))
-      : null,
-    scenario.artifacts.length ? titled("Artifacts", artifactList(scenario.artifacts)) : null,
+    failures.length ? titled(failures.length === 1 ? "Cause" : "Causes", ...failures.map((each) => causeCard(scenario, each, pick))) : null,
+    scenario.reproduce ? titled("Run it again", commandLine(scenario.reproduce)) : null,
+    attempt.steps.length ? titled("Steps", ...attempt.steps.map((step) => stepBlock(step, isOpen(step)))) : null,
+    attempt.containers.length ? titled("Containers", ...attempt.containers.map((each) => containerBlock(each, opens(each)))) : null,
+    attempt.artifacts.length ? titled("Artifacts", artifactList(attempt.artifacts)) : null,
+  ].filter(Boolean);
+}
+
+function sections(scenario) {
+  return [
+    ...scenario.output.map(([name, text]) => titled(readable(name), outputBlock(text))),
     scenario.unchecked.length ? titled("Claimed by the file, but not checked", lines(scenario.unchecked)) : null,
     scenario.notes.length ? titled("Notes", lines(scenario.notes)) : null,
-  ];
+    pastSection(scenario),
+  ].filter(Boolean);
+}
+
+// A button an attempt; it opens on the last one that failed, of which one wants to know why.
+function attempts(scenario, pick) {
+  const all = [...scenario.earlier.map((each) => ({...each, outcome: "failed"})), {...scenario, pick}];
+  const place = element("div.attempt");
+  const buttons = all.map((attempt, index) => element("button", {type: "button"}, icon(attempt.outcome), ` Attempt ${index + 1} ${attempt.outcome} · ${duration(attempt.duration)}`));
+  const show = (shown) => {
+    buttons.forEach((button, index) => button.setAttribute("aria-pressed", String(index === shown)));
+    place.replaceChildren(...attemptSections(scenario, all[shown], {pick}));
+    scrollToEnds(place);
+  };
+  buttons.forEach((button, index) => button.addEventListener("click", () => show(index)));
+  show(scenario.bad ? all.length - 1 : all.length - 2);
+  return [element("div.attempts", {role: "group", "aria-label": "Attempts"}, buttons), place];
+}
+
+// The end of an output is what says why.
+function scrollToEnds(place) {
+  for (const block of place.querySelectorAll("details[open] pre")) block.scrollTop = block.scrollHeight;
 }
 
 class Details {
@@ -142,7 +148,15 @@ class Details {
       this.element.replaceChildren(element("p.hint", {}, scenarios.length ? "Select a scenario." : "No scenario ran."));
       return;
     }
-    const parts = [...heading(scenario), ...sections(scenario, false)];
+    const pick = (span) => {
+      this.tree.pick(span);
+      this.tree.element.scrollIntoView({block: "center"});
+    };
+    const parts = [
+      ...heading(scenario),
+      ...(scenario.earlier.length ? attempts(scenario, pick) : attemptSections(scenario, scenario, {pick})),
+      ...sections(scenario),
+    ];
     if (scenario.spans.length) {
       this.tree = new SpanTree(scenario);
       const hidden = scenario.recorded - scenario.spans.length;
@@ -150,8 +164,7 @@ class Details {
         hidden > 0 ? element("p.muted", {}, `${counted(hidden, "more span")} in trace.otlp.json.`) : null));
     }
     this.element.replaceChildren(...parts.filter(Boolean));
-    // The end of an output is what says why.
-    for (const block of this.element.querySelectorAll("details[open] pre")) block.scrollTop = block.scrollHeight;
+    scrollToEnds(this.element);
     if (this.tree) this.tree.open();
   }
 

@@ -33,7 +33,13 @@ function laneItems() {
     const to = lane(scenario.worker);
     const item = {start: scenario.start, end: scenario.start + scenario.duration, colour: scenario.bad ? scenario.outcome : `bar-${scenario.outcome}`, label: readable(scenario.name), scenario, span: null};
     to.rows[0].push(item);
-    if (scenario.wait > 0) to.waits.push({...item, start: item.start - scenario.wait, end: item.start, colour: "wait", label: "waiting"});
+    let first = item.start;
+    scenario.earlier.forEach((attempt, index) => {
+      if (attempt.start === null) return;
+      first = Math.min(first, attempt.start);
+      to.rows[0].push({...item, start: attempt.start, end: attempt.start + attempt.duration, colour: "failed", label: `${item.label} (attempt ${index + 1})`});
+    });
+    if (scenario.wait > 0) to.waits.push({...item, start: first - scenario.wait, end: first, colour: "wait", label: "waiting"});
   }
   const below = [];
   for (const span of spans) {
@@ -93,6 +99,12 @@ const SUBJECTS = ["clnrm.step.name", "clnrm.service", "container.name", "contain
 function subjectOf(span) {
   const known = new Map((spanDetails(span) || {attributes: []}).attributes);
   return String(known.get(SUBJECTS.find((key) => known.has(key))) ?? "");
+}
+
+// A span in a few words: ours by what it is about.
+function subjectText(span) {
+  if (!span.ours) return span.name;
+  return [span.name.replace("clnrm.", ""), subjectOf(span)].filter(Boolean).join(" ");
 }
 
 function firstEndingAfter(latest, time) {

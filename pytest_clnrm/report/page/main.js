@@ -2,12 +2,16 @@
 
 const form = byId("filters");
 const list = byId("list");
-const state = {text: "", outcomes: new Set(), priority: "", tag: "", shard: "", sort: "outcome", selected: null};
+const state = {words: [], outcomes: new Set(), priority: "", tag: "", shard: "", sort: "outcome", selected: null};
 
 const details = new Details();
 const timeline = new Timeline((scenario, span) => {
   select(scenario, {address: true});
   if (span && details.tree) details.tree.pick(span);
+});
+const comparison = new Comparison(() => {
+  applyFilters();
+  details.show(state.selected);
 });
 const rows = new Rows(list, 48, (scenario, index) => listRow(scenario, index));
 
@@ -19,7 +23,9 @@ function listRow(scenario, index) {
   },
   icon(scenario.outcome), element("span.name", {}, readable(scenario.name)),
   element("span.time", {}, scenario.start === null ? "" : duration(scenario.duration)),
-  element(`span.second.name${why ? `.${scenario.outcome}` : ".muted"}`, {}, readable(why || scenario.file)));
+  element("span.second", {},
+    element(`span.name${why ? `.${scenario.outcome}` : ".muted"}`, {}, readable(why || scenario.file)),
+    comparison.badge(scenario), scenario.isFlaky ? element("span.pill.flaky", {}, "flaky") : "", spark(scenario, 14)));
   row.addEventListener("click", () => {
     select(scenario, {address: true});
     if (matchMedia("(max-width: 820px)").matches) details.element.scrollIntoView();
@@ -27,25 +33,26 @@ function listRow(scenario, index) {
   return row;
 }
 
+const BY_NAME = new Intl.Collator("en", {numeric: true});
 const SORTS = {
   outcome: (a, b) => OUTCOME_ORDER.indexOf(a.outcome) - OUTCOME_ORDER.indexOf(b.outcome) || a.index - b.index,
   start: (a, b) => (a.start === null ? Infinity : a.start) - (b.start === null ? Infinity : b.start) || a.index - b.index,
   duration: (a, b) => b.duration - a.duration || a.index - b.index,
-  name: (a, b) => a.name.localeCompare(b.name, "en", {numeric: true}) || a.index - b.index,
+  name: (a, b) => BY_NAME.compare(a.name, b.name) || a.index - b.index,
 };
 
 function matches(scenario) {
-  if (state.outcomes.size && !state.outcomes.has(scenario.outcome)) return false;
+  if (state.outcomes.size && ![...state.outcomes].some((outcome) => scenario.outcomes.has(outcome))) return false;
   if (state.priority && scenario.priority !== state.priority) return false;
   if (state.tag && !scenario.tags.includes(state.tag)) return false;
   if (state.shard && String(scenario.shard) !== state.shard) return false;
-  const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
-  return words.every((word) => searchable(scenario).includes(word));
+  if (comparison.only && scenario.change !== comparison.only) return false;
+  return state.words.every((word) => holds(scenario, word));
 }
 
 function applyFilters() {
   const found = scenarios.filter(matches);
-  const filtered = Boolean(state.text.trim() || state.outcomes.size || state.priority || state.tag || state.shard);
+  const filtered = Boolean(state.words.length || state.outcomes.size || state.priority || state.tag || state.shard || comparison.only);
   byId("shown").textContent = filtered ? `${found.length} of ${scenarios.length}` : String(scenarios.length);
   byId("clear").hidden = !filtered;
   rows.show([...found].sort(SORTS[state.sort]), scenarios.length ? "No scenario matches." : "No scenario ran.");
@@ -103,7 +110,7 @@ function step(count) {
 
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("input", () => {
-  state.text = byId("text").value;
+  state.words = wordsOf(byId("text").value);
   state.priority = byId("priority").value;
   state.tag = byId("tag").value;
   state.shard = byId("shard").value;
@@ -119,8 +126,9 @@ form.addEventListener("click", (event) => {
   applyFilters();
 });
 form.addEventListener("reset", () => {
-  Object.assign(state, {text: "", outcomes: new Set(), priority: "", tag: "", shard: "", sort: "outcome"});
+  Object.assign(state, {words: [], outcomes: new Set(), priority: "", tag: "", shard: "", sort: "outcome"});
   for (const chip of form.querySelectorAll("[data-outcome]")) chip.setAttribute("aria-pressed", "false");
+  comparison.choose("");
   applyFilters();
 });
 
@@ -164,7 +172,7 @@ addEventListener("hashchange", fromAddress);
 addEventListener("beforeprint", () => {
   const bad = scenarios.filter((scenario) => scenario.bad);
   byId("print").replaceChildren(
-    ...bad.map((scenario) => element("article", {}, ...heading(scenario), ...sections(scenario, true).filter(Boolean))),
+    ...bad.map((scenario) => element("article", {}, ...heading(scenario), ...attemptSections(scenario, scenario, {whole: true}), ...sections(scenario))),
     element("h2", {}, "All scenarios"),
     element("table", {}, element("tbody", {}, [...scenarios].sort(SORTS.outcome).map((scenario) => element("tr", {},
       element("td", {}, icon(scenario.outcome)), element("td", {}, readable(scenario.nodeid)), element("td", {}, scenario.outcome), element("td", {}, duration(scenario.duration)))))),
@@ -176,6 +184,7 @@ addEventListener("afterprint", () => {
   byId("print").replaceChildren();
 });
 
+drawPath((scenario) => select(scenario, {address: true}));
 for (const part of document.querySelectorAll("[data-share]")) part.style.flexGrow = part.dataset.share;
 const priorities = [...new Set(scenarios.map((scenario) => scenario.priority))];
 choices(byId("priority"), priorities.sort((a, b) => PRIORITY_ORDER.indexOf(a) - PRIORITY_ORDER.indexOf(b)));

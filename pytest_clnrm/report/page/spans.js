@@ -6,15 +6,17 @@ class SpanTree {
     this.closed = new Set();
     this.scroller = element("div.rows.tree", {role: "tree", tabindex: "0", "aria-label": "Spans"});
     this.picked = element("div.picked", {hidden: true, "aria-live": "polite"});
-    this.element = element("div", {}, this.scroller, this.picked);
     this.selected = null;
     this.rows = new Rows(this.scroller, 24, (span) => this.row(span));
     this.scroller.style.height = `${Math.min(scenario.spans.length * 24 + 2, 480)}px`;
     const all = scenario.spans.filter((span) => span.ours);
     const shown = all.length ? all : scenario.spans;
-    this.from = shown.reduce((least, span) => Math.min(least, span.start), Infinity);
-    this.length = Math.max(1, shown.reduce((most, span) => Math.max(most, span.start + span.duration), -Infinity) - this.from);
+    const from = shown.reduce((least, span) => Math.min(least, span.start), Infinity);
+    const to = shown.reduce((most, span) => Math.max(most, span.start + span.duration), -Infinity);
+    this.map = new Minimap(scenario.spans, {from, to: Math.max(from + 1, to)}, () => this.open());
+    this.element = element("div", {}, this.map.element, this.scroller, this.picked);
     this.scroller.addEventListener("keydown", (event) => this.key(event));
+    this.scroller.addEventListener("wheel", (event) => this.map.wheel(event), {passive: false});
     this.open();
   }
 
@@ -36,11 +38,11 @@ class SpanTree {
       element("span.service", {}, readable(beside)));
     label.style.paddingLeft = `${Math.min(span.depth, 24) * 14}px`;
     const bar = element("i");
-    const left = Math.min(99.8, Math.max(0, ((span.start - this.from) / this.length) * 100));
-    bar.style.left = `${left}%`;
-    bar.style.width = `${Math.min(100 - left, (span.duration / this.length) * 100)}%`;
+    const {from, to} = this.map.view;
+    bar.style.left = `${((span.start - from) / (to - from)) * 100}%`;
+    bar.style.width = `${(span.duration / (to - from)) * 100}%`;
     bar.style.background = `var(--${span.name === "clnrm.scenario" && span.ours && !span.failed ? "stop" : colourOf(span)})`;
-    const made = element("div.span", {
+    const made = element(`div.span${isHit(span, state.words) ? ".hit" : ""}`, {
       role: "treeitem", id: `span-${span.index}`, "aria-level": span.depth + 1, "aria-selected": String(selected),
       "aria-expanded": span.children ? String(!this.closed.has(span)) : null,
       "aria-label": `${span.name}, ${duration(span.duration)}${span.failed ? ", failed" : ""}`,
@@ -66,6 +68,7 @@ class SpanTree {
     this.scroller.setAttribute("aria-activedescendant", `span-${span.index}`);
     this.picked.hidden = false;
     this.picked.replaceChildren(...describeSpan(span));
+    this.map.mark(span);
   }
 
   key(event) {
@@ -73,7 +76,10 @@ class SpanTree {
     const span = this.selected || items[0];
     const at = items.indexOf(span);
     const to = this.selected ? movedBy(event.key, at, items.length, this.rows.page) : movedBy("Home", 0, items.length, 1);
-    if (event.key === "ArrowRight" && span.children && this.closed.has(span)) this.toggle(span);
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const zoom = {"+": "in", "=": "in", "-": "out", 0: "all", ".": "span"}[event.key];
+    if (zoom) this.map.command(zoom);
+    else if (event.key === "ArrowRight" && span.children && this.closed.has(span)) this.toggle(span);
     else if (event.key === "ArrowRight" && span.children) this.pick(items[at + 1]);
     else if (event.key === "ArrowLeft" && span.children && !this.closed.has(span)) this.toggle(span);
     else if (event.key === "ArrowLeft" && span.parent) this.pick(span.parent);

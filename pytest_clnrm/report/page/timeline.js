@@ -7,6 +7,7 @@ const AXIS = 22;
 const FIRST_ROW = 18;
 const ROW = 12;
 const LANE_GAP = 8;
+const FOLDED_SHARE = 0.05; // of the run: less of it before and after its items is simply shown
 const MAX_WIDTH = 8e6; // browsers give up on elements that are wider than some ten million pixels
 
 class Timeline {
@@ -27,11 +28,11 @@ class Timeline {
     this.listen();
   }
 
-  // Where lanes lie, and from when to when the run went. A workload's clock may be anywhere: it does not count.
+  // Where lanes lie, from when to when the run went, and from when to when there was something in its lanes.
+  // A workload's clock may be anywhere: it does not count.
   measure() {
     let top = AXIS + 4;
-    let from = 0;
-    let to = written.session.duration_s * 1e6;
+    let [from, to] = [Infinity, -Infinity];
     for (const lane of this.lanes) {
       lane.top = top;
       lane.height = FIRST_ROW + (lane.rows.length - 1) * ROW;
@@ -42,10 +43,25 @@ class Timeline {
         to = Math.max(to, item.end);
       }
     }
-    this.from = from;
-    this.length = Math.max(1000, to - from);
+    this.busy = {from: Math.min(from, to), to};
+    this.whole = {from: Math.min(0, from), to: Math.max(written.session.duration_s * 1e6, to)};
     this.height = Math.max(top, AXIS + 40);
     this.scroller.style.height = `${this.height + 14}px`;
+    const around = this.whole.to - this.whole.from - (to - from);
+    const button = byId("fold");
+    button.hidden = !(around > FOLDED_SHARE * (this.whole.to - this.whole.from));
+    button.textContent = `Start-up ${duration(from - this.whole.from)}`;
+    button.title = `Show what lies before the first test and, ${duration(this.whole.to - to)}, after the last one`;
+    this.fold(!button.hidden);
+  }
+
+  // The time before the first item and after the last one is left out, or shown.
+  fold(folded) {
+    const margin = folded ? (this.busy.to - this.busy.from) / 50 : 0;
+    const range = folded ? {from: Math.max(this.whole.from, this.busy.from - margin), to: Math.min(this.whole.to, this.busy.to + margin)} : this.whole;
+    this.from = range.from;
+    this.length = Math.max(1000, range.to - range.from);
+    byId("fold").setAttribute("aria-pressed", String(!folded));
   }
 
   legend() {
@@ -78,6 +94,10 @@ class Timeline {
       if (!known) return;
       event.preventDefault();
       this.command(known);
+    });
+    byId("fold").addEventListener("click", () => {
+      this.fold(byId("fold").getAttribute("aria-pressed") === "true");
+      this.command("all");
     });
     this.drag();
     this.canvas.addEventListener("pointerleave", () => this.hideTip());

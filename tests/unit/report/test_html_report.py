@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clnrm_testing.report_data import HOSTILE, hostile_run, many_spans, run_of, sample_run, sample_spans
+from clnrm_testing.report_data import (
+    FLAKY,
+    HOSTILE,
+    SOURCE,
+    hostile_run,
+    many_spans,
+    run_of,
+    sample_run,
+    sample_spans,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -226,7 +235,8 @@ def test_write_html_replaces_the_file_whole(tmp_path: Path, monkeypatch: pytest.
     ("outcomes", "exit_status", "title", "verdict", "ended"),
     [
         (["passed", "passed"], 0, "2 passed", "passed", ""),
-        (["passed", "failed", "error", "error", "crashed"], 1, "1 failed, 2 error, 1 crashed", "failed", ""),
+        (["passed", "failed", "error", "error", "crashed"], 1, "2 failed (1 crashed), 2 errors",
+         "failed", ""),
         (["skipped"], 0, "nothing ran", "empty", ""),
         ([], 5, "nothing ran", "empty", ""),
         (["passed"], 2, "1 passed", "passed", "interrupted"),
@@ -244,6 +254,39 @@ def test_the_headline(outcomes: list[Any], exit_status: int, title: str, verdict
     assert f'<span class="verdict {verdict}">{title}</span>' in text
     assert ('<strong class="ended">' in text) == bool(ended)
     assert ended in text
+
+
+def test_counts_are_those_of_pytest() -> None:
+    """A row that passed and whose teardown failed is found by both; the title has failed subtests too."""
+    result = Result(nodeid="a", name="a", file="a", line=1, outcome="error", is_flaky=True)
+    document = run_of(result, counts={"passed": 1, "error": 1, "failed": 3})
+    document["scenarios"][0]["counted"] = ["passed", "error"]
+    text = html_page(document)
+    assert "<title>3 failed, 1 error - clnrm</title>" in text
+    assert re.findall(r'data-outcome="(\w+)" aria-pressed="false"><b>(\d+)</b>', text) == [
+        ("error", "1"), ("flaky", "1"), ("passed", "1"),
+    ]  # fmt: skip
+    assert re.findall(r'class="(\w+)" data-share="(\d+)"', text) == [("error", "1")]
+
+
+def test_details_of_rows_are_in_the_data() -> None:
+    """Lines of files, commands, earlier runs and attempts arrive, each text once."""
+    document = sample_run()
+    data = page_data(document, sample_spans(document))
+    texts, rows = data["texts"], data["scenarios"]
+    flaky = rows[FLAKY]
+    assert [len(each) for each in flaky[16]] == [6], "one earlier attempt: start, duration and its four parts"
+    assert texts[flaky[20]].startswith("pytest 'tests/shop/stock-is-reserved.clnrm.toml::")
+    where, first, *lines = flaky[21][0]
+    assert texts[where].endswith(":24")
+    assert (first, [texts[line] for line in lines]) == (21, list(SOURCE))
+    letters, *durations_ms = flaky[22]
+    assert len(texts[letters]) == len(durations_ms) == 12
+    assert len(texts) == len({json.dumps(text) for text in texts})
+    assert data["sentence"].startswith("The run took ")
+    kinds = [kind for kind, *_ in data["path"]]
+    assert (kinds[0], kinds[-1]) == ("start-up", "end")
+    assert any(images for _, _, _, images, _ in data["path"])
 
 
 @pytest.mark.parametrize(
