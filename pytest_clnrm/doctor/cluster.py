@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.doctor.finding import Finding, broken, good, warning
+from pytest_clnrm.doctor.finding import Finding, broken, good, not_tried, warning
 from pytest_clnrm.engine.kubernetes import rights as of_cluster
-from pytest_clnrm.errors import EngineUnavailableError
+from pytest_clnrm.errors import EngineError, EngineUnavailableError
 
 if TYPE_CHECKING:
     from pytest_clnrm.doctor.patient import Patient
@@ -47,3 +47,23 @@ def priorities(patient: Patient) -> Finding:
             f"kubectl apply -f {PRIORITIES}, which takes an administrator of the cluster",
         )
     return good("the cluster gives room to scenarios of higher priority first")
+
+
+def policies(patient: Patient) -> Finding:
+    """Tell whether the network does what NetworkPolicies say, by which scenarios are kept apart."""
+    runtime = patient.runtime
+    image = runtime.settings.default_image
+    try:
+        engine = patient.engine()
+        engine.ensure_image(image, runtime.settings.pull)
+        if patient.network.relay is None:
+            return not_tried(runtime.networks().why_out_of_reach)
+    except EngineError as error:
+        return not_tried(f"it takes pods of an image that the nodes have (clnrm_default_image): {error}")
+    runtime.end_trying()
+    found = [each for each in runtime.engine_warnings if each not in engine.facts.warnings]
+    if found:
+        return warning(
+            found[0], "use a network that heeds them (Calico, Cilium), where scenarios must be kept apart"
+        )
+    return good("the network keeps out what a NetworkPolicy does not let in")

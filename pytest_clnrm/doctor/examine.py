@@ -47,13 +47,14 @@ CHECKS_OF_A_CLUSTER: dict[str, Check] = {
     "cluster": cluster.cluster,
     "rights": cluster.rights,
     "priorities": cluster.priorities,
+    "policies": cluster.policies,
     "ledger": ledger.ledger,
     "leftovers": ledger.leftovers,
     "other ledgers": ledger.others,
     "disks": machine.disks,
     "clock": engine.clock,
 }
-"""The same where the engine is a cluster: no image is known there from which something could be tried."""
+"""The same where the engine is a cluster."""
 
 
 def examine(patient: Patient) -> Iterator[tuple[str, Finding]]:

@@ -509,6 +509,14 @@ class Engine(Protocol):
     def clock_s(self) -> float:
         """Return the time by the engine's clock, in seconds since 1970."""
 
+    def find_unenforced(self) -> tuple[str, ...]:
+        """Return which limits it does not enforce that only trying tells, each one sentence.
+
+        That may take seconds; it is asked once a run, beside the scenarios, with a relay open.
+
+        :raises EngineError: if it cannot be tried.
+        """
+
     def follow_log(
         self, container: str, *, until_now: bool = False, since_s: float | None = None
     ) -> LogStream:

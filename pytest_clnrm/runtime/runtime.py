@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pytest_clnrm.telemetry.tracing import Tracing
 
 SPANS_FOLDER = "spans"
+_TRIED = "limits-tried"
+_TRY_S = 30.0
 MEMORY_SHARE = 0.8
 """The share of the engine's memory that containers may hold together, unless --clnrm-memory-budget is set."""
 
@@ -91,6 +93,7 @@ class Runtime:
     at_end: list[Callable[[], None]] = field(default_factory=list)
     _scenarios: int = 0
     _relays: int = 0
+    _trying: threading.Thread | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -119,7 +122,7 @@ class Runtime:
                 except EngineUnavailableError as error:
                     self._refused = error
                     raise
-                self.engine_warnings = self._engine.facts.warnings
+                self.warn(self._engine.facts.warnings)
             return self._engine
 
     def connect_own(self) -> Engine:
@@ -327,13 +330,45 @@ class Runtime:
         from pytest_clnrm.cleanup.labels import relay_stem
 
         self._relays += 1
-        return self.engine().open_relay(
+        relay = self.engine().open_relay(
             f"{relay_stem(self.session_id, self.worker)}{self._relays}",
             network,
             labels=self.labels(""),
             accept=lambda: self.tracing().connect_receiver(),
             on_end=lambda why: self.tracing().lose_connections(f"the relay has ended: {why}"),
         )
+        self._try_limits()
+        return relay
+
+    def _try_limits(self) -> None:
+        """Find out beside the scenarios, once a run, which limits the engine does not enforce."""
+        if self.run_folder is None:
+            return
+        try:
+            (self.run_folder() / _TRIED).touch(exist_ok=False)
+        except FileExistsError:
+            return
+        engine = self.engine()
+
+        def find() -> None:
+            try:
+                found = engine.find_unenforced()
+            except ClnrmError as error:
+                found = (f"which limits the engine does not enforce could not be tried: {error}",)
+            self.warn(found)
+
+        self._trying = threading.Thread(target=find, name="clnrm-limits", daemon=True)
+        self._trying.start()
+
+    def end_trying(self) -> None:
+        """Wait for what is still being found out about the engine: it is told at the end of the run."""
+        if self._trying is not None:
+            self._trying.join(_TRY_S)
+
+    def warn(self, limits: Iterable[str]) -> None:
+        """Note limits that the engine cannot enforce, each one sentence, for the end of the run."""
+        with self._lock:
+            self.engine_warnings = tuple(dict.fromkeys((*self.engine_warnings, *limits)))
 
     def remove_all(self, containers: Sequence[str], lease: str = "") -> None:
         """Remove what there is under a lease, or else let the lease count until somebody else has.
@@ -425,6 +460,8 @@ class Runtime:
         """Remove the networks, stop owning leases, and give up the engine."""
         self.close_shelf()
         self.holdings.idle.close()
+        # It needs what is closed below.
+        self.end_trying()
         networks, self._networks = self._networks, None
         if networks is not None:
             networks.close()

@@ -33,11 +33,13 @@ class WorkerOutput:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Hand it to xdist, which sends it after all such hooks."""
+        self._runtime.end_trying()
         if hasattr(session.config, "workeroutput"):
             session.config.workeroutput[WORKER_OUTPUT] = {
                 "kept": list(self._kept),
                 "interrupted": [[data, clean_text(text)] for data, text in self._runtime.interrupted],
                 "open_ports": [list(each) for each in sorted(self._runtime.open_ports)],
+                "engine_warnings": list(self._runtime.engine_warnings),
                 "had_ledger": self._runtime.has_ledger,
             }
 
@@ -52,6 +54,7 @@ def take_output(node: Any, runtime: Runtime) -> list[str]:
         return []
     runtime.interrupted += ((data, text) for data, text in told["interrupted"])
     runtime.open_ports.update((host, service, port) for host, service, port in told["open_ports"])
+    runtime.warn(told["engine_warnings"])
     if told["had_ledger"]:
         # Where only fixtures had containers this process has none yet, and it ends what the run shares.
         with suppress(ClnrmError):

@@ -308,6 +308,10 @@ class DockerEngine(Engine):
         # What has another host or kernel may have another clock.
         return clock_s(self._client) if self._facts.remote or self._facts.elsewhere else time.time()
 
+    def find_unenforced(self) -> tuple[str, ...]:
+        # It tells all of them when it is connected.
+        return ()
+
     def follow_log(
         self, container: str, *, until_now: bool = False, since_s: float | None = None
     ) -> FollowedLog:

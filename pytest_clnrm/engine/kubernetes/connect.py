@@ -22,10 +22,6 @@ _UNKNOWN_BYTES = 1 << 50
 _UNITS = {"": 1.0, "m": 0.001, **{f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)}}
 _UNITS |= {unit: 1000.0**power for power, unit in enumerate("kMGTPE", 1)}
 PULL_SECRETS = "CLNRM_PULL_SECRETS"
-POLICIES = (
-    "a cluster's network may ignore the NetworkPolicies that keep scenarios apart and without a way out: "
-    "the one of this cluster was not asked"
-)
 LIMITS = "the number of processes of a container is limited by its node alone, not by --clnrm-pids"
 
 
@@ -105,7 +101,7 @@ def _facts(rest: Rest, version: Mapping[str, Any], nodes: list[Mapping[str, Any]
         cpus=max(1, int(most("cpu", _UNKNOWN_CPUS))),
         memory_bytes=int(most("memory", _UNKNOWN_BYTES)),
         gpus=int(most("nvidia.com/gpu", 0)),
-        warnings=(LIMITS, POLICIES),
+        warnings=(LIMITS,),
         own_waiting=True,
         loses_containers=True,
         room_is_shared=True,

@@ -30,6 +30,7 @@ from pytest_clnrm.engine.kubernetes import networks, pods
 from pytest_clnrm.engine.kubernetes.files import copy_in, look_at_file, look_at_path, read_files
 from pytest_clnrm.engine.kubernetes.logs import FollowedLog, PastLog, follow_log, read_log
 from pytest_clnrm.engine.kubernetes.owned import list_owned, remove_owned
+from pytest_clnrm.engine.kubernetes.policy_probe import IGNORED, ignores_policies
 from pytest_clnrm.engine.kubernetes.relays import ClusterRelay
 from pytest_clnrm.engine.kubernetes.rest import NOT_FOUND, RefusedError
 from pytest_clnrm.engine.kubernetes.run_object import RunObject
@@ -103,6 +104,7 @@ class KubernetesEngine(Engine):
         self._containers: dict[str, _Container] = {}
         self._pulls: dict[str, PullPolicy] = {}
         self._run: RunObject | None = None
+        self._relay: ClusterRelay | None = None
         self._beginning = threading.Lock()
         self._guard = threading.RLock()
         self._steps = Steps(self._open_agent, self._how_ended)
@@ -184,7 +186,8 @@ class KubernetesEngine(Engine):
         argv = [f"{pods.TOOLS}/clnrm", *relay_arguments(RELAY_PORT)]
         stream = open_exec(self._rest, run.pod, pods.MAIN, argv)
         address = str(found["status"]["podIP"])
-        return ClusterRelay(run.pod, address, stream, accept=accept, on_end=on_end)
+        self._relay = ClusterRelay(run.pod, address, stream, accept=accept, on_end=on_end)
+        return self._relay
 
     def remove_network(self, network: str) -> None:
         networks.remove(self._rest, network)
@@ -248,6 +251,12 @@ class KubernetesEngine(Engine):
     def clock_s(self) -> float:
         # That of the API server; nodes of a cluster are kept in step with it.
         return self._rest.clock_s()
+
+    def find_unenforced(self) -> tuple[str, ...]:
+        run, relay = self._run, self._relay
+        if run is None or relay is None:
+            raise EngineError("cannot try a NetworkPolicy: nothing of the run is there")
+        return (IGNORED,) if ignores_policies(self._rest, run, relay) else ()
 
     def follow_log(
         self, container: str, *, until_now: bool = False, since_s: float | None = None

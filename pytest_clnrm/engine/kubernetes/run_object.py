@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_clnrm.engine.kubernetes.pods import DEADLINE_S, JOURNAL, MAIN, PULLS, TOOLS, metadata
+from pytest_clnrm.engine.kubernetes.pods import DEADLINE_S, JOURNAL, MAIN, NETWORK, PULLS, TOOLS, metadata
 from pytest_clnrm.engine.kubernetes.rest import NOT_FOUND, RefusedError
 from pytest_clnrm.engine.kubernetes.sockets import open_exec
-from pytest_clnrm.engine.tool.program import agent, program
+from pytest_clnrm.engine.tool.program import agent, program, relay_arguments
 from pytest_clnrm.errors import ContainerError, EngineError, EngineUnavailableError
 
 if TYPE_CHECKING:
@@ -59,12 +60,12 @@ class RunObject:
             raise EngineUnavailableError(
                 f"there is no program of ours for the cluster's nodes ({architecture})", ()
             )
-        self.tools = ""
+        self.tools = str(metadata(f"{name}-tools", labels, None)["name"])
+        self.labels = labels
+        self._make_pod = partial(own_pod, image=image, pull=pull, pull_secrets=pull_secrets, tools=self.tools)
+        pod = self._make_pod([f"{TOOLS}/agent", "watch", JOURNAL, str(QUIET_S)])
         self.job = rest.call(
-            "begin the run on the cluster",
-            "POST",
-            rest.path("jobs"),
-            body=_job(name, labels, image, pull, pull_secrets),
+            "begin the run on the cluster", "POST", rest.path("jobs"), body=_job(name, labels, pod)
         )
         try:
             about = metadata(f"{name}-tools", labels, self.job)
@@ -74,7 +75,6 @@ class RunObject:
                 "metadata": about,
                 "binaryData": {key: base64.b64encode(each or b"").decode() for key, each in programs.items()},
             }
-            self.tools = about["name"]
             rest.call("put our programs on the cluster", "POST", rest.path("configmaps"), body=tools)
             self.pod = str(wait(self._find_pod())["metadata"]["name"])
             self._stream = self._open()
@@ -89,6 +89,15 @@ class RunObject:
     def name(self) -> str:
         """Return the Job's name."""
         return str(self.job["metadata"]["name"])
+
+    def listener(self, name: str, port: int) -> dict[str, Any]:
+        """Return a pod of the run that takes in connections on a port, and does nothing with them.
+
+        No policy of a scenario or of the run is about it.
+        """
+        spec = self._make_pod([f"{TOOLS}/clnrm", *relay_arguments(port)], waits_for_input=True)
+        about = metadata(name, self.labels, self.job, **{NETWORK: name})
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec}
 
     def close(self) -> None:
         """End it, with all that it owns."""
@@ -164,13 +173,25 @@ def remove_job(rest: Rest, name: str) -> None:
     rest.delete("end the run on the cluster", "jobs", name, propagationPolicy="Background")
 
 
-def _job(
-    name: str, labels: Mapping[str, str], image: str, pull: PullPolicy, pull_secrets: tuple[str, ...]
+def own_pod(
+    command: Sequence[str],
+    *,
+    image: str,
+    pull: PullPolicy,
+    pull_secrets: tuple[str, ...],
+    tools: str,
+    waits_for_input: bool = False,
 ) -> dict[str, Any]:
-    about = metadata(name, labels, None)
+    """Return what a small pod of ours is to be, as a ``spec``.
+
+    :param command: a program of ours, with its arguments.
+    :param tools: name of the ConfigMap with our programs.
+    :param waits_for_input: its standard input stays open.
+    """
     amounts = {"memory": _MEMORY, "cpu": _CPU}
-    pod = {
+    pod: dict[str, Any] = {
         "restartPolicy": "Never",
+        "activeDeadlineSeconds": DEADLINE_S,
         "terminationGracePeriodSeconds": 1,
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
@@ -179,7 +200,8 @@ def _job(
                 "name": MAIN,
                 "image": image,
                 "imagePullPolicy": PULLS[pull],
-                "command": [f"{TOOLS}/agent", "watch", JOURNAL, str(QUIET_S)],
+                "command": list(command),
+                "stdin": waits_for_input,
                 "resources": {"requests": amounts, "limits": amounts},
                 "securityContext": {
                     "runAsUser": 65534,
@@ -196,25 +218,24 @@ def _job(
             }
         ],
         "volumes": [
-            {"name": "tools", "configMap": {"name": object_tools(name, labels), "defaultMode": 0o755}},
+            {"name": "tools", "configMap": {"name": tools, "defaultMode": 0o755}},
             {"name": "journal", "emptyDir": {}},
         ],
     }
     if pull_secrets:
         pod["imagePullSecrets"] = [{"name": each} for each in pull_secrets]
+    return pod
+
+
+def _job(name: str, labels: Mapping[str, str], pod: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": about,
+        "metadata": metadata(name, labels, None),
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": DEADLINE_S,
             "ttlSecondsAfterFinished": 0,
-            "template": {"metadata": {"labels": {"clnrm.dev/network": "run"}}, "spec": pod},
+            "template": {"metadata": {"labels": {NETWORK: "run"}}, "spec": pod},
         },
     }
-
-
-def object_tools(name: str, labels: Mapping[str, str]) -> str:
-    """Return the name of the ConfigMap with our programs."""
-    return str(metadata(f"{name}-tools", labels, None)["name"])

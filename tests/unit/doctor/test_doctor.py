@@ -458,6 +458,39 @@ def test_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         server.close()
 
 
+@pytest.mark.parametrize(
+    ("found", "relay", "told"),
+    [
+        ((), "r", good("the network keeps out what a NetworkPolicy does not let in")),
+        (("it ignores them",), "r", Finding("warning", "it ignores them", "use a network that heeds them")),
+        ((), None, Finding("not tried", "no way")),
+    ],
+)
+def test_policies_of_a_cluster(found: tuple[str, ...], relay: str | None, told: Finding) -> None:
+    """Whether its network heeds them is tried, with an image that the nodes have."""
+    runtime = SimpleNamespace(
+        settings=Settings(default_image="img:1"),
+        engine_warnings=("known", *found),
+        end_trying=lambda: None,
+        networks=lambda: SimpleNamespace(why_out_of_reach="no way"),
+    )
+    asked: list[str] = []
+    engine = SimpleNamespace(
+        ensure_image=lambda image, pull: asked.append(image), facts=SimpleNamespace(warnings=("known",))
+    )
+    seen = cluster.policies(
+        patient(runtime=runtime, engine=lambda: engine, network=SimpleNamespace(relay=relay))
+    )
+    assert (seen.state, seen.text, seen.remedy[:29]) == (told.state, told.text, told.remedy)
+    assert asked == ["img:1"]
+
+    def refuse() -> None:
+        raise EngineUnavailableError("there is no kubeconfig", ())
+
+    lacking = cluster.policies(patient(runtime=runtime, engine=refuse))
+    assert (lacking.state, lacking.text[-22:]) == ("not tried", "there is no kubeconfig")
+
+
 @pytest.mark.usefixtures("project")
 def test_a_cluster_that_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

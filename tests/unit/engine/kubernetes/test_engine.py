@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ from clnrm_testing.cluster import Cluster, ended, running, waiting
 
 from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, CopiedFile, ExecOutcome, ExecSpec, Mount
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
-from pytest_clnrm.engine.kubernetes import queueing
+from pytest_clnrm.engine.kubernetes import policy_probe, queueing
 from pytest_clnrm.engine.kubernetes.connect import amount, connect_cluster
 from pytest_clnrm.engine.kubernetes.engine import KubernetesEngine
 from pytest_clnrm.errors import (
@@ -492,6 +493,62 @@ def test_relay(cluster: Cluster, engine: KubernetesEngine) -> None:
     assert b"v1.20.2" in answer
     relay.close()
     assert relay.ended
+
+
+@pytest.mark.parametrize("heeded", [True, False])
+def test_network_policies(
+    *, heeded: bool, cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod is reached over the relay, until a policy lets nobody in; many networks do not heed it."""
+    monkeypatch.setattr(policy_probe, "SETTLE_S", 1.0)
+    with pytest.raises(EngineError, match="nothing of the run is there"):
+        engine.find_unenforced()
+    network = engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    relay = engine.open_relay(
+        "clnrm-s1-gw0-relay1", network, labels=LABELS, accept=lambda: None, on_end=lambda why: None
+    )
+    before = set(cluster.of("networkpolicies"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(policy_probe, "RELAY_PORT", listener.getsockname()[1])
+        cluster.behave = lambda pod: running("127.0.0.1")
+        made: list[dict[str, Any]] = []
+
+        def watch() -> None:
+            deadline_s = soon()
+            while not made and time.monotonic() < deadline_s:
+                new = cluster.of("networkpolicies")
+                made.extend(each for name, each in new.items() if name not in before)
+            if heeded:
+                listener.close()
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        assert engine.find_unenforced() == (() if heeded else (policy_probe.IGNORED,))
+        watching.join()
+    assert made[0]["spec"]["policyTypes"] == ["Ingress"]
+    assert "ingress" not in made[0]["spec"]
+    deadline_s = soon()
+    while set(cluster.of("networkpolicies")) != before and time.monotonic() < deadline_s:
+        pass
+    assert set(cluster.of("networkpolicies")) == before
+    relay.close()
+
+
+def test_network_policies_that_cannot_be_tried(
+    cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod that is not reached without a policy tells nothing of policies."""
+    monkeypatch.setattr(policy_probe, "SETTLE_S", 0.0)
+    network = engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    relay = engine.open_relay(
+        "clnrm-s1-gw0-relay1", network, labels=LABELS, accept=lambda: None, on_end=lambda why: None
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(policy_probe, "RELAY_PORT", listener.getsockname()[1])
+    cluster.behave = lambda pod: running("127.0.0.1")
+    with pytest.raises(EngineError, match="is not reached without one"):
+        engine.find_unenforced()
+    relay.close()
 
 
 REFUSED = [
