@@ -50,6 +50,7 @@ class EngineFacts:
     :param loses_containers: it takes some away now and then, as a cluster whose nodes come and go: a scenario
         that fails by that is run again once.
     :param room_is_shared: others that our ledger does not know want its room too, as on a cluster.
+    :param copies_volumes: what a container has of this host's files is a copy, made when it is created.
     :param own_waiting: containers that only wait for commands need nothing of their images for that.
     """
 
@@ -67,6 +68,7 @@ class EngineFacts:
     warnings: tuple[str, ...] = ()
     published_on: str = LOOPBACK
     own_waiting: bool = False
+    copies_volumes: bool = False
     loses_containers: bool = False
     room_is_shared: bool = False
 

@@ -41,7 +41,7 @@ Capability = Literal[
     "ulimits",
     "users by name",
     "volumes between services",
-    "volumes of the project",
+    "writable volumes",
 ]
 EngineName = Literal[
     "any, rootless, cgroup v1",
@@ -158,10 +158,10 @@ LACKS: tuple[Lack, ...] = (
     ),
     Lack(
         engine="a cluster",
-        what="volumes of this host's folders",
-        meaning="refused: use `files` (up to 900 kB a service), or the image",
-        lacks=("volumes of the project",),
-        says="a cluster cannot run this: the volume /seed is a folder of this host",
+        what="volumes of this host's files and folders",
+        meaning="read-only ones are copied in when the pod is made; writable ones are refused",
+        lacks=("writable volumes",),
+        says="a cluster cannot run this: the volume /out is writable",
     ),
     Lack(
         engine="a cluster",
@@ -170,7 +170,11 @@ LACKS: tuple[Lack, ...] = (
         lacks=("volumes between services",),
         says="a cluster cannot have the volume .*: pods share none",
     ),
-    Lack(engine="a cluster", what="`files`", meaning="read-only in the container"),
+    Lack(
+        engine="a cluster",
+        what="`files`",
+        meaning="read-only in the container; with read-only volumes up to 900 kB a service, no links",
+    ),
     Lack(
         engine="a cluster",
         what="published UDP ports",

@@ -103,6 +103,7 @@ def _facts(rest: Rest, version: Mapping[str, Any], nodes: list[Mapping[str, Any]
         gpus=int(most("nvidia.com/gpu", 0)),
         warnings=(LIMITS,),
         own_waiting=True,
+        copies_volumes=True,
         loses_containers=True,
         room_is_shared=True,
     )

@@ -27,6 +27,7 @@ from pytest_clnrm.engine.api import (
     OwnedObject,
 )
 from pytest_clnrm.engine.kubernetes import networks, pods
+from pytest_clnrm.engine.kubernetes.copies import Copies, copies_of
 from pytest_clnrm.engine.kubernetes.files import copy_in, look_at_file, look_at_path, read_files
 from pytest_clnrm.engine.kubernetes.logs import FollowedLog, PastLog, follow_log, read_log
 from pytest_clnrm.engine.kubernetes.owned import list_owned, remove_owned
@@ -66,16 +67,16 @@ class _Container:
     """A container of this process.
 
     :ivar known: names in its pod's file of hosts when it was made.
-    :ivar files: name of the Secret of what is copied in.
+    :ivar copies: what it gets of this host.
     :ivar last: its state once we have removed its pod, and the end of what it has printed.
     """
 
     spec: ContainerSpec
     network: str
+    copies: Copies
     known: dict[str, str] = field(default_factory=dict)
     started: bool = False
     address: str = ""
-    files: str = ""
     last: ContainerState | None = None
     log: bytes = b""
 
@@ -214,8 +215,9 @@ class KubernetesEngine(Engine):
         name = pods.object_name(spec.name)
         network = spec.networks[0] if spec.networks else ""
         # Its pod runs as soon as it is there: it is made when it is started.
+        mine = _Container(spec, network, copies_of(spec))
         with self._guard:
-            self._containers[name] = _Container(spec, network)
+            self._containers[name] = mine
         self._run_object(spec.name, spec.labels)
         return name
 
@@ -413,9 +415,9 @@ class KubernetesEngine(Engine):
     def _create_pod(self, name: str, mine: _Container, run: RunObject, give_up_s: float) -> float:
         """Make the pod of a container; return when the time is over now, as room may have been waited for."""
         spec = mine.spec
-        if spec.files:
-            secret = pods.files_secret(spec, run.job)
-            mine.files = secret["metadata"]["name"]
+        if mine.copies:
+            secret = pods.files_secret(spec, mine.copies, run.job)
+            mine.copies.secret = secret["metadata"]["name"]
             self._rest.create(f"copy files into {spec.name}", "secrets", secret)
 
         def make() -> dict[str, Any]:
@@ -426,7 +428,7 @@ class KubernetesEngine(Engine):
                 pull=self._pulls.get(spec.image, "missing"),
                 owner=run.job,
                 tools=run.tools,
-                files=mine.files,
+                copies=mine.copies,
                 hosts=pods.Hosts(mine.known),
                 namespace=self._rest.access.namespace,
                 pull_secrets=self._pull_secrets,
@@ -498,8 +500,8 @@ class KubernetesEngine(Engine):
         self._rest.delete(f"remove the pod {container}", "pods", container, gracePeriodSeconds=1)
         with self._guard:
             mine = self._containers.pop(container, None)
-        if mine is not None and mine.files:
-            self._rest.delete(f"remove the files of {container}", "secrets", mine.files)
+        if mine is not None and mine.copies.secret:
+            self._rest.delete(f"remove the files of {container}", "secrets", mine.copies.secret)
 
     # names
 

@@ -5,7 +5,6 @@ What a pod cannot be is refused here, by one sentence that says what to do: noth
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
@@ -21,6 +20,7 @@ from pytest_clnrm.errors import ContainerError, LostContainerError
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerSpec, PullPolicy
+    from pytest_clnrm.engine.kubernetes.copies import Copies
 
 MAIN = "main"
 TOOLS = "/.clnrm-tools"
@@ -34,8 +34,6 @@ DEADLINE_S = 24 * 3600
 """A backstop: no pod of ours lives longer, whatever becomes of everything else."""
 LOST_S = 5
 """How long a node that the cluster has lost is waited for; by itself a cluster waits five minutes."""
-MAX_FILES_BYTES = 900_000
-"""Of the files of one pod: a Secret holds at most 1 MiB, encoded."""
 
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _NOT_DNS = re.compile(r"[^a-z0-9-]+")
@@ -117,10 +115,10 @@ def metadata(
 
 def refusals(spec: ContainerSpec) -> Iterator[str]:
     """Yield what a pod cannot be of what is asked for, each with what to do."""
-    if spec.mounts:
+    if writable := [each.target for each in spec.mounts if not each.read_only]:
         yield (
-            f"the volume {spec.mounts[0].target} is a folder of this host, which the nodes do not have: copy "
-            "what is needed in (files) or put it into the image"
+            f"the volume {writable[0]} is writable, and pods get copies of this host's files: leave "
+            "read_only = false out, or keep what it writes as an artifact"
         )
     if spec.volumes:
         yield f"the volume {spec.volumes[0].target} is shared between services: pods have none in common"
@@ -132,8 +130,6 @@ def refusals(spec: ContainerSpec) -> Iterator[str]:
         yield f"the signal to stop with is the image's: write STOPSIGNAL {spec.stop_signal} in its Dockerfile"
     if spec.user is not None and not _USER.fullmatch(spec.user):
         yield f"the user {spec.user!r} is a name, which only the image knows: write its number"
-    if sum(len(each.content) for each in spec.files) > MAX_FILES_BYTES:
-        yield f"its files have more than {MAX_FILES_BYTES} bytes: put them into the image"
 
 
 def pod(
@@ -142,7 +138,7 @@ def pod(
     pull: PullPolicy,
     owner: Mapping[str, Any],
     tools: str,
-    files: str,
+    copies: Copies,
     hosts: Hosts,
     namespace: str,
     pull_secrets: tuple[str, ...] = (),
@@ -150,7 +146,7 @@ def pod(
     """Return the pod of a container.
 
     :param tools: name of the ConfigMap with our programs.
-    :param files: name of the Secret with what is copied in, "" for none.
+    :param copies: what it gets of this host.
     """
     network = spec.networks[0] if spec.networks else ""
     hostname = object_name(spec.hostname or (spec.aliases[0] if spec.aliases else spec.name))
@@ -171,16 +167,7 @@ def pod(
         size = str(spec.shm_bytes)
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108 (its own)
-    if files:
-        items = [
-            {"key": f"f{count}", "path": f"f{count}", "mode": each.mode & 0o777}
-            for count, each in enumerate(spec.files)
-        ]
-        volumes.append({"name": "files", "secret": {"secretName": files, "items": items}})
-        mounts += [
-            {"name": "files", "mountPath": each.target, "subPath": f"f{count}", "readOnly": True}
-            for count, each in enumerate(spec.files)
-        ]
+    copies.add_to(volumes, mounts)
     main: dict[str, Any] = {
         "name": MAIN,
         "image": spec.image,
@@ -241,15 +228,13 @@ def pod(
     return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": made}
 
 
-def files_secret(spec: ContainerSpec, owner: Mapping[str, Any]) -> dict[str, Any]:
+def files_secret(spec: ContainerSpec, copies: Copies, owner: Mapping[str, Any]) -> dict[str, Any]:
     """Return the Secret of what is copied into a container."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": metadata(f"{spec.name}-files", spec.labels, owner),
-        "data": {
-            f"f{count}": base64.b64encode(each.content).decode() for count, each in enumerate(spec.files)
-        },
+        "data": copies.data(),
     }
 
 

@@ -27,7 +27,7 @@ class OneContainer:
     """An engine whose one container is this process, or does not run; it may have other files than we."""
 
     def __init__(self, pid: int = 0, mounted: Mapping[str, Path] | None = None) -> None:
-        self.facts = SimpleNamespace(remote=False)
+        self.facts = SimpleNamespace(remote=False, copies_volumes=False)
         self.mounted = mounted or {}
         self.pid = pid
         self.asked: list[str] = []
@@ -142,6 +142,17 @@ def test_a_folder_that_the_engine_shares(tmp_path: Path) -> None:
     assert engine.asked == []
 
 
+def test_a_folder_that_the_engine_copies(tmp_path: Path) -> None:
+    """Nothing is compared: a copy is of another time."""
+    ours = _filled(tmp_path.resolve() / "ours")
+    engine: Any = OneContainer()
+    engine.facts.copies_volumes = True
+    sources = open_sources(_service(ours))
+    sources.check_shared(engine, "c")
+    sources.check(engine, "c")
+    assert engine.asked == []
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -176,7 +187,7 @@ def test_a_folder_that_the_engine_does_not_share(tmp_path: Path, change: str, wh
 def test_the_process_of_another(source: Path) -> None:
     """A number of a process that is none of the container's here is not looked at."""
     state = OneContainer(os.getpid()).state("f" * 64)
-    facts: Any = SimpleNamespace(remote=False)
+    facts: Any = SimpleNamespace(remote=False, copies_volumes=False)
     assert mounted.identity_in(facts, state, str(source)) is None
 
 
