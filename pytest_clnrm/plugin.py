@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import pytest_clnrm.imports  # noqa: F401 (before all others of ours)
 from pytest_clnrm.names import LIMITS_MARKER, PRIORITY_MARKER, RETRY_MARKER, project_markers_key
 from pytest_clnrm.session.lazy import LazyWiring, install_order, lazy_key, settings_of
 from pytest_clnrm.settings.declare import add_options

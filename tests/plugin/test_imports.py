@@ -14,6 +14,7 @@ HEAVY = {"click", "docker", "requests", "opentelemetry", "jinja2", "msgspec", "r
 
 WAITS = {
     "hookspecs",
+    "imports",
     "names",
     "plugin",
     "session",
@@ -48,6 +49,16 @@ def pytest_unconfigure(config):
     ours = (name.partition(".")[2] for name in sys.modules if name.startswith("pytest_clnrm."))
     who = os.environ.get("PYTEST_XDIST_WORKER", "process")
     Path(config.rootpath, who).write_text(" ".join(ours))
+"""
+
+REWRITTEN = """
+import sys
+from pathlib import Path
+
+def pytest_unconfigure(config):
+    ours = (name for name in sorted(sys.modules) if name.partition(".")[0] == "pytest_clnrm")
+    rewritten = (name for name in ours if "Rewriting" in type(sys.modules[name].__loader__).__name__)
+    Path(config.rootpath, "rewritten").write_text(" ".join(rewritten))
 """
 
 # Imported by the first test of a process, this tells what the process has imported so far.
@@ -107,3 +118,13 @@ def test_a_run_without_scenarios_imports_only_what_waits_for_one(
     done = run(tmp_path, "-p", "pytest_clnrm.plugin", *args)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert {who: set((tmp_path / who).read_text().split()) for who in expected} == expected
+
+
+def test_our_modules_are_imported_as_any_others(tmp_path: Path) -> None:
+    """Those of installed plugins are rewritten by pytest: ours need it not, and would be read in Python."""
+    (tmp_path / "conftest.py").write_text(REWRITTEN)
+    # Named as a plugin the package is marked to be rewritten, as the packages of all installed plugins are.
+    done = run(tmp_path, "-p", "pytest_clnrm", "-p", "pytest_clnrm.plugin")
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    first = ["pytest_clnrm", "pytest_clnrm.imports", "pytest_clnrm.plugin"]
+    assert (tmp_path / "rewritten").read_text().split() == first

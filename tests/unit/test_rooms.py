@@ -38,6 +38,7 @@ FLOORS = {
     "telemetry": 2,
     "toml": 2,
     "errors": 1,
+    "imports": 1,
     "model": 1,
     "names": 1,
     "status": 1,
