@@ -51,6 +51,7 @@ class EngineFacts:
         that fails by that is run again once.
     :param room_is_shared: others that our ledger does not know want its room too, as on a cluster.
     :param copies_volumes: what a container has of this host's files is a copy, made when it is created.
+    :param why_not_shared: why several scenarios cannot have one container, "" where they can.
     :param own_waiting: containers that only wait for commands need nothing of their images for that.
     """
 
@@ -69,6 +70,7 @@ class EngineFacts:
     published_on: str = LOOPBACK
     own_waiting: bool = False
     copies_volumes: bool = False
+    why_not_shared: str = ""
     loses_containers: bool = False
     room_is_shared: bool = False
 

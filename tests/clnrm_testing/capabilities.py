@@ -240,9 +240,9 @@ LACKS: tuple[Lack, ...] = (
     Lack(
         engine="a cluster",
         what="services that scenarios share",
-        meaning="refused",
+        meaning="refused: leave `scope` out ([why](design/cluster.md#what-belongs-to-whom))",
         lacks=("shared services",),
-        says="a cluster cannot put a pod on another network, as services that are shared need it",
+        says="the service 'store' cannot be shared: on a cluster a pod ends with the process",
     ),
     Lack(
         engine="a cluster",

@@ -206,7 +206,7 @@ class KubernetesEngine(Engine):
         _refuse("take a pod off its network")
 
     def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
-        _refuse("put a pod on another network, as services that are shared need it")
+        _refuse("put a pod on another network")
 
     # containers
 

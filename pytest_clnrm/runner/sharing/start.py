@@ -72,6 +72,11 @@ def join(
     :param cancelled: tells that waiting makes no sense any more.
     :raises ClnrmError: if it cannot be had.
     """
+    if why := runtime.engine().facts.why_not_shared:
+        raise ContainerError(
+            f"the service {service.name!r} cannot be shared: {why}; leave its scope out, or run this on "
+            "another engine"
+        )
     with trace.span("clnrm.container.share", {"clnrm.service": service.name}) as span:
         starting = _Starting(
             runtime, service, image, share, trace=trace, file=file, needs=needs, deadline_s=deadline_s
