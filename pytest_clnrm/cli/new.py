@@ -11,7 +11,7 @@ import click
 
 from pytest_clnrm.cli.command import command, engine_option, say
 from pytest_clnrm.cli.new_file import write_new
-from pytest_clnrm.cli.schema import COPY, write_copy
+from pytest_clnrm.cli.schema import COPY, copy_of_project, write_copy
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import Engine
@@ -46,7 +46,7 @@ def new(*, file: Path, image: str | None, stdout: bool, no_schema: bool, force: 
     """Write a first scenario FILE with comments.
 
     FILE (default: first.clnrm.toml) ends in .clnrm.toml; in a folder it is first.clnrm.toml. Its first line
-    tells editors where the schema is, which is written to .clnrm/scenario.schema.json of the current folder.
+    tells editors where the schema is, which is written to .clnrm/scenario.schema.json of pytest's rootdir.
     """
     from pytest_clnrm.cli.first_file import EXAMPLE, head
 
@@ -58,13 +58,14 @@ def new(*, file: Path, image: str | None, stdout: bool, no_schema: bool, force: 
         # Before an image is pulled in vain.
         write_new(file, "", force=False)
     body = EXAMPLE if image is None else _proposal(image, engine)
-    schema = "" if no_schema else Path(os.path.relpath(COPY, file.parent)).as_posix()
+    copy = None if no_schema else copy_of_project(file.parent)
+    schema = Path(os.path.relpath(copy, file.parent.resolve())).as_posix() if copy else ""
     text = head(str(file), file.name.removesuffix(_SUFFIX), schema) + body
     if stdout:
         sys.stdout.write(text)
         return
-    if not no_schema:
-        write_copy(COPY)
+    if copy is not None:
+        write_copy(copy)
     write_new(file, text, force=force)
     say(f"wrote {file}; run it: pytest {file}")
 

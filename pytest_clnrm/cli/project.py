@@ -95,6 +95,18 @@ def project_of(paths: Sequence[Path], extra: Sequence[str] = ()) -> Project:
     )
 
 
+def rootdir_of(path: Path) -> Path:
+    """Return what pytest takes as rootdir for *path*, which need not exist yet.
+
+    :raises ClnrmError: if its ini file is wrong.
+    """
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    try:
+        return _config([str(there)]).rootpath.resolve()
+    except (pytest.UsageError, ValueError) as error:
+        raise ClnrmError(_plain(str(error))) from None
+
+
 def _plain(message: str) -> str:
     """Return what is wrong, without how a command line of pytest looks."""
     found = re.search(r"^\S+: error: (.*)$", message, re.MULTILINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -13,12 +14,22 @@ from pytest_clnrm.cli.command import command, say
 from pytest_clnrm.cli.new_file import write_new
 
 COPY = Path(".clnrm/scenario.schema.json")
-"""Where a project has its copy, relative to its folder."""
+"""Where a project has its copy, relative to pytest's rootdir."""
 
 
 def shipped() -> Path:
     """Return where the schema lies in the installed package."""
     return Path(str(files("pytest_clnrm.scenario.format"))) / "scenario.schema.json"
+
+
+def copy_of_project(near: Path) -> Path:
+    """Return where the project of *near* has its copy.
+
+    :raises ClnrmError: if the project's ini file is wrong.
+    """
+    from pytest_clnrm.cli.project import rootdir_of
+
+    return rootdir_of(near) / COPY
 
 
 def write_copy(path: Path, *, force: bool = False) -> None:
@@ -51,25 +62,27 @@ def _title(path: Path) -> object:
 @click.option(
     "--write",
     is_flag=False,
-    flag_value=str(COPY),
-    type=click.Path(path_type=Path, dir_okay=False),
+    flag_value="",
     metavar="[FILE]",
-    help=f"Write it to FILE (default: {COPY}), over an earlier schema too.",
+    help=f"Write it to FILE (default: {COPY} of pytest's rootdir), over an earlier schema too.",
 )
 @click.option("--force", is_flag=True, help="Even if FILE is something else.")
-def schema(*, show_path: bool, write: Path | None, force: bool) -> None:
+def schema(*, show_path: bool, write: str | None, force: bool) -> None:
     """Show the JSON Schema of scenario files.
 
     Editors check and complete scenario files by it: with a first line such as "#:schema
     ../.clnrm/scenario.schema.json" in the file, relative to that, or with a rule for *.clnrm.toml in their
     settings.
     """
-    if show_path and write:
+    if show_path and write is not None:
         raise click.UsageError("--path and --write do not go together")
     if show_path:
         say(str(shipped()))
     elif write is None:
         sys.stdout.write(shipped().read_text(encoding="utf-8"))
     else:
-        write_copy(write, force=force)
-        say(f"wrote {write}")
+        place = Path(write or os.path.relpath(copy_of_project(Path())))
+        if place.is_dir():
+            raise click.UsageError(f"--write: {place} is a folder: it takes the path of a file")
+        write_copy(place, force=force)
+        say(f"wrote {place}")

@@ -35,6 +35,24 @@ def test_it_is_written(
     assert place.read_text(encoding="utf-8") == SHIPPED
 
 
+def test_it_is_written_to_the_rootdir(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where pytest and .clnrm/config.toml are, from wherever in the project; not where a folder is named."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (tmp_path / "tests" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "tests")
+    assert main(["schema", "--write"]) == 0
+    assert capsys.readouterr().out == "wrote ../.clnrm/scenario.schema.json\n"
+    assert (tmp_path / ".clnrm" / "scenario.schema.json").read_text(encoding="utf-8") == SHIPPED
+    assert main(["new", "deep/a.clnrm.toml"]) == 0
+    first, *_ = Path("deep/a.clnrm.toml").read_text(encoding="utf-8").splitlines()
+    assert first == "#:schema ../../.clnrm/scenario.schema.json"
+    assert not (tmp_path / "tests" / ".clnrm").exists()
+    assert main(["schema", "--write", "deep"]) == 2
+    assert "deep is a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["[]", "{}", "no JSON", '{"title": "another"}'])
 def test_another_file_is_not_overwritten(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -8,7 +8,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from clnrm_testing.how_to import PAGES, files
+from clnrm_testing.how_to import FOLDER, PAGES, files
 from clnrm_testing.schema import SCHEMA_FILE
 
 from pytest_clnrm.cli.schema import COPY
@@ -59,6 +59,20 @@ def test_they_are_quiet(lint: list[str], tmp_path: Path) -> None:
             shutil.copy(path, copy)
     ended = subprocess.run([*lint, *names], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_page_says_how_they_find_the_schema(lint: list[str], tmp_path: Path) -> None:
+    """By the files of docs/editors.md, in a project as ``clnrm schema --write`` leaves it."""
+    for name, text in files(FOLDER.parent / "editors.md").items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / COPY.parent).mkdir()
+    shutil.copy(SCHEMA_FILE, tmp_path / COPY)
+    (tmp_path / "wrong.clnrm.toml").write_text(WRONG, encoding="utf-8")
+    taplo = lint[0].endswith("taplo")
+    command = [lint[0], "lint", *([] if taplo else ["--offline", "--error-on-warnings"]), "wrong.clnrm.toml"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "rum" in ended.stdout + ended.stderr
 
 
 def test_they_find_mistakes(lint: list[str], tmp_path: Path) -> None:
