@@ -224,7 +224,13 @@ def _add_attempt(row: dict[str, Any]) -> None:
         details="stderr:\n    curl: (7) Failed to connect to app port 8080",
     )  # fmt: skip
     step = _step("place an order", 0.6, 0.2, outcome="failed", exit_code=7, failures=(why,))
-    started = datetime.fromisoformat(row["started"]) - timedelta(seconds=0.9)
+    started = datetime.fromisoformat(row["started"])
+    left = 1 - 0.9 / row["duration_s"]
+    for each in (row, *row["steps"]):
+        each["duration_s"] *= left
+    for each in row["steps"]:
+        each["started_s"] *= left
+    row["started"] = (started + timedelta(seconds=0.9)).isoformat(timespec="microseconds")
     earlier = Result(
         nodeid=row["nodeid"], name=row["name"], file=row["file"], line=row["line"], outcome="failed",
         started=started.isoformat(timespec="microseconds"), duration_s=0.8, worker=row["worker"],

@@ -18,9 +18,12 @@ function element(kind, attributes, ...children) {
 // Colours that a terminal would show are left out. Other control characters, separators of lines and what turns
 // the direction of writing are shown as what they are.
 const COLOUR_CODES = /\u001b\[[0-9;]*m/g;
+const PLAIN = /^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$/;
 const INVISIBLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
 function readable(text) {
+  // Nearly all texts are, and a large run has a hundred thousand of them.
+  if (PLAIN.test(text)) return text;
   return text
     .replace(/\r\n/g, "\n")
     .replace(COLOUR_CODES, "")

@@ -29,7 +29,10 @@ function drawPath(onPick) {
         ? element(`button.stretch.${scenario.outcome}`, {type: "button", title: told, "aria-label": told}, images ? element("i") : null, element("span", {}, readable(scenario.name)))
         : element(`span.stretch.${tests ? "many" : kind}`, {title: told});
       part.style.flexGrow = String(length);
-      if (images) part.firstChild.style.width = `${(images / length) * 100}%`;
+      if (images) {
+        part.firstChild.style.width = `${(images / length) * 100}%`;
+        part.lastChild.style.paddingLeft = `calc(${(images / length) * 100}% + 4px)`;
+      }
       if (scenario) part.addEventListener("click", () => onPick(scenario));
       return part;
     })));

@@ -7,6 +7,7 @@ const AXIS = 22;
 const FIRST_ROW = 18;
 const ROW = 12;
 const LANE_GAP = 8;
+const LEAST_HEIGHT = 120;
 const FOLDED_SHARE = 0.05; // of the run: less of it before and after its items is simply shown
 const MAX_WIDTH = 8e6; // browsers give up on elements that are wider than some ten million pixels
 
@@ -46,7 +47,10 @@ class Timeline {
     this.busy = {from: Math.min(from, to), to};
     this.whole = {from: Math.min(0, from), to: Math.max(written.session.duration_s * 1e6, to)};
     this.height = Math.max(top, AXIS + 40);
-    this.scroller.style.height = `${this.height + 14}px`;
+    // Where something failed, its cause is to be seen at once; the corner makes the lanes higher.
+    const share = scenarios.some((scenario) => scenario.bad) ? 0.2 : 0.44;
+    this.scroller.style.height = `${Math.min(this.height + 14, Math.max(LEAST_HEIGHT, innerHeight * share))}px`;
+    this.scroller.style.maxHeight = `${this.height + 14}px`;
     const around = this.whole.to - this.whole.from - (to - from);
     const button = byId("fold");
     button.hidden = !(around > FOLDED_SHARE * (this.whole.to - this.whole.from));
