@@ -11,7 +11,7 @@ from clnrm_testing.project import PYTEST_ADDOPTS, Project
 from clnrm_testing.requirements import skip_without_xdist
 
 TESTS = Path(__file__).parents[1]
-MODES = {"no-xdist": ("-p", "no:xdist"), "n0": ("-n", "0"), "n2": ("-n", "2")}
+MODES = {"no-xdist": ("-p", "no:xdist"), "n0": ("-n", "0"), "n1": ("-n", "1"), "n2": ("-n", "2")}
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,10 @@ def project(make_project: Callable[[str], Project]) -> Project:
     return make_project("no-xdist")
 
 
-@pytest.fixture(params=list(MODES))
+@pytest.fixture(params=["no-xdist", "n0", "n1"])
 def each_mode(request: pytest.FixtureRequest, make_project: Callable[[str], Project]) -> Project:
-    """Return a project, once for each way of running: without xdist, ``-n 0`` and ``-n 2``."""
+    """Return a project, once for each way of running: without xdist, ``-n 0`` and in a worker.
+
+    What two workers do is for tests that ask for two: another one's start takes half a second.
+    """
     return make_project(request.param)

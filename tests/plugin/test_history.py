@@ -78,8 +78,6 @@ def in_cache(project: Project) -> Path:
 def test_orders(each_mode: Project) -> None:
     """The second run goes by what the first one showed, within each priority, in every way of running."""
     project = each_mode
-    if project.mode == ("-n", "2"):
-        project.mode = ("-n", "1")
     project.write("names.py", NAMES)
     project.write("test_a.py", SUITE)
     project.run("--clnrm-order", "slowest-first")

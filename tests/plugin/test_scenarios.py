@@ -217,7 +217,7 @@ def test_python_tests_alone_ask_no_engine(each_mode: Project) -> None:
     each_mode.write("hello.clnrm.toml", HELLO)
     each_mode.write("test_it.py", "def test_it(): pass\n")
     each_mode.run("-k", "test_it").assert_outcomes(
-        passed=1, deselected=1 if each_mode.mode != ("-n", "2") else 0
+        passed=1, deselected=1 if each_mode.mode != ("-n", "1") else 0
     )
     assert each_mode.events() == []
 
@@ -550,7 +550,7 @@ def test_the_report_document(each_mode: Project) -> None:
     document = each_mode.report()
     assert document["format"] == "clnrm-report/1"
     assert document["session"]["exit_status"] == 0
-    assert document["session"]["workers"] == (2 if each_mode.mode == ("-n", "2") else 1)
+    assert document["session"]["workers"] == 1
     (scenario,) = document["scenarios"]
     assert scenario["nodeid"] == "hello.clnrm.toml::hello"
     assert scenario["tags"] == ["smoke", "first-light"]
