@@ -19,7 +19,8 @@ class Block:
     """A block of a page.
 
     :param mark: of the comment in front of it: ``file: NAME`` for a file of the page's project,
-        ``made by: COMMAND > NAME`` for one that a command makes of the others.
+        ``made by: COMMAND > NAME`` for one that a command makes of the others, ``loads: NAME`` for a scenario
+        file that is loaded but not run, as its images are not there.
     :param language: such as "toml"; "console" is a command, and a part of what it prints.
     """
 
@@ -31,6 +32,11 @@ class Block:
     def file(self) -> str:
         """Return the name of the file that it is, "" if it is none."""
         return self.mark.rpartition(" ")[2] if self.mark.startswith(("file: ", "made by: ")) else ""
+
+    @property
+    def loads(self) -> str:
+        """Return the name of the scenario file that it is, if that is not run, else ""."""
+        return self.mark.removeprefix("loads: ") if self.mark.startswith("loads: ") else ""
 
     @property
     def command(self) -> str:

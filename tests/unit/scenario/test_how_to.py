@@ -21,6 +21,7 @@ ELSEWHERE = {
     "pip install pytest-clnrm",
     "clnrm doctor",
     "pytest -n 8 --clnrm-memory 512 --clnrm-report clnrm-report --junitxml junit.xml",
+    "pytest -n auto --clnrm-report clnrm-report --junitxml junit.xml",
 }
 
 
@@ -32,7 +33,8 @@ def project(tmp_path: Path) -> Path:
 
 def write(name: str, folder: Path) -> list[Path]:
     """Write the files of a page, and return its scenario files."""
-    for file, text in files(PAGE[name]).items():
+    loaded = {block.loads: block.text for block in blocks(PAGE[name]) if block.loads}
+    for file, text in {**files(PAGE[name]), **loaded}.items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -50,12 +52,14 @@ def test_every_file_loads(name: str, project: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_block_is_used(name: str) -> None:
-    """It is a file of the page's project, or a run of pytest; tests/engine/test_how_to.py runs them."""
+    """It is a file of the page's project, which tests/engine/test_how_to.py runs, or is loaded, or a run."""
     for block in blocks(PAGE[name]):
         if block.language == "sh" and not block.file:
             assert set(block.text.splitlines()) <= ELSEWHERE
             continue
-        assert block.file or re.match(r"pytest( -\S+)* \S+\.(clnrm\.toml|py)$", block.command), block
+        assert (
+            block.file or block.loads or re.match(r"pytest( -\S+)* \S+\.(clnrm\.toml|py)$", block.command)
+        ), block
 
 
 @pytest.mark.parametrize("name", NAMES)
