@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.kubernetes.pods import MAIN
+from pytest_clnrm.errors import LostContainerError
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import StreamName
     from pytest_clnrm.engine.kubernetes.rest import Rest, Stream
 
 MAX_BYTES = 16 << 20
+# A node that has lost a pod's output says so in place of it, and the cluster calls that an answer too.
+_LOST = re.compile(
+    rb'(failed to try resolving symlinks in path|failed to open log file) "/var/log/pods/'
+    rb"|unable to retrieve container logs for \w+://"
+)
 
 
 class FollowedLog:
-    """Implements :class:`pytest_clnrm.engine.api.LogStream`; all of it is told as stdout."""
+    """Implements :class:`pytest_clnrm.engine.api.LogStream`; all of it is told as stdout.
 
-    def __init__(self, stream: Stream) -> None:
+    Its :meth:`receive` raises LostContainerError if the node has lost the output.
+    """
+
+    def __init__(self, stream: Stream, pod: str) -> None:
         self._stream = stream
+        self._pod = pod
+        self._is_first = True
         self._pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._ended = False
         threading.Thread(target=self._read, name="clnrm-log", daemon=True).start()
@@ -34,6 +46,9 @@ class FollowedLog:
             piece = self._pieces.get(timeout=max(0.0, deadline_s - time.monotonic()))
         except queue.Empty:
             return None
+        if self._is_first:
+            self._is_first = False
+            _check_is_output(piece, self._pod)
         self._ended = not piece
         return [("stdout", piece)] if piece else []
 
@@ -68,10 +83,21 @@ def follow_log(rest: Rest, pod: str, *, until_now: bool, since_s: float | None) 
     if since_s is not None:
         moment = datetime.fromtimestamp(since_s, tz=timezone.utc)
         query["sinceTime"] = moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return FollowedLog(rest.stream("follow the pod's output", rest.path("pods", pod, "log"), query))
+    return FollowedLog(rest.stream("follow the pod's output", rest.path("pods", pod, "log"), query), pod)
 
 
 def read_log(rest: Rest, pod: str, *, tail_bytes: int) -> bytes:
-    """Return the end of a pod's output."""
+    """Return the end of a pod's output.
+
+    :raises LostContainerError: if its node has lost it.
+    """
     query = {"container": MAIN, "tailLines": str(tail_bytes), "limitBytes": str(MAX_BYTES)}
-    return rest.read("read the pod's output", "GET", rest.path("pods", pod, "log"), query=query)[-tail_bytes:]
+    found = rest.read("read the pod's output", "GET", rest.path("pods", pod, "log"), query=query)
+    _check_is_output(found, pod)
+    return found[-tail_bytes:]
+
+
+def _check_is_output(begin: bytes, pod: str) -> None:
+    if _LOST.match(begin):
+        said = " ".join(begin.decode("utf-8", "replace").split())
+        raise LostContainerError(f"the node has lost the output of the pod {pod}: {said}")

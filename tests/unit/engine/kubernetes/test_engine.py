@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import socket
 import sys
 import threading
@@ -384,6 +385,28 @@ def test_stop_of_one_that_is_gone_at_once(
     monkeypatch.setattr(engine._rest, "delete", delete)
     engine.stop(container, grace_s=2)
     assert engine.state(container).exit_code == 143
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'failed to try resolving symlinks in path "/var/log/pods/n_p_1/main/0.log": no such file',
+        "unable to retrieve container logs for containerd://0123",
+    ],
+)
+def test_output_that_a_node_has_lost(cluster: Cluster, engine: KubernetesEngine, said: str) -> None:
+    """What the node says in place of it is not taken for it."""
+    container = start(engine, spec())
+    cluster.logs[container] = said
+    lost = f"^the node has lost the output of the pod {container}: {re.escape(said)}$"
+    with pytest.raises(LostContainerError, match=lost):
+        engine.logs(container, tail_bytes=1000)
+    log = engine.follow_log(container, until_now=True)
+    with pytest.raises(LostContainerError, match=lost):
+        log.receive(soon())
+    log.close()
+    cluster.logs[container] = f"it said: {said}"
+    assert engine.logs(container, tail_bytes=1000) == f"it said: {said}"
 
 
 def test_logs(cluster: Cluster, engine: KubernetesEngine) -> None:
