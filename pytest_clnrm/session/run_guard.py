@@ -23,8 +23,28 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.cleanup import run_records
     from pytest_clnrm.runtime.runtime import Runtime
+    from pytest_clnrm.util.processes import Process
 
 _ROUND_S = 0.25
+
+
+def record_of(runtime: Runtime, controller: Process, folder: Path) -> run_records.RunRecord:
+    """Return the record of the run that a process belongs to.
+
+    :param folder: the run's own.
+    :raises EngineError: if no engine can be used.
+    """
+    from pytest_clnrm.cleanup import run_records
+
+    facts = runtime.engine().facts
+    return run_records.RunRecord(
+        session=runtime.session_id,
+        controller=controller,
+        folder=str(folder),
+        choice=runtime.engine_choice(),
+        identity=facts.identity,
+        url=facts.url,
+    )
 
 
 class RunGuard:
@@ -53,18 +73,10 @@ class RunGuard:
         from pytest_clnrm.util.processes import this_process
 
         with suppress(ClnrmError, OSError):
-            facts = self._runtime.engine().facts
             folder = self._runtime.folder()
-            session = self._runtime.session_id
+            lock = run_records.lock_file(folder.runs, self._runtime.session_id)
             run_records.make_folder(folder.runs)
-            self._record = run_records.RunRecord(
-                session=session,
-                controller=this_process(run_records.lock_file(folder.runs, session)),
-                folder=str(self._make_folder()),
-                choice=self._runtime.engine_choice(),
-                identity=facts.identity,
-                url=facts.url,
-            )
+            self._record = record_of(self._runtime, this_process(lock), self._make_folder())
             path = run_records.write(folder.runs, self._record)
             # The watchdog cannot connect to an engine that another plugin made.
             if self._runtime.engine_is_own:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import atexit
 import gc
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.items.load_options import loaded_names
 from pytest_clnrm.items.python_retries import PythonRetries
 from pytest_clnrm.items.python_tests import PythonTests
@@ -16,11 +19,13 @@ from pytest_clnrm.runtime.runtime import Runtime
 from pytest_clnrm.session.coming_images import ComingImages
 from pytest_clnrm.session.item_hooks import ItemHooks
 from pytest_clnrm.session.progress import ProgressDisplay, StatusNotes, WorkerLog
-from pytest_clnrm.session.run_guard import RunGuard
+from pytest_clnrm.session.run_guard import RunGuard, record_of
 from pytest_clnrm.session.worker_output import WorkerOutput
 from pytest_clnrm.session.xdist_hooks import XdistHooks
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_clnrm.cleanup.heir import Heir
     from pytest_clnrm.engine.api import Engine
     from pytest_clnrm.session.run_place import RunPlace
@@ -135,6 +140,11 @@ class Wiring:
         if self._guard is not None:
             self._guard.finish()
 
+    def _watch(self, heir: Heir, folder: Path) -> None:
+        """Have the run of a worker watched, if its controller does not do that already."""
+        with suppress(ClnrmError, OSError):
+            heir.watch(record_of(self.runtime, heir.controller, folder))
+
     def _connect(self, config: pytest.Config) -> Engine:
         """Return another plugin's engine, else the one that ``--clnrm-engine`` names."""
         engine: Engine | None = config.hook.pytest_clnrm_engine(config=config)
@@ -145,6 +155,8 @@ class Wiring:
 
             # Before anything is created that could be left behind.
             self._heir = Heir(self.runtime.folder().runs / f"{self.runtime.session_id}.json")
+            assert self.runtime.run_folder is not None  # noqa: S101 (a worker is given one)
+            self.runtime.before_ledger = partial(self._watch, self._heir, self.runtime.run_folder())
         return self.runtime.connect_own()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from clnrm_testing.left_behind import WITHIN_S, Project, wait_until
+from clnrm_testing.left_behind import IMAGE, WITHIN_S, Project, wait_until
 
 from pytest_clnrm.cleanup.cleaner import sweep_dead
 from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SCENARIO, SESSION, WORKER
@@ -100,6 +100,29 @@ def test_all_are_killed_at_once(project: Project, dist: str) -> None:
     run.process.wait(WITHIN_S)
     project.expect_nothing_left()
     project.expect_works()
+
+
+ASKS_LATE = """
+import time
+
+def test_late(request):
+    with request.getfixturevalue("clnrm_factory").container("{image}"):
+        time.sleep({seconds})
+"""
+
+
+def test_all_are_killed_before_it_is_known_that_there_are_containers(project: Project) -> None:
+    """A worker has its run watched whose controller has been told of none; in peace nothing of that stays."""
+    (project.tests / "late_test.py").write_text(ASKS_LATE.format(image=IMAGE, seconds=0))
+    run = project.start("-n", "2", "late_test.py")
+    assert run.end() == 0, project.output()
+    project.expect_nothing_left()
+    (project.tests / "late_test.py").write_text(ASKS_LATE.format(image=IMAGE, seconds=60))
+    run = project.start("-n", "2", "late_test.py")
+    run.wait_for_containers()
+    run.signal([run.process.pid, *run.workers()], signal.SIGKILL)
+    run.process.wait(WITHIN_S)
+    project.expect_nothing_left()
 
 
 def test_watchdog_is_killed(project: Project) -> None:
