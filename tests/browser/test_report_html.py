@@ -13,7 +13,7 @@ import pytest
 from clnrm_testing.report_data import HOSTILE, hostile_run, many_spans, run_of, sample_run, sample_spans
 
 from pytest_clnrm.model.kept import KeptFile
-from pytest_clnrm.model.result import Result
+from pytest_clnrm.model.result import Failure, Result
 from pytest_clnrm.report.html_report import write_html
 from pytest_clnrm.report.json_report import write_json
 
@@ -71,6 +71,13 @@ PIXEL = """
   const copy = new OffscreenCanvas(8, 8).getContext("2d", {willReadFrequently: true});
   copy.drawImage(document.getElementById("canvas"), 0, 0);
   return copy.getImageData(4, 4, 1, 1).data[0];
+}
+"""
+DROP = """
+(text) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([text], "report.json"));
+  document.body.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true}));
 }
 """
 FRAMES = """
@@ -351,7 +358,7 @@ def test_an_earlier_report_is_compared(open_page: Open, report: Path, tmp_path: 
     earlier = tmp_path / "report.json"
     write_json(earlier, document)
     chooser = page.locator("#earlier")
-    chooser.set_input_files(earlier)
+    page.evaluate(DROP, earlier.read_text("utf-8"))
     compared = page.locator("#compared")
     compared.get_by_text("Compared with run 3d48c823 of 2026-03-14 09:26:53").wait_for()
     assert compared.get_by_role("button").all_inner_texts() == [
@@ -529,6 +536,7 @@ def test_narrow_screens(open_page: Open, report: Path) -> None:
     """On a telephone nothing sticks out, and choosing an item brings its details into sight."""
     page = open_page(report, viewport={"width": 360, "height": 740}).page
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.locator(".difference td.plus").evaluate("(cell) => cell.offsetWidth > 200"), "one column"
     page.locator("#list .row").nth(1).click()
     box = page.locator("#details h2").bounding_box()
     assert box is not None
@@ -559,6 +567,8 @@ def test_hostile_texts_stay_texts(open_page: Open, tmp_path: Path, index: int) -
     opened = open_page(write(tmp_path, document, spans), fragment=f"#{quote(nodeid, safe='')}")
     page = opened.page
     assert page.locator("#details img, #details script, #details b, #list img, #list script").count() == 0
+    assert page.locator("#path img, #path script, .attempts img, .command script, .difference b").count() == 0
+    page.get_by_role("button", name="Attempt 1").click()
     page.get_by_role("tree").focus()
     page.keyboard.press("Home")
     first = HOSTILE[index][:4] if index != 7 else "\\u202e"
@@ -602,6 +612,15 @@ def test_artifacts_are_linked(open_page: Open, tmp_path: Path) -> None:
     with opened.page.expect_popup() as popup:
         links.first.click()
     assert popup.value.locator("body").inner_text() == "what the program wrote"
+
+
+def test_why_a_test_was_skipped(open_page: Open, tmp_path: Path) -> None:
+    """It is a row as others: its reason is shown as one, and nothing is to be run again."""
+    why = Failure(message="needs a licence", where="a.py:3")
+    result = Result(nodeid="a.py::a", name="a", file="a.py", line=3, outcome="skipped", failures=(why,))
+    details = open_page(write(tmp_path, run_of(result)), fragment="#a.py::a").page.locator("#details")
+    assert details.get_by_role("region", name="Reason").locator(".message").inner_text() == "needs a licence"
+    assert details.get_by_role("button").count() == 0
 
 
 def test_nothing_ran(open_page: Open, tmp_path: Path) -> None:

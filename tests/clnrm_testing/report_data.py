@@ -366,6 +366,15 @@ def hostile_run() -> tuple[dict[str, Any], list[MergedSpan]]:
     """Return a run in which every text is one that would break a careless page."""
     results = [_hostile_result(index, text) for index, text in enumerate(HOSTILE)]
     document = run_of(*results, engine=HOSTILE[0], id=HOSTILE[1])
+    for row, text in zip(document["scenarios"], HOSTILE, strict=True):
+        row.update(
+            reproduce=text,
+            sources={text: {"first": 1, "lines": [text]}},
+            counted=["failed", text],
+            history={"outcomes": text, "durations_s": [0.5] * len(text)},
+            output=[{"name": text, "text": f"--- {text}\n+++ {text}\n-{text}\n+{text}{text}"}],
+            earlier=[{**row}],
+        )
     spans = {
         result["nodeid"]: [_hostile_span(index, text)]
         for index, (text, result) in enumerate(zip(HOSTILE, document["scenarios"], strict=True))

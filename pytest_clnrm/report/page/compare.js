@@ -43,10 +43,12 @@ class Comparison {
       if (input.files.length) this.read(input.files[0]);
       input.value = "";
     });
-    addEventListener("dragover", (event) => event.preventDefault());
+    // Otherwise the browser would show the file in place of this page.
+    addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) event.preventDefault(); });
     addEventListener("drop", (event) => {
+      if (!event.dataTransfer.files.length) return;
       event.preventDefault();
-      if (event.dataTransfer.files.length) this.read(event.dataTransfer.files[0]);
+      this.read(event.dataTransfer.files[0]);
     });
   }
 

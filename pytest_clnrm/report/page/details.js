@@ -99,7 +99,7 @@ function attemptSections(scenario, attempt, {whole = false, pick = null} = {}) {
   const isOpen = (step) => whole || ["failed", "error", "timeout"].includes(step.outcome) || blamed.has(step.name);
   const opens = (container) => whole || (failures.length > 0 && Boolean(container.logs || container.oomKilled));
   return [
-    failures.length ? titled(failures.length === 1 ? "Cause" : "Causes", ...failures.map((each) => causeCard(scenario, each, pick))) : null,
+    failures.length ? titled(attempt.outcome === "skipped" ? "Reason" : failures.length === 1 ? "Cause" : "Causes", ...failures.map((each) => causeCard(scenario, each, pick))) : null,
     scenario.reproduce ? titled("Run it again", commandLine(scenario.reproduce)) : null,
     attempt.steps.length ? titled("Steps", ...attempt.steps.map((step) => stepBlock(step, isOpen(step)))) : null,
     attempt.containers.length ? titled("Containers", ...attempt.containers.map((each) => containerBlock(each, opens(each)))) : null,

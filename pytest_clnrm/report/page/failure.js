@@ -102,7 +102,8 @@ function spanLinks(scenario, failure, pick) {
 function causeCard(scenario, failure, pick) {
   const source = scenario.sources.get(failure.where);
   const inStep = failure.step && !failure.message.includes(`'${failure.step}'`) ? `step ${failure.step}` : "";
-  return element(`div.cause${failure.kind === "error" ? ".is-error" : ""}`, {},
+  const tone = ["skipped", "xfailed"].includes(scenario.outcome) ? ".is-expected" : failure.kind === "error" ? ".is-error" : "";
+  return element(`div.cause${tone}`, {},
     element("p.message", {}, readable(failure.message)),
     failure.where || failure.step ? element("p.where", {}, [failure.where, inStep].filter(Boolean).map(readable).join(" · ")) : null,
     source ? sourceBlock(failure.where, source) : null,

@@ -35,7 +35,7 @@ function pastSection(scenario) {
   const told = [
     failed ? `failed in ${earlier.length === 1 ? lastRuns : `${failed} of ${lastRuns}`}` : `never failed in ${lastRuns}`,
     times.length ? `median ${duration(median(times))}` : "",
-    `now ${duration(scenario.duration)}`,
+    scenario.start === null ? "" : `now ${duration(scenario.duration)}`,
   ].filter(Boolean).join(" · ");
   return titled("Earlier runs", element("p.past", {}, spark(scenario, 32), element("span", {}, told)));
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result
-from pytest_clnrm.report.rows import PLAIN_KEYS, Rows, key_of
+from pytest_clnrm.report.rows import PLAIN_KEYS, Rows, failure_of, key_of
 
 
 def report(when: Any, outcome: Any = "passed", longrepr: Any = None, nodeid: str = "a.py::b") -> Any:
@@ -47,6 +48,38 @@ def test_a_row_without_containers() -> None:
     assert rows.counts == {"failed": 1}
     assert row["counted"] == ["failed"]
     assert row["output"] == [{"name": "Captured stdout call", "text": "one"}]
+
+
+def raised(path: str, *places: tuple[str, int]) -> Any:
+    """Return what pytest shows of an exception that was raised in a file, below calls at *places*."""
+    entries = [SimpleNamespace(reprfileloc=SimpleNamespace(path=file, lineno=line)) for file, line in places]
+    crash = SimpleNamespace(path=path, lineno=703, message="AssertionError: 1 != 2")
+    return SimpleNamespace(reprcrash=crash, reprtraceback=SimpleNamespace(reprentries=entries))
+
+
+@pytest.mark.parametrize(
+    ("path", "places", "where"),
+    [
+        ("/home/me/shop/a.py", [("a.py", 9)], "a.py:703"),
+        ("/usr/lib/python3.11/unittest/case.py", [("a.py", 5), ("a.py", 9)], "a.py:9"),
+        ("/v/lib/python3.11/site-packages/x.py", [("shop/a.py", 9), ("/v/x.py", 1)], "a.py:9"),
+        ("/home/me/shop/helper.py", [("a.py", 9)], "/home/me/shop/helper.py:703"),
+        ("/usr/lib/python3.11/unittest/case.py", [("ba.py", 9)], "/usr/lib/python3.11/unittest/case.py:703"),
+    ],
+)
+def test_the_place_is_where_a_reader_can_act(path: str, places: list[tuple[str, int]], where: str) -> None:
+    """It is that of the exception, or of a library's the line of the test that called the library."""
+    shown = report("call", "failed")
+    shown.longrepr = raised(path, *places)
+    assert failure_of(shown).where == where
+
+
+def test_a_mistake_of_a_file_is_at_its_place() -> None:
+    """What could not be collected names file, line and column in front of its message."""
+    told = pytest.CollectReport("a.toml", "failed", "a/b.toml:19:1: meta.nam: unknown key\n    nam = 1", None)
+    assert failure_of(told).where == "a/b.toml:19"
+    told.longrepr = "ImportError: no module named x"
+    assert failure_of(told).where == ""
 
 
 @pytest.mark.parametrize(
