@@ -290,7 +290,7 @@ LACKS: tuple[Lack, ...] = (
     Lack(
         engine="a cluster",
         what="keeping scenarios apart, `network`",
-        meaning="by NetworkPolicies, which some networks ignore: each run says so",
+        meaning="by NetworkPolicies, which some networks ignore: a run tries that, and says so at its end",
     ),
     Lack(engine="a cluster", what="engines inside of pods", meaning="not provided for"),
 )

@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from pytest_clnrm.engine.api import (
@@ -26,8 +27,9 @@ from pytest_clnrm.engine.api import (
     ImageFacts,
     OwnedObject,
 )
-from pytest_clnrm.engine.kubernetes import networks, pods
-from pytest_clnrm.engine.kubernetes.copies import Copies, copies_of
+from pytest_clnrm.engine.kubernetes import containers, networks, pods
+from pytest_clnrm.engine.kubernetes.containers import Container
+from pytest_clnrm.engine.kubernetes.copies import copies_of
 from pytest_clnrm.engine.kubernetes.files import copy_in, look_at_file, look_at_path, read_files
 from pytest_clnrm.engine.kubernetes.logs import FollowedLog, PastLog, follow_log, read_log
 from pytest_clnrm.engine.kubernetes.owned import list_owned, remove_owned
@@ -36,7 +38,7 @@ from pytest_clnrm.engine.kubernetes.relays import ClusterRelay
 from pytest_clnrm.engine.kubernetes.rest import NOT_FOUND, RefusedError
 from pytest_clnrm.engine.kubernetes.run_object import RunObject
 from pytest_clnrm.engine.kubernetes.sockets import ExecStream, open_exec
-from pytest_clnrm.engine.kubernetes.starts import START_S, create_pod, wait_started, watch
+from pytest_clnrm.engine.kubernetes.starts import START_S, create_pod, wait_answering, wait_started, watch
 from pytest_clnrm.engine.kubernetes.steps import GoneError, Steps
 from pytest_clnrm.engine.tool.program import relay_arguments
 from pytest_clnrm.errors import (
@@ -59,26 +61,8 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
 
 _STOPPED_S = 30.0
+_TOLD_S = 15.0
 _LOG_BYTES = 1 << 20
-
-
-@dataclass
-class _Container:
-    """A container of this process.
-
-    :ivar known: names in its pod's file of hosts when it was made.
-    :ivar copies: what it gets of this host.
-    :ivar last: its state once we have removed its pod, and the end of what it has printed.
-    """
-
-    spec: ContainerSpec
-    network: str
-    copies: Copies
-    known: dict[str, str] = field(default_factory=dict)
-    started: bool = False
-    address: str = ""
-    last: ContainerState | None = None
-    log: bytes = b""
 
 
 class KubernetesEngine(Engine):
@@ -102,7 +86,7 @@ class KubernetesEngine(Engine):
         self._architecture = architecture
         self._pull_secrets = pull_secrets
         self._queueing = queueing
-        self._containers: dict[str, _Container] = {}
+        self._containers: dict[str, Container] = {}
         self._pulls: dict[str, PullPolicy] = {}
         self._run: RunObject | None = None
         self._relay: ClusterRelay | None = None
@@ -215,7 +199,7 @@ class KubernetesEngine(Engine):
         name = pods.object_name(spec.name)
         network = spec.networks[0] if spec.networks else ""
         # Its pod runs as soon as it is there: it is made when it is started.
-        mine = _Container(spec, network, copies_of(spec))
+        mine = Container(spec, network, copies_of(spec))
         with self._guard:
             self._containers[name] = mine
         self._run_object(spec.name, spec.labels)
@@ -228,10 +212,18 @@ class KubernetesEngine(Engine):
         run = self._run_object(mine.spec.name, mine.spec.labels)
         give_up_s = time.monotonic() + START_S if deadline_s is None else deadline_s
         give_up_s = self._create_pod(container, mine, run, give_up_s)
-        found = wait_started(self._rest, container, give_up_s, mine.spec.admission)
-        mine.address = str(found.get("status", {}).get("podIP") or "")
+        admission = mine.spec.admission
+        if admission is not None and admission.containers == 1 and pods.has_one_name(mine.spec):
+            # There is nobody to be told its address.
+            answers = partial(self._answers, container)
+            found = wait_answering(self._rest, container, give_up_s, admission, answers)
+            mine.answers = not pods.is_told(found)
+            mine.address = "" if mine.answers else pods.address_of(found)
+            return
+        found = wait_started(self._rest, container, give_up_s, admission)
+        mine.address = pods.address_of(found)
         if "running" in pods.main_status(found):
-            self._tell_names(container, mine)
+            self._tell_names(mine.network)
 
     def state(self, container: str) -> ContainerState:
         with self._guard:
@@ -240,7 +232,12 @@ class KubernetesEngine(Engine):
             return mine.last
         if mine is not None and not mine.started:
             return ContainerState(id=container, running=False, exit_code=None, oom_killed=False)
-        return pods.state_of(self._look(container), "" if mine is None else mine.network)
+        found = self._look(container)
+        state = pods.state_of(found, "" if mine is None else mine.network)
+        if mine is None or not mine.answers or pods.is_told(found):
+            return state
+        addresses = pods.LateAddress(mine.network, lambda: self._settle(container).address)
+        return replace(state, running=True, error="", addresses=addresses)
 
     def exec(
         self, container: str, spec: ExecSpec, *, on_output: OnOutput, deadline_s: float | None
@@ -266,6 +263,8 @@ class KubernetesEngine(Engine):
         mine = self._containers.get(container)
         if mine is not None and mine.last is not None:
             return PastLog(mine.log)
+        if mine is not None:
+            self._settle(container)
         try:
             return follow_log(self._rest, container, until_now=until_now, since_s=since_s)
         except RefusedError as error:
@@ -279,6 +278,7 @@ class KubernetesEngine(Engine):
         if mine is None or not mine.started or mine.last is not None:
             return
         try:
+            self._settle(container)
             found = self._look(container)
         except LostContainerError:
             return
@@ -374,7 +374,7 @@ class KubernetesEngine(Engine):
 
     # helpers
 
-    def _mine(self, container: str) -> _Container:
+    def _mine(self, container: str) -> Container:
         with self._guard:
             found = self._containers.get(container)
         if found is None:
@@ -412,7 +412,7 @@ class KubernetesEngine(Engine):
                 )
             return self._run
 
-    def _create_pod(self, name: str, mine: _Container, run: RunObject, give_up_s: float) -> float:
+    def _create_pod(self, name: str, mine: Container, run: RunObject, give_up_s: float) -> float:
         """Make the pod of a container; return when the time is over now, as room may have been waited for."""
         spec = mine.spec
         if mine.copies:
@@ -422,7 +422,12 @@ class KubernetesEngine(Engine):
 
         def make() -> dict[str, Any]:
             with self._guard:
-                mine.known = self._names(mine.network)
+                there = containers.on_network(self._containers, mine.network)
+                unknown = [name for name, each in there if each.answers]
+            for each in unknown:
+                self._settle(each)
+            with self._guard:
+                mine.known = containers.names_on(self._containers, mine.network)
             made = pods.pod(
                 spec,
                 pull=self._pulls.get(spec.image, "missing"),
@@ -472,14 +477,38 @@ class KubernetesEngine(Engine):
         mine = self._containers.get(container)
         if mine is not None and mine.last is not None:
             return mine.log[-tail_bytes:]
+        if mine is not None:
+            self._settle(container)
         try:
             return read_log(self._rest, container, tail_bytes=tail_bytes)
         except RefusedError as error:
             raise ContainerError(str(error)) from None
 
+    def _answers(self, container: str) -> bool:
+        """Tell whether our agent runs in a container that is being started."""
+        try:
+            stream = self._open_exec(container)
+        except EngineError:
+            return False
+        return self._steps.adopt(container, stream)
+
+    def _settle(self, container: str) -> Container:
+        """Wait until the cluster has told of a container that it runs: it has an address and a log then.
+
+        :raises LostContainerError: if it has been taken away.
+        """
+        mine = self._mine(container)
+        if mine.answers:
+            found = wait_started(self._rest, container, time.monotonic() + _TOLD_S)
+            mine.address, mine.answers = pods.address_of(found), False
+        return mine
+
+    def _open_exec(self, container: str) -> ExecStream:
+        return open_exec(self._rest, container, pods.MAIN, [f"{pods.TOOLS}/agent", "steps", pods.JOURNAL])
+
     def _open_agent(self, container: str) -> ExecStream:
         try:
-            return open_exec(self._rest, container, pods.MAIN, [f"{pods.TOOLS}/agent", "steps", pods.JOURNAL])
+            return self._open_exec(container)
         except RefusedError as error:
             if self._how_ended(container) is not None:
                 raise GoneError from None
@@ -505,35 +534,10 @@ class KubernetesEngine(Engine):
 
     # names
 
-    def _names(self, network: str) -> dict[str, str]:
-        if not network:
-            return {}
-        return {
-            alias: each.address
-            for each in self._containers.values()
-            if each.network == network and each.address and each.last is None
-            for alias in each.spec.aliases
-        }
-
-    def _tell_names(self, container: str, mine: _Container) -> None:
-        """Write who has come into the hosts files of those that were there before, and the other way."""
-        if not mine.network:
-            return
+    def _tell_names(self, network: str) -> None:
+        """Write who has come into the files of hosts of all that are there."""
         with self._guard:
-            names = self._names(mine.network)
-            others = [
-                (name, each)
-                for name, each in self._containers.items()
-                if each.network == mine.network and each.address and each.last is None
-            ]
-            todo: list[tuple[str, dict[str, str]]] = []
-            for name, each in others:
-                missing = {
-                    alias: address for alias, address in names.items() if each.known.get(alias) != address
-                }
-                if missing:
-                    todo.append((name, missing))
-                    each.known = {**each.known, **missing}
+            todo = containers.missing_names(self._containers, network)
         for name, missing in todo:
             self._add_hosts(name, missing)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -132,6 +132,16 @@ def refusals(spec: ContainerSpec) -> Iterator[str]:
         yield f"the user {spec.user!r} is a name, which only the image knows: write its number"
 
 
+def hostname_of(spec: ContainerSpec) -> str:
+    """Return the name under which a pod knows itself."""
+    return object_name(spec.hostname or (spec.aliases[0] if spec.aliases else spec.name))
+
+
+def has_one_name(spec: ContainerSpec) -> bool:
+    """Tell whether a container has no name but the one under which its pod knows itself anyway."""
+    return set(spec.aliases) <= {hostname_of(spec)}
+
+
 def pod(
     spec: ContainerSpec,
     *,
@@ -149,7 +159,7 @@ def pod(
     :param copies: what it gets of this host.
     """
     network = spec.networks[0] if spec.networks else ""
-    hostname = object_name(spec.hostname or (spec.aliases[0] if spec.aliases else spec.name))
+    hostname = hostname_of(spec)
     volumes: list[dict[str, Any]] = [
         {"name": "clnrm-tools", "configMap": {"name": tools, "defaultMode": 0o755}},
         {"name": "clnrm-journal", "emptyDir": {}},
@@ -292,6 +302,38 @@ def check_taken(found: Mapping[str, Any]) -> None:
     )
 
 
+class LateAddress(Mapping[str, str]):
+    """The address of a pod on its network, which is asked for when somebody wants to know it.
+
+    :param ask: returns the address, "" if it has none; may take a second.
+    """
+
+    def __init__(self, network: str, ask: Callable[[], str]) -> None:
+        self._network = network
+        self._ask = ask
+
+    def __getitem__(self, network: str) -> str:
+        if network != self._network or not network:
+            raise KeyError(network)
+        return self._ask()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([self._network] if self._network else [])
+
+    def __len__(self) -> int:
+        return int(bool(self._network))
+
+
+def is_told(found: Mapping[str, Any]) -> bool:
+    """Tell whether its node has told that a pod's container runs, or has run."""
+    return bool({"running", "terminated"} & main_status(found).keys())
+
+
+def address_of(found: Mapping[str, Any]) -> str:
+    """Return a pod's address, "" if it is not known so far."""
+    return str(found.get("status", {}).get("podIP") or "")
+
+
 def state_of(found: Mapping[str, Any], network: str) -> ContainerState:
     """Return the state of a container.
 
@@ -300,7 +342,7 @@ def state_of(found: Mapping[str, Any], network: str) -> ContainerState:
     """
     check_taken(found)
     name, status = str(found["metadata"]["name"]), main_status(found)
-    address = str(found.get("status", {}).get("podIP") or "")
+    address = address_of(found)
     addresses = {network: address} if network and address else {}
     if "running" in status:
         return ContainerState(id=name, running=True, exit_code=None, oom_killed=False, addresses=addresses)

@@ -25,6 +25,10 @@ START_S = 300.0
 """How long a pod may take to run where nobody says how long: an image is pulled meanwhile."""
 ROOM_PAUSE_S = 0.25
 """Between two looks at a pod that has no room, and two attempts to make one that a quota refuses."""
+_EARLY_S = 5.0
+"""How long a pod is asked whether it runs: what takes longer pulls an image, and a second is nothing then."""
+_NEVER_YET_S = 0.4
+_EARLY_PAUSE_S = 0.1
 _WATCH_S = 10
 _INTERNAL = 500
 
@@ -59,6 +63,35 @@ def create_pod(
             time.sleep(ROOM_PAUSE_S)
         else:
             return give_up_s
+
+
+def wait_answering(
+    rest: Rest, pod: str, give_up_s: float, admission: Admission | None, answers: Callable[[], bool]
+) -> Mapping[str, Any]:
+    """Return a pod as :func:`wait_started` does, or earlier, once it answers.
+
+    Nodes look once a second at what has become of their containers, and then tell it: those that run answer
+    before that. It is returned as it was told last, which may be that it is being created.
+
+    :param answers: tells whether the agent in it does.
+    """
+    began_s = time.monotonic()
+    while time.monotonic() < min(began_s + _EARLY_S, give_up_s):
+        try:
+            found = rest.call("look at a pod", "GET", rest.path("pods", pod))
+        except RefusedError as error:
+            if error.status != NOT_FOUND:
+                raise
+            raise LostContainerError(f"the pod {pod} was removed before it ran") from None
+        if pods.unscheduled(found):
+            break
+        up = _is_started(pod, found)
+        if up or (time.monotonic() > began_s + _NEVER_YET_S and found["spec"].get("nodeName") and answers()):
+            if admission is not None:
+                admission.has_room(pod)
+            return found
+        time.sleep(_EARLY_PAUSE_S)
+    return wait_started(rest, pod, give_up_s, admission)
 
 
 def wait_started(
@@ -113,8 +146,7 @@ def _is_started(pod: str, found: Mapping[str, Any]) -> bool:
             raise pull_error(f"the image of {pod} cannot be had: {why}", why)
         raise ContainerError(f"the container cannot be started: {why}")
     pods.check_taken(found)
-    status = pods.main_status(found)
-    if "running" in status or "terminated" in status:
+    if pods.is_told(found):
         return True
     if found.get("status", {}).get("phase") == "Failed":
         raise ContainerError(f"the pod {pod} has failed: {found['status'].get('message')}")

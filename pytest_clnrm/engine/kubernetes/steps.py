@@ -128,6 +128,15 @@ class Steps:
                 agent.close()
         return self._outcome(container, spec, step, on_output)
 
+    def adopt(self, container: str, stream: Stream) -> bool:
+        """Keep an exec for steps if our agent answers in it."""
+        try:
+            agent = Agent(stream)
+        except OSError:
+            return False
+        self._give_back(container, agent)
+        return True
+
     def drop(self, container: str) -> None:
         """Close the execs in a container."""
         with self._guard:

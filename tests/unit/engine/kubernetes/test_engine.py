@@ -20,7 +20,7 @@ from clnrm_testing.cluster import Cluster, ended, running, waiting
 
 from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, CopiedFile, ExecOutcome, ExecSpec, Mount
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
-from pytest_clnrm.engine.kubernetes import policy_probe, queueing
+from pytest_clnrm.engine.kubernetes import policy_probe, queueing, starts
 from pytest_clnrm.engine.kubernetes.connect import amount, connect_cluster
 from pytest_clnrm.engine.kubernetes.engine import KubernetesEngine
 from pytest_clnrm.errors import (
@@ -304,6 +304,64 @@ def test_a_scenario_waits_for_room(
     last = engine.create_container(spec("clnrm-s1-gw0-1-x", admission=Waiting(give_up, lacks=1)))
     with pytest.raises(NoRoomError, match="others come first"):
         engine.start(last, deadline_s=soon())
+
+
+def test_a_pod_that_answers_before_its_node_tells(
+    cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is started, and runs, for its scenario; its address and output wait for what the cluster tells."""
+    monkeypatch.setattr(starts, "_NEVER_YET_S", 0.0)
+    network = engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+
+    def create(pod: dict[str, Any]) -> dict[str, Any]:
+        pod["spec"]["nodeName"] = "node1"
+        return waiting("ContainerCreating")
+
+    cluster.behave = create
+    cluster.answers = True
+    alone = Waiting()
+    alone.containers = 1
+    container = start(engine, spec(networks=(network,), admission=alone))
+    assert (alone.placed, alone.told) == ([container], [])
+    assert run(engine, container, "echo one") == (ExecOutcome(exit_code=0), "one\n")
+    state = engine.state(container)
+    assert (state.running, list(state.addresses), state.error) == (True, [network], "")
+    cluster.logs[container] = "served\n"
+    threading.Timer(0.3, lambda: cluster.set_status(container, running("10.0.0.7"))).start()
+    assert state.addresses[network] == "10.0.0.7"
+    assert state.addresses.get("other", "") == ""
+    assert engine.logs(container, tail_bytes=100) == "served\n"
+    assert engine.state(container).addresses == {network: "10.0.0.7"}
+    # Another one, as of a step with an image of its own, knows its name.
+    cluster.behave = lambda pod: running("10.0.0.8")
+    other = start(engine, spec("clnrm-s1-gw0-1-x", networks=(network,), aliases=("x",)))
+    assert cluster.of("pods")[other]["spec"]["hostAliases"] == [{"ip": "10.0.0.7", "hostnames": ["db"]}]
+
+
+def test_a_pod_that_answers_and_is_gone(
+    cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ends before its node has told that it ran has ended, and was lost where it was taken away."""
+    monkeypatch.setattr(starts, "_NEVER_YET_S", 0.0)
+    cluster.answers = True
+    alone = Waiting()
+    alone.containers = 1
+    engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+
+    def create(pod: dict[str, Any]) -> dict[str, Any]:
+        pod["spec"]["nodeName"] = "node1"
+        return waiting("ContainerCreating")
+
+    cluster.behave = create
+    container = start(engine, spec(admission=alone))
+    cluster.set_status(container, ended(3, "Error"))
+    assert engine.state(container).exit_code == 3
+    other = start(engine, spec("clnrm-s1-gw0-2-db", admission=alone))
+    cluster.drop("pods", other)
+    with pytest.raises(LostContainerError, match="is gone"):
+        engine.state(other)
+    with pytest.raises(LostContainerError, match="was removed before it ran"):
+        engine.logs(other, tail_bytes=1)
 
 
 def test_a_quota_that_others_use_at_the_same_moment(cluster: Cluster, engine: KubernetesEngine) -> None:
