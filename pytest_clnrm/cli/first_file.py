@@ -18,13 +18,14 @@ _HTTP_PORTS = (80, 3000, 5000, 8000, 8080, 8081, 8888, 9000, 9090)
 """On which images usually serve HTTP."""
 
 EXAMPLE = """\
-# A service in a container of its own. It is gone when the scenario is over, whatever its outcome.
+# A service in a container of its own, which is gone when the scenario is over.
 [service.web]
 image = "busybox:1.37"
 command = ["httpd", "-f", "-p", "8080", "-h", "/etc"]
 ready = { http = ":8080/hostname" }   # steps wait for this
 
-# Steps run one after the other. This one runs in the container; an exit code other than 0 fails.
+# Steps run one after the other. This one runs in the container, and fails
+# if its exit code is not 0.
 [[step]]
 name = "the service runs as root"
 service = "web"

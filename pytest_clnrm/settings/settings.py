@@ -147,7 +147,7 @@ class Settings:
         "the order of items of one priority: as collected (`fifo`), or by what earlier runs have shown",
         values.Choice("an order", "fifo", "slowest-first", "likely-to-fail-first"),
         default="fifo",
-        docs=" ([history.md](history.md))",
+        docs=" ([history](history.md))",
     )
     right_size: bool = setting(
         "--clnrm-right-size",
@@ -155,7 +155,7 @@ class Settings:
         "where that is less than `--clnrm-memory`",
         values.switch,
         default=False,
-        docs=" ([history.md](history.md#right-size))",
+        docs=" ([history](history.md#right-size))",
     )
     history_file: Path | None = setting(
         "--clnrm-history FILE",
@@ -163,7 +163,7 @@ class Settings:
         values.path,
         default=None,
         unset="pytest's cache alone",
-        docs=" ([history.md](history.md))",
+        docs=" ([history](history.md))",
     )
     shard: tuple[int, int] | None = setting(
         "--clnrm-shard K/N",
@@ -172,7 +172,7 @@ class Settings:
         values.shard,
         default=None,
         unset="all tests",
-        docs=" ([shards.md](shards.md))",
+        docs=" ([shards](shards.md))",
     )
     engine: str = setting(
         "--clnrm-engine auto|embedded|kubernetes|URL",
@@ -205,7 +205,7 @@ class Settings:
         values.path,
         default=None,
         unset="no report is written",
-        docs=" ([report.md](report.md))",
+        docs=" ([report](report.md))",
     )
     keep: Literal["never", "failed"] = setting(
         "--clnrm-keep",
@@ -222,7 +222,7 @@ class Settings:
         values.Choice("a way to pool containers", "proven", "inside", "off"),
         default="proven",
         scenario=True,
-        docs=" ([pool.md](pool.md))",
+        docs=" ([pool](pool.md))",
     )
     job_summary: bool = setting(
         "clnrm_job_summary on|off",
@@ -230,7 +230,7 @@ class Settings:
         "(`GITHUB_STEP_SUMMARY`), or on GitLab to `summary.md` in the report's folder",
         values.on_off,
         default=True,
-        docs=" ([report.md](report.md#a-summary-for-a-ci-job))",
+        docs=" ([report](report.md#a-summary-for-a-ci-job))",
     )
     collect_spans: bool = setting(
         "--clnrm-spans on|off",
@@ -254,7 +254,7 @@ class Settings:
         "containers; its own `retry` or `@pytest.mark.clnrm_retry` wins",
         values.retries,
         default=0,
-        docs=" ([flaky.md](flaky.md))",
+        docs=" ([flaky](flaky.md))",
         config="retries",
     )
     flaky: Literal["pass", "fail"] = setting(
@@ -263,7 +263,7 @@ class Settings:
         "passed, and is listed at the end of the run, or one that has failed",
         values.Choice("an outcome of flaky tests", "pass", "fail"),
         default="pass",
-        docs=" ([flaky.md](flaky.md))",
+        docs=" ([flaky](flaky.md))",
         config="flaky",
     )
     repeat: int = setting(
@@ -273,7 +273,7 @@ class Settings:
         values.count,
         default=1,
         scenario=True,
-        docs=" ([flaky.md](flaky.md))",
+        docs=" ([flaky](flaky.md))",
     )
     update_golden: bool = setting(
         "--clnrm-update-golden",
@@ -287,7 +287,7 @@ class Settings:
         "beside the scenario itself",
         values.switch,
         default=False,
-        docs=" ([report.md](report.md#subtests))",
+        docs=" ([report](report.md#subtests))",
     )
     show_workers: bool = setting(
         "--clnrm-show-workers",
@@ -295,7 +295,7 @@ class Settings:
         "log a line for whatever takes long",
         values.switch,
         default=False,
-        docs=" ([monitoring.md](monitoring.md))",
+        docs=" ([monitoring](monitoring.md))",
     )
     slow_after_s: float = setting(
         "clnrm_slow_after TIME",
@@ -504,7 +504,7 @@ class Settings:
         "of the same project; never where `CI` is set",
         values.duration,
         default=0.0,
-        docs=" ([warm.md](warm.md))",
+        docs=" ([warm](warm.md))",
     )
     ledger_dir: Path | None = setting(
         "clnrm_ledger_dir",

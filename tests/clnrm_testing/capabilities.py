@@ -88,7 +88,7 @@ LACKS: tuple[Lack, ...] = (
     Lack(
         engine="any, rootless",
         what="be looked at from outside",
-        meaning="containers are not used again, unless `--clnrm-pool inside` ([pool.md](pool.md)); the end "
+        meaning="containers are not used again, unless `--clnrm-pool inside` ([pool](pool.md)); the end "
         "of the run says so",
         lacks=("a pool",),
     ),
@@ -102,7 +102,7 @@ LACKS: tuple[Lack, ...] = (
     Lack(
         engine="Podman",
         what="have a shell as main process",
-        meaning="the first step in a container opens an exec, which stays open ([exec.md](exec.md)): a main "
+        meaning="the first step in a container opens an exec, which stays open ([exec](exec.md)): a main "
         "process has other variables and capabilities than execs",
         lacks=("a shell as main process",),
     ),
@@ -121,7 +121,7 @@ LACKS: tuple[Lack, ...] = (
     Lack(
         engine="Podman",
         what="limit the processes of a build",
-        meaning="see [security.md](security.md)",
+        meaning="see [security](security.md)",
     ),
     Lack(
         engine="Podman",
@@ -133,7 +133,7 @@ LACKS: tuple[Lack, ...] = (
         engine="Podman",
         what="tell whose the files of a volume are",
         meaning="services with `prepare` start from their own image, and it is noted "
-        "([prepared.md](prepared.md))",
+        "([prepared](prepared.md))",
         lacks=("images of prepared services",),
     ),
     Lack(

@@ -49,6 +49,14 @@ def test_no_line_reaches_the_last_column(host: HostView, columns: int, colour: b
         assert line.rstrip().endswith("\x1b[0m") or "\x1b" not in line[line.rfind("\x1b[0m") + 4 :]
 
 
+def test_colours_are_read_on_light_and_dark_terminals(host: HostView) -> None:
+    """No white, black or bright colour: one of them is the background of somebody's terminal, or near it."""
+    text = "\n".join(run_lines(host, columns=150, rows=10, colour=True))
+    used = {int(code) for each in re.findall(r"\x1b\[([0-9;]*)m", text) for code in each.split(";") if code}
+    assert {33, 36} <= used
+    assert used.isdisjoint({30, 37, 38, 40, 47, 48, *range(90, 108)})
+
+
 def test_without_room_the_busy_come_first(host: HostView) -> None:
     """What has no room is counted."""
     lines = run_lines(host, columns=80, rows=4, colour=False)
