@@ -378,17 +378,25 @@ def _opened(sizes: Sizes) -> tuple[list[Figure], tuple[str, ...]]:
         for size, path in pages.items():
             write_html(path, sample_run(int(size), WORKERS))
 
-        def opens(path: Path) -> float:
+        used_s: dict[str, list[float]] = {}
+
+        def opens(size: str) -> float:
             context = browser.new_context(viewport={"width": 1280, "height": 860})
             page = context.new_page()
+            devtools = context.new_cdp_session(page)
+            devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
             began_s = time.perf_counter()
-            page.goto(path.as_uri())
+            page.goto(pages[size].as_uri())
             page.wait_for_selector("[role=option]")
             taken_s = time.perf_counter() - began_s
+            metrics = devtools.send("Performance.getMetrics")["metrics"]
+            used_s.setdefault(size, []).extend(
+                each["value"] for each in metrics if each["name"] == "ThreadTime"
+            )
             context.close()
             return taken_s
 
-        contenders = {size: partial(opens, path) for size, path in pages.items()}
+        contenders = {size: partial(opens, size) for size in pages}
         in_turns(contenders, 1)
         taken = in_turns(contenders, max(sizes.rounds, 1))
         browser.close()
@@ -400,6 +408,9 @@ def _opened(sizes: Sizes) -> tuple[list[Figure], tuple[str, ...]]:
             at_most(OPENED_S) if int(size) == ITEMS else None,
         )
         for size, taken_s in taken.items()
+    ] + [
+        median_of(f"processor time of its thread, {size} scenarios", each, "s")
+        for size, each in used_s.items()
     ], ()
 
 
