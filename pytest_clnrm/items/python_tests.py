@@ -17,7 +17,6 @@ from pytest_clnrm.items.properties import outcome_of, set_properties
 from pytest_clnrm.items.report_data import report_data
 from pytest_clnrm.items.retries import as_failure, with_earlier
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult, tail
-from pytest_clnrm.report.rows import failure_of
 from pytest_clnrm.reservation.item_demand import is_scenario
 from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.scheduling.tickets import TICKET, failed_plainly, lease_of
@@ -353,6 +352,8 @@ class PythonTests:
             if spans := live.spans(since_ns):
                 name = live.running.service.name
                 report.sections.append((f"Captured spans of container {name!r} {report.when}", spans))
+        from pytest_clnrm.report.rows import failure_of
+
         failure = replace(failure_of(report), is_infrastructure=is_infrastructure(error))
         for redactor in redactors:
             failure = redactor.result(failure)

@@ -9,24 +9,24 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError
 from pytest_clnrm.items.container import Container
 from pytest_clnrm.items.plain_errors import plain
-from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.reservation.reserve import using_shared
 from pytest_clnrm.runner.sharing.part import SharedPart, follow_spans
 from pytest_clnrm.runner.sharing.seen import env_of_commands
 from pytest_clnrm.runner.sharing.share import share_of, turn_of
 from pytest_clnrm.runner.sharing.start import check_runs
-from pytest_clnrm.toml.positions import show_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_clnrm.items.container_group import ContainerGroup
     from pytest_clnrm.model.service import Service
+    from pytest_clnrm.runner.actions.attempt import Surroundings
     from pytest_clnrm.runtime.network import Network
 
 
@@ -93,8 +93,6 @@ def use_shared(group: ContainerGroup, service: Service, file: str) -> tuple[Cont
 
 def _begin(group: ContainerGroup, service: Service, file: str) -> Held:
     """Reserve, join, and start it if nobody has."""
-    from pytest_clnrm.runner.actions.attempt import Surroundings
-
     runtime = group.runtime
     with ExitStack() as stack:
         share = share_of(runtime.settings, service, file)
@@ -105,17 +103,42 @@ def _begin(group: ContainerGroup, service: Service, file: str) -> Held:
             network = stack.enter_context(runtime.networks().of_fixtures(service.name, *service.aliases))
         part = SharedPart(runtime, file, group.trace, lease)
         stack.callback(part.leave)
-        around = Surroundings(
-            runtime=runtime,
-            scenario=Scenario(name=group.label, file=file, services=(service,)),
-            containers={},
-            network=network,
-            deadline_s=time.monotonic() + runtime.settings.timeout_s,
-            where=show_path,
-            trace=group.trace,
-            redactor=group.redactor,
-            users=part.users,
-        )
+        deadline_s = time.monotonic() + runtime.settings.timeout_s
         image = group.image_of(service, lease)
-        part.join(service, image, network, around=around, cancelled=group.in_vain)
+        part.join(
+            service,
+            image,
+            network,
+            around=partial(_surroundings, group, part, service, file, network=network, deadline_s=deadline_s),
+            deadline_s=deadline_s,
+            cancelled=group.in_vain,
+        )
         return Held(part=part, stack=stack.pop_all(), network=network)
+
+
+def _surroundings(
+    group: ContainerGroup,
+    part: SharedPart,
+    service: Service,
+    file: str,
+    *,
+    network: Network | None,
+    deadline_s: float,
+) -> Surroundings:
+    """Return what steps that reset a shared container have."""
+    # What tests without scenarios need only here.
+    from pytest_clnrm.model.scenario import Scenario
+    from pytest_clnrm.runner.actions.attempt import Surroundings
+    from pytest_clnrm.toml.positions import show_path
+
+    return Surroundings(
+        runtime=group.runtime,
+        scenario=Scenario(name=group.label, file=file, services=(service,)),
+        containers={},
+        network=network,
+        deadline_s=deadline_s,
+        where=show_path,
+        trace=group.trace,
+        redactor=group.redactor,
+        users=part.users,
+    )

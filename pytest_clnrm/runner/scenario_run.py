@@ -312,8 +312,10 @@ class ScenarioRun:
             if service.is_shared:
                 with self._blame.about(service):
                     image, network = self._images.of[service.name], self._place.network
-                    around = self._around(deadline_s)
-                    self._shared.join(service, image, network, around=around, cancelled=in_vain)
+                    around = partial(self._around, deadline_s)
+                    self._shared.join(
+                        service, image, network, around=around, deadline_s=deadline_s, cancelled=in_vain
+                    )
                 self._up.append(service.name)
                 return
             running = Running(self.runtime, self._all_containers, self._place.network)

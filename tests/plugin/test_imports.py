@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clnrm_testing.project import Project
 from clnrm_testing.requirements import skip_without_xdist
 
 HEAVY = {"click", "docker", "requests", "opentelemetry", "jinja2", "msgspec", "rich"}
@@ -128,3 +131,30 @@ def test_our_modules_are_imported_as_any_others(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     first = ["pytest_clnrm", "pytest_clnrm.imports", "pytest_clnrm.plugin"]
     assert (tmp_path / "rewritten").read_text().split() == first
+
+
+def test_tests_with_containers_import_nothing_that_runs_scenarios(
+    make_project: Callable[[str], Project],
+) -> None:
+    """Every worker of a suite of Python tests would pay for it."""
+    project = make_project("n2")
+    project.write("conftest.py", CONFTEST)
+    tests = """
+        def test_it(clnrm, clnrm_shared):
+            clnrm_shared("db", "service")
+            with clnrm.container("a") as box:
+                assert box.run(["echo", "a"]).stdout == "a\\n"
+    """
+    project.write("test_it.py", textwrap.dedent(tests))
+    project.run().assert_outcomes(passed=1)
+    workers = [set((project.pytester.path / who).read_text().split()) for who in ("gw0", "gw1")]
+    ours = max(workers, key=len)
+    assert "runner.sharing.start" in ours
+    assert not {each for each in ours if each.startswith(("expect", "runner.actions", "scenario.dialects"))}
+    assert not ours & {
+        "model.scenario",
+        "model.step",
+        "runner.scenario_run",
+        "runner.steps",
+        "session.run_guard",
+    }

@@ -25,7 +25,6 @@ from pytest_clnrm.engine.api import (
     OwnedObject,
 )
 from pytest_clnrm.engine.docker.archive import list_files, look_at_file, read_files
-from pytest_clnrm.engine.docker.builds import build_by_api, build_by_command, tag_of
 from pytest_clnrm.engine.docker.cgroups import peak_memory_bytes
 from pytest_clnrm.engine.docker.changes import FollowedChanges, follow_changes
 from pytest_clnrm.engine.docker.clock import clock_s
@@ -52,12 +51,9 @@ from pytest_clnrm.engine.docker.networks import (
     shares_network,
     take_names,
 )
-from pytest_clnrm.engine.docker.observe import kill_shell, observe
-from pytest_clnrm.engine.docker.observe_inside import ask_inside
 from pytest_clnrm.engine.docker.owned import list_owned, remove_volume
 from pytest_clnrm.engine.docker.paths import look_at_path
 from pytest_clnrm.engine.docker.processes import processes
-from pytest_clnrm.engine.docker.relays import DockerRelay, open_relay
 from pytest_clnrm.engine.docker.snapshots import list_images, remove_image, take_image
 from pytest_clnrm.engine.exec.execs import Execs
 from pytest_clnrm.engine.exec.main_shell import LOG_BYTES, new_end_mark, outside_frames
@@ -72,6 +68,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.engine.api import OnOutput, OnProgress, PullPolicy
     from pytest_clnrm.engine.docker.images import Locks
+    from pytest_clnrm.engine.docker.relays import DockerRelay
     from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
 
 # What is seen of a container that is looked at from outside.
@@ -82,6 +79,8 @@ _UNIX = "unix://"
 
 class DockerEngine(Engine):
     """The engine behind a client of Docker's API; its methods are described where they are declared.
+
+    What few runs ask for is imported only then.
 
     :param client: connected; its pool should hold a connection for each thread.
     :param locks: gives a context manager by name, which one process of this machine holds at a time.
@@ -124,6 +123,8 @@ class DockerEngine(Engine):
         return self._images.names()
 
     def build_image(self, spec: BuildSpec) -> ImageFacts:
+        from pytest_clnrm.engine.docker.builds import build_by_api, build_by_command, tag_of
+
         tag = tag_of(spec)
         # Who asks for the same at the same time comes after, and finds the layers.
         with self._locks(lock_name("build", tag)):
@@ -170,6 +171,8 @@ class DockerEngine(Engine):
         accept: Callable[[], socket.socket | None],
         on_end: Callable[[str], None],
     ) -> DockerRelay:
+        from pytest_clnrm.engine.docker.relays import open_relay
+
         return open_relay(
             self._client, self._locks, name, network, labels=labels, accept=accept, on_end=on_end
         )
@@ -233,6 +236,9 @@ class DockerEngine(Engine):
         before: Mapping[str, str] | None = None,
         inside: bool = False,
     ) -> dict[str, str]:
+        from pytest_clnrm.engine.docker.observe import kill_shell, observe
+        from pytest_clnrm.engine.docker.observe_inside import ask_inside
+
         shell = self._execs.shells.state_of_main_shell(container)
         # The process that waits is another one each time.
         renewed = shell not in {None, ENDED}

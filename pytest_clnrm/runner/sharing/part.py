@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pytest_clnrm.model.span import Loss
 from pytest_clnrm.runner.service_ends import LOG_TAIL_BYTES, last_logs
 from pytest_clnrm.runner.sharing.places import USED, WARM, book_of, mark
-from pytest_clnrm.runner.sharing.reset import reset
 from pytest_clnrm.runner.sharing.share import share_of
 from pytest_clnrm.runner.sharing.spans import SharedSpans
 from pytest_clnrm.runner.sharing.start import join, logs_since, part, ready_ones, why_unseen
@@ -78,12 +77,14 @@ class SharedPart:
         image: ImageFacts,
         network: Network | None,
         *,
-        around: Surroundings,
+        around: Callable[[], Surroundings],
+        deadline_s: float,
         cancelled: Callable[[], bool],
     ) -> None:
         """Join the container of *service*, which is ready then, and let it join *network*.
 
-        :param around: what steps that reset it have; its deadline is that of the start, too.
+        :param around: returns what steps that reset it have.
+        :param deadline_s: ``time.monotonic()`` moment at which the time is over.
         :param cancelled: tells that waiting makes no sense any more.
         :raises ClnrmError: if it cannot be had.
         """
@@ -99,14 +100,16 @@ class SharedPart:
             network=network,
             trace=self._trace,
             file=self._file,
-            deadline_s=around.deadline_s,
+            deadline_s=deadline_s,
             cancelled=cancelled,
         )
         told = "shared since an earlier run" if mark(self._runtime, running, WARM).exists() else "shared"
-        self.told[service.name] = ", ".join([told, *self._made_fit(running, around)])
+        self.told[service.name] = ", ".join([told, *self._made_fit(running, around, deadline_s)])
         follow_spans(self.spans, self._runtime, running)
 
-    def _made_fit(self, running: RunningContainer, around: Surroundings) -> Iterator[str]:
+    def _made_fit(
+        self, running: RunningContainer, around: Callable[[], Surroundings], deadline_s: float
+    ) -> Iterator[str]:
         """Do what has to be done before this user may use it, and yield what that was.
 
         What is to be done once leaves a mark in the run's own folder when it is done.
@@ -116,14 +119,17 @@ class SharedPart:
         def run(command: tuple[str, ...]) -> str:
             return run_prepare(
                 self._runtime, running, command,
-                users=self.users, trace=self._trace, deadline_s=around.deadline_s,
+                users=self.users, trace=self._trace, deadline_s=deadline_s,
             )  # fmt: skip
 
         if service.reset:
             # Its users take turns. The last one may have been killed, so it is not he who cleans up.
             used = mark(self._runtime, running, USED)
             if used.exists():
-                yield from reset(running, around)
+                # Few services have one, and it needs much.
+                from pytest_clnrm.runner.sharing.reset import reset
+
+                yield from reset(running, around())
             used.touch()
         if prepare is not None and prepare.each == "worker":
             done = mark(self._runtime, running, self._runtime.worker)

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.expect.forest import Forest, tree_text
 from pytest_clnrm.telemetry.receive.shared_book import BookReader
 from pytest_clnrm.telemetry.span_store import OPEN_SUFFIX, STORE_SUFFIX, read_store
 
@@ -147,6 +146,8 @@ class SharedSpans:
 
 
 def _tree(spans: list[Span]) -> str:
+    from pytest_clnrm.expect.forest import Forest, tree_text
+
     return tree_text(Forest(spans), "workload").partition("\n")[2]
 
 
