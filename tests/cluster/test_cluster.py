@@ -5,27 +5,56 @@ Its nodes must have, or be able to pull, CLNRM_CLUSTER_IMAGE: any image with bus
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from pytest_clnrm.cleanup.labels import LEDGER
+from pytest_clnrm.engine.kubernetes import queueing
+from pytest_clnrm.engine.kubernetes.access import find_access
 from pytest_clnrm.engine.kubernetes.connect import connect_cluster
+from pytest_clnrm.engine.kubernetes.rest import RefusedError, Rest
 from pytest_clnrm.ledger.folder import open_folder
+from pytest_clnrm.model.priority import Priority
 
 KUBECONFIG = os.environ.get("CLNRM_KUBECONFIG", "")
 IMAGE = os.environ.get("CLNRM_CLUSTER_IMAGE", "busybox:1.36")
 GONE_S = 60.0
 
-pytestmark = pytest.mark.skipif(
-    not KUBECONFIG, reason="no cluster: CLNRM_KUBECONFIG names no kubeconfig of one"
-)
+if not KUBECONFIG:
+    pytest.skip(
+        "no cluster: set CLNRM_KUBECONFIG to its kubeconfig, CLNRM_CLUSTER_IMAGE to an image of its nodes",
+        allow_module_level=True,
+    )
+
+CAP = 6
+LEVELS = [each.label for each in Priority]
+SERVES = 'command = ["sh", "-c", "trap exit TERM; while :; do sleep 100 & wait; done"]'
+SERVICES = f"""
+[service.first]
+image = "{IMAGE}"
+{SERVES}
+
+[service.second]
+image = "{IMAGE}"
+{SERVES}
+
+[service.last]
+image = "{IMAGE}"
+depends_on = ["first", "second"]
+"""
 
 SCENARIOS = """
 [service.web]
@@ -142,3 +171,104 @@ def test_killed(tmp_path: Path) -> None:
                 if f"XDG_RUNTIME_DIR={tmp_path}".encode() in file.read_bytes():
                     os.kill(int(file.parent.name), signal.SIGKILL)
     wait_till_gone(tmp_path)
+
+
+@pytest.fixture
+def rest() -> Iterator[Rest]:
+    """Return the cluster, with our PriorityClasses and a quota of six of their pods."""
+    rest = Rest(find_access("kubernetes", {"KUBECONFIG": KUBECONFIG}))
+    shipped = (Path(queueing.__file__).parent / "priorities.yaml").read_text(encoding="utf-8")
+    names = [queueing.class_of(each) for each in Priority]
+    quotas = f"/api/v1/namespaces/{rest.access.namespace}/resourcequotas"
+    scope = {"scopeName": "PriorityClass", "operator": "In", "values": names}
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "clnrm-tests"},
+        "spec": {"hard": {"pods": str(CAP)}, "scopeSelector": {"matchExpressions": [scope]}},
+    }
+    try:
+        for each in yaml.safe_load_all(shipped):
+            _make(rest, "/apis/scheduling.k8s.io/v1/priorityclasses", each)
+        _make(rest, quotas, quota)
+    except RefusedError as error:
+        rest.close()
+        pytest.skip(f"it takes an administrator of the cluster: {error}")
+    yield rest
+    rest.call("remove the quota", "DELETE", f"{quotas}/clnrm-tests")
+    rest.close()
+
+
+def _make(rest: Rest, path: str, body: dict[str, Any]) -> None:
+    try:
+        rest.call("prepare the test", "POST", path, body=body)
+    except RefusedError as error:
+        if error.reason != "AlreadyExists":
+            raise
+
+
+def of_three_services(number: int) -> str:
+    """Return as many scenarios of three services, of all priorities in turn, the lowest one first."""
+    return SERVICES + "".join(
+        f'[[scenario]]\nname = "{LEVELS[-1 - at % 3]} {at}"\npriority = "{LEVELS[-1 - at % 3]}"\n'
+        f'[[scenario.step]]\nservice = "last"\nrun = "sleep 0.3"\n'
+        for at in range(number)
+    )
+
+
+def test_three_runs_under_one_cap(rest: Rest, tmp_path: Path) -> None:
+    """Never more than six run, each run keeps its order, and nobody waits for ever."""
+    runs = []
+    for at in range(3):
+        folder = tmp_path / f"run{at}"
+        folder.mkdir(mode=0o700)
+        (folder / "all.clnrm.toml").write_text(of_three_services(3), encoding="utf-8")
+        with (folder / "said").open("w", encoding="utf-8") as said:
+            runs.append(
+                subprocess.Popen(
+                    [*COMMAND, "-n2", "-v", "--clnrm-report=out"],
+                    cwd=folder,
+                    env=environ(folder),
+                    stdout=said,
+                    stderr=said,
+                )
+            )
+    seen: list[int] = []
+    over = threading.Event()
+
+    def count() -> None:
+        while not over.wait(0.3):
+            with suppress(Exception):
+                found = rest.call("count the pods", "GET", rest.path("pods"))["items"]
+                seen.append(sum(_runs(each) for each in found))
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    try:
+        codes = [each.wait(timeout=900) for each in runs]
+    finally:
+        over.set()
+        counting.join()
+        for each in runs:
+            each.kill()
+            each.wait()
+    told = [(tmp_path / f"run{at}" / "said").read_text(encoding="utf-8") for at in range(3)]
+    assert codes == [0, 0, 0], "\n".join(told)
+    assert max(seen) <= CAP
+    assert max(seen) >= CAP / 2
+    for text in told:
+        order = re.findall(r"PASSED .*::(\w+) \d", text)
+        assert sorted(order, key=LEVELS.index) == order
+        assert len(order) == 3
+    waits = [
+        each["slot_wait_s"]
+        for at in range(3)
+        for each in json.loads((tmp_path / f"run{at}/out/report.json").read_text("utf-8"))["scenarios"]
+    ]
+    assert sum(wait > 0 for wait in waits) >= 3
+
+
+def _runs(pod: dict[str, Any]) -> bool:
+    """Tell whether a pod of a scenario runs; a quota counts none whose time to end is over."""
+    ours = str(pod["spec"].get("priorityClassName", "")).startswith("clnrm-")
+    return ours and pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]

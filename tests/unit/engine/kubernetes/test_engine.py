@@ -738,6 +738,22 @@ def test_names_come_to_those_that_were_there_before(
     ]
 
 
+def test_names_where_the_cluster_has_a_dns(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """There a headless Service gives each pod of the network a name, as soon as it has an address."""
+    network = engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    container = start(engine, spec(networks=(network,), aliases=("db", "store")))
+    pod = cluster.of("pods")[container]
+    service = cluster.of("services")[network]
+    assert service["spec"] == {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": {"clnrm.dev/network": pod["metadata"]["labels"]["clnrm.dev/network"]},
+    }
+    # HOSTNAME.SUBDOMAIN.NAMESPACE.svc.cluster.local is what its DNS knows a pod by.
+    assert (pod["spec"]["hostname"], pod["spec"]["subdomain"]) == ("db", service["metadata"]["name"])
+    assert pod["spec"]["dnsConfig"] == {"searches": [f"{network}.tests.svc.cluster.local"]}
+
+
 def test_busy_and_unknown(cluster: Cluster, engine: KubernetesEngine) -> None:
     """A server that is busy is asked again; one that knows us no more is told as that."""
     container = start(engine)
