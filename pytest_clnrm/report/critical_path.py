@@ -93,7 +93,7 @@ def critical_path(
         if at.wait_s > TOLERANCE_S and (
             before is None or not before.holds or before.end_s < begin_s - at.wait_s
         ):
-            wait_from_s = max(0.0, begin_s - at.wait_s, before.end_s if before else 0.0)
+            wait_from_s = min(begin_s, max(0.0, begin_s - at.wait_s, before.end_s if before else 0.0))
             found.append(Stretch(kind="wait", start_s=wait_from_s, end_s=begin_s))
             begin_s = wait_from_s
         if before is None:
@@ -167,12 +167,12 @@ def sentence(path: Sequence[Stretch], rows: Sequence[Mapping[str, Any]]) -> str:
     if len(items) > 1 and longest.length_s >= SHOWN_S:
         chain += f" (longest: {name}, {seconds(longest.length_s)})"
     words = {
-        "start-up": "before the first test",
+        "start-up": "starting up",
         "item": chain,
         "images": "for images",
         "wait": "waiting for room for containers",
         "between": "between tests",
-        "end": "after the last one",
+        "end": "ending",
     }
     parts = sorted(((sums[kind], what) for kind, what in words.items()), key=lambda each: -each[0])
     told = [f"{seconds(length_s)} {what}" for length_s, what in parts if length_s >= SHOWN_S]
@@ -184,5 +184,5 @@ def seconds(length_s: float) -> str:
     """Return a length of time for a reader."""
     if length_s < MINUTE_S:
         return f"{length_s:.1f} s"
-    minutes, rest = divmod(round(length_s), 60)
+    minutes, rest = divmod(int(length_s), 60)
     return f"{minutes} min {rest} s"

@@ -1,6 +1,6 @@
 // What made the run long: a sentence, and a bar whose parts follow each other from its start to its end.
 
-const STRETCHES = {"start-up": "before the first test", wait: "waiting for room for containers", between: "between tests", end: "after the last test"};
+const STRETCHES = {"start-up": "starting up", wait: "waiting for room for containers", between: "between tests", end: "ending"};
 
 const LEAST_SHARE = 1 / 300; // what is shorter is drawn together with its neighbours
 

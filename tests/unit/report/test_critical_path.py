@@ -82,8 +82,8 @@ def test_the_sentence_begins_with_the_largest_part() -> None:
     path = critical_path(rows, started=START.isoformat(), duration_s=10, images_s={"a.toml::import": 1.5})
     assert path[2].images_s == 1.5
     assert sentence(path, rows) == (
-        "The run took 10.0 s: 6.0 s before the first test, 2.0 s in 2 tests one after the other (longest: "
-        "import, 2.5 s), 1.5 s for images, 0.5 s after the last one."
+        "The run took 10.0 s: 6.0 s starting up, 2.0 s in 2 tests one after the other (longest: "
+        "import, 2.5 s), 1.5 s for images, 0.5 s ending."
     )
     alone = [Stretch(kind="item", start_s=0, end_s=90, row=0)]
     assert sentence(alone, rows) == "The run took 1 min 30 s: 1 min 30 s in a alone."
