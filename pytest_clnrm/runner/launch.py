@@ -6,8 +6,8 @@ Scenarios and the ``clnrm`` fixture both start their containers here, so both ha
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -25,7 +25,7 @@ from pytest_clnrm.engine.exec.waiting import (
     WAITING,
 )
 from pytest_clnrm.engine.tool.program import program
-from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, UnobservableError
+from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, NotReadyError, UnobservableError
 from pytest_clnrm.model.limits import Limits
 from pytest_clnrm.model.service import HOST_NAME, Build, Service
 from pytest_clnrm.pool.proof import UNOBSERVABLE, why_not_reusable
@@ -35,7 +35,7 @@ from pytest_clnrm.runner.copied_files import copied_files
 from pytest_clnrm.runner.host import check_host, host_entry
 from pytest_clnrm.runner.ready import wait_ready
 from pytest_clnrm.runner.ready_conditions import NoSpans
-from pytest_clnrm.runner.services import effective_command
+from pytest_clnrm.runner.services import effective_command, given_to_entry_point
 from pytest_clnrm.runner.sharing.upkeep import run_prepare
 from pytest_clnrm.telemetry.environment import OF_STEP, SERVICE_NAME
 from pytest_clnrm.telemetry.tracing import out_of_reach
@@ -262,7 +262,10 @@ def await_ready(
     """
     service = running.service
     if service.ready:
-        with trace.span("clnrm.container.ready", running.attributes):
+        with (
+            trace.span("clnrm.container.ready", running.attributes),
+            _ended_with_its_arguments(runtime, running),
+        ):
             wait_ready(
                 runtime.engine(),
                 running.id,
@@ -274,6 +277,18 @@ def await_ready(
                 healthcheck_s=running.image.healthcheck_s,
                 spans=_spans(runtime, network, trace),
             )
+
+
+@contextmanager
+def _ended_with_its_arguments(runtime: Runtime, running: RunningContainer) -> Iterator[None]:
+    """Say of a service that has ended before it was ready what its entry point made of the file's command."""
+    try:
+        yield
+    except NotReadyError as error:
+        why = given_to_entry_point(running)
+        if why and not runtime.engine().state(running.id).running:
+            raise NotReadyError(f"{error.message}{why}", error.service, error.logs, error.at) from None
+        raise
 
 
 def fits(

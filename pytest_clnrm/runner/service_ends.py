@@ -134,9 +134,8 @@ class ServiceEnds:
         if verdict == "unsaid" and not failures:
             self.notes.append(f"{text}; {_SAY_SO}")
             return
-        logs = self._redactor.end_of_text(last_logs(self._runtime.engine(), container.id))
-        why = self._redactor.text(given_to_entry_point(container))
-        yield Failure(kind="error", message=text, details="\n".join(each for each in (why, logs) if each))
+        logs = last_logs(self._runtime.engine(), container.id)
+        yield Failure(kind="error", message=text, details=self._redactor.end_of_text(logs))
 
     def unknown(self, container: RunningContainer, error: ClnrmError) -> Failure:
         """Return the failure that a service's state cannot be told: it must not pass as running."""
@@ -149,4 +148,5 @@ class ServiceEnds:
 
     def _told(self, container: RunningContainer, state: ContainerState) -> str:
         when = self._when(container.service, state.lived_s)
-        return f"{self._noun} {container.service.name!r} {describe_end(container, state, when)}"
+        ended = f"{self._noun} {container.service.name!r} {describe_end(container, state, when)}"
+        return f"{ended}{given_to_entry_point(container)}"

@@ -57,13 +57,13 @@ def effective_command(service: Service, image: ImageFacts) -> tuple[tuple[str, .
 
 
 def given_to_entry_point(container: RunningContainer) -> str:
-    """Return that the image's entry point got the file's command as arguments, "" if it did not."""
+    """Return ``; the image's entry point got the file's command as its arguments, ...``, "" if it did not."""
     service, entrypoint = container.service, container.image.entrypoint
     if service.command is None or service.entrypoint is not None or not entrypoint:
         return ""
     program, arguments = json.dumps(entrypoint), json.dumps(service.command)
     return (
-        f"the image's entry point {program} got {arguments} as its arguments; to run that in its place, "
+        f"; the image's entry point {program} got {arguments} as its arguments: to run these in its place, "
         "write entrypoint = [] too"
     )
 

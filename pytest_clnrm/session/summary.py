@@ -105,4 +105,6 @@ class Summary:
             markup = {note.colour: True} if note.colour else {}
             terminalreporter.line(shown(f"clnrm: {note.text}"), **markup)
             for detail in note.details if option.verbose > 0 else ():
-                terminalreporter.line(shown(f"    {detail}"))
+                # The only one of several is told whole already.
+                if detail not in note.text:
+                    terminalreporter.line(shown(f"    {detail}"))

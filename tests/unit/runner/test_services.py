@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import pytest
 
 from pytest_clnrm.engine.api import ImageFacts
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
+from pytest_clnrm.errors import NotReadyError
 from pytest_clnrm.model.service import Ready, Service
+from pytest_clnrm.runner import launch
 from pytest_clnrm.runner.services import Timeline, effective_command, given_to_entry_point, start_in_order
 
 
@@ -178,7 +180,7 @@ def test_output_that_is_waited_for_is_nobody_elses(ready: dict[str, Any], comman
         (
             {"command": ("sh", "-c", "x")},
             ("/app",),
-            'the image\'s entry point ["/app"] got ["sh", "-c", "x"] as',
+            '; the image\'s entry point ["/app"] got ["sh", "-c", "x"] as',
         ),
         ({"command": ("sh",), "entrypoint": ()}, ("/app",), ""),
         ({"command": ("sh",)}, (), ""),
@@ -212,3 +214,25 @@ def test_the_timeline_says_what_a_port_is_worth(ready: tuple[Ready, ...], told: 
     timeline.note(db, "started")
     timeline.note(db, "ready")
     assert re.fullmatch(rf"started after 0\.\d s, {told}", timeline.of(container))
+
+
+@pytest.mark.parametrize(("running", "told"), [(False, True), (True, False)])
+def test_a_service_that_its_entry_point_has_ended(
+    running: bool,  # noqa: FBT001
+    told: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where it ended before it was ready, the error says so; where it only takes long, it does not."""
+    made = Mock(service=replace(service("box"), command=("sh",), ready=(Ready(port=1),)))
+    made.image = image(("/app",), ("/app",))
+    runtime = Mock()
+    runtime.engine().state.return_value.running = running
+
+    def not_ready(*_arguments: Any, **_keys: Any) -> None:
+        raise NotReadyError("service 'box' is not ready", "box", "its logs")
+
+    monkeypatch.setattr(launch, "wait_ready", not_ready)
+    with pytest.raises(NotReadyError) as caught:
+        launch.await_ready(runtime, made, network=None, trace=MagicMock(), deadline_s=1.0)
+    assert ("entry point" in caught.value.message) == told
+    assert caught.value.logs == "its logs"

@@ -60,6 +60,15 @@ def test_details_and_colours() -> None:
     assert printed(1, no_summary=True) == []
 
 
+def test_the_only_one_of_several_is_told_once() -> None:
+    """A detail that stands in its line already is not told again."""
+    reporter, summary = Mock(), Summary()
+    reporter.config.option = Namespace(no_summary=False, verbose=1)
+    summary.tellers.append(lambda: [wrong("passing again: a", "a", "b")])
+    summary.pytest_terminal_summary(reporter)
+    assert [call.args[0] for call in reporter.line.call_args_list] == ["clnrm: passing again: a", "    b"]
+
+
 def test_names_are_counted() -> None:
     """Three are named."""
     assert some(["a", "b", "c"]) == "a, b, c"
