@@ -2,7 +2,7 @@
 
 Alone: ``python benchmarks/scale.py [--files 1000,5000] [--items 20000] [--run 250,1000]
 [--history 20000] [--scenarios 1000,20000] [--rounds 3] [--tree DIR]``; an empty list leaves that out.
-With ``--tree`` collecting is measured beside the package in that work tree.
+With ``--tree`` collecting and the controller are measured beside the package in that work tree.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ class Sizes:
         or one.
     :param history: items that twelve runs have shown.
     :param scenarios: of a report.
-    :param tree: of another version of the package, beside which collecting is measured; "" for none.
+    :param tree: of another version of the package, beside which collecting and the controller are measured;
+        "" for none.
     """
 
     files: Sequence[int] = (1000, FILES)
@@ -167,11 +168,16 @@ def _collect(folder: Path, files: int, tree: str) -> tuple[float, float]:
     """Return the time and the processor time until all workers have collected, seconds."""
     told = folder.parent / "collected"
     environ = {"WORKERS": str(WORKERS), "COLLECTED": str(told), "XDG_RUNTIME_DIR": str(folder.parent)}
-    environ |= {"PYTHONPATH": f"{tree}:{ROOT / 'tests'}"} if tree else {}
+    environ |= _package_of(tree)
     run_pytest(folder, ["-n", str(WORKERS)], environ)
     wall_s, cpu_s, collected = told.read_text(encoding="utf-8").split()
     assert int(collected) == files * WORKERS, collected
     return float(wall_s), float(cpu_s)
+
+
+def _package_of(tree: str) -> dict[str, str]:
+    """Return the variables with which the package of a work tree is loaded; "" for the installed one."""
+    return {"PYTHONPATH": f"{tree}:{ROOT / 'tests'}"} if tree else {}
 
 
 class _Gate:
@@ -192,6 +198,9 @@ class _Gate:
         return
 
     def release(self, _ticket: Any) -> None:
+        return
+
+    def settle(self) -> None:
         return
 
 
@@ -264,7 +273,9 @@ def _controller(sizes: Sizes) -> list[Figure]:
             folder = Path(place, str(size))
             write(folder, size)
             (folder / "conftest.py").write_text(USED, encoding="utf-8")
-            contenders[str(size)] = partial(_run, folder)
+            contenders[str(size)] = partial(_run, folder, "")
+            if sizes.tree:
+                contenders[f"{size} other"] = partial(_run, folder, sizes.tree)
         runs = in_turns(contenders, sizes.rounds)
     figures = [
         median_of(
@@ -283,23 +294,35 @@ def _controller(sizes: Sizes) -> list[Figure]:
     more = large - small
     each_kb = [(two[1] - one[1]) / more * 1000 for one, two in pairs]
     at_20_000 = [two[1] + kb * (ITEMS - large) / 1000 for (_, two), kb in zip(pairs, each_kb, strict=True)]
-    each_ms = [(two[0] - one[0]) / more * 1000 for one, two in pairs]
+    each_ms = {"ours": [(two[0] - one[0]) / more * 1000 for one, two in pairs]}
+    others: list[Figure] = []
+    if sizes.tree:
+        other_pairs = zip(runs[f"{small} other"], runs[f"{large} other"], strict=True)
+        each_ms["other"] = [(two[0] - one[0]) / more * 1000 for one, two in other_pairs]
+        what = "one scenario more"
+        others = [
+            median_of(f"the other version's processor time, {what}", each_ms["other"], "ms"),
+            ratio_of(f"{what}, ours : the other version, processor time", each_ms, "ours", "other"),
+        ]
     return [
         *figures,
         median_of("controller's memory, one scenario more", each_kb, "kB"),
         median_of(
             f"controller's peak memory, {ITEMS} scenarios by these", at_20_000, "MB", at_most(CONTROLLER_MB)
         ),
-        median_of("controller's processor time, one scenario more", each_ms, "ms", at_most(AN_ITEM_MS)),
+        median_of(
+            "controller's processor time, one scenario more", each_ms["ours"], "ms", at_most(AN_ITEM_MS)
+        ),
+        *others,
     ]
 
 
-def _run(folder: Path) -> tuple[float, float]:
+def _run(folder: Path, tree: str) -> tuple[float, float]:
     """Return the controller's processor time, seconds, and its peak memory, 1,000,000 bytes."""
     for each in folder.glob(".container-*"):
         shutil.rmtree(each)
     told = folder.parent / "used"
-    environ = {"USED": str(told), "XDG_RUNTIME_DIR": str(folder.parent)}
+    environ = {"USED": str(told), "XDG_RUNTIME_DIR": str(folder.parent), **_package_of(tree)}
     report = ["--clnrm-report", str(folder.parent / "report")]
     run_pytest(folder, ["-n", "2", "-p", "clnrm_testing.fake_engine", *report], environ)
     cpu_s, peak_mb = told.read_text(encoding="utf-8").split()
@@ -427,7 +450,7 @@ def main() -> None:
     parser.add_argument("--history", type=_sizes, default=Sizes.history)
     parser.add_argument("--scenarios", type=_sizes, default=Sizes.scenarios)
     parser.add_argument("--rounds", type=int, default=Sizes.rounds)
-    parser.add_argument("--tree", default=Sizes.tree, help="of another version, beside which is collected")
+    parser.add_argument("--tree", default=Sizes.tree, help="of another version, beside which is measured")
     console = Console(width=None if sys.stdout.isatty() else 120)
     print_row(console, measured(Sizes(**vars(parser.parse_args()))))
     console.print(f"load of the machine: {os.getloadavg()[0]:.1f}")

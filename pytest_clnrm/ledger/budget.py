@@ -33,11 +33,14 @@ class Budget:
 
     def exceeded_by(self, demand: Demand) -> tuple[str, ...]:
         """Return the names of the resources of which *demand* has more than this allows."""
-        limits = {name: getattr(self, name) for name in _SETTINGS}
+        limits = (
+            ("containers", demand.containers, self.containers),
+            ("memory_bytes", demand.memory_bytes, self.memory_bytes),
+            ("cpus", demand.cpus, self.cpus),
+            ("gpus", demand.gpus, self.gpus),
+        )
         return tuple(
-            name
-            for name, limit in limits.items()
-            if limit is not None and exceeds(name, getattr(demand, name), limit)
+            [name for name, amount, limit in limits if limit is not None and exceeds(name, amount, limit)]
         )
 
     def larger(self, other: Budget) -> Budget:

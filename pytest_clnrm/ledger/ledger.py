@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from pytest_clnrm.errors import LedgerError, SlotTimeoutError
@@ -68,6 +69,7 @@ class Ledger:
             folder, engine, boot=self._boot, report=report, report_s=lock_report_s, limit_s=lock_limit_s
         )
         self._me = Membership(self._store, self._boot, self._clock)
+        self._puts_off: int | None = None
 
     # -- being an owner
 
@@ -219,13 +221,31 @@ class Ledger:
 
     # -- leases
 
+    @contextmanager
+    def putting_off(self) -> Iterator[None]:
+        """Let what this thread does to its leases in the block be written with the next change of the ledger.
+
+        So giving one back and reserving the next take one change. :meth:`write_put_off` is due soon after it:
+        nobody else sees it before. If this process dies first, it counts as what it has not given back.
+        """
+        self._puts_off = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._puts_off = None
+
+    def write_put_off(self) -> None:
+        """Write what was put off and is not written yet.
+
+        :raises LedgerError: if it cannot be written; then it stays put off.
+        """
+        if self._me.has_put_off:
+            with self._me.change():
+                pass
+
     def release(self, lease_id: str) -> None:
         """Give a lease of this process back; one that is not its own is left alone."""
-        with self._me.change() as draft:
-            if self._me.lease(draft.state, lease_id) is None:
-                return
-            draft.state = policy.without_lease(draft.state, lease_id)
-        self._me.ring(draft.state)
+        self._update(lease_id, lambda _lease: None)
 
     def release_all(self, but: Collection[str] = ()) -> None:
         """Give back all leases of this process and of its run itself but those that are kept.
@@ -499,13 +519,21 @@ class Ledger:
             self._me.ring(draft.state)
         return None if grant is None else self._me.lease(draft.state, waiter.id)
 
-    def _update(self, lease_id: str, change: Callable[[Lease], Lease]) -> None:
-        """Change a lease of this process; one that is not its own is left alone."""
-        with self._me.change() as draft:
-            lease = self._me.lease(draft.state, lease_id)
+    def _update(self, lease_id: str, change: Callable[[Lease], Lease | None]) -> None:
+        """Change a lease of this process, or give it back for None; one that is not its own is left alone."""
+
+        def changed(state: State) -> State:
+            lease = self._me.lease(state, lease_id)
             if lease is None:
-                return
-            draft.state = policy.with_lease(draft.state, change(lease))
+                return state
+            new = change(lease)
+            return policy.without_lease(state, lease_id) if new is None else policy.with_lease(state, new)
+
+        if self._puts_off == threading.get_ident():
+            self._me.put_off(changed)
+            return
+        with self._me.change() as draft:
+            draft.state = changed(draft.state)
         self._me.ring(draft.state)
 
     def _wait(self, waiter: Waiter, wakeup: Wakeup, timeout_s: float | None, on_wait: OnWait | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -34,24 +35,70 @@ def hold(
 
     :raises LedgerError: at the limit, or if the file cannot be opened.
     """
-    lock = filelock.FileLock(path, poll_interval=poll_s, fallback_to_soft=False, on_acquired=_sign)
     waited_s = 0.0
     while True:
         try:
-            lock.acquire(timeout=report_s)
-            break
-        except filelock.Timeout:
-            waited_s += report_s
-            message = f"{what} is locked by {_holder(path)} for {waited_s:g} s or more ({path})"
-            if limit_s is not None and waited_s >= limit_s:
-                raise LedgerError(f"{message}; end that process, or set clnrm_ledger_dir") from None
-            report(f"{message}: waiting")
+            fd = _locked(path, report_s, poll_s)
         except OSError as error:
             raise unusable(path.parent, error) from error
+        if fd is not None:
+            break
+        waited_s += report_s
+        message = f"{what} is locked by {_holder(path)} for {waited_s:g} s or more ({path})"
+        if limit_s is not None and waited_s >= limit_s:
+            raise LedgerError(f"{message}; end that process, or set clnrm_ledger_dir")
+        report(f"{message}: waiting")
     try:
         yield
     finally:
-        lock.release()
+        _unlock(fd)
+
+
+# FileLock does what follows, too, and takes longer for it than is needed for all that is done under the lock.
+_held: set[int] = set()
+
+
+def _locked(path: Path, timeout_s: float, poll_s: float) -> int | None:
+    """Return a descriptor of the file at *path* that holds its lock, None if *timeout_s* is over before.
+
+    :raises OSError: if the file cannot be opened or locked.
+    """
+    ends_s = time.monotonic() + timeout_s
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    _held.add(fd)
+    try:
+        while not filelock.lock_descriptor(fd, blocking=False):
+            if time.monotonic() >= ends_s:
+                _close(fd)
+                return None
+            time.sleep(poll_s)
+        _sign(fd)
+    except BaseException:
+        _close(fd)
+        raise
+    return fd
+
+
+def _unlock(fd: int) -> None:
+    try:
+        # Closing is not enough: a child that is forked in this moment has the descriptor, too.
+        filelock.unlock_descriptor(fd)
+    finally:
+        _close(fd)
+
+
+def _close(fd: int) -> None:
+    _held.discard(fd)
+    os.close(fd)
+
+
+def _close_in_child() -> None:
+    """Close what a forked child must not hold longer than its parent, which may be killed."""
+    while _held:
+        _close(next(iter(_held)))
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 @contextlib.contextmanager

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger import owners, policy
@@ -13,6 +16,8 @@ from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.ledger.state import Lease, OwnerEntry, RunEntry, State
 from pytest_clnrm.ledger.store import Draft, Store
 from pytest_clnrm.ledger.wakeups import Clock, Wakeup, ring
+
+Change: TypeAlias = Callable[[State], State]
 
 
 class Membership:
@@ -29,6 +34,7 @@ class Membership:
         self._clock = clock
         self._owner: owners.Owner | None = None
         self._wakeup: Wakeup | None = None
+        self._put_off: deque[Change] = deque()
         self.run = ""
         self.rebuilt = False
 
@@ -93,21 +99,48 @@ class Membership:
                 draft.state = self._store.without_dead(draft.state)
             self.ring(draft.state)
 
+    def put_off(self, change: Change) -> None:
+        """Let *change* be made, and those whose turn it is then be woken, with the next :meth:`change`.
+
+        It stays for another one if that is not written.
+        """
+        self._put_off.append(change)
+
+    @property
+    def has_put_off(self) -> bool:
+        """Tell whether there is something that was put off and is not written yet."""
+        return bool(self._put_off)
+
     @contextlib.contextmanager
     def change(self) -> Iterator[Draft]:
-        """Hold the ledger's lock and yield the state to be changed.
+        """Hold the ledger's lock and yield the state to be changed, with what was put off done to it.
 
         :raises LedgerError: if this process is no owner, or its entry is gone with the folder's files.
         """
         me = self.id
-        with self._store.change(self._clock.monotonic()) as draft:
-            if all(each.owner != me for each in draft.state.owners):
-                raise LedgerError(
-                    f"the ledger's folder {self._store.folder.path} was emptied while it was in use; "
-                    "end the runs that use it and start again"
-                )
-            self.rebuilt = self.rebuilt or bool(draft.rebuilt)
-            yield draft
+        made: list[Change] = []
+        try:
+            with self._store.change(self._clock.monotonic()) as draft:
+                self._check_is_owner(me, draft.state)
+                self.rebuilt = self.rebuilt or bool(draft.rebuilt)
+                while self._put_off:
+                    made.append(self._put_off.popleft())
+                    draft.state = made[-1](draft.state)
+                yield draft
+        except BaseException:
+            self._put_off.extendleft(reversed(made))
+            raise
+        if made:
+            # All is written: who cannot be woken now looks by itself.
+            with suppress(LedgerError):
+                self.ring(draft.state)
+
+    def _check_is_owner(self, me: str, state: State) -> None:
+        if all(each.owner != me for each in state.owners):
+            raise LedgerError(
+                f"the ledger's folder {self._store.folder.path} was emptied while it was in use; "
+                "end the runs that use it and start again"
+            )
 
     def ring(self, state: State) -> None:
         """Wake all whose turn it is in *state*; if one does not listen, drop the dead and wake the next."""
@@ -136,3 +169,4 @@ class Membership:
         if self._owner is not None:
             self._owner.close()
         self._owner = self._wakeup = None
+        self._put_off.clear()

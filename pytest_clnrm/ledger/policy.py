@@ -87,6 +87,8 @@ def used(state: State) -> Demand:
 
 def held(lease: Lease) -> Demand:
     """Return what *lease* counts as: its containers are created when those that it took over are gone."""
+    if not lease.evicted:
+        return lease.demand
     return lease.demand.larger(total(each.demand for each in lease.evicted))
 
 
@@ -409,7 +411,7 @@ class _Capacity:
 def _decide(state: State) -> tuple[tuple[Grant, ...], dict[str, Holdup]]:
     """Return the grants, and why each waiter that was looked at has to wait."""
     host = host_budget(state)
-    if host is None:
+    if host is None or not state.waiters:
         return (), {}
     runs = {run.run: run for run in state.runs}
     capacity = _Capacity(state, host)

@@ -15,12 +15,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import msgspec
+
 from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger.budget import Budget
 from pytest_clnrm.model.demand import NOTHING, Demand
 
 STATE_FORMAT = 6
 _KIND = "pytest-clnrm ledger"
+_HEAD = b'{"kind":"%s","format":%d,' % (_KIND.encode(), STATE_FORMAT)
+# Each hand-off of a slot writes the state.
+_encode = msgspec.json.Encoder().encode
 
 
 class TornStateError(Exception):
@@ -154,8 +159,7 @@ class State:
 
 def encode(state: State) -> bytes:
     """Return *state* as JSON, with its kind and format."""
-    data = {"kind": _KIND, "format": STATE_FORMAT, **_fields_of(state)}
-    return json.dumps(data, separators=(",", ":"), default=_fields_of).encode()
+    return _HEAD + _encode(state)[1:]
 
 
 def decode(raw: bytes, file: str) -> State:
@@ -187,20 +191,6 @@ def decode(raw: bytes, file: str) -> State:
         raise TornStateError(f"{file}: {error}") from error
     assert isinstance(state, State)  # noqa: S101 (tells the type checker what was built)
     return state
-
-
-# Each hand-off of a slot reads and writes the state, so its type hints are looked at once a process.
-
-
-@cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(each.name for each in dataclasses.fields(kind))
-
-
-def _fields_of(value: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass, not those of its values."""
-    kind: type = type(value)
-    return {name: getattr(value, name) for name in _names(kind)}
 
 
 @cache

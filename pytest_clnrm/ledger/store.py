@@ -18,7 +18,7 @@ from pytest_clnrm.errors import LedgerError
 from pytest_clnrm.ledger import locks, owners
 from pytest_clnrm.ledger.folder import Folder, unusable
 from pytest_clnrm.ledger.shared import run_owner, with_idle_noted, with_runs
-from pytest_clnrm.ledger.state import Lease, OwnerEntry, State, TornStateError, decode, encode
+from pytest_clnrm.ledger.state import Lease, OwnerEntry, State, TornStateError, Waiter, decode, encode
 from pytest_clnrm.util.files import write_whole
 
 
@@ -208,10 +208,11 @@ class Store:
 
     def _save(self, before: State, after: State) -> None:
         # The owners' files first: if the disk is full, the state file still tells what it told before.
+        touched = _touched(before, after)
         for owner in after.owners:
-            share = _share(after, owner)
-            if share != _share(before, owner):
-                _write_over(owners.share_file(self.owners, owner.owner), encode(share))
+            if touched is None or not touched.isdisjoint(_kept_by(after, owner)):
+                share = encode(_share(after, owner))
+                _write_over(owners.share_file(self.owners, owner.owner), share)
         raw = encode(after)
         # A reader without the lock sees the old or the new one; all writers hold it.
         write_whole(self._file, raw, mode=0o600, draft=f"{self._file.stem}.new")
@@ -230,13 +231,28 @@ def _write_over(file: Path, raw: bytes) -> None:
         os.close(fd)
 
 
-def _share(state: State, owner: OwnerEntry) -> State:
-    """Return the part of *state* that *owner* keeps for a rebuild.
+def _touched(before: State, after: State) -> set[str] | None:
+    """Return the owners whose leases or waiters differ between both states; None if it may be all owners'."""
+    if (before.engine, before.boot, before.runs, before.owners) != (
+        (after.engine, after.boot, after.runs, after.owners)
+    ):
+        return None
+    # What stays is the same object, which takes less time to find out than whether it is equal.
+    there = {id(each) for each in (*before.leases, *before.waiters)}
+    still = {id(each) for each in (*after.leases, *after.waiters)}
+    entries: tuple[Lease | Waiter, ...] = (*before.leases, *before.waiters, *after.leases, *after.waiters)
+    return {each.owner for each in entries if id(each) not in there or id(each) not in still}
 
-    What belongs to a run is kept by the first of its owners.
-    """
+
+def _kept_by(state: State, owner: OwnerEntry) -> set[str]:
+    """Return whose leases *owner* keeps: its own, and the first of a run's owners those of the run."""
     first = next((each for each in state.owners if each.run == owner.run), None)
-    kept = {owner.owner, run_owner(owner.run)} if first == owner else {owner.owner}
+    return {owner.owner, run_owner(owner.run)} if first == owner else {owner.owner}
+
+
+def _share(state: State, owner: OwnerEntry) -> State:
+    """Return the part of *state* that *owner* keeps for a rebuild."""
+    kept = _kept_by(state, owner)
     return State(
         engine=state.engine,
         boot=owner.boot,

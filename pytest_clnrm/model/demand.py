@@ -68,9 +68,16 @@ class Demand:
     shares: tuple[Share, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in _RESOURCES:
-            value = getattr(self, name)
-            if not math.isfinite(value) or value < 0:
+        # Written out, as each reservation takes dozens of these.
+        if (
+            0 <= self.containers < math.inf
+            and 0 <= self.memory_bytes < math.inf
+            and 0 <= self.cpus < math.inf
+            and 0 <= self.gpus < math.inf
+        ):
+            return
+        for name, value in self.amounts().items():
+            if not 0 <= value < math.inf:
                 raise ValueError(f"{name}={value!r}: zero or more is allowed")
 
     def __add__(self, other: Demand) -> Demand:

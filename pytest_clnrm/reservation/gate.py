@@ -42,6 +42,8 @@ class LedgerGate:
         self._waiters: dict[int, Waiter] = {}
         self._positions: dict[int, int] = {}
         self._leases: set[str] = set()
+        # There is none before the first reservation.
+        self._ledger: Ledger | None = None
         self._asked = threading.Event()
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -83,6 +85,7 @@ class LedgerGate:
         ledger = usable_ledger(self._runtime)
         if ledger is None:
             return Ticket(lease=WITHOUT_LEASE)
+        self._ledger = ledger
         waiter = self._waiters.get(index)
         if waiter is None:
             waiter = ledger.new_waiter(
@@ -114,6 +117,7 @@ class LedgerGate:
     def why_stuck(self, index: int) -> str:
         """Return why an item cannot start while fixtures of session scope hold what they do, "" if it can."""
         waiter, taken = self._waiters.get(index), None
+        self.settle()
         with suppress(ClnrmError):
             taken = self._runtime.ledger().snapshot()
         if waiter is None or taken is None:
@@ -147,9 +151,17 @@ class LedgerGate:
 
     def release(self, ticket: Ticket) -> None:
         """Give a reservation back."""
-        if ticket.lease in self._leases:
+        if self._ledger is not None and ticket.lease in self._leases:
             self._leases.discard(ticket.lease)
-            self._holdings.give_back(ticket.lease)
+            with self._ledger.putting_off():
+                self._holdings.give_back(ticket.lease)
+
+    def settle(self) -> None:
+        """Write what was given back since the last reservation: others may wait for it."""
+        if self._ledger is not None:
+            # What cannot be written now is written with the next change.
+            with suppress(LedgerError):
+                self._ledger.write_put_off()
 
     def close(self) -> None:
         """Leave the queue and give everything back."""
@@ -162,6 +174,7 @@ class LedgerGate:
             for fd in self._bell:
                 os.close(fd)
             self._watcher = self._bell = None
+        self.settle()
         if not self._waiters and not self._leases:
             return
         ledger = self._runtime.ledger()

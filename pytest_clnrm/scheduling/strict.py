@@ -172,6 +172,12 @@ class StrictScheduling:
 
     def schedule(self) -> None:
         """Let start what may, and answer those who ask."""
+        try:
+            self._schedule()
+        finally:
+            self._gate.settle()
+
+    def _schedule(self) -> None:
         self._held_back = False
         for node in sorted(self._parked(), key=self._bound_to):
             self._start_bound(node)

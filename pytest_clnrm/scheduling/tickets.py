@@ -86,7 +86,14 @@ class Gate(Protocol):
         ...
 
     def release(self, ticket: Ticket) -> None:
-        """Give a reservation back: its item has ended, or its worker is dead."""
+        """Give a reservation back: its item has ended, or its worker is dead.
+
+        It may take effect with the next :meth:`try_reserve`, and does at the latest by :meth:`settle`.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Let all that was given back be free for others now."""
         ...
 
 

@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 _SHORT_CHARS = 64
+_STAYS = frozenset((str, int, float, bool, type(None)))
+_intern = sys.intern
 
 
 def with_same_texts(data: Any) -> Any:
@@ -14,11 +16,20 @@ def with_same_texts(data: Any) -> Any:
     Of twenty thousand results the keys alone would take hundreds of megabytes otherwise. What is no plain
     data is left as it is.
     """
+    # The controller does this with all that it is told of each test.
     kind = type(data)
     if kind is str:
-        return sys.intern(data) if len(data) <= _SHORT_CHARS else data
+        return _intern(data) if len(data) <= _SHORT_CHARS else data
     if kind is dict:
-        return {with_same_texts(key): with_same_texts(value) for key, value in data.items()}
-    if kind in (list, tuple):
-        return kind(map(with_same_texts, data))
+        same = {}
+        for key, value in data.items():
+            its_kind = type(value)
+            if its_kind is str and len(value) <= _SHORT_CHARS:
+                value = _intern(value)  # noqa: PLW2901
+            elif its_kind not in _STAYS:
+                value = with_same_texts(value)  # noqa: PLW2901
+            same[with_same_texts(key)] = value
+        return same
+    if kind is list or kind is tuple:
+        return kind(map(with_same_texts, data)) if data else data
     return data

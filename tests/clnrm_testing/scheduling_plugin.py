@@ -76,6 +76,9 @@ class MemoryGate:
         """Give back."""
         del self.held[ticket.lease]
 
+    def settle(self) -> None:
+        """Everything has been given back at once."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare what tests vary."""

@@ -100,7 +100,7 @@ HOMES = {
     "xdist": {"scheduling"},
     "execnet": {"scheduling"},
     "jinja2": {"scenario", "report"},
-    "msgspec": {"scenario", "telemetry", "toml", "report", "history"},
+    "msgspec": {"ledger", "scenario", "telemetry", "toml", "report", "history"},
     "yaml": {"compose", "engine"},
     "websocket": {"engine"},
     "tomli": {"scenario", "toml", "settings"},

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from clnrm_testing.queueing import enqueue, purge
 
 from pytest_clnrm.errors import DemandTooLargeError, LedgerError, SlotTimeoutError
+from pytest_clnrm.ledger import locks
 from pytest_clnrm.ledger.folder import Folder
 from pytest_clnrm.ledger.ledger import Ledger
 from pytest_clnrm.ledger.snapshots import Waiting, snapshots
 from pytest_clnrm.ledger.state import EngineLoad, Evicted, Lease
 from pytest_clnrm.model.demand import Demand
+from pytest_clnrm.util.files import write_whole
 
 ONE = Demand(containers=1, memory_bytes=100)
 TWO = Demand(containers=2, memory_bytes=200)
@@ -621,3 +625,82 @@ def test_forked_child_owns_nothing(ledger: Open) -> None:
     assert one._me.wakeup._path.exists()
     one.release(lease.id)
     assert held(other) == []
+
+
+def test_what_is_put_off_is_written_with_the_next_change(
+    ledger: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Giving back and reserving are one change: others see both or nothing, and whose turn it is is woken."""
+    one, other = ledger("a"), ledger("b")
+    lease = one.reserve(TWO, priority=1, index=0)
+    waiter = enqueue(other, ONE, priority=1, index=1)
+    written: list[bytes] = []
+
+    def write(path: Path, raw: bytes, **given: Any) -> None:
+        written.append(raw)
+        write_whole(path, raw, **given)
+
+    monkeypatch.setattr("pytest_clnrm.ledger.store.write_whole", write)
+    with one.putting_off():
+        one.mark_idle(lease.id, ["c1", "c2"])
+    assert (held(other), written) == ([lease.id], [])
+    granted = one.try_reserve(ONE, priority=0, index=0)
+    assert granted is not None
+    assert (held(other), len(written)) == ([granted.id], 1)
+    assert [each.id for each in granted.evicted] == [lease.id]
+    with one.putting_off():
+        one.release(granted.id)
+    assert not readable(other.wakeup_fd)
+    one.write_put_off()
+    one.write_put_off()
+    assert (held(other), len(written)) == ([], 2)
+    assert readable(other.wakeup_fd)
+    assert other.claim(waiter) is not None
+
+
+def test_who_reserves_wakes_those_for_whom_it_gave_back(ledger: Open) -> None:
+    """What is left of what was put off is others', when it is written with a reservation."""
+    one, other = ledger("a"), ledger("b")
+    lease = one.reserve(TWO, priority=1, index=0)
+    waiter = enqueue(other, ONE, priority=1, index=1)
+    with one.putting_off():
+        one.release(lease.id)
+    assert not readable(other.wakeup_fd)
+    granted = one.try_reserve(ONE, priority=0, index=0)
+    assert granted is not None
+    assert readable(other.wakeup_fd)
+    assert other.claim(waiter) is not None
+
+
+def test_what_was_put_off_is_not_lost_with_a_change_that_fails(ledger: Open) -> None:
+    """It is written with one that does not; what is done outside the block is not put off."""
+    one = ledger("a")
+    lease = one.reserve(ONE, priority=1, index=0)
+    last = one.reserve(ONE, priority=1, index=1)
+    with one.putting_off():
+        one.release(lease.id)
+    with pytest.raises(LedgerError, match="no lease nowhere"):
+        one.adopt("nowhere")
+    assert held(one) == [lease.id, last.id]
+    one.release(last.id)
+    assert held(one) == []
+
+
+def test_a_child_forked_while_the_lock_is_held_does_not_hold_it(ledger: Open, folder: Folder) -> None:
+    """Not even if its parent is killed before it could give the lock back."""
+    ledger("a")
+    lock = folder.lock_file("engine-1")
+    lives, ends = os.pipe()
+    holder = os.fork()
+    if holder == 0:
+        with locks.hold(lock, "the ledger", report=print, report_s=5, limit_s=60):
+            if os.fork() == 0:
+                os.close(ends)
+                os.read(lives, 1)
+                os._exit(0)
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(holder, 0)[1]) == -signal.SIGKILL
+    with locks.hold(lock, "the ledger", report=print, report_s=5, limit_s=5):
+        assert lock.read_bytes().split() == [str(os.getpid()).encode()]
+    os.close(ends)
+    os.close(lives)

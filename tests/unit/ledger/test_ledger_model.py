@@ -290,6 +290,23 @@ class LedgerMachine(RuleBasedStateMachine):
         owner.busy.remove(lease)
 
     @precondition(lambda self: self.busy())
+    @rule(which=NUMBERS, demand=DEMANDS, idles=st.booleans())
+    def give_back_and_enqueue(self, which: int, demand: Demand, idles: bool) -> None:  # noqa: FBT001
+        """Give room back and queue up for more in one change, as controllers do between two items."""
+        owner, lease = pick(self.busy(), which)
+        with owner.ledger.putting_off():
+            if idles:
+                owner.ledger.mark_idle(lease.id, [lease.id])
+            else:
+                owner.ledger.release(lease.id)
+        owner.busy.remove(lease)
+        owner.idle += [lease] if idles else []
+        self.index += 1
+        waiter = owner.ledger.new_waiter(demand, priority=1, index=self.index)
+        owner.waiting.append(waiter)
+        self.claim_for(owner, waiter)
+
+    @precondition(lambda self: self.busy())
     @rule(which=NUMBERS)
     def mark_idle(self, which: int) -> None:
         """Offer a lease's room."""

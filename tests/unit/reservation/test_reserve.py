@@ -28,6 +28,7 @@ from pytest_clnrm.reservation import reserve
 from pytest_clnrm.reservation.gate import LedgerGate
 from pytest_clnrm.reservation.reserve import WITHOUT_LEASE, reserving
 from pytest_clnrm.runtime.holdings import Holdings
+from pytest_clnrm.scheduling.tickets import Ticket
 
 ONE = Demand(containers=1, memory_bytes=1, cpus=1.0)
 DATA = ONE.to_data()
@@ -48,6 +49,12 @@ class Parts:
         if self.fails is not None:
             raise self.fails
         return self._ledger
+
+
+def give_back(gate: LedgerGate, ticket: Ticket) -> None:
+    """Give a reservation back as the scheduling does when it does not ask for another one."""
+    gate.release(ticket)
+    gate.settle()
 
 
 @pytest.fixture
@@ -91,7 +98,7 @@ def test_one_at_a_time(gate: LedgerGate) -> None:
     first = gate.try_reserve(0, 1, DATA)
     assert first is not None
     assert gate.try_reserve(1, 1, DATA) is None
-    gate.release(first)
+    give_back(gate, first)
     second = gate.try_reserve(1, 1, DATA)
     assert second is not None
     assert (first.position, second.position) == (0, 1)
@@ -108,9 +115,9 @@ def test_the_place_at_which_a_wait_begins(
 
     def free(*_: object) -> None:
         if not freed:
-            gate.release(first)
+            give_back(gate, first)
             freed.append(gate.try_reserve(1, 0, DATA))
-            gate.release(freed[0])  # type: ignore[arg-type]
+            give_back(gate, freed[0])  # type: ignore[arg-type]
 
     monkeypatch.setattr(reserve, "_note_wait", free)
     with Ledger(open_folder(tmp_path, {}), "engine", Budget(containers=1, memory_bytes=10)) as ledger:
@@ -133,6 +140,22 @@ def test_wakes_the_queue_when_there_is_room(parts: Any) -> None:
     gate.close()
 
 
+def test_giving_back_and_reserving_are_one_change(parts: Any, gate: LedgerGate, tmp_path: Path) -> None:
+    """Others see neither a moment between both, nor that nothing is given back before it is settled."""
+    first = gate.try_reserve(0, 1, DATA)
+    assert first is not None
+    (state,) = tmp_path.glob("*.json")
+    before = state.read_bytes()
+    gate.release(first)
+    assert state.read_bytes() == before
+    second = gate.try_reserve(1, 1, DATA)
+    assert second is not None
+    assert [each.id for each in parts.ledger().snapshot().leases] == [second.lease]
+    gate.release(second)
+    gate.settle()
+    assert parts.ledger().snapshot().leases == ()
+
+
 def test_a_failed_release_is_made_up_for(
     parts: Any, gate: LedgerGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +163,7 @@ def test_a_failed_release_is_made_up_for(
     first = gate.try_reserve(0, 1, DATA)
     assert first is not None
     break_once(monkeypatch, "release")
-    gate.release(first)
+    give_back(gate, first)
     assert len(parts.holdings._owed) == 1
     assert gate.try_reserve(1, 1, DATA) is not None
     assert parts.holdings._owed == []
@@ -159,7 +182,7 @@ def test_a_refused_item_leaves_the_queue(
         gate.try_reserve(1, 1, DATA)
     assert waiters(parts) == 1
     assert first is not None
-    gate.release(first)
+    give_back(gate, first)
     assert gate.try_reserve(2, 1, DATA) is not None
     assert waiters(parts) == 0
 
@@ -205,7 +228,7 @@ def test_without_an_engine_items_go_through(parts: Any, gate: LedgerGate) -> Non
     ticket = gate.try_reserve(0, 1, DATA)
     assert ticket is not None
     assert ticket.lease == WITHOUT_LEASE
-    gate.release(ticket)
+    give_back(gate, ticket)
     with reserving(parts, ONE, priority=1, index=0, label="x") as ticket:
         assert ticket.lease == WITHOUT_LEASE
 
@@ -241,7 +264,7 @@ def test_kept_reservations_count_on(parts: Any, gate: LedgerGate) -> None:
     first = gate.try_reserve(0, 1, DATA)
     assert first is not None
     parts.holdings.keep(first.lease)
-    gate.release(first)
+    give_back(gate, first)
     with pytest.raises(DemandTooLargeError, match="1 container held by what --clnrm-keep left"):
         gate.try_reserve(1, 1, DATA)
     assert waiters(parts) == 0
@@ -269,7 +292,7 @@ def test_idle_containers_go_to_the_next_of_the_same_specification(parts: Any, ga
     assert first is not None
     assert (first.reuse, first.remove) == ((), ())
     leave(parts, first.lease)
-    gate.release(first)
+    give_back(gate, first)
     assert gate.serves("gw0", "spec")
     assert not gate.serves("gw1", "spec")
     assert not gate.serves("gw0", "other")
@@ -288,7 +311,7 @@ def test_idle_containers_give_way(
     first = gate.try_reserve(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     leave(parts, first.lease)
-    gate.release(first)
+    give_back(gate, first)
     second = gate.try_reserve(1, 1, DATA, worker=worker, specification=specification)
     assert second is not None
     assert (second.reuse, second.remove) == ((), ("c1",))
@@ -299,15 +322,15 @@ def test_room_that_was_never_cleared_counts_on(parts: Any, gate: LedgerGate) -> 
     first = gate.try_reserve(0, 1, DATA)
     assert first is not None
     leave(parts, first.lease)
-    gate.release(first)
+    give_back(gate, first)
     second = gate.try_reserve(1, 1, DATA)
     assert second is not None
-    gate.release(second)
+    give_back(gate, second)
     third = gate.try_reserve(2, 1, DATA)
     assert third is not None
     assert (second.remove, third.remove) == (("c1",), ("c1",))
     parts.holdings.idle.cleared(third.lease)
-    gate.release(third)
+    give_back(gate, third)
     fourth = gate.try_reserve(3, 1, DATA)
     assert fourth is not None
     assert fourth.remove == ()
@@ -318,7 +341,7 @@ def test_containers_that_are_being_removed_serve_nobody(parts: Any, gate: Ledger
     first = gate.try_reserve(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     leave(parts, first.lease, specification="")
-    gate.release(first)
+    give_back(gate, first)
     assert not gate.serves("gw0", "spec")
     assert not gate.serves("gw0", "")
     second = gate.try_reserve(1, 1, DATA, worker="gw0", specification="spec")
@@ -331,7 +354,7 @@ def test_idle_containers_that_another_run_took(parts: Any, gate: LedgerGate, tmp
     first = gate.try_reserve(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     leave(parts, first.lease)
-    gate.release(first)
+    give_back(gate, first)
     with Ledger(open_folder(tmp_path, {}), "engine", Budget(containers=1, memory_bytes=10)) as other:
         other.open_run("other")
         lease = other.try_reserve(Demand(containers=1), priority=0, index=0)
@@ -350,7 +373,7 @@ def test_idle_leases_of_a_worker_that_ended_are_given_back(parts: Any, gate: Led
     first = gate.try_reserve(0, 1, DATA, worker="gw0", specification="spec")
     assert first is not None
     leave(parts, first.lease)
-    gate.release(first)
+    give_back(gate, first)
     parts.holdings.idle.forget_worker("gw1")
     assert gate.serves("gw0", "spec")
     parts.holdings.idle.forget_worker("gw0")

@@ -48,6 +48,7 @@ class FakeGate:
         self.idle: set[tuple[str, str | None]] = set()
         self.stuck = ""
         self.given_up: list[int] = []
+        self.given_back: list[str] = []
 
     def serves(self, worker: str, specification: str | None) -> bool:
         """Tell what ``idle`` says."""
@@ -58,6 +59,7 @@ class FakeGate:
     ) -> Ticket | None:
         """Grant what fits; refuse what never will."""
         del priority, specification
+        self.settle()
         self.asked.append(index)
         self.workers.append(worker)
         if demand["slots"] > 100:
@@ -77,8 +79,14 @@ class FakeGate:
         self.given_up.append(index)
 
     def release(self, ticket: Ticket) -> None:
-        """Give back."""
-        del self.held[ticket.lease]
+        """Give back, which counts once it is settled, or something else is asked for."""
+        self.given_back.append(ticket.lease)
+
+    def settle(self) -> None:
+        """Let what was given back be free."""
+        for lease in self.given_back:
+            del self.held[lease]
+        self.given_back.clear()
 
 
 @pytest.fixture
