@@ -4,6 +4,7 @@
 
 README.md, beside this file, says what each row means. Rows a, b, c, i, j and k need a container engine: the
 one that DOCKER_HOST names, else one that answers; without any, run it under examples/with_engine.py.
+Row q needs a cluster, the one whose kubeconfig CLNRM_KUBECONFIG names.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import containers
 import handoff
 import http_steps
 import memory
+import on_cluster
 import order
 import overhead
 import prepared
@@ -37,7 +39,7 @@ from measuring.table import print_machine, print_row, to_data
 if TYPE_CHECKING:
     from measuring.figures import Row
 
-ROWS = "abcdefghijklop"
+ROWS = "abcdefghijklopq"
 ON_AN_ENGINE = frozenset("abchijkp")
 
 
@@ -97,6 +99,7 @@ def measured(keys: str, place: Place | None, *, quick: bool) -> Iterator[Row]:
         "l": lambda: scale.measure(quick=quick),
         "o": lambda: order.measure(quick=quick),
         "p": lambda: prepared.measure(place, quick=quick),
+        "q": lambda: on_cluster.measure(quick=quick),
     }
     for key in keys:
         if key in rest:
