@@ -15,12 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_clnrm.util.beneath import Opened
 
 MARK = "clnrm-run"
-"""The file that marks a run's own folder; it holds the run's session."""
+"""The file that marks a run's own folder; its first line is the run's session.
 
+Where the second one is LOCKED, the run's controller holds a lock on it as long as it lives. The kernel frees
+that, and shows it to all who see the folder, whichever processes they see.
+"""
+
+LOCKED = "locked"
 _MAX_MARK_BYTES = 256
+_marks: dict[str, int] = {}
+"""Folder that this process has made -> descriptor of its mark."""
 
 
 def make(session: str, above: Path | None = None) -> Path:
@@ -29,8 +38,51 @@ def make(session: str, above: Path | None = None) -> Path:
     :param above: where it is made, None for the host's folder for temporary files.
     """
     folder = Path(os.path.realpath(tempfile.mkdtemp(prefix=_prefix(session), dir=above)))
-    (folder / MARK).write_text(session, encoding="ascii")
+    mark = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    _marks[str(folder)] = mark
+    # Locked before it is a mark.
+    os.write(mark, f"{session}\n{LOCKED if _lock(mark) else ''}".encode("ascii"))
     return folder
+
+
+def _lock(mark: int) -> bool:
+    """Tell whether this process holds a mark from now on."""
+    try:
+        import fcntl
+
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _let_go(folder: str) -> None:
+    mark = _marks.pop(folder, None)
+    if mark is not None:
+        os.close(mark)
+
+
+def abandoned(above: Path | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the folders of this user's runs whose controllers have died, each with its session.
+
+    :param above: where they are, None for the host's folder for temporary files.
+    """
+    with os.scandir(tempfile.gettempdir() if above is None else above) as entries:
+        names = [each.path for each in entries if each.name.startswith(_prefix("")[:-1])]
+    for path in names:
+        folder = os.path.realpath(path)
+        session = Path(folder).name.split("-")[1]
+        own = None if folder in _marks else open_own(folder, session)
+        if own is None:
+            continue
+        with own, suppress(OSError):
+            mark = os.open(f"{own.reach}/{MARK}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                is_locked = os.read(mark, _MAX_MARK_BYTES).decode().endswith(f"\n{LOCKED}")
+                if is_locked and _lock(mark):
+                    yield folder, session
+            finally:
+                os.close(mark)
 
 
 def open_own(folder: str, session: str) -> Opened | None:
@@ -66,6 +118,7 @@ def remove_unused(folder: str) -> bool:
         finally:
             os.close(opened)
         os.rmdir(folder)  # noqa: PTH106 as remove() does
+        _let_go(folder)
         return True
     return False
 
@@ -84,6 +137,7 @@ def remove(folder: str, session: str) -> bool:
         with open_beneath("/", str(Path(folder).parent)) as above:
             # Only an empty folder: if another one was put in its place meanwhile, nothing is lost.
             os.rmdir(Path(folder).name, dir_fd=above.fd)
+            _let_go(folder)
             return True
     return False
 
@@ -104,4 +158,4 @@ def _is_marked(opened: Opened, session: str) -> bool:
         return False
     with opened.beneath(MARK) as mark:
         is_ours = mark.status.st_uid == os.geteuid()
-        return is_ours and mark.read(_MAX_MARK_BYTES) == session.encode()
+        return is_ours and mark.read(_MAX_MARK_BYTES).split(b"\n")[0] == session.encode()

@@ -134,6 +134,19 @@ def forget(runs: Path, record: RunRecord) -> None:
         let_go(record.controller)
 
 
+def remove_abandoned(above: Path | None = None) -> None:
+    """Remove the folders of dead runs that no record names: they were killed before they used an engine.
+
+    A run with a record of whatever ledger loses nothing by it: of its processes none is left either.
+
+    :param above: where they are, None for the host's folder for temporary files.
+    """
+    nobody = Process(0, "")
+    for folder, session in run_folder.abandoned(above):
+        if not workers(RunRecord(session, nobody, folder, "", "", "")):
+            run_folder.remove(folder, session)
+
+
 def _noted(record: RunRecord) -> Iterator[Process]:
     own = run_folder.open_own(record.folder, record.session)
     if own is None:

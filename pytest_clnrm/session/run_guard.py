@@ -86,6 +86,8 @@ class RunGuard:
             cleaner.sweep_dead(self._runtime.ledger())
             self.foreign = cleaner.foreign
             self.warm.take()
+        with suppress(OSError):
+            run_records.remove_abandoned()
 
     def worker_died(self, worker: str) -> bool:
         """Remove what a dead worker left, its own reservations too; tell whether its containers are gone."""

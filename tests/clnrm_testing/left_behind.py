@@ -34,6 +34,7 @@ SCENARIO_FILE = """
 name = "{name}"
 [service.box]
 image = "{image}"
+scope = "{scope}"
 [[step]]
 name = "work"
 run = "{script}"
@@ -129,9 +130,12 @@ class Project:
         """Return the ledger's folder."""
         return open_folder(self.ledger, {})
 
-    def add(self, name: str, script: str) -> None:
-        """Write a scenario."""
-        text = SCENARIO_FILE.format(name=name, image=IMAGE, script=script)
+    def add(self, name: str, script: str, scope: str = "scenario") -> None:
+        """Write a scenario.
+
+        :param scope: of its one service.
+        """
+        text = SCENARIO_FILE.format(name=name, image=IMAGE, script=script, scope=scope)
         (self.tests / f"{name}.clnrm.toml").write_text(text, encoding="utf-8")
 
     def start(self, *args: str) -> Run:

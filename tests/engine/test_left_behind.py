@@ -305,7 +305,12 @@ KINDS = ("worker", "controller", "all", "watchdog", "controller and watchdog")
 
 @pytest.mark.parametrize("kill", range(KILLS))
 def test_killed_at_a_random_moment(project: Project, kill: int) -> None:
-    """Whoever dies, and whenever, ten seconds later nothing is left, and the next run works."""
+    """Whoever dies, and whenever, ten seconds later nothing is left, and the next run works.
+
+    Half of the scenarios share one container, which belongs to none of the processes.
+    """
+    for number in range(4):
+        project.add(f"work{number}", "sleep 1", scope="run")
     rng = random.Random(SEED * 1000 + kill)  # noqa: S311 (moments, no secrets)
     kind = KINDS[kill % len(KINDS)]
     run = project.start("-n", "2", "--dist", rng.choice(["load", "load", "loadfile"]))
