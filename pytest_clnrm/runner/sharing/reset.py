@@ -52,9 +52,10 @@ def reset(running: RunningContainer, around: Surroundings) -> Iterator[str]:
             if error is not None:
                 raise error
             failures += ((step, each) for each in result.failures)
-            if failures and not step.continue_on_failure:
+            if not result.failures:
+                yield f"{label} in {result.duration_s:.2f} s"
+            elif not step.continue_on_failure:
                 break
-            yield f"{label} in {result.duration_s:.2f} s"
         if failures:
             span.fail(failures[0][1].message)
             raise _failed(running, failures)
