@@ -360,7 +360,10 @@ class Engine(Protocol):
         """Remove an image; one that is gone is no error. Return False if a container of it is there."""
 
     def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
-        """Create a network of one scenario and return its id."""
+        """Create a network of one scenario and return its id.
+
+        This process has asked for an image before: of one are the pods that a cluster needs for it.
+        """
 
     def has_network(self, network: str) -> bool:
         """Tell whether a network is there: somebody may have removed it."""

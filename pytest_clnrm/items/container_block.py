@@ -13,6 +13,7 @@ from pytest_clnrm.items.container import Container
 from pytest_clnrm.items.in_thread import in_thread
 from pytest_clnrm.items.plain_errors import plain
 from pytest_clnrm.runner.launch import launch
+from pytest_clnrm.runner.services import with_commands
 from pytest_clnrm.runner.volumes import problems_left
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ class ContainerBlock(AbstractContextManager[Container], AbstractAsyncContextMana
     def _start(self) -> Container:
         group, runtime, service = self._group, self._runtime, self._service
         self._lease = self._stack.enter_context(group.reserve(service.limits, service.name))
+        image = group.image_of(service, self._lease)
+        service = with_commands(service, image)
         if service.network != "none":
             names = (service.name, *service.aliases)
             self._network = self._stack.enter_context(
@@ -128,7 +131,7 @@ class ContainerBlock(AbstractContextManager[Container], AbstractAsyncContextMana
         launch(
             runtime,
             service,
-            group.image_of(service, self._lease),
+            image,
             name=f"{runtime.next_name()}-{service.name}",
             labels=runtime.labels(group.label, self._lease),
             deadline_s=time.monotonic() + runtime.settings.timeout_s,

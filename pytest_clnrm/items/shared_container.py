@@ -98,13 +98,13 @@ def _begin(group: ContainerGroup, service: Service, file: str) -> Held:
         share = share_of(runtime.settings, service, file)
         turn = turn_of(runtime.session_id, share) if service.reset else None
         lease = stack.enter_context(using_shared(runtime, share, turn))
+        image = group.image_of(service, lease)
         network: Network | None = None
         if service.network != "none":
             network = stack.enter_context(runtime.networks().of_fixtures(service.name, *service.aliases))
         part = SharedPart(runtime, file, group.trace, lease)
         stack.callback(part.leave)
         deadline_s = time.monotonic() + runtime.settings.timeout_s
-        image = group.image_of(service, lease)
         part.join(
             service,
             image,

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
@@ -54,6 +55,15 @@ def effective_command(service: Service, image: ImageFacts) -> tuple[tuple[str, .
         awaited = any(each.log is not None for each in service.ready)
         return KEEP_ALIVE if own_output or awaited else KEEP_SHELL, replaced
     return None, False
+
+
+def with_commands(service: Service, image: ImageFacts) -> Service:
+    """Return a service of a Python test, which runs commands in it: it waits for them, as for steps.
+
+    Where the engine tells what its image runs, that decides.
+    """
+    says = service.ready or service.may_end or service.ports or service.udp_ports
+    return service if image.knows_command or says else replace(service, only_steps=True)
 
 
 def given_to_entry_point(container: RunningContainer) -> str:

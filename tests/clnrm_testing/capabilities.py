@@ -207,7 +207,8 @@ LACKS: tuple[Lack, ...] = (
         engine="a cluster",
         what="a service without a `command`",
         meaning="runs its image's if it has `ready` or ports or others depend on it; if it has only steps it "
-        "waits for them. The cluster does not tell what an image runs: write `command` to be sure",
+        "waits for them, as it does for the commands of a Python test. The cluster does not tell what an "
+        "image runs: write `command` to be sure",
     ),
     Lack(
         engine="a cluster",

@@ -97,6 +97,7 @@ class FakeEngine:
             room_is_shared=bool(os.environ.get("FAKE_ROOM")),
             warnings=tuple(filter(None, [os.environ.get("FAKE_WARNING")])),
         )
+        self._has_image = False
         self._note("connect")
 
     def _note(self, event: str, **facts: Any) -> None:
@@ -115,6 +116,7 @@ class FakeEngine:
         platform: str | None = None,
     ) -> ImageFacts:
         self._note("image", image=reference, pull=pull)
+        self._has_image = True
         if reference.startswith("missing"):
             raise ImageError(f"image {reference!r} does not exist")
         if progress is not None and reference.startswith("pulled"):
@@ -146,6 +148,7 @@ class FakeEngine:
         return True
 
     def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
+        assert self._has_image, "a network is created before any image is asked for, which a cluster refuses"
         self._note("network", name=name, internal=internal, labels=dict(labels))
         self._networks[name] = labels
         return name

@@ -17,7 +17,13 @@ from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE, KEEP_SHELL
 from pytest_clnrm.errors import NotReadyError
 from pytest_clnrm.model.service import Ready, Service
 from pytest_clnrm.runner import launch
-from pytest_clnrm.runner.services import Timeline, effective_command, given_to_entry_point, start_in_order
+from pytest_clnrm.runner.services import (
+    Timeline,
+    effective_command,
+    given_to_entry_point,
+    start_in_order,
+    with_commands,
+)
 
 
 def service(name: str, *depends_on: str) -> Service:
@@ -152,6 +158,20 @@ def test_whatever_says_that_it_is_a_service_lets_it_run(
     """An image that listens, has a health check, or is given a program to run is one, as it always was."""
     given = Service(name="a", image="i", **{"only_steps": True, **of_service})
     assert effective_command(given, replace(TOOL, **of_image)) == (None, False)
+
+
+def test_an_image_of_which_nobody_tells_what_it_runs() -> None:
+    """On a cluster a container of a Python test waits for commands, unless it is to serve."""
+    told = image(["serve"])
+    untold = replace(told, knows_command=False)
+    box = service("box")
+    assert effective_command(with_commands(box, untold), untold) == (KEEP_SHELL, True)
+    assert effective_command(with_commands(box, told), told) == (None, False)
+    for says in ({"ports": (80,)}, {"udp_ports": (53,)}, {"may_end": (0,)}, {"ready": (Ready(port=80),)}):
+        serves: Service = replace(box, **says)
+        assert effective_command(with_commands(serves, untold), untold) == (None, False)
+    own = replace(box, command=("serve",))
+    assert effective_command(with_commands(own, untold), untold) == (("serve",), False)
 
 
 def test_the_default_container_is_always_kept_alive() -> None:
