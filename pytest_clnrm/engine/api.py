@@ -450,6 +450,15 @@ class Engine(Protocol):
         :raises ContainerError: if it cannot be told, or a process was left.
         """
 
+    def is_connected_as(self, container: str, seen: Mapping[str, str]) -> bool:  # noqa: ARG002
+        """Tell whether a container is on the networks yet on which it was when it was looked at.
+
+        It is not asked: False where that cannot be seen from outside, and :meth:`has_network` has to tell.
+
+        :param seen: what :meth:`observe` returned.
+        """
+        return False
+
     def look_at_path(self, container: str, path: str) -> PathFacts | None:
         """Return what lies at an absolute path in a container, which need not run; None if nothing does.
 

@@ -6,6 +6,7 @@ Only some engines can limit that (Docker's overlay2 on xfs with project quotas),
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 EVERY_S = 2.0
 """A shorter scenario is never looked at: what it has written goes with its containers."""
+
+_TICK_S = 0.5
+"""How much later than that a scenario may be looked at."""
 
 
 class DiskWatch:
@@ -43,29 +47,37 @@ class DiskWatch:
         self._run_once = run_once
         self._containers = containers
         self._shared = shared
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="clnrm-disk", daemon=True)
+        # Held while it is looked at: nothing is stopped once the scenario is over.
+        self._looking = threading.Lock()
+        self._due_s = float("inf")
         self.problem = ""
 
     def __enter__(self) -> DiskWatch:  # noqa: PYI034 (no Self before Python 3.11)
-        self._thread.start()
+        self._due_s = time.monotonic() + EVERY_S
+        _WATCHER.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        _WATCHER.remove(self)
+        with self._looking:
+            self._due_s = float("inf")
 
-    def _watch(self) -> None:
-        while not self._over.wait(EVERY_S):
+    def look(self) -> None:
+        """Look at the containers if that is due."""
+        with self._looking:
+            if time.monotonic() < self._due_s:
+                return
             for whose, container in [*self._own(), *_named(self._shared)]:
                 # A container that is gone writes nothing any more.
                 with suppress(ClnrmError):
                     self.problem = self._look(whose, container)
                 if self.problem:
                     self._stop(dict.fromkeys([*(each for _, each in self._own()), container]))
+                    self._due_s = float("inf")
                     return
+            self._due_s = time.monotonic() + EVERY_S
 
     def _stop(self, containers: Iterable[str]) -> None:
         for container in containers:
@@ -87,6 +99,35 @@ class DiskWatch:
             f"{whose} has written {written / 2**20:.0f} MB into its container: at most "
             f"{settings.max_disk_bytes / 2**20:.10g} MB (clnrm_max_disk: {settings.origin('max_disk_bytes')})"
         )
+
+
+class _Watcher:
+    """The thread that looks for all scenarios of this process: one for each takes longer than short ones."""
+
+    def __init__(self) -> None:
+        self._watches: list[DiskWatch] = []
+        self._thread: threading.Thread | None = None
+
+    def add(self, watch: DiskWatch) -> None:
+        """Look at what *watch* names when that is due."""
+        self._watches.append(watch)
+        # A forked child has none.
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="clnrm-disk", daemon=True)
+            self._thread.start()
+
+    def remove(self, watch: DiskWatch) -> None:
+        """Look at it no more."""
+        self._watches.remove(watch)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(min(_TICK_S, EVERY_S))
+            for watch in list(self._watches):
+                watch.look()
+
+
+_WATCHER = _Watcher()
 
 
 def _named(containers: Mapping[str, RunningContainer]) -> list[tuple[str, str]]:

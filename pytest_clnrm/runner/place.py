@@ -63,7 +63,12 @@ class Place:
             self.remove(stuck)
         if with_others or any(service.network != "none" for service in services):
             networks = self._runtime.networks()
-            self.network = networks.lend(self.unused)
+            engine = self._runtime.engine()
+            self.network = networks.lend(
+                self.unused,
+                connected=bool(idle)
+                and all(engine.is_connected_as(each.id, each.fingerprint) for each in idle.values()),
+            )
             if self.network is None:
                 self.remove(self.unused)
                 idle = {}

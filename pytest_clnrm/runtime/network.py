@@ -137,11 +137,12 @@ class Networks:
 
     # of scenarios
 
-    def lend(self, idle: Collection[str] = ()) -> Network | None:
+    def lend(self, idle: Collection[str] = (), *, connected: bool = False) -> Network | None:
         """Return a network for a scenario, until :meth:`give_back`.
 
         :param idle: ids of idle containers that the scenario would use. It gets the network that they are on.
             None means that others are on it too, or that it is gone: ask again without them.
+        :param connected: they were seen to be on it yet, so it is there.
         :raises EngineError: with the engine's reason.
         """
         with self._guard:
@@ -150,7 +151,7 @@ class Networks:
             if alone:
                 self._lent.add(theirs[0])
         if theirs:
-            return theirs[0] if alone and self._is_there(theirs[0]) else None
+            return theirs[0] if alone and self._is_there(theirs[0], connected=connected) else None
         while True:
             with self._guard:
                 network = next(iter(self._free()), None)
@@ -364,10 +365,14 @@ class Networks:
     def _free(self) -> list[Network]:
         return [network for network, on in self._on.items() if not on and network not in self._lent]
 
-    def _is_there(self, network: Network) -> bool:
-        """Tell whether a network still exists with its relay, and forget it if one of them is gone."""
+    def _is_there(self, network: Network, *, connected: bool = False) -> bool:
+        """Tell whether a network still exists with its relay, and forget it if one of them is gone.
+
+        :param connected: it exists.
+        """
         try:
-            there = self._engine.has_network(network.id) and not (network.relay and network.relay.ended)
+            there = not (network.relay and network.relay.ended)
+            there = there and (connected or self._engine.has_network(network.id))
         except ClnrmError:
             self._forget(network)
             raise

@@ -123,14 +123,15 @@ def warnings(own: Mapping[str, str]) -> Iterator[str]:
     for name in _ENDPOINTS:
         if name in own:
             yield f"{name}={own[name]}: spans go there, none arrives here; remove {name} to have them judged"
-    if not any(name in own for name in _ENDPOINTS) and find_spec("grpc") is None:
-        for name in (_GENERIC["PROTOCOL"], _TRACES["PROTOCOL"]):
-            if own.get(name, "").strip().lower() == "grpc":
-                yield (
-                    f"{name}=grpc: spans are received over gRPC only where grpcio is installed, none will "
-                    f"arrive this way; install pytest-clnrm[grpc], remove {name}, or set it to http/protobuf "
-                    f"or http/json"
-                )
+    protocols = (_GENERIC["PROTOCOL"], _TRACES["PROTOCOL"])
+    asks_grpc = [name for name in protocols if own.get(name, "").strip().lower() == "grpc"]
+    if asks_grpc and not any(name in own for name in _ENDPOINTS) and find_spec("grpc") is None:
+        for name in asks_grpc:
+            yield (
+                f"{name}=grpc: spans are received over gRPC only where grpcio is installed, none will "
+                f"arrive this way; install pytest-clnrm[grpc], remove {name}, or set it to http/protobuf "
+                f"or http/json"
+            )
     sampler = own.get("OTEL_TRACES_SAMPLER", "always_on").strip()
     if sampler not in _SAMPLING_ALL:
         yield f"OTEL_TRACES_SAMPLER={sampler}: spans that it does not sample never arrive; remove it for all"

@@ -153,6 +153,9 @@ class FakeEngine:
         self._networks[name] = labels
         return name
 
+    def is_connected_as(self, container: str, seen: Mapping[str, str]) -> bool:
+        return False
+
     def has_network(self, network: str) -> bool:
         return network in self._networks
 

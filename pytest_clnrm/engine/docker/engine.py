@@ -236,7 +236,7 @@ class DockerEngine(Engine):
         before: Mapping[str, str] | None = None,
         inside: bool = False,
     ) -> dict[str, str]:
-        from pytest_clnrm.engine.docker.observe import kill_shell, observe
+        from pytest_clnrm.engine.docker.observe import observe
         from pytest_clnrm.engine.docker.observe_inside import ask_inside
 
         shell = self._execs.shells.state_of_main_shell(container)
@@ -254,7 +254,7 @@ class DockerEngine(Engine):
                 seen = ask_inside(self._client, container, self.exec, scratch=scratch)
         elif _FIRST in before:
             pid = int(before[_FIRST])
-            renew = partial(self._execs.shells.begin_anew, container, partial(kill_shell, pid))
+            renew = partial(self._execs.shells.begin_anew, container)
             seen = {
                 _FIRST: str(pid),
                 **observe(pid, container, scratch=scratch, renewed=renewed, renew=renew),
@@ -269,6 +269,11 @@ class DockerEngine(Engine):
         elif before and has_printed(self._client, container):
             seen["output of the container's main process"] = "added"
         return seen
+
+    def is_connected_as(self, container: str, seen: Mapping[str, str]) -> bool:
+        from pytest_clnrm.engine.docker.observe import has_interfaces
+
+        return _FIRST in seen and has_interfaces(int(seen[_FIRST]), container, seen)
 
     def look_at_path(self, container: str, path: str) -> PathFacts | None:
         return look_at_path(self._client, container, path)

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -40,6 +40,7 @@ from pytest_clnrm.errors import ContainerError, UnobservableError
 from pytest_clnrm.util.beneath import Opened, held, open_beneath
 
 SHARED_MEMORY = "shared memory, semaphores or message queues"
+INTERFACES = "network interfaces"
 
 # File systems of the kernel's in which nothing can be left where they are read-only.
 _KERNELS = frozenset({b"sysfs", b"cgroup", b"cgroup2"})
@@ -49,6 +50,8 @@ _GONE_S = 0.5
 # The range of ports that the kernel chooses from in a new network namespace.
 _LOCAL_PORTS = "32768\t60999\n"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
+
+Renew = Callable[[Callable[[], None], Callable[[], None]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +104,15 @@ def observe(
     *,
     scratch: Sequence[str],
     renewed: bool,
-    renew: Callable[[Callable[[], None]], None] = lambda look: look(),
+    renew: Renew = lambda _, look: look(),
 ) -> dict[str, str]:
     """Return what can be seen of a container at rest: the name of each thing, and what it is like.
 
     :param pid: of its first process, as its engine says.
     :param scratch: absolute paths of tmpfs mounts, which are emptied first.
     :param renewed: the process that waits beside the first one is replaced each time.
-    :param renew: ends the shell that has run steps, calls what it is given, returns when there is a new one.
+    :param renew: gets what kills the shell that has run steps, and what looks at the rest, which it calls
+        once that has gone; returns when there is a new one.
     :raises UnobservableError: if this process may not look at it.
     :raises ContainerError: if it cannot be told whether something is left, or a process is.
     """
@@ -116,7 +120,7 @@ def observe(
     try:
         with ExitStack() as opened:
             view = _View(pid, opened)
-            seen = {"mounts": view.mountinfo.decode("latin-1")}
+            seen = {"mounts": view.mountinfo.decode("latin-1"), INTERFACES: _interfaces(pid)}
 
             def look() -> None:
                 if not renewed:
@@ -128,7 +132,7 @@ def observe(
                 seen.update(view.kernel_files())
                 seen.update(view.files(scratch))
 
-            renew(look)
+            renew(view.kill_shell, look)
             # Last, as a process that comes while the rest is looked at must not be missed.
             return seen | view.processes(renewed=renewed)
     except PermissionError as error:
@@ -140,19 +144,23 @@ def observe(
         ) from error
 
 
-def kill_shell(pid: int) -> None:
-    """Kill the shell that a container's first process has started, which waits for commands.
+def has_interfaces(pid: int, container: str, seen: Mapping[str, str]) -> bool:
+    """Tell whether a container has the network interfaces with which it was seen.
 
-    :raises ContainerError: if it does not only wait for them, or others run too.
+    It loses that of a network when it is taken off it, and an engine removes no network before.
+
+    :param pid: of its first process.
+    :param seen: what :func:`observe` returned.
     """
     try:
-        with ExitStack() as opened:
-            first, shell = processes_of(pid, _View(pid, opened).proc)
-            if shell is None:
-                raise ContainerError("its shell has ended")
-            kill_at_rest(shell, first)
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise ContainerError(f"its shell cannot be ended ({type(error).__name__}: {error})") from error
+        return is_process_of(pid, container) and seen.get(INTERFACES) == _interfaces(pid)
+    except OSError:
+        return False
+
+
+def _interfaces(pid: int) -> str:
+    lines = read(b"/proc/%d/net/dev" % pid).decode("latin-1").split("\n")
+    return " ".join(sorted(line.partition(":")[0].strip() for line in lines if ":" in line))
 
 
 def check_is_here(pid: int, container: str) -> None:
@@ -185,6 +193,19 @@ class _View:
         :raises ContainerError: if something does.
         """
         processes_of(self._pid, self.proc)
+
+    def kill_shell(self) -> None:
+        """Kill the shell that the first process has started, which waits for commands.
+
+        :raises ContainerError: if it does not only wait for them, or others run too.
+        """
+        try:
+            first, shell = processes_of(self._pid, self.proc)
+            if shell is None:
+                raise ContainerError("its shell has ended")
+            kill_at_rest(shell, first)
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise ContainerError(f"its shell cannot be ended ({type(error).__name__}: {error})") from error
 
     def processes(self, *, renewed: bool) -> dict[str, str]:
         """Return all that is told of the first process, and of what waits beside it."""

@@ -204,7 +204,7 @@ clnrm_after $? {end}
 _VARIABLE = re.compile(r"[^-=\0][^=\0]*")
 # Names that no shell gives a meaning of its own.
 _PLAIN_VARIABLE = re.compile(
-    r"(?!BASH|COMP_|EPOCH|HIST|INSIDE_|KSH|LC_|POSIX|PROMPT_|READLINE_)[A-Z]+_[A-Z0-9_]+"
+    r"(?!BASH|COMP_|EPOCH|HIST|INSIDE_|KSH|LC_|POSIX|PROMPT_|READLINE_)[A-Z]+_[A-Z0-9_]+|TRACEPARENT"
 )
 # What stands for itself in a format of printf. No "-", which could begin an option.
 _PLAIN = frozenset(b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;/_+=@\n{}[]()<>"')

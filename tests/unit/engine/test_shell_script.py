@@ -206,6 +206,8 @@ def test_a_step() -> None:
     [
         ({}, True, "clnrm_run_as_it_is"),
         ({"OTEL_SERVICE_NAME": "it's"}, True, "clnrm_run_as_it_is"),
+        ({"TRACEPARENT": "00-1-2-01"}, True, "clnrm_run_as_it_is"),
+        ({"TRACEPARENTS": "x"}, True, "clnrm_run TRACEPARENTS='x' MARK_X='1'"),
         ({}, False, "clnrm_run MARK_X='1'"),
         *(
             ({name: "x"}, True, f"clnrm_run {name}='x' MARK_X='1'")

@@ -192,6 +192,18 @@ def test_a_network_that_somebody_removed_is_made_anew(
     assert heard == {network.gateway}
 
 
+def test_a_network_whose_containers_were_seen_on_it_is_not_asked_for(
+    networks: Networks, engine: Engine
+) -> None:
+    """An engine removes none on which containers are."""
+    theirs = lent(networks, "c1")
+    networks.give_back(theirs)
+    engine.there.clear()
+    assert networks.lend(["c1"], connected=True) == theirs
+    networks.give_back(theirs)
+    assert networks.lend(["c1"]) is None
+
+
 def test_an_engine_that_does_not_answer(networks: Networks, engine: Engine) -> None:
     """Is an error, and the network is not lent for ever."""
     lent(networks)
