@@ -164,7 +164,7 @@ class Keeper:
         from pytest_clnrm.ledger.shared import run_owner
 
         owners = [run_owner(run) for run in self._ledgers]
-        if not all(self._own.has_shared(each) for each in owners):
+        if not all(map(self._own.is_used, owners)):
             sweep_unowned(self._own, Cleaner(self._folder, self._connected()), owners)
 
     def _connected(self) -> Engine:

@@ -58,7 +58,7 @@ def sweep_unowned(ledger: Ledger, cleaner: Cleaner, owners: Iterable[str]) -> No
     :raises EngineError: if something stays.
     """
     for owner in sorted(set(owners)):
-        if not ledger.has_shared(owner):
+        if not ledger.is_used(owner):
             cleaner.sweep({OWNER: owner})
 
 

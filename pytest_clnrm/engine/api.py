@@ -11,12 +11,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pytest_clnrm.engine.admission_api import Admission
 from pytest_clnrm.engine.change_stream import ChangeStream
 from pytest_clnrm.engine.relay_api import Relay
 from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
+from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
@@ -185,6 +186,7 @@ class ContainerSpec:
         inject one; ``aliases`` always are.
     :param admission: of its scenario, asked where the engine has its room for others too; without one a
         container waits for room until the deadline of its start. It makes no container another one.
+    :param outlives: another process may go on with it: its standard input stays open when this one goes.
     """
 
     name: str
@@ -221,6 +223,7 @@ class ContainerSpec:
     more_labels: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     admission: Admission | None = field(default=None, compare=False, repr=False)
+    outlives: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -449,6 +452,22 @@ class Engine(Protocol):
         :raises UnobservableError: if it cannot be looked at from outside, and not *inside*.
         :raises ContainerError: if it cannot be told, or a process was left.
         """
+
+    def let_go(self, container: str) -> dict[str, Any]:  # noqa: ARG002
+        """Give up the connections to a container at rest; it stays as it is.
+
+        :return: plain data by which another process takes it up.
+        :raises ContainerError: if no other process can.
+        """
+        raise ContainerError("no other process can go on with it")
+
+    def take_up(self, container: str, told: Mapping[str, Any]) -> None:
+        """Go on with a container that another process has let go.
+
+        :param told: what :meth:`let_go` returned.
+        :raises ContainerError: if that cannot be.
+        """
+        raise ContainerError(f"this process cannot go on with {container[:12]}, by {sorted(told)}")
 
     def is_connected_as(self, container: str, seen: Mapping[str, str]) -> bool:  # noqa: ARG002
         """Tell whether a container is on the networks yet on which it was when it was looked at.

@@ -382,6 +382,17 @@ class Ledger:
                 draft.state, self._me.run, keeper=self.owner_id, project=project, keeps_s=keeps_s
             )
 
+    def hand_to_run(self, lease_id: str, to: str, *, owner: str, label: str) -> None:
+        """Let an idle lease of this run be the run's own from now on, so that it may outlive it.
+
+        :param to: its id from now on.
+        :param owner: which run it is: that which has created its containers.
+        """
+        with self._me.change() as draft:
+            draft.state = warm.with_lease_of_run(
+                draft.state, lease_id, to, run=self._me.run, owner=owner, label=label
+            )
+
     def kept_for(self, project: str | None = None) -> tuple[Lease, ...]:
         """Return what living keepers keep for the next run of *project*, or of any; takes no lock."""
         state = self._store.peek() or State(engine=self.engine, boot=self._boot)
@@ -413,12 +424,18 @@ class Ledger:
         state = self._store.peek() or State(engine=self.engine, boot=self._boot)
         return tuple(each for each in warm.shared_of(state, self._me.run) if each.idle_since_s is not None)
 
-    def has_shared(self, owner: str | None = None) -> bool:
-        """Tell whether there is a shared container of this run, or of whom the owner *owner* is."""
+    def has_shared(self) -> bool:
+        """Tell whether there is a shared container of this run."""
         state = self._store.peek() or State(engine=self.engine, boot=self._boot)
-        if owner is None:
-            return bool(warm.shared_of(state, self._me.run))
-        return any(each.owner == owner for each in state.leases)
+        return bool(warm.shared_of(state, self._me.run))
+
+    def is_used(self, owner: str) -> bool:
+        """Tell whether something is left of a run, or somebody but keepers goes on with what was.
+
+        :param owner: which owner the run is.
+        """
+        state = self._store.peek() or State(engine=self.engine, boot=self._boot)
+        return warm.is_used(state, owner, self._store.living(state))
 
     def take_over(self, lease_id: str, *, unused_for_s: float = 0.0) -> Lease | None:
         """Take over a shared container that nobody uses, to remove it; None if somebody does.

@@ -326,7 +326,7 @@ class _Capacity:
         self._idle = sorted(
             (lease for lease in state.leases if lease.idle_since_s is not None),
             # To start a shared service again takes longer than to create a container.
-            key=lambda lease: (bool(lease.key), lease.idle_since_s, lease.id),
+            key=lambda lease: (shared.is_service(lease), lease.idle_since_s, lease.id),
         )
         self._shared = {(lease.run, lease.key) for lease in state.leases if lease.key}
 

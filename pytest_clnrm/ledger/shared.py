@@ -20,6 +20,15 @@ SHARED = "shared"
 """What stands for the worker in names and labels of what belongs to a whole run."""
 
 
+IDLE = "idle "
+"""With which the keys of leases begin that are a run's, but of a container which scenarios use in turn."""
+
+
+def is_service(lease: Lease) -> bool:
+    """Tell whether a lease is of a shared service."""
+    return bool(lease.key) and not lease.key.startswith(IDLE)
+
+
 def run_owner(run: str) -> str:
     """Return the id of the owner that a run itself is."""
     return f"{SHARED}-{run}"

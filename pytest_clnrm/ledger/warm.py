@@ -46,6 +46,37 @@ def shared_of(state: State, run: str) -> tuple[Lease, ...]:
     return tuple(each for each in state.leases if each.key and each.run == run)
 
 
+def with_lease_of_run(state: State, lease_id: str, to: str, *, run: str, owner: str, label: str) -> State:
+    """Return *state* in which an idle lease of a run is the run's own, under the id *to*.
+
+    :param owner: which run it is: that which has created its containers.
+    """
+
+    def handed(lease: Lease) -> Lease:
+        if lease.id != lease_id or lease.run != run or lease.idle_since_s is None:
+            return lease
+        # Of no two containers of its kind one is as good as the other: each has a key of its own.
+        return replace(lease, id=to, owner=owner, key=f"{shared.IDLE}{to}", label=label)
+
+    return replace(state, leases=tuple(map(handed, state.leases)))
+
+
+def is_used(state: State, owner: str, living: Collection[str]) -> bool:
+    """Tell whether something is left of a run, or somebody but keepers goes on with what was.
+
+    An idle container that another run has taken up is under a lease of its own there: that run is one of the
+    owners of the run which has left it.
+
+    :param owner: which owner the run is.
+    """
+    keepers = {each.keeper for each in state.runs}
+    keeping = {each.pid for each in state.owners if each.owner in keepers}
+    return any(each.owner == owner for each in state.leases) or any(
+        each.run == shared.run_of(owner) and each.owner in living and each.pid not in keeping
+        for each in state.owners
+    )
+
+
 def kept_for(state: State, project: str | None, living: Collection[str]) -> tuple[Lease, ...]:
     """Return what living keepers keep for the next run of a project, or of any."""
     keepers = [each for each in state.runs if each.keeper in living and project in {None, each.project}]

@@ -68,10 +68,14 @@ class IdleLeases:
     """The idle leases of this process, which others may take over at any moment.
 
     :param ledger: returns the ledger that they are in.
+    :ivar stays: tells of the id of a lease whether its container has been left for the next run: then it is
+        not given back.
     """
 
     def __init__(self, ledger: Callable[[], Ledger]) -> None:
         self._ledger = ledger
+        self.stays: Callable[[str], bool] = lambda _: False
+        self._of_earlier_runs: dict[str, str] = {}
         self._leftovers: dict[str, Leftover] = {}
         self._uncleared: dict[str, Lease] = {}
 
@@ -83,12 +87,19 @@ class IdleLeases:
         self._ledger().mark_idle(leftover.lease, leftover.containers, first=not leftover.specification)
         self._leftovers[leftover.lease] = leftover
 
+    def add_of_earlier_run(self, lease_id: str, specification: str) -> None:
+        """Take note of a container that an earlier run has left: any worker may use it."""
+        self._of_earlier_runs[lease_id] = specification
+
     def wanted(self, worker: str, specification: str | None) -> tuple[str, ...]:
         """Return the lease of which a worker could use the containers, the last used of them; () if none."""
         found = [
             lease
             for lease, each in self._leftovers.items()
             if specification and (each.worker, each.specification) == (worker, specification)
+        ]
+        found = found or [
+            lease for lease, each in self._of_earlier_runs.items() if specification and each == specification
         ]
         return tuple(found[-1:])
 
@@ -101,6 +112,7 @@ class IdleLeases:
         reuse = tuple(each for each in wanted if each in evicted)
         for taken in (*evicted, *wanted):
             self._leftovers.pop(taken, None)
+            self._of_earlier_runs.pop(taken, None)
         remove = tuple(
             container for each in evicted.values() if each.id not in reuse for container in each.containers
         )
@@ -139,6 +151,8 @@ class IdleLeases:
     def _give_back(self, leases: Iterable[str]) -> None:
         for lease in leases:
             del self._leftovers[lease]
+            if self.stays(lease):
+                continue
             # What cannot be given back now is purged by another process, or by the next run.
             with suppress(LedgerError):
                 self._ledger().release(lease)

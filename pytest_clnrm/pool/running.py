@@ -27,6 +27,7 @@ class RunningContainer:
     :param reused: it has served another scenario before.
     :param fingerprint: what it looked like when it was new, if it may be reused.
     :param never_reused: why it is never reused, "" if it may be.
+    :param had_secrets: a scenario that it has served had some: the engine's log of it may hold them.
     :param sources: of its volumes, as far as they are held open; whoever removes it closes them.
     """
 
@@ -40,6 +41,7 @@ class RunningContainer:
     reused: bool = False
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     never_reused: str = ""
+    had_secrets: bool = False
     sources: Sources = field(default_factory=Sources)
 
     @property
@@ -74,8 +76,9 @@ class RunningContainer:
         )
 
     def serves(self, other: ContainerSpec) -> bool:
-        """Tell whether it was made as *other* says, apart from its name and labels."""
-        return replace(other, name=self.spec.name, labels=self.spec.labels) == self.spec
+        """Tell whether it was made as *other* says, apart from its name and labels, and whose it is."""
+        own = self.spec
+        return replace(other, name=own.name, labels=own.labels, outlives=own.outlives) == own
 
 
 def span_attributes(

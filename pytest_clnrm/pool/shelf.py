@@ -24,11 +24,16 @@ if TYPE_CHECKING:
 _REMOVERS = 2
 
 
+Stays = Callable[["RunningContainer"], bool]
+"""Leaves an idle container to the next run, and tells whether it could."""
+
+
 @dataclass(slots=True)
 class _Left:
     """What is left under one lease: containers that are kept, and ids of those that are being removed."""
 
     shelved: dict[str, RunningContainer] = field(default_factory=dict)
+    stays: Stays | None = None
     removed: tuple[str, ...] = ()
     removal: Future[bool] | None = None
 
@@ -51,14 +56,22 @@ class Shelf:
         self._threads = ThreadPoolExecutor(_REMOVERS, "clnrm-removal")
         self._guard = threading.Lock()
 
-    def put(self, lease: str, kept: Mapping[str, RunningContainer], removed: Sequence[str]) -> None:
+    def put(
+        self,
+        lease: str,
+        kept: Mapping[str, RunningContainer],
+        removed: Sequence[str],
+        *,
+        stays: Stays | None = None,
+    ) -> None:
         """Keep and remove what a scenario leaves; beyond the shelf's size the oldest are removed.
 
         :param kept: containers that may be reused, by the names of their services.
         :param removed: ids of the other containers.
+        :param stays: called at the end of the run where one container is all that there is under the lease.
         """
         with self._guard:
-            self._left[lease] = left = _Left(dict(kept))
+            self._left[lease] = left = _Left(dict(kept), stays)
             if removed or not kept:
                 left.removed = tuple(removed)
                 left.removal = self._threads.submit(self._remove, lease, left.removed)
@@ -95,11 +108,19 @@ class Shelf:
         self._remove_all(list(containers))
 
     def close(self) -> None:
-        """Wait for the removals and remove what is kept; whoever reserved it gives the leases back."""
+        """Wait for the removals and remove what is kept but what stays for the next run.
+
+        Whoever reserved it gives the leases back.
+        """
         self._threads.shutdown()
         with self._guard:
             left, self._left = self._left, OrderedDict()
-        containers = [each.id for one in left.values() for each in one.shelved.values()]
+        containers = [
+            each.id
+            for one in left.values()
+            for each in one.shelved.values()
+            if not (one.stays is not None and len(one.shelved) == 1 and not one.removed and one.stays(each))
+        ]
         if containers:
             # What stays is swept by the controller, its watchdog, or the next run.
             with suppress(ClnrmError):

@@ -176,6 +176,7 @@ def launch(
     )
     if alone:
         spec, env = replace(spec, env=service.env), {}
+    spec = _outliving(runtime, service, image, spec, may_be_reused=may_be_reused)
     check_host(service, service, spec.extra_hosts, engine.facts.url)
     sources = open_sources(service)
 
@@ -245,6 +246,15 @@ def launch(
                 deadline_s=deadline_s,
                 alone=alone,
             )
+
+
+def _outliving(
+    runtime: Runtime, service: Service, image: ImageFacts, spec: ContainerSpec, *, may_be_reused: bool
+) -> ContainerSpec:
+    """Return how a container is made that may outlive the run, if that is asked for."""
+    if not (may_be_reused and runtime.keeps_warm) or why_not_reusable(service, image, spec):
+        return spec
+    return replace(spec, labels={**spec.labels, **runtime.labels_of_run()}, outlives=True)
 
 
 def await_ready(

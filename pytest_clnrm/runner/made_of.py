@@ -25,7 +25,7 @@ _VERSION = 1
 
 _MAX_MOUNTED_BYTES = 64 << 20
 _MAX_MOUNTED = 10_000
-_UNTOLD = frozenset({"at", "name", "labels", "networks", "no_proxy", "mounts"})
+_UNTOLD = frozenset({"at", "name", "labels", "networks", "no_proxy", "mounts", "outlives"})
 """Fields that are no part of what is made: of the file, of one container, or told otherwise."""
 
 

@@ -59,6 +59,11 @@ class Place:
         idle: dict[str, RunningContainer] = {}
         if reuse:
             idle, stuck = self._runtime.shelf().take(reuse)
+            if self._runtime.keeps_warm:
+                from pytest_clnrm.runner.idle_warm import take_up
+
+                taken, unusable = take_up(self._runtime, reuse, services, images, trace=trace)
+                idle, stuck = {**idle, **taken}, (*stuck, *unusable)
             self.unused = [*stuck, *(each.id for each in idle.values())]
             self.remove(stuck)
         if with_others or any(service.network != "none" for service in services):

@@ -425,7 +425,8 @@ class ScenarioRun:
                     why_not = why_changed(self.runtime.engine(), container)
                     span.set("clnrm.container.unclean", why_not or None)
             if not why_not:
-                self._proven[facts.service] = container
+                had_secrets = container.had_secrets or bool(self.redactor)
+                self._proven[facts.service] = replace(container, had_secrets=had_secrets)
             self._facts[at] = replace(facts, reuse=why_not)
 
     def _look_at_containers(self) -> None:
@@ -581,11 +582,18 @@ class ScenarioRun:
             # A volume goes once no container has it.
             return False
         proven, self._proven = self._proven, {}
+        specification = specification_of(self.runtime.settings, self.scenario) or "" if proven else ""
         self.leftover = Leftover(
             lease=lease,
             worker=self.runtime.worker,
-            specification=specification_of(self.runtime.settings, self.scenario) or "" if proven else "",
+            specification=specification,
             containers=tuple(container.id for container in containers),
         )
-        self.runtime.shelf().put(lease, proven, [x.id for x in containers if x.service.name not in proven])
+        stays = None
+        if proven and self.runtime.keeps_warm:
+            from pytest_clnrm.runner.idle_warm import Leaving
+
+            stays = Leaving(runtime=self.runtime, lease=lease, specification=specification, trace=self._trace)
+        removed = [each.id for each in containers if each.service.name not in proven]
+        self.runtime.shelf().put(lease, proven, removed, stays=stays)
         return True

@@ -173,6 +173,33 @@ class Networks:
         self._forget(network)
         return network.id
 
+    # of containers that outlive the run
+
+    def hand_over(self, container: str) -> tuple[str, ...]:
+        """Leave its network to a container that is alone on it; return id and name, () if it has none.
+
+        :raises ContainerError: if others are on it too.
+        """
+        with self._guard:
+            network = next((network for network, on in self._on.items() if container in on), None)
+            if network is not None and (len(self._on[network]) > 1 or self._guests.get(network)):
+                raise ContainerError("others are on its network")
+        if network is None:
+            return ()
+        self._forget(network)
+        return network.id, network.name
+
+    def take_up(self, network_id: str, network_name: str, container: str, name: str) -> Network:
+        """Return the network that was handed over to a container, which is this process's now.
+
+        :param name: of the container on it.
+        :raises EngineError: if it is gone.
+        """
+        network = self._reached(network_id, network_name)
+        self.joined(network, container, name)
+        self.give_back(network)
+        return network
+
     # of fixtures
 
     @contextmanager

@@ -318,12 +318,22 @@ class Runtime:
                 self._networks = Networks(
                     engine,
                     stem=name_stem(self.session_id, self.worker),
-                    labels=lambda: self.labels(""),
+                    labels=self._network_labels,
                     allow=lambda gateway: self.tracing().allow(gateway),
                     forbid=lambda gateway: self.tracing().forbid(gateway),
                     open_relay=self._open_relay,
                 )
             return self._networks
+
+    def _network_labels(self) -> dict[str, str]:
+        return {**self.labels(""), **self.labels_of_run()}
+
+    def labels_of_run(self) -> dict[str, str]:
+        """Return the labels of what may outlive the run: it is the run's, and no process's of it."""
+        from pytest_clnrm.cleanup.labels import OWNER
+        from pytest_clnrm.ledger.shared import run_owner
+
+        return {OWNER: run_owner(self.session_id)} if self.keeps_warm else {}
 
     def _open_relay(self, network: str) -> Relay:
         """Start the relay of this process, or another one where it has ended."""

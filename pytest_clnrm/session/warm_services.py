@@ -1,4 +1,4 @@
-"""Shared services that outlive the run: taken over from the run before, and left for the next one."""
+"""What outlives the run, shared services and idle containers: taken over from the run before, and left."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.ledger.ledger import Ledger
     from pytest_clnrm.ledger.state import Lease
+    from pytest_clnrm.pool.idle_record import IdleRecord
     from pytest_clnrm.runner.sharing.record import SharedRecord
     from pytest_clnrm.runtime.runtime import Runtime
 
@@ -29,8 +30,10 @@ class WarmServices:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._members: dict[str, Ledger] = {}
-        self._kept: dict[str, SharedRecord] = {}
+        self._kept: dict[str, SharedRecord | IdleRecord] = {}
         self._sent: set[str] = set()
+        # Idle containers, by the leases that are theirs as long as no scenario uses them.
+        self._idle: dict[str, IdleRecord] = {}
 
     @property
     def why_off(self) -> str:
@@ -48,12 +51,19 @@ class WarmServices:
         :raises LedgerError: if the ledger cannot be used.
         """
         from pytest_clnrm.ledger.ledger import Ledger
-        from pytest_clnrm.ledger.shared import run_of
-        from pytest_clnrm.ledger.warm import NO_BUDGET, forget_records, origins_of
+        from pytest_clnrm.ledger.shared import is_service, run_of
+        from pytest_clnrm.ledger.warm import (
+            NO_BUDGET,
+            forget_records,
+            origins_of,
+            record_file,
+        )
+        from pytest_clnrm.pool.idle_record import IdleRecord
 
         runtime = self._runtime
         if not runtime.keeps_warm:
             return
+        runtime.holdings.idle.stays = self._is_left
         ledger, project = runtime.ledger(), runtime.project
         now = ledger.snapshot()
         if now is not None:
@@ -64,6 +74,11 @@ class WarmServices:
             self._members[origin] = member
         taken = ledger.take_kept(project, self._members) if self._members else ()
         for each in taken:
+            if each.key and not is_service(each):
+                found = IdleRecord.read(record_file(self._folder(), each.id))
+                if found is not None:
+                    self._idle[each.id] = found
+                    runtime.holdings.idle.add_of_earlier_run(each.id, found.specification)
             if not each.key:
                 runtime.remove([name for evicted in each.evicted for name in evicted.containers])
                 ledger.release(each.id)
@@ -129,7 +144,11 @@ class WarmServices:
 
         if self.why_off:
             yield self.why_off
-        names = sorted({each.service for each in self._candidates().values()})
+        found = self._candidates()
+        names = sorted({each.service for lease, each in found.items() if lease not in self._idle})
+        idle = len(found.keys() & self._idle.keys())
+        if idle:
+            names.append("1 idle container" if idle == 1 else f"{idle} idle containers")
         if self._sent:
             told = f"{', '.join(sorted(self._sent))} {'does' if len(self._sent) == 1 else 'do'} not stay"
             yield f"{told} for the next run: spans came from there, and between runs nobody takes them"
@@ -138,8 +157,9 @@ class WarmServices:
             sweep = sweep_arguments(
                 kept=False, ledger_dir=runtime.settings.ledger_dir, engine=runtime.engine().facts.url
             )
+            stays = "stays" if len(names) == 1 and idle <= 1 else "stay"
             yield (
-                f"{', '.join(names)} {'stays' if len(names) == 1 else 'stay'} for the next run, "
+                f"{', '.join(names)} {stays} for the next run, "
                 f"{runtime.settings.warm_s:g} s long, or until `{own_command(sweep)}`"
             )
 
@@ -150,17 +170,44 @@ class WarmServices:
             with suppress(ClnrmError):
                 each.close()
 
-    def _candidates(self) -> dict[str, SharedRecord]:
+    def _candidates(self) -> dict[str, SharedRecord | IdleRecord]:
         """Return the records, by the ids of leases, of what nobody uses and may outlive the run."""
         if not (self._runtime.keeps_warm and self._runtime.has_ledger):
             return {}
         with suppress(ClnrmError, OSError):
+            self._take_idle()
             found = {each.id: self._record_of(each) for each in self._runtime.ledger().idle_shared()}
             return {lease: record for lease, record in found.items() if record is not None}
         return {}
 
-    def _record_of(self, lease: Lease) -> SharedRecord | None:
+    def _take_idle(self) -> None:
+        """Let the idle containers that the workers have left be the run's own.
+
+        :raises LedgerError: if the ledger cannot be used.
+        """
+        from pytest_clnrm.pool.idle_record import FOLDER, IdleRecord
+
+        if self._runtime.run_folder is None:
+            return
+        for file in (self._runtime.run_folder() / FOLDER).glob("*.json"):
+            record = IdleRecord.read(file)
+            if record is not None:
+                label = f"idle container {record.service}"
+                self._runtime.ledger().hand_to_run(file.stem, record.lease, owner=record.owner, label=label)
+                self._idle[record.lease] = record
+            file.unlink(missing_ok=True)
+
+    def _is_left(self, lease: str) -> bool:
+        """Tell whether a worker has left the idle container of a lease for the next run."""
+        from pytest_clnrm.pool.idle_record import FOLDER
+
+        folder = self._runtime.run_folder
+        return folder is not None and (folder() / FOLDER / f"{lease}.json").exists()
+
+    def _record_of(self, lease: Lease) -> SharedRecord | IdleRecord | None:
         """Return the record of a container that may outlive the run, None if it must not."""
+        if lease.id in self._idle:
+            return self._idle[lease.id]
         from pytest_clnrm.ledger.shared import container_name
         from pytest_clnrm.ledger.warm import record_file
         from pytest_clnrm.runner.sharing.places import FOLDER, book_of
@@ -181,7 +228,7 @@ class WarmServices:
         record = record or SharedRecord.read(record_file(self._folder(), lease.id))
         return record if record is not None and record.made_of else None
 
-    def _stands_alone(self, record: SharedRecord, homes: Collection[str]) -> bool:
+    def _stands_alone(self, record: SharedRecord | IdleRecord, homes: Collection[str]) -> bool:
         """Take a container off the networks of this run but for *homes*, and tell whether it runs."""
         engine = self._runtime.engine()
         try:

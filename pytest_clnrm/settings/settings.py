@@ -500,8 +500,8 @@ class Settings:
     )
     warm_s: float = setting(
         "--clnrm-warm TIME",
-        'how long services with `scope = "run"` stay after the run that used them last, for the next run '
-        "of the same project; never where `CI` is set",
+        'how long services with `scope = "run"` and idle containers stay after the run that used them last, '
+        "for the next run of the same project; never where `CI` is set",
         values.duration,
         default=0.0,
         docs=" ([warm](warm.md))",

@@ -30,6 +30,14 @@ run = "echo {word} >> /data/x; cat /data/x"
 """
 KEEP = ("--clnrm-warm", "10m")
 
+BOX = """
+[service.box]
+image = "x"
+
+[[step]]
+run = "cat /left || echo nothing"
+"""
+
 PYTHON = """
 def test_web(clnrm_shared):
     web = clnrm_shared("web", "web", ready={"command": "true"})
@@ -105,16 +113,24 @@ def test_the_next_run_uses_it(warm: EndToEnd) -> None:
     """Nothing is started a second time; what changed is replaced; who may reset does; sweep ends all."""
     write(warm)
     write(warm, "cache", 'reset = { command = "rm -f /data/x" }')
+    warm.write("box.clnrm.toml", BOX)
     warm.write("test_web.py", PYTHON)
     run = warm.run(*KEEP, "-rP", mode=("-n", "2"))
     web = printed_id(run)
     first = used(run)
-    assert "clnrm: cache, db, web stay for the next run, 600 s long, or until `" in run.text
+    assert "clnrm: cache, db, web, 1 idle container stay for the next run, 600 s long, or until `" in run.text
     assert (first["db"][1], first["cache"][1], told(run, "db")) == ("a\n", "a\n", "shared")
     run = warm.run(*KEEP, "-rP")
     second = used(run)
     assert printed_id(run) == web
-    assert second == {"db": (first["db"][0], "a\na\n"), "cache": (first["cache"][0], "a\n")}
+    assert second == {
+        "db": (first["db"][0], "a\na\n"),
+        "cache": (first["cache"][0], "a\n"),
+        "box": first["box"],
+    }
+    assert run.scenarios["box"]["containers"][0]["reused"]
+    touched = warm.client.exec_create(first["box"][0], ["touch", "/left"])["Id"]
+    warm.client.exec_start(touched)
     assert told(run, "db") == "shared since an earlier run"
     assert told(run, "cache").startswith("shared since an earlier run, reset in ")
     write(warm, more='env = { CHANGED = "yes" }')
@@ -122,10 +138,13 @@ def test_the_next_run_uses_it(warm: EndToEnd) -> None:
     assert third["cache"] == second["cache"]
     assert third["db"][0] != second["db"][0]
     assert third["db"][1] == "a\n"
-    assert {each for each in there(warm) if "-" not in each} == {third["db"][0], third["cache"][0], web}
+    assert third["box"][0] != second["box"][0], "it was changed between the runs"
+    ids = {*(each for each, _ in third.values()), web}
+    assert {each for each in there(warm) if "-" not in each} == ids
     status = ours(warm, "status")
     assert f"  keeps shared service db for the next run of {warm.path}, 9m" in status
-    assert ours(warm, "sweep").startswith("removed: 3 containers, ")
+    assert f"  keeps idle container box for the next run of {warm.path}, 9m" in status
+    assert ours(warm, "sweep").startswith("removed: 4 containers, ")
     wait_until_nothing_is_there(warm)
 
 

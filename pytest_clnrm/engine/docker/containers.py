@@ -42,6 +42,10 @@ _ENDING_S = 1.0
 _ENDING_POLL_S = 0.02
 
 
+# What docker-py's ``create_container`` takes that is no part of a container's configuration.
+_OF_THE_CALL = frozenset({"name", "platform", "use_config_proxy"})
+
+
 def create_container(client: APIClient, spec: ContainerSpec, arguments: Mapping[str, Any]) -> str:
     """Create a container, connected to all its networks, with its files; return its id.
 
@@ -49,7 +53,7 @@ def create_container(client: APIClient, spec: ContainerSpec, arguments: Mapping[
     :raises ContainerError: with the engine's reason; no container is left then.
     """
     with _unshared(), plain_errors(f"create the container {spec.name!r}", ContainerError):
-        container = str(client.create_container(**arguments)["Id"])
+        container = _create(client, arguments, outlives=spec.outlives)
         try:
             # Engines before API 1.44 take one network at creation.
             for network in spec.networks[1:]:
@@ -60,6 +64,19 @@ def create_container(client: APIClient, spec: ContainerSpec, arguments: Mapping[
             client.remove_container(container, v=True, force=True)
             raise
     return container
+
+
+def _create(client: APIClient, arguments: Mapping[str, Any], *, outlives: bool) -> str:
+    if not outlives:
+        return str(client.create_container(**arguments)["Id"])
+    # As docker-py does it, but that an open standard input stays open when who is connected to it goes.
+    given = {key: value for key, value in arguments.items() if key not in _OF_THE_CALL}
+    config = client.create_container_config(**given)
+    config["StdinOnce"] = False
+    made = client.create_container_from_config(  # type: ignore[no-untyped-call]
+        config, arguments["name"], arguments.get("platform")
+    )
+    return str(made["Id"])
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from docker.utils.config import load_general_config
 
@@ -269,6 +269,12 @@ class DockerEngine(Engine):
         elif before and has_printed(self._client, container):
             seen["output of the container's main process"] = "added"
         return seen
+
+    def let_go(self, container: str) -> dict[str, Any]:
+        return self._execs.shells.let_go(container)
+
+    def take_up(self, container: str, told: Mapping[str, Any]) -> None:
+        self._execs.shells.take_up(container, told)
 
     def is_connected_as(self, container: str, seen: Mapping[str, str]) -> bool:
         from pytest_clnrm.engine.docker.observe import has_interfaces

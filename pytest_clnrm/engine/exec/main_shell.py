@@ -71,6 +71,11 @@ def tell_to_end(connection: Connection) -> None:
             pass
 
 
+def leave(connection: Connection) -> None:
+    """Let a shell end, once it reads on; its container stays, whose standard input may stay open too."""
+    connection.send(b"exit 0\n")
+
+
 def ask_for_another(connection: Connection, end_mark: str) -> None:
     """Let the container's first process start another shell; the last one has been killed."""
     connection.send(f"again {end_mark}\n".encode())

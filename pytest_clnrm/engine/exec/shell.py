@@ -21,7 +21,7 @@ from pytest_clnrm.engine.exec.calls import (
     says_not_found,
     start_exec,
 )
-from pytest_clnrm.engine.exec.main_shell import MainStreams, ask_for_another, tell_to_end
+from pytest_clnrm.engine.exec.main_shell import MainStreams, ask_for_another, leave, tell_to_end
 from pytest_clnrm.engine.exec.shell_marks import Marks, Scanner
 from pytest_clnrm.engine.exec.shell_script import (
     AGAIN,
@@ -135,12 +135,19 @@ class Shell:
     def close(self) -> None:
         """Give it up: its shell ends once the step in it has ended; the container runs on."""
         self.usable = False
+        if self.is_main:
+            leave(self._connection)
+        self._connection.close()
+
+    def let_go(self) -> None:
+        """Give up the connection to it; it waits on, for another process."""
+        self.usable = False
         self._connection.close()
 
     def end(self) -> None:
         """End it, in which no step runs, and its container if it is the main process; wait for that."""
         tell_to_end(self._connection)
-        self.close()
+        self.let_go()
 
     def anew(self, end_mark: str, meanwhile: Callable[[], None]) -> Shell:
         """Return another shell in place of this one, which was killed and has said nothing.
@@ -333,6 +340,8 @@ def _begin(
         raise ShellUnavailableError(lacking, ended=frames.exit_code is None) from error
     finally:
         if facts is None or not facts.usable:
+            if not exec_id:
+                leave(connection)
             connection.close()
     if facts is None or not facts.usable:
         raise ShellUnavailableError("container" if facts is None or facts.has_programs else "image")

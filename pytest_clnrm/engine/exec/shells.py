@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_clnrm.engine.exec.calls import GoneError
-from pytest_clnrm.engine.exec.main_shell import attach
+from pytest_clnrm.engine.exec.main_shell import MainStreams, attach
 from pytest_clnrm.engine.exec.shell import Shell, ShellUnavailableError, open_main_shell, open_shell
+from pytest_clnrm.engine.exec.shell_script import Facts
 from pytest_clnrm.errors import ContainerError
 
 if TYPE_CHECKING:
@@ -119,6 +121,43 @@ class Shells:
             raise
         with self._lock:
             self._idle[container, None] = shell
+
+    def let_go(self, container: str) -> dict[str, Any]:
+        """Give up the shells of a container at rest; the one that is its main process stays.
+
+        :return: plain data for :meth:`take_up`, empty if its commands have execs.
+        :raises ContainerError: if the shell that is to be its main process has ended.
+        """
+        self.end_execs(container)
+        with self._lock:
+            end_mark = self._end_marks.get(container)
+            main = self._idle.pop((container, None), None)
+        if end_mark is None:
+            return {}
+        if main is None:
+            raise ContainerError("its shell has ended")
+        main.let_go()
+        return {"end_mark": end_mark, "facts": asdict(main.facts)}
+
+    def take_up(self, container: str, told: Mapping[str, Any]) -> None:
+        """Connect to the main process of a container that another process has let go.
+
+        Its shell is the one that waited then, if it was not touched since: it is to be begun anew.
+
+        :raises ContainerError: if that cannot be.
+        """
+        if not told:
+            return
+        try:
+            end_mark, facts = str(told["end_mark"]), Facts(**told["facts"])
+        except (KeyError, TypeError) as error:
+            raise ContainerError("it is not told which shell waits in it") from error
+        connection = attach(self._client, container)
+        if connection is None:
+            raise ContainerError("its main process cannot be reached")
+        with self._lock:
+            self._end_marks[container] = end_mark
+            self._idle[container, None] = Shell(connection, MainStreams(end_mark), "", facts)
 
     def register_container(self, container: str, image: str) -> None:
         """Take note of a container's image."""

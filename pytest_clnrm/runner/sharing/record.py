@@ -7,7 +7,7 @@ starts the container anew, under another lease, writes another record.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.util.files import write_whole
@@ -71,6 +71,9 @@ class SharedRecord:
         try:
             data = json.loads(file.read_bytes())
         except FileNotFoundError:
+            return None
+        if data.keys() != {each.name for each in fields(cls)}:
+            # It is of an idle container.
             return None
         command = data["command"]
         return cls(

@@ -51,6 +51,13 @@ def what_makes(runtime: Runtime, service: Service, image: ImageFacts, *, trace: 
     if not runtime.keeps_warm or service.scope != "run" or any(each.span for each in service.ready):
         # A span that was awaited once does not come again.
         return ""
+    return made_without_secrets(runtime, service, image, trace=trace)
+
+
+def made_without_secrets(
+    runtime: Runtime, service: Service, image: ImageFacts, *, trace: ScenarioTrace
+) -> str:
+    """Return a hash of all that makes a container, "" if there is a secret in it, or it cannot be told."""
     try:
         return made_of(runtime, service, image, trace=trace, hide=trace.redact or str, may_hold_secrets=False)
     except (SecretInItError, UntellableError, OSError):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from clnrm_testing.queueing import purge
 
 from pytest_clnrm.ledger import shared, warm
 from pytest_clnrm.ledger.ledger import Ledger
-from pytest_clnrm.ledger.state import Lease
+from pytest_clnrm.ledger.state import Lease, OwnerEntry, RunEntry, State
 from pytest_clnrm.model.demand import Demand, Share
 
 DB = Share(key="db1", name="db", memory_bytes=50)
@@ -71,7 +72,7 @@ def test_the_next_run_has_it(ledger: Open, kill: Kill) -> None:
     second, taken = take(ledger, "b")
     assert [(each.id, each.run, each.owner) for each in taken] == [(db.id, "b", db.owner)]
     assert not keeper.has_shared()
-    assert keeper.has_shared(db.owner)
+    assert keeper.is_used(db.owner)
     kill(keeper)
     removed: list[Lease] = []
     other = ledger("c", containers=4)
@@ -176,3 +177,65 @@ def test_records_of_nothing_are_removed(tmp_path: Path, ledger: Open) -> None:
     warm.record_file(tmp_path, db.id).write_text("{}", "utf-8")
     warm.forget_records(tmp_path, [db])
     assert [each.name for each in tmp_path.glob("*.json")] == [f"{db.id}.json"]
+
+
+def idle_container(ledger: Ledger) -> Lease:
+    """Return the lease of an idle container that is the run's own from now on."""
+    lease = ledger.try_reserve(Demand(containers=1), priority=1, index=0)
+    assert lease is not None
+    ledger.mark_idle(lease.id, ["c1"])
+    ledger.hand_to_run(lease.id, "shared-a-1", owner=shared.run_owner("a"), label="idle container box")
+    return next(each for each in kept(ledger) if each.id == "shared-a-1")
+
+
+def test_an_idle_container_outlives_its_run(ledger: Open) -> None:
+    """The next run has its lease, and an item of it that wants it takes it over."""
+    first = ledger("a", containers=4)
+    lease = idle_container(first)
+    assert (lease.id, lease.owner, lease.containers) == ("shared-a-1", "shared-a", ("c1",))
+    assert not shared.is_service(lease)
+    keeper = keeper_of(ledger)
+    first.close()
+    assert [each.id for each in keeper.idle_shared()] == [lease.id]
+    second, taken = take(ledger, "b")
+    assert [(each.id, each.run) for each in taken] == [(lease.id, "b")]
+    user = second.try_reserve(Demand(containers=1), priority=1, index=0, takes=(lease.id,))
+    assert user is not None
+    assert [(each.id, each.containers) for each in user.evicted] == [(lease.id, ("c1",))]
+
+
+def test_a_lease_in_use_is_not_handed_to_its_run(ledger: Open) -> None:
+    """Somebody has taken it over meanwhile."""
+    first = ledger("a", containers=4)
+    lease = first.try_reserve(Demand(containers=1), priority=1, index=0)
+    assert lease is not None
+    first.hand_to_run(lease.id, "shared-a-1", owner=shared.run_owner("a"), label="x")
+    assert kept(first) == []
+
+
+def test_idle_containers_give_way_before_services(ledger: Open) -> None:
+    """A service takes longer to start."""
+    first = ledger("a", containers=2)
+    use(first)
+    lease = idle_container(first)
+    keeper_of(ledger)
+    first.close()
+    other = ledger("b", containers=2)
+    assert [each.id for each in kept(other) if not shared.is_service(each)] == [lease.id]
+    taken = other.try_reserve(Demand(containers=1), priority=1, index=0)
+    assert taken is not None
+    assert [each.id for each in taken.evicted] == [lease.id]
+
+
+def test_what_a_run_has_left_is_used_while_another_one_goes_on_with_it() -> None:
+    """Its keeper, which has nothing left to keep, must not sweep what that run has taken up."""
+    owner = shared.run_owner("a")
+    runs = (RunEntry(run="a", started_s=0.0, budget=warm.NO_BUDGET, keeper="k1"),)
+    keeping = [OwnerEntry(owner=each, run=run, pid=1, boot="") for each, run in (("k1", "a"), ("k2", "b"))]
+    member = OwnerEntry(owner="m", run="a", pid=2, boot="")
+    alone = State(engine="e", boot="", runs=runs, owners=tuple(keeping))
+    assert not warm.is_used(alone, owner, {"k1", "k2"})
+    both = replace(alone, owners=(*keeping, member))
+    assert warm.is_used(both, owner, {"k1", "k2", "m"})
+    assert not warm.is_used(both, owner, {"k1", "k2"}), "it is dead"
+    assert not warm.is_used(both, shared.run_owner("b"), {"k1", "k2", "m"})

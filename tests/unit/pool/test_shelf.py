@@ -148,3 +148,24 @@ def test_a_leftover_crosses_processes() -> None:
     data = leftover.to_data()
     assert {type(value) for value in data.values()} == {str, list}
     assert Leftover.from_data(data) == leftover
+
+
+def test_what_stays_for_the_next_run(make: Callable[[int], Shelf], engine: Engine) -> None:
+    """It is asked for each container that is all there is under its lease; the others are removed."""
+    shelf = make(9)
+    asked: list[str] = []
+
+    def stays(container: Any) -> bool:
+        asked.append(container.id)
+        return bool(container.id == "stays")
+
+    shelf.put("l1", {"box": box("stays")}, [], stays=stays)
+    shelf.put("l2", {"box": box("goes")}, [], stays=stays)
+    shelf.put("l3", {"box": box("two"), "other": box("of them")}, [], stays=stays)
+    shelf.put("l4", {"box": box("not alone")}, ["removed before"], stays=stays)
+    shelf.put("l5", {"box": box("not asked")}, [])
+    shelf.close()
+    assert asked == ["stays", "goes"]
+    assert sorted(engine.removed) == sorted(
+        ["removed before", "goes", "two", "of them", "not alone", "not asked"]
+    )

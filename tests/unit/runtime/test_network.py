@@ -411,3 +411,28 @@ def test_one_that_cannot_be_taken_off(
     engine.fails = False
     networks.give_back(network)
     assert (networks.lend() == network) is not stays
+
+
+def test_a_network_goes_with_the_container_that_outlives_the_run(
+    networks: Networks, engine: Engine, heard: set[str]
+) -> None:
+    """It is not removed, nothing is received from it any more, and the next process has it with that."""
+    theirs = lent(networks, "c1")
+    networks.give_back(theirs)
+    assert networks.hand_over("c1") == (theirs.id, theirs.name)
+    assert heard == set()
+    assert networks.lend(["c1"]) != theirs
+    assert theirs.id in engine.there
+    assert networks.hand_over("of no network") == ()
+    again = networks.take_up(theirs.id, theirs.name, "c1", "box")
+    assert again == theirs
+    assert theirs.gateway in heard
+    assert networks.lend(["c1"]) == theirs
+
+
+def test_a_network_with_others_on_it_is_not_handed_over(networks: Networks) -> None:
+    """They would be reached by the next run."""
+    theirs = lent(networks, "c1")
+    networks.joined(theirs, "c2", "other")
+    with pytest.raises(ContainerError, match="others are on its network"):
+        networks.hand_over("c1")
