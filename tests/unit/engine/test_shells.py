@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -367,6 +368,43 @@ def test_a_main_process_is_a_shell_for_all_but_other_users(client: Client, shell
         said += data
     assert said.endswith(f"exit {ENDS_CONTAINER}\n".encode())
     assert shells.state_of_main_shell("c") is None
+
+
+def said_to(theirs: socket.socket) -> bytes:
+    """Return all that was said to a shell until its connection was given up."""
+    said = b""
+    while data := theirs.recv(65536):
+        said += data
+    return said
+
+
+def test_another_process_goes_on_with_a_main_process(client: Client, shells: Shells) -> None:
+    """Its shell is not told to end, and is replaced by who takes it up."""
+    assert started(shells)
+    told = json.loads(json.dumps(shells.let_go("c")))
+    assert not said_to(client.theirs[0]).endswith(b"exit 0\n")
+    assert shells.state_of_main_shell("c") == "ended"
+    with pytest.raises(ContainerError, match="its shell has ended"):
+        shells.let_go("c")
+    others = Shells(client)  # type: ignore[arg-type]
+    others.take_up("c", told)
+    assert others.state_of_main_shell("c") == "runs"
+    shell = others.take("c", None, None)
+    assert shell is not None
+    assert shell.is_main
+    assert (shell.facts.setsid, shell.facts.environment) == ("/bin/setsid", {"PATH": "/bin"})
+    others.give_back("c", None, shell)
+    others.close()
+    assert said_to(client.theirs[1]).endswith(b"exit 0\n"), "nobody goes on with it now"
+
+
+def test_a_container_without_a_shell_of_ours_is_let_go(shells: Shells) -> None:
+    """Its commands have execs, for any process."""
+    assert shells.let_go("c") == {}
+    shells.take_up("c", {})
+    assert shells.state_of_main_shell("c") is None
+    with pytest.raises(ContainerError, match="not told which shell"):
+        shells.take_up("c", {"end_mark": END_MARK, "facts": {"other": 1}})
 
 
 def test_commands_of_others_are_no_reason_to_wait(client: Client, shells: Shells) -> None:
