@@ -11,13 +11,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from pytest_clnrm.engine.admission_api import Admission
 from pytest_clnrm.engine.change_stream import ChangeStream
+from pytest_clnrm.engine.hand_over_api import HandOver
 from pytest_clnrm.engine.relay_api import Relay
 from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
-from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
@@ -319,7 +319,7 @@ class LogStream(Protocol):
         """Follow it no longer."""
 
 
-class Engine(Protocol):
+class Engine(HandOver, Protocol):
     """A container engine."""
 
     @property
@@ -452,31 +452,6 @@ class Engine(Protocol):
         :raises UnobservableError: if it cannot be looked at from outside, and not *inside*.
         :raises ContainerError: if it cannot be told, or a process was left.
         """
-
-    def let_go(self, container: str) -> dict[str, Any]:  # noqa: ARG002
-        """Give up the connections to a container at rest; it stays as it is.
-
-        :return: plain data by which another process takes it up.
-        :raises ContainerError: if no other process can.
-        """
-        raise ContainerError("no other process can go on with it")
-
-    def take_up(self, container: str, told: Mapping[str, Any]) -> None:
-        """Go on with a container that another process has let go.
-
-        :param told: what :meth:`let_go` returned.
-        :raises ContainerError: if that cannot be.
-        """
-        raise ContainerError(f"this process cannot go on with {container[:12]}, by {sorted(told)}")
-
-    def is_connected_as(self, container: str, seen: Mapping[str, str]) -> bool:  # noqa: ARG002
-        """Tell whether a container is on the networks yet on which it was when it was looked at.
-
-        It is not asked: False where that cannot be seen from outside, and :meth:`has_network` has to tell.
-
-        :param seen: what :meth:`observe` returned.
-        """
-        return False
 
     def look_at_path(self, container: str, path: str) -> PathFacts | None:
         """Return what lies at an absolute path in a container, which need not run; None if nothing does.
