@@ -57,6 +57,10 @@ class End(Protocol):
         """Keep it if its test has failed, else remove it."""
 
 
+SOURCES = pytest.StashKey[dict[str, Any]]()
+"""Lines at the places of a test's failures, of all of its attempts."""
+
+
 @dataclass(kw_only=True, eq=False)
 class LiveContainer:
     """A container from its creation to its removal.
@@ -353,10 +357,17 @@ class PythonTests:
                 name = live.running.service.name
                 report.sections.append((f"Captured spans of container {name!r} {report.when}", spans))
         from pytest_clnrm.report.rows import failure_of
+        from pytest_clnrm.util.source_lines import Sources
 
         failure = replace(failure_of(report), is_infrastructure=is_infrastructure(error))
         for redactor in redactors:
             failure = redactor.result(failure)
+        if self._reports():
+            config = record.item.config
+            found = Sources(str(config.rootpath), str(config.invocation_params.dir)).at([failure.where])
+            for redactor in redactors:
+                found = redactor.data(found)
+            record.item.stash.setdefault(SOURCES, {}).update(found)
         if failure.is_infrastructure:
             report.clnrm_outcome = "infrastructure"  # type: ignore[attr-defined]
         record.failures.append(failure)
@@ -412,6 +423,7 @@ class PythonTests:
                 engine=self.runtime.engine_text(),
                 kept=tuple(kept),
                 lease=lease_of(record.item) if record is not None and record.kept_under_lease else "",
+                sources=record.item.stash.get(SOURCES, {}) if record is not None else {},
             )
 
     def _result(self, record: _Record) -> Result:

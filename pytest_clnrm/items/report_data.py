@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -12,6 +13,7 @@ def report_data(
     refused: tuple[str, tuple[str, ...]] | None = None,
     kept: tuple[str, ...] = (),
     lease: str = "",
+    sources: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what a test report carries as ``report.clnrm``, in builtins, which xdist can send.
 
@@ -20,6 +22,8 @@ def report_data(
     :param refused: summary and details if no engine could be used.
     :param kept: names of containers that were kept.
     :param lease: id of the item's reservation.
+    :param sources: lines at the places of its failures, as :class:`pytest_clnrm.util.source_lines.Sources`
+        returns them, without its secrets.
     """
     return {
         "result": result,
@@ -27,4 +31,5 @@ def report_data(
         "refused": None if refused is None else [refused[0], list(refused[1])],
         "kept": list(kept),
         "lease": lease,
+        "sources": dict(sources or {}),
     }

@@ -538,7 +538,19 @@ class ScenarioItem(pytest.Item):
             refused=(self.refused.summary, self.refused.details) if self.refused else None,
             kept=self.kept,
             lease=lease_of(self),
+            sources=self._sources(result),
         )
+
+    def _sources(self, result: Result) -> dict[str, Any]:
+        """Return the lines at the places of all failures, for the report: without the scenario's secrets."""
+        if self.runtime.settings.report_dir is None or not (result.failures or result.earlier):
+            return {}
+        from pytest_clnrm.util.source_lines import Sources
+
+        places = (why.where for each in (result, *result.earlier) for why in each.failures)
+        sources = Sources(str(self.config.rootpath), str(self.config.invocation_params.dir))
+        found: dict[str, Any] = self._redactor.data(sources.at(places))
+        return found
 
     def _result(self) -> Result:
         """Return the result, as far as it is known."""

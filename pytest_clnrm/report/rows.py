@@ -197,19 +197,25 @@ class Rows:
             result["failures"] = result["failures"] or self._plain(row, brief=True)["failures"]
 
     def tests(
-        self, results: Mapping[str, Mapping[str, Any]], scenarios: Mapping[str, Any]
+        self,
+        results: Mapping[str, Mapping[str, Any]],
+        scenarios: Mapping[str, Any],
+        sources: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> list[dict[str, Any]]:
         """Return the rows of all items but *scenarios*, in the order of their starts.
 
         :param results: data of the Result (``model/result.py``) of tests with containers, by :func:`key_of`.
+        :param sources: lines of their files at the places of their failures, likewise.
         """
         return [
-            self._test(row, results.get(key))
+            self._test(row, results.get(key), (sources or {}).get(key, {}))
             for key, row in self._rows.items()
             if key not in scenarios and row.outcome
         ]
 
-    def _test(self, row: _Row, result: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _test(
+        self, row: _Row, result: Mapping[str, Any] | None, sources: Mapping[str, Any]
+    ) -> dict[str, Any]:
         plain = self._plain(row, brief=result is not None)
         if result is None:
             return plain
@@ -219,6 +225,7 @@ class Rows:
             "outcome": row.outcome,
             "attempts": max(result["attempts"], row.attempts),
             "counted": row.counted,
+            "sources": sources,
             "failures": result["failures"] or plain["failures"],
         }
 

@@ -81,6 +81,7 @@ class SessionResults:
         self.distributed = False
         self.results: dict[str, dict[str, Any]] = {}
         self.tests: dict[str, dict[str, Any]] = {}
+        self.sources: dict[str, dict[str, Any]] = {}
         self.rows = Rows() if runtime.settings.report_dir is not None else None
         self._category = category
         self._kept_late = [] if kept_late is None else kept_late
@@ -136,9 +137,11 @@ class SessionResults:
             self._take(of_test)
             if of_test["result"]:
                 self.tests[key_of(report)] = of_test["result"]
+                self.sources.setdefault(key_of(report), {}).update(of_test["sources"])
         carried = getattr(report, "clnrm", None)
         if carried is not None:
             self.results[key_of(report)] = carried["result"]
+            self.sources[key_of(report)] = carried["sources"]
             self._take(carried)
         elif report.when == CRASHED and self.runtime.settings.names_scenario(report.nodeid):
             from pytest_clnrm.model.result import Failure, Result
@@ -213,13 +216,14 @@ class SessionResults:
         tests: list[dict[str, Any]] = []
         if self.rows is not None:
             about["counts"] = dict(self.rows.counts)
-            tests = self.rows.tests(self.tests, self.results)
+            tests = self.rows.tests(self.tests, self.results, self.sources)
             self.rows.complete(self.results)
         redactor = Redactor(os.environ.get(name, "") for name in settings.secrets)
         document = report_document(about, self.results.values(), redactor.data(tests))
         if self.rows is not None:
             for key, row in zip(self.results, document["scenarios"], strict=True):
                 row["counted"] = self.rows.counted(key)
+                row["sources"] = self.sources.get(key, {})
         self._add_details(document, session.config, redactor)
         path = directory / "report.json"
         try:
@@ -237,12 +241,13 @@ class SessionResults:
     @staticmethod
     def _add_details(document: dict[str, Any], config: pytest.Config, redactor: Redactor) -> None:
         """Add what a reader of the report wants to know, and what no process that ran an item tells."""
-        from pytest_clnrm.session.report_details import Sources, add_commands, add_history, add_sources
+        from pytest_clnrm.session.report_details import add_commands, add_history, add_sources
+        from pytest_clnrm.util.source_lines import Sources
 
         rows = [*document["scenarios"], *document["tests"]]
-        sources = Sources(str(config.rootpath), str(config.invocation_params.dir))
-        add_sources(rows, sources)
         add_commands(rows, config)
+        plain = [row for row in document["tests"] if "containers" not in row]
+        add_sources(plain, Sources(str(config.rootpath), str(config.invocation_params.dir)))
         for row in rows:
             row.update({key: redactor.data(row[key]) for key in ("sources", "reproduce") if key in row})
         experience = config.pluginmanager.getplugin("clnrm-experience")

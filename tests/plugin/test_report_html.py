@@ -41,7 +41,7 @@ def test_a_report_that_cannot_be_written_is_said(project: Project) -> None:
     result.assert_outcomes(passed=1)
     assert result.ret == 0
     result.stdout.fnmatch_lines(
-        ["clnrm: report written to *report.json", "clnrm: *report.html cannot be written: Is a directory"]
+        ["clnrm: *report.html cannot be written: Is a directory", "clnrm: report written to *report.json"]
     )
 
 

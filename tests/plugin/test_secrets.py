@@ -145,6 +145,17 @@ def test_mistakes_and_errors_hold_no_secret(project: Project) -> None:
     assert "hunter2" not in (project.pytester.path / "out" / "report.json").read_text("utf-8")
 
 
+def test_lines_of_a_file_hold_no_secret(project: Project) -> None:
+    """The report shows the lines around a failure, and masks what the file itself calls secret."""
+    text = '[vars]\npassword = { value = "hunter2", secret = true }\n[[step]]\nname = "a"\nrun = "exit 1"\n'
+    project.write("a.clnrm.toml", text)
+    project.run("--clnrm-report", "out").assert_outcomes(failed=1)
+    report = (project.pytester.path / "out" / "report.json").read_text("utf-8")
+    assert 'password = { value = \\"***\\", secret = true }' in report
+    assert "hunter2" not in report
+    assert "hunter2" not in (project.pytester.path / "out" / "report.html").read_text("utf-8")
+
+
 def test_the_status_of_a_worker_holds_no_secret(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ``clnrm status`` reads while a step of a secret name runs is masked."""
     monkeypatch.setattr(tempfile, "tempdir", str(project.pytester.path))

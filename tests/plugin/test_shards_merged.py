@@ -43,7 +43,7 @@ def late():
     raise ValueError("late")
 def test_late(late): pass
 """
-OWN = {"started", "duration_s", "started_s", "worker", "shard", "slot_wait_s", "timeline", "at_s"}
+OWN = {"started", "duration_s", "started_s", "worker", "shard", "slot_wait_s", "timeline", "at_s", "history"}
 """What is of a time or a machine."""
 
 LOST = "some may be in no shard, or in two; all need the same"
