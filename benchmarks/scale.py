@@ -15,6 +15,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -39,6 +40,7 @@ TITLE = "scale of one run"
 WORKERS = 8
 FILES, COLLECTED_S = 5000, 6.0
 ITEMS, ITEMS_A_SECOND = 20_000, 500.0
+HAND_OVERS = 1000
 CONTROLLER_MB, AN_ITEM_MS = 500.0, 2.0
 OPENED_S = 2.0
 HISTORY_S, HISTORY_MB = 1.0, 50.0
@@ -129,6 +131,7 @@ def measured(sizes: Sizes) -> Row:
         figures=(
             *_collected(sizes),
             *_handed_out(sizes),
+            *_ledger(sizes),
             *_controller(sizes),
             *_remembered(sizes),
             *opened,
@@ -261,6 +264,41 @@ def _hand_out(count: int) -> float:
                     ended += 1
             assert ended > before, "nobody got an item"
         return count / (time.perf_counter() - began_s)
+
+
+def _ledger(sizes: Sizes) -> list[Figure]:
+    """Measure what the ledger takes for each item of a run that reuses containers."""
+    if not sizes.items:
+        return []
+    used_ms = [_hand_over_ms(min(sizes.items[-1], HAND_OVERS)) for _ in range(sizes.rounds)]
+    return [median_of("the ledger gives back one lease and grants the next, processor time", used_ms, "ms")]
+
+
+def _hand_over_ms(count: int) -> float:
+    """Return the processor time of one of *count* hand-overs, in a ledger of a controller and its workers."""
+    from pytest_clnrm.ledger.budget import Budget
+    from pytest_clnrm.ledger.folder import open_folder
+    from pytest_clnrm.ledger.ledger import Ledger
+    from pytest_clnrm.model.demand import Demand
+
+    budget = Budget(containers=WORKERS, memory_bytes=1 << 40)
+    demand = Demand(containers=1, memory_bytes=1 << 28, cpus=1.0)
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        folder = open_folder(Path(place), {})
+        owners = [stack.enter_context(Ledger(folder, "engine", budget)) for _ in range(WORKERS + 1)]
+        for each in owners:
+            each.open_run("run")
+        ledger = owners[0]
+        idle = ledger.reserve(demand, priority=0, index=0)
+        began_s = time.process_time()
+        for index in range(count):
+            with ledger.putting_off():
+                ledger.mark_idle(idle.id, ("container",))
+            waiter = ledger.new_waiter(demand, priority=0, index=index, takes=(idle.id,))
+            granted = ledger.claim(waiter)
+            assert granted is not None
+            idle = granted
+        return (time.process_time() - began_s) / count * 1000
 
 
 def _controller(sizes: Sizes) -> list[Figure]:
