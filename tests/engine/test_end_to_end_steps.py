@@ -177,27 +177,3 @@ def test_output_streams_with_s(project: EndToEnd) -> None:
     assert run.outcomes() == {"stream": "passed"}, run.text
     assert "café ole\n" in run.text
     assert "aside\n" in run.text
-
-
-def test_a_command_that_cannot_be_started_says_why(project: EndToEnd) -> None:
-    """A program, folder or user that is not there is named, unless the failure is what is expected."""
-    steps = {
-        "program": 'run = ["no-such-program"]',
-        "folder": 'run = ["true"]\nworkdir = "/no/such/folder"',
-        "user": 'run = ["true"]\nuser = "nosuchuser"',
-        "expected": 'run = ["no-such-program"]\nexpect = { exit = 127 }',
-        "in a shell": 'run = "no-such-program"',
-    }
-    text = "".join(
-        f'[[step]]\nname = "{name}"\ncontinue_on_failure = true\n{rest}\n' for name, rest in steps.items()
-    )
-    project.write("broken.clnrm.toml", text)
-    run = project.run()
-    messages = run.failures("broken")
-    assert messages[0] == "step 'program' could not be started: command not found: no-such-program", run.text
-    assert messages[1] == (
-        "step 'folder' could not be started: no such folder in the container: /no/such/folder"
-    )
-    assert messages[2] == "step 'user' could not be started: the image has no user 'nosuchuser'"
-    assert re.search(r"broken\.clnrm\.toml:\d+: step 'user' could not be started", run.text)
-    assert messages[3:] == ["exit code 127, expected 0"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from clnrm_testing.end_to_end import LABEL, EndToEnd
+from clnrm_testing.end_to_end import EndToEnd
 
 pytestmark = pytest.mark.engine
 
@@ -175,31 +175,3 @@ def test_what_containers_are_made_with(project: EndToEnd) -> None:
     )
     run = project.run("-o", "clnrm_allow_cap_add=NET_ADMIN", "-o", "clnrm_allow_new_privileges=true")
     assert run.outcomes() == {"keys": "passed"}, run.text
-
-
-def test_services_share_volumes_of_their_scenario(project: EndToEnd) -> None:
-    """What one writes the other reads; each scenario begins with an empty one, and none is left."""
-    for name in ("a", "b"):
-        project.write(
-            f"{name}.clnrm.toml",
-            """
-            [service.job]
-            image = "x"
-            command = ["sh", "-c", "echo once >> /out/told"]
-            volumes = [{ name = "data", target = "/out" }]
-            ready = { exit = 0 }
-            [service.box]
-            image = "x"
-            depends_on = ["job"]
-            volumes = [{ name = "data", target = "/in", read_only = true }]
-            [[step]]
-            service = "box"
-            run = "cat /in/told; touch /in/x"
-            expect = { exit = 1, stdout = { equals = "once" } }
-            """,
-        )
-    run = project.run()
-    assert run.outcomes() == {"a": "passed", "b": "passed"}, run.text
-    label = {"label": f"{LABEL}.session={run.session}"}
-    assert not project.client.volumes(filters=label)["Volumes"]
-    assert not project.leftovers(run)

@@ -63,7 +63,7 @@ class Ending:
             if self.error == _EPERM:
                 text = f"the container does not run as root, so no command can run as user {spec.user!r}"
             else:
-                text = f"no such user: {spec.user}" if missing else f"user {spec.user}: {reason}"
+                text = f"the image has no user {spec.user!r}" if missing else f"user {spec.user}: {reason}"
             return text, NOT_EXECUTABLE
         if self.stage == _IN_FOLDER:
             text = (

@@ -130,7 +130,7 @@ def test_environment_folder_and_input(here: Here, tmp_path: Path) -> None:
         (("/etc/passwd",), {}, 126, "permission denied: /etc/passwd"),
         (("/no/such",), {}, 127, "command not found: /no/such"),
         (("true",), {"workdir": "/no/such"}, 127, "no such folder in the container: /no/such"),
-        (("true",), {"user": "nobody-at-all"}, 126, "no such user: nobody-at-all"),
+        (("true",), {"user": "nobody-at-all"}, 126, "the image has no user 'nobody-at-all'"),
     ],
 )
 def test_what_cannot_be_started(
