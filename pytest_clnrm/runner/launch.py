@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -25,7 +25,14 @@ from pytest_clnrm.engine.exec.waiting import (
     WAITING,
 )
 from pytest_clnrm.engine.tool.program import program
-from pytest_clnrm.errors import ContainerError, ImageError, NoShellError, NotReadyError, UnobservableError
+from pytest_clnrm.errors import (
+    ContainerError,
+    EngineError,
+    ImageError,
+    NoShellError,
+    NotReadyError,
+    UnobservableError,
+)
 from pytest_clnrm.model.limits import Limits
 from pytest_clnrm.model.service import HOST_NAME, Build, Service
 from pytest_clnrm.pool.proof import UNOBSERVABLE, why_not_reusable
@@ -296,8 +303,9 @@ def _ended_with_its_arguments(runtime: Runtime, running: RunningContainer) -> It
         yield
     except NotReadyError as error:
         why = given_to_entry_point(running)
-        if why and not runtime.engine().state(running.id).running:
-            raise NotReadyError(f"{error.message}{why}", error.service, error.logs, error.at) from None
+        with suppress(EngineError):  # it is not ready in any case
+            if why and not runtime.engine().state(running.id).running:
+                error.message += why
         raise
 
 
