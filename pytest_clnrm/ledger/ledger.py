@@ -333,11 +333,14 @@ class Ledger:
         return bool(theirs) and not theirs.isdisjoint(each.owner for each in self.living_owners())
 
     def give_up(self, lease_id: str, unused: Demand) -> None:
-        """Give back a part of a lease of this run, whoever holds it."""
+        """Give back a part of a lease of this run, whoever holds it.
+
+        The containers that it took over are known to be gone: its process is about to use its reservation.
+        """
         with self._me.change() as draft:
             for lease in draft.state.leases:
                 if lease.id == lease_id and lease.run == self._me.run:
-                    rest = replace(lease, demand=lease.demand.minus(unused))
+                    rest = replace(lease, demand=lease.demand.minus(unused), evicted=())
                     draft.state = policy.with_lease(draft.state, rest)
         self._me.ring(draft.state)
 

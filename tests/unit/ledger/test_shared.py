@@ -180,6 +180,16 @@ def test_a_part_is_given_back(ledger: Open) -> None:
     assert {each.id: each.demand for each in taken.leases}[lease.id] == NOTHING
 
 
+def test_the_place_of_an_idle_one_is_given_back_too(ledger: Open) -> None:
+    """Who took it over has removed it before he gives back what he does not use: nothing is held any more."""
+    one = ledger(containers=1)
+    one.release(reserve(one, Demand(shares=(DB,))).id)
+    lease = reserve(one, ONE)
+    assert lease.evicted
+    one.give_up(lease.id, ONE)
+    reserve(one, ONE)
+
+
 def test_releasing_all_ends_the_runs_own(ledger: Open) -> None:
     """At the end of a run its shared containers are given back with all else."""
     one = ledger()
