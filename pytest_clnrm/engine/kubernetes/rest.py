@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -64,6 +65,18 @@ class _Connection(HTTPSConnection):
         pass
 
 
+class _Retry(urllib3.Retry):
+    """A try of ours: what has failed in the end is told by an error, not by a line of a log for each try."""
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    args = record.args
+    return not (isinstance(args, tuple) and args and isinstance(args[0], _Retry))
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_is_of_others)
+
+
 class _Pool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _Connection
 
@@ -73,7 +86,7 @@ class Rest:
 
     def __init__(self, access: Access) -> None:
         self.access = access
-        retries = urllib3.Retry(total=_TRIES, status=0, other=0, redirect=0, backoff_factor=0.1)
+        retries = _Retry(total=_TRIES, status=0, other=0, redirect=0, backoff_factor=0.1)
         proxy = _proxy(access.server)
         options: dict[str, Any] = {
             "retries": retries,
