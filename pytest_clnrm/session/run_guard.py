@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, EngineError
+from pytest_clnrm.session.run_record import record_of
 from pytest_clnrm.session.warm_services import WarmServices
 
 if TYPE_CHECKING:
@@ -23,28 +24,8 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.cleanup import run_records
     from pytest_clnrm.runtime.runtime import Runtime
-    from pytest_clnrm.util.processes import Process
 
 _ROUND_S = 0.25
-
-
-def record_of(runtime: Runtime, controller: Process, folder: Path) -> run_records.RunRecord:
-    """Return the record of the run that a process belongs to.
-
-    :param folder: the run's own.
-    :raises EngineError: if no engine can be used.
-    """
-    from pytest_clnrm.cleanup import run_records
-
-    facts = runtime.engine().facts
-    return run_records.RunRecord(
-        session=runtime.session_id,
-        controller=controller,
-        folder=str(folder),
-        choice=runtime.engine_choice(),
-        identity=facts.identity,
-        url=facts.url,
-    )
 
 
 class RunGuard:

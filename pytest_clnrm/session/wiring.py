@@ -19,7 +19,7 @@ from pytest_clnrm.runtime.runtime import Runtime
 from pytest_clnrm.session.coming_images import ComingImages
 from pytest_clnrm.session.item_hooks import ItemHooks
 from pytest_clnrm.session.progress import ProgressDisplay, StatusNotes, WorkerLog
-from pytest_clnrm.session.run_guard import RunGuard, record_of
+from pytest_clnrm.session.run_record import record_of
 from pytest_clnrm.session.worker_output import WorkerOutput
 from pytest_clnrm.session.xdist_hooks import XdistHooks
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_clnrm.cleanup.heir import Heir
     from pytest_clnrm.engine.api import Engine
+    from pytest_clnrm.session.run_guard import RunGuard
     from pytest_clnrm.session.run_place import RunPlace
     from pytest_clnrm.settings.settings import Settings
 
@@ -83,6 +84,7 @@ class Wiring:
             from pytest_clnrm.session.job_summary import JobSummary, place_of
             from pytest_clnrm.session.outcomes import OutcomesShown
             from pytest_clnrm.session.results import SessionResults
+            from pytest_clnrm.session.run_guard import RunGuard
             from pytest_clnrm.session.summary import tell_at_end
 
             guard = self._guard = RunGuard(runtime, place.folder)

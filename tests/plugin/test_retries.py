@@ -222,5 +222,5 @@ def test_golden_files_are_of_an_attempt_that_passes(project: Project) -> None:
     assert result.parseoutcomes() == {"passed": 1, "failed": 1}
     assert (project.pytester.path / "golden.txt").read_text("utf-8").strip() == "2"
     assert not (project.pytester.path / "bad.txt").exists()
-    result.stdout.fnmatch_lines(["clnrm: golden.txt updated"])
+    result.stdout.fnmatch_lines(["clnrm: updated 1 golden file: golden.txt"])
     assert "bad.txt updated" not in result.stdout.str()
