@@ -83,7 +83,7 @@ def test_items_of_equal_name(make_project: Callable[[str], Project], mode: str) 
     project = make_project(mode)
     write_mixed(project)
     twice = [name for name in MIXED for _ in range(2)]
-    result = project.run("--keep-duplicates", "--clnrm-report", "out", *twice)
+    result = project.run("-v", "--keep-duplicates", "--clnrm-report", "out", *twice)
     result.assert_outcomes(passed=4, failed=2)
     assert rows(project) == sorted([*OUTCOMES.items()] * 2)
     result.stdout.fnmatch_lines(["clnrm: 4 scenarios, *"])

@@ -15,7 +15,7 @@ NO_CONDITION = (
     "this is no condition; set at least one of env, missing_env, platform, engine, when "
     '(to skip it always, write skip = "reason")'
 )
-NO_ENGINE = '"dokcer" is not "docker" or "podman" (did you mean "docker"?)'
+NO_ENGINE = '"dokcer" is not "docker", "kubernetes" or "podman" (did you mean "docker"?)'
 REASON = "the reason must not be empty or hold control characters"
 
 
