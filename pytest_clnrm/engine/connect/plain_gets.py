@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import weakref
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from typing import NamedTuple
@@ -36,6 +37,8 @@ class PlainGets:
         self._path = path
         self._size = size
         self._idle: list[_Connection] = []
+        # Whoever forgets to close a client leaves no open socket, as with the library's connections.
+        weakref.finalize(self, _close_all, self._idle)
         self._guard = threading.Lock()
         self._closed = False
 
@@ -73,10 +76,7 @@ class PlainGets:
         """Close the connections; those that are in use close when they are given back."""
         with self._guard:
             self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            with suppress(OSError):
-                connection.close()
+            _close_all(self._idle)
 
 
 class _Connection(HTTPConnection):
@@ -101,3 +101,9 @@ class _Connection(HTTPConnection):
             sock.close()
             raise
         self.sock = sock
+
+
+def _close_all(connections: list[_Connection]) -> None:
+    while connections:
+        with suppress(OSError):
+            connections.pop().close()
