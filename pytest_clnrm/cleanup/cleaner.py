@@ -16,6 +16,7 @@ from pytest_clnrm.cleanup import run_records
 from pytest_clnrm.cleanup.labels import LEDGER, OWNER, SESSION, WORKER, is_made_here, is_relay, load_of
 from pytest_clnrm.errors import EngineError
 from pytest_clnrm.ledger.shared import with_runs
+from pytest_clnrm.util.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -41,7 +42,7 @@ def describe_foreign(containers: int, ledgers: int) -> str:
     """Return a warning of so many containers of other ledgers, "" if there are none."""
     if not containers:
         return ""
-    what = "1 container" if containers == 1 else f"{containers} containers"
+    what = counted(containers, "container")
     whose = "another ledger" if ledgers == 1 else f"{ledgers} other ledgers"
     return (
         f"{what} of {whose} (another user, host or CI job) ran on this engine: counted as load, never removed"

@@ -12,6 +12,7 @@ import click
 
 from pytest_clnrm.cli.command import DONE, FAILED, USAGE, command, json_option, say, say_json
 from pytest_clnrm.errors import ClnrmError
+from pytest_clnrm.util.counted import counted
 
 if TYPE_CHECKING:
     from pytest_clnrm.cli.project import Project
@@ -154,12 +155,8 @@ def _text(checked: Sequence[Checked]) -> str:
             lines.append(f"{each.path}: not checked: {', '.join(each.unchecked)} ({UNCHECKED_REMEDY})")
     mistakes = sum(len(each.mistakes) for each in checked)
     lines.append(
-        f"{_count(len(checked), 'file')}, "
-        f"{_count(sum(len(each.scenarios) for each in checked), 'scenario')}, "
-        f"{_count(mistakes, 'mistake') if mistakes else 'no mistake'}"
+        f"{counted(len(checked), 'file')}, "
+        f"{counted(sum(len(each.scenarios) for each in checked), 'scenario')}, "
+        f"{counted(mistakes, 'mistake') if mistakes else 'no mistake'}"
     )
     return "\n".join(lines)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pytest_clnrm.cli.command import EXITS, command, say
+from pytest_clnrm.util.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,8 +73,7 @@ def merge(*, folders: tuple[Path, ...], output: Path) -> int:
         raise ClnrmError(f"{error.filename or output}: {error.strerror or error}") from None
     for problem in problems:
         say(f"clnrm: {problem}")
-    count = len(reports)
-    say(f"{count} {'shard' if count == 1 else 'shards'} merged: {output / 'report.html'}")
+    say(f"{counted(len(reports), 'shard')} merged: {output / 'report.html'}")
     return NOT_WHOLE if problems else 0
 
 

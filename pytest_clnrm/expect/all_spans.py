@@ -22,6 +22,7 @@ from pytest_clnrm.model.expectations import (
     WindowExpect,
 )
 from pytest_clnrm.model.span import Span
+from pytest_clnrm.util.counted import counted
 from pytest_clnrm.util.patterns import matches_glob
 
 NO_TIMES = "has times that are missing or in the wrong order"
@@ -45,7 +46,7 @@ def judge_graph(expect: GraphExpect, forest: Forest) -> Iterator[Fault]:
         title = "expect.graph.must_not_cross"
         crossings = _crossings(pair, edges)
         if crossings:
-            number = "1 edge" if len(crossings) == 1 else f"{len(crossings)} edges"
+            number = counted(len(crossings), "edge")
             message = f"{title}: {number} {pair[0]} -> {pair[1]}"
             lines = [f"{parent.name} -> {child.name}" for parent, child in crossings]
             yield Fault(message, origin, tuple(bounded_lines(lines, SHOWN, "edges")))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pytest_clnrm.expect.texts import bounded_lines, duration_text, indent, quote, visible
 from pytest_clnrm.model.expectations import Origin
 from pytest_clnrm.model.span import Span
+from pytest_clnrm.util.counted import counted
 from pytest_clnrm.util.patterns import matches_glob
 
 TREE_SPANS = 60
@@ -185,16 +186,14 @@ def tree_text(forest: Forest, origin: Origin) -> str:
         lines.append(f"... {len(spans) - len(shown)} more")
     if failed:
         lines.append(failed)
-    return f"{len(spans)} {'span' if len(spans) == 1 else 'spans'} of {whose} arrived:\n" + indent(
-        "\n".join(lines)
-    )
+    return f"{counted(len(spans), 'span')} of {whose} arrived:\n" + indent("\n".join(lines))
 
 
 def doubtful_text(spans: Sequence[Span]) -> str:
     """Return spans of shared services of which nobody can tell whose they are, as they are shown."""
-    whose = "1 span" if len(spans) == 1 else f"{len(spans)} spans"
     tree = tree_text(Forest(spans), "workload").partition("\n")[2]
-    return f"{whose} of shared services began meanwhile in no scenario's trace, and do not count:\n{tree}"
+    number = counted(len(spans), "span")
+    return f"{number} of shared services began meanwhile in no scenario's trace, and do not count:\n{tree}"
 
 
 def _line(span: Span, forest: Forest) -> str:

@@ -25,6 +25,7 @@ from pytest_clnrm.monitor.view import (
 )
 from pytest_clnrm.monitor.waits import waits_of
 from pytest_clnrm.status.status_file import WorkerStatus
+from pytest_clnrm.util.counted import counted
 from pytest_clnrm.util.own_command import own_command, sweep_arguments
 from pytest_clnrm.util.terminal_text import one_line
 
@@ -181,8 +182,7 @@ def _cells(worker: WorkerStatus, now_s: float, width: int, indent: str) -> Itera
         clock_text(now_s - worker.since_s) if worker.phase not in {"idle", "test"} else "", style="dim"
     )
     if width >= _WIDE:
-        noun = "container" if worker.containers == 1 else "containers"
-        holds = f"{worker.containers} {noun}, {megabytes(worker.memory_bytes)}"
+        holds = f"{counted(worker.containers, 'container')}, {megabytes(worker.memory_bytes)}"
         yield _text(holds if worker.containers else "")
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pytest_clnrm.status.status_file import QueueStatus, WorkerStatus
+from pytest_clnrm.util.counted import counted
 
 FORMAT = 1
 _MB = 1 << 20
@@ -162,8 +163,7 @@ def budget_text(budget: BudgetView) -> str:
             f"{budget.memory_bytes // _MB} of {megabytes(budget.memory_budget_bytes)}"
         )
     else:
-        noun = "container" if budget.containers == 1 else "containers"
-        text = f"{budget.containers} {noun}, {megabytes(budget.memory_bytes)} in use"
+        text = f"{counted(budget.containers, 'container')}, {megabytes(budget.memory_bytes)} in use"
     if budget.foreign_containers:
         text += f", {budget.foreign_containers} of them other ledgers'"
     return text

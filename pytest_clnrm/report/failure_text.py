@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, StepResult
+from pytest_clnrm.util.counted import counted
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
 Source = tuple[int, tuple[str, ...]]
@@ -82,8 +83,7 @@ def explain_rest(result: Result, reproduce: str, artifacts: str = "") -> Iterato
     """
     yield from (_service(each) for each in result.containers if each.timeline)
     if result.artifacts:
-        count = len(result.artifacts)
-        yield f"artifacts: {count} {'file' if count == 1 else 'files'}, {artifacts}"
+        yield f"artifacts: {counted(len(result.artifacts), 'file')}, {artifacts}"
     yield from (f"note: {note}" for note in result.notes)
     if result.earlier and not result.is_flaky:
         yield from attempt_lines(result.earlier)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.report.page_data import counted_as, page_data, script_json
+from pytest_clnrm.util.counted import counted
 from pytest_clnrm.util.files import write_whole
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ def _title(counts: Counter[str]) -> str:
 
 
 def _amount(scenarios: int, tests: int) -> str:
-    amount = f"{scenarios} {'scenario' if scenarios == 1 else 'scenarios'}"
-    return f"{amount}, {tests} Python {'test' if tests == 1 else 'tests'}" if tests else amount
+    amount = counted(scenarios, "scenario")
+    return f"{amount}, {counted(tests, 'Python test')}" if tests else amount
 
 
 def _duration(seconds: float) -> str:

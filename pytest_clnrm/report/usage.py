@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pytest_clnrm.util.counted import counted
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
@@ -30,10 +32,9 @@ class Usage:
 
     def describe(self) -> str:
         """Return it as one line."""
-        noun = "scenario" if self.scenarios == 1 else "scenarios"
         wait = f"longest wait {self.longest_wait_s:.1f} s ({self.waited})" if self.waited else "nobody waited"
         return (
-            f"{self.scenarios} {noun}, containers {self.busy:.0%} busy, {wait}, "
+            f"{counted(self.scenarios, 'scenario')}, containers {self.busy:.0%} busy, {wait}, "
             f"makespan {self.makespan_s:.1f} s, ideal {self.ideal_s:.1f} s"
         )
 

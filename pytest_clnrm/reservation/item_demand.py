@@ -15,6 +15,7 @@ from pytest_clnrm.names import LIMITS_MARKER
 from pytest_clnrm.scheduling.tickets import TICKET
 from pytest_clnrm.settings.policy import policy_of
 from pytest_clnrm.settings.values import container_memory, count, count_or_zero, cpus
+from pytest_clnrm.util.counted import counted
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.policy import Policy
@@ -161,7 +162,7 @@ class Allowance:
 
 
 def _describe(demand: Demand) -> str:
-    containers = f"{demand.containers} container{'' if demand.containers == 1 else 's'}"
+    containers = counted(demand.containers, "container")
     return f"{containers}, {demand.memory_bytes // (1 << 20)} MB, {demand.cpus:g} CPUs, {demand.gpus} GPUs"
 
 

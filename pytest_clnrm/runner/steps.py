@@ -23,6 +23,7 @@ from pytest_clnrm.runner.golden import CLAIMS, GoldenFolder
 from pytest_clnrm.scenario.templates.confined import bind
 from pytest_clnrm.scenario.templates.places import SERVICE
 from pytest_clnrm.scenario.templates.render import TemplateError, bind_step, names_in_step
+from pytest_clnrm.util.counted import counted
 from pytest_clnrm.util.output import BoundedOutput
 from pytest_clnrm.util.terminal_text import LiveText
 
@@ -94,7 +95,7 @@ class StepRunner:
                 if next_s >= over_s and over_s < self.around.deadline_s:
                     break
                 if next_s >= self.around.deadline_s:
-                    runs = _times(attempts)
+                    runs = counted(attempts, "attempt")
                     raise ScenarioTimeoutError(
                         f"waiting to run step {step.name!r} again after {runs}; the last: "
                         f"{attempt.failures[0].message}"
@@ -303,10 +304,6 @@ def described(action: Action) -> str:
     return "wait for its exit" if isinstance(action, AwaitExit) else ""
 
 
-def _times(attempts: int) -> str:
-    return "1 attempt" if attempts == 1 else f"{attempts} attempts"
-
-
 def _told(step: Step, failures: tuple[Failure, ...], attempts: int, duration_s: float) -> tuple[Failure, ...]:
     """Return *failures*, the first one with how often the step was tried, and for how long."""
     if step.phase == "setup":
@@ -314,7 +311,7 @@ def _told(step: Step, failures: tuple[Failure, ...], attempts: int, duration_s: 
         failures = tuple(replace(each, kind="error") for each in failures)
     if not failures or (attempts == 1 and step.retry.timeout_s is None):
         return failures
-    message = f"{failures[0].message} (after {_times(attempts)} over {duration_s:.1f} s)"
+    message = f"{failures[0].message} (after {counted(attempts, 'attempt')} over {duration_s:.1f} s)"
     return replace(failures[0], message=message), *failures[1:]
 
 

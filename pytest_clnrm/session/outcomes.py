@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_clnrm.model.result import Result
 from pytest_clnrm.report.failure_text import attempt_lines, title
 from pytest_clnrm.session.summary import Note, some, wrong
+from pytest_clnrm.util.counted import counted
 from pytest_clnrm.util.terminal_text import one_line, shown
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     Status = tuple[str, str, tuple[str, Mapping[str, bool]]]
 
+FAILED = ("failed", "error", "crashed")
 _CAUSES = 2
 """How many causes of infrastructure errors are told of in full without ``-v``."""
 
@@ -82,9 +84,10 @@ def outcome_notes(results: Iterable[Mapping[str, Any]], *, without: Container[st
             broken[why].append(data["nodeid"])
     if flaky:
         names = [each.rpartition(": passed")[0] for each in flaky]
-        counted = "1 flaky test" if len(flaky) == 1 else f"{len(flaky)} flaky tests"
         lines = [line for head, below in flaky.items() for line in (head, *below)]
-        yield wrong(f"{counted}, passed only when tried again: {some(names)}", *lines)
+        yield wrong(
+            f"{counted(len(flaky), 'flaky test')}, passed only when tried again: {some(names)}", *lines
+        )
     for why, names in list(broken.items())[:_CAUSES]:
         yield wrong(f"infrastructure error, no fault of {_tests(names)}: {why}", *names, colour="red")
     if more := [name for names in list(broken.values())[_CAUSES:] for name in names]:

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from pytest_clnrm.session.outcomes import FAILED
 from pytest_clnrm.settings.options import options_to_repeat
 
 if TYPE_CHECKING:
     import pytest
 
     from pytest_clnrm.util.source_lines import Sources
-
-FAILED = ("failed", "error", "crashed")
 
 
 def add_sources(rows: Iterable[dict[str, Any]], sources: Sources) -> None:

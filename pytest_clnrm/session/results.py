@@ -14,8 +14,9 @@ from pluggy import HookimplMarker
 from pytest_clnrm.names import ARTIFACTS_FOLDER, CRASHED
 from pytest_clnrm.report.rows import Rows, key_of
 from pytest_clnrm.report.usage import usage
-from pytest_clnrm.session.outcomes import is_infrastructure, outcome_notes, title_of
+from pytest_clnrm.session.outcomes import FAILED, is_infrastructure, outcome_notes, title_of
 from pytest_clnrm.session.summary import Note, Weight, some, wrong
+from pytest_clnrm.util.counted import counted
 from pytest_clnrm.util.own_command import own_command, sweep_arguments
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.same_texts import with_same_texts
@@ -310,12 +311,14 @@ class SessionResults:
         for line in self.merged.lines if self.merged else ():
             yield wrong(line)
         if self._updated:
-            noun = "golden file" if len(self._updated) == 1 else "golden files"
-            yield wrong(f"updated {len(self._updated)} {noun}: {some(self._updated)}", *self._updated)
+            yield wrong(
+                f"updated {counted(len(self._updated), 'golden file')}: {some(self._updated)}", *self._updated
+            )
         for problem in (*self._problems, self._not_written):
             if problem:
                 yield wrong(problem, colour="red")
         yield from self._why_not_reused()
+        yield from self._usage_notes()
         yield from self._what_next()
         if self._written is not None:
             yield Note(f"report written to {self._written}")
@@ -336,8 +339,8 @@ class SessionResults:
         """Yield that there is no engine, how many tests had none, and what to do."""
         for summary, details in self.refused.items():
             number = sum(title_of(each) == summary for each in (*self.results.values(), *self.tests.values()))
-            counted = f" ({number} {'test' if number == 1 else 'tests'})" if number else ""
-            for at, line in enumerate((f"{summary}{counted}", *details)):
+            told = f"{summary} ({counted(number, 'test')})" if number else summary
+            for at, line in enumerate((told, *details)):
                 yield wrong(line, colour="" if at else "red")
         if self.refused:
             yield wrong(f"`{own_command(['doctor'])}` tries what runs need", colour="")
@@ -348,7 +351,7 @@ class SessionResults:
     def _what_next(self) -> Iterator[Note]:
         """Yield how to look closer at scenarios and tests with containers that have failed."""
         results = (*self.results.values(), *self.tests.values())
-        bad = [each for each in results if each["outcome"] in {"failed", "error", "crashed"}]
+        bad = [each for each in results if each["outcome"] in FAILED]
         if all(is_infrastructure(each) for each in bad):
             return
         settings = self.runtime.settings
@@ -376,6 +379,9 @@ class SessionResults:
                 "(docs/pool.md)"
             )
             yield Note(text, Weight.HINT, colour="yellow")
+
+    def _usage_notes(self) -> Iterator[Note]:
+        """Yield how busy the containers were."""
         cap = self.runtime.settings.max_containers
         found = usage(self.results.values(), workers=self.workers, max_containers=cap)
         if found is not None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, EngineError
+from pytest_clnrm.util.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -148,7 +149,7 @@ class WarmServices:
         names = sorted({each.service for lease, each in found.items() if lease not in self._idle})
         idle = len(found.keys() & self._idle.keys())
         if idle:
-            names.append("1 idle container" if idle == 1 else f"{idle} idle containers")
+            names.append(counted(idle, "idle container"))
         if self._sent:
             told = f"{', '.join(sorted(self._sent))} {'does' if len(self._sent) == 1 else 'do'} not stay"
             yield f"{told} for the next run: spans came from there, and between runs nobody takes them"
