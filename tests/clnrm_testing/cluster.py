@@ -249,6 +249,18 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(201, self.cluster.add(kind, body))
 
+    def do_PATCH(self) -> None:
+        kind, name, _, _ = self._begin()
+        if not kind:
+            return
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.cluster.changed:
+            found = self.cluster.objects.get((kind, name))
+            if found:
+                found["spec"].update(body["spec"])
+                self.cluster.changed.notify_all()
+            self._answer(200 if found else 404, found or _refusal(404, "NotFound", "not found"))
+
     def do_DELETE(self) -> None:
         kind, name, _, _ = self._begin()
         if not kind:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -32,6 +33,7 @@ from pytest_clnrm.model.priority import Priority
 KUBECONFIG = os.environ.get("CLNRM_KUBECONFIG", "")
 IMAGE = os.environ.get("CLNRM_CLUSTER_IMAGE", "busybox:1.36")
 GONE_S = 60.0
+KILLED_GONE_S = 30.0
 
 if not KUBECONFIG:
     pytest.skip(
@@ -98,14 +100,6 @@ service = "box"
 run = "sleep 1000"
 timeout = "1s"
 """
-LONG = """
-[service.box]
-image = "IMAGE"
-
-[[step]]
-service = "box"
-run = "touch /tmp/begun; sleep 1000"
-"""
 COMMAND = (
     sys.executable,
     "-m",
@@ -156,21 +150,109 @@ def test_scenarios(tmp_path: Path) -> None:
     wait_till_gone(tmp_path)
 
 
-def test_killed(tmp_path: Path) -> None:
-    """With no process of ours alive the cluster removes all that a run has made."""
-    (tmp_path / "long.clnrm.toml").write_text(LONG.replace("IMAGE", IMAGE), encoding="utf-8")
-    with subprocess.Popen(COMMAND, cwd=tmp_path, env=environ(tmp_path), stdout=subprocess.DEVNULL) as run:
-        deadline_s = time.monotonic() + 120
-        while not any(name.endswith("-box") for name in left(tmp_path)):
-            assert time.monotonic() < deadline_s
-            assert run.poll() is None
-            time.sleep(0.2)
-        # The watchdog first: it would clean up for the run.
+class Leavings:
+    """What runs have on the cluster, looked at all the time; what is being removed is there too.
+
+    :ivar last: by the run's ledger: when something of it was there last (monotonic, in seconds), and what.
+    :ivar seen: when the last look began, and of which ledgers it saw something.
+    """
+
+    KINDS = ("jobs", "pods", "services", "configmaps", "secrets", "networkpolicies")
+
+    def __init__(self) -> None:
+        self.last: dict[str, tuple[float, list[str]]] = {}
+        self.seen: tuple[float, set[str]] = (0.0, set())
+        self._rest = Rest(find_access("kubernetes", {"KUBECONFIG": KUBECONFIG}))
+        self._owners: dict[str, str] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep_looking)
+
+    def __enter__(self) -> Leavings:  # noqa: PYI034 (typing.Self needs Python 3.11)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._rest.close()
+
+    def _keep_looking(self) -> None:
+        while not self._over.wait(0.5):
+            self._look()
+
+    def _look(self) -> None:
+        found: dict[str, list[str]] = {}
+        began_s = time.monotonic()
+        for kind in self.KINDS:
+            for each in self._rest.call("look", "GET", self._rest.path(kind))["items"]:
+                about = each["metadata"]
+                ours = about.get("labels") or {}
+                if kind == "jobs" and LEDGER in ours:
+                    self._owners[about["name"]] = ours[LEDGER]
+                ledger = ours.get(LEDGER) or self._owners.get(ours.get("job-name", ""))
+                if ledger:
+                    found.setdefault(ledger, []).append(f"{kind}/{about['name']}")
+        self.last.update({ledger: (time.monotonic(), names) for ledger, names in found.items()})
+        self.seen = (began_s, set(found))
+
+
+def kill_all(folder: Path) -> None:
+    """Kill each process of a run with this folder of ledgers, and those that they have started meanwhile."""
+    found = True
+    while found:
+        found = False
         for file in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):
-                if f"XDG_RUNTIME_DIR={tmp_path}".encode() in file.read_bytes():
+                if f"XDG_RUNTIME_DIR={folder}".encode() in file.read_bytes():
                     os.kill(int(file.parent.name), signal.SIGKILL)
-    wait_till_gone(tmp_path)
+                    found = True
+
+
+def test_killed(tmp_path: Path) -> None:
+    """Runs of which no process is alive, killed whenever it was, leave nothing for longer than half a minute.
+
+    CLNRM_KILLS says how many. The first run is not killed, and tells how long the others may live.
+    """
+    count = int(os.environ.get("CLNRM_KILLS", "3"))
+    longest_s = 0.0
+    killed: dict[str, tuple[float, float]] = {}
+    with Leavings() as leavings:
+        for at in range(-1, count):
+            folder = tmp_path / f"run{at}"
+            folder.mkdir(mode=0o700)
+            text = of_three_services(4).replace("sleep 0.3", "sleep 1")
+            (folder / "all.clnrm.toml").write_text(text, encoding="utf-8")
+            # Evenly over what a whole one takes here.
+            part = (at + random.random()) / count  # noqa: S311 (no secret)
+            lives_s = longest_s * part if at >= 0 else 300.0
+            began_s = time.monotonic()
+            with (
+                (folder / "said").open("w", encoding="utf-8") as said,
+                subprocess.Popen(
+                    [*COMMAND, "-n2"], cwd=folder, env=environ(folder), stdout=said, stderr=said
+                ) as run,
+            ):
+                with suppress(subprocess.TimeoutExpired):
+                    run.wait(timeout=lives_s)
+                kill_all(folder)
+            if at < 0:
+                assert run.returncode == 0, (folder / "said").read_text(encoding="utf-8")
+                longest_s = time.monotonic() - began_s
+            killed[open_folder(None, environ(folder)).ledger_id] = (time.monotonic(), lives_s)
+        over_s = time.monotonic()
+        while time.monotonic() < over_s + 2 * GONE_S:
+            began_s, there = leavings.seen
+            # What was asked for last may come a moment later.
+            if began_s > over_s + 2 and not there & killed.keys():
+                break
+            time.sleep(0.5)
+    told = {
+        f"killed after {lives_s:.1f} s": (round(leavings.last[name][0] - when_s, 1), leavings.last[name][1])
+        for name, (when_s, lives_s) in killed.items()
+        if name in leavings.last
+    }
+    assert told
+    assert not [each for each in told.values() if each[0] > KILLED_GONE_S], json.dumps(told, indent=1)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Whether the cluster's network heeds NetworkPolicies: many take them in, and do nothing of what they say.
 
-A pod of ours that listens is dialled from the run's own pod, over the relay. Then a policy comes that lets
-nobody in: where it is heeded, the pod answers no more.
+A pod of ours in which something listens is dialled from the run's own pod, over the relay. Then a policy
+comes that lets nobody in: where it is heeded, the pod answers no more.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import RELAY_PORT
-from pytest_clnrm.engine.kubernetes.pods import NETWORK, metadata
+from pytest_clnrm.engine.kubernetes.pods import MAIN, NETWORK, TOOLS, metadata
+from pytest_clnrm.engine.kubernetes.sockets import open_exec
 from pytest_clnrm.engine.kubernetes.starts import wait_started
+from pytest_clnrm.engine.tool.program import relay_arguments
 from pytest_clnrm.errors import EngineError
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ IGNORED = (
 SETTLE_S = 8.0
 """How long a network may take to do what a new policy says."""
 _START_S = 60.0
+_LIVES_S = 60
 _DIAL_S = 2.0
 _PAUSE_S = 0.3
 
@@ -37,9 +40,12 @@ def ignores_policies(rest: Rest, run: RunObject, relay: ClusterRelay) -> bool:
     :raises EngineError: if that cannot be tried.
     """
     name = str(metadata(f"{run.name}-probe", {}, None)["name"])
+    listening = None
     try:
-        rest.create("try a NetworkPolicy", "pods", run.listener(name, RELAY_PORT))
+        rest.create("try a NetworkPolicy", "pods", run.another_pod(name, _LIVES_S))
         found = wait_started(rest, name, time.monotonic() + _START_S)
+        # It takes connections in, and nobody on this side does anything with them.
+        listening = open_exec(rest, name, MAIN, [f"{TOOLS}/clnrm", *relay_arguments(RELAY_PORT)])
         address = str(found["status"]["podIP"])
         deadline_s = time.monotonic() + SETTLE_S
         while not _answers(relay, address):
@@ -63,9 +69,11 @@ def ignores_policies(rest: Rest, run: RunObject, relay: ClusterRelay) -> bool:
             time.sleep(_PAUSE_S)
         return False
     finally:
+        if listening is not None:
+            listening.close()
         # What stays goes with the run.
         with suppress(EngineError):
-            rest.delete("remove a pod that was tried", "pods", name, gracePeriodSeconds=1)
+            rest.delete("remove a pod that was tried", "pods", name)
             rest.delete("remove a policy that was tried", "networkpolicies", name)
 
 

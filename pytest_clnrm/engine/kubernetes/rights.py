@@ -64,7 +64,12 @@ RIGHTS = (
     *_rights("", "configmaps", create="our programs in pods"),
     *_rights("", "secrets", create="files that are copied in", delete="to remove them"),
     *_rights(
-        "batch", "jobs", create="what all else of a run belongs to", list="to sweep", delete="to end a run"
+        "batch",
+        "jobs",
+        create="what all else of a run belongs to",
+        list="to sweep",
+        patch="to put its end off",
+        delete="to end a run",
     ),
     *_rights("networking.k8s.io", "networkpolicies", create="to keep scenarios apart", delete="to sweep"),
 )

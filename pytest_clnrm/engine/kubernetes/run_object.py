@@ -1,22 +1,25 @@
 """The object on a cluster that all of a process's others belong to, and that ends when the process does.
 
 It is a Job whose pod ends once nobody has beaten for :data:`QUIET_S`; the cluster then removes the Job, and
-with it whatever it owns. Nobody of ours has to live for that: neither this process nor anything on its host.
+with it whatever it owns. Until the pod beats the Job's own deadline is as short, and put off as long as this
+process lives. Nobody of ours has to live for the end: neither this process nor anything on its host.
 """
 
 from __future__ import annotations
 
 import base64
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_clnrm.engine.kubernetes.pods import DEADLINE_S, JOURNAL, MAIN, NETWORK, PULLS, TOOLS, metadata
 from pytest_clnrm.engine.kubernetes.rest import NOT_FOUND, RefusedError
 from pytest_clnrm.engine.kubernetes.sockets import open_exec
-from pytest_clnrm.engine.tool.program import agent, program, relay_arguments
+from pytest_clnrm.engine.tool.program import agent, program
 from pytest_clnrm.errors import ContainerError, EngineError, EngineUnavailableError
 
 if TYPE_CHECKING:
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.kubernetes.rest import Rest
     from pytest_clnrm.engine.kubernetes.sockets import ExecStream
 
-QUIET_S = 20
-"""Without a beat for so long the run is over: longer than most API servers take to come back."""
+QUIET_S = 15
+"""Without a beat for so long the run is over. What it had is gone half a minute after its end: the cluster
+takes the rest of that."""
 _BEAT_S = 3.0
 _ANSWER_S = 6.0
 _AGAIN_S = 0.3
@@ -63,10 +67,9 @@ class RunObject:
         self.tools = str(metadata(f"{name}-tools", labels, None)["name"])
         self.labels = labels
         self._make_pod = partial(own_pod, image=image, pull=pull, pull_secrets=pull_secrets, tools=self.tools)
-        pod = self._make_pod([f"{TOOLS}/agent", "watch", JOURNAL, str(QUIET_S)])
-        self.job = rest.call(
-            "begin the run on the cluster", "POST", rest.path("jobs"), body=_job(name, labels, pod)
-        )
+        job = _job(name, labels, self._make_pod(watching(QUIET_S)))
+        self._began_s = time.monotonic()
+        self.job = rest.call("begin the run on the cluster", "POST", rest.path("jobs"), body=job)
         try:
             about = metadata(f"{name}-tools", labels, self.job)
             tools = {
@@ -75,10 +78,12 @@ class RunObject:
                 "metadata": about,
                 "binaryData": {key: base64.b64encode(each or b"").decode() for key, each in programs.items()},
             }
-            rest.call("put our programs on the cluster", "POST", rest.path("configmaps"), body=tools)
-            self.pod = str(wait(self._find_pod())["metadata"]["name"])
-            self._stream = self._open()
-            self._beat()
+            with self._put_off_end():
+                rest.call("put our programs on the cluster", "POST", rest.path("configmaps"), body=tools)
+                self.pod = str(wait(self._find_pod())["metadata"]["name"])
+                self._stream = self._open()
+                self._beat()
+            self._end_in(DEADLINE_S)
         except BaseException:
             self.remove()
             raise
@@ -90,13 +95,13 @@ class RunObject:
         """Return the Job's name."""
         return str(self.job["metadata"]["name"])
 
-    def listener(self, name: str, port: int) -> dict[str, Any]:
-        """Return a pod of the run that takes in connections on a port, and does nothing with them.
+    def another_pod(self, name: str, lives_s: int) -> dict[str, Any]:
+        """Return a pod of the run that does nothing for some time.
 
         No policy of a scenario or of the run is about it.
         """
-        spec = self._make_pod([f"{TOOLS}/clnrm", *relay_arguments(port)], waits_for_input=True)
         about = metadata(name, self.labels, self.job, **{NETWORK: name})
+        spec = self._make_pod(watching(lives_s))
         return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec}
 
     def close(self) -> None:
@@ -110,6 +115,39 @@ class RunObject:
         if self._stream is not None:
             self._stream.close()
         remove_job(self._rest, self.name)
+
+    @contextmanager
+    def _put_off_end(self) -> Iterator[None]:
+        """Put the Job's end off again and again: whoever is killed meanwhile leaves one that ends soon.
+
+        Its pod may wait for room, or for its image; before it runs nothing in it can tell that nobody beats.
+        """
+        over = threading.Event()
+
+        def put_off() -> None:
+            while not over.wait(_BEAT_S):
+                # What is wrong is found by whoever waits.
+                with suppress(EngineError):
+                    self._end_in(QUIET_S)
+
+        thread = threading.Thread(target=put_off, name="clnrm-begin", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _end_in(self, left_s: float) -> None:
+        """Let the cluster end the Job in so many seconds."""
+        spec = {"activeDeadlineSeconds": math.ceil(time.monotonic() - self._began_s + left_s)}
+        self._rest.call(
+            "keep the run on the cluster",
+            "PATCH",
+            self._rest.path("jobs", self.name),
+            body={"spec": spec},
+            content_type="application/merge-patch+json",
+        )
 
     def _find_pod(self) -> str:
         deadline_s = time.monotonic() + 30
@@ -173,6 +211,11 @@ def remove_job(rest: Rest, name: str) -> None:
     rest.delete("end the run on the cluster", "jobs", name, propagationPolicy="Background")
 
 
+def watching(quiet_s: int) -> tuple[str, ...]:
+    """Return the command of a pod that ends once nothing in it has beaten for so long."""
+    return (f"{TOOLS}/agent", "watch", JOURNAL, str(quiet_s))
+
+
 def own_pod(
     command: Sequence[str],
     *,
@@ -180,19 +223,18 @@ def own_pod(
     pull: PullPolicy,
     pull_secrets: tuple[str, ...],
     tools: str,
-    waits_for_input: bool = False,
 ) -> dict[str, Any]:
     """Return what a small pod of ours is to be, as a ``spec``.
 
     :param command: a program of ours, with its arguments.
     :param tools: name of the ConfigMap with our programs.
-    :param waits_for_input: its standard input stays open.
     """
     amounts = {"memory": _MEMORY, "cpu": _CPU}
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": DEADLINE_S,
-        "terminationGracePeriodSeconds": 1,
+        # It has nothing to end, and nobody waits for the room that it has.
+        "terminationGracePeriodSeconds": 0,
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
         "containers": [
@@ -201,7 +243,6 @@ def own_pod(
                 "image": image,
                 "imagePullPolicy": PULLS[pull],
                 "command": list(command),
-                "stdin": waits_for_input,
                 "resources": {"requests": amounts, "limits": amounts},
                 "securityContext": {
                     "runAsUser": 65534,
@@ -234,7 +275,7 @@ def _job(name: str, labels: Mapping[str, str], pod: Mapping[str, Any]) -> dict[s
         "metadata": metadata(name, labels, None),
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": DEADLINE_S,
+            "activeDeadlineSeconds": QUIET_S,
             "ttlSecondsAfterFinished": 0,
             "template": {"metadata": {"labels": {NETWORK: "run"}}, "spec": pod},
         },

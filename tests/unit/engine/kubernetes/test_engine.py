@@ -23,6 +23,7 @@ from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
 from pytest_clnrm.engine.kubernetes import policy_probe, queueing, starts
 from pytest_clnrm.engine.kubernetes.connect import amount, connect_cluster
 from pytest_clnrm.engine.kubernetes.engine import KubernetesEngine
+from pytest_clnrm.engine.kubernetes.pods import DEADLINE_S
 from pytest_clnrm.errors import (
     ContainerError,
     EngineError,
@@ -487,8 +488,9 @@ def test_all_belongs_to_the_run(cluster: Cluster, engine: KubernetesEngine) -> N
     assert job["spec"]["template"]["spec"]["containers"][0]["command"][1:] == [
         "watch",
         "/.clnrm-journal",
-        "20",
+        "15",
     ]
+    assert job["spec"]["activeDeadlineSeconds"] >= DEADLINE_S
     found = engine.list_owned({"o.ledger": "l1", "o.session": ""})
     assert {(each.kind, each.name) for each in found} == {
         ("container", "clnrm-s1-gw0-1-db"),
@@ -505,6 +507,45 @@ def test_all_belongs_to_the_run(cluster: Cluster, engine: KubernetesEngine) -> N
     engine.remove_owned(found)
     with pytest.raises(LostContainerError):
         engine.state(container)
+
+
+def test_a_run_whose_process_is_killed_as_it_begins(
+    cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its pod runs the Job ends by itself, soon; who lives puts that off, however long it takes."""
+    monkeypatch.setattr("pytest_clnrm.engine.kubernetes.run_object._BEAT_S", 0.02)
+    at_first: list[int] = []
+    ends: set[int] = set()
+
+    def behave(pod: dict[str, Any]) -> dict[str, Any]:
+        at_first.extend(each["spec"]["activeDeadlineSeconds"] for each in cluster.of("jobs").values())
+        return waiting("ContainerCreating")
+
+    def watch() -> None:
+        deadline_s = soon()
+        while len(ends) < 3 and time.monotonic() < deadline_s:
+            ends.update(each["spec"]["activeDeadlineSeconds"] for each in cluster.of("jobs").values())
+        (pod,) = cluster.of("pods")
+        cluster.set_status(pod, running())
+
+    cluster.behave = behave
+    watching = threading.Thread(target=watch)
+    watching.start()
+    engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    watching.join()
+    assert at_first == [15]
+    assert {15, 16, 17} <= ends
+
+
+def test_a_run_that_may_not_be_put_off(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """It is told with where the rights stand, and nothing stays."""
+    cluster.failures["PATCH", "jobs"] = [(403, "Forbidden", "jobs is forbidden")]
+    with pytest.raises(EngineError, match=r"cannot keep the run on the cluster: .*docs/kubernetes\.md"):
+        engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    deadline_s = soon()
+    while cluster.objects and time.monotonic() < deadline_s:
+        pass
+    assert cluster.objects == {}
 
 
 def test_a_run_that_was_ended_begins_anew(
