@@ -3,8 +3,10 @@
 For testcontainers-python with fixtures of session scope, as its docs say: each worker has services of its
 own. For us with one PostgreSQL and one Redis for all workers, a database a worker made from a template, and
 an application a worker on it: from plain images; as a second run, whose PostgreSQL starts from the image
-that the first one has prepared; and as one for which the first one's services have stayed, too. The tests
-are the same file. What is timed is the whole run, as a user waits for it, and where its time goes.
+that the first one has prepared; and as one for which the first one's services have stayed, too. And without
+any containers of theirs, on services that run before they do: what takes longer than that is what containers
+cost, and all that any tool can save. The tests are the same file. What is timed is the whole run, as a user
+waits for it, and where its time goes.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from measuring.engine import Place
 from measuring.figures import Figure, Row, at_least, median_of, ratio_of
 from measuring.pytest_runs import run_pytest
 from measuring.rounds import in_turns
+from measuring.suite_services import running_services
 
 __all__ = ["measure"]
 
@@ -202,10 +205,35 @@ def application(clnrm_factory, own_database, redis_container, worker_id):
     with clnrm_factory.container("{APP}", env=env, ports=[8000], ready=ready, memory="64m") as running:
         yield running.url(8000)
 """
+RUNNING = """
+import os
+
+import psycopg
+import pytest
+import redis
+
+
+@pytest.fixture(scope="session")
+def database(worker_id):
+    with psycopg.connect(os.environ[f"SUITE_DATABASE_{worker_id}"], autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def cache(worker_id):
+    return redis.Redis.from_url(os.environ[f"SUITE_CACHE_{worker_id}"])
+
+
+@pytest.fixture(scope="session")
+def application(worker_id):
+    return os.environ[f"SUITE_APPLICATION_{worker_id}"]
+"""
 PLAIN, PREPARED = "PREPARE = False\n", "PREPARE = True\n"
 OUR_ARGUMENTS = ("--clnrm-pull", "never")
 WARM_ARGUMENTS = (*OUR_ARGUMENTS, "--clnrm-warm", "10m")
+WITHOUT_OURS = ("-p", "no:clnrm")
 WORDS = {
+    "floor": "on services that run already",
     "peer": "testcontainers-python",
     "cold": "ours, cold",
     "second": "ours, second run",
@@ -239,8 +267,10 @@ def measure(place: Place | None, *, quick: bool) -> Row:
         make_debian_images(client)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        floor = project(folder / "floor", place, RUNNING, count, WITHOUT_OURS)
         contenders: dict[str, Callable[[], Times]] = {
-            "peer": project(folder / "peer", place, PEER, count, ["-p", "no:clnrm"]),
+            "floor": partial(on_running_services, place, floor),
+            "peer": project(folder / "peer", place, PEER, count, WITHOUT_OURS),
             "cold": project(folder / "cold", place, PLAIN + OURS, count, OUR_ARGUMENTS),
             "second": project(folder / "second", place, PREPARED + OURS, count, OUR_ARGUMENTS),
             "warm": project(folder / "warm", place, PREPARED + OURS, count, WARM_ARGUMENTS),
@@ -268,6 +298,16 @@ def figures(samples: Mapping[str, Sequence[Times]]) -> list[Figure]:
         for name, target in TARGETS.items()
     ]
     found += [median_of(WORDS[name], one, "s") for name, one in walls.items()]
+    above = {
+        name: [whole - least for whole, least in zip(one, walls["floor"], strict=True)]
+        for name, one in walls.items()
+        if name != "floor"
+    }
+    found += [median_of(f"{WORDS[name]}: what containers cost", one, "s") for name, one in above.items()]
+    found += [
+        ratio_of(f"{WORDS['peer']} : {WORDS[name]}: what containers cost", above, "peer", name)
+        for name in TARGETS
+    ]
     found += [
         median_of(
             f"{WORDS[name]}: processor time of pytest and its workers", [each["cpu"] for each in one], "s"
@@ -284,8 +324,8 @@ def figures(samples: Mapping[str, Sequence[Times]]) -> list[Figure]:
 
 def project(
     folder: Path, place: Place, fixtures: str, count: int, arguments: Sequence[str]
-) -> Callable[[], Times]:
-    """Write the tests with these fixtures; return what runs them."""
+) -> Callable[..., Times]:
+    """Write the tests with these fixtures; return what runs them, with more variables if it is given some."""
     folder.mkdir(mode=0o700)
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     (folder / "conftest.py").write_text(fixtures + TIMES, encoding="utf-8")
@@ -311,11 +351,20 @@ def sweep(folder: Path, place: Place) -> None:
     )
 
 
-def timed(folder: Path, place: Place, arguments: Sequence[str]) -> Times:
+def on_running_services(place: Place, run: Callable[..., Times]) -> Times:
+    """Run a project on services that are started before it and end after it."""
+    with running_services(place, WORKERS, SCHEMA) as addresses:
+        return run(addresses)
+
+
+def timed(
+    folder: Path, place: Place, arguments: Sequence[str], more: Mapping[str, str] | None = None
+) -> Times:
     """Run a project once; return its parts, seconds, each the mean of its workers."""
     out = folder / f"times-{time.monotonic_ns()}"
     out.mkdir()
     environ = {**own_environ(folder, place), "TESTCONTAINERS_RYUK_DISABLED": "true", "SUITE_TIMES": str(out)}
+    environ |= more or {}
     began_s = time.time()
     ran = run_pytest(folder, arguments, environ)
     workers = [json.loads(path.read_text(encoding="utf-8")) for path in out.iterdir()]

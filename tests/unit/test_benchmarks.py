@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import suite
 from measuring.figures import Figure, Row, Target, at_least, at_most, median_of, ratio_of
 from measuring.rounds import in_turns
 from measuring.table import print_row, to_data
@@ -61,6 +62,16 @@ def test_a_ratio_needs_rounds_of_both() -> None:
 def test_a_target_is_a_bound(target: Target, value: float, verdict: str) -> None:
     """The bound itself is met."""
     assert median_of("", [value], "s", target).verdict == verdict
+
+
+def test_what_containers_cost_is_what_a_run_takes_above_that_without() -> None:
+    """The time of the same tests on services that run already is taken off, round by round."""
+    walls = {"floor": [3, 4], "peer": [13, 24], "cold": [5, 14], "second": [4, 9], "warm": [4, 6]}
+    samples = {name: [{"wall": wall, "cpu": 1.0} for wall in each] for name, each in walls.items()}
+    told = {figure.what: list(figure.samples) for figure in suite.figures(samples)}
+    assert told["ours, cold: what containers cost"] == [2, 10]
+    assert told["testcontainers-python : ours, cold: what containers cost"] == [5, 2]
+    assert "on services that run already: what containers cost" not in told
 
 
 def test_contenders_take_turns() -> None:
