@@ -33,6 +33,8 @@ RUN_FOLDER = "clnrm_run_folder"
 """The key in ``workerinput`` of the run's folder, where our queue may feed the worker."""
 ALWAYS_PARKS = "clnrm_always_parks"
 """The key in ``workerinput`` that says whether our queue feeds the worker whatever it collects."""
+PACKED_REPORT = "clnrm_packed"
+"""The key of what a worker sends of a test report as one value."""
 FACTS_FILE = "facts.json"
 """The file in the run's folder that says what is out of the ordinary; empty if nothing is."""
 

@@ -95,6 +95,8 @@ def held(lease: Lease) -> Demand:
 def held_of(lease: Lease, run: str) -> Demand:
     """Return what *lease* counts as within the budget of *run*."""
     own = lease.demand if lease.run == run else NOTHING
+    if not lease.evicted:
+        return own
     return own.larger(total(each.demand for each in lease.evicted if each.run == run))
 
 

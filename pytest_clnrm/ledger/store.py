@@ -56,6 +56,7 @@ class Store:
         self._engine = engine
         self._boot = boot
         self._file = folder.state_file(engine)
+        self._draft = f"{self._file.stem}.new"
         self._lock_file = folder.lock_file(engine)
         self._report = report
         self._report_s = report_s
@@ -73,7 +74,8 @@ class Store:
             self._lock_file, "the ledger", report=self._report, report_s=self._report_s, limit_s=self._limit_s
         ):
             try:
-                self.owners.mkdir(mode=0o700, exist_ok=True)
+                with suppress(FileExistsError):
+                    self.owners.mkdir(mode=0o700)
                 draft = self._load(now_s)
                 before = draft.state
                 yield draft
@@ -215,7 +217,7 @@ class Store:
                 _write_over(owners.share_file(self.owners, owner.owner), share)
         raw = encode(after)
         # A reader without the lock sees the old or the new one; all writers hold it.
-        write_whole(self._file, raw, mode=0o600, draft=f"{self._file.stem}.new")
+        write_whole(self._file, raw, mode=0o600, draft=self._draft)
         self._last = (raw, after)
 
 

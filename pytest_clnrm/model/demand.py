@@ -81,11 +81,12 @@ class Demand:
                 raise ValueError(f"{name}={value!r}: zero or more is allowed")
 
     def __add__(self, other: Demand) -> Demand:
-        return self._with(other, operator.add)
+        # Most of what each reservation adds up and subtracts is nothing.
+        return self if other is NOTHING else self._with(other, operator.add)
 
     def minus(self, other: Demand) -> Demand:
         """Return what is left after *other* was given back; never below zero."""
-        return self._with(other, lambda mine, its: max(mine - its, 0))
+        return self if other is NOTHING else self._with(other, lambda mine, its: max(mine - its, 0))
 
     def larger(self, other: Demand) -> Demand:
         """Return the larger of both, for each resource by itself."""

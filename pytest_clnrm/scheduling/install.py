@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from pytest_clnrm.names import ALWAYS_PARKS, RUN_FOLDER
+from pytest_clnrm.names import ALWAYS_PARKS, RUN_FOLDER, WORKER_INPUT
 
 if TYPE_CHECKING:
     from pytest_clnrm.scheduling.autoscale import Autoscale
@@ -32,6 +32,10 @@ def install(config: pytest.Config, *, scheduler: Scheduler, facts_of: FactsOf, r
     register = config.pluginmanager.register
     register(RefusalReporter(), "clnrm-refusals")
     handed_down = getattr(config, "workerinput", {})
+    if WORKER_INPUT in handed_down:
+        from pytest_clnrm.scheduling.packed_reports import PackingWorker
+
+        register(PackingWorker(), "clnrm-packing-worker")
     folder = handed_down.get(RUN_FOLDER)
     if folder is not None:
         from pytest_clnrm.scheduling.worker import WorkerPlugin

@@ -23,6 +23,13 @@ def flush_order(items: Sequence[object]) -> int:
     return len(items)
 
 
+def interactor_of(config: pytest.Config) -> Any:
+    """Return xdist's WorkerInteractor, by which a worker talks with its controller."""
+    return next(
+        each for each in config.pluginmanager.get_plugins() if type(each).__name__ == "WorkerInteractor"
+    )
+
+
 class Parking:
     """Runs a worker's items one by one, in the order in which the controller decides.
 

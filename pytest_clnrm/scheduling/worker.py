@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pytest_clnrm.scheduling.choice import are_ordinary
 from pytest_clnrm.scheduling.facts import ItemFacts, write_facts
-from pytest_clnrm.scheduling.parking import Parking
+from pytest_clnrm.scheduling.parking import Parking, interactor_of
 from pytest_clnrm.scheduling.tickets import TICKET, Ticket, take_ticket, why_missing
 
 FactsOf = Callable[[pytest.Item], ItemFacts]
@@ -45,9 +44,7 @@ class WorkerPlugin:
         # What the controller goes by, which is what the first worker wrote.
         ordinary = are_ordinary(self._folder)
         if ordinary is not None and (self._always_parks or not ordinary):
-            plugins = session.config.pluginmanager.get_plugins()
-            interactor: Any = next(each for each in plugins if type(each).__name__ == "WorkerInteractor")
-            Parking(interactor, session)
+            Parking(interactor_of(session.config), session)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_clnrm.names import WORKER_INPUT
+from pytest_clnrm.names import PACKED_REPORT, WORKER_INPUT
 from pytest_clnrm.scheduling.install import install_controller
 
 if TYPE_CHECKING:
@@ -78,6 +78,14 @@ class Controller:
     def pytest_testnodeready(self, node: Any) -> None:
         """Remember who has started."""
         self._ready.append(node)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_from_serializable(self, data: dict[str, Any]) -> None:
+        """Unpack what a worker has packed, before pytest or another plugin makes a report of it."""
+        if PACKED_REPORT in data:
+            from pytest_clnrm.scheduling.packed_reports import unpack
+
+            unpack(data)
 
     @pytest.hookimpl(optionalhook=True, tryfirst=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:

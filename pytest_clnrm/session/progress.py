@@ -29,6 +29,7 @@ _log = logging.getLogger("pytest_clnrm")
 _LIVE_S = 0.2
 _PULLS_S = 0.5
 _LOOKS_A_THRESHOLD = 10
+_LABELS = tuple((int(level), level.label) for level in Priority)
 
 
 class StatusNotes:
@@ -90,7 +91,7 @@ class StatusNotes:
 
 def by_label(waiting: Mapping[int, int]) -> dict[str, int]:
     """Return how many items wait, by the label of their priority, highest first."""
-    return {level.label: waiting.get(int(level), 0) for level in Priority}
+    return {label: waiting.get(level, 0) for level, label in _LABELS}
 
 
 class WorkerLog:
@@ -215,7 +216,8 @@ class ProgressDisplay:
         """Write down what waits, as the scheduler says; called after each change."""
         self.queue.open(self._folder())
         self.queue.tell(by_label(waiting), head)
-        self.begin()
+        if self._watcher is None and not self._over:
+            self.begin()
 
     def begin(self) -> None:
         """Show the run from now on, if there is a place for it."""

@@ -18,7 +18,7 @@ class RunPlace:
     """
 
     def __init__(self, handed_down: Mapping[str, str]) -> None:
-        self._folder = handed_down.get("folder")
+        self._folder = Path(handed_down["folder"]) if handed_down else None
         self.is_worker = bool(handed_down)
         self.session = handed_down.get("session") or os.urandom(4).hex()
         self._parent = handed_down.get("parent") if handed_down else os.environ.get("TRACEPARENT")
@@ -52,18 +52,19 @@ class RunPlace:
             from pytest_clnrm.cleanup import run_folder
 
             try:
-                self._folder = str(run_folder.make(self.session))
+                self._folder = run_folder.make(self.session)
             except OSError as error:
                 raise pytest.UsageError(
                     f"the run's folder cannot be made in {tempfile.gettempdir()}: {error.strerror}; where "
                     "the disk is full, make room or set TMPDIR to another folder"
                 ) from error
-        return Path(self._folder)
+        return self._folder
 
     def remove_folder(self) -> None:
         """Remove the run's own folder, if this is not a worker."""
         if self._folder is not None and not self.is_worker:
             from pytest_clnrm.cleanup import run_folder
 
-            if not run_folder.remove_unused(self._folder):
-                run_folder.remove(self._folder, self.session)
+            folder = str(self._folder)
+            if not run_folder.remove_unused(folder):
+                run_folder.remove(folder, self.session)

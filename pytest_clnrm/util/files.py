@@ -24,7 +24,7 @@ def replacing(path: Path, *, mode: int = 0o666, draft: str = "") -> Iterator[Bin
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
         with os.fdopen(os.open(unfinished, flags, mode), "wb") as file:
             yield file
-        unfinished.replace(path)
+        os.replace(unfinished, path)  # noqa: PTH105 (Path's takes half as long again)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise

@@ -311,7 +311,7 @@ def test_full_disk_changes_nothing(
         if call == "write":
             patch.setattr(os, "write", full)
         else:
-            patch.setattr(Path, "replace", full)
+            patch.setattr(os, "replace", full)
         text = f"the ledger's folder {folder.path} cannot be used: No space left on device; make room"
         with pytest.raises(LedgerError, match=re.escape(text)):
             one.reserve(ONE, priority=1, index=1)
@@ -329,7 +329,7 @@ def test_failed_open_leaves_no_owner(folder: Folder, ledger: Open, monkeypatch: 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", full)
+        patch.setattr(os, "replace", full)
         with pytest.raises(LedgerError, match="No space left"):
             ledger("a")
     one = ledger("b")

@@ -15,7 +15,7 @@ import pytest
 from clnrm_testing.requirements import needs_xdist
 
 from pytest_clnrm.errors import SlotTimeoutError
-from pytest_clnrm.names import ALWAYS_PARKS, RUN_FOLDER
+from pytest_clnrm.names import ALWAYS_PARKS, RUN_FOLDER, WORKER_INPUT
 from pytest_clnrm.scheduling.autoscale import Autoscale
 from pytest_clnrm.scheduling.controller import StrictController
 from pytest_clnrm.scheduling.facts import ItemFacts, read_facts, write_facts
@@ -197,12 +197,13 @@ def test_each_process_gets_its_part(tmp_path: Path, changes: dict[str, Any], nam
     """A controller, one of its workers, and any other process."""
     config = make_config(**changes)
     if "worker" in changes:
-        config.workerinput = {RUN_FOLDER: str(tmp_path)}
+        config.workerinput = {RUN_FOLDER: str(tmp_path), WORKER_INPUT: {}}
     other: Any = None
     install(config, scheduler="strict", facts_of=facts_of, reserve=other)
     if not hasattr(config, "workerinput"):
         install_controller(config, scheduler="strict", make_gate=other, make_folder=lambda: tmp_path)
-    assert config.names == ["clnrm-refusals", name]
+    packs = ["clnrm-packing-worker"] if "worker" in changes else []
+    assert config.names == ["clnrm-refusals", *packs, name]
 
 
 @needs_xdist
