@@ -13,8 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -99,19 +98,19 @@ class Opened:
     def beneath(self, path: str) -> Opened:
         """Open what lies at the relative *path* beneath this folder, as :func:`open_beneath` does."""
         held = os.dup(self.fd)
-        so_far = PurePosixPath(self.path)
+        so_far = self.path
         try:
             status = os.fstat(held)
             for name in _components(path):
-                so_far /= name
-                above, held = held, _step(held, name, str(so_far))
+                so_far = f"{so_far.rstrip('/')}/{name}"
+                above, held = held, _step(held, name, so_far)
                 os.close(above)
-                status = _followed(held, str(so_far))
+                status = _followed(held, so_far)
         except BaseException:
             with suppress(OSError):
                 os.close(held)
             raise
-        return Opened(held, status, str(so_far))
+        return Opened(held, status, so_far)
 
     def close(self) -> None:
         """Let it go."""
@@ -126,13 +125,19 @@ class Opened:
         self.close()
 
 
-@contextmanager
-def held(descriptor: int) -> Iterator[int]:
-    """Yield an open descriptor, and close it when the block ends."""
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+class held:  # noqa: N801 -- used as a function; one of contextlib's takes several times as long
+    """Yields an open descriptor, and closes it when the block ends."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
 
 
 def open_beneath(root: str, path: str) -> Opened:

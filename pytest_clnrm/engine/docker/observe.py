@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pytest_clnrm.engine.docker.cgroups import is_process_of
 from pytest_clnrm.engine.docker.observed_files import (
@@ -77,7 +78,9 @@ class Mount:
         return _unescaped(next(found, b"").partition(b"=")[2])
 
 
-def mounts_of(mountinfo: bytes) -> list[Mount]:
+# What is mounted in a container hardly ever changes.
+@lru_cache(maxsize=16)
+def mounts_of(mountinfo: bytes) -> tuple[Mount, ...]:
     """Return the mounts that a /proc/PID/mountinfo lists, the later ones above the earlier."""
     mounts = []
     for line in mountinfo.split(b"\n"):
@@ -86,7 +89,7 @@ def mounts_of(mountinfo: bytes) -> list[Mount]:
             kind, _, of_files, *_ = rest[rest.index(b"-") + 1 :]
             together = frozenset((*options.split(b","), *of_files.split(b",")))
             mounts.append(Mount(_unescaped(point), kind, device, together))
-    return mounts
+    return tuple(mounts)
 
 
 def _ending(command: Sequence[str]) -> bytes:

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
 from hashlib import sha256
 
 from pytest_clnrm.errors import ContainerError
@@ -47,6 +48,14 @@ class Budget:
             raise ContainerError("its changed files are too large to be looked at")
 
 
+# Both are asked for the same few hundred names and modes again and again.
+@lru_cache(maxsize=1024)
+def owned(mode: int, uid: int, gid: int) -> str:
+    """Return mode and owner of a file as text."""
+    return f"{mode:o} {uid}:{gid}"
+
+
+@lru_cache(maxsize=1024)
 def shown(name: bytes) -> str:
     """Return a name as text without control characters, another one for each name."""
     text = name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
@@ -80,7 +89,8 @@ def entries_below(
     budget.take_entry(depth)
     found = os.stat(name, dir_fd=parent, follow_symlinks=False)
     told = [
-        f"{found.st_mode:o} {found.st_uid}:{found.st_gid} {found.st_dev:x}/{found.st_ino} {found.st_rdev:x}",
+        owned(found.st_mode, found.st_uid, found.st_gid),
+        f"{found.st_dev:x}/{found.st_ino} {found.st_rdev:x}",
         f"{found.st_nlink} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}",
     ]
     if stat.S_ISLNK(found.st_mode):
@@ -93,7 +103,7 @@ def entries_below(
     if not stat.S_ISDIR(found.st_mode):
         return
     with held(os.open(name, _FOLDER, dir_fd=parent)) as folder:
-        for below in sorted(os.fsencode(each) for each in os.listdir(folder)):
+        for below in sorted(map(os.fsencode, os.listdir(folder))):
             place = path.rstrip(b"/") + b"/" + below
             if place not in mounts:
                 yield from entries_below(
@@ -108,12 +118,12 @@ def modes_below(
 
     :param is_skipped: tells whether a path is not looked at.
     """
-    for name in sorted(os.fsencode(each) for each in os.listdir(folder)):
+    for name in map(os.fsencode, os.listdir(folder)):
         place = path + b"/" + name
         if is_skipped(place):
             continue
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        yield place, f"{found.st_mode:o} {found.st_uid}:{found.st_gid}"
+        yield place, owned(found.st_mode, found.st_uid, found.st_gid)
         if stat.S_ISDIR(found.st_mode):
             with held(os.open(name, _FOLDER, dir_fd=folder)) as below:
                 yield from modes_below(below, place, is_skipped)

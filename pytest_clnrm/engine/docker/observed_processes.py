@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import os
 import platform
+import re
 import signal
 import stat
 import termios
@@ -56,7 +57,15 @@ _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _STOP_S = 1.0
 _REST_S = 1.0
 _POLL_S = 0.0005
+_STOP_POLL_S = 0.0001
 _ZOMBIES_S = 0.1
+
+# Of /proc/PID/smaps: the first line of a mapping, and one of those that follow it.
+_EXECUTABLE = re.compile(
+    rb"^[0-9a-f]+-[0-9a-f]+ (\S*x\S*) \S+ \S+ \S+(.*)\n(?:[A-Z].*\n)*?Anonymous: +(\d+) ", re.MULTILINE
+)
+
+_kinds: dict[str, int] = {}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -104,7 +113,7 @@ def stat_fields(stat_line: bytes) -> list[bytes]:
 
 def status_fields(status: bytes) -> dict[bytes, bytes]:
     """Return the lines of a /proc/PID/status, where a newline of the name is written as two letters."""
-    pairs = (line.partition(b":") for line in status.split(b"\n") if line)
+    pairs = [line.partition(b":") for line in status.split(b"\n") if line]
     return {key: value.strip() for key, _, value in pairs}
 
 
@@ -154,10 +163,9 @@ def facts_of(process: Process, *, is_new: bool) -> Iterator[tuple[str, str]]:
     :raises OSError: if it has gone, or this process may not look at it.
     """
     folder = b"/proc/%d/" % process.pid
-    status = status_fields(read(folder + b"status"))
-    for key, value in status.items():
+    for key, value in status_fields(read(folder + b"status")).items():
         if key not in _STATUS_MAY_DIFFER and not key.startswith(_MEMORY):
-            yield key.decode(), _text(value)
+            yield shown(key), _text(value)
     fields = stat_fields(read(folder + b"stat"))
     for key, at in _STAT.items():
         value = fields[at]
@@ -194,14 +202,22 @@ def _content(path: bytes) -> str:
 
 def _tree(path: bytes, name: str) -> Iterator[tuple[str, str]]:
     """Yield what is at a path below /proc/PID: a file's content, all that is in a folder, or a link."""
-    mode = os.lstat(path).st_mode
-    if stat.S_ISREG(mode):
+    kind = _kind(path, name)
+    if kind == stat.S_IFREG:
         yield name, _content(path)
-    elif stat.S_ISDIR(mode):
+    elif kind == stat.S_IFDIR:
         for each in sorted(os.listdir(path)):
             yield from _tree(path + b"/" + each, f"{name}/{shown(each)}")
     else:
         yield name, _text(_link(path))
+
+
+def _kind(path: bytes, name: str) -> int:
+    """Return whether something below /proc/PID is a file, folder or link, which goes by its name there."""
+    kind = _kinds.get(name)
+    if kind is None:
+        kind = _kinds[name] = stat.S_IFMT(os.lstat(path).st_mode)
+    return kind
 
 
 def _link(path: bytes) -> bytes:
@@ -243,16 +259,10 @@ def _mappings(smaps: bytes) -> Iterator[tuple[str, str]]:
     Written code has pages of its own in place of the file's. What else a process has in its memory differs
     from one moment to the next, and is not compared.
     """
-    mapped: set[str] = set()
-    name = b""
-    for line in smaps.split(b"\n"):
-        fields = line.split()
-        if not fields:
-            continue
-        if not fields[0].endswith(b":"):
-            name = b" ".join((fields[1], *fields[5:])) if b"x" in fields[1] else b""
-        elif name and fields[0] == b"Anonymous:":
-            mapped.add(f"{_text(name)} {_text(fields[1])} kB written")
+    mapped = {
+        f"{_text(b' '.join((mode, *name.split())))} {_text(written)} kB written"
+        for mode, name, written in _EXECUTABLE.findall(smaps)
+    }
     yield "code", "\n".join(sorted(mapped))
 
 
@@ -342,6 +352,8 @@ def kill_at_rest(process: Process, parent: Process) -> None:
         while stat_fields(read(b"/proc/%d/stat" % process.pid))[0] != b"T":
             if time.monotonic() >= give_up_s:
                 raise ContainerError("its shell cannot be stopped")
+            # It stops once it has a processor, of which there may be no other than this one.
+            time.sleep(_STOP_POLL_S)
         waiting = array.array("i", [0])
         with _opened(b"/proc/%d/fd/0" % parent.pid) as pipe:
             fcntl.ioctl(pipe, termios.FIONREAD, waiting)
