@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 # A later version may add fields behind these four; version ff is forbidden.
@@ -21,6 +22,8 @@ class TraceParent(NamedTuple):
     span_id: str
 
 
+# Each span is the parent of others, which ask for the same again.
+@lru_cache(maxsize=256)
 def parse_traceparent(text: str | None) -> TraceParent | None:
     """Return what *text* names, None if it is none: such a header is to be ignored, not an error."""
     match = re.fullmatch(_PATTERN, text.strip()) if text else None

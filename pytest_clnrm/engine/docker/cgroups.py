@@ -17,7 +17,9 @@ def is_process_of(pid: int, container: str, *, proc: Path = Path("/proc")) -> bo
     :param container: its id, by which its cgroup is known to be its own.
     """
     try:
-        return container.encode() in (proc / str(pid) / "cgroup").read_bytes()
+        # Asked several times for each scenario.
+        with open(f"{proc}/{pid}/cgroup", "rb", buffering=0) as file:  # noqa: PTH123
+            return container.encode() in file.read()
     except OSError:
         return False
 

@@ -128,13 +128,13 @@ def _struct(span: ReadableSpan, text: Any) -> OtlpSpan:
     context, parent, status = span.context, span.parent, span.status
 
     def pairs(attributes: Mapping[str, Any] | None) -> Any:
-        return to_key_values(plain(attributes or {}))
+        return to_key_values({text(key): plain(each) for key, each in (attributes or {}).items()})
 
     def plain(value: Any) -> Any:
         if isinstance(value, str):
             return text(value)
         # Before the abstract types, which are asked slowly.
-        if value is None or isinstance(value, int | float):
+        if value is None or isinstance(value, (int, float)):
             return value
         if isinstance(value, Mapping):
             return {text(key): plain(each) for key, each in value.items()}

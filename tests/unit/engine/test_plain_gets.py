@@ -14,11 +14,28 @@ import pytest
 
 from pytest_clnrm.engine.connect.plain_gets import PlainGets
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+LONG = b"x" * 100_000
+ODD = {
+    "/chunks": CHUNKED + b"3;a=b\r\nabc\r\n186A0\r\n" + LONG + b"\r\n0\r\n\r\n",
+    "/fields": CHUNKED + b"1\r\na\r\n0\r\nX: y\r\n\r\n",
+    "/short-chunk": CHUNKED + b"1\r\nab\r\n0\r\n\r\n",
+    "/no-end": b"HTTP/1.1 200 OK\r\n\r\nab",
+    "/too-long": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab",
+    "/old": b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na",
+    "/empty": b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+    "/no-http": b"SSH-2.0-server\r\n\r\n\r\n",
+    "/no-head": b"x" * 200_000,
+}
+
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """An engine that counts its connections."""
 
     daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: those who ask leave where they are told to."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -46,6 +63,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/late":
             time.sleep(1)
         body = self.path.encode()
+        if self.path in ODD:
+            self.wfile.write(ODD[self.path])
+            return
         self.send_response(404 if self.path == "/gone" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -91,6 +111,28 @@ def test_a_connection_that_the_engine_has_closed(server: _Server) -> None:
     assert gets.get("/a", 5) is None
     assert gets.get("/a", 5) is not None
     assert server.opened == 2
+    gets.close()
+
+
+def test_an_answer_in_chunks(server: _Server) -> None:
+    """It is put together, and its connection used again."""
+    gets = PlainGets(server.path, 2)
+    for _ in range(2):
+        answer = gets.get("/chunks", 5)
+        assert answer is not None
+        assert answer.body == b"abc" + LONG
+    assert server.opened == 1
+    gets.close()
+
+
+@pytest.mark.parametrize("path", [each for each in ODD if each != "/chunks"])
+def test_what_is_no_plain_answer(server: _Server, path: str) -> None:
+    """It is asked again through the library; nothing of it is taken for the next answer."""
+    gets = PlainGets(server.path, 2)
+    assert gets.get(path, 5) is None
+    answer = gets.get("/a", 5)
+    assert answer is not None
+    assert answer.body == b"/a"
     gets.close()
 
 
