@@ -12,6 +12,7 @@ from pytest_clnrm.items.async_container import AsyncContainer
 from pytest_clnrm.items.container import Container
 from pytest_clnrm.items.in_thread import in_thread
 from pytest_clnrm.items.plain_errors import plain
+from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.runner.launch import launch
 from pytest_clnrm.runner.services import with_commands
 from pytest_clnrm.runner.volumes import problems_left
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.items.python_tests import LiveContainer
     from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
+    from pytest_clnrm.runner.room import Room
     from pytest_clnrm.runtime.network import Network
 
 
@@ -119,6 +121,7 @@ class ContainerBlock(AbstractContextManager[Container], AbstractAsyncContextMana
 
     def _start(self) -> Container:
         group, runtime, service = self._group, self._runtime, self._service
+        room = self._room()
         self._lease = self._stack.enter_context(group.reserve(service.limits, service.name))
         image = group.image_of(service, self._lease)
         service = with_commands(service, image)
@@ -128,23 +131,61 @@ class ContainerBlock(AbstractContextManager[Container], AbstractAsyncContextMana
                 runtime.networks().of_fixtures(*names, apart=self._apart.there() if self._apart else None)
             )
         group.share(service, self._lease)
-        launch(
-            runtime,
-            service,
-            image,
-            name=f"{runtime.next_name()}-{service.name}",
-            labels=runtime.labels(group.label, self._lease),
-            deadline_s=time.monotonic() + runtime.settings.timeout_s,
-            on_created=self._note,
-            trace=group.trace,
-            network=self._network,
-            volumes=group.volumes,
-            cancelled=self._in_vain,
-        )
+        deadline_s = time.monotonic() + runtime.settings.timeout_s
+
+        def start(stem: str) -> None:
+            launch(
+                runtime,
+                service,
+                image,
+                name=f"{stem}-{service.name}",
+                labels=runtime.labels(group.label, self._lease),
+                deadline_s=deadline_s,
+                on_created=self._note,
+                trace=group.trace,
+                network=self._network,
+                volumes=group.volumes,
+                cancelled=self._in_vain,
+                room=room,
+            )
+
+        if room is None:
+            start(runtime.next_name())
+        else:
+            with room:
+                try:
+                    room.start(runtime.next_name(), start, self._undo)
+                finally:
+                    group.note_room_wait(room.waited_s)
         assert self._live is not None  # noqa: S101 (launch has called _note)
         self._is_ready = True
         group.add(self._live)
         return Container(group, self._live, self._network)
+
+    def _room(self) -> Room | None:
+        """Return how it waits for room, where others than our ledger knows of want the same."""
+        runtime = self._runtime
+        if not runtime.engine().facts.room_is_shared:
+            return None
+        from pytest_clnrm.runner.room import Room
+
+        def check() -> None:
+            if self._in_vain():
+                raise ContainerError("nobody waits for it any more")
+
+        current = runtime.holdings.current()
+        priority = Priority(current.priority) if current else Priority.parse(runtime.settings.priority)
+        return Room(runtime, priority, 1, check)
+
+    def _undo(self) -> None:
+        """Remove the container, which has no room, as if it had not been made."""
+        if self._live is not None:
+            running = self._live.running
+            running.sources.close()
+            self._runtime.remove([running.id])
+            self._runtime.board.count(-1, -running.spec.memory_bytes)
+            self._group.tests.gone(self._live)
+            self._live = None
 
     def _check_volumes(self, live: LiveContainer) -> None:
         """Look at what it has left in writable folders of the host, once it can write there no more.

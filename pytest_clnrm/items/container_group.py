@@ -115,6 +115,12 @@ class ContainerGroup:
         self.connected = self.connected or live.running.service.network != "none"
         self._ready.append(live)
 
+    def note_room_wait(self, seconds: float) -> None:
+        """Note that room for a container was waited for."""
+        if seconds:
+            self.trace.add("clnrm.slot.wait", seconds, {})
+            self.tests.waited(seconds)
+
     def drop(self, live: LiveContainer) -> None:
         """Look no longer after a container whose block is over."""
         self._ready = [each for each in self._ready if each is not live]

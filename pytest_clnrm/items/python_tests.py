@@ -125,6 +125,8 @@ class _Record:
     logs: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By id, the name and the logs of containers that are to be shown."""
     failures: list[Failure] = field(default_factory=list)
+    waited_s: float = 0.0
+    """For room of containers, beside its reservation."""
     kept_under_lease: bool = False
     has_containers: bool = False
     traces: list[ScenarioTrace] = field(default_factory=list)
@@ -213,6 +215,11 @@ class PythonTests:
         record.has_containers = True
         record.containers.update((each.id, each) for each in result.containers)
         record.results.append(result)
+
+    def waited(self, seconds: float) -> None:
+        """Note that the test that runs has waited for room of a container."""
+        if self._record is not None:
+            self._record.waited_s += seconds
 
     def traced(self, trace: ScenarioTrace) -> None:
         """Note the trace of the test that runs, whose spans are counted."""
@@ -332,7 +339,7 @@ class PythonTests:
                 tags=_tags(item),
                 priority=priority_of(item, self.runtime.settings, self.runtime.rootdir).label,
                 worker=self.runtime.worker,
-                slot_wait_s=ticket.waited_s if ticket else 0.0,
+                slot_wait_s=(ticket.waited_s if ticket else 0.0) + record.waited_s,
                 # JUnit's file has those of the teardown's report.
                 outcome=outcome,
                 earlier=self.attempts.earlier if self.attempts else (),
@@ -440,7 +447,7 @@ class PythonTests:
             priority=priority_of(item, self.runtime.settings, self.runtime.rootdir).label,
             started=record.started.isoformat(timespec="microseconds"),
             duration_s=time.monotonic() - record.began_s,
-            slot_wait_s=ticket.waited_s if ticket else 0.0,
+            slot_wait_s=(ticket.waited_s if ticket else 0.0) + record.waited_s,
             worker=self.runtime.worker,
             # pytest-rerunfailures counts the runs of an item.
             containers=tuple(record.containers.values()),

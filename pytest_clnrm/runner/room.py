@@ -6,6 +6,10 @@ and place. The first one waits; the others give up what they have, and are begun
 Between runs nobody knows of the other: one that has a part, and gets no more for some time, gives it up, and
 is begun anew after a pause of another length each time.
 
+Containers of Python tests wait as scenarios of one container do. What a test or a fixture has already it
+cannot give up: who holds something comes first, as others may wait for just that, and waits no longer than a
+scenario may take, as two of them may wait for one another.
+
 None of that is the scenario's time.
 """
 
@@ -14,6 +18,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import NoRoomError, SlotTimeoutError
@@ -39,14 +44,23 @@ class Room:
 
     Use it as a context manager for as long as its containers are being started.
 
+    :param check: raises what it is if waiting makes no sense any more.
     :ivar waited_s: how long it has waited so far, attempts that were given up among it.
     """
 
-    def __init__(self, runtime: Runtime, priority: Priority, containers: int) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        priority: Priority,
+        containers: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         current = runtime.holdings.current()
         folder = runtime.run_folder() / _FOLDER if runtime.run_folder is not None else None
-        rank = f"{int(priority)}-{current.index if current else 0:09d}"
+        self._holds = runtime.board.status.containers > 0
+        rank = f"{int(not self._holds)}-{int(priority)}-{current.index if current else 0:09d}"
         self._runtime = runtime
+        self._check = check
         self._line = None if folder is None else WaitingLine(folder, rank)
         self._guard = threading.Lock()
         self._lacking: dict[str, bool] = {}
@@ -70,6 +84,24 @@ class Room:
     ) -> None:
         if self._line is not None:
             self._line.leave()
+
+    def start(self, name: str, start: Callable[[str], None], undo: Callable[[], None]) -> None:
+        """Start the containers, anew until all of them have room.
+
+        :param name: of them, at the first attempt.
+        :param start: starts them under a name.
+        :param undo: removes what of them was started.
+        """
+        while True:
+            self.begin(name)
+            try:
+                start(name)
+            except NoRoomError:
+                undo()
+                self.give_up()
+                name = self._runtime.next_name()
+            else:
+                return
 
     def begin(self, name: str) -> None:
         """Wait until no other scenario of the run comes first, and begin.
@@ -133,6 +165,11 @@ class Room:
         return self._line is None or self._line.is_first()
 
     def _check_time(self, why: str) -> None:
-        limit_s = self._runtime.settings.slot_timeout_s
-        if time.monotonic() > self._asked_s + (LONGEST_S if limit_s is None else limit_s):
-            raise SlotTimeoutError(f"no room on the cluster: {why} (--clnrm-slot-timeout)")
+        self._check()
+        settings = self._runtime.settings
+        limit_s = LONGEST_S if settings.slot_timeout_s is None else settings.slot_timeout_s
+        option = "--clnrm-slot-timeout"
+        if self._holds and settings.timeout_s < limit_s:
+            limit_s, option = settings.timeout_s, "--clnrm-timeout, as this worker holds containers meanwhile"
+        if time.monotonic() > self._asked_s + limit_s:
+            raise SlotTimeoutError(f"no room on the cluster: {why} ({option})")

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.errors import ClnrmError, NoRoomError, ScenarioTimeoutError, ServiceError
+from pytest_clnrm.errors import ClnrmError, ScenarioTimeoutError, ServiceError
 from pytest_clnrm.expect.texts import Output
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult
 from pytest_clnrm.model.scenario import Scenario
@@ -246,19 +246,13 @@ class ScenarioRun:
             self._start_all(self._shared.stem, deadline_s, None)
             return
         own = sum(not each.is_shared for each in self.scenario.services)
-        stem = self._shared.stem
         with Room(self.runtime, self.priority, own) as room:
             try:
-                while True:
-                    room.begin(stem)
-                    try:
-                        self._start_all(stem, deadline_s, room)
-                    except NoRoomError:
-                        self._remove_started()
-                        room.give_up()
-                        stem = self.runtime.next_name()
-                    else:
-                        return
+                room.start(
+                    self._shared.stem,
+                    lambda stem: self._start_all(stem, deadline_s, room),
+                    self._remove_started,
+                )
             finally:
                 self._note_room_wait(room.waited_s)
 

@@ -70,6 +70,7 @@ class Cluster:
     :ivar gone: pods that were removed, as they were last.
     :ivar denied: verb and resource of what nobody may do.
     :ivar asked: method and path of each request.
+    :ivar version: of the server.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,6 +84,7 @@ class Cluster:
         self.gone: dict[str, Json] = {}
         self.denied: set[tuple[str, str]] = set()
         self.asked: list[tuple[str, str]] = []
+        self.version = "v1.20.2"
         self.execs: list[socket.socket] = []
         self.changed = threading.Condition(threading.RLock())
         self._versions = itertools.count(1)
@@ -211,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not kind:
             return
         if kind == "version":
-            self._answer(200, {"gitVersion": "v1.20.2", "platform": f"linux/{platform.machine()}"})
+            self._answer(200, {"gitVersion": self.cluster.version, "platform": f"linux/{platform.machine()}"})
         elif below == "exec":
             self._exec(name, query)
         elif below == "log":

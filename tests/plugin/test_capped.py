@@ -463,3 +463,33 @@ def test_room_that_others_give(
     told = scenarios_of(project).values()
     # No two fit at the same moment.
     assert sum(each["slot_wait_s"] > 0 for each in told) >= 3
+
+
+def test_room_that_others_give_for_python_tests(
+    make_project: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their containers queue as scenarios do, and who holds one already gets another one first."""
+    monkeypatch.setenv("FAKE_ROOM", "2")
+    project = make_project("n2")
+    project.mode = ("-n", "4")
+    project.write("all.clnrm.toml", "".join(scenario(f"low{at}", "sleep 0.1", "low") for at in range(3)))
+    project.write(
+        "test_boxes.py",
+        "import pytest, time\n"
+        "@pytest.mark.parametrize('n', range(4))\n"
+        "def test_one(clnrm, n):\n"
+        "    with clnrm.container('a') as box:\n"
+        "        time.sleep(0.2)\n"
+        "        assert box.run(['true']).exit_code == 0\n"
+        "@pytest.mark.clnrm_limits(containers=2)\n"
+        "def test_two(clnrm):\n"
+        "    with clnrm.container('a'):\n"
+        "        time.sleep(0.3)\n"
+        "        with clnrm.container('b'):\n"
+        "            time.sleep(0.1)\n",
+    )
+    project.run("--clnrm-report", "out").assert_outcomes(passed=8)
+    assert max(event["there"] for event in project.events("placed")) <= 2
+    told = [each for each in project.report()["tests"] if "test_boxes" in each["nodeid"]]
+    assert len(told) == 5
+    assert sum(each["slot_wait_s"] > 0 for each in told) >= 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.kubernetes.rest import Rest
 
 _EXTRA = {"yaml": "PyYAML", "websocket": "websocket-client"}
+_ENDS_AT_ONCE = (1, 22)
+"""From this version on nodes list no pod that has ended."""
 _UNKNOWN_CPUS = 100_000
 _UNKNOWN_BYTES = 1 << 50
 """Where we may not ask what there is: the cluster's own quota and nodes decide."""
@@ -64,6 +67,7 @@ def connect_cluster(choice: str, environ: Mapping[str, str]) -> KubernetesEngine
         architecture=_architecture(version, nodes),
         pull_secrets=secrets,
         queueing=Queueing.of(environ),
+        grace_s=_grace_s(version),
     )
 
 
@@ -129,6 +133,16 @@ def _ask(rest: Rest, path: str, *, whole: bool = False) -> list[Mapping[str, Any
             raise
         return []
     return [answer] if whole else list(answer.get("items") or ())
+
+
+def _grace_s(version: Mapping[str, Any]) -> int:
+    """Return how long a pod has to end when it is removed: none where it would stay listed for long.
+
+    Nodes of old clusters list one that has ended until they look for what is left over, once a minute.
+    Without a time to end it is listed no more at once, and its node ends it.
+    """
+    found = re.match(r"v?(\d+)\.(\d+)", str(version.get("gitVersion") or ""))
+    return 0 if found and (int(found[1]), int(found[2])) < _ENDS_AT_ONCE else 1
 
 
 def _architecture(version: Mapping[str, Any], nodes: list[Mapping[str, Any]]) -> str:

@@ -70,6 +70,7 @@ class KubernetesEngine(Engine):
 
     :param pull_secrets: names of Secrets of the namespace, by which images are pulled.
     :param queueing: how pods wait for room.
+    :param grace_s: how long a pod has to end when it is removed.
     """
 
     def __init__(
@@ -80,12 +81,14 @@ class KubernetesEngine(Engine):
         architecture: str,
         pull_secrets: tuple[str, ...],
         queueing: Queueing,
+        grace_s: int = 1,
     ) -> None:
         self._rest = rest
         self._facts = facts
         self._architecture = architecture
         self._pull_secrets = pull_secrets
         self._queueing = queueing
+        self._grace_s = grace_s
         self._containers: dict[str, Container] = {}
         self._pulls: dict[str, PullPolicy] = {}
         self._run: RunObject | None = None
@@ -213,15 +216,17 @@ class KubernetesEngine(Engine):
         give_up_s = time.monotonic() + START_S if deadline_s is None else deadline_s
         give_up_s = self._create_pod(container, mine, run, give_up_s)
         admission = mine.spec.admission
-        if admission is not None and admission.containers == 1 and pods.has_one_name(mine.spec):
-            # There is nobody to be told its address.
+        is_single = admission is not None and admission.containers == 1 and pods.has_one_name(mine.spec)
+        if is_single and self._is_alone(mine):
             answers = partial(self._answers, container)
             found = wait_answering(self._rest, container, give_up_s, admission, answers)
             mine.answers = not pods.is_told(found)
             mine.address = "" if mine.answers else pods.address_of(found)
-            return
+            # There is nobody to be told its address: who comes later asks for it.
+            if self._is_alone(mine):
+                return
         found = wait_started(self._rest, container, give_up_s, admission)
-        mine.address = pods.address_of(found)
+        mine.address, mine.answers = pods.address_of(found), False
         if "running" in pods.main_status(found):
             self._tell_names(mine.network)
 
@@ -437,6 +442,7 @@ class KubernetesEngine(Engine):
                 hosts=pods.Hosts(mine.known),
                 namespace=self._rest.access.namespace,
                 pull_secrets=self._pull_secrets,
+                grace_s=self._grace_s,
             )
             self._queueing.add_to(made, spec.admission)
             return made
@@ -526,13 +532,17 @@ class KubernetesEngine(Engine):
 
     def _remove_one(self, container: str) -> None:
         self._steps.drop(container)
-        self._rest.delete(f"remove the pod {container}", "pods", container, gracePeriodSeconds=1)
+        self._rest.delete(f"remove the pod {container}", "pods", container, gracePeriodSeconds=self._grace_s)
         with self._guard:
             mine = self._containers.pop(container, None)
         if mine is not None and mine.copies.secret:
             self._rest.delete(f"remove the files of {container}", "secrets", mine.copies.secret)
 
     # names
+
+    def _is_alone(self, mine: Container) -> bool:
+        with self._guard:
+            return len(containers.on_network(self._containers, mine.network)) <= 1
 
     def _tell_names(self, network: str) -> None:
         """Write who has come into the files of hosts of all that are there."""

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_clnrm.engine.api import OwnedObject
 from pytest_clnrm.engine.kubernetes import networks
-from pytest_clnrm.engine.kubernetes.pods import LABELS, NAME
+from pytest_clnrm.engine.kubernetes.pods import LABELS, NAME, moment_s
 from pytest_clnrm.engine.kubernetes.run_object import remove_job
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.kubernetes.rest import Rest
 
+OVERDUE_S = 60.0
+"""A pod that has not gone for so long after it should have is on a node that is lost."""
 _JOB = "job/"
 _ENDED = frozenset({"Succeeded", "Failed"})
 # A run's own object is no container of anybody's; it goes as networks do, after the containers.
@@ -31,14 +33,25 @@ def list_owned(rest: Rest, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]
     found = []
     for kind, what, prefix in _KINDS:
         answer = rest.call("list what is ours", "GET", rest.path(kind), query={"labelSelector": selector})
-        # What is being removed goes without us.
-        there = [each for each in answer.get("items") or () if not each["metadata"].get("deletionTimestamp")]
+        there = [each for each in answer.get("items") or () if _stays(rest, each)]
         found += [_owned(what, prefix, each) for each in there]
     return tuple(found)
 
 
+def _stays(rest: Rest, found: Mapping[str, Any]) -> bool:
+    """Tell whether an object does not go without us, as all do that are being removed.
+
+    But for those whose node is lost: nobody tells the cluster that they have ended.
+    """
+    ends = found["metadata"].get("deletionTimestamp")
+    return not ends or rest.clock_s() > moment_s(ends) + OVERDUE_S
+
+
 def remove_owned(rest: Rest, objects: Sequence[OwnedObject]) -> None:
-    """Remove containers first, then the others; those that are gone are no error."""
+    """Remove containers first, then the others; those that are gone are no error.
+
+    No pod gets time to end: whoever could wait for it is dead, and its node may be lost.
+    """
     with ExitStack() as rest_of_it:
         # Run in the opposite order of their mention, each of them whatever became of the others.
         for each in sorted(objects, key=lambda each: (each.kind, each.id.startswith(_JOB)), reverse=True):
@@ -49,7 +62,7 @@ def _remove(rest: Rest, subject: OwnedObject) -> None:
     if subject.id.startswith(_JOB):
         remove_job(rest, subject.id.removeprefix(_JOB))
     elif subject.kind == "container":
-        rest.delete(f"remove the pod {subject.name}", "pods", subject.id, gracePeriodSeconds=1)
+        rest.delete(f"remove the pod {subject.name}", "pods", subject.id, gracePeriodSeconds=0)
     else:
         networks.remove(rest, subject.id)
 
@@ -68,5 +81,5 @@ def _owned(kind: Literal["container", "network"], prefix: str, found: Mapping[st
         id=f"{prefix}{about['name']}",
         name=str(notes.get(NAME) or about["name"]),
         labels={**labels, **own},
-        ended=found.get("status", {}).get("phase") in _ENDED,
+        ended=found.get("status", {}).get("phase") in _ENDED or "deletionTimestamp" in about,
     )

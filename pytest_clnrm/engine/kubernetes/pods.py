@@ -152,11 +152,13 @@ def pod(
     hosts: Hosts,
     namespace: str,
     pull_secrets: tuple[str, ...] = (),
+    grace_s: int = 1,
 ) -> dict[str, Any]:
     """Return the pod of a container.
 
     :param tools: name of the ConfigMap with our programs.
     :param copies: what it gets of this host.
+    :param grace_s: how long it has to end when it is removed.
     """
     network = spec.networks[0] if spec.networks else ""
     hostname = hostname_of(spec)
@@ -201,7 +203,7 @@ def pod(
     made: dict[str, Any] = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": DEADLINE_S,
-        "terminationGracePeriodSeconds": 1,
+        "terminationGracePeriodSeconds": grace_s,
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
         "hostname": hostname,
@@ -351,7 +353,7 @@ def state_of(found: Mapping[str, Any], network: str) -> ContainerState:
         waiting = status.get("waiting") or {}
         error = str(waiting.get("message") or waiting.get("reason") or "")
         return ContainerState(id=name, running=False, exit_code=None, oom_killed=False, error=error)
-    began, over = _moment_s(ended.get("startedAt")), _moment_s(ended.get("finishedAt"))
+    began, over = moment_s(ended.get("startedAt")), moment_s(ended.get("finishedAt"))
     reason = str(ended.get("reason") or "")
     return ContainerState(
         id=name,
@@ -394,7 +396,8 @@ def refuse(spec: ContainerSpec) -> None:
         raise ContainerError(f"a cluster cannot run this: {'; '.join(found)}")
 
 
-def _moment_s(text: object) -> float:
+def moment_s(text: object) -> float:
+    """Return a moment that the cluster tells, in seconds since 1970; 0 if it is none."""
     try:
         return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
     except ValueError:

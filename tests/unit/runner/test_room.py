@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,16 +17,27 @@ from pytest_clnrm.runner import launch
 from pytest_clnrm.runner.room import Room
 
 
-def room(folder: Path | None, index: int = 0, priority: Priority = Priority.NORMAL, **settings: Any) -> Room:
-    """Return the room of a scenario of three containers."""
-    board = SimpleNamespace(at=lambda *_: None, during=lambda *_: nullcontext())
+def room(
+    folder: Path | None,
+    index: int = 0,
+    priority: Priority = Priority.NORMAL,
+    *,
+    held: int = 0,
+    check: Callable[[], None] = lambda: None,
+    **settings: Any,
+) -> Room:
+    """Return the room of a scenario of three containers, in a process that holds others already."""
+    board = SimpleNamespace(
+        at=lambda *_: None, during=lambda *_: nullcontext(), status=SimpleNamespace(containers=held)
+    )
     runtime: Any = SimpleNamespace(
         holdings=SimpleNamespace(current=lambda: SimpleNamespace(index=index)),
         run_folder=None if folder is None else lambda: folder,
         board=board,
-        settings=SimpleNamespace(**{"slot_timeout_s": None, **settings}),
+        settings=SimpleNamespace(**{"slot_timeout_s": None, "timeout_s": 300.0, **settings}),
+        next_name=lambda: "next",
     )
-    return Room(runtime, priority, 3)
+    return Room(runtime, priority, 3, check)
 
 
 def test_who_has_nothing_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +96,47 @@ def test_of_a_run_the_first_one_waits(tmp_path: Path) -> None:
         assert time.monotonic() - began_s < 5
     with room(tmp_path, 3) as last:
         last.begin("last")
+
+
+def test_who_holds_something_comes_first(tmp_path: Path) -> None:
+    """It cannot give that up, and others may wait for it; but two of those may wait for one another."""
+    with room(tmp_path, 1, Priority.HIGH) as high, room(tmp_path, 2, Priority.LOW, held=1) as holder:
+        high.begin("high")
+        high.lacks("a", "full", is_made=True)
+        holder.lacks("b", "full", is_made=False)
+        with pytest.raises(NoRoomError, match="others of this run, which come first, need it"):
+            high.lacks("a", "full", is_made=True)
+        holder.has_room("b")
+    with room(tmp_path, held=1, timeout_s=0.0) as holder:
+        said = r"full \(--clnrm-timeout, as this worker holds containers meanwhile\)"
+        with pytest.raises(SlotTimeoutError, match=f"no room on the cluster: {said}"):
+            holder.lacks("b", "full", is_made=False)
+
+
+def test_starting_until_there_is_room(tmp_path: Path) -> None:
+    """What was started in vain is undone, and started anew under another name."""
+    done: list[str] = []
+
+    def start(name: str) -> None:
+        done.append(name)
+        if len(done) == 1:
+            raise NoRoomError("full")
+
+    with room(tmp_path) as mine:
+        mine.start("one", start, lambda: done.append("undone"))
+    assert done == ["one", "undone", "next"]
+
+
+def test_who_is_not_waited_for_any_more(tmp_path: Path) -> None:
+    """It waits no longer, whatever room there is."""
+
+    def check() -> None:
+        raise LostContainerError("nobody waits")
+
+    with room(tmp_path, check=check) as mine:
+        mine.begin("one")
+        with pytest.raises(LostContainerError, match="nobody waits"):
+            mine.lacks("a", "full", is_made=True)
 
 
 def test_what_takes_too_long(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -509,6 +510,34 @@ def test_all_belongs_to_the_run(cluster: Cluster, engine: KubernetesEngine) -> N
         engine.state(container)
 
 
+@pytest.mark.parametrize(("version", "grace_s"), [("v1.21.14", 0), ("v1.22.0-gke.1", 1), ("unknown", 1)])
+def test_how_long_a_pod_has_to_end(*, version: str, grace_s: int, cluster: Cluster) -> None:
+    """Old nodes list one that has ended for up to a minute, unless it had no time to end."""
+    cluster.version = version
+    engine = connect_cluster("kubernetes", {"KUBECONFIG": str(cluster.kubeconfig())})
+    engine.ensure_image("img:1", "missing")
+    container = start(engine)
+    made = cluster.of("pods")[container]
+    engine.close()
+    assert made["spec"]["terminationGracePeriodSeconds"] == grace_s
+
+
+def test_pods_of_a_node_that_is_lost(cluster: Cluster, engine: KubernetesEngine) -> None:
+    """Nobody tells the cluster that they have ended: a minute after they should have they are swept."""
+    container = start(engine)
+    about = cluster.of("pods")[container]["metadata"]
+
+    def listed() -> list[bool]:
+        return [each.ended for each in engine.list_owned({"o.ledger": "l1"}) if each.id == container]
+
+    assert listed() == [False]
+    now = datetime.now(timezone.utc)
+    about["deletionTimestamp"] = (now - timedelta(seconds=50)).isoformat()
+    assert listed() == []
+    about["deletionTimestamp"] = (now - timedelta(seconds=70)).isoformat()
+    assert listed() == [True]
+
+
 def test_a_run_whose_process_is_killed_as_it_begins(
     cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -760,23 +789,25 @@ def test_files_by_the_images_own_programs(engine: KubernetesEngine, tmp_path: Pa
     assert (tmp_path / "copied").read_bytes() == b"c"
 
 
+@pytest.mark.parametrize("waits_alone", [False, True])
 def test_names_come_to_those_that_were_there_before(
-    cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+    *, waits_alone: bool, cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pod is made with the names that are known, and hears of later ones."""
+    """A pod is made with the names that are known, and hears of later ones, which may wait for room alone."""
+    alone = Waiting() if waits_alone else None
+    if alone:
+        alone.containers = 1
     added: list[tuple[str, dict[str, str]]] = []
     monkeypatch.setattr(engine, "_add_hosts", lambda container, names: added.append((container, dict(names))))
     network = engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
     cluster.behave = lambda pod: running("10.0.0.1")
     first = start(engine, spec(networks=(network,)))
     cluster.behave = lambda pod: running("10.0.0.2")
-    second = start(engine, spec("clnrm-s1-gw0-1-web", networks=(network,), aliases=("web", "www")))
+    names = ("web",) if waits_alone else ("web", "www")
+    second = start(engine, spec("clnrm-s1-gw0-1-web", networks=(network,), aliases=names, admission=alone))
     assert cluster.of("pods")[second]["spec"]["hostAliases"] == [{"ip": "10.0.0.1", "hostnames": ["db"]}]
-    assert added == [
-        (first, {"db": "10.0.0.1"}),
-        (first, {"web": "10.0.0.2", "www": "10.0.0.2"}),
-        (second, {"web": "10.0.0.2", "www": "10.0.0.2"}),
-    ]
+    addresses = dict.fromkeys(names, "10.0.0.2")
+    assert added == [(first, {"db": "10.0.0.1"}), (first, addresses), (second, addresses)]
 
 
 def test_names_where_the_cluster_has_a_dns(cluster: Cluster, engine: KubernetesEngine) -> None:
