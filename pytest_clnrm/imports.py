@@ -3,17 +3,35 @@
 pytest rewrites the assertions of the modules of installed plugins, which ours do not need. It costs each of
 them a finding and a reading of its file in Python, and where nobody could write them down before, as in a new
 environment or a read-only one, a compilation in every process.
+
+While they are imported Python does not look for garbage: it would do so again and again, and modules stay.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
+
+
+class _Loader(SourceFileLoader):
+    """Loads a module, and what that imports, before the next search for garbage."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module."""
+        if not gc.isenabled():
+            super().exec_module(module)
+            return
+        gc.disable()
+        try:
+            super().exec_module(module)
+        finally:
+            gc.enable()
 
 
 class OurModules:
@@ -24,7 +42,12 @@ class OurModules:
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return how a module of ours is loaded, None for all others."""
-        return PathFinder.find_spec(name, path, target) if name.startswith("pytest_clnrm.") else None
+        if not name.startswith("pytest_clnrm."):
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and type(spec.loader) is SourceFileLoader:
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
 
 
 sys.meta_path.insert(0, OurModules)

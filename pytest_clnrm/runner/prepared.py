@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.cleanup.labels import prepared_labels
@@ -193,7 +192,7 @@ class _Preparing:
         while not took_s or (len(took_s) < _CLOSE_STARTS and is_close(plain_s, took_s[0])):
             with self._started(service, kept, timeout_s) as (_, _, each_s):
                 took_s.append(each_s)
-        return median(took_s)
+        return sorted(took_s)[len(took_s) // 2]
 
     def _size(self, kept: str, image: ImageFacts) -> int:
         """Return how many bytes an image takes beyond the one before.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import functools
-import pickle
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -209,6 +208,8 @@ def _ask(
     :raises re.error: if the pattern is none.
     :raises PatternTimeoutError: if it takes too long.
     """
+    import pickle
+
     from pytest_clnrm.util.confined import ConfinedError
 
     # A process whose answer nobody waits for is ended at once; its own limit is for when this one ends first.
@@ -229,6 +230,8 @@ def close() -> None:
 
 def answer(request: bytes) -> bytes:
     """Return the match that a request asks for, of a list whether each matches; in a process of its own."""
+    import pickle
+
     pattern, text, start, flags = pickle.loads(request)  # noqa: S301 (of the process that started this one)
     try:
         compiled = re.compile(pattern, flags)

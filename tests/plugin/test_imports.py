@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -12,6 +14,8 @@ from pathlib import Path
 import pytest
 from clnrm_testing.project import Project
 from clnrm_testing.requirements import skip_without_xdist
+
+import pytest_clnrm
 
 HEAVY = {"click", "docker", "requests", "opentelemetry", "jinja2", "msgspec", "rich"}
 
@@ -133,6 +137,25 @@ def test_our_modules_are_imported_as_any_others(tmp_path: Path) -> None:
     assert (tmp_path / "rewritten").read_text().split() == first
 
 
+@pytest.mark.parametrize("was_on", [True, False])
+def test_no_garbage_is_looked_for_while_our_modules_are_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, was_on: bool
+) -> None:
+    """There is none, and each search takes longer than the last; whoever has switched it off keeps it off."""
+    (tmp_path / "seen_outer.py").write_text("import gc, pytest_clnrm.seen_inner\nis_on = gc.isenabled()\n")
+    (tmp_path / "seen_inner.py").write_text("import gc\nis_on = gc.isenabled()\n")
+    monkeypatch.setattr(pytest_clnrm, "__path__", [*pytest_clnrm.__path__, str(tmp_path)])
+    (gc.enable if was_on else gc.disable)()
+    try:
+        outer = importlib.import_module("pytest_clnrm.seen_outer")
+        is_on_again = gc.isenabled()
+    finally:
+        gc.enable()
+        del sys.modules["pytest_clnrm.seen_outer"]
+        inner = sys.modules.pop("pytest_clnrm.seen_inner")
+    assert (outer.is_on, inner.is_on, is_on_again) == (False, False, was_on)
+
+
 def test_tests_with_containers_import_nothing_that_runs_scenarios(
     make_project: Callable[[str], Project],
 ) -> None:
@@ -152,6 +175,8 @@ def test_tests_with_containers_import_nothing_that_runs_scenarios(
     assert "runner.sharing.start" in ours
     assert not {each for each in ours if each.startswith(("expect", "runner.actions", "scenario.dialects"))}
     assert not ours & {
+        "engine.embedded.join",
+        "model.expectations",
         "model.scenario",
         "model.step",
         "runner.scenario_run",

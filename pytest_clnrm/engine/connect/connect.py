@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from pytest_clnrm.engine.connect.client import PROBE_TIMEOUT_S, ProbeError, open_client
 from pytest_clnrm.engine.connect.endpoints import Endpoint, named_endpoint, usual_endpoints
 from pytest_clnrm.engine.connect.facts import find_gateway, look_around, read_facts
-from pytest_clnrm.engine.embedded import join
 from pytest_clnrm.engine.kubernetes.choice import is_cluster
 from pytest_clnrm.engine.kubernetes.connect import connect_cluster
 from pytest_clnrm.errors import EngineUnavailableError
@@ -91,6 +90,8 @@ def reach(
                 remedies[error.remedy] = None
     if choice != "embedded":
         raise _nothing_answers(tried, remedies)
+    from pytest_clnrm.engine.embedded import join
+
     endpoint = Endpoint(url=join.join(runtime_dir, environ), origin="--clnrm-engine embedded")
     try:
         return _open(endpoint, timeout_s)

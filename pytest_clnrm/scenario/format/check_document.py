@@ -23,18 +23,9 @@ from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.text import LinesExpect, TextExpect
 from pytest_clnrm.model.units import parse_size_bytes
+from pytest_clnrm.scenario.format.comparisons import bounds_of
 from pytest_clnrm.scenario.format.json_document import AmountBounds, AmountDoc, amount_conditions
-from pytest_clnrm.scenario.format.parts import (
-    At,
-    Port,
-    Sha256,
-    StepFolder,
-    Table,
-    Text,
-    bounds_of,
-    several,
-    words,
-)
+from pytest_clnrm.scenario.format.parts import At, Port, Sha256, StepFolder, Table, Text, several, words
 from pytest_clnrm.scenario.format.text_document import TextDoc
 from pytest_clnrm.scenario.matrix import as_text
 

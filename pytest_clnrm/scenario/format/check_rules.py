@@ -13,8 +13,9 @@ from pytest_clnrm.scenario.format.check_document import (
     CountDoc,
     address_of,
 )
+from pytest_clnrm.scenario.format.comparisons import COMPARISONS
 from pytest_clnrm.scenario.format.json_rules import check_amount
-from pytest_clnrm.scenario.format.parts import COMPARISONS, several
+from pytest_clnrm.scenario.format.parts import several
 from pytest_clnrm.scenario.format.problems import Problem, regex, texts, unknown_service
 from pytest_clnrm.scenario.format.service_document import ServiceDoc
 from pytest_clnrm.scenario.format.service_rules import check_reference

@@ -11,8 +11,9 @@ from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.http import CertificateExpect, HeaderExpect, HttpRequest, Part
 from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.model.units import parse_duration_s
+from pytest_clnrm.scenario.format.comparisons import bounds_of
 from pytest_clnrm.scenario.format.json_document import AmountDoc, amount_conditions
-from pytest_clnrm.scenario.format.parts import At, Duration, Source, Table, Text, bounds_of, several
+from pytest_clnrm.scenario.format.parts import At, Duration, Source, Table, Text, several
 from pytest_clnrm.scenario.format.text_document import TextDoc
 from pytest_clnrm.scenario.matrix import as_text
 

@@ -13,7 +13,8 @@ from pytest_clnrm.model.json_checks import (
     JsonType,
 )
 from pytest_clnrm.model.key_path import KeyPath
-from pytest_clnrm.scenario.format.parts import COMPARISONS, Table, bounds_of, several, words
+from pytest_clnrm.scenario.format.comparisons import COMPARISONS, bounds_of
+from pytest_clnrm.scenario.format.parts import Table, several, words
 
 Number = (
     int

@@ -12,6 +12,7 @@ from typing import Any
 from pytest_clnrm.expect.json_match import kind_of
 from pytest_clnrm.model.json_checks import JSON_OPERATORS
 from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.scenario.format.comparisons import COMPARISONS
 from pytest_clnrm.scenario.format.expect_rules import BOUNDS, bounds
 from pytest_clnrm.scenario.format.json_document import (
     AmountBounds,
@@ -20,7 +21,7 @@ from pytest_clnrm.scenario.format.json_document import (
     JsonPathsDoc,
     checks_of,
 )
-from pytest_clnrm.scenario.format.parts import COMPARISONS, several
+from pytest_clnrm.scenario.format.parts import several
 from pytest_clnrm.scenario.format.problems import Problem, regex
 from pytest_clnrm.toml.checking import listed
 from pytest_clnrm.toml.positions import leaves

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from pytest_clnrm.model.expectations import Condition, Operator
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.units import (
     DURATION_ALLOWED,
@@ -151,18 +150,6 @@ def status_range(status: Any) -> tuple[int, int]:
         return status, status
     lowest = int(status[0]) * 100
     return lowest, lowest + 99
-
-
-COMPARISONS: tuple[Operator, ...] = ("eq", "ne", "lt", "lte", "gt", "gte")
-
-
-def bounds_of(doc: Table, number: Callable[[Any], float]) -> tuple[Condition, ...]:
-    """Return the bounds that a table sets; it may lack some of :data:`COMPARISONS`.
-
-    :param number: returns the number that a value means.
-    """
-    pairs = ((op, getattr(doc, op, None)) for op in COMPARISONS)
-    return tuple(Condition(op=op, value=number(value)) for op, value in pairs if value is not None)
 
 
 def argv_of(command: str | list[str]) -> tuple[str, ...]:
