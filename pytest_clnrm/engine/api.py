@@ -18,6 +18,7 @@ from pytest_clnrm.engine.change_stream import ChangeStream
 from pytest_clnrm.engine.hand_over_api import HandOver
 from pytest_clnrm.engine.relay_api import Relay
 from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
+from pytest_clnrm.model.demand import Cap
 from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
 from pytest_clnrm.util.exit_codes import exit_code_in_words
 
@@ -51,6 +52,7 @@ class EngineFacts:
     :param loses_containers: it takes some away now and then, as a cluster whose nodes come and go: a scenario
         that fails by that is run again once.
     :param room_is_shared: others that our ledger does not know want its room too, as on a cluster.
+    :param cap: how many containers it ever lets run at the same time, None if it does not tell.
     :param copies_volumes: what a container has of this host's files is a copy, made when it is created.
     :param why_not_shared: why several scenarios cannot have one container, "" where they can.
     :param own_waiting: containers that only wait for commands need nothing of their images for that.
@@ -74,6 +76,7 @@ class EngineFacts:
     why_not_shared: str = ""
     loses_containers: bool = False
     room_is_shared: bool = False
+    cap: Cap | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

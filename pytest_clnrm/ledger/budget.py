@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_clnrm.errors import DemandTooLargeError
-from pytest_clnrm.model.demand import Demand, describe_amount, exceeds
+from pytest_clnrm.model.demand import Cap, Demand, describe_amount, exceeds
 
 _SETTINGS = {
     "containers": "--clnrm-max-containers",
@@ -57,18 +57,20 @@ class Budget:
         return ", ".join(describe_amount(name, getattr(self, name)) for name in names)
 
 
-def check_possible(demand: Demand, budget: Budget) -> None:
-    """Check that *demand* fits into the empty *budget*.
+def check_possible(demand: Demand, budget: Budget, cap: Cap | None = None) -> None:
+    """Check that *demand* fits into the empty *budget*, and into what the engine can have.
 
     :raises DemandTooLargeError: naming the demand and the limit for each resource that is too small.
     """
-    names = budget.exceeded_by(demand)
-    if names:
+    limits = [(name, getattr(budget, name), _SETTINGS[name]) for name in budget.exceeded_by(demand)]
+    if cap is not None and demand.containers > cap.containers:
+        limits = [("containers", cap.containers, cap.why), *limits]
+    if limits:
         raise DemandTooLargeError(
             "more is demanded than can ever be granted: "
             + "; ".join(
                 f"{describe_amount(name, getattr(demand, name))} demanded, "
-                f"{describe_amount(name, getattr(budget, name))} allowed ({_SETTINGS[name]})"
-                for name in names
+                f"{describe_amount(name, limit)} allowed ({why})"
+                for name, limit, why in limits
             )
         )

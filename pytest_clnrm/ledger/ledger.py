@@ -19,7 +19,7 @@ from pytest_clnrm.ledger.snapshots import OnWait, Snapshot, Waiting, snapshot_of
 from pytest_clnrm.ledger.state import EngineLoad, Lease, OwnerEntry, State, Waiter
 from pytest_clnrm.ledger.store import Store
 from pytest_clnrm.ledger.wakeups import Clock, SystemClock, Wakeup
-from pytest_clnrm.model.demand import NOTHING, Demand
+from pytest_clnrm.model.demand import NOTHING, Cap, Demand
 from pytest_clnrm.util.own_command import own_command, sweep_arguments
 
 _log = logging.getLogger("pytest_clnrm")
@@ -40,6 +40,7 @@ class Ledger:
     :param lock_report_s: after waiting so long for the ledger's lock, its holder is reported.
     :param lock_limit_s: after waiting so long for it, the call fails.
     :param url: of the engine, for the command that messages suggest.
+    :param cap: of the engine.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Ledger:
         lock_report_s: float = 5.0,
         lock_limit_s: float = 60.0,
         url: str = "",
+        cap: Cap | None = None,
     ) -> None:
         self.id = folder.ledger_id
         self.engine = engine
         self._sweep = own_command(sweep_arguments(kept=True, ledger_dir=folder.path, engine=url))
         self._budget = budget
+        self._cap = cap
         self._remove = remove
         self._engine_load = engine_load
         self._clock: Clock = clock or SystemClock()
@@ -169,7 +172,7 @@ class Ledger:
 
         :raises DemandTooLargeError: if the run's budget can never hold *demand* and all that it shares.
         """
-        check_possible(demand.whole, self._budget)
+        check_possible(demand.whole, self._budget, self._cap)
         return Waiter(
             id=f"{self.owner_id}-{secrets.token_hex(4)}",
             owner=self.owner_id,

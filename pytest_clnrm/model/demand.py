@@ -14,6 +14,17 @@ GROUP_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 _CPU_TOLERANCE = 1e-6
 
 
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """How many containers there can ever be at the same time, whatever a run asks for.
+
+    :param why: why so, and what to do.
+    """
+
+    containers: int
+    why: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """A group of which only so many scenarios run at the same time, on the whole host.

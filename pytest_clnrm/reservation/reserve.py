@@ -176,7 +176,7 @@ def _check_beside(runtime: Runtime, own: Demand, demand: Demand) -> None:
         names = ", ".join(map(repr, runtime.holdings.fixtures_containers()))
         raise DemandTooLargeError(f"it is exclusive, but fixtures hold containers ({names}): {ALONE}")
     try:
-        check_possible(used + demand, runtime.budget())
+        check_possible(used + demand, runtime.budget(), runtime.engine().facts.cap)
     except DemandTooLargeError as error:
         if used == NOTHING:
             raise

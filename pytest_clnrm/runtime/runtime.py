@@ -202,6 +202,7 @@ class Runtime:
                     remove=cleaner.remove,
                     engine_load=cleaner.load,
                     url=facts.url,
+                    cap=facts.cap,
                 )
                 try:
                     ledger.open_run(self.session_id)

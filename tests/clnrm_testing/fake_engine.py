@@ -54,6 +54,7 @@ from pytest_clnrm.errors import (
     NoShellError,
     UnobservableError,
 )
+from pytest_clnrm.model.demand import Cap
 from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
 
 CHUNK_BYTES = 65536
@@ -95,6 +96,7 @@ class FakeEngine:
             published_on=ANYWHERE if os.environ.get("FAKE_REMOTE") else LOOPBACK,
             loses_containers=bool(os.environ.get("FAKE_LOSES")),
             room_is_shared=bool(os.environ.get("FAKE_ROOM")),
+            cap=Cap(int(os.environ["FAKE_CAP"]), "the quota: raise it") if "FAKE_CAP" in os.environ else None,
             warnings=tuple(filter(None, [os.environ.get("FAKE_WARNING")])),
         )
         self._has_image = False

@@ -468,8 +468,12 @@ def test_room_that_others_give(
 def test_room_that_others_give_for_python_tests(
     make_project: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their containers queue as scenarios do, and who holds one already gets another one first."""
+    """Their containers queue as scenarios do, and who holds one already gets another one first.
+
+    What can never have room is told before anything of it starts.
+    """
     monkeypatch.setenv("FAKE_ROOM", "2")
+    monkeypatch.setenv("FAKE_CAP", "2")
     project = make_project("n2")
     project.mode = ("-n", "4")
     project.write("all.clnrm.toml", "".join(scenario(f"low{at}", "sleep 0.1", "low") for at in range(3)))
@@ -488,7 +492,12 @@ def test_room_that_others_give_for_python_tests(
         "        with clnrm.container('b'):\n"
         "            time.sleep(0.1)\n",
     )
-    project.run("--clnrm-report", "out").assert_outcomes(passed=8)
+    services = "".join(f'[service.{each}]\nimage = "service-1"\n' for each in "abc")
+    work = scenario("never", "true").replace('name = "work"', 'name = "work"\nservice = "a"')
+    project.write("never.clnrm.toml", services + work)
+    result = project.run("--clnrm-report", "out")
+    result.assert_outcomes(passed=8, errors=1)
+    result.stdout.fnmatch_lines(["*3 containers demanded, 2 containers allowed (the quota: raise it)*"])
     assert max(event["there"] for event in project.events("placed")) <= 2
     told = [each for each in project.report()["tests"] if "test_boxes" in each["nodeid"]]
     assert len(told) == 5

@@ -22,8 +22,6 @@ _ENDS_AT_ONCE = (1, 22)
 _UNKNOWN_CPUS = 100_000
 _UNKNOWN_BYTES = 1 << 50
 """Where we may not ask what there is: the cluster's own quota and nodes decide."""
-_UNITS = {"": 1.0, "m": 0.001, **{f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)}}
-_UNITS |= {unit: 1000.0**power for power, unit in enumerate("kMGTPE", 1)}
 PULL_SECRETS = "CLNRM_PULL_SECRETS"
 LIMITS = "the number of processes of a container is limited by its node alone, not by --clnrm-pids"
 
@@ -52,7 +50,8 @@ def connect_cluster(choice: str, environ: Mapping[str, str]) -> KubernetesEngine
         # Also tells whether we may do anything here at all.
         rest.call("list the pods of the namespace", "GET", rest.path("pods"), query={"limit": "1"})
         nodes = _ask(rest, "/api/v1/nodes")
-        facts = _facts(rest, version, nodes)
+        queueing = Queueing.of(environ)
+        facts = _facts(rest, version, nodes, queueing.slot)
     except EngineUnavailableError:
         rest.close()
         raise
@@ -66,32 +65,22 @@ def connect_cluster(choice: str, environ: Mapping[str, str]) -> KubernetesEngine
         facts,
         architecture=_architecture(version, nodes),
         pull_secrets=secrets,
-        queueing=Queueing.of(environ),
+        queueing=queueing,
         grace_s=_grace_s(version),
     )
 
 
-def amount(text: str) -> float:
-    """Return a quantity such as ``500m``, ``2`` or ``64Mi`` as a number.
+def _facts(rest: Rest, version: Mapping[str, Any], nodes: list[Mapping[str, Any]], slot: str) -> EngineFacts:
+    from pytest_clnrm.engine.kubernetes.caps import amount, cap_of, limits_of
 
-    Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-    """
-    number = text.rstrip("kKMGTPEim")
-    return float(number) * _UNITS[text[len(number) :]]
-
-
-def _facts(rest: Rest, version: Mapping[str, Any], nodes: list[Mapping[str, Any]]) -> EngineFacts:
     access = rest.access
     ready = [each["status"]["allocatable"] for each in nodes if not each.get("spec", {}).get("unschedulable")]
-    hard = [
-        each["spec"].get("hard") or {}
-        for each in _ask(rest, f"/api/v1/namespaces/{access.namespace}/resourcequotas")
-    ]
+    quotas = _ask(rest, f"/api/v1/namespaces/{access.namespace}/resourcequotas")
 
     def most(resource: str, otherwise: float) -> float:
         have = sum(amount(each.get(resource, "0")) for each in ready) if ready else otherwise
-        may = [amount(each[key]) for each in hard for key in (resource, f"limits.{resource}") if key in each]
-        return min([have, *may])
+        names = (resource, f"requests.{resource}", f"limits.{resource}")
+        return min([have, *(may for _, may in limits_of(quotas, *names))])
 
     return EngineFacts(
         identity=f"{SCHEME}-{_identity(rest)}",
@@ -111,6 +100,7 @@ def _facts(rest: Rest, version: Mapping[str, Any], nodes: list[Mapping[str, Any]
         why_not_shared="on a cluster a pod ends with the process that has made it",
         loses_containers=True,
         room_is_shared=True,
+        cap=cap_of(quotas, ready, slot),
     )
 
 

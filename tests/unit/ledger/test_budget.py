@@ -8,7 +8,7 @@ import pytest
 
 from pytest_clnrm.errors import DemandTooLargeError
 from pytest_clnrm.ledger.budget import Budget, check_possible
-from pytest_clnrm.model.demand import Demand, total
+from pytest_clnrm.model.demand import Cap, Demand, total
 
 MIB = 1024 * 1024
 
@@ -47,6 +47,15 @@ def test_too_large_demand_names_both_numbers() -> None:
     )
     with pytest.raises(DemandTooLargeError, match=f"^{re.escape(text)}$"):
         check_possible(demand, budget)
+
+
+def test_what_the_engine_can_never_have() -> None:
+    """It is told before anything waits for it, with what to do."""
+    budget, cap = Budget(containers=9, memory_bytes=9), Cap(2, "the quota q: raise it")
+    text = r"3 containers demanded, 2 containers allowed \(the quota q: raise it\)$"
+    with pytest.raises(DemandTooLargeError, match=text):
+        check_possible(Demand(containers=3), budget, cap)
+    check_possible(Demand(containers=2), budget, cap)
 
 
 def test_demand_that_fills_the_budget_is_possible() -> None:

@@ -22,7 +22,7 @@ from clnrm_testing.cluster import Cluster, ended, running, waiting
 from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, CopiedFile, ExecOutcome, ExecSpec, Mount
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
 from pytest_clnrm.engine.kubernetes import policy_probe, queueing, starts
-from pytest_clnrm.engine.kubernetes.connect import amount, connect_cluster
+from pytest_clnrm.engine.kubernetes.connect import connect_cluster
 from pytest_clnrm.engine.kubernetes.engine import KubernetesEngine
 from pytest_clnrm.engine.kubernetes.pods import DEADLINE_S
 from pytest_clnrm.errors import (
@@ -834,15 +834,3 @@ def test_busy_and_unknown(cluster: Cluster, engine: KubernetesEngine) -> None:
     cluster.failures["GET", "pods"] = [(401, "Unauthorized", "expired")]
     with pytest.raises(EngineUnavailableError, match=r"does not know who we are \(expired\)"):
         engine.state(container)
-
-
-def test_quantities() -> None:
-    """As the API writes them."""
-    assert [amount(each) for each in ("500m", "2", "64Mi", "1k", "1e3", "3Gi")] == [
-        0.5,
-        2,
-        64 << 20,
-        1000,
-        1000,
-        3 << 30,
-    ]
