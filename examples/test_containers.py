@@ -9,6 +9,7 @@ from pytest_clnrm import Container, Containers
 IMAGE = "clnrm-examples/shell:1"
 
 
+@pytest.mark.clnrm_limits(memory="64m", cpu=0.5)
 def test_runs_commands(clnrm: Containers) -> None:
     """A container lives as long as its block, and runs one command after the other."""
     with clnrm.container(IMAGE, env={"NAME": "you"}, memory="64m", cpu=0.5) as box:
@@ -30,6 +31,9 @@ def test_talks_to_a_server(clnrm: Containers) -> None:
         assert client.run("wget -q -O - http://web:8080/index.html").stdout == "served\n"
 
 
+@pytest.mark.skipif(
+    "'kubernetes' in str(config.getoption('--clnrm-engine'))", reason="a pod cannot be started again"
+)
 @pytest.mark.clnrm_limits(memory="64m", cpu=0.5)
 def test_survives_a_restart(clnrm: Containers) -> None:
     """A server reads a file that is put into its container, and has it after it was started again."""
