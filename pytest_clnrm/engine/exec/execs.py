@@ -172,20 +172,20 @@ class Execs:
         user: str | None,
         mark: str,
         pump: Callable[[float], bool],
-        sessions: tuple[int, ...] = (),
+        shells: tuple[int, ...] = (),
     ) -> bool:
         """End the command's processes, and pass on what they still have to say.
 
         Both at once: the engine tells of no end in a container while output of it is not taken.
 
         :param pump: hands on output until the moment given; returns True at its end.
-        :param sessions: process sessions to be ended too.
+        :param shells: our shells that are to be ended too.
         """
         ended: Future[bool] = Future()
 
         def end() -> None:
             try:
-                done = end_processes(self._client, container, user, f"{MARK}={mark}", sessions)
+                done = end_processes(self._client, container, user, f"{MARK}={mark}", shells)
                 ended.set_result(done)
             except BaseException as error:  # noqa: BLE001 -- raised again by result()
                 ended.set_exception(error)

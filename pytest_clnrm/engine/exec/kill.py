@@ -32,16 +32,20 @@ _WATCH_S = 0.3
 _ENDED = frozenset({"die", "died", "destroy", "remove"})
 _LEFT = 3
 
-# $1 is the mark; more arguments are process sessions found before. Kills each process that carries the mark
-# or belongs to the session of one that does (also those that cleared their environment), again while new ones
-# appear. Prints the sessions of what is left and exits with 3 where it may not kill: then root tries with
-# these. A zombie needs no kill. Nothing but builtins, as images may have nothing but a shell; every
-# shell's `read` leaves out the zero bytes between variables.
+# $1 is the mark; more arguments are shells, and process sessions found before. Kills each process that
+# carries the mark or belongs to the session of one that does (also those that cleared their environment),
+# shells and their children, again while new ones appear. Prints the sessions of what is left and exits with 3
+# where it may not kill: then root tries with these. A zombie needs no kill. Nothing but builtins, as images
+# may have nothing but a shell; every shell's `read` leaves out the zero bytes between variables.
 _END_SCRIPT = r"""
-mark=$1; shift; sessions=" $* "; round=0
-fields() { # sets state and session of the process $1
+mark=$1; shift; shells=" $* "; sessions=$shells; round=0
+fields() { # sets state, parent and session of the process $1
   read -r stat 2>/dev/null < "/proc/$1/stat" || return 1
-  set -- ${stat##*) }; state=$1; session=$4
+  set -- ${stat##*) }; state=$1; parent=$2; session=$4
+}
+is_of_shell() { # the process $1, of which the fields are set
+  case "$shells" in *" $1 "*|*" $parent "*) return 0 ;; esac
+  return 1
 }
 fields 1 && own=" 0 $session " || own=" 0 "
 carries_mark() { # the process $1
@@ -61,7 +65,10 @@ while [ $round -lt 20 ]; do
   for folder in /proc/[0-9]*; do
     fields "${folder#/proc/}" || continue
     [ "$state" = Z ] && continue
-    case "$sessions" in *" $session "*) left="$left ${folder#/proc/}" ;; esac
+    case "$sessions" in
+      *" $session "*) left="$left ${folder#/proc/}" ;;
+      *) is_of_shell "${folder#/proc/}" && left="$left ${folder#/proc/}" ;;
+    esac
   done
   [ -z "$left" ] && exit 0
   kill -9 $left 2>/dev/null
@@ -72,16 +79,16 @@ exit 3
 
 
 def end_processes(
-    client: APIClient, container: str, user: str | None, mark: str, sessions: Sequence[int] = ()
+    client: APIClient, container: str, user: str | None, mark: str, shells: Sequence[int] = ()
 ) -> bool:
     """End all processes of the exec that carries *mark*; return False if some may be left.
 
-    :param sessions: process sessions to be ended with it.
+    :param shells: processes to be ended with it, their children and what is in their process sessions.
 
     The environment of a process can only be read by its own user, so the search runs as that one; processes
     that changed their user can only be ended by root, by the session that they were found in.
     """
-    found = [str(each) for each in sessions]
+    found = [str(each) for each in shells]
     deadline_s = time.monotonic() + _END_S
     for who in (user, "0"):
         spec = ExecSpec(argv=("sh", "-c", _END_SCRIPT, "sh", mark, *found), user=who)

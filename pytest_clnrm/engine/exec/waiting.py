@@ -20,7 +20,7 @@ KEEP_SHELL = (
     "; ".join(
         (
             "exec 3>&2 2>/dev/null",
-            f"while :; do (exec setsid {' '.join(SHELL)} 2>&3 3>&-)",
+            f"while :; do (exec {' '.join(SHELL)} 2>&3 3>&-)",
             "code=$?",
             f"[ $code = {ENDS_CONTAINER} ] && exit",
             "printf '\\034%s %s\\n' \"$0\" $code",
@@ -36,9 +36,8 @@ KEEP_SHELL = (
 """A shell that takes commands on its standard input (:mod:`pytest_clnrm.engine.exec.main_shell`), and its
 parent.
 
-The shell leads a process session of its own, as it does in an exec. The parent prints nothing of its own
-("Killed") on the streams, and takes in orphans as an init process would. For the next scenario it starts
-another shell, as nobody can tell what is in the memory of one that has run steps
+The parent prints nothing of its own ("Killed") on the streams, and takes in orphans as an init process would. For
+the next scenario it starts another shell, as nobody can tell what is in the memory of one that has run steps
 (docs/design/exec-shells.md).
 """
 
