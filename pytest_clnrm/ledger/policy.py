@@ -320,10 +320,8 @@ class _Capacity:
     def __init__(self, state: State, host: Budget) -> None:
         self._host = host
         self._held = used(state)
-        self._held_by: dict[str, Demand] = {}
-        for lease in state.leases:
-            for run in {lease.run, *(each.run for each in lease.evicted)}:
-                self._held_by[run] = self._held_by.get(run, NOTHING) + held_of(lease, run)
+        runs = {run for lease in state.leases for run in (lease.run, *(each.run for each in lease.evicted))}
+        self._held_by = {run: total(held_of(lease, run) for lease in state.leases) for run in runs}
         self._active = [each.demand for each in state.leases if each.idle_since_s is None and not each.kept]
         self._idle = sorted(
             (lease for lease in state.leases if lease.idle_since_s is not None),

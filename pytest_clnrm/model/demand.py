@@ -169,7 +169,16 @@ NOTHING = Demand()
 
 def total(demands: Iterable[Demand]) -> Demand:
     """Return the sum of *demands*."""
-    return sum(demands, NOTHING)
+    # Not one by one: each reservation adds up all that is held.
+    containers, memory_bytes, cpus, gpus = 0, 0, 0.0, 0
+    for each in demands:
+        containers += each.containers
+        memory_bytes += each.memory_bytes
+        cpus += each.cpus
+        gpus += each.gpus
+    if not (containers or memory_bytes or cpus or gpus):
+        return NOTHING
+    return Demand(containers=containers, memory_bytes=memory_bytes, cpus=cpus, gpus=gpus)
 
 
 def exceeds(name: str, amount: float, limit: float) -> bool:

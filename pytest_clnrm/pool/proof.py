@@ -57,12 +57,14 @@ def difference(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     Other processes than our own count even if they are not new (an entrypoint's): their memory is not
     compared.
     """
+    running = processes_in(after)
+    if before == after and len(running) <= OWN_PROCESSES:
+        return ""
     found = [
         *(f"{_how(value)}: {name}" for name, value in after.items() if name not in before),
         *(f"changed: {name}" for name, value in after.items() if before.get(name, value) != value),
         *(f"gone: {name}" for name in before if name not in after),
     ]
-    running = processes_in(after)
     if len(running) > OWN_PROCESSES:
         found.append(f"left behind: {running[-1]}")
     # With a file its folders differ as well: the deepest path says where to look.

@@ -215,16 +215,16 @@ class _View:
         give_up_s = time.monotonic() + _GONE_S
         while True:
             try:
-                return dict(self._processes(renewed=renewed))
+                return self._processes(renewed=renewed)
             except (FileNotFoundError, ProcessLookupError):  # noqa: PERF203 -- it is tried again
                 # What waits may just be about to start, as where the image cannot run the shell.
                 if time.monotonic() >= give_up_s:
                     raise
 
-    def _processes(self, *, renewed: bool) -> Iterator[tuple[str, str]]:
+    def _processes(self, *, renewed: bool) -> dict[str, str]:
         first, second = processes_of(self._pid, self.proc)
-        for name, value in facts_of(first, is_new=False):
-            yield f"{name} of process {first.inside}", value
+        of_first = facts_of(first, is_new=False)
+        told = {f"{name} of process {first.inside}": value for name, value in of_first}
         # A shell or program that is a script has another one's name before its own.
         waiting = (SHELL,) if renewed else (KEEP_ALIVE, KEEP_TOOL)
         if second is None or not read(b"/proc/%d/cmdline" % second.pid).endswith(
@@ -232,8 +232,8 @@ class _View:
         ):
             raise ProcessLookupError("none waits")
         wait_for_rest(second, reads=renewed)
-        for name, value in facts_of(second, is_new=renewed):
-            yield f"{name} of the process that waits", value
+        of_second = facts_of(second, is_new=renewed)
+        return told | {f"{name} of the process that waits": value for name, value in of_second}
 
     def scratch_folders(self, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Empty the scratch folders, and yield what can be seen of themselves."""

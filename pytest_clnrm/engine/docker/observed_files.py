@@ -113,20 +113,23 @@ def entries_below(
 
 def modes_below(
     folder: int, path: bytes, is_skipped: Callable[[bytes], bool] = lambda _: False
-) -> Iterator[tuple[bytes, str]]:
-    """Yield mode and owner of all entries of an open folder of the kernel's, and of those below.
+) -> list[tuple[bytes, str]]:
+    """Return mode and owner of all entries of an open folder of the kernel's, and of those below.
 
     :param is_skipped: tells whether a path is not looked at.
     """
-    for name in map(os.fsencode, os.listdir(folder)):
-        place = path + b"/" + name
+    # A list, as there are more than a hundred of them for each look, each several folders deep.
+    told: list[tuple[bytes, str]] = []
+    for name in os.listdir(folder):
+        place = path + b"/" + os.fsencode(name)
         if is_skipped(place):
             continue
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        yield place, owned(found.st_mode, found.st_uid, found.st_gid)
+        told.append((place, owned(found.st_mode, found.st_uid, found.st_gid)))
         if stat.S_ISDIR(found.st_mode):
             with held(os.open(name, _FOLDER, dir_fd=folder)) as below:
-                yield from modes_below(below, place, is_skipped)
+                told += modes_below(below, place, is_skipped)
+    return told
 
 
 def empty_folder(folder: int, budget: Budget, *, depth: int = 0) -> None:

@@ -36,9 +36,9 @@ KEEP_SHELL = (
 """A shell that takes commands on its standard input (:mod:`pytest_clnrm.engine.exec.main_shell`), and its
 parent.
 
-The parent prints nothing of its own ("Killed") on the streams, and takes in orphans as an init process would. For
-the next scenario it starts another shell, as nobody can tell what is in the memory of one that has run steps
-(docs/design/exec-shells.md).
+The parent prints nothing of its own ("Killed") on the streams, and takes in orphans as an init process would.
+For the next scenario it starts another shell, as nobody can tell what is in the memory of one that has run
+steps (docs/design/exec-shells.md).
 """
 
 SLEEP_PATHS = ("/bin/sleep", "/usr/bin/sleep")
