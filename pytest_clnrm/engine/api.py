@@ -17,6 +17,7 @@ from pytest_clnrm.engine.admission_api import Admission
 from pytest_clnrm.engine.change_stream import ChangeStream
 from pytest_clnrm.engine.hand_over_api import HandOver
 from pytest_clnrm.engine.relay_api import Relay
+from pytest_clnrm.engine.run_api import RunKeeping
 from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
 from pytest_clnrm.model.demand import Cap
 from pytest_clnrm.model.seen import FileSeen, ImageSeen, PathFacts, ProcessSeen, SocketSeen
@@ -54,7 +55,7 @@ class EngineFacts:
     :param room_is_shared: others that our ledger does not know want its room too, as on a cluster.
     :param cap: how many containers it ever lets run at the same time, None if it does not tell.
     :param copies_volumes: what a container has of this host's files is a copy, made when it is created.
-    :param why_not_shared: why several scenarios cannot have one container, "" where they can.
+    :param ends_with_run: what a run has there ends with it: nothing can be left to the next one.
     :param own_waiting: containers that only wait for commands need nothing of their images for that.
     """
 
@@ -73,7 +74,7 @@ class EngineFacts:
     published_on: str = LOOPBACK
     own_waiting: bool = False
     copies_volumes: bool = False
-    why_not_shared: str = ""
+    ends_with_run: bool = False
     loses_containers: bool = False
     room_is_shared: bool = False
     cap: Cap | None = None
@@ -322,7 +323,7 @@ class LogStream(Protocol):
         """Follow it no longer."""
 
 
-class Engine(HandOver, Protocol):
+class Engine(HandOver, RunKeeping, Protocol):
     """A container engine."""
 
     @property

@@ -12,7 +12,6 @@ from pytest_clnrm.items.async_container import AsyncContainer
 from pytest_clnrm.items.container import Container
 from pytest_clnrm.items.in_thread import in_thread
 from pytest_clnrm.items.plain_errors import plain
-from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.runner.launch import launch
 from pytest_clnrm.runner.services import with_commands
 from pytest_clnrm.runner.volumes import problems_left
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from pytest_clnrm.items.python_tests import LiveContainer
     from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
-    from pytest_clnrm.runner.room import Room
     from pytest_clnrm.runtime.network import Network
 
 
@@ -121,7 +119,7 @@ class ContainerBlock(AbstractContextManager[Container], AbstractAsyncContextMana
 
     def _start(self) -> Container:
         group, runtime, service = self._group, self._runtime, self._service
-        room = self._room()
+        room = group.room(self._in_vain)
         self._lease = self._stack.enter_context(group.reserve(service.limits, service.name))
         image = group.image_of(service, self._lease)
         service = with_commands(service, image)
@@ -149,33 +147,11 @@ class ContainerBlock(AbstractContextManager[Container], AbstractAsyncContextMana
                 room=room,
             )
 
-        if room is None:
-            start(runtime.next_name())
-        else:
-            with room:
-                try:
-                    room.start(runtime.next_name(), start, self._undo)
-                finally:
-                    group.note_room_wait(room.waited_s)
+        group.start_in(room, runtime.next_name(), start, self._undo)
         assert self._live is not None  # noqa: S101 (launch has called _note)
         self._is_ready = True
         group.add(self._live)
         return Container(group, self._live, self._network)
-
-    def _room(self) -> Room | None:
-        """Return how it waits for room, where others than our ledger knows of want the same."""
-        runtime = self._runtime
-        if not runtime.engine().facts.room_is_shared:
-            return None
-        from pytest_clnrm.runner.room import Room
-
-        def check() -> None:
-            if self._in_vain():
-                raise ContainerError("nobody waits for it any more")
-
-        current = runtime.holdings.current()
-        priority = Priority(current.priority) if current else Priority.parse(runtime.settings.priority)
-        return Room(runtime, priority, 1, check)
 
     def _undo(self) -> None:
         """Remove the container, which has no room, as if it had not been made."""

@@ -9,9 +9,10 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.errors import ClnrmError, ServiceEndedError, ServiceError
+from pytest_clnrm.errors import ClnrmError, ContainerError, ServiceEndedError, ServiceError
 from pytest_clnrm.items.python_tests import last_lines
 from pytest_clnrm.items.tags import ScenarioWarning
+from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.model.units import parse_duration_s
 from pytest_clnrm.runner.launch import get_image
 from pytest_clnrm.runner.prepared import image_to_start
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.service import Service
     from pytest_clnrm.model.span import AttributeValue, Span
     from pytest_clnrm.pool.running import RunningContainer
+    from pytest_clnrm.runner.room import Room
     from pytest_clnrm.runtime.runtime import Runtime
 
 Reserve = Callable[["Limits", str], AbstractContextManager[str]]
@@ -115,11 +117,43 @@ class ContainerGroup:
         self.connected = self.connected or live.running.service.network != "none"
         self._ready.append(live)
 
-    def note_room_wait(self, seconds: float) -> None:
-        """Note that room for a container was waited for."""
-        if seconds:
-            self.trace.add("clnrm.slot.wait", seconds, {})
-            self.tests.waited(seconds)
+    def room(self, in_vain: Callable[[], bool]) -> Room | None:
+        """Return how a container waits for room, where others than our ledger knows of want the same.
+
+        :param in_vain: tells that waiting makes no sense any more.
+        """
+        runtime = self.runtime
+        if not runtime.engine().facts.room_is_shared:
+            return None
+        from pytest_clnrm.runner.room import Room
+
+        def check() -> None:
+            if in_vain():
+                raise ContainerError("nobody waits for it any more")
+
+        current = runtime.holdings.current()
+        priority = Priority(current.priority) if current else Priority.parse(runtime.settings.priority)
+        return Room(runtime, priority, 1, check)
+
+    def start_in(
+        self, room: Room | None, name: str, start: Callable[[str], None], undo: Callable[[], None]
+    ) -> None:
+        """Start a container, anew until it has room, and note how long that was waited for.
+
+        :param name: with which its own begins, at the first attempt.
+        :param start: starts it under such a name.
+        :param undo: removes what was started of it in vain.
+        """
+        if room is None:
+            start(name)
+            return
+        with room:
+            try:
+                room.start(name, start, undo)
+            finally:
+                if room.waited_s:
+                    self.trace.add("clnrm.slot.wait", room.waited_s, {})
+                    self.tests.waited(room.waited_s)
 
     def drop(self, live: LiveContainer) -> None:
         """Look no longer after a container whose block is over."""

@@ -94,6 +94,7 @@ def use_shared(group: ContainerGroup, service: Service, file: str) -> tuple[Cont
 def _begin(group: ContainerGroup, service: Service, file: str) -> Held:
     """Reserve, join, and start it if nobody has."""
     runtime = group.runtime
+    room = group.room(group.in_vain)
     with ExitStack() as stack:
         share = share_of(runtime.settings, service, file)
         turn = turn_of(runtime.session_id, share) if service.reset else None
@@ -105,14 +106,21 @@ def _begin(group: ContainerGroup, service: Service, file: str) -> Held:
         part = SharedPart(runtime, file, group.trace, lease)
         stack.callback(part.leave)
         deadline_s = time.monotonic() + runtime.settings.timeout_s
-        part.join(
-            service,
-            image,
-            network,
-            around=partial(_surroundings, group, part, service, file, network=network, deadline_s=deadline_s),
-            deadline_s=deadline_s,
-            cancelled=group.in_vain,
-        )
+
+        def join(_: str) -> None:
+            part.join(
+                service,
+                image,
+                network,
+                room,
+                around=partial(
+                    _surroundings, group, part, service, file, network=network, deadline_s=deadline_s
+                ),
+                deadline_s=deadline_s,
+                cancelled=group.in_vain,
+            )
+
+        group.start_in(room, part.stem, join, part.leave)
         return Held(part=part, stack=stack.pop_all(), network=network)
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import NoRoomError, SlotTimeoutError
+from pytest_clnrm.runner.sharing.lending import end_unused
 from pytest_clnrm.util.waiting_line import WaitingLine
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Room:
 
     Use it as a context manager for as long as its containers are being started.
 
+    :param containers: how many it needs, besides those that it shares with others.
     :param check: raises what it is if waiting makes no sense any more.
     :ivar waited_s: how long it has waited so far, attempts that were given up among it.
     """
@@ -57,7 +59,7 @@ class Room:
     ) -> None:
         current = runtime.holdings.current()
         folder = runtime.run_folder() / _FOLDER if runtime.run_folder is not None else None
-        self._holds = runtime.board.status.containers > 0
+        self._holds = runtime.board.status.containers > 0 or bool(runtime.holdings.fixtures_containers())
         rank = f"{int(not self._holds)}-{int(priority)}-{current.index if current else 0:09d}"
         self._runtime = runtime
         self._check = check
@@ -128,6 +130,7 @@ class Room:
             # Whoever is before it will leave it no time.
             pause_s = 0.0
         else:
+            self._lend()
             pause_s = random.uniform(0, min(_MAX_PART_S, PART_S * self._attempts))  # noqa: S311 (no secret)
         with self._runtime.board.during("slot", f"room on the cluster: {self._given_up}"):
             time.sleep(pause_s)
@@ -143,6 +146,8 @@ class Room:
             if self._line is not None:
                 self._line.join()
             self._runtime.board.at("slot", f"room on the cluster: {why}")
+            if self._is_first() and now_s > self._lacking_since_s + PART_S:
+                self._lend()
             if not self._given_up:
                 has_part = bool(self._placed) or len(set(self._lacking.values())) > 1
                 patience_s = min(_MAX_PART_S, PART_S * self._attempts)
@@ -160,6 +165,22 @@ class Room:
             self._placed.add(container)
             if self._lacking.pop(container, None) is not None and not self._lacking:
                 self.waited_s += time.monotonic() - self._lacking_since_s
+
+    def make_way(self, service: str) -> None:
+        """Give up if another scenario of the run waits for room, which it may wait for this one to leave.
+
+        :param service: that another process starts, and this one waits for.
+        :raises NoRoomError: if there is one.
+        """
+        with self._guard:
+            if not self._is_first():
+                self._given_up = "others of this run, which come first, need it"
+                raise NoRoomError(f"the service {service!r} waits for room: {self._given_up}")
+
+    def _lend(self) -> None:
+        """Give up what the run has and nobody uses."""
+        if self._line is not None:
+            end_unused(self._runtime)
 
     def _is_first(self) -> bool:
         return self._line is None or self._line.is_first()

@@ -274,6 +274,7 @@ class ScenarioRun:
         # The same object, which others look at.
         self._containers.clear()
         self._up.clear()
+        self._shared.leave(at_once=self._place.network is None)
         self._place.leave()
         self._place = Place(self.runtime)
 
@@ -308,7 +309,7 @@ class ScenarioRun:
                     image, network = self._images.of[service.name], self._place.network
                     around = partial(self._around, deadline_s)
                     self._shared.join(
-                        service, image, network, around=around, deadline_s=deadline_s, cancelled=in_vain
+                        service, image, network, room, around=around, deadline_s=deadline_s, cancelled=in_vain
                     )
                 self._up.append(service.name)
                 return
@@ -335,7 +336,7 @@ class ScenarioRun:
             if service.ready:
                 self._timeline.note(service, "ready")
 
-        start_in_order(self.scenario.services, start)
+        start_in_order(self.scenario.services, start, shared_first=room is not None)
 
     def _around(self, deadline_s: float) -> Surroundings:
         """Return what there is for steps, with the services that have been started by now."""

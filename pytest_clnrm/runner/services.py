@@ -106,11 +106,17 @@ def entry_points_replaced(containers: Iterable[RunningContainer]) -> Iterator[st
             )
 
 
-def start_in_order(services: Sequence[Service], start: Callable[[Service, Callable[[], bool]], None]) -> None:
+def start_in_order(
+    services: Sequence[Service],
+    start: Callable[[Service, Callable[[], bool]], None],
+    *,
+    shared_first: bool = False,
+) -> None:
     """Call *start* for each service once it has returned for all that it depends on, side by side in threads.
 
     :param start: starts a service and waits until it is ready; its second argument tells whether another
         service has failed meanwhile, so that waiting makes no sense any more.
+    :param shared_first: all others wait for those that scenarios share.
     :raises BaseException: what *start* raised first; services that depend on a failed one are not started.
     """
     if len(services) == 1:
@@ -119,9 +125,13 @@ def start_in_order(services: Sequence[Service], start: Callable[[Service, Callab
     failed = threading.Event()
     errors: list[BaseException] = []
     futures: dict[str, Future[bool]] = {}
+    # What is shared depends on nothing else.
+    ordered = sorted(services, key=lambda each: not each.is_shared) if shared_first else services
+    first = {each.name for each in services if each.is_shared} if shared_first else set()
 
     def after_dependencies(service: Service) -> bool:
-        if not all(futures[name].result() for name in service.depends_on):
+        before = service.depends_on if service.is_shared else {*service.depends_on, *first}
+        if not all(futures[name].result() for name in before):
             return False
         try:
             start(service, failed.is_set)
@@ -133,7 +143,7 @@ def start_in_order(services: Sequence[Service], start: Callable[[Service, Callab
 
     # As many threads as services: none waits for a thread that another one occupies by waiting.
     with ThreadPoolExecutor(max_workers=max(1, len(services)), thread_name_prefix="clnrm-start") as pool:
-        for service in _topological(services):
+        for service in _topological(ordered):
             futures[service.name] = pool.submit(after_dependencies, service)
     if errors:
         raise errors[0]

@@ -443,6 +443,20 @@ class Runtime:
             ledger=self.folder().ledger_id, session=run_of(owner), owner=owner, worker=SHARED
         )
 
+    def keep_run(self) -> None:
+        """Let what belongs to the whole run stay as long as this process lives.
+
+        :raises EngineError: if no engine can be used.
+        """
+        engine = self.engine()
+        if not engine.facts.ends_with_run:
+            return
+        from pytest_clnrm.cleanup.labels import name_stem
+        from pytest_clnrm.ledger.shared import SHARED, run_owner
+
+        name = name_stem(self.session_id, SHARED).rstrip("-")
+        engine.keep_run(name, self.shared_labels(run_owner(self.session_id)))
+
     @property
     def asks_warm(self) -> bool:
         """Tell whether shared services are to outlive the run: never where CI has each run begin anew."""
@@ -451,7 +465,8 @@ class Runtime:
     @property
     def keeps_warm(self) -> bool:
         """Tell whether shared services may outlive the run; known once the engine is connected."""
-        return self.asks_warm and self.engine_is_own
+        can = self._engine is not None and not self._engine.facts.ends_with_run
+        return can and self.asks_warm and self.engine_is_own
 
     @property
     def project(self) -> str:

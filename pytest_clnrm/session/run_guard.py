@@ -62,6 +62,7 @@ class RunGuard:
             # The watchdog cannot connect to an engine that another plugin made.
             if self._runtime.engine_is_own:
                 self._watchdog = watchdog.start(path)
+            self._runtime.keep_run()
             cleaner = self._runtime.cleaner()
             cleaner.end_orphans()
             cleaner.sweep_dead(self._runtime.ledger())

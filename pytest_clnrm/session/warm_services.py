@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.runtime.runtime import Runtime
 
 OFF_IN_CI = "--clnrm-warm has no effect where CI is set: each run starts its services anew"
+OFF_ON_CLUSTER = "--clnrm-warm has no effect on a cluster: what a run has there ends with it"
 OFF_WITH_PLUGIN = "--clnrm-warm has no effect on an engine that another plugin brings"
 
 
@@ -44,7 +45,11 @@ class WarmServices:
             return ""
         if runtime.settings.warm_s and not runtime.asks_warm:
             return OFF_IN_CI
-        return OFF_WITH_PLUGIN if runtime.asks_warm and not runtime.engine_is_own else ""
+        if not runtime.asks_warm:
+            return ""
+        if not runtime.engine_is_own:
+            return OFF_WITH_PLUGIN
+        return OFF_ON_CLUSTER if runtime.engine().facts.ends_with_run else ""
 
     def take(self) -> None:
         """Take over what the last run of this project has left, if no other run has.

@@ -34,7 +34,6 @@ Capability = Literal[
     "ports beside an internal network",
     "published UDP ports",
     "refusing too many CPUs and GPUs",
-    "shared services",
     "starting again",
     "stop signals",
     "streams of a log",
@@ -241,9 +240,19 @@ LACKS: tuple[Lack, ...] = (
     Lack(
         engine="a cluster",
         what="services that scenarios share",
-        meaning="refused: leave `scope` out ([why](design/cluster.md#what-belongs-to-whom))",
-        lacks=("shared services",),
-        says="the service 'store' cannot be shared: on a cluster a pod ends with the process",
+        meaning="work, but do not reach the services of their users by name. One that nobody uses is ended "
+        "where others lack room ([how](design/cluster.md#what-a-run-shares))",
+    ),
+    Lack(
+        engine="a cluster",
+        what="prepared services",
+        meaning="services with `prepare` start from their own image, and it is noted",
+        lacks=("images of prepared services",),
+    ),
+    Lack(
+        engine="a cluster",
+        what="`--clnrm-warm`",
+        meaning="has no effect, and the run says so: what it has on a cluster ends with it",
     ),
     Lack(
         engine="a cluster",

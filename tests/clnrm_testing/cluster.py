@@ -400,6 +400,9 @@ def _refusal(status: int, reason: str, message: str) -> Json:
 
 
 def _has(found: Mapping[str, Any], query: Mapping[str, list[str]]) -> bool:
+    own = f"metadata.name={found['metadata']['name']}"
+    if query.get("fieldSelector", [own]) != [own]:
+        return False
     labels = found["metadata"].get("labels") or {}
     for each in filter(None, (query.get("labelSelector") or [""])[0].split(",")):
         key, given, value = each.partition("=")

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -315,25 +315,13 @@ def test_three_runs_under_one_cap(rest: Rest, tmp_path: Path) -> None:
                     stderr=said,
                 )
             )
-    seen: list[int] = []
-    over = threading.Event()
-
-    def count() -> None:
-        while not over.wait(0.3):
-            with suppress(Exception):
-                found = rest.call("count the pods", "GET", rest.path("pods"))["items"]
-                seen.append(sum(_runs(each) for each in found))
-
-    counting = threading.Thread(target=count)
-    counting.start()
-    try:
-        codes = [each.wait(timeout=900) for each in runs]
-    finally:
-        over.set()
-        counting.join()
-        for each in runs:
-            each.kill()
-            each.wait()
+    with counting(rest) as seen:
+        try:
+            codes = [each.wait(timeout=900) for each in runs]
+        finally:
+            for each in runs:
+                each.kill()
+                each.wait()
     told = [(tmp_path / f"run{at}" / "said").read_text(encoding="utf-8") for at in range(3)]
     assert codes == [0, 0, 0], "\n".join(told)
     assert max(seen) <= CAP
@@ -350,7 +338,103 @@ def test_three_runs_under_one_cap(rest: Rest, tmp_path: Path) -> None:
     assert sum(wait > 0 for wait in waits) >= 3
 
 
+@contextmanager
+def counting(rest: Rest) -> Iterator[list[int]]:
+    """Note again and again, as long as the block runs, how many pods of scenarios run."""
+    seen: list[int] = []
+    over = threading.Event()
+
+    def count() -> None:
+        while not over.wait(0.3):
+            with suppress(Exception):
+                found = rest.call("count the pods", "GET", rest.path("pods"))["items"]
+                seen.append(sum(_runs(each) for each in found))
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
 def _runs(pod: dict[str, Any]) -> bool:
     """Tell whether a pod of a scenario runs; a quota counts none whose time to end is over."""
     ours = str(pod["spec"].get("priorityClassName", "")).startswith("clnrm-")
     return ours and pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+
+
+SHARES = """
+import os, pathlib, signal, time
+
+STARTED = pathlib.Path("started")
+
+def store(clnrm):
+    return clnrm.shared(
+        "store",
+        "IMAGE",
+        command=["sh", "-c", "cat /proc/sys/kernel/random/uuid > /born; exec httpd -f -p 8080 -h /"],
+        ready={"port": 8080},
+    )
+
+def test_starts_it_and_dies(clnrm):
+    born = store(clnrm).run(["cat", "/born"]).stdout
+    STARTED.with_suffix(".new").write_text(born)
+    STARTED.with_suffix(".new").rename(STARTED)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def test_uses_it_later(clnrm):
+    while not STARTED.exists():
+        time.sleep(0.1)
+    # Longer than what nobody keeps stays.
+    time.sleep(30)
+    with clnrm.container("IMAGE", name="box") as box:
+        assert store(clnrm).run(["cat", "/born"]).stdout == STARTED.read_text()
+        assert box.run(["wget", "-q", "-O", "-", "http://store:8080/born"]).stdout == STARTED.read_text()
+"""
+
+
+def test_a_shared_service_whose_starter_is_killed(tmp_path: Path) -> None:
+    """It stays as long as the run, though no worker that lives uses it for a while; nothing is left then."""
+    (tmp_path / "test_shares.py").write_text(SHARES.replace("IMAGE", IMAGE), encoding="utf-8")
+    done = subprocess.run(
+        [*COMMAND, "-n2", "-v"],
+        cwd=tmp_path,
+        env=environ(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert re.search(r"worker 'gw\d' crashed while running '.*test_starts_it_and_dies'", done.stdout)
+    wait_till_gone(tmp_path)
+
+
+def test_shared_services_under_a_cap(rest: Rest, tmp_path: Path) -> None:
+    """More of them than there is room for, with all that their users need: each is ended for the others."""
+    names = ("one", "two", "three", "four")
+    for name in names:
+        (tmp_path / f"{name}.clnrm.toml").write_text(
+            f'[service.{name}]\nimage = "{IMAGE}"\nscope = "run"\n{SERVES}\n{SERVICES}'
+            + "".join(
+                f'[[scenario]]\nname = "{name} {at}"\n'
+                f'[[scenario.step]]\nservice = "{name}"\nrun = "sleep 1"\n'
+                for at in range(2)
+            ),
+            encoding="utf-8",
+        )
+    with counting(rest) as seen:
+        done = subprocess.run(
+            [*COMMAND, "-n4", "-v", "--clnrm-report=out"],
+            cwd=tmp_path,
+            env=environ(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=900,
+        )
+    assert "8 passed" in done.stdout, done.stdout + done.stderr
+    assert max(seen) <= CAP
+    wait_till_gone(tmp_path)

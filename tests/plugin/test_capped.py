@@ -502,3 +502,27 @@ def test_room_that_others_give_for_python_tests(
     told = [each for each in project.report()["tests"] if "test_boxes" in each["nodeid"]]
     assert len(told) == 5
     assert sum(each["slot_wait_s"] > 0 for each in told) >= 2
+
+
+def test_shared_services_where_room_is_given_by_others(
+    make_project: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that nobody uses at the moment makes room for who waits, and its next user starts it anew."""
+    monkeypatch.setenv("FAKE_ROOM", "2")
+    project = make_project("no-xdist")
+    project.write("conftest.py", "from pytest_clnrm.runner import room\nroom.PART_S = 0.3\n")
+    store = '[service.store]\nimage = "service-1"\nscope = "run"\n'
+    box = '[service.box]\nimage = "busybox:1.36"\n'
+    step = 'name = "work"\nservice = "box"'
+    for name in ("a", "c"):
+        project.write(
+            f"{name}.clnrm.toml", store + box + scenario(name, "true").replace('name = "work"', step)
+        )
+    other = '[service.other]\nimage = "service-1"\n'
+    project.write("b.clnrm.toml", other + box + scenario("b", "true").replace('name = "work"', step))
+    project.run("--clnrm-report", "out", "--clnrm-pool", "off").assert_outcomes(passed=3)
+    assert max(event["there"] for event in project.events("placed")) == 2
+    started = [event["name"].rpartition("-")[2] for event in project.events("create")]
+    assert started.count("store") == 2
+    waits = {name: each["slot_wait_s"] for name, each in scenarios_of(project).items()}
+    assert waits["b"] > 0.3

@@ -97,7 +97,7 @@ def _facts(rest: Rest, version: Mapping[str, Any], nodes: list[Mapping[str, Any]
         warnings=(LIMITS,),
         own_waiting=True,
         copies_volumes=True,
-        why_not_shared="on a cluster a pod ends with the process that has made it",
+        ends_with_run=True,
         loses_containers=True,
         room_is_shared=True,
         cap=cap_of(quotas, ready, slot),

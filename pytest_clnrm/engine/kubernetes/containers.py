@@ -51,9 +51,14 @@ def names_on(known: Mapping[str, Container], network: str) -> dict[str, str]:
     }
 
 
-def missing_names(known: Mapping[str, Container], network: str) -> list[tuple[str, dict[str, str]]]:
-    """Return which containers of a network lack which names, and take them for known from now on."""
-    names = names_on(known, network)
+def missing_names(
+    known: Mapping[str, Container], network: str, guests: Mapping[str, str]
+) -> list[tuple[str, dict[str, str]]]:
+    """Return which containers of a network lack which names, and take them for known from now on.
+
+    :param guests: names on it of what belongs to other networks: name -> address.
+    """
+    names = {**guests, **names_on(known, network)}
     todo: list[tuple[str, dict[str, str]]] = []
     for name, each in on_network(known, network):
         missing = {alias: address for alias, address in names.items() if each.known.get(alias) != address}

@@ -6,6 +6,7 @@ What a pod cannot do is refused, each with one sentence (docs/kubernetes.md has 
 from __future__ import annotations
 
 import math
+import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -31,8 +32,10 @@ from pytest_clnrm.engine.kubernetes import containers, networks, pods
 from pytest_clnrm.engine.kubernetes.containers import Container
 from pytest_clnrm.engine.kubernetes.copies import copies_of
 from pytest_clnrm.engine.kubernetes.files import copy_in, look_at_file, look_at_path, read_files
+from pytest_clnrm.engine.kubernetes.guests import Guests
 from pytest_clnrm.engine.kubernetes.logs import FollowedLog, PastLog, follow_log, read_log
-from pytest_clnrm.engine.kubernetes.owned import list_owned, remove_owned
+from pytest_clnrm.engine.kubernetes.owned import list_owned, pods_made_for, remove_owned
+from pytest_clnrm.engine.kubernetes.owners import Owners
 from pytest_clnrm.engine.kubernetes.policy_probe import IGNORED, ignores_policies
 from pytest_clnrm.engine.kubernetes.relays import ClusterRelay
 from pytest_clnrm.engine.kubernetes.rest import NOT_FOUND, RefusedError
@@ -91,10 +94,10 @@ class KubernetesEngine(Engine):
         self._grace_s = grace_s
         self._containers: dict[str, Container] = {}
         self._pulls: dict[str, PullPolicy] = {}
-        self._run: RunObject | None = None
         self._relay: ClusterRelay | None = None
-        self._beginning = threading.Lock()
         self._guard = threading.RLock()
+        self._guests = Guests(rest)
+        self._owners = Owners(rest, self._pulls, architecture=architecture, pull_secrets=pull_secrets)
         self._steps = Steps(self._open_agent, self._how_ended)
 
     @property
@@ -145,11 +148,11 @@ class KubernetesEngine(Engine):
     # networks
 
     def create_network(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> str:
-        return networks.create(self._rest, name, labels, self._run_object(name, labels).job)
+        return networks.create(self._rest, name, labels, self._owners.of(name, labels).job)
 
     def has_network(self, network: str) -> bool:
-        run = self._run
-        return run is not None and not run.lost and networks.exists(self._rest, network)
+        run = self._owners.own
+        return not (run is not None and run.lost) and networks.exists(self._rest, network)
 
     def take_names(self, network: str, container: str) -> None:
         with self._guard:
@@ -169,7 +172,7 @@ class KubernetesEngine(Engine):
         accept: Callable[[], socket.socket | None],
         on_end: Callable[[str], None],
     ) -> ClusterRelay:
-        run = self._run_object(name, labels)
+        run = self._owners.of_process(name, labels)
         found = self._rest.call("start a relay", "GET", self._rest.path("pods", run.pod))
         argv = [f"{pods.TOOLS}/clnrm", *relay_arguments(RELAY_PORT)]
         stream = open_exec(self._rest, run.pod, pods.MAIN, argv)
@@ -179,6 +182,7 @@ class KubernetesEngine(Engine):
 
     def remove_network(self, network: str) -> None:
         networks.remove(self._rest, network)
+        self._guests.forget(network=network)
 
     def create_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
         raise ContainerError(
@@ -190,34 +194,45 @@ class KubernetesEngine(Engine):
         pass
 
     def disconnect(self, network: str, container: str) -> None:
-        _refuse("take a pod off its network")
+        if not self._guests.are_on(network, container):
+            _refuse("take a pod off its network")
+        self._guests.remove(network, container)
 
     def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
-        _refuse("put a pod on another network")
+        self._guests.add(network, self._look(container), aliases)
+        self._settle_all(network)
+        self._tell_names(network)
+
+    # what a whole run shares
+
+    def keep_run(self, name: str, labels: Mapping[str, str]) -> None:
+        self._owners.keep_run(name, labels)
 
     # containers
 
     def create_container(self, spec: ContainerSpec) -> str:
         pods.refuse(spec)
-        name = pods.object_name(spec.name)
+        owner = self._owners.of(spec.name, spec.labels)
+        # What a run shares may be begun anew while the last one of that name is being removed.
+        suffix = f"-{secrets.token_hex(4)}" if owner.is_shared else ""
+        name = pods.object_name(f"{spec.name}{suffix}")
         network = spec.networks[0] if spec.networks else ""
         # Its pod runs as soon as it is there: it is made when it is started.
         mine = Container(spec, network, copies_of(spec))
         with self._guard:
             self._containers[name] = mine
-        self._run_object(spec.name, spec.labels)
         return name
 
     def start(self, container: str, *, deadline_s: float | None = None) -> None:
         mine = self._mine(container)
         if mine.started:
             _refuse("start a container again: its pod, with all that it has written, is gone")
-        run = self._run_object(mine.spec.name, mine.spec.labels)
+        owner = self._owners.of(mine.spec.name, mine.spec.labels)
         give_up_s = time.monotonic() + START_S if deadline_s is None else deadline_s
-        give_up_s = self._create_pod(container, mine, run, give_up_s)
+        give_up_s = self._create_pod(container, mine, owner, give_up_s)
         admission = mine.spec.admission
         is_single = admission is not None and admission.containers == 1 and pods.has_one_name(mine.spec)
-        if is_single and self._is_alone(mine):
+        if is_single and not owner.is_shared and self._is_alone(mine):
             answers = partial(self._answers, container)
             found = wait_answering(self._rest, container, give_up_s, admission, answers)
             mine.answers = not pods.is_told(found)
@@ -238,9 +253,9 @@ class KubernetesEngine(Engine):
         if mine is not None and not mine.started:
             return ContainerState(id=container, running=False, exit_code=None, oom_killed=False)
         found = self._look(container)
-        state = pods.state_of(found, "" if mine is None else mine.network)
+        state = pods.state_of(found)
         if mine is None or not mine.answers or pods.is_told(found):
-            return state
+            return replace(state, addresses={**self._guests.addresses(container), **state.addresses})
         addresses = pods.LateAddress(mine.network, lambda: self._settle(container).address)
         return replace(state, running=True, error="", addresses=addresses)
 
@@ -257,7 +272,7 @@ class KubernetesEngine(Engine):
         return self._rest.clock_s()
 
     def find_unenforced(self) -> tuple[str, ...]:
-        run, relay = self._run, self._relay
+        run, relay = self._owners.own, self._relay
         if run is None or relay is None:
             raise EngineError("cannot try a NetworkPolicy: nothing of the run is there")
         return (IGNORED,) if ignores_policies(self._rest, run, relay) else ()
@@ -305,7 +320,7 @@ class KubernetesEngine(Engine):
         # That it is being removed is our doing.
         about = {**last["metadata"], "deletionTimestamp": None}
         status = {**last["status"], "reason": None}
-        state = pods.state_of({**last, "metadata": about, "status": status}, mine.network)
+        state = pods.state_of({**last, "metadata": about, "status": status})
         if state.exit_code is None:
             raise LostContainerError(
                 f"the pod {container} was stopped, and the cluster has not told how it ended"
@@ -319,6 +334,9 @@ class KubernetesEngine(Engine):
         with ExitStack() as rest_of_it:
             for container in containers:
                 rest_of_it.callback(self._remove_one, container)
+                if container not in self._containers:
+                    for each in pods_made_for(self._rest, container):
+                        rest_of_it.callback(self._remove_one, each)
 
     def list_owned(self, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]:
         return list_owned(self._rest, labels)
@@ -371,10 +389,7 @@ class KubernetesEngine(Engine):
 
     def close(self) -> None:
         self._steps.close()
-        run, self._run = self._run, None
-        if run is not None:
-            with suppress(EngineError):
-                run.close()
+        self._owners.close()
         self._rest.close()
 
     # helpers
@@ -393,47 +408,21 @@ class KubernetesEngine(Engine):
 
         return run
 
-    def _run_object(self, name: str, labels: Mapping[str, str]) -> RunObject:
-        """Return the object that owns all of this process's, begun at the first call.
-
-        :param name: of what needs it first, with which its own name begins.
-        """
-        with self._beginning:
-            if self._run is None or self._run.lost:
-                image = next(iter(self._pulls), "")
-                if not image:
-                    raise EngineError("cannot begin the run on the cluster: no image is known so far")
-                if self._run is not None:
-                    self._run.close()
-                self._run = RunObject(
-                    self._rest,
-                    f"{name}-run",
-                    labels,
-                    image=image,
-                    pull=self._pulls[image],
-                    pull_secrets=self._pull_secrets,
-                    architecture=self._architecture,
-                    wait=lambda pod: wait_started(self._rest, pod, time.monotonic() + START_S),
-                )
-            return self._run
-
     def _create_pod(self, name: str, mine: Container, run: RunObject, give_up_s: float) -> float:
         """Make the pod of a container; return when the time is over now, as room may have been waited for."""
         spec = mine.spec
         if mine.copies:
-            secret = pods.files_secret(spec, mine.copies, run.job)
+            secret = pods.files_secret(name, spec, mine.copies, run.job)
             mine.copies.secret = secret["metadata"]["name"]
             self._rest.create(f"copy files into {spec.name}", "secrets", secret)
 
         def make() -> dict[str, Any]:
+            self._settle_all(mine.network)
             with self._guard:
-                there = containers.on_network(self._containers, mine.network)
-                unknown = [name for name, each in there if each.answers]
-            for each in unknown:
-                self._settle(each)
-            with self._guard:
-                mine.known = containers.names_on(self._containers, mine.network)
+                guests = self._guests.names(mine.network)
+                mine.known = {**guests, **containers.names_on(self._containers, mine.network)}
             made = pods.pod(
+                name,
                 spec,
                 pull=self._pulls.get(spec.image, "missing"),
                 owner=run.job,
@@ -444,7 +433,7 @@ class KubernetesEngine(Engine):
                 pull_secrets=self._pull_secrets,
                 grace_s=self._grace_s,
             )
-            self._queueing.add_to(made, spec.admission)
+            self._queueing.add_to(made, spec.admission, in_group=not run.is_shared)
             return made
 
         give_up_s = create_pod(
@@ -474,7 +463,7 @@ class KubernetesEngine(Engine):
         except RefusedError as error:
             if error.status != NOT_FOUND:
                 raise
-            why = self._run.lost if self._run is not None else ""
+            why = self._owners.own.lost if self._owners.own is not None else ""
             raise LostContainerError(
                 f"the pod {container} is gone: " + (why or "removed, or with the node that it was on")
             ) from None
@@ -509,6 +498,14 @@ class KubernetesEngine(Engine):
             mine.address, mine.answers = pods.address_of(found), False
         return mine
 
+    def _settle_all(self, network: str) -> None:
+        """Wait until the cluster has told of all containers of a network that run."""
+        with self._guard:
+            there = containers.on_network(self._containers, network)
+            unknown = [name for name, each in there if each.answers]
+        for each in unknown:
+            self._settle(each)
+
     def _open_exec(self, container: str) -> ExecStream:
         return open_exec(self._rest, container, pods.MAIN, [f"{pods.TOOLS}/agent", "steps", pods.JOURNAL])
 
@@ -533,10 +530,12 @@ class KubernetesEngine(Engine):
     def _remove_one(self, container: str) -> None:
         self._steps.drop(container)
         self._rest.delete(f"remove the pod {container}", "pods", container, gracePeriodSeconds=self._grace_s)
+        self._guests.forget(pod=container)
         with self._guard:
             mine = self._containers.pop(container, None)
-        if mine is not None and mine.copies.secret:
-            self._rest.delete(f"remove the files of {container}", "secrets", mine.copies.secret)
+        if mine is None or mine.copies.secret:
+            # Of what another process has made it is not known whether it has any.
+            self._rest.delete(f"remove the files of {container}", "secrets", pods.files_name(container))
 
     # names
 
@@ -547,7 +546,7 @@ class KubernetesEngine(Engine):
     def _tell_names(self, network: str) -> None:
         """Write who has come into the files of hosts of all that are there."""
         with self._guard:
-            todo = containers.missing_names(self._containers, network)
+            todo = containers.missing_names(self._containers, network, self._guests.names(network))
         for name, missing in todo:
             self._add_hosts(name, missing)
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_clnrm.engine.api import OwnedObject
 from pytest_clnrm.engine.kubernetes import networks
-from pytest_clnrm.engine.kubernetes.pods import LABELS, NAME, moment_s
+from pytest_clnrm.engine.kubernetes.pods import (
+    LABELS,
+    MADE_FOR,
+    NAME,
+    moment_s,
+    name_of,
+    object_name,
+    selector_of,
+)
 from pytest_clnrm.engine.kubernetes.run_object import remove_job
 
 if TYPE_CHECKING:
@@ -29,7 +37,7 @@ _KINDS: tuple[tuple[str, Literal["container", "network"], str], ...] = (
 
 def list_owned(rest: Rest, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]:
     """Return all pods, networks and objects of runs with these labels; an empty value means any value."""
-    selector = ",".join(f"{key}={value}" if value else key for key, value in labels.items())
+    selector = selector_of(labels)
     found = []
     for kind, what, prefix in _KINDS:
         answer = rest.call("list what is ours", "GET", rest.path(kind), query={"labelSelector": selector})
@@ -56,6 +64,13 @@ def remove_owned(rest: Rest, objects: Sequence[OwnedObject]) -> None:
         # Run in the opposite order of their mention, each of them whatever became of the others.
         for each in sorted(objects, key=lambda each: (each.kind, each.id.startswith(_JOB)), reverse=True):
             rest_of_it.callback(_remove, rest, each)
+
+
+def pods_made_for(rest: Rest, container: str) -> list[str]:
+    """Return the pods of a container, by the name that was given to it."""
+    query = {"labelSelector": f"{MADE_FOR}={object_name(container)}"}
+    found = rest.call("look for pods", "GET", rest.path("pods"), query=query)
+    return [name_of(each) for each in found["items"]]
 
 
 def _remove(rest: Rest, subject: OwnedObject) -> None:

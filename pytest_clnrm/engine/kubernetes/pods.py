@@ -27,6 +27,7 @@ TOOLS = "/.clnrm-tools"
 JOURNAL = "/.clnrm-journal"
 NETWORK = "clnrm.dev/network"
 WAY_OUT = "clnrm.dev/way-out"
+MADE_FOR = "clnrm.dev/made-for"
 LABELS = "clnrm.dev/labels"
 NAME = "clnrm.dev/name"
 PULLS: dict[PullPolicy, str] = {"always": "Always", "missing": "IfNotPresent", "never": "Never"}
@@ -35,6 +36,7 @@ DEADLINE_S = 24 * 3600
 LOST_S = 5
 """How long a node that the cluster has lost is waited for; by itself a cluster waits five minutes."""
 
+_NO_NETWORK = "none"
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _NOT_DNS = re.compile(r"[^a-z0-9-]+")
 _NAME_CHARS = 63
@@ -84,6 +86,11 @@ def object_name(name: str) -> str:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARS]
     return f"{plain[: _NAME_CHARS - _DIGEST_CHARS - 1].rstrip('-')}-{digest}"
+
+
+def selector_of(labels: Mapping[str, str]) -> str:
+    """Return what selects the objects with these labels; an empty value means any value."""
+    return ",".join(f"{key}={value}" if value else key for key, value in labels.items())
 
 
 def metadata(
@@ -143,6 +150,7 @@ def has_one_name(spec: ContainerSpec) -> bool:
 
 
 def pod(
+    name: str,
     spec: ContainerSpec,
     *,
     pull: PullPolicy,
@@ -156,6 +164,7 @@ def pod(
 ) -> dict[str, Any]:
     """Return the pod of a container.
 
+    :param name: its own, which may be another one than the container's.
     :param tools: name of the ConfigMap with our programs.
     :param copies: what it gets of this host.
     :param grace_s: how long it has to end when it is removed.
@@ -229,8 +238,10 @@ def pod(
         made["subdomain"] = network
         # The names of its network come first where the cluster has a DNS.
         made["dnsConfig"] = {"searches": [f"{network}.{namespace}.svc.cluster.local"]}
-    labels = {NETWORK: network or "none", WAY_OUT: "yes" if len(spec.networks) > 1 else "no"}
-    about = metadata(spec.name, spec.labels, owner, **labels)
+    labels = {NETWORK: network or _NO_NETWORK, WAY_OUT: "yes" if len(spec.networks) > 1 else "no"}
+    if name != (given := object_name(spec.name)):
+        labels[MADE_FOR] = given
+    about = {**metadata(spec.name, spec.labels, owner, **labels), "name": name}
     about["annotations"].update(
         {
             f"clnrm.dev/label-{count}": f"{key}={value}"
@@ -240,12 +251,20 @@ def pod(
     return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": made}
 
 
-def files_secret(spec: ContainerSpec, copies: Copies, owner: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the Secret of what is copied into a container."""
+def files_name(pod: str) -> str:
+    """Return the name of the Secret of what is copied into a pod."""
+    return object_name(f"{pod}-files")
+
+
+def files_secret(name: str, spec: ContainerSpec, copies: Copies, owner: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Secret of what is copied into a container.
+
+    :param name: of its pod.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": metadata(f"{spec.name}-files", spec.labels, owner),
+        "metadata": metadata(files_name(name), spec.labels, owner),
         "data": copies.data(),
     }
 
@@ -331,20 +350,30 @@ def is_told(found: Mapping[str, Any]) -> bool:
     return bool({"running", "terminated"} & main_status(found).keys())
 
 
+def name_of(found: Mapping[str, Any]) -> str:
+    """Return a pod's name."""
+    return str(found["metadata"]["name"])
+
+
+def network_of(found: Mapping[str, Any]) -> str:
+    """Return the network that a pod was made on, "" for none."""
+    network = str((found["metadata"].get("labels") or {}).get(NETWORK) or "")
+    return "" if network == _NO_NETWORK else network
+
+
 def address_of(found: Mapping[str, Any]) -> str:
     """Return a pod's address, "" if it is not known so far."""
     return str(found.get("status", {}).get("podIP") or "")
 
 
-def state_of(found: Mapping[str, Any], network: str) -> ContainerState:
+def state_of(found: Mapping[str, Any]) -> ContainerState:
     """Return the state of a container.
 
-    :param network: on which it has its address.
     :raises LostContainerError: if the cluster has taken it away.
     """
     check_taken(found)
-    name, status = str(found["metadata"]["name"]), main_status(found)
-    address = address_of(found)
+    name, status = name_of(found), main_status(found)
+    address, network = address_of(found), network_of(found)
     addresses = {network: address} if network and address else {}
     if "running" in status:
         return ContainerState(id=name, running=True, exit_code=None, oom_killed=False, addresses=addresses)

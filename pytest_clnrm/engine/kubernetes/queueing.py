@@ -44,8 +44,12 @@ class Queueing:
         """Return what the environment says."""
         return cls(environ.get(SLOT_RESOURCE, "").strip(), environ.get(KUEUE_QUEUE, "").strip())
 
-    def add_to(self, pod: MutableMapping[str, Any], admission: Admission | None) -> None:
-        """Let a pod, which is of *admission*'s scenario, wait as it should."""
+    def add_to(self, pod: MutableMapping[str, Any], admission: Admission | None, *, in_group: bool) -> None:
+        """Let a pod wait as it should.
+
+        :param admission: of the scenario for which it is made.
+        :param in_group: it is one of the scenario's own.
+        """
         if admission is None:
             return
         spec, about = pod["spec"], pod["metadata"]
@@ -57,6 +61,7 @@ class Queueing:
                 amounts[self.slot] = "1"
         if self.queue:
             about["labels"][f"{_KUEUE}/queue-name"] = self.queue
+        if self.queue and in_group:
             about["labels"][f"{_KUEUE}/pod-group-name"] = admission.name[-_LABEL_CHARS:].strip("-")
             about["annotations"] |= {
                 f"{_KUEUE}/pod-group-total-count": str(admission.containers),

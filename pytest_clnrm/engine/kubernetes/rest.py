@@ -27,7 +27,7 @@ GONE = 410
 _TIMEOUT_S = 30.0
 _TRIES = 5
 _BUSY = frozenset({429, 502, 503, 504})
-_ALREADY_EXISTS = "AlreadyExists"
+ALREADY_EXISTS = "AlreadyExists"
 _GROUPS = {
     "pods": "api/v1",
     "services": "api/v1",
@@ -158,7 +158,7 @@ class Rest:
                 return bytes(answer.data)
             # A conflict about what is there is final; one about a version, as of a quota that others use
             # at the same moment, is not.
-            is_race = answer.status == CONFLICT and _ALREADY_EXISTS.encode() not in answer.data
+            is_race = answer.status == CONFLICT and ALREADY_EXISTS.encode() not in answer.data
             if last or not (is_race or answer.status in _BUSY):
                 break
             threading.Event().wait(float(answer.headers.get("Retry-After") or 0.5))
@@ -169,7 +169,7 @@ class Rest:
         try:
             self.call(doing, "POST", self.path(kind), body=body)
         except RefusedError as error:
-            if error.reason != _ALREADY_EXISTS:
+            if error.reason != ALREADY_EXISTS:
                 raise
 
     def delete(self, doing: str, kind: str, name: str, **options: int | str) -> None:

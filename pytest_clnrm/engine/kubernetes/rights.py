@@ -67,7 +67,7 @@ RIGHTS = (
         "batch",
         "jobs",
         create="what all else of a run belongs to",
-        list="to sweep",
+        list="to sweep, and to find that of a run",
         patch="to put its end off",
         delete="to end a run",
     ),

@@ -1,8 +1,9 @@
-"""The object on a cluster that all of a process's others belong to, and that ends when the process does.
+"""The object on a cluster that others belong to: those of one process, or those that a whole run shares.
 
-It is a Job whose pod ends once nobody has beaten for :data:`QUIET_S`; the cluster then removes the Job, and
-with it whatever it owns. Until the pod beats the Job's own deadline is as short, and put off as long as this
-process lives. Nobody of ours has to live for the end: neither this process nor anything on its host.
+It is a Job whose pod ends once nobody has beaten for :data:`~pytest_clnrm.engine.kubernetes.beats.QUIET_S`;
+the cluster then removes the Job, and with it whatever it owns. Until the pod runs the Job's own deadline is
+as short, and put off as long as the process lives that has made it. Nobody of ours has to live for the end:
+neither a process of the run nor anything on its host.
 """
 
 from __future__ import annotations
@@ -12,33 +13,32 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pytest_clnrm.engine.kubernetes.beats import BEAT_S, QUIET_S, Beats
 from pytest_clnrm.engine.kubernetes.pods import DEADLINE_S, JOURNAL, MAIN, NETWORK, PULLS, TOOLS, metadata
-from pytest_clnrm.engine.kubernetes.rest import NOT_FOUND, RefusedError
-from pytest_clnrm.engine.kubernetes.sockets import open_exec
+from pytest_clnrm.engine.kubernetes.rest import ALREADY_EXISTS, RefusedError
 from pytest_clnrm.engine.tool.program import agent, program
-from pytest_clnrm.errors import ContainerError, EngineError, EngineUnavailableError
+from pytest_clnrm.errors import ContainerError, EngineError, EngineUnavailableError, LostContainerError
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import PullPolicy
     from pytest_clnrm.engine.kubernetes.rest import Rest
-    from pytest_clnrm.engine.kubernetes.sockets import ExecStream
 
-QUIET_S = 15
-"""Without a beat for so long the run is over. What it had is gone half a minute after its end: the cluster
-takes the rest of that."""
-_BEAT_S = 3.0
-_ANSWER_S = 6.0
-_AGAIN_S = 0.3
+SHARED_AS = "clnrm.dev/shared-run"
+"""The label by which the pod of the object of a whole run is found."""
 _MEMORY, _CPU = "24Mi", "10m"
 
 
 class RunObject:
-    """A Job, with what this process needs besides: our programs, and a pod from which others are reached.
+    """A Job, with what is needed besides: our programs, and a pod from which others are reached.
 
+    :param shared_as: by which its pod is found, if it is that of a whole run: another process may have made
+        it, whoever knows of it beats (:mod:`pytest_clnrm.engine.kubernetes.shared_run`), and it stays when
+        this process goes.
+    :ivar is_shared: it is that of a whole run.
     :param wait: waits until a pod of ours runs, and returns it; raises ImageError or ContainerError.
     """
 
@@ -53,12 +53,11 @@ class RunObject:
         pull_secrets: tuple[str, ...],
         architecture: str,
         wait: Callable[[str], Mapping[str, Any]],
+        shared_as: str = "",
     ) -> None:
         self._rest = rest
-        self._closing = threading.Event()
-        self._stream: ExecStream | None = None
-        self.lost = ""
-        self._heard_s = time.monotonic()
+        self.is_shared = bool(shared_as)
+        self._beats: Beats | None = None
         programs = {"clnrm": program(architecture), "agent": agent(architecture)}
         if None in programs.values():
             raise EngineUnavailableError(
@@ -67,9 +66,8 @@ class RunObject:
         self.tools = str(metadata(f"{name}-tools", labels, None)["name"])
         self.labels = labels
         self._make_pod = partial(own_pod, image=image, pull=pull, pull_secrets=pull_secrets, tools=self.tools)
-        job = _job(name, labels, self._make_pod(watching(QUIET_S)))
         self._began_s = time.monotonic()
-        self.job = rest.call("begin the run on the cluster", "POST", rest.path("jobs"), body=job)
+        self.job, is_new = self._begin(_job(name, labels, self._make_pod(watching(QUIET_S)), shared_as))
         try:
             about = metadata(f"{name}-tools", labels, self.job)
             tools = {
@@ -78,22 +76,29 @@ class RunObject:
                 "metadata": about,
                 "binaryData": {key: base64.b64encode(each or b"").decode() for key, each in programs.items()},
             }
-            with self._put_off_end():
-                rest.call("put our programs on the cluster", "POST", rest.path("configmaps"), body=tools)
+            # Only who has made it knows when it began.
+            with self._put_off_end() if is_new else nullcontext():
+                rest.create("put our programs on the cluster", "configmaps", tools)
                 self.pod = str(wait(self._find_pod())["metadata"]["name"])
-                self._stream = self._open()
-                self._beat()
+                if not self.is_shared:
+                    self._beats = Beats(rest, lambda: self.pod)
+                    self._beats.beat()
             self._end_in(DEADLINE_S)
         except BaseException:
-            self.remove()
+            self.close()
             raise
-        self._thread = threading.Thread(target=self._keep_beating, name="clnrm-beat", daemon=True)
-        self._thread.start()
+        if self._beats is not None:
+            self._beats.begin()
 
     @property
     def name(self) -> str:
         """Return the Job's name."""
         return str(self.job["metadata"]["name"])
+
+    @property
+    def lost(self) -> str:
+        """Return why what belongs to it is gone, "" as far as that is known."""
+        return "" if self._beats is None else self._beats.lost
 
     def another_pod(self, name: str, lives_s: int) -> dict[str, Any]:
         """Return a pod of the run that does nothing for some time.
@@ -105,16 +110,24 @@ class RunObject:
         return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec}
 
     def close(self) -> None:
-        """End it, with all that it owns."""
-        self._closing.set()
-        self.remove()
+        """End it with all that it owns, if that is this process's alone; one that is gone is no error."""
+        if self._beats is not None:
+            self._beats.close()
+        if not self.is_shared:
+            remove_job(self._rest, self.name)
 
-    def remove(self) -> None:
-        """Remove it; one that is gone is no error."""
-        self._closing.set()
-        if self._stream is not None:
-            self._stream.close()
-        remove_job(self._rest, self.name)
+    def _begin(self, job: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """Return the Job, and whether it is new."""
+        doing = "begin the run on the cluster"
+        try:
+            return self._rest.call(doing, "POST", self._rest.path("jobs"), body=job), True
+        except RefusedError as error:
+            if not self.is_shared or error.reason != ALREADY_EXISTS:
+                raise
+        found = find_job(self._rest, str(job["metadata"]["name"]))
+        if found is None:
+            raise LostContainerError(f"cannot {doing}: its Job was removed, or its node is lost")
+        return found, False
 
     @contextmanager
     def _put_off_end(self) -> Iterator[None]:
@@ -125,7 +138,7 @@ class RunObject:
         over = threading.Event()
 
         def put_off() -> None:
-            while not over.wait(_BEAT_S):
+            while not over.wait(BEAT_S):
                 # What is wrong is found by whoever waits.
                 with suppress(EngineError):
                     self._end_in(QUIET_S)
@@ -159,51 +172,18 @@ class RunObject:
             time.sleep(0.05)
         raise ContainerError("the cluster makes no pod for the run's Job: see `kubectl describe job`")
 
-    def _open(self) -> ExecStream:
-        return open_exec(self._rest, self.pod, MAIN, [f"{TOOLS}/agent", "beat", JOURNAL])
 
-    def _beat(self) -> None:
-        """Beat once; raises OSError if it was not heard."""
-        stream = self._stream
-        if stream is None:
-            raise OSError("no connection")
-        stream.send(b".")
-        if not stream.receive(time.monotonic() + _ANSWER_S):
-            raise OSError(stream.said or "no answer")
+def find_job(rest: Rest, name: str) -> dict[str, Any] | None:
+    """Return a Job that has not ended and is not being removed, None if there is none of that name."""
+    query = {"fieldSelector": f"metadata.name={name}"}
+    found = rest.call("look for the run's Job", "GET", rest.path("jobs"), query=query)
+    return next((dict(each) for each in found["items"] if not is_over(each)), None)
 
-    def _keep_beating(self) -> None:
-        while not self._closing.wait(_BEAT_S):
-            if self._is_heard():
-                continue
-            self._drop_stream()
-            while not self.lost and not self._closing.wait(_AGAIN_S) and not self._is_heard():
-                self._drop_stream()
-            if self.lost:
-                return
 
-    def _is_heard(self) -> bool:
-        """Beat, connecting first if need be; :attr:`lost` says why that makes no sense any more."""
-        try:
-            if self._stream is None:
-                self._stream = self._open()
-            self._beat()
-        except RefusedError as error:
-            if error.status == NOT_FOUND:
-                self.lost = str(error)
-        except (OSError, EngineError):
-            pass
-        else:
-            self._heard_s = time.monotonic()
-            return True
-        if time.monotonic() > self._heard_s + QUIET_S:
-            # It has ended by itself, or its node is lost: what belongs to it goes.
-            self.lost = f"the run's pod {self.pod} was not reached for {QUIET_S} s"
-        return False
-
-    def _drop_stream(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
+def is_over(job: Mapping[str, Any]) -> bool:
+    """Tell whether a Job has ended, or is being removed."""
+    ended = {"succeeded", "failed"} & (job.get("status") or {}).keys()
+    return bool(ended or job["metadata"].get("deletionTimestamp"))
 
 
 def remove_job(rest: Rest, name: str) -> None:
@@ -268,7 +248,8 @@ def own_pod(
     return pod
 
 
-def _job(name: str, labels: Mapping[str, str], pod: Mapping[str, Any]) -> dict[str, Any]:
+def _job(name: str, labels: Mapping[str, str], pod: Mapping[str, Any], shared_as: str) -> dict[str, Any]:
+    of_pod = {NETWORK: "run", **({SHARED_AS: shared_as} if shared_as else {})}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -277,6 +258,6 @@ def _job(name: str, labels: Mapping[str, str], pod: Mapping[str, Any]) -> dict[s
             "backoffLimit": 0,
             "activeDeadlineSeconds": QUIET_S,
             "ttlSecondsAfterFinished": 0,
-            "template": {"metadata": {"labels": {NETWORK: "run"}}, "spec": pod},
+            "template": {"metadata": {"labels": of_pod}, "spec": pod},
         },
     }

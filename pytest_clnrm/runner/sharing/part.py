@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.model.span import Loss
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runner.actions.attempt import Surroundings
+    from pytest_clnrm.runner.room import Room
     from pytest_clnrm.runtime.network import Network
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
@@ -66,6 +68,7 @@ class SharedPart:
         # What an earlier run has made in a service that outlives runs is still there.
         self.users = users_of(runtime.worker, self.stem, runtime.session_id if runtime.asks_warm else "")
         self._network: Network | None = None
+        self._uses = ExitStack()
         self._since_s = 0.0
         self.containers: dict[str, RunningContainer] = {}
         self.told: dict[str, str] = {}
@@ -76,6 +79,7 @@ class SharedPart:
         service: Service,
         image: ImageFacts,
         network: Network | None,
+        room: Room | None,
         *,
         around: Callable[[], Surroundings],
         deadline_s: float,
@@ -83,6 +87,7 @@ class SharedPart:
     ) -> None:
         """Join the container of *service*, which is ready then, and let it join *network*.
 
+        :param room: of the scenario, where the engine has its room for others too.
         :param around: returns what steps that reset it have.
         :param deadline_s: ``time.monotonic()`` moment at which the time is over.
         :param cancelled: tells that waiting makes no sense any more.
@@ -101,8 +106,14 @@ class SharedPart:
             trace=self._trace,
             file=self._file,
             deadline_s=deadline_s,
+            uses=self._uses,
+            room=room,
             cancelled=cancelled,
         )
+        if room is not None:
+            # Whoever has started it.
+            room.has_room(running.id)
+            deadline_s += room.waited_s
         told = "shared since an earlier run" if mark(self._runtime, running, WARM).exists() else "shared"
         self.told[service.name] = ", ".join([told, *self._made_fit(running, around, deadline_s)])
         follow_spans(self.spans, self._runtime, running)
@@ -165,3 +176,4 @@ class SharedPart:
         containers, self.containers = self.containers, {}
         for each in containers.values():
             part(self._runtime, each, self._network, at_once=at_once)
+        self._uses.close()

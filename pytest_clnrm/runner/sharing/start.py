@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import (
     ClnrmError,
     ContainerError,
-    EngineUnavailableError,
+    LostContainerError,
     ScenarioTimeoutError,
     ServiceEndedError,
     ServiceError,
@@ -28,6 +28,7 @@ from pytest_clnrm.ledger.shared import container_name
 from pytest_clnrm.runner.launch import launch
 from pytest_clnrm.runner.service_ends import describe_end, last_logs
 from pytest_clnrm.runner.sharing.home import Home
+from pytest_clnrm.runner.sharing.lending import using
 from pytest_clnrm.runner.sharing.places import FOLDER
 from pytest_clnrm.runner.sharing.receiving import receive, receiver_of
 from pytest_clnrm.runner.sharing.record import SharedRecord
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.model.demand import Share
     from pytest_clnrm.model.service import Service
     from pytest_clnrm.pool.running import RunningContainer
+    from pytest_clnrm.runner.room import Room
     from pytest_clnrm.runtime.network import Network
     from pytest_clnrm.runtime.runtime import Runtime
     from pytest_clnrm.telemetry.tracing import ScenarioTrace
@@ -58,6 +60,8 @@ def join(
     trace: ScenarioTrace,
     file: str,
     deadline_s: float,
+    uses: ExitStack,
+    room: Room | None = None,
     needs: Sequence[RunningContainer] = (),
     cancelled: Callable[[], bool] = lambda: False,
 ) -> RunningContainer:
@@ -68,20 +72,26 @@ def join(
     :param trace: of the scenario or test, to which the spans of its commands belong.
     :param file: in which it stands.
     :param deadline_s: ``time.monotonic()`` moment at which the time is over.
+    :param uses: closed when its use is over.
+    :param room: of the scenario, where the engine has its room for others too.
     :param needs: the shared containers that it depends on, which the same user has joined.
     :param cancelled: tells that waiting makes no sense any more.
     :raises ClnrmError: if it cannot be had.
     """
-    if why := runtime.engine().facts.why_not_shared:
-        raise ContainerError(
-            f"the service {service.name!r} cannot be shared: {why}; leave its scope out, or run this on "
-            "another engine"
-        )
+    runtime.keep_run()
     with trace.span("clnrm.container.share", {"clnrm.service": service.name}) as span:
         starting = _Starting(
-            runtime, service, image, share, trace=trace, file=file, needs=needs, deadline_s=deadline_s
+            runtime,
+            service,
+            image,
+            share,
+            trace=trace,
+            file=file,
+            needs=needs,
+            deadline_s=deadline_s,
+            room=room,
         )
-        lease, record = starting.record_of(user, cancelled)
+        lease, record = starting.record_of(user, uses, cancelled)
         span.set("container.id", record.id or None)
         span.set("clnrm.container.started_by", record.worker)
     if record.failed:
@@ -138,6 +148,10 @@ def check_runs(runtime: Runtime, running: RunningContainer) -> None:
     name, engine = running.service.name, runtime.engine()
     try:
         state = engine.state(running.id)
+    except LostContainerError as error:
+        raise LostContainerError(
+            f"the shared service {name!r} is gone, and not started again: {error}"
+        ) from None
     except ContainerError as error:
         raise ServiceEndedError(f"the shared service {name!r} is gone: {error}", name) from error
     if not state.running:
@@ -159,14 +173,18 @@ class _Starting:
     file: str
     needs: Sequence[RunningContainer]
     deadline_s: float
+    room: Room | None
 
-    def record_of(self, user: str, cancelled: Callable[[], bool]) -> tuple[Lease, SharedRecord]:
+    def record_of(
+        self, user: str, uses: ExitStack, cancelled: Callable[[], bool]
+    ) -> tuple[Lease, SharedRecord]:
         """Return its lease, and its record, which may say that it could not be started.
 
         One that depends on a container that was started anew since is started anew, too: whoever used it used
         that one as well, so nobody uses it now.
 
         :param user: id of the lease that uses it.
+        :param uses: closed when that is over.
         """
         runtime, share = self.runtime, self.share
         lease = runtime.ledger().shared(user).get(share.key)
@@ -176,6 +194,8 @@ class _Starting:
         file, failed = folder / f"{lease.id}.json", folder / f"{share.key}.failed.json"
 
         def given_up() -> bool:
+            if self.room is not None:
+                self.room.make_way(self.service.name)
             return cancelled() or time.monotonic() >= self.deadline_s
 
         def written() -> SharedRecord | None:
@@ -184,6 +204,7 @@ class _Starting:
 
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
+            uses.enter_context(using(runtime, lease, folder))
             record = written()
             if record is not None:
                 return lease, record
@@ -225,6 +246,7 @@ class _Starting:
             redact=self.trace.redact,
             needs=self.needs,
             deadline_s=self.deadline_s,
+            room=self.room,
         )
         return replace(record, file=self.file, service=service.name, made_of=made)
 
@@ -250,6 +272,7 @@ def _started(
     redact: Callable[[str], str] | None,
     needs: Sequence[RunningContainer],
     deadline_s: float,
+    room: Room | None,
 ) -> SharedRecord:
     """Start a shared container, and return its record.
 
@@ -283,11 +306,14 @@ def _started(
             on_created=created,
             trace=trace,
             network=network,
+            room=room,
         )
         is_ready = True
-    except (EngineUnavailableError, ScenarioTimeoutError):
+    except ScenarioTimeoutError:
         raise
     except ClnrmError as error:
+        if error.is_infrastructure:
+            raise
         logs = error.logs if isinstance(error, ServiceError) else ""
         return SharedRecord(failed=str(error), logs=logs, worker=runtime.worker)
     finally:

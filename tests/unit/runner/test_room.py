@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +15,11 @@ from pytest_clnrm.errors import EngineFullError, LostContainerError, NoRoomError
 from pytest_clnrm.model.priority import Priority
 from pytest_clnrm.runner import launch
 from pytest_clnrm.runner.room import Room
+from pytest_clnrm.runner.sharing.record import SharedRecord
+from pytest_clnrm.util.use_lock import in_use
+
+removed: list[str] = []
+"""Ids of the shared containers that were ended."""
 
 
 def room(
@@ -23,6 +28,7 @@ def room(
     priority: Priority = Priority.NORMAL,
     *,
     held: int = 0,
+    of_fixtures: Sequence[str] = (),
     check: Callable[[], None] = lambda: None,
     **settings: Any,
 ) -> Room:
@@ -31,11 +37,14 @@ def room(
         at=lambda *_: None, during=lambda *_: nullcontext(), status=SimpleNamespace(containers=held)
     )
     runtime: Any = SimpleNamespace(
-        holdings=SimpleNamespace(current=lambda: SimpleNamespace(index=index)),
+        holdings=SimpleNamespace(
+            current=lambda: SimpleNamespace(index=index), fixtures_containers=lambda: of_fixtures
+        ),
         run_folder=None if folder is None else lambda: folder,
         board=board,
         settings=SimpleNamespace(**{"slot_timeout_s": None, "timeout_s": 300.0, **settings}),
         next_name=lambda: "next",
+        remove=removed.extend,
     )
     return Room(runtime, priority, 3, check)
 
@@ -107,6 +116,9 @@ def test_who_holds_something_comes_first(tmp_path: Path) -> None:
         with pytest.raises(NoRoomError, match="others of this run, which come first, need it"):
             high.lacks("a", "full", is_made=True)
         holder.has_room("b")
+    with room(tmp_path, 1) as other, room(tmp_path, 2, of_fixtures=["store"]) as holder:
+        other.lacks("a", "full", is_made=True)
+        holder.lacks("b", "full", is_made=False)
     with room(tmp_path, held=1, timeout_s=0.0) as holder:
         said = r"full \(--clnrm-timeout, as this worker holds containers meanwhile\)"
         with pytest.raises(SlotTimeoutError, match=f"no room on the cluster: {said}"):
@@ -137,6 +149,66 @@ def test_who_is_not_waited_for_any_more(tmp_path: Path) -> None:
         mine.begin("one")
         with pytest.raises(LostContainerError, match="nobody waits"):
             mine.lacks("a", "full", is_made=True)
+
+
+def share(folder: Path, lease: str, container: str) -> Path:
+    """Note a shared container, and return the file by which its users keep it."""
+    shared = folder / "shared"
+    shared.mkdir(exist_ok=True)
+    SharedRecord(id=container).write(shared / f"{lease}.json")
+    SharedRecord(failed="no such image").write(shared / "k1.failed.json")
+    return shared / f"{lease}.users"
+
+
+def test_what_nobody_uses_is_ended_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is first, and waits for some time, ends the shared containers that nobody uses at the moment."""
+    removed.clear()
+    idle, used = share(tmp_path, "l1", "idle"), share(tmp_path, "l2", "used")
+    with room(tmp_path, 1) as mine:
+        mine.begin("one")
+        with in_use(used):
+            mine.lacks("a", "full", is_made=True)
+            assert removed == [], "it may be needed in a moment"
+            monkeypatch.setattr("pytest_clnrm.runner.room.PART_S", -1.0)
+            with room(tmp_path, 2) as late, pytest.raises(NoRoomError):
+                late.lacks("x", "full", is_made=True)
+            assert removed == [], "others come first"
+            mine.lacks("a", "full", is_made=True)
+            assert removed == ["idle"]
+        mine.lacks("a", "full", is_made=True)
+        assert removed == ["idle", "used"]
+        mine.lacks("a", "full", is_made=True)
+    assert removed == ["idle", "used"], "once"
+    assert SharedRecord.read(idle.with_suffix(".json")) is None, "the next user starts it anew"
+
+
+def test_another_run_gets_what_was_shared_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scenario that has nothing but shared containers has a part, which may be in another run's way."""
+    removed.clear()
+    users = share(tmp_path, "l1", "store")
+    monkeypatch.setattr("pytest_clnrm.runner.room.PART_S", 0.0)
+    with room(tmp_path) as mine:
+        mine.begin("one")
+        with in_use(users):
+            mine.has_room("store")
+            mine.lacks("a", "full", is_made=False)
+            with pytest.raises(NoRoomError, match="only a part of it was had"):
+                mine.lacks("a", "full", is_made=False)
+            assert removed == []
+        mine.give_up()
+    assert removed == ["store"]
+
+
+def test_who_waits_for_what_another_starts_makes_way(tmp_path: Path) -> None:
+    """That one may wait for the room of this one."""
+    with room(tmp_path, 1) as mine, room(tmp_path, 2) as starter:
+        mine.begin("one")
+        mine.make_way("store")
+        starter.begin("two")
+        starter.lacks("store", "full", is_made=True)
+        with pytest.raises(NoRoomError, match="'store' waits for room: others of this run, which come first"):
+            mine.make_way("store")
+        starter.make_way("store")
 
 
 def test_what_takes_too_long(tmp_path: Path) -> None:

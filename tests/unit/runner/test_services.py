@@ -46,6 +46,15 @@ def test_dependencies_come_first() -> None:
     assert started[-1] == "app"
 
 
+def test_shared_ones_come_first_where_that_is_asked_for() -> None:
+    """Also those that none of the others depends on, in the order of their own dependencies."""
+    started: list[str] = []
+    shared = [replace(each, scope="run") for each in (service("db", "disk"), service("disk"))]
+    services = [service("app", "job"), service("job"), *shared]
+    start_in_order(services, lambda each, _cancelled: started.append(each.name), shared_first=True)
+    assert started == ["disk", "db", "job", "app"]
+
+
 def test_independent_services_start_side_by_side() -> None:
     """Two services that wait for each other's start both start: they run at the same time."""
     barrier = threading.Barrier(2, timeout=10)
