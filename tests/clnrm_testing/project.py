@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import warnings
 from dataclasses import dataclass
@@ -47,7 +48,12 @@ class Project:
         # The tests' own filter, which makes errors of warnings, is not the project's.
         with warnings.catch_warnings():
             warnings.resetwarnings()
-            return self.pytester.runpytest_inprocess(*plugins, *self.mode, *args)
+            result = self.pytester.runpytest_inprocess(*plugins, *self.mode, *args)
+        # Some versions of pytest collect garbage five times at their end, each time through all that lives in
+        # this process: thousands of tests, and what earlier runs left. What is no garbage now will never be.
+        gc.collect()
+        gc.freeze()
+        return result
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
         """Return what the fake engine was asked, only events of *kinds* if any are named."""
