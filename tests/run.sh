@@ -1,5 +1,6 @@
 #!/bin/sh
 # Run all tests: sh tests/run.sh [TOX OPTIONS]
+# CLNRM_CLUSTER_BINARIES=FOLDER has the tests of a cluster run on one that is made of what is there; see cluster/two_nodes.sh.
 # On a fresh Debian machine it installs what it needs; see ../examples/setup.sh.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -34,4 +35,8 @@ beside=engine,py312,py313,py314,noxdist,pinned,browser,type,first
 status=0
 tox run --skip-env "^($(echo $beside | tr , '|'))\$" || status=$?
 tox run-parallel --parallel 2 --parallel-no-spinner -e $beside || status=$?
+# The tests of a cluster, which are one skip above, where there is something to make one of.
+[ -z "${CLNRM_CLUSTER_BINARIES:-}" ] ||
+    PYTHON=$venv/bin/python sh tests/cluster/two_nodes.sh "$CLNRM_CLUSTER_BINARIES" \
+        "$venv/bin/python" -m tox run -e cluster || status=$?
 exit $status

@@ -37,7 +37,8 @@ KILLED_GONE_S = 30.0
 
 if not KUBECONFIG:
     pytest.skip(
-        "no cluster: set CLNRM_KUBECONFIG to its kubeconfig, CLNRM_CLUSTER_IMAGE to an image of its nodes",
+        "no cluster: set CLNRM_KUBECONFIG to its kubeconfig, CLNRM_CLUSTER_IMAGE to an image of its nodes; "
+        "or CLNRM_CLUSTER_BINARIES for tests/run.sh, which makes one then (two_nodes.sh)",
         allow_module_level=True,
     )
 
