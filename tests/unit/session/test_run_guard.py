@@ -56,6 +56,9 @@ class FakeParts:
         self._note("ledger")
         return self
 
+    def keep_run(self) -> None:
+        self._note("keep the run")
+
     def end_orphans(self) -> None:
         self._note("end orphans")
 
@@ -118,7 +121,7 @@ def test_a_run_from_begin_to_finish(
 ) -> None:
     """The watchdog is there before anything is created, and gone with all notes at the end."""
     guard.begin()
-    assert parts.asked == ["engine", "end orphans", "ledger", "sweep dead"]
+    assert parts.asked == ["engine", "keep the run", "end orphans", "ledger", "sweep dead"]
     assert guard.foreign.startswith("1 container of another ledger")
     (run,) = run_records.records(parts.runs)
     assert (run.session, run.choice, run.folder) == ("s", "auto", str(_own(tmp_path)))

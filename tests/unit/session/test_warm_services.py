@@ -19,6 +19,7 @@ from pytest_clnrm.session.warm_services import WarmServices
             "--clnrm-warm has no effect where CI is set: each run starts its services anew",
         ),
         ({"engine_is_own": False}, "--clnrm-warm has no effect on an engine that another plugin brings"),
+        ({}, "--clnrm-warm has no effect on a cluster: what a run has there ends with it"),
         ({"has_ledger": False}, ""),
         ({"warm_s": 0.0, "asks_warm": False}, ""),
     ],
@@ -26,7 +27,10 @@ from pytest_clnrm.session.warm_services import WarmServices
 def test_it_says_why_nothing_stays(facts: dict[str, Any], said: str) -> None:
     """It is a note, no error: one configuration serves a CI service, too. Without containers none is due."""
     usual = {"asks_warm": True, "engine_is_own": True, "has_ledger": True, "warm_s": 60.0, **facts}
-    runtime = SimpleNamespace(settings=SimpleNamespace(warm_s=usual["warm_s"]), keeps_warm=False, **usual)
+    cluster = SimpleNamespace(facts=SimpleNamespace(ends_with_run=True))
+    runtime = SimpleNamespace(
+        settings=SimpleNamespace(warm_s=usual["warm_s"]), keeps_warm=False, engine=lambda: cluster, **usual
+    )
     assert "\n".join(WarmServices(cast("Any", runtime)).lines()) == said
 
 
