@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SPANS_FOLDER = "spans"
 _TRIED = "limits-tried"
 _TRY_S = 30.0
+_UNTRIED = "which limits the engine does not enforce could not be tried"
 MEMORY_SHARE = 0.8
 """The share of the engine's memory that containers may hold together, unless --clnrm-memory-budget is set."""
 
@@ -365,7 +366,7 @@ class Runtime:
             try:
                 found = engine.find_unenforced()
             except ClnrmError as error:
-                found = (f"which limits the engine does not enforce could not be tried: {error}",)
+                found = (f"{_UNTRIED}: {error}",)
             self.warn(found)
 
         self._trying = threading.Thread(target=find, name="clnrm-limits", daemon=True)
@@ -375,6 +376,8 @@ class Runtime:
         """Wait for what is still being found out about the engine: it is told at the end of the run."""
         if self._trying is not None:
             self._trying.join(_TRY_S)
+            if self._trying.is_alive():
+                self.warn([f"{_UNTRIED}: it took longer than {_TRY_S:g} s"])
 
     def warn(self, limits: Iterable[str]) -> None:
         """Note limits that the engine cannot enforce, each one sentence, for the end of the run."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from pytest_clnrm.errors import EngineError
 from pytest_clnrm.runtime.runtime import Runtime
@@ -66,4 +69,18 @@ def test_what_cannot_be_tried(tmp_path: Path) -> None:
     one._open_relay("n1")
     one.end_trying()
     told = "which limits the engine does not enforce could not be tried: there is no room"
+    assert one.engine_warnings == ("known", told)
+
+
+def test_what_is_not_tried_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is told as well, as where the pod that is tried is on a node that is lost."""
+    monkeypatch.setattr("pytest_clnrm.runtime.runtime._TRY_S", 0.05)
+    over = threading.Event()
+    engine = TriedEngine()
+    engine.find_unenforced = lambda: (over.wait(10), ())[1]  # type: ignore[method-assign]
+    one = runtime(tmp_path, "gw0", engine)
+    one._open_relay("n1")
+    one.end_trying()
+    over.set()
+    told = "which limits the engine does not enforce could not be tried: it took longer than 0.05 s"
     assert one.engine_warnings == ("known", told)
