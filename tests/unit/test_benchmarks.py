@@ -74,6 +74,15 @@ def test_what_containers_cost_is_what_a_run_takes_above_that_without() -> None:
     assert "on services that run already: what containers cost" not in told
 
 
+def test_no_ratio_is_told_of_what_containers_cost_where_a_run_without_took_longer() -> None:
+    """It would be a number below zero, which says only that the machine was busy."""
+    walls = {"floor": [3], "peer": [13], "cold": [2], "second": [4], "warm": [4]}
+    samples = {name: [{"wall": wall, "cpu": 1.0} for wall in each] for name, each in walls.items()}
+    told = {figure.what for figure in suite.figures(samples)}
+    assert "testcontainers-python : ours, cold: what containers cost" not in told
+    assert "testcontainers-python : ours, second run: what containers cost" in told
+
+
 def test_contenders_take_turns() -> None:
     """Every second round goes backwards, and each contender's results stay in the order of the rounds."""
     order: list[str] = []
