@@ -10,6 +10,9 @@ Containers of Python tests wait as scenarios of one container do. What a test or
 cannot give up: who holds something comes first, as others may wait for just that, and waits no longer than a
 scenario may take, as two of them may wait for one another.
 
+Shared services that nobody uses at the moment make room for who is first, and has waited for some time. Who
+gives up its containers uses none.
+
 None of that is the scenario's time.
 """
 

@@ -189,6 +189,14 @@ def test_scenarios(tmp_path: Path, asked: Engine) -> None:
     assert kept.read_text() == "kept\n", "a link is left out"
     assert rows["again in new containers"]["attempts"] == 2
     assert rows["high"]["started"] < rows["low"]["started"]
+    stores = [
+        each["id"]
+        for name in ("a shared service", "the same shared service")
+        for each in rows[name]["containers"]
+        if each["service"] == "store"
+    ]
+    assert len(stores) == 2
+    assert len(set(stores)) == 1, "two workers have the same"
     containers = [each for row in document["scenarios"] for each in row.get("containers", ())]
     unseen = any("it cannot be looked at from outside" in each["reuse"] for each in containers)
     assert unseen == (lack("a pool", asked.facts) is not None)

@@ -26,6 +26,7 @@ takes the rest of that."""
 BEAT_S = 3.0
 _ANSWER_S = 6.0
 _AGAIN_S = 0.3
+_CLOSE_S = 2.0
 
 
 class Beats:
@@ -44,11 +45,12 @@ class Beats:
         self._stream: ExecStream | None = None
         self._pod = ""
         self._heard_s = time.monotonic()
+        self._thread = threading.Thread(target=self._keep_beating, name="clnrm-beat", daemon=True)
         self.lost = ""
 
     def begin(self) -> None:
         """Beat from now on."""
-        threading.Thread(target=self._keep_beating, name="clnrm-beat", daemon=True).start()
+        self._thread.start()
 
     def beat(self) -> None:
         """Beat once, connecting first if need be.
@@ -72,6 +74,9 @@ class Beats:
         self._closing.set()
         if self._stream is not None:
             self._stream.close()
+        if self._thread.is_alive():
+            # It asks over connections that the caller gives up next.
+            self._thread.join(_CLOSE_S)
 
     def _keep_beating(self) -> None:
         while not self._closing.wait(BEAT_S):

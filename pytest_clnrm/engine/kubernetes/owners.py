@@ -53,9 +53,10 @@ class Owners:
         :param name: of the thing; if it is the first one, that of what it belongs to begins with it.
         """
         with self._guard:
-            if self._shared is None or not self._shared.has(labels):
+            run = self._shared
+            if run is None or not run.has(labels):
                 return self.of_process(name, labels)
-            return self._shared.object(lambda name, key: self._begun(name, labels, shared_as=key))
+            return run.object(lambda name, key: self._begun(name, run.labels, shared_as=key))
 
     def of_process(self, name: str, labels: Mapping[str, str]) -> RunObject:
         """Return what belongs to this process alone belongs to; see :meth:`of`."""

@@ -38,8 +38,8 @@ class RunObject:
     :param shared_as: by which its pod is found, if it is that of a whole run: another process may have made
         it, whoever knows of it beats (:mod:`pytest_clnrm.engine.kubernetes.shared_run`), and it stays when
         this process goes.
-    :ivar is_shared: it is that of a whole run.
     :param wait: waits until a pod of ours runs, and returns it; raises ImageError or ContainerError.
+    :ivar is_shared: it is that of a whole run.
     """
 
     def __init__(

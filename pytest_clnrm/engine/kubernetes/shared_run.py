@@ -22,20 +22,20 @@ class SharedRun:
     """What one process knows of it.
 
     :param name: with which the names of what belongs to the run begin, the same in all its processes.
-    :param labels: what has all of them belongs to the run.
+    :param labels: its own; what has all of them belongs to the run.
     """
 
     def __init__(self, rest: Rest, name: str, labels: Mapping[str, str]) -> None:
         self._rest = rest
         self._name = object_name(name)
-        self._labels = labels
+        self.labels = labels
         self._found: RunObject | None = None
         self._beats = Beats(rest, self._pod, may_come_again=True)
         self._beats.begin()
 
     def has(self, labels: Mapping[str, str]) -> bool:
         """Tell whether what has these labels belongs to the run."""
-        return self._labels.items() <= labels.items()
+        return self.labels.items() <= labels.items()
 
     def object(self, make: Make) -> RunObject:
         """Return it, as it is there now.
@@ -43,7 +43,7 @@ class SharedRun:
         :param make: makes it, or finds the one of another process, by its name and by what its pod is found.
         """
         if self._found is None or find_job(self._rest, self._found.name) is None:
-            query = {"labelSelector": selector_of(self._labels)}
+            query = {"labelSelector": selector_of(self.labels)}
             jobs = self._rest.call("look for the run's Job", "GET", self._rest.path("jobs"), query=query)
             there = [str(each["metadata"]["name"]) for each in jobs["items"] if not is_over(each)]
             # What is over has its name for some time.
