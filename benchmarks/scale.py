@@ -2,7 +2,9 @@
 
 Alone: ``python benchmarks/scale.py [--files 1000,5000] [--items 20000] [--run 250,1000]
 [--history 20000] [--scenarios 1000,20000] [--rounds 3] [--tree DIR]``; an empty list leaves that out.
-With ``--tree`` collecting and the controller are measured beside the package in that work tree.
+With ``--tree`` collecting and the controller are measured beside the package in that work tree. Both stand
+beside what pytest and xdist take alone, without this plugin: for as many files with one item each that does
+nothing.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ HAND_OVERS = 1000
 CONTROLLER_MB, AN_ITEM_MS = 500.0, 2.0
 OPENED_S = 2.0
 HISTORY_S, HISTORY_MB = 1.0, 50.0
+ALONE = ("-p", "no:clnrm")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Tells when all workers have collected, and what they and the controller have used until then, and ends.
 COLLECTED = """
@@ -75,6 +78,21 @@ def pytest_xdist_node_collection_finished(node, ids):
     with open(os.environ["COLLECTED"], "w") as file:
         file.write(f"{wall_s} {cpu / tick} {sum(seen)}")
     os._exit(0)
+"""
+# One item a file that nobody has read: what no plugin that collects files can do without.
+ITEMS_THAT_DO_NOTHING = """
+import pytest
+
+class Item(pytest.Item):
+    def runtest(self):
+        pass
+
+class File(pytest.File):
+    def collect(self):
+        yield Item.from_parent(self, name=self.path.stem)
+
+def pytest_collect_file(file_path, parent):
+    return File.from_parent(parent, path=file_path) if file_path.suffix == ".toml" else None
 """
 # What the controller has used at its end.
 USED = """
@@ -149,7 +167,13 @@ def _collected(sizes: Sizes) -> list[Figure]:
             folder = Path(place, "files")
             write(folder, size)
             (folder / "conftest.py").write_text(COLLECTED, encoding="utf-8")
-            contenders = {"ours": partial(_collect, folder, size, "")}
+            alone = Path(place, "alone")
+            write(alone, size)
+            (alone / "conftest.py").write_text(COLLECTED + ITEMS_THAT_DO_NOTHING, encoding="utf-8")
+            contenders = {
+                "ours": partial(_collect, folder, size, ""),
+                "alone": partial(_collect, alone, size, "", *ALONE),
+            }
             if sizes.tree:
                 contenders["other"] = partial(_collect, folder, size, sizes.tree)
             contenders["ours"]()
@@ -160,6 +184,7 @@ def _collected(sizes: Sizes) -> list[Figure]:
             figures.append(
                 median_of(f"{size} files collected by -n {WORKERS}{what}", each["ours"], unit, target)
             )
+            figures.append(median_of(f"{size} files, pytest and xdist alone{what}", each["alone"], unit))
             if sizes.tree:
                 figures += [
                     median_of(f"{size} files, the other version{what}", each["other"], unit),
@@ -168,12 +193,12 @@ def _collected(sizes: Sizes) -> list[Figure]:
     return figures
 
 
-def _collect(folder: Path, files: int, tree: str) -> tuple[float, float]:
+def _collect(folder: Path, files: int, tree: str, *arguments: str) -> tuple[float, float]:
     """Return the time and the processor time until all workers have collected, seconds."""
     told = folder.parent / "collected"
     environ = {"WORKERS": str(WORKERS), "COLLECTED": str(told), "XDG_RUNTIME_DIR": str(folder.parent)}
     environ |= _package_of(tree)
-    run_pytest(folder, ["-n", str(WORKERS)], environ)
+    run_pytest(folder, ["-n", str(WORKERS), *arguments], environ)
     wall_s, cpu_s, collected = told.read_text(encoding="utf-8").split()
     assert int(collected) == files * WORKERS, collected
     return float(wall_s), float(cpu_s)
@@ -309,61 +334,83 @@ def _controller(sizes: Sizes) -> list[Figure]:
     with tempfile.TemporaryDirectory() as place:
         contenders: dict[str, Callable[[], tuple[float, float]]] = {}
         for size in sizes.run:
-            folder = Path(place, str(size))
+            folder, alone = Path(place, str(size)), Path(place, f"{size}-alone")
             write(folder, size)
-            (folder / "conftest.py").write_text(USED, encoding="utf-8")
-            contenders[str(size)] = partial(_run, folder, "")
+            alone.mkdir()
+            for number in range(size):
+                (alone / f"test_{number}.py").write_text("def test_one():\n    pass\n", encoding="utf-8")
+            for each in (folder, alone):
+                (each / "conftest.py").write_text(USED, encoding="utf-8")
+            contenders[f"{size} ours"] = partial(_run, folder, "")
+            contenders[f"{size} alone"] = partial(_run_alone, alone)
             if sizes.tree:
                 contenders[f"{size} other"] = partial(_run, folder, sizes.tree)
         runs = in_turns(contenders, sizes.rounds)
     figures = [
         median_of(
             f"controller's peak memory, {size} scenarios",
-            [mb for _, mb in runs[str(size)]],
+            [mb for _, mb in runs[f"{size} ours"]],
             "MB",
             at_most(CONTROLLER_MB) if size == ITEMS else None,
         )
         for size in sizes.run
     ]
     small, large = sizes.run[0], sizes.run[-1]
-    if small == large:
-        whole_ms = [cpu_s / large * 1000 for cpu_s, _ in runs[str(large)]]
-        return [*figures, median_of("controller's processor time for each of them", whole_ms, "ms")]
-    pairs = list(zip(runs[str(small)], runs[str(large)], strict=True))
     more = large - small
-    each_kb = [(two[1] - one[1]) / more * 1000 for one, two in pairs]
-    at_20_000 = [two[1] + kb * (ITEMS - large) / 1000 for (_, two), kb in zip(pairs, each_kb, strict=True)]
-    each_ms = {"ours": [(two[0] - one[0]) / more * 1000 for one, two in pairs]}
-    others: list[Figure] = []
-    if sizes.tree:
-        other_pairs = zip(runs[f"{small} other"], runs[f"{large} other"], strict=True)
-        each_ms["other"] = [(two[0] - one[0]) / more * 1000 for one, two in other_pairs]
-        what = "one scenario more"
-        others = [
-            median_of(f"the other version's processor time, {what}", each_ms["other"], "ms"),
-            ratio_of(f"{what}, ours : the other version, processor time", each_ms, "ours", "other"),
-        ]
+    names = [name for name in ("ours", "alone", "other") if f"{large} {name}" in runs]
+    if not more:
+        whole_ms = {name: [cpu_s / large * 1000 for cpu_s, _ in runs[f"{large} {name}"]] for name in names}
+        return [*figures, *_item_figures("the whole run, for each scenario", whole_ms)]
+    pairs = {name: list(zip(runs[f"{small} {name}"], runs[f"{large} {name}"], strict=True)) for name in names}
+    each_kb = [(two[1] - one[1]) / more * 1000 for one, two in pairs["ours"]]
+    at_20_000 = [
+        two[1] + kb * (ITEMS - large) / 1000 for (_, two), kb in zip(pairs["ours"], each_kb, strict=True)
+    ]
+    each_ms = {name: [(two[0] - one[0]) / more * 1000 for one, two in each] for name, each in pairs.items()}
     return [
         *figures,
         median_of("controller's memory, one scenario more", each_kb, "kB"),
         median_of(
             f"controller's peak memory, {ITEMS} scenarios by these", at_20_000, "MB", at_most(CONTROLLER_MB)
         ),
-        median_of(
-            "controller's processor time, one scenario more", each_ms["ours"], "ms", at_most(AN_ITEM_MS)
-        ),
-        *others,
+        *_item_figures("one scenario more", each_ms),
     ]
+
+
+def _item_figures(what: str, each_ms: dict[str, list[float]]) -> list[Figure]:
+    """Return the controller's processor time for an item: ours, pytest and xdist alone, the other version."""
+    figures = [
+        median_of(f"controller's processor time, {what}", each_ms["ours"], "ms", at_most(AN_ITEM_MS)),
+        median_of(f"pytest and xdist alone, {what}, a trivial Python test", each_ms["alone"], "ms"),
+    ]
+    if "other" in each_ms:
+        figures += [
+            median_of(f"the other version's processor time, {what}", each_ms["other"], "ms"),
+            ratio_of(f"{what}, ours : the other version, processor time", each_ms, "ours", "other"),
+        ]
+    return figures
 
 
 def _run(folder: Path, tree: str) -> tuple[float, float]:
     """Return the controller's processor time, seconds, and its peak memory, 1,000,000 bytes."""
     for each in folder.glob(".container-*"):
         shutil.rmtree(each)
+    report = ("--clnrm-report", str(folder.parent / "report"))
+    return _used(folder, ("-p", "clnrm_testing.fake_engine", *report), _package_of(tree))
+
+
+def _run_alone(folder: Path) -> tuple[float, float]:
+    """Return the same of pytest and xdist alone."""
+    return _used(folder, ALONE, {})
+
+
+def _used(folder: Path, arguments: Sequence[str], environ: dict[str, str]) -> tuple[float, float]:
     told = folder.parent / "used"
-    environ = {"USED": str(told), "XDG_RUNTIME_DIR": str(folder.parent), **_package_of(tree)}
-    report = ["--clnrm-report", str(folder.parent / "report")]
-    run_pytest(folder, ["-n", "2", "-p", "clnrm_testing.fake_engine", *report], environ)
+    run_pytest(
+        folder,
+        ["-n", "2", *arguments],
+        {"USED": str(told), "XDG_RUNTIME_DIR": str(folder.parent), **environ},
+    )
     cpu_s, peak_mb = told.read_text(encoding="utf-8").split()
     return float(cpu_s), float(peak_mb)
 

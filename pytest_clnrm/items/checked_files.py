@@ -2,8 +2,10 @@
 
 Every xdist worker collects every file. Files that stand next to each other are a bundle, of which there is a
 file in the run's own folder. Whoever locks it first checks the bundle, and leaves there what the files hold;
-the others meanwhile check bundles further on, and wait only for those that they need next. A lock goes with
-its process: what one left undone, the next one does. Who sees another file (another inode, size or time of
+the others meanwhile check bundles further on, and wait only for those that they need next. As many workers
+check as there are processors: more would only import, each for itself, what it takes to check. The rest wait
+for them, and check too if nothing comes. A lock goes with its process: what one left undone, the next one
+does. Who sees another file (another inode, size or time of
 change), another environment or other marks than the one who checked, checks by itself. So does everybody
 where a file has mistakes, or secrets, which are not written down.
 
@@ -19,6 +21,7 @@ import hashlib
 import os
 import pickle
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -42,6 +45,9 @@ NO_VALUES: Mapping[str, object] = MappingProxyType({})
 BUNDLE = 32
 """How many files are checked at a time: few enough that nobody waits long for who has the last ones."""
 _LENGTH_BYTES = 8
+_WAIT_S = 10.0
+"""After so long without a bundle a worker that left checking to others checks, too."""
+_POLL_S = 0.005
 _OF_WORKERS = ("PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST")
 """Variables that differ between workers, and that no template may read."""
 
@@ -127,6 +133,11 @@ class CheckedFiles:
     _asked_for: dict[str, bool] = field(default_factory=dict)
     _coming: dict[str, None] = field(default_factory=dict)
     _bundles: dict[str, _Bundle] = field(default_factory=dict)
+    _checks: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        number = self.runtime.worker.removeprefix("gw")
+        self._checks = not number.isdecimal() or int(number) < _processors()
 
     def expect(self, path: Path, session: pytest.Session) -> None:
         """Note that a file is going to be collected, if it is: pytest makes nodes of files beside it, too."""
@@ -172,7 +183,9 @@ class CheckedFiles:
     def _learn(self, bundle: _Bundle) -> None:
         """Check a bundle, or learn of it from who does, and check others meanwhile."""
         try:
-            if self._try(bundle):
+            if not self._checks:
+                self._checks = not self._comes(bundle)
+            if bundle.entries is not None or self._try(bundle):
                 return
             for other in dict.fromkeys(self._bundles.values()):
                 if other.entries is None and other is not bundle:
@@ -184,10 +197,19 @@ class CheckedFiles:
             # Where the disk is full or the folder is gone each process is on its own.
             bundle.entries = {}
 
-    def _try(self, bundle: _Bundle, *, wait: bool = False) -> bool:
-        """Check a bundle, or read what is known of it; return False if another worker is at it.
+    def _comes(self, bundle: _Bundle) -> bool:
+        """Wait until another worker has checked a bundle, and read it; return False if none does."""
+        ends_s = time.monotonic() + _WAIT_S
+        while not (_is_begun(bundle.place) and self._try(bundle)):
+            if time.monotonic() >= ends_s:
+                return False
+            time.sleep(_POLL_S)
+        return True
 
-        :param wait: until nobody is.
+    def _try(self, bundle: _Bundle, *, wait: bool = False) -> bool:
+        """Check a bundle if this worker does that, or read what is known of it; else return False.
+
+        :param wait: until no other worker is at it.
         :raises OSError: if the run's folder cannot be used.
         """
         with _locked(bundle.place, wait=wait) as fd, _no_garbage_collection():
@@ -197,9 +219,9 @@ class CheckedFiles:
                 known = file.read()
             if known:
                 self._read(bundle, known)
-            else:
+            elif self._checks:
                 self._check(bundle, fd)
-            return True
+            return bundle.entries is not None
 
     def _check(self, bundle: _Bundle, fd: int) -> None:
         entries: dict[str, _Entry] = {}
@@ -258,6 +280,20 @@ class CheckedFiles:
 
 
 _checked_files_key: pytest.StashKey[CheckedFiles] = pytest.StashKey()
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def _is_begun(place: Path) -> bool:
+    """Tell whether somebody has begun to write what a bundle holds, without getting in his way by a lock."""
+    try:
+        return place.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _seen(path: str) -> _Seen:

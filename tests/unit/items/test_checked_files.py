@@ -44,9 +44,11 @@ class Workers:
             path.write_text(FILE.format(name=path.name), encoding="utf-8")
         self.loaded: list[str] = []
 
-    def one(self, *, folder: Path | None = None) -> CheckedFiles:
+    def one(self, *, folder: Path | None = None, worker: str = "gw0") -> CheckedFiles:
         """Return what a worker knows that is about to collect all files."""
-        runtime: Any = SimpleNamespace(settings=Settings(), rootdir=self.root, loaded=(), session_id="0")
+        runtime: Any = SimpleNamespace(
+            settings=Settings(), rootdir=self.root, loaded=(), session_id="0", worker=worker
+        )
         files = CheckedFiles(self._config, runtime, folder or self.folder)
         session: Any = SimpleNamespace(isinitpath=lambda path: path == self.root)
         for path in self.paths:
@@ -176,6 +178,35 @@ def test_who_waits_checks_others_meanwhile(workers: Workers) -> None:
     assert found == [[path.name for path in workers.paths]]
     assert workers.names(slow) == found[0]
     assert len(workers.took()) == BUNDLED
+
+
+def test_no_more_workers_check_than_there_are_processors(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest wait until others have checked a bundle, which they never do themselves."""
+    monkeypatch.setattr(checked_files, "_processors", lambda: 1)
+    monkeypatch.setattr(checked_files, "_WAIT_S", 60.0)
+    rest, first = workers.one(worker="gw1"), workers.one(worker="gw0")
+    rest._bundle(workers.folder)
+    assert not rest._try(next(iter(rest._bundles.values())))
+    assert workers.took() == []
+    found: list[str] = []
+    waiting = threading.Thread(target=lambda: found.extend(workers.names(rest)))
+    waiting.start()
+    names = workers.names(first)
+    waiting.join()
+    assert found == names == [path.name for path in workers.paths]
+    assert workers.took() == names
+
+
+def test_who_waits_in_vain_checks(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who were to check may be dead, or not have begun."""
+    monkeypatch.setattr(checked_files, "_processors", lambda: 1)
+    monkeypatch.setattr(checked_files, "_WAIT_S", 0.0)
+    names = workers.names(workers.one(worker="gw7"))
+    assert workers.took() == names == [path.name for path in workers.paths]
+    assert workers.names(workers.one(worker="gw6")) == names
+    assert workers.took() == []
 
 
 def test_a_folder_that_cannot_be_used_is_done_without(workers: Workers) -> None:

@@ -13,12 +13,17 @@ from pytest_clnrm.report.json_report import write_json
 
 
 @pytest.mark.parametrize("scenarios", [0, 300])
-def test_parts_are_one_document(tmp_path: Path, scenarios: int) -> None:
-    """However many parts it has, the file is the text of the whole."""
+def test_rows_are_lines_of_one_document(tmp_path: Path, scenarios: int) -> None:
+    """The file is the whole document, with each scenario and test on a line of its own."""
     document = {**sample_run(scenarios, 2), "said": "größer ▷ \U0001f433"}
     write_json(tmp_path / "report.json", document)
     written = (tmp_path / "report.json").read_text(encoding="utf-8")
-    assert written == json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+    assert json.loads(written) == document
+    assert "größer ▷ \U0001f433" in written
+    rows = [line for line in written.splitlines() if line.startswith('{"nodeid"')]
+    assert [json.loads(line.removesuffix(","))["nodeid"] for line in rows] == [
+        each["nodeid"] for each in document["scenarios"]
+    ]
 
 
 def test_a_large_run_is_written_in_little_memory(tmp_path: Path) -> None:
