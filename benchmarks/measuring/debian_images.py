@@ -23,7 +23,7 @@ __all__ = ["APP", "POSTGRES", "REDIS", "make_debian_images"]
 BASE = "clnrm-debian:1"
 POSTGRES = "clnrm-debian-postgres:1"
 REDIS = "clnrm-debian-redis:1"
-APP = "clnrm-debian-app:1"
+APP = "clnrm-debian-app:2"
 
 PACKAGES = [
     "postgresql-15",
@@ -181,11 +181,10 @@ ThreadingHTTPServer(("", 8000), Handler).serve_forever()
 
 
 def make_debian_images(client: APIClient) -> None:
-    """Make the images unless the engine has them; takes a Debian 12 with apt-get and a mirror."""
-    if client.images(APP):
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        _import(client, _packed(_root(Path(folder))))
+    """Make the images that the engine lacks; the first one takes a Debian 12 with apt-get and a mirror."""
+    if not client.images(BASE):
+        with tempfile.TemporaryDirectory() as folder:
+            _import(client, _packed(_root(Path(folder))))
     path = "ENV PATH=/usr/lib/postgresql/15/bin:/usr/bin:/usr/sbin"
     _build(
         client,
@@ -208,7 +207,9 @@ def make_debian_images(client: APIClient) -> None:
         'ENTRYPOINT ["redis-server"]',
         'CMD ["--protected-mode", "no"]',
     )
-    _build(client, APP, path, "EXPOSE 8000", 'CMD ["python3.11", "/app.py"]')
+    # dpkg does it when it installs the package: each start would compile what it imports.
+    compiled = 'RUN ["python3.11", "-m", "compileall", "-q", "/usr/lib/python3.11"]'
+    _build(client, APP, path, compiled, "EXPOSE 8000", 'CMD ["python3.11", "/app.py"]')
 
 
 def _root(folder: Path) -> Path:
@@ -258,6 +259,9 @@ def _import(client: APIClient, data: bytes) -> None:
 
 
 def _build(client: APIClient, name: str, *lines: str) -> None:
+    """Build an image from the base and these lines unless the engine has it."""
+    if client.images(name):
+        return
     text = "\n".join([f"FROM {BASE}", *lines, ""])
     for line in client.build(fileobj=io.BytesIO(text.encode()), tag=name, rm=True, decode=True):
         if "error" in line:
