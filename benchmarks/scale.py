@@ -244,6 +244,9 @@ class _Node:
     def send_runtest_some(self, indices: Sequence[int]) -> None:
         self.inbox += indices
 
+    def sendcommand(self, _name: str, *, indices: Sequence[int], **_tickets: object) -> None:
+        self.inbox += indices
+
     def shutdown(self) -> None:
         self.shutting_down = True
 
@@ -268,28 +271,25 @@ def _hand_out(count: int) -> float:
     collection = [f"s{number}.clnrm.toml::scenario {number}" for number in range(count)]
     demand = {"containers": 1, "memory_bytes": 1 << 28, "cpus": 1.0, "gpus": 0}
     facts = [ItemFacts(demand=demand, specification="box")] * count
-    with tempfile.TemporaryDirectory() as folder:
-        scheduling = StrictScheduling(
-            collection, facts, gate=_Gate(), folder=Path(folder), workers=WORKERS, tell=lambda *_: None
-        )
-        nodes = [_Node(number) for number in range(WORKERS)]
+    scheduling = StrictScheduling(collection, facts, gate=_Gate(), workers=WORKERS, tell=lambda *_: None)
+    nodes = [_Node(number) for number in range(WORKERS)]
+    for node in nodes:
+        scheduling.add_node(node)
+        scheduling.add_node_collection(node, collection)
+    began_s = time.perf_counter()
+    scheduling.schedule()
+    ended = 0
+    while ended < count:
+        before = ended
         for node in nodes:
-            scheduling.add_node(node)
-            scheduling.add_node_collection(node, collection)
-        began_s = time.perf_counter()
-        scheduling.schedule()
-        ended = 0
-        while ended < count:
-            before = ended
-            for node in nodes:
-                starts, node.inbox = [each for each in node.inbox if each >= 0], []
-                for index in starts:
-                    scheduling.started(collection[index])
-                    scheduling.remove_pending_tests_from_node(node, [])
-                    scheduling.mark_test_complete(node, index, 0.001)
-                    ended += 1
-            assert ended > before, "nobody got an item"
-        return count / (time.perf_counter() - began_s)
+            starts, node.inbox = [each for each in node.inbox if each >= 0], []
+            for index in starts:
+                scheduling.started(collection[index])
+                scheduling.remove_pending_tests_from_node(node, [])
+                scheduling.mark_test_complete(node, index, 0.001)
+                ended += 1
+        assert ended > before, "nobody got an item"
+    return count / (time.perf_counter() - began_s)
 
 
 def _ledger(sizes: Sizes) -> list[Figure]:

@@ -98,7 +98,6 @@ class StrictController:
                 collection,
                 facts,
                 gate=self._make_gate(waker),
-                folder=self._folder,
                 workers=workers,
                 max_chunk=config.getoption("maxschedchunk"),
                 adjust=Autoscaler(dsession, self._autoscale) if self._autoscale else None,

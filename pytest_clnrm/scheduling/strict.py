@@ -11,13 +11,12 @@ names are those of xdist's Scheduling protocol.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from pytest_clnrm.errors import ReservationError
 from pytest_clnrm.scheduling.facts import ItemFacts
 from pytest_clnrm.scheduling.parking import flush_order
-from pytest_clnrm.scheduling.tickets import Gate, Ticket, put_ticket
+from pytest_clnrm.scheduling.tickets import Gate, Ticket, send
 from pytest_clnrm.scheduling.work_queue import WorkQueue
 
 Node: TypeAlias = Any
@@ -35,7 +34,6 @@ class StrictScheduling:
     :param collection: node ids in the order in which they are to start.
     :param facts: of each item.
     :param gate: asked before an item with a demand is sent.
-    :param folder: the run's folder, for tickets.
     :param workers: how many there are at the start.
     :param max_chunk: ``--maxschedchunk``.
     :param adjust: called after each change; starts and retires workers.
@@ -51,7 +49,6 @@ class StrictScheduling:
         facts: Sequence[ItemFacts],
         *,
         gate: Gate,
-        folder: Path,
         workers: int,
         max_chunk: int | None = None,
         adjust: AdjustWorkers | None = None,
@@ -60,7 +57,6 @@ class StrictScheduling:
         self.collection = list(collection)
         self._facts = facts
         self._gate = gate
-        self._folder = folder
         self._adjust = adjust
         self._tell = tell
         together = [
@@ -82,6 +78,8 @@ class StrictScheduling:
         self._asking: dict[Node, None] = {}
         # What workers may start, and are not told yet.
         self._starts: dict[Node, list[int]] = {}
+        # Of items that are about to start: sent with them.
+        self._tickets: dict[int, Ticket] = {}
         self._index: dict[str, int] = {}
         for index, nodeid in enumerate(self.collection):
             self._index.setdefault(nodeid, index)
@@ -325,11 +323,7 @@ class StrictScheduling:
         return ticket
 
     def _leave_ticket(self, index: int, ticket: Ticket) -> None:
-        try:
-            put_ticket(self._folder, index, ticket)
-        except OSError:
-            # The worker misses the ticket, and fails the item for it.
-            self._release(index)
+        self._tickets[index] = ticket
         if index == self._waiting_head:
             self._waiting_head = None
 
@@ -348,7 +342,8 @@ class StrictScheduling:
         starts, self._starts = self._starts, {}
         for node, indices in starts.items():
             foreseen = self._work.foresee(node, passing=self._refused_head is not None)
-            node.send_runtest_some(indices if foreseen is None else [*indices, ~foreseen])
+            tickets = {each: self._tickets.pop(each) for each in indices if each in self._tickets}
+            send(node, indices if foreseen is None else [*indices, ~foreseen], tickets)
             if foreseen is None:
                 node.shutdown()
 

@@ -1,19 +1,20 @@
 """What the controller asks for a reservation, and how that gets to the item on its worker.
 
-The controller writes ``ticket-INDEX.json`` into the run's folder before it sends the item; the worker takes
-it (reads and removes) before the item's setup, and lays it into the item's stash. Where no controller
-reserves, :mod:`pytest_clnrm.scheduling.in_process` lays the ticket there itself: whoever needs it looks in
-one place.
+The controller sends the ticket with the order to run the item; the worker lays it into the item's stash
+before the item's setup. Where no controller reserves, :mod:`pytest_clnrm.scheduling.in_process` lays the
+ticket there itself: whoever needs it looks in one place.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import pytest
+
+_SENT = "clnrm_tickets"
+"""The key beside xdist's own in its command."""
 
 
 class Ticket(NamedTuple):
@@ -111,50 +112,49 @@ def lease_of(item: pytest.Item) -> str:
     return ticket.lease if ticket else ""
 
 
-def put_ticket(folder: Path, index: int, ticket: Ticket) -> None:
-    """Leave the ticket of the item at *index*, replacing one of an earlier try.
+def send(node: Any, orders: Sequence[int], tickets: Mapping[int, Ticket]) -> None:
+    """Send a worker what to run, with the tickets of the items at these indices.
 
-    Nobody looks for it before the item is sent, so it is written in its place, which is many times cheaper
-    than a rename.
+    xdist leaves alone what it does not know of its own command. A ticket goes as text: what it holds may come
+    from anywhere, and execnet refuses some texts.
 
-    :raises OSError: if the folder cannot be written; then there is no ticket.
+    :param node: xdist's controller of the worker.
     """
-    path = _path(folder, index)
-    try:
-        path.write_text(json.dumps(ticket), encoding="utf-8")
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
+    if tickets:
+        texts = {index: json.dumps(ticket) for index, ticket in tickets.items()}
+        node.sendcommand("runtests", indices=orders, **{_SENT: texts})
+    else:
+        node.send_runtest_some(orders)
 
 
-def take_ticket(folder: Path, index: int) -> Ticket | None:
-    """Return and remove the ticket of the item at *index*; None if it has none."""
-    path = _path(folder, index)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    path.unlink()
-    lease, waited_s, refusal, reuse, remove, position, is_infrastructure = json.loads(text)
-    return Ticket(lease, waited_s, refusal, tuple(reuse), tuple(remove), position, is_infrastructure)
+class ReceivedTickets:
+    """The tickets that a worker has been sent."""
 
+    def __init__(self) -> None:
+        self._texts: dict[int, str] = {}
 
-def why_missing(folder: Path, index: int) -> str:
-    """Return why the item at *index* has no ticket, for a user: the controller could not write it."""
-    path = _path(folder, index)
-    try:
-        path.write_bytes(bytes(4096))
-        path.unlink()
-    except OSError as error:
-        return (
-            f"its reservation did not arrive: {path} cannot be written: {error.strerror}; where the disk is "
-            "full, make room or set TMPDIR to another folder"
-        )
-    return f"its reservation did not arrive: no ticket {index} in {folder}"
+    def listen(self, interactor: Any) -> None:
+        """Take the tickets of all that the controller sends from now on.
 
+        :param interactor: xdist's WorkerInteractor, whose loop has not begun.
+        """
+        handle = interactor.handle_command
 
-def _path(folder: Path, index: int) -> Path:
-    return folder / f"ticket-{index}.json"
+        def taking(command: Any) -> None:
+            # What ends the worker is no command.
+            if isinstance(command, tuple):
+                self._texts.update(command[1].pop(_SENT, {}))
+            handle(command)
+
+        interactor.handle_command = taking
+
+    def take(self, index: int) -> Ticket | None:
+        """Return the last ticket of the item at *index*, once; None if it was sent none."""
+        text = self._texts.pop(index, None)
+        if text is None:
+            return None
+        lease, waited_s, refusal, reuse, remove, position, is_infrastructure = json.loads(text)
+        return Ticket(lease, waited_s, refusal, tuple(reuse), tuple(remove), position, is_infrastructure)
 
 
 class RefusalReporter:

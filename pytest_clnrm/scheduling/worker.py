@@ -11,7 +11,7 @@ import pytest
 from pytest_clnrm.scheduling.choice import are_ordinary
 from pytest_clnrm.scheduling.facts import ItemFacts, write_facts
 from pytest_clnrm.scheduling.parking import Parking, interactor_of
-from pytest_clnrm.scheduling.tickets import TICKET, Ticket, take_ticket, why_missing
+from pytest_clnrm.scheduling.tickets import TICKET, ReceivedTickets, Ticket
 
 FactsOf = Callable[[pytest.Item], ItemFacts]
 
@@ -29,6 +29,7 @@ class WorkerPlugin:
         self._facts_of = facts_of
         self._always_parks = always_parks
         self._indices: dict[pytest.Item, int] = {}
+        self._tickets = ReceivedTickets()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -44,13 +45,15 @@ class WorkerPlugin:
         # What the controller goes by, which is what the first worker wrote.
         ordinary = are_ordinary(self._folder)
         if ordinary is not None and (self._always_parks or not ordinary):
-            Parking(interactor_of(session.config), session)
+            interactor = interactor_of(session.config)
+            self._tickets.listen(interactor)
+            Parking(interactor, session)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
         """Take the item's ticket."""
         index = self._indices.get(item)
         if index is not None and self._facts_of(item).demand is not None:
-            item.stash[TICKET] = take_ticket(self._folder, index) or Ticket(
-                refusal=why_missing(self._folder, index), is_infrastructure=True
+            item.stash[TICKET] = self._tickets.take(index) or Ticket(
+                refusal="its reservation did not arrive with it", is_infrastructure=True
             )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.errors import DemandTooLargeError
-from pytest_clnrm.scheduling.tickets import Ticket
+from pytest_clnrm.scheduling.tickets import ReceivedTickets, Ticket
 
 
 class FakeNode:
@@ -18,6 +18,8 @@ class FakeNode:
     def __init__(self, name: str = "gw0") -> None:
         self.gateway = SimpleNamespace(id=name)
         self.sent: list[int] = []
+        self.received = ReceivedTickets()
+        self.received.listen(self)
         self.shutting_down = False
 
     def __repr__(self) -> str:
@@ -26,6 +28,16 @@ class FakeNode:
     def send_runtest_some(self, indices: Sequence[int]) -> None:
         """Record."""
         self.sent += indices
+
+    def handle_command(self, command: tuple[str, dict[str, Any]]) -> None:
+        """Record what the worker itself would get."""
+        assert command[0] == "runtests"
+        self.sent += command[1].pop("indices")
+        assert not command[1]
+
+    def sendcommand(self, name: str, **given: Any) -> None:
+        """Pass it on as xdist does."""
+        self.handle_command((name, given))
 
     def shutdown(self) -> None:
         """Record."""

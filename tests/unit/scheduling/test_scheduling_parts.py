@@ -26,7 +26,7 @@ from pytest_clnrm.scheduling.facts import (
     read_facts,
     write_facts,
 )
-from pytest_clnrm.scheduling.tickets import Ticket, put_ticket, take_ticket
+from pytest_clnrm.scheduling.tickets import ReceivedTickets, Ticket, send
 
 
 def test_facts_arrive_as_written(tmp_path: Path) -> None:
@@ -110,14 +110,42 @@ def test_facts_that_cannot_be_read(tmp_path: Path, text: str | None, message: st
         read_facts(tmp_path, 1)
 
 
-def test_ticket_is_taken_once(tmp_path: Path) -> None:
-    """The last ticket of an item is taken, once."""
-    put_ticket(tmp_path, 3, Ticket("first"))
-    put_ticket(tmp_path, 3, Ticket("second", 1.5, position=2))
-    assert take_ticket(tmp_path, 4) is None
-    assert take_ticket(tmp_path, 3) == Ticket("second", 1.5, position=2)
-    assert take_ticket(tmp_path, 3) is None
-    assert not any(tmp_path.iterdir())
+class Interactor:
+    """A worker as xdist has it, and its controller's side of it."""
+
+    def __init__(self) -> None:
+        self.commands: list[Any] = []
+
+    def handle_command(self, command: Any) -> None:
+        """Note what arrives."""
+        self.commands.append(command)
+
+    def sendcommand(self, name: str, **given: Any) -> None:
+        """Send what execnet can."""
+        import execnet
+
+        self.handle_command(execnet.loads(execnet.dumps((name, given))))
+
+    def send_runtest_some(self, indices: list[int]) -> None:
+        """Send orders alone."""
+        self.sendcommand("runtests", indices=indices)
+
+
+@needs_xdist
+def test_tickets_arrive_with_the_orders_and_are_taken_once() -> None:
+    """The command is xdist's own; the last ticket of an item is taken, once."""
+    both, received = Interactor(), ReceivedTickets()
+    received.listen(both)
+    send(both, [3, ~4], {3: Ticket("first")})
+    second = Ticket("second", 1.5, "caf\u00e9 \udc80", ("a",), ("b", "c"), 2, is_infrastructure=True)
+    send(both, [3], {3: second})
+    send(both, [5], {})
+    both.handle_command("the end")
+    orders = [("runtests", {"indices": each}) for each in ([3, ~4], [3], [5])]
+    assert both.commands == [*orders, "the end"]
+    assert received.take(4) is None
+    assert received.take(3) == second
+    assert received.take(3) is None
 
 
 @pytest.mark.parametrize(

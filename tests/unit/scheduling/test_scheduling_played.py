@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -48,6 +46,11 @@ class PlayedWorker:
         """Get orders."""
         assert not self.shutting_down
         self._orders.extend(indices)
+
+    def sendcommand(self, name: str, *, indices: Sequence[int], **_tickets: object) -> None:
+        """Get orders with tickets."""
+        assert name == "runtests"
+        self.send_runtest_some(indices)
 
     def shutdown(self) -> None:
         """Get the order to end."""
@@ -121,7 +124,6 @@ class Play:
         items: Sequence[tuple[str, int, bool]],
         workers: int,
         gate: Any,
-        folder: Path,
         duration_s: float = 0.1,
         *,
         in_children: bool = False,
@@ -132,7 +134,7 @@ class Play:
         self.names = [f"{file}.py::{at}" for at, (file, _, _) in enumerate(items)]
         facts = [ItemFacts(priority, {"slots": 1} if demands else None) for _, priority, demands in items]
         self.starts: list[int] = []
-        self.scheduling = StrictScheduling(self.names, facts, gate=gate, folder=folder, workers=workers)
+        self.scheduling = StrictScheduling(self.names, facts, gate=gate, workers=workers)
         self.workers = [PlayedWorker(f"gw{number}", self) for number in range(workers)]
         for worker in self.workers:
             self.scheduling.add_node(worker)
@@ -159,11 +161,8 @@ class Session(NamedTuple):
 
     def play(self, gate: Any, *, in_children: bool = False) -> Play:
         """Play it to its end."""
-        with tempfile.TemporaryDirectory() as folder:
-            play = Play(
-                self.items, self.workers, gate, Path(folder), self.duration_s, in_children=in_children
-            )
-            play.run(random.Random(self.seed).choice)  # noqa: S311 - no secret
+        play = Play(self.items, self.workers, gate, self.duration_s, in_children=in_children)
+        play.run(random.Random(self.seed).choice)  # noqa: S311 - no secret
         return play
 
 
@@ -229,10 +228,9 @@ def test_what_is_foreseen_comes_true_at_an_even_pace(
     make_gate: Callable[[int], Any], workers: int, number: int
 ) -> None:
     """Workers that are as fast as each other get what was foreseen for them, until the last round."""
-    with tempfile.TemporaryDirectory() as folder:
-        play = Play([("a", 1, True)] * number, workers, make_gate(1000), Path(folder))
-        turn = count()
-        play.run(lambda steps: steps[next(turn) % len(steps)])
+    play = Play([("a", 1, True)] * number, workers, make_gate(1000))
+    turn = count()
+    play.run(lambda steps: steps[next(turn) % len(steps)])
     for worker in play.workers:
         for index, foreseen, told in zip(worker.ran, worker.foreseen, worker.told, strict=True):
             assert foreseen == told or index >= number - 2 * workers

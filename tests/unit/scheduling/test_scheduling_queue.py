@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,7 +54,6 @@ def told() -> list[tuple[dict[int, int], str]]:
 def test_each_change_is_told(
     make_node: Callable[[str], Any],
     make_gate: Callable[[int], Any],
-    tmp_path: Path,
     told: list[tuple[dict[int, int], str]],
 ) -> None:
     """How many wait by priority, and the head while it waits for its reservation."""
@@ -65,7 +63,7 @@ def test_each_change_is_told(
 
     collection = ["a.py::high", "b.py::high", "c.py::low"]
     facts = [ItemFacts(0, {"slots": 1}), ItemFacts(0, {"slots": 1}), ItemFacts(2, {"slots": 1})]
-    scheduling = StrictScheduling(collection, facts, gate=make_gate(1), folder=tmp_path, workers=2, tell=tell)
+    scheduling = StrictScheduling(collection, facts, gate=make_gate(1), workers=2, tell=tell)
     nodes = [make_node("gw0"), make_node("gw1")]
     for node in nodes:
         scheduling.add_node(node)
@@ -82,7 +80,6 @@ def test_each_change_is_told(
 def test_a_head_goes_on_waiting_while_nobody_is_idle(
     make_node: Callable[[str], Any],
     make_gate: Callable[[int], Any],
-    tmp_path: Path,
     told: list[tuple[dict[int, int], str]],
 ) -> None:
     """A wake-up while all workers are busy asks nobody: the head is told as before."""
@@ -92,7 +89,7 @@ def test_a_head_goes_on_waiting_while_nobody_is_idle(
 
     collection = ["a.py::one", "b.py::two", "c.py::plain"]
     facts = [ItemFacts(0, {"slots": 1}), ItemFacts(0, {"slots": 1}), ItemFacts(0)]
-    scheduling = StrictScheduling(collection, facts, gate=make_gate(1), folder=tmp_path, workers=2, tell=tell)
+    scheduling = StrictScheduling(collection, facts, gate=make_gate(1), workers=2, tell=tell)
     nodes = [make_node("gw0"), make_node("gw1")]
     for node in nodes:
         scheduling.add_node(node)

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_clnrm.scheduling.facts import ItemFacts
 from pytest_clnrm.scheduling.strict import StrictScheduling
-from pytest_clnrm.scheduling.tickets import Ticket, take_ticket
+from pytest_clnrm.scheduling.tickets import Ticket
 
 ITEMS = 6
 FLUSH = ITEMS
@@ -21,7 +20,7 @@ Make = Callable[..., tuple[StrictScheduling, list[Any], Any]]
 
 
 @pytest.fixture
-def make(make_node: Callable[[str], Any], make_gate: Callable[[int], Any], tmp_path: Path) -> Make:
+def make(make_node: Callable[[str], Any], make_gate: Callable[[int], Any]) -> Make:
     """Return what makes a scheduling of six items, its workers and its gate; ``!`` marks a demand."""
 
     def build(spec: str, *, workers: int = 2, cap: int = 99, **options: Any) -> tuple[Any, list[Any], Any]:
@@ -33,7 +32,6 @@ def make(make_node: Callable[[str], Any], make_gate: Callable[[int], Any], tmp_p
         ]
         collection = [f"{word[0]}.py::test_{at}" for at, word in enumerate(words)]
         gate = make_gate(cap)
-        options = {"folder": tmp_path, **options}
         scheduling = StrictScheduling(collection, facts, gate=gate, workers=workers, **options)
         nodes = [make_node(f"gw{number}") for number in range(workers)]
         for node in nodes:
@@ -51,11 +49,11 @@ def end(scheduling: StrictScheduling, node: Any, index: int, duration_s: float =
     scheduling.mark_test_complete(node, index, duration_s)
 
 
-def test_one_scenario_at_a_time(make: Make, tmp_path: Path) -> None:
+def test_one_scenario_at_a_time(make: Make) -> None:
     """Each worker gets one item with a demand and its ticket; the next is decided when it asks."""
     scheduling, (one, two), gate = make("a1! b1! c1! d1! e1! f1!")
     assert (one.take(), two.take()) == ([0, ~2], [1, ~3])
-    assert take_ticket(tmp_path, 0) == Ticket("lease-0", 0.5, position=7)
+    assert one.received.take(0) == Ticket("lease-0", 0.5, position=7)
     scheduling.remove_pending_tests_from_node(two, [])
     assert (one.take(), two.take()) == ([], [~2])
     assert gate.held == {"lease-0": 1, "lease-1": 1}
@@ -136,7 +134,7 @@ def test_parked_worker_is_flushed_while_the_head_waits(make: Make) -> None:
     assert two.take() == []
 
 
-def test_workers_end_for_what_their_fixtures_hold(make: Make, tmp_path: Path) -> None:
+def test_workers_end_for_what_their_fixtures_hold(make: Make) -> None:
     """While nothing runs and a head is stuck, workers end one by one; with the last one it is refused."""
     scheduling, nodes, gate = make("a1 b1 c1 d1! e1! f1!", workers=3, cap=0)
     gate.stuck = "fixtures hold it"
@@ -156,7 +154,7 @@ def test_workers_end_for_what_their_fixtures_hold(make: Make, tmp_path: Path) ->
     assert (one.shutting_down, two.shutting_down, gate.given_up) == (False, True, [])
     scheduling.remove_node(two)
     assert (one.shutting_down, one.take(), gate.given_up) == (False, [3, ~4], [3])
-    assert take_ticket(tmp_path, 3) == Ticket(refusal="fixtures hold it")
+    assert one.received.take(3) == Ticket(refusal="fixtures hold it")
 
 
 def test_worker_with_fixtures_ends_for_one_that_has_none(make: Make, make_node: Callable[[str], Any]) -> None:
@@ -175,13 +173,13 @@ def test_worker_with_fixtures_ends_for_one_that_has_none(make: Make, make_node: 
     assert (late.take(), gate.given_up) == ([1, ~2], [])
 
 
-def test_head_of_a_fresh_worker_is_refused(make: Make, tmp_path: Path) -> None:
+def test_head_of_a_fresh_worker_is_refused(make: Make) -> None:
     """What never comes to its turn is refused where no worker waits for it either."""
     scheduling, (one,), gate = make("a1! b1! c1! d1! e1! f1!", workers=1, cap=0)
     gate.stuck = "somebody holds it"
     scheduling.wake()
     assert (one.take(), gate.given_up) == ([0, ~1], [0])
-    assert take_ticket(tmp_path, 0) == Ticket(refusal="somebody holds it")
+    assert one.received.take(0) == Ticket(refusal="somebody holds it")
 
 
 def test_wake_asks_again(make: Make) -> None:
@@ -247,19 +245,12 @@ def test_who_is_to_end_is_not_answered(make: Make) -> None:
     assert one.take() == []
 
 
-def test_refused_demand_is_sent_with_its_refusal(make: Make, tmp_path: Path) -> None:
+def test_refused_demand_is_sent_with_its_refusal(make: Make) -> None:
     """An item that is never granted its reservation goes to a worker, which fails it with the reason."""
     _, (one, _two), gate = make("a0!! b1! c1! d1! e1! f1!")
     assert one.take() == [0, ~1]
-    assert take_ticket(tmp_path, 0) == Ticket(refusal="more than 100")
+    assert one.received.take(0) == Ticket(refusal="more than 100")
     assert "lease-0" not in gate.held
-
-
-def test_ticket_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
-    """Where the folder is lost the item is sent without a ticket, and its slot is given back."""
-    _, (one, _two), gate = make("a0! b1! c1! d1! e1! f1!", folder=tmp_path / "lost")
-    assert one.take() == [0, ~1]
-    assert gate.held == {}
 
 
 def test_crash(make: Make) -> None:
