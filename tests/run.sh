@@ -30,8 +30,8 @@ if [ $# -gt 0 ]; then
     exit
 fi
 # The first ones use both cores by themselves. The engine's tests wait for the engine most of the time, so the others
-# go beside them, one at a time; but not those that measure how items are scheduled.
-beside=engine,py312,py313,py314,noxdist,pinned,browser,type,first
+# go beside them, one at a time; but not py311, which has the tests that measure how items are scheduled.
+beside=engine,lowest,py312,py313,py314,noxdist,pinned,browser,type,first
 status=0
 tox run --skip-env "^($(echo $beside | tr , '|'))\$" || status=$?
 tox run-parallel --parallel 2 --parallel-no-spinner -e $beside || status=$?
