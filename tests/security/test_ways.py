@@ -102,7 +102,8 @@ def in_files() -> Iterator[Way]:
 def of_processes() -> Iterator[Way]:
     """Yield what can be done to the first process, and to the shell that runs steps."""
     # What the first process has, its next shell gets.
-    for pid in ("$PPID", "1"):
+    # Both are of one session, which has one autogroup: what the first way has left must not hide the second.
+    for pid, nice in (("$PPID", 7), ("1", 6)):
         for what, leave, sees, optional in (
             ("nice", f"renice -n 5 -p {pid}", f"test $(cut -d ' ' -f 19 /proc/{pid}/stat) = 5", False),
             (
@@ -125,7 +126,12 @@ def of_processes() -> Iterator[Way]:
                 f"grep -q 500 /proc/{pid}/oom_score_adj",
                 False,
             ),
-            ("autogroup", f"echo 7 >/proc/{pid}/autogroup", f"grep -q 'nice 7' /proc/{pid}/autogroup", True),
+            (
+                "autogroup",
+                f"echo {nice} >/proc/{pid}/autogroup",
+                f"grep -q 'nice {nice}' /proc/{pid}/autogroup",
+                True,
+            ),
             (
                 "slack",
                 f"echo 77777 >/proc/{pid}/timerslack_ns",
