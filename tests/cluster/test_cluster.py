@@ -43,6 +43,7 @@ if not KUBECONFIG:
     )
 
 CAP = 6
+SLOT = "clnrm.dev/tests-slot"
 LEVELS = [each.label for each in Priority]
 SERVES = 'command = ["sh", "-c", "trap exit TERM; while :; do sleep 100 & wait; done"]'
 SERVICES = f"""
@@ -259,8 +260,11 @@ def test_killed(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def rest() -> Iterator[Rest]:
-    """Return the cluster, with our PriorityClasses and a quota of six of their pods."""
+def rest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rest]:
+    """Return the cluster, with our PriorityClasses, a quota of six of their pods, and slots for as many.
+
+    A quota lets in one too many at times, as it is counted anew beside what is asked for. Slots are exact.
+    """
     rest = Rest(find_access("kubernetes", {"KUBECONFIG": KUBECONFIG}))
     shipped = (Path(queueing.__file__).parent / "priorities.yaml").read_text(encoding="utf-8")
     names = [queueing.class_of(each) for each in Priority]
@@ -276,12 +280,30 @@ def rest() -> Iterator[Rest]:
         for each in yaml.safe_load_all(shipped):
             _make(rest, "/apis/scheduling.k8s.io/v1/priorityclasses", each)
         _make(rest, quotas, quota)
+        nodes = [str(each["metadata"]["name"]) for each in rest.call("look", "GET", "/api/v1/nodes")["items"]]
+        for at, node in enumerate(nodes):
+            _set_slots(rest, node, str(CAP // len(nodes) + (at < CAP % len(nodes))))
     except RefusedError as error:
         rest.close()
         pytest.skip(f"it takes an administrator of the cluster: {error}")
+    monkeypatch.setenv(queueing.SLOT_RESOURCE, SLOT)
     yield rest
+    for node in nodes:
+        _set_slots(rest, node, None)
     rest.call("remove the quota", "DELETE", f"{quotas}/clnrm-tests")
     rest.close()
+
+
+def _set_slots(rest: Rest, node: str, count: str | None) -> None:
+    """Give a node slots, or none, and wait until it has them."""
+    path = f"/api/v1/nodes/{node}"
+    patch = {"status": {"capacity": {SLOT: count}}}
+    kind = "application/merge-patch+json"
+    rest.call("set slots", "PATCH", f"{path}/status", body=patch, content_type=kind)
+    deadline_s = time.monotonic() + GONE_S
+    while rest.call("look", "GET", path)["status"]["allocatable"].get(SLOT) != count:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.5)
 
 
 def _make(rest: Rest, path: str, body: dict[str, Any]) -> None:
