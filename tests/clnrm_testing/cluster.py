@@ -255,13 +255,20 @@ class _Handler(BaseHTTPRequestHandler):
         kind, name, _, _ = self._begin()
         if not kind:
             return
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        patch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.cluster.changed:
             found = self.cluster.objects.get((kind, name))
-            if found:
-                found["spec"].update(body["spec"])
-                self.cluster.changed.notify_all()
-            self._answer(200 if found else 404, found or _refusal(404, "NotFound", "not found"))
+            if not found:
+                self._answer(404, _refusal(404, "NotFound", "not found"))
+                return
+            # JSON Patch (RFC 6902), as far as it is about what stands below the spec.
+            steps = [(each["op"], each["path"].removeprefix("/spec/"), each["value"]) for each in patch]
+            if any(op == "test" and found["spec"][key] != value for op, key, value in steps):
+                self._answer(422, _refusal(422, "Invalid", "the server rejected our request"))
+                return
+            found["spec"].update({key: value for op, key, value in steps if op == "replace"})
+            self.cluster.changed.notify_all()
+            self._answer(200, found)
 
     def do_DELETE(self) -> None:
         kind, name, _, _ = self._begin()

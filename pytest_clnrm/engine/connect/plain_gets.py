@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 _HEAD_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 16
+_CLOSING = "HTTP/1.0"
+_PROTOCOLS = frozenset({"HTTP/1.1", _CLOSING})
 _WITHOUT_BODY = frozenset({204, 304})
 
 
@@ -91,7 +93,7 @@ class _Connection:
         :param timeout_s: how long to wait for the next bytes.
         :raises TimeoutError: if they do not come.
         :raises OSError: if there is no answer.
-        :raises ValueError: if it is none of HTTP/1.1 that says where it ends.
+        :raises ValueError: if it is none of HTTP/1 that says where it ends.
         """
         sock = self._socket or self._connected(timeout_s)
         sock.settimeout(timeout_s)
@@ -99,7 +101,7 @@ class _Connection:
         answer = _Reader(sock)
         status_line, *lines = answer.until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         protocol, status, reason = status_line.split(" ", 2)
-        if protocol != "HTTP/1.1" or int(status) in _WITHOUT_BODY:
+        if protocol not in _PROTOCOLS or int(status) in _WITHOUT_BODY:
             raise ValueError("not an answer with a body")
         pairs = [line.partition(":") for line in lines]
         headers = {name: value.strip() for name, _, value in pairs}
@@ -107,7 +109,8 @@ class _Connection:
         body = answer.chunks() if "transfer-encoding" in told else answer.exactly(int(told["content-length"]))
         if answer.rest:
             raise ValueError("more than an answer")
-        return Answer(int(status), reason, headers, body), told.get("connection") == "close"
+        closes = protocol == _CLOSING or told.get("connection") == "close"
+        return Answer(int(status), reason, headers, body), closes
 
     def close(self) -> None:
         """Close it."""

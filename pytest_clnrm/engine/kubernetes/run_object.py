@@ -141,7 +141,10 @@ class RunObject:
             while not over.wait(BEAT_S):
                 # What is wrong is found by whoever waits.
                 with suppress(EngineError):
-                    self._end_in(QUIET_S)
+                    found = find_job(self._rest, self.name)
+                    # Whoever shares the Job may have seen sooner that its pod runs, and given it a day.
+                    if found is not None and (ends_s := found["spec"]["activeDeadlineSeconds"]) < DEADLINE_S:
+                        self._end_in(QUIET_S, unless_changed_s=ends_s)
 
         thread = threading.Thread(target=put_off, name="clnrm-begin", daemon=True)
         thread.start()
@@ -151,15 +154,23 @@ class RunObject:
             over.set()
             thread.join()
 
-    def _end_in(self, left_s: float) -> None:
-        """Let the cluster end the Job in so many seconds."""
-        spec = {"activeDeadlineSeconds": math.ceil(time.monotonic() - self._began_s + left_s)}
+    def _end_in(self, left_s: float, *, unless_changed_s: int | None = None) -> None:
+        """Let the cluster end the Job in so many seconds.
+
+        :param unless_changed_s: only if the Job was to end so many seconds after its beginning till now.
+        :raises RefusedError: if somebody has changed that.
+        """
+        at = "/spec/activeDeadlineSeconds"
+        ends_s = math.ceil(time.monotonic() - self._began_s + left_s)
+        patch: list[dict[str, Any]] = [{"op": "replace", "path": at, "value": ends_s}]
+        if unless_changed_s is not None:
+            patch.insert(0, {"op": "test", "path": at, "value": unless_changed_s})
         self._rest.call(
             "keep the run on the cluster",
             "PATCH",
             self._rest.path("jobs", self.name),
-            body={"spec": spec},
-            content_type="application/merge-patch+json",
+            body=patch,
+            content_type="application/json-patch+json",
         )
 
     def _find_pod(self) -> str:

@@ -125,7 +125,18 @@ def test_an_answer_in_chunks(server: _Server) -> None:
     gets.close()
 
 
-@pytest.mark.parametrize("path", [each for each in ODD if each != "/chunks"])
+def test_an_answer_of_old(server: _Server) -> None:
+    """HTTP/1.0 is understood, and its connection not used again."""
+    gets = PlainGets(server.path, 2)
+    for _ in range(2):
+        answer = gets.get("/old", 5)
+        assert answer is not None
+        assert answer.body == b"a"
+    assert server.opened == 2
+    gets.close()
+
+
+@pytest.mark.parametrize("path", [each for each in ODD if each not in {"/chunks", "/old"}])
 def test_what_is_no_plain_answer(server: _Server, path: str) -> None:
     """It is asked again through the library; nothing of it is taken for the next answer."""
     gets = PlainGets(server.path, 2)

@@ -566,6 +566,38 @@ def test_a_run_whose_process_is_killed_as_it_begins(
     assert {15, 16, 17} <= ends
 
 
+def test_a_run_that_somebody_else_has_given_a_day(
+    cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has made it, and still waits for its pod, takes nothing of that back."""
+    monkeypatch.setattr("pytest_clnrm.engine.kubernetes.run_object.BEAT_S", 0.01)
+    seen: list[int] = []
+
+    def behave(pod: dict[str, Any]) -> dict[str, Any]:
+        (job,) = cluster.of("jobs").values()
+        job["spec"]["activeDeadlineSeconds"] = 24 * 3600
+        return waiting("ContainerCreating")
+
+    def looks() -> int:
+        return sum(method == "GET" and path.endswith("/jobs") for method, path in cluster.asked)
+
+    def watch() -> None:
+        deadline_s = soon()
+        before = looks()
+        while looks() < before + 3 and time.monotonic() < deadline_s:
+            seen.extend(each["spec"]["activeDeadlineSeconds"] for each in cluster.of("jobs").values())
+        (pod,) = cluster.of("pods")
+        cluster.set_status(pod, running())
+
+    cluster.behave = behave
+    watching = threading.Thread(target=watch)
+    watching.start()
+    engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    watching.join()
+    assert 24 * 3600 in seen
+    assert min(seen[seen.index(24 * 3600) :]) == 24 * 3600
+
+
 def test_a_run_that_may_not_be_put_off(cluster: Cluster, engine: KubernetesEngine) -> None:
     """It is told with where the rights stand, and nothing stays."""
     cluster.failures["PATCH", "jobs"] = [(403, "Forbidden", "jobs is forbidden")]
