@@ -253,7 +253,10 @@ def test_a_thousand_containers_leave_nothing_open(client: Client, shells: Shells
         shells.give_back(container, None, shell)
         shells.forget(container)
         client.theirs.pop().close()
-    assert count() == before
+    files, threads = count()
+    # Those of earlier tests may have ended meanwhile.
+    assert files <= before[0]
+    assert threads <= before[1]
     assert [*shells._idle, *shells._lent, *shells._images, *shells._without] == []
 
 

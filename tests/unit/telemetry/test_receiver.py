@@ -648,7 +648,7 @@ def test_many_large_bodies_at_once(
     receiver: Receiver, post: Post, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When large bodies use up their share of memory, one more gets 503, which exporters retry."""
-    monkeypatch.setattr(server, "BODY_S", 0.1)
+    monkeypatch.setattr(server, "BODY_S", 0.5)
     for _ in range(server.LARGE_AT_ONCE):
         assert receiver._server.large.acquire(timeout=1)
     body = b"\x00" * (server.LARGE_BYTES + 1)
