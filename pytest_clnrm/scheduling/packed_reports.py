@@ -3,6 +3,10 @@
 execnet packs and unpacks dicts and lists value by value in Python. For a report with a scenario's result that
 takes the controller longer than all that becomes of the report there. :mod:`marshal` does it in C, and keeps
 tuples apart from lists as execnet does. It must not read what strangers wrote; a worker is none.
+
+pytest keeps all reports to the end of the run. Short texts that are equal are one object there, as the worker
+interns them and :mod:`marshal` tells of each text whether it was: of twenty thousand results the keys alone would
+take hundreds of megabytes otherwise.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import pytest
 
 from pytest_clnrm.names import PACKED_REPORT
 from pytest_clnrm.scheduling.parking import interactor_of
+from pytest_clnrm.util.same_texts import with_same_texts
 
 # That of Python 3.4, which all later ones read: a worker's Python need not be the controller's.
 _VERSION = 4
@@ -42,7 +47,7 @@ def packed(data: dict[str, Any]) -> dict[str, Any]:
     Then it is for xdist to say what is wrong with it.
     """
     try:
-        return {PACKED_REPORT: marshal.dumps(data, _VERSION)}
+        return {PACKED_REPORT: marshal.dumps(with_same_texts(data), _VERSION)}
     except ValueError:
         return data
 

@@ -19,7 +19,6 @@ from pytest_clnrm.session.summary import Note, Weight, some, wrong
 from pytest_clnrm.util.counted import counted
 from pytest_clnrm.util.own_command import own_command, sweep_arguments
 from pytest_clnrm.util.redaction import Redactor
-from pytest_clnrm.util.same_texts import with_same_texts
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
@@ -128,9 +127,6 @@ class SessionResults:
         """Take the result that a test report carries."""
         node = getattr(report, "node", None)
         worker = node.gateway.id if node is not None else self.runtime.worker
-        if node is not None and self.runtime.settings.names_scenario(report.nodeid):
-            # pytest keeps all reports to the end.
-            vars(report).update(with_same_texts(vars(report)))
         if self.rows is not None:
             self.rows.add(report, self._category(report), worker)
         of_test = getattr(report, "clnrm_test", None)

@@ -1,4 +1,4 @@
-"""Keeping equal short texts once: what comes from another process has its own copy of each key and name."""
+"""Keeping equal short texts once: what is read has its own copy of each key and name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ _intern = sys.intern
 def with_same_texts(data: Any) -> Any:
     """Return plain data in which equal short texts are one object, as they are in all that this has returned.
 
-    Of twenty thousand results the keys alone would take hundreds of megabytes otherwise. What is no plain
-    data is left as it is.
+    What is no plain data is left as it is.
     """
-    # The controller does this with all that it is told of each test.
     kind = type(data)
     if kind is str:
         return _intern(data) if len(data) <= _SHORT_CHARS else data

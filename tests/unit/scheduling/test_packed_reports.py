@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,6 +40,18 @@ def test_arrives_as_it_was() -> None:
     unpack(data)
     assert data == {**DATA, "added": 1}
     assert type(data["location"]) is tuple
+
+
+def test_equal_short_texts_arrive_as_one() -> None:
+    """Keys and values of two reports, which have their own copies of each, are the same objects."""
+    reports = []
+    for _ in range(2):
+        data = packed(json.loads('{"clnrm": {"some key": ["some value"]}}'))
+        unpack(data)
+        reports.append(data["clnrm"])
+    (key, value), (other_key, other_value) = (next(iter(each.items())) for each in reports)
+    assert key is other_key
+    assert value[0] is other_value[0]
 
 
 @pytest.mark.parametrize("value", [object(), type("Text", (str,), {})("text")])
