@@ -5,8 +5,8 @@ takes the controller longer than all that becomes of the report there. :mod:`mar
 tuples apart from lists as execnet does. It must not read what strangers wrote; a worker is none.
 
 pytest keeps all reports to the end of the run. Short texts that are equal are one object there, as the worker
-interns them and :mod:`marshal` tells of each text whether it was: of twenty thousand results the keys alone would
-take hundreds of megabytes otherwise.
+interns them and :mod:`marshal` tells of each text whether it was: of twenty thousand results the keys alone
+would take hundreds of megabytes otherwise.
 """
 
 from __future__ import annotations

@@ -418,11 +418,12 @@ class FakeEngine:
     def remove(self, containers: Sequence[str]) -> None:
         for container in containers:
             self._containers.pop(container, None)
-            # Of any process; of several that remove it at once one has done it.
+            # Of any process; of several that remove it at once one has done it, and the others go on at once.
+            at = time.time()
             with suppress(FileNotFoundError):
                 gone = self._folder(container).rename(self._folder(f"{container}-{os.getpid()}"))
                 shutil.rmtree(gone, ignore_errors=True)
-                self._note("remove", container=container)
+                self._note("remove", container=container, at=at)
 
     def list_owned(self, labels: Mapping[str, str]) -> tuple[OwnedObject, ...]:
         objects = [
