@@ -67,7 +67,11 @@ end() {
     done
     sleep 1
     awk -v folder="$folder/" 'index($2, folder) == 1 {print $2}' /proc/mounts | sort -r | xargs -r umount -l
-    for each in control node1 node2; do ip netns del "clnrm-$each"; done
+    for each in control node1 node2; do
+        # The link by itself too: a process that is still there would keep it.
+        ip link del "clnrm-$each"
+        ip netns del "clnrm-$each"
+    done
     ip link del clnrm-cluster
     iptables -D DOCKER-USER -i clnrm-cluster -o clnrm-cluster -j ACCEPT
     for file in /sys/fs/cgroup/*/clnrm-node[12]; do find "$file" -depth -type d -exec rmdir {} +; done
