@@ -11,12 +11,25 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import ModuleType
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Let garbage wait for as long as a block takes that makes many objects which stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _Loader(SourceFileLoader):
@@ -24,14 +37,8 @@ class _Loader(SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Execute the module."""
-        if not gc.isenabled():
+        with no_garbage_collection():
             super().exec_module(module)
-            return
-        gc.disable()
-        try:
-            super().exec_module(module)
-        finally:
-            gc.enable()
 
 
 class OurModules:

@@ -16,7 +16,6 @@ That is why pickle may read it.
 from __future__ import annotations
 
 import fcntl
-import gc
 import hashlib
 import os
 import pickle
@@ -33,6 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from pytest_clnrm.errors import ScenarioFileError
+from pytest_clnrm.imports import no_garbage_collection
 from pytest_clnrm.items.outline import Outline, outline_of
 from pytest_clnrm.items.tags import known_marks
 
@@ -212,7 +212,8 @@ class CheckedFiles:
         :param wait: until no other worker is at it.
         :raises OSError: if the run's folder cannot be used.
         """
-        with _locked(bundle.place, wait=wait) as fd, _no_garbage_collection():
+        # Reading one makes thousands of objects, at which Python would look through all items each time.
+        with _locked(bundle.place, wait=wait) as fd, no_garbage_collection():
             if fd is None:
                 return False
             with open(fd, "rb", closefd=False) as file:
@@ -336,21 +337,6 @@ class _SameValues:
     def _one(self, name: str, value: Any) -> Any:
         # Some hold mappings, and have no hash.
         return self._known.setdefault(name, {}).setdefault(repr(value), value)
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Let garbage wait for as long as a bundle takes.
-
-    Reading one makes thousands of objects, at which Python looks through all items again and again.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextmanager

@@ -121,6 +121,21 @@ def environ(folder: Path) -> dict[str, str]:
     return {**os.environ, "KUBECONFIG": KUBECONFIG, "XDG_RUNTIME_DIR": str(folder)}
 
 
+def run(folder: Path, *arguments: str, timeout_s: int) -> str:
+    """Run pytest in a folder, and return what it has printed."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env=environ(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+    )
+    return done.stdout
+
+
 def left(folder: Path) -> set[str]:
     """Return what runs of this test's ledger have on the cluster."""
     ledger = open_folder(None, environ(folder)).ledger_id
@@ -142,13 +157,11 @@ def wait_till_gone(folder: Path) -> None:
 def test_scenarios(tmp_path: Path) -> None:
     """Names, streams, exit codes, HTTP over the relay, out of memory and timeouts are as elsewhere."""
     (tmp_path / "all.clnrm.toml").write_text(SCENARIOS.replace("IMAGE", IMAGE), encoding="utf-8")
-    done = subprocess.run(
-        COMMAND, cwd=tmp_path, env=environ(tmp_path), capture_output=True, text=True, check=False, timeout=300
-    )
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
-    assert "2 failed" in done.stdout
-    assert "step 'eat' ran out of memory: the container of service 'box' is limited to 32 MB" in done.stdout
-    assert "step 'long' timed out after 1 s" in done.stdout
+    printed = run(tmp_path, timeout_s=300)
+    assert "1 passed" in printed, printed
+    assert "2 failed" in printed
+    assert "step 'eat' ran out of memory: the container of service 'box' is limited to 32 MB" in printed
+    assert "step 'long' timed out after 1 s" in printed
     wait_till_gone(tmp_path)
 
 
@@ -431,17 +444,9 @@ def test_uses_it_later(clnrm):
 def test_a_shared_service_whose_starter_is_killed(tmp_path: Path) -> None:
     """It stays as long as the run, though no worker that lives uses it for a while; nothing is left then."""
     (tmp_path / "test_shares.py").write_text(SHARES.replace("IMAGE", IMAGE), encoding="utf-8")
-    done = subprocess.run(
-        [*COMMAND, "-n2", "-v"],
-        cwd=tmp_path,
-        env=environ(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=400,
-    )
-    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
-    assert re.search(r"worker 'gw\d' crashed while running '.*test_starts_it_and_dies'", done.stdout)
+    printed = run(tmp_path, "-n2", "-v", timeout_s=400)
+    assert "1 failed, 1 passed" in printed, printed
+    assert re.search(r"worker 'gw\d' crashed while running '.*test_starts_it_and_dies'", printed)
     wait_till_gone(tmp_path)
 
 
@@ -459,15 +464,7 @@ def test_shared_services_under_a_cap(rest: Rest, tmp_path: Path) -> None:
             encoding="utf-8",
         )
     with counting(rest) as seen:
-        done = subprocess.run(
-            [*COMMAND, "-n4", "-v", "--clnrm-report=out"],
-            cwd=tmp_path,
-            env=environ(tmp_path),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=900,
-        )
-    assert "8 passed" in done.stdout, done.stdout + done.stderr
+        printed = run(tmp_path, "-n4", "-v", "--clnrm-report=out", timeout_s=900)
+    assert "8 passed" in printed, printed
     assert max(seen) <= CAP
     wait_till_gone(tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,6 @@ from pytest_clnrm.engine.kubernetes.engine import KubernetesEngine
 from pytest_clnrm.errors import EngineUnavailableError
 
 EKS = "arn:aws:eks:eu-west-1:1:cluster/prod"
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Return an API server."""
-    cluster = Cluster(tmp_path)
-    yield cluster
-    cluster.close()
 
 
 def config(folder: Path, name: str = "config", **more: Any) -> Path:

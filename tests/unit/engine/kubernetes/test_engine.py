@@ -45,14 +45,6 @@ LABELS = {"o.ledger": "l1", "o.session": "s1", "o.scenario": "tests/a.clnrm.toml
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Return an API server."""
-    cluster = Cluster(tmp_path)
-    yield cluster
-    cluster.close()
-
-
-@pytest.fixture
 def engine(cluster: Cluster) -> Iterator[KubernetesEngine]:
     """Return the cluster as an engine that knows an image."""
     engine = connect_cluster("kubernetes", {"KUBECONFIG": str(cluster.kubeconfig())})
@@ -538,6 +530,27 @@ def test_pods_of_a_node_that_is_lost(cluster: Cluster, engine: KubernetesEngine)
     assert listed() == [True]
 
 
+def deadlines(cluster: Cluster) -> list[int]:
+    """Return after how many seconds the cluster ends the runs that are there."""
+    return [each["spec"]["activeDeadlineSeconds"] for each in cluster.of("jobs").values()]
+
+
+def begin_once(is_enough: Callable[[], bool], cluster: Cluster, engine: KubernetesEngine) -> None:
+    """Begin a run whose pod does not run before *is_enough*, which is asked again and again."""
+
+    def watch() -> None:
+        deadline_s = soon()
+        while not is_enough() and time.monotonic() < deadline_s:
+            pass
+        (pod,) = cluster.of("pods")
+        cluster.set_status(pod, running())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
+    watching.join()
+
+
 def test_a_run_whose_process_is_killed_as_it_begins(
     cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -547,21 +560,15 @@ def test_a_run_whose_process_is_killed_as_it_begins(
     ends: set[int] = set()
 
     def behave(pod: dict[str, Any]) -> dict[str, Any]:
-        at_first.extend(each["spec"]["activeDeadlineSeconds"] for each in cluster.of("jobs").values())
+        at_first.extend(deadlines(cluster))
         return waiting("ContainerCreating")
 
-    def watch() -> None:
-        deadline_s = soon()
-        while len(ends) < 3 and time.monotonic() < deadline_s:
-            ends.update(each["spec"]["activeDeadlineSeconds"] for each in cluster.of("jobs").values())
-        (pod,) = cluster.of("pods")
-        cluster.set_status(pod, running())
+    def is_enough() -> bool:
+        ends.update(deadlines(cluster))
+        return len(ends) >= 3
 
     cluster.behave = behave
-    watching = threading.Thread(target=watch)
-    watching.start()
-    engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
-    watching.join()
+    begin_once(is_enough, cluster, engine)
     assert at_first == [15]
     assert {15, 16, 17} <= ends
 
@@ -581,19 +588,12 @@ def test_a_run_that_somebody_else_has_given_a_day(
     def looks() -> int:
         return sum(method == "GET" and path.endswith("/jobs") for method, path in cluster.asked)
 
-    def watch() -> None:
-        deadline_s = soon()
-        before = looks()
-        while looks() < before + 3 and time.monotonic() < deadline_s:
-            seen.extend(each["spec"]["activeDeadlineSeconds"] for each in cluster.of("jobs").values())
-        (pod,) = cluster.of("pods")
-        cluster.set_status(pod, running())
+    def is_enough() -> bool:
+        seen.extend(deadlines(cluster))
+        return looks() >= 3
 
     cluster.behave = behave
-    watching = threading.Thread(target=watch)
-    watching.start()
-    engine.create_network("clnrm-s1-gw0-n1", internal=True, labels=LABELS)
-    watching.join()
+    begin_once(is_enough, cluster, engine)
     assert 24 * 3600 in seen
     assert min(seen[seen.index(24 * 3600) :]) == 24 * 3600
 

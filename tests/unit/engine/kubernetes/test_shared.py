@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,14 +26,6 @@ NAME = "clnrm-s1-shared"
 OF_RUN = {"o.ledger": "l1", "o.session": "s1", "o.worker": "shared"}
 OF_WORKER = {"o.ledger": "l1", "o.session": "s1", "o.worker": "gw0"}
 STORE = "clnrm-s1-shared-1-store"
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Return an API server."""
-    cluster = Cluster(tmp_path)
-    yield cluster
-    cluster.close()
 
 
 @pytest.fixture
