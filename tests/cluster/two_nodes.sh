@@ -163,7 +163,9 @@ from docker import APIClient
 sys.path.insert(0, sys.argv[2])
 from with_engine import root_file_system
 client = APIClient(base_url=f"unix://{sys.argv[1]}")
-for name, command in ((sys.argv[3], '["sh"]'), ("clnrm-tests/pause:1", '["sleep", "1000000"]')):
+# What holds a pod's network has to end at once: a node waits for it, and forgets meanwhile how the pod has ended.
+pause = '["sh", "-c", "trap exit TERM; sleep 1000000 & wait"]'
+for name, command in ((sys.argv[3], '["sh"]'), ("clnrm-tests/pause:1", pause)):
     repository, tag = name.split(":")
     client.import_image_from_data(root_file_system(), repository=repository, tag=tag, changes=[f"CMD {command}"])
 END
