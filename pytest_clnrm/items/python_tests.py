@@ -19,7 +19,7 @@ from pytest_clnrm.items.retries import as_failure, with_earlier
 from pytest_clnrm.model.result import ContainerFacts, Failure, Result, SpanCounts, StepResult, tail
 from pytest_clnrm.reservation.item_demand import is_scenario
 from pytest_clnrm.reservation.priorities import priority_of
-from pytest_clnrm.scheduling.tickets import TICKET, failed_plainly, lease_of
+from pytest_clnrm.scheduling.tickets import TICKET, failed_plainly, lease_of, waited_s_of
 from pytest_clnrm.util.terminal_text import shown
 
 if TYPE_CHECKING:
@@ -330,8 +330,7 @@ class PythonTests:
     def _tell_properties(self, record: _Record) -> None:
         """Tell other plugins, and JUnit's file, of a test with containers what they cannot know otherwise."""
         item = record.item
-        ticket = item.stash.get(TICKET, None)
-        record.has_containers = bool(record.has_containers or ticket or self._used_by(item))
+        record.has_containers = bool(record.has_containers or TICKET in item.stash or self._used_by(item))
         outcome = outcome_of(self._result(record))
         if record.has_containers or outcome or self.attempts is not None:
             set_properties(
@@ -339,7 +338,7 @@ class PythonTests:
                 tags=_tags(item),
                 priority=priority_of(item, self.runtime.settings, self.runtime.rootdir).label,
                 worker=self.runtime.worker,
-                slot_wait_s=(ticket.waited_s if ticket else 0.0) + record.waited_s,
+                slot_wait_s=waited_s_of(item) + record.waited_s,
                 # JUnit's file has those of the teardown's report.
                 outcome=outcome,
                 earlier=self.attempts.earlier if self.attempts else (),
@@ -436,7 +435,6 @@ class PythonTests:
     def _result(self, record: _Record) -> Result:
         item = record.item
         file, line, _ = item.location
-        ticket = item.stash.get(TICKET, None)
         notes = (f"{record.steps_left_out} earlier commands are left out",) if record.steps_left_out else ()
         result = Result(
             nodeid=item.nodeid,
@@ -447,7 +445,7 @@ class PythonTests:
             priority=priority_of(item, self.runtime.settings, self.runtime.rootdir).label,
             started=record.started.isoformat(timespec="microseconds"),
             duration_s=time.monotonic() - record.began_s,
-            slot_wait_s=(ticket.waited_s if ticket else 0.0) + record.waited_s,
+            slot_wait_s=waited_s_of(item) + record.waited_s,
             worker=self.runtime.worker,
             # pytest-rerunfailures counts the runs of an item.
             containers=tuple(record.containers.values()),

@@ -44,7 +44,7 @@ from pytest_clnrm.reservation.priorities import priority_of
 from pytest_clnrm.runner.artifacts import ArtifactFolder
 from pytest_clnrm.runner.volumes import imported, shared_with
 from pytest_clnrm.scenario.locating import locate
-from pytest_clnrm.scheduling.tickets import TICKET, lease_of
+from pytest_clnrm.scheduling.tickets import TICKET, lease_of, waited_s_of
 from pytest_clnrm.telemetry.tracing import slot_attributes
 from pytest_clnrm.util.redaction import Redactor
 from pytest_clnrm.util.terminal_text import one_line
@@ -484,13 +484,12 @@ class ScenarioItem(pytest.Item):
 
     def tell_properties(self) -> None:
         """Tell other plugins, and JUnit's file, what they cannot know otherwise."""
-        ticket = self.stash.get(TICKET, None)
         set_properties(
             self,
             tags=map(self._words.clean, self.outline.tags),
             priority=self.priority.label,
             worker=self.runtime.worker,
-            slot_wait_s=ticket.waited_s if ticket else 0.0,
+            slot_wait_s=waited_s_of(self),
             artifacts=self._shown_artifacts(),
             outcome=outcome_of(self.result) if self.result else "",
             earlier=self.result.earlier if self.result else (),

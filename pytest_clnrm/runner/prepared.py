@@ -192,7 +192,10 @@ class _Preparing:
         while not took_s or (len(took_s) < _CLOSE_STARTS and is_close(plain_s, took_s[0])):
             with self._started(service, kept, timeout_s) as (_, _, each_s):
                 took_s.append(each_s)
-        return sorted(took_s)[len(took_s) // 2]
+        # Imported here, as it brings several modules with it, and few services are measured.
+        from statistics import median
+
+        return median(took_s)
 
     def _size(self, kept: str, image: ImageFacts) -> int:
         """Return how many bytes an image takes beyond the one before.

@@ -112,6 +112,12 @@ def lease_of(item: pytest.Item) -> str:
     return ticket.lease if ticket else ""
 
 
+def waited_s_of(item: pytest.Item) -> float:
+    """Return how many seconds an item has waited for its reservation."""
+    ticket = item.stash.get(TICKET, None)
+    return ticket.waited_s if ticket else 0.0
+
+
 def send(node: Any, orders: Sequence[int], tickets: Mapping[int, Ticket]) -> None:
     """Send a worker what to run, with the tickets of the items at these indices.
 
