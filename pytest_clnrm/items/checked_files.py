@@ -35,6 +35,7 @@ from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.imports import no_garbage_collection
 from pytest_clnrm.items.outline import Outline, outline_of
 from pytest_clnrm.items.tags import known_marks
+from pytest_clnrm.util.processors import count_processors
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Scenario
@@ -137,7 +138,7 @@ class CheckedFiles:
 
     def __post_init__(self) -> None:
         number = self.runtime.worker.removeprefix("gw")
-        self._checks = not number.isdecimal() or int(number) < _processors()
+        self._checks = not number.isdecimal() or int(number) < count_processors()
 
     def expect(self, path: Path, session: pytest.Session) -> None:
         """Note that a file is going to be collected, if it is: pytest makes nodes of files beside it, too."""
@@ -281,12 +282,6 @@ class CheckedFiles:
 
 
 _checked_files_key: pytest.StashKey[CheckedFiles] = pytest.StashKey()
-
-
-def _processors() -> int:
-    """Return how many processors this process may use."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _is_begun(place: Path) -> bool:

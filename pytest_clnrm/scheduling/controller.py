@@ -88,6 +88,7 @@ class StrictController:
                 return LoadScheduling(config, log)
             from pytest_clnrm.scheduling.autoscale import Autoscaler
             from pytest_clnrm.scheduling.facts import FactsError, read_facts
+            from pytest_clnrm.scheduling.joining import Joining
             from pytest_clnrm.scheduling.strict import StrictScheduling
 
             try:
@@ -102,6 +103,7 @@ class StrictController:
                 max_chunk=config.getoption("maxschedchunk"),
                 adjust=Autoscaler(dsession, self._autoscale) if self._autoscale else None,
                 tell=self._tell,
+                joining=Joining(waker),
             )
 
         scheduling = ChosenScheduling(config, workers=workers, choose=choose)

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from pytest_clnrm.errors import ReservationError
 from pytest_clnrm.scheduling.facts import ItemFacts
+from pytest_clnrm.scheduling.joining import Joining
 from pytest_clnrm.scheduling.parking import flush_order
 from pytest_clnrm.scheduling.tickets import Gate, Ticket, send
 from pytest_clnrm.scheduling.work_queue import WorkQueue
@@ -39,6 +40,7 @@ class StrictScheduling:
     :param adjust: called after each change; starts and retires workers.
     :param tell: called after each change with how many items wait, by priority, and the node id of the head
         if that waits for its reservation, else "".
+    :param joining: asked before a worker that has run nothing yet begins containers that others have too.
     """
 
     collection_is_completed = True
@@ -53,12 +55,14 @@ class StrictScheduling:
         max_chunk: int | None = None,
         adjust: AdjustWorkers | None = None,
         tell: TellQueue | None = None,
+        joining: Joining | None = None,
     ) -> None:
         self.collection = list(collection)
         self._facts = facts
         self._gate = gate
         self._adjust = adjust
         self._tell = tell
+        self._joining = joining
         together = [
             nodeid.split("::", 1)[0] if each.together is None else each.together
             for nodeid, each in zip(self.collection, facts, strict=True)
@@ -179,11 +183,7 @@ class StrictScheduling:
         self._held_back = False
         for node in sorted(self._parked(), key=self._bound_to):
             self._start_bound(node)
-        fresh = self._fresh()
-        while fresh:
-            node = min(fresh, key=self._distance)
-            fresh.remove(node)
-            self._feed(node)
+        self._feed_fresh()
         free = [*self._fresh(), *self._asking]
         if self._work.waiting and self._adjust is not None:
             live = [node for node in self._clean if node in self._work and not node.shutting_down]
@@ -244,14 +244,43 @@ class StrictScheduling:
         self._work.hand_out_bound(node)
         self._start(node, [index])
 
-    def _feed(self, node: Node) -> None:
-        """Let a fresh worker start the best that it may, if there is any."""
+    def _feed_fresh(self) -> None:
+        """Let fresh workers start what they may, those first that suit the head best."""
+        fresh = self._fresh()
+        while fresh:
+            node = min(fresh, key=self._distance)
+            fresh.remove(node)
+            if not self._feed(node):
+                # The others suit the head no better.
+                return
+
+    def _feed(self, node: Node) -> bool:
+        """Let a fresh worker start the best that it may, if there is any; return False if it stays out."""
         plain = self._work.best_plain(node)
         head = self._work.before(self._work.head(node), plain)
+        if head is not None and self._stays_out(node, head):
+            return False
         if head is not None and self._start_head(node, head):
-            return
+            return True
         if plain is not None and not self._holds_back(plain.index):
             self._start(node, self._work.hand_out_plain(node, plain, alone=head is not None))
+        return True
+
+    def _stays_out(self, node: Node, head: int) -> bool:
+        """Tell whether a fresh worker leaves the head to those who have the containers that it needs."""
+        specification = self._facts[head].specification
+        if self._joining is None or not specification or self._gate.serves(node.gateway.id, specification):
+            return False
+        return self._joining.stays_out(head, specification, lambda: self._users(specification))
+
+    def _users(self, specification: str) -> int:
+        """Return how many workers use containers of *specification*, or have idle ones."""
+        return sum(
+            self._gate.serves(node.gateway.id, specification)
+            or any(self._facts[index].specification == specification for index in self._work.held_by(node))
+            for node in self._clean
+            if node in self._work
+        )
 
     def _answer(self, node: Node) -> None:
         """Tell a worker what comes next, whose last item is about to tear its fixtures down."""

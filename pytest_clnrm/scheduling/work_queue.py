@@ -122,6 +122,11 @@ class WorkQueue(Generic[W]):
         """Return what *worker* holds."""
         return self._holdings[worker]
 
+    def held_by(self, worker: W) -> list[int]:
+        """Return what *worker* was told to run, and has not ended."""
+        held = self._holdings[worker]
+        return [*held.sent, *([] if held.bound is None else [held.bound])]
+
     def __contains__(self, worker: W) -> bool:
         return worker in self._holdings
 
@@ -175,8 +180,7 @@ class WorkQueue(Generic[W]):
         groups = self._groups[index]
         if not groups:
             return False
-        others = [held for other, held in self._holdings.items() if other != worker]
-        held = [at for each in others for at in (*each.sent, each.bound) if at is not None]
+        held = [at for other in self._holdings if other != worker for at in self.held_by(other)]
         return any(
             sum(name in self._groups.get(at, ()) for at in held) >= limit for name, limit in groups.items()
         )

@@ -9,6 +9,8 @@ import pytest
 from clnrm_testing.project import Project
 
 from pytest_clnrm.engine.exec.waiting import KEEP_TOOL
+from pytest_clnrm.scheduling import joining
+from pytest_clnrm.util.processors import IdleTime
 
 SERVICE = '[service.box]\nimage = "{image}"\n{more}\n'
 STEP = '[[scenario]]\nname = "{name}"\n[[scenario.step]]\nname = "it"\nservice = "box"\nrun = "{run}"\n'
@@ -173,3 +175,16 @@ def test_images_without_a_shell_are_known_after_the_first_container(project: Pro
     assert [event["command"][0] for event in project.events("create")] == ["sh", KEEP_TOOL[0], KEEP_TOOL[0]]
     assert [each["reused"] for each in containers(project).values()] == [False, True, False]
     assert len(project.events("remove")) == 3
+
+
+def test_where_processors_are_busy_no_more_containers_are_begun(
+    make_project: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more worker than there are processors runs all, in the containers that it has."""
+    monkeypatch.setattr(joining, "count_processors", lambda: 1)
+    monkeypatch.setattr(IdleTime, "since_last", lambda _: 0.0)
+    project = make_project("n2")
+    write(project, "a", *["true"] * 12)
+    project.run("-n", "3", "--clnrm-report", "out").assert_outcomes(passed=12)
+    assert len(project.events("create")) == len(project.events("remove")) == 2
+    assert {each["reuse"] for each in containers(project).values()} == {""}

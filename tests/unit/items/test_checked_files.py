@@ -184,7 +184,7 @@ def test_no_more_workers_check_than_there_are_processors(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest wait until others have checked a bundle, which they never do themselves."""
-    monkeypatch.setattr(checked_files, "_processors", lambda: 1)
+    monkeypatch.setattr(checked_files, "count_processors", lambda: 1)
     monkeypatch.setattr(checked_files, "_WAIT_S", 60.0)
     rest, first = workers.one(worker="gw1"), workers.one(worker="gw0")
     rest._bundle(workers.folder)
@@ -201,7 +201,7 @@ def test_no_more_workers_check_than_there_are_processors(
 
 def test_who_waits_in_vain_checks(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who were to check may be dead, or not have begun."""
-    monkeypatch.setattr(checked_files, "_processors", lambda: 1)
+    monkeypatch.setattr(checked_files, "count_processors", lambda: 1)
     monkeypatch.setattr(checked_files, "_WAIT_S", 0.0)
     names = workers.names(workers.one(worker="gw7"))
     assert workers.took() == names == [path.name for path in workers.paths]

@@ -117,6 +117,7 @@ class Play:
     :param gate: the gate.
     :param duration_s: how long each takes: several that are quick are handed out together.
     :param in_children: whether items are torn down in child processes.
+    :param joining: of workers that have run nothing yet; all items with a demand have the same containers.
     """
 
     def __init__(
@@ -127,14 +128,18 @@ class Play:
         duration_s: float = 0.1,
         *,
         in_children: bool = False,
+        joining: Any = None,
     ) -> None:
         self.duration_s = duration_s
         self.in_children = in_children
         self.gate = gate
         self.names = [f"{file}.py::{at}" for at, (file, _, _) in enumerate(items)]
-        facts = [ItemFacts(priority, {"slots": 1} if demands else None) for _, priority, demands in items]
+        facts = [
+            ItemFacts(priority, {"slots": 1}, "containers") if demands else ItemFacts(priority)
+            for _, priority, demands in items
+        ]
         self.starts: list[int] = []
-        self.scheduling = StrictScheduling(self.names, facts, gate=gate, workers=workers)
+        self.scheduling = StrictScheduling(self.names, facts, gate=gate, workers=workers, joining=joining)
         self.workers = [PlayedWorker(f"gw{number}", self) for number in range(workers)]
         for worker in self.workers:
             self.scheduling.add_node(worker)
@@ -143,8 +148,24 @@ class Play:
 
     def run(self, choose: Callable[[list[Step]], Step]) -> None:
         """Play until nobody can do anything."""
-        while steps := [step for worker in self.workers if (step := worker.step()) is not None]:
-            choose(steps)()
+        while True:
+            while steps := [step for worker in self.workers if (step := worker.step()) is not None]:
+                choose(steps)()
+            if not self.scheduling.has_pending:
+                return
+            self.scheduling.wake()
+
+
+class Reluctant:
+    """Lets workers that have run nothing yet join at random moments."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - no secret
+
+    def stays_out(self, item: int, specification: str, users: Callable[[], int]) -> bool:
+        """Tell by chance; who needs what nobody has is not asked to wait for it."""
+        del item, specification
+        return users() > 0 and self._random.random() < 0.7
 
 
 class Session(NamedTuple):
@@ -152,16 +173,25 @@ class Session(NamedTuple):
 
     :param items: file, priority and demand of each.
     :param seed: of who does something next.
+    :param joins_late: workers join one after the other.
     """
 
     items: list[tuple[str, int, bool]]
     workers: int
     duration_s: float
     seed: int
+    joins_late: bool
 
     def play(self, gate: Any, *, in_children: bool = False) -> Play:
         """Play it to its end."""
-        play = Play(self.items, self.workers, gate, self.duration_s, in_children=in_children)
+        play = Play(
+            self.items,
+            self.workers,
+            gate,
+            self.duration_s,
+            in_children=in_children,
+            joining=Reluctant(self.seed) if self.joins_late else None,
+        )
         play.run(random.Random(self.seed).choice)  # noqa: S311 - no secret
         return play
 
@@ -176,7 +206,11 @@ def sessions(draw: st.DrawFn) -> Session:
     kinds = st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.booleans())
     items = sorted(draw(st.lists(kinds, max_size=40)), key=lambda item: item[1])
     return Session(
-        items, draw(st.integers(1, 4)), draw(st.sampled_from([0.1, 0.002])), draw(st.integers(0, 10**6))
+        items,
+        draw(st.integers(1, 4)),
+        draw(st.sampled_from([0.1, 0.002])),
+        draw(st.integers(0, 10**6)),
+        draw(st.booleans()),
     )
 
 
