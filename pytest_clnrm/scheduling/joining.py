@@ -7,6 +7,7 @@ idle, and when nobody has taken the item for a while: others may keep the proces
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,9 +16,9 @@ from pytest_clnrm.util.processors import IdleTime, count_processors
 
 _WINDOW_S = 0.1
 """How long the processors are watched for one decision: ten of the kernel's ticks on each."""
-_ENOUGH = 0.5
+_ENOUGH = 0.75
 """So much of a processor has to be idle for one more worker."""
-_PATIENCE_S = 1.0
+_PATIENCE_S = 2.0
 """How long an item waits for a worker that has its containers: longer than one takes to start."""
 
 
@@ -42,7 +43,7 @@ class Joining:
         self._processors = count_processors() if processors is None else processors
         self._idle = IdleTime(now=now).since_last if idle is None else idle
         self._now = now
-        self._look_s = now() + _WINDOW_S
+        self._look_s = -math.inf
         self._may_join = 0
         self._item: int | None = None
         self._since_s = 0.0
@@ -61,22 +62,28 @@ class Joining:
         now_s = self._now()
         if item != self._item:
             self._item, self._since_s = item, now_s
-        if now_s >= self._look_s:
-            self._may_join = int(self._idle() + 1 - _ENOUGH)
-            self._look_s = now_s + _WINDOW_S
-            self._stays_out_of = ""
         if now_s >= self._since_s + _PATIENCE_S:
             return False
-        # Not counted again for each item that others run meanwhile.
-        if specification != self._stays_out_of:
+        # Users are not counted again for each item that they take meanwhile.
+        if self._may_join or specification != self._stays_out_of or now_s >= self._look_s:
             if users() <= self._processors:
                 return False
+            self._watch(now_s)
             if self._may_join:
                 self._may_join -= 1
                 return False
             self._stays_out_of = specification
         self._wake_in(self._look_s - now_s)
         return True
+
+    def _watch(self, now_s: float) -> None:
+        """Look how many processors were idle, once in a while and while somebody stays out."""
+        if now_s < self._look_s:
+            return
+        idle = self._idle()
+        has_watched = now_s < self._look_s + _PATIENCE_S
+        self._may_join = int(idle + 1 - _ENOUGH) if has_watched else 0
+        self._look_s = now_s + _WINDOW_S
 
     def _wake_in(self, wait_s: float) -> None:
         """Wake the scheduling once, after *wait_s* seconds."""

@@ -10,6 +10,7 @@ import pytest
 from pytest_clnrm.names import sizes_key
 from pytest_clnrm.reservation.item_demand import is_scenario, note_outcome
 from pytest_clnrm.runtime.runtime import Runtime
+from pytest_clnrm.util.processors import count_processors
 
 _NEEDED_BY_THE_FIRST = (
     "pytest_clnrm.runner.scenario_run",
@@ -47,7 +48,8 @@ class ItemHooks:
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Import in a worker what its first scenario will need, while the controller still connects."""
         of_another = session.config.hook.pytest_clnrm_engine.get_hookimpls()
-        if not hasattr(session.config, "workerinput") or of_another:
+        number = self.runtime.worker.removeprefix("gw")
+        if not number.isdecimal() or int(number) > count_processors() or of_another:
             return
         if any(is_scenario(item) for item in session.items):
             for module in _NEEDED_BY_THE_FIRST:
