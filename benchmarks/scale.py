@@ -47,6 +47,10 @@ CONTROLLER_MB, AN_ITEM_MS = 500.0, 2.0
 OPENED_S = 2.0
 HISTORY_S, HISTORY_MB = 1.0, 50.0
 ALONE = ("-p", "no:clnrm")
+# What other plugins do at each node, and import in each process, is neither pytest's nor ours.
+NO_OTHERS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+XDIST = ("-p", "xdist")
+OURS = ("-p", "clnrm")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Tells when all workers have collected, and what they and the controller have used until then, and ends.
 COLLECTED = """
@@ -171,11 +175,11 @@ def _collected(sizes: Sizes) -> list[Figure]:
             write(alone, size)
             (alone / "conftest.py").write_text(COLLECTED + ITEMS_THAT_DO_NOTHING, encoding="utf-8")
             contenders = {
-                "ours": partial(_collect, folder, size, ""),
-                "alone": partial(_collect, alone, size, "", *ALONE),
+                "ours": partial(_collect, folder, size, "", *OURS),
+                "alone": partial(_collect, alone, size, ""),
             }
             if sizes.tree:
-                contenders["other"] = partial(_collect, folder, size, sizes.tree)
+                contenders["other"] = partial(_collect, folder, size, sizes.tree, *OURS)
             contenders["ours"]()
             runs = in_turns(contenders, sizes.rounds)
         for at, (what, unit) in enumerate((("", "s"), (", processor time", "s"))):
@@ -197,8 +201,8 @@ def _collect(folder: Path, files: int, tree: str, *arguments: str) -> tuple[floa
     """Return the time and the processor time until all workers have collected, seconds."""
     told = folder.parent / "collected"
     environ = {"WORKERS": str(WORKERS), "COLLECTED": str(told), "XDG_RUNTIME_DIR": str(folder.parent)}
-    environ |= _package_of(tree)
-    run_pytest(folder, ["-n", str(WORKERS), *arguments], environ)
+    environ |= _package_of(tree) | NO_OTHERS
+    run_pytest(folder, [*XDIST, "-n", str(WORKERS), *arguments], environ)
     wall_s, cpu_s, collected = told.read_text(encoding="utf-8").split()
     assert int(collected) == files * WORKERS, collected
     return float(wall_s), float(cpu_s)

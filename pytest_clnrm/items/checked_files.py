@@ -270,7 +270,9 @@ class CheckedFiles:
         """
         from pytest_clnrm.scenario.loading import load
 
-        options = replace(self._options, marks=known_marks(self.config), variables=dict(variables))
+        options, marks = self._options, known_marks(self.config)
+        if variables or marks != options.marks:
+            options = replace(options, marks=marks, variables=dict(variables))
         scenarios = load(path, options)
         return CheckedFile([outline_of(self.runtime, each) for each in scenarios], lambda: scenarios)
 

@@ -70,31 +70,33 @@ class ScenarioItem(pytest.Item):
 
     clnrm_scenario = True
 
+    # What most never have: each worker makes thousands of them, and runs a few.
+    result: Result | None = None
+    refused: EngineUnavailableError | None = None
+    kept: tuple[str, ...] = ()
+    _run: ScenarioRun | None = None
+    _leftover: Leftover | None = None
+    _told: Failure | None = None
+    _attached: Result | None = None
+    _broken_off: BaseException | None = None
+    _artifacts_in: tuple[ArtifactFolder, ...] = ()
+    _earlier: tuple[Result, ...] = ()
+    _whole: Scenario | None = None
+    _was_lost = False
+    _fell_back: Demand | None = None
+    _subtest: Failure | None = None
+    # What hooks of other plugins look for on any item, and what plugins that run an item again reset.
+    obj = None
+
     def __init__(self, *, outline: Outline, fetch: Callable[[], Scenario], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.outline = outline
         self._fetch = fetch
-        self.result: Result | None = None
-        self.refused: EngineUnavailableError | None = None
-        self.kept: tuple[str, ...] = ()
-        self._run: ScenarioRun | None = None
-        self._leftover: Leftover | None = None
-        self._told: Failure | None = None
-        self._attached: Result | None = None
-        self._broken_off: BaseException | None = None
-        self._artifacts_in: list[ArtifactFolder] = []
-        self._earlier: tuple[Result, ...] = ()
-        self._whole: Scenario | None = None
-        self._was_lost = False
-        self._fell_back: Demand | None = None
-        self._subtest: Failure | None = None
-        # What hooks of other plugins look for on any item, and what plugins that run an item again reset.
-        self.obj = None
         # Whole: the matrix is no parameter to them, and its combinations are to be told apart.
         self.originalname = self.name
         self._fixtureinfo = FuncFixtureInfo((), (), [], {})
         self.fixturenames = self._fixtureinfo.names_closure
-        self._initrequest()
+        self.funcargs: dict[str, object] = {}
         parent = self.parent
         assert isinstance(parent, FileNode)  # noqa: S101 (a scenario is collected by its file only)
         self._file = parent
@@ -178,7 +180,7 @@ class ScenarioItem(pytest.Item):
 
     def _initrequest(self) -> None:
         """Forget what the last run has left, as pytest's own items do when they are run again."""
-        self.funcargs: dict[str, object] = {}
+        self.funcargs = {}
         vars(self).pop("_request", None)
         self._forget()
 
@@ -188,7 +190,7 @@ class ScenarioItem(pytest.Item):
         self._earlier = ()
         for folder in self._artifacts_in:
             folder.forget()
-        self._artifacts_in = []
+        self._artifacts_in = ()
 
     def demand(self) -> Demand:
         """Return what has to be reserved before it may start."""
@@ -280,7 +282,7 @@ class ScenarioItem(pytest.Item):
             return None
         name = self._redactor.text(self.name) + (f" attempt {attempt}" if attempt > 1 else "")
         made = ArtifactFolder(folder() / ARTIFACTS_FOLDER, name, self.nodeid)
-        self._artifacts_in.append(made)
+        self._artifacts_in += (made,)
         return made
 
     def holds_what_others_use(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_clnrm.model.selection import KnownMarks, Mark
+from pytest_clnrm.model.selection import NO_MARKS, KnownMarks, Mark
 from pytest_clnrm.names import project_markers_key
 
 PLUGINS = {"flaky": "rerunfailures", "order": "pytest_order", "timeout": "timeout"}
@@ -14,6 +14,8 @@ _tag_markers_key = pytest.StashKey[set[str]]()
 """Names of markers that scenario files have registered."""
 _marks_of_tags_key = pytest.StashKey[dict[str, pytest.MarkDecorator]]()
 """The marks of tags that were set before: thousands of scenarios have a handful of tags."""
+_known_marks_key = pytest.StashKey[tuple[tuple[int, int], KnownMarks]]()
+"""The marks that were known last, and for how many markers of all and of scenario files: each file needs them."""
 
 
 class ScenarioWarning(pytest.PytestWarning):
@@ -35,16 +37,21 @@ def marker_name(line: str) -> str:
 
 def known_marks(config: pytest.Config) -> KnownMarks:
     """Return the marks that a run knows, but for those of scenario files."""
-    lines: tuple[str, ...] = config.stash.get(project_markers_key, ())
-    project = frozenset(map(marker_name, lines))
-    registered = frozenset(map(marker_name, config.getini("markers")))
+    markers: list[str] = config.getini("markers")
     ours: set[str] = config.stash.get(_tag_markers_key, set())
-    has = config.pluginmanager.has_plugin
-    return KnownMarks(
-        project=project,
-        taken=registered - project - ours,
-        plugins=frozenset(name for name, plugin in PLUGINS.items() if has(plugin)),
-    )
+    size = len(markers), len(ours)
+    known_size, known = config.stash.get(_known_marks_key, (None, NO_MARKS))
+    if size != known_size:
+        lines: tuple[str, ...] = config.stash.get(project_markers_key, ())
+        project = frozenset(map(marker_name, lines))
+        has = config.pluginmanager.has_plugin
+        known = KnownMarks(
+            project=project,
+            taken=frozenset(map(marker_name, markers)) - project - ours,
+            plugins=frozenset(name for name, plugin in PLUGINS.items() if has(plugin)),
+        )
+        config.stash[_known_marks_key] = size, known
+    return known
 
 
 def add_tag(item: pytest.Item, tag: str) -> str:

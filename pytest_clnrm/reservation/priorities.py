@@ -24,9 +24,11 @@ def priority_of(item: pytest.Item, settings: Settings, rootdir: Path) -> Priorit
     :raises pytest.UsageError: if its marker names no priority.
     """
     own = own_priority(item)
-    if own is not None or not settings.priorities:
+    if own is not None:
+        return own
+    if not settings.priorities:
         # Looking at paths takes ten times as long as the rest.
-        return resolve_priority(settings, own, (), ())
+        return Priority.parse(settings.priority)
     tags = [*item.extra_keyword_matches, *(marker.name for marker in item.iter_markers())]
     folders: list[str] = []
     if item.path.is_relative_to(rootdir):

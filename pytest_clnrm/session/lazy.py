@@ -13,13 +13,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from pytest_clnrm.imports import no_garbage_collection
 from pytest_clnrm.names import (
     ARTIFACTS_FOLDER,
     ARTIFACTS_MARK,
@@ -84,6 +85,7 @@ class LazyWiring:
         # With an order of its own the controller has to know which items stay together.
         self._is_out_of_order = settings.priority != "normal" or self._by_experience
         self._equals: list[pytest.Item] = []
+        self._collecting: ExitStack | None = None
         config.stash[python_tests_key] = lambda: self.wiring().python_tests
         quarantine = config.rootpath / QUARANTINE_FILE
         if quarantine.exists():
@@ -235,6 +237,16 @@ class LazyWiring:
             else None
         )
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        """Let nobody look for garbage from the first scenario file on: items stay, and are thousands."""
+        with ExitStack() as stack:
+            self._collecting = stack
+            try:
+                return (yield)
+            finally:
+                self._collecting = None
+
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.File | None:
         """Collect files that match ``clnrm_files``, and TOML files named on the command line."""
         named = file_path.suffix == ".toml" and parent.session.isinitpath(file_path)
@@ -246,6 +258,9 @@ class LazyWiring:
 
         if not can_be_shown(file_path, self._config.rootpath):
             return RefusedFile.of(parent, file_path)
+        if self._collecting is not None:
+            self._collecting.enter_context(no_garbage_collection())
+            self._collecting = None
         return ScenarioFile.from_parent(parent, path=file_path, runtime=self.wiring().runtime)
 
     @pytest.hookimpl(tryfirst=True)

@@ -7,9 +7,11 @@ All workers of a run parse the same command line and files, so they hold equal :
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
-from fnmatch import fnmatch
+from fnmatch import translate
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -540,7 +542,11 @@ class Settings:
 
     def matches(self, name: str) -> bool:
         """Tell whether a file of this name holds scenarios."""
-        return any(fnmatch(name, glob) for glob in self.files)
+        return self._any_file.match(name) is not None
+
+    @cached_property
+    def _any_file(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(translate, self.files)) or "(?!)")
 
     def names_scenario(self, nodeid: str) -> bool:
         """Tell whether *nodeid* is a scenario's, where nothing but the node id is known."""

@@ -204,6 +204,41 @@ def test_clnrm_files_changes_what_is_collected(project: Project) -> None:
     result.stdout.fnmatch_lines(["hello.scenario.toml::hello", "*1 test collected*"])
 
 
+@pytest.mark.parametrize(
+    ("files", "own", "seen"),
+    [
+        (("a.clnrm.toml", "test_b.py"), "", "True False True"),
+        (("a.clnrm.toml", "test_b.py"), "gc.disable()", "False False False"),
+        (("test_b.py",), "", "True True True"),
+        (("a.clnrm.toml", "broken.clnrm.toml", "test_b.py"), "", "True False True"),
+    ],
+    ids=["scenarios", "disabled", "tests", "broken"],
+)
+def test_nobody_looks_for_garbage_while_scenario_files_are_collected(
+    project: Project, files: tuple[str, ...], own: str, seen: str
+) -> None:
+    """Their items stay; afterwards it is as it was before."""
+    texts = {"a.clnrm.toml": HELLO, "broken.clnrm.toml": "no = 1", "test_b.py": "def test(): pass"}
+    for file in files:
+        project.write(file, texts[file])
+    project.write(
+        "conftest.py",
+        "import gc, pathlib\n"
+        "seen = []\n"
+        "def pytest_sessionstart():\n"
+        f"    {own or 'gc.enable()'}\n"
+        "    seen.append(gc.isenabled())\n"
+        "def pytest_pycollect_makemodule():\n"
+        "    seen.append(gc.isenabled())\n"
+        "def pytest_sessionfinish():\n"
+        "    seen.append(gc.isenabled())\n"
+        "    gc.enable()\n"
+        "    pathlib.Path('seen').write_text(' '.join(map(str, seen)))\n",
+    )
+    project.run()
+    assert (project.pytester.path / "seen").read_text() == seen
+
+
 def test_collecting_asks_no_engine(each_mode: Project) -> None:
     """``--collect-only`` works without any engine."""
     each_mode.write("hello.clnrm.toml", HELLO)

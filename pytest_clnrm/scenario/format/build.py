@@ -137,12 +137,23 @@ class Builder:
         """Return the service of steps and checks that name none."""
         return within.service or self.doc.meta.service or usual_service(self.doc.service) or IMPLICIT
 
-    def _all_steps(self, doc: ScenarioDoc) -> Iterator[tuple[StepDoc, str]]:
-        """Yield each step with the service that it runs in or asks."""
-        own, shared = (doc.setup, doc.step, doc.cleanup), (self.doc.setup, self.doc.cleanup)
-        for within, lists in ((doc, own), (self.doc.meta, shared)):
-            for steps in lists:
-                yield from ((each, self._service_of(each, within)) for each in steps or ())
+    @cached_property
+    def _steps_of(self) -> dict[int, list[tuple[StepDoc, str]]]:
+        """Return what is known of scenarios, by the identities of their documents, which stay as long."""
+        return {}
+
+    def _all_steps(self, doc: ScenarioDoc) -> list[tuple[StepDoc, str]]:
+        """Return each step with the service that it runs in or asks; it is asked for again and again."""
+        found = self._steps_of.get(id(doc))
+        if found is None:
+            own, shared = (doc.setup, doc.step, doc.cleanup), (self.doc.setup, self.doc.cleanup)
+            found = self._steps_of[id(doc)] = [
+                (each, self._service_of(each, within))
+                for within, lists in ((doc, own), (self.doc.meta, shared))
+                for steps in lists
+                for each in steps or ()
+            ]
+        return found
 
     def _named(self, doc: ScenarioDoc) -> set[str]:
         """Return the services in which a scenario's steps run, or that its checks look at."""

@@ -295,8 +295,27 @@ def test_empty_takes_back(load: Load) -> None:
 
 
 def test_empty_list(load: Load) -> None:
-    """An empty list is a value, not a missing one."""
-    assert load(ini={"clnrm_files": []}).files == ()
+    """An empty list is a value, not a missing one: no file holds scenarios then."""
+    settings = load(ini={"clnrm_files": []})
+    assert settings.files == ()
+    assert not settings.matches("")
+    assert not settings.matches("a.clnrm.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "holds_scenarios"),
+    [
+        ("a.one", True),
+        (".one", True),
+        ("two.b", True),
+        ("a.one.x", False),
+        ("x.two.b", False),
+        ("a.ONE", False),
+    ],
+)
+def test_a_file_matches_one_of_the_globs_whole(load: Load, name: str, *, holds_scenarios: bool) -> None:
+    """As fnmatch has it: from its name's first letter to the last, with upper and lower case."""
+    assert load(ini={"clnrm_files": "*.one two.?"}).matches(name) is holds_scenarios
 
 
 def test_mounts_are_resolved(load: Load, tmp_path: Path) -> None:
