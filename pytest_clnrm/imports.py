@@ -42,7 +42,22 @@ class _Loader(SourceFileLoader):
 
 
 class OurModules:
-    """A finder of our modules that comes before pytest's."""
+    """A finder of our modules that comes before pytest's, until a session ends.
+
+    With a finder that is written in Python a process takes seven milliseconds more to end.
+    """
+
+    @classmethod
+    def find(cls) -> None:
+        """Find our modules from now on."""
+        if cls not in sys.meta_path:
+            sys.meta_path.insert(0, cls)
+
+    @classmethod
+    def leave(cls) -> None:
+        """Leave what is still imported to the others, which find it, too."""
+        if cls in sys.meta_path:
+            sys.meta_path.remove(cls)
 
     @staticmethod
     def find_spec(
@@ -57,4 +72,4 @@ class OurModules:
         return spec
 
 
-sys.meta_path.insert(0, OurModules)
+OurModules.find()

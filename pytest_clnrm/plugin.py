@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import pytest_clnrm.imports  # noqa: F401 (before all others of ours)
+from pytest_clnrm.imports import OurModules  # before all others of ours
 from pytest_clnrm.names import LIMITS_MARKER, PRIORITY_MARKER, RETRY_MARKER, project_markers_key
 from pytest_clnrm.session.lazy import LazyWiring, install_order, lazy_key, settings_of
 from pytest_clnrm.settings.declare import add_options
@@ -45,6 +45,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings, and register the little of this plugin that every run has."""
+    OurModules.find()
     config.addinivalue_line(
         "markers",
         f'{PRIORITY_MARKER}(level): run this test among those of priority "high", "normal" or "low"',
@@ -81,6 +82,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     lazy = config.stash.get(lazy_key, None)
     if lazy is not None:
         lazy.close()
+    OurModules.leave()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

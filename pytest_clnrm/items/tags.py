@@ -15,7 +15,7 @@ _tag_markers_key = pytest.StashKey[set[str]]()
 _marks_of_tags_key = pytest.StashKey[dict[str, pytest.MarkDecorator]]()
 """The marks of tags that were set before: thousands of scenarios have a handful of tags."""
 _known_marks_key = pytest.StashKey[tuple[tuple[int, int], KnownMarks]]()
-"""The marks that were known last, and for how many markers of all and of scenario files: each file needs them."""
+"""The marks that were known last, for how many markers in all and of scenario files: each file needs them."""
 
 
 class ScenarioWarning(pytest.PytestWarning):

@@ -16,6 +16,7 @@ from clnrm_testing.project import Project
 from clnrm_testing.requirements import skip_without_xdist
 
 import pytest_clnrm
+from pytest_clnrm.imports import OurModules
 
 HEAVY = {"click", "docker", "requests", "opentelemetry", "jinja2", "msgspec", "rich"}
 
@@ -89,6 +90,25 @@ def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+# Two sessions in one process: whether we find modules in each, and after it.
+TWICE = """
+import sys
+import pytest
+
+def finds():
+    with open("finders", "a") as file:
+        print(any(getattr(each, "__name__", "") == "OurModules" for each in sys.meta_path), file=file)
+
+class Plugin:
+    def pytest_sessionstart(self):
+        finds()
+
+for _ in range(2):
+    pytest.main(["-p", "pytest_clnrm.plugin", "-p", "no:cacheprovider"], plugins=[Plugin()])
+    finds()
+"""
+
+
 def imported(text: str) -> set[str]:
     """Return the packages in what ``-X importtime`` says."""
     lines = (line for line in text.splitlines() if line.startswith("import time:"))
@@ -137,6 +157,22 @@ def test_our_modules_are_imported_as_any_others(tmp_path: Path) -> None:
     assert (tmp_path / "rewritten").read_text().split() == first
 
 
+@pytest.mark.parametrize(
+    ("ini", "expected"),
+    [("", ["True", "False"] * 2), ("clnrm_cpu = much\n", ["False"] * 2)],
+    ids=["run", "refused"],
+)
+def test_nothing_of_ours_finds_modules_when_a_process_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ini: str, expected: list[str]
+) -> None:
+    """It would take longer to end; a session that comes then begins anew."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\n{ini}")
+    (tmp_path / "twice.py").write_text(TWICE)
+    done = subprocess.run([sys.executable, "twice.py"], cwd=tmp_path, capture_output=True, check=False)
+    assert (tmp_path / "finders").read_text().split() == expected, done.stderr
+
+
 @pytest.mark.parametrize("was_on", [True, False])
 def test_no_garbage_is_looked_for_while_our_modules_are_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, was_on: bool
@@ -145,6 +181,8 @@ def test_no_garbage_is_looked_for_while_our_modules_are_imported(
     (tmp_path / "seen_outer.py").write_text("import gc, pytest_clnrm.seen_inner\nis_on = gc.isenabled()\n")
     (tmp_path / "seen_inner.py").write_text("import gc\nis_on = gc.isenabled()\n")
     monkeypatch.setattr(pytest_clnrm, "__path__", [*pytest_clnrm.__path__, str(tmp_path)])
+    # Sessions that other tests have run in this process have ended.
+    monkeypatch.setattr(sys, "meta_path", [OurModules, *sys.meta_path])
     (gc.enable if was_on else gc.disable)()
     try:
         outer = importlib.import_module("pytest_clnrm.seen_outer")
