@@ -82,7 +82,7 @@ class Joining:
             return
         idle = self._idle()
         has_watched = now_s < self._look_s + _PATIENCE_S
-        self._may_join = int(idle + 1 - _ENOUGH) if has_watched else 0
+        self._may_join = max(0, int(idle + 1 - _ENOUGH)) if has_watched else 0
         self._look_s = now_s + _WINDOW_S
 
     def _wake_in(self, wait_s: float) -> None:

@@ -4,8 +4,9 @@ The worker's side (:mod:`pytest_clnrm.scheduling.parking`) asks what comes next 
 be torn down. The answer binds: the worker tears down what that item does not need, and then runs it. What may
 not start at once, as it waits for its reservation, is told as ``~index`` first, and as ``index`` when it may.
 After what may start there follows, as ``~index`` too, what is foreseen to come next. With nothing queued on
-workers there is nothing to steal from them: every worker that is free takes from the one queue. The public
-names are those of xdist's Scheduling protocol.
+workers there is nothing to steal from them: every worker that is free takes from the one queue, but for those
+that :mod:`pytest_clnrm.scheduling.joining` leaves out for the moment. The public names are those of xdist's
+Scheduling protocol.
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ class StrictScheduling:
         for index, nodeid in enumerate(self.collection):
             self._index.setdefault(nodeid, index)
         self._held_back = False
+        # A worker that has run nothing leaves the head to others.
+        self._left_out = False
 
     # what DSession asks
 
@@ -185,7 +188,7 @@ class StrictScheduling:
             self._start_bound(node)
         self._feed_fresh()
         free = [*self._fresh(), *self._asking]
-        if self._work.waiting and self._adjust is not None:
+        if self._work.waiting and self._adjust is not None and not self._left_out:
             live = [node for node in self._clean if node in self._work and not node.shutting_down]
             self._adjust(self._work.waiting, live, free)
         for node in free:
@@ -246,30 +249,41 @@ class StrictScheduling:
 
     def _feed_fresh(self) -> None:
         """Let fresh workers start what they may, those first that suit the head best."""
+        self._left_out = False
         fresh = self._fresh()
         while fresh:
             node = min(fresh, key=self._distance)
             fresh.remove(node)
             if not self._feed(node):
-                # The others suit the head no better.
-                return
+                self._left_out = True
+                # The others that have run nothing suit the head no better.
+                fresh = [each for each in fresh if self._has_run(each)]
 
     def _feed(self, node: Node) -> bool:
         """Let a fresh worker start the best that it may, if there is any; return False if it stays out."""
         plain = self._work.best_plain(node)
         head = self._work.before(self._work.head(node), plain)
-        if head is not None and self._stays_out(node, head):
-            return False
-        if head is not None and self._start_head(node, head):
-            return True
+        if head is not None:
+            if self._stays_out(node, head):
+                return False
+            if self._start_head(node, head):
+                return True
         if plain is not None and not self._holds_back(plain.index):
             self._start(node, self._work.hand_out_plain(node, plain, alone=head is not None))
         return True
 
+    def _has_run(self, node: Node) -> bool:
+        """Tell whether an item has ended on a worker: where that was in a child process it is fresh again."""
+        return self._work.holding(node).pace_s is not None
+
     def _stays_out(self, node: Node, head: int) -> bool:
-        """Tell whether a fresh worker leaves the head to those who have the containers that it needs."""
+        """Tell whether a fresh worker leaves the head, which may start, to those who have its containers."""
         specification = self._facts[head].specification
-        if self._joining is None or not specification or self._gate.serves(node.gateway.id, specification):
+        if self._joining is None or not specification or self._has_run(node):
+            return False
+        if head == self._refused_head or self._work.must_wait(head) or self._work.comes_after_bound(head):
+            return False
+        if self._gate.serves(node.gateway.id, specification):
             return False
         return self._joining.stays_out(head, specification, lambda: self._users(specification))
 
@@ -308,7 +322,11 @@ class StrictScheduling:
         if not any(map(self._work.demands, self._work.holding(node).sent)):
             return False
         refused = self._refused_head
-        return refused is None or (self._work.waits(refused) and not self._fresh())
+        if refused is None:
+            return True
+        # What there are containers for a fresh worker might leave to others.
+        by_fresh = self._fresh() and (self._joining is None or not self._facts[refused].specification)
+        return self._work.waits(refused) and not by_fresh
 
     def _bind_head(self, node: Node, index: int) -> None:
         self._work.bind_demanding(node, index)

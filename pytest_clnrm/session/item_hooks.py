@@ -48,12 +48,17 @@ class ItemHooks:
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Import in a worker what its first scenario will need, while the controller still connects."""
         of_another = session.config.hook.pytest_clnrm_engine.get_hookimpls()
-        number = self.runtime.worker.removeprefix("gw")
-        if not number.isdecimal() or int(number) > count_processors() or of_another:
+        if not hasattr(session.config, "workerinput") or of_another or not self._begins_at_once():
             return
         if any(is_scenario(item) for item in session.items):
             for module in _NEEDED_BY_THE_FIRST:
                 import_module(module)
+
+    def _begins_at_once(self) -> bool:
+        """Tell whether this worker is not one of those that may be left out while processors are busy."""
+        number = self.runtime.worker.removeprefix("gw")
+        pooled = self.runtime.settings.pool != "off"
+        return not (pooled and number.isdecimal() and int(number) > count_processors())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:

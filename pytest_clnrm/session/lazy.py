@@ -10,6 +10,7 @@ part. ``--nf`` sorts each part by the files' times, so its parts are sorted agai
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -242,10 +243,14 @@ class LazyWiring:
         """Let nobody look for garbage from the first scenario file on: items stay, and are thousands."""
         with ExitStack() as stack:
             self._collecting = stack
-            try:
-                return (yield)
-            finally:
-                self._collecting = None
+            return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self) -> None:
+        """Let garbage be looked for again, before others have their say of it."""
+        stack, self._collecting = self._collecting, None
+        if stack is not None:
+            stack.close()
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.File | None:
         """Collect files that match ``clnrm_files``, and TOML files named on the command line."""
@@ -258,9 +263,8 @@ class LazyWiring:
 
         if not can_be_shown(file_path, self._config.rootpath):
             return RefusedFile.of(parent, file_path)
-        if self._collecting is not None:
+        if self._collecting is not None and gc.isenabled():
             self._collecting.enter_context(no_garbage_collection())
-            self._collecting = None
         return ScenarioFile.from_parent(parent, path=file_path, runtime=self.wiring().runtime)
 
     @pytest.hookimpl(tryfirst=True)

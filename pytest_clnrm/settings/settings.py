@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from fnmatch import translate
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -542,11 +542,7 @@ class Settings:
 
     def matches(self, name: str) -> bool:
         """Tell whether a file of this name holds scenarios."""
-        return self._any_file.match(name) is not None
-
-    @cached_property
-    def _any_file(self) -> re.Pattern[str]:
-        return re.compile("|".join(map(translate, self.files)) or "(?!)")
+        return _any_of(self.files).match(name) is not None
 
     def names_scenario(self, nodeid: str) -> bool:
         """Tell whether *nodeid* is a scenario's, where nothing but the node id is known."""
@@ -555,6 +551,13 @@ class Settings:
 
 
 _FIELDS = tuple(Settings.__annotations__)
+
+
+@lru_cache(maxsize=8)
+def _any_of(globs: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what names match that match one of *globs*."""
+    return re.compile("|".join(map(translate, globs)) or "(?!)")
+
 
 _ALL = tuple(each for each in vars(Settings).values() if isinstance(each, Setting))
 

@@ -32,6 +32,7 @@ class IdleTime:
     def __init__(self, stat: Path = _STAT, now: Callable[[], float] = time.monotonic) -> None:
         self._stat = stat
         self._now = now
+        self._names = frozenset(f"cpu{number}" for number in _allowed())
         self._last = (now(), self._idle_s())
 
     def since_last(self) -> float:
@@ -47,11 +48,10 @@ class IdleTime:
 
     def _idle_s(self) -> float | None:
         """Return the idle seconds of all processors since the system's start, None where nobody counts."""
-        names = {f"cpu{number}" for number in _allowed()}
         try:
             lines = self._stat.read_text(encoding="ascii").splitlines()
             # user, nice, system, idle, waiting for the disk, ...
-            of_ours = [line.split() for line in lines if line.split(" ", 1)[0] in names]
+            of_ours = [line.split() for line in lines if line.split(" ", 1)[0] in self._names]
             ticks = sum(int(fields[4]) + int(fields[5]) for fields in of_ours)
         except (OSError, ValueError, IndexError):
             return None

@@ -182,6 +182,7 @@ def test_where_processors_are_busy_no_more_containers_are_begun(
 ) -> None:
     """One more worker than there are processors runs all, in the containers that it has."""
     monkeypatch.setattr(joining, "count_processors", lambda: 1)
+    monkeypatch.setattr(joining, "_PATIENCE_S", 600.0)
     monkeypatch.setattr(IdleTime, "since_last", lambda _: 0.0)
     project = make_project("n2")
     write(project, "a", *["true"] * 12)

@@ -63,7 +63,9 @@ def test_who_stays_out_is_woken(machine: Machine) -> None:
         machine.woken.clear()
 
 
-@pytest.mark.parametrize(("idle", "join"), [(0.0, 0), (0.74, 0), (0.75, 1), (1.74, 1), (1.75, 2), (2.0, 2)])
+@pytest.mark.parametrize(
+    ("idle", "join"), [(-3.0, 0), (0.0, 0), (0.74, 0), (0.75, 1), (1.74, 1), (1.75, 2), (2.0, 2)]
+)
 def test_as_many_join_as_processors_are_idle(machine: Machine, idle: float, join: int) -> None:
     """Three quarters of one are enough for one worker; then it is seen what that has made of it."""
     assert machine.stays_out()
@@ -205,3 +207,69 @@ def test_the_others_do_without_who_stays_out(run: Callable[..., SimpleNamespace]
     made.scheduling.remove_pending_tests_from_node(one, [])
     made.scheduling.mark_test_complete(one, 1, 0.1)
     assert made.scheduling.tests_finished
+
+
+def test_room_that_comes_free_is_the_heads_though_somebody_stays_out(
+    make_node: Callable[[str], Any], make_gate: Callable[[int], Any], machine: Machine
+) -> None:
+    """Who frees the room that the head waits for runs it: a worker that stays out would not."""
+    facts = [*[ItemFacts(1, {"slots": 1}, "box")] * 6, *[ItemFacts(2)] * 6]
+    names = [f"{at}.py::test" for at in range(len(facts))]
+    gate = make_gate(3)
+    scheduling = StrictScheduling(names, facts, gate=gate, workers=5, joining=machine.joining)
+    nodes = [make_node(f"gw{number}") for number in range(5)]
+    for node in nodes:
+        scheduling.add_node(node)
+        scheduling.add_node_collection(node, names)
+    scheduling.schedule()
+    assert [each.take()[:1] for each in nodes] == [[0], [1], [2], [], []]
+    for index in range(2):
+        scheduling.started(names[index])
+    machine.idle = 1.0
+    machine.pass_s(0.1)
+    # One may join, for which there is no room; tests of a lower priority wait for the start of 2.
+    scheduling.wake()
+    assert [each.take() for each in nodes[3:]] == [[], []]
+    machine.idle = 0.0
+    scheduling.remove_pending_tests_from_node(nodes[0], [])
+    assert nodes[0].take() == [~3]
+    gate.idle.add(("gw0", "box"))
+    scheduling.mark_test_complete(nodes[0], 0, 0.1)
+    assert nodes[0].take()[:1] == [3]
+    assert gate.held == {"lease-1": 1, "lease-2": 1, "lease-3": 1}
+
+
+def test_who_has_run_something_is_not_left_out(run: Callable[..., SimpleNamespace]) -> None:
+    """A worker whose item was torn down in a child process is fed as one that has run nothing: it goes on."""
+    made = run("box", "box", "box", None, None)
+    one, two, _ = made.nodes
+    assert one.take() == [0, ~1]
+    made.scheduling.mark_test_complete(one, 0, 0.1)
+    assert one.take() == [1, ~2]
+    assert two.take() == []
+    assert made.joining.asked == [(0, "box", 0), (1, "box", 1), (2, "box", 1)]
+
+
+def test_no_workers_are_started_while_some_are_left_out(
+    make_node: Callable[[str], Any], make_gate: Callable[[int], Any]
+) -> None:
+    """They would collect everything, and then be left out too."""
+    facts = [ItemFacts(1, {"slots": 1}, "box")] * 4
+    names = [f"{at}.py::test" for at in range(4)]
+    joining, asked = Asked(), []
+    scheduling = StrictScheduling(
+        names,
+        facts,
+        gate=make_gate(99),
+        workers=2,
+        joining=joining,  # type: ignore[arg-type]
+        adjust=lambda waiting, _live, _idle: asked.append(waiting),
+    )
+    for node in (make_node("gw0"), make_node("gw1")):
+        scheduling.add_node(node)
+        scheduling.add_node_collection(node, names)
+    scheduling.schedule()
+    assert asked == []
+    joining.says = False
+    scheduling.wake()
+    assert asked == [2]

@@ -17,6 +17,8 @@ from pytest_clnrm.scheduling.strict import StrictScheduling
 
 Step = Callable[[], None]
 
+_MOST_WAKES = 1000
+
 
 class PlayedWorker:
     """A worker: what it can do next is :meth:`step`, None while it waits for an order.
@@ -132,6 +134,7 @@ class Play:
     ) -> None:
         self.duration_s = duration_s
         self.in_children = in_children
+        self.joins_late = joining is not None
         self.gate = gate
         self.names = [f"{file}.py::{at}" for at, (file, _, _) in enumerate(items)]
         facts = [
@@ -148,12 +151,14 @@ class Play:
 
     def run(self, choose: Callable[[list[Step]], Step]) -> None:
         """Play until nobody can do anything."""
-        while True:
+        for _ in range(_MOST_WAKES):
             while steps := [step for worker in self.workers if (step := worker.step()) is not None]:
                 choose(steps)()
-            if not self.scheduling.has_pending:
+            if not (self.joins_late and self.scheduling.has_pending):
                 return
-            self.scheduling.wake()
+            # Only those wake up by the clock.
+            self.scheduling.schedule()
+        raise AssertionError("nobody does anything any more")
 
 
 class Reluctant:

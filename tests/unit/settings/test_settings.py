@@ -300,6 +300,8 @@ def test_empty_list(load: Load) -> None:
     assert settings.files == ()
     assert not settings.matches("")
     assert not settings.matches("a.clnrm.toml")
+    # Others are made of what it holds.
+    assert Settings(**vars(settings)) == settings
 
 
 @pytest.mark.parametrize(
