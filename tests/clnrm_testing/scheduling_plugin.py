@@ -28,6 +28,9 @@ from pytest_clnrm.scheduling.tickets import TICKET, Ticket
 from pytest_clnrm.session.lazy import install_order
 from pytest_clnrm.settings.values import worker_range
 
+_began_key: pytest.StashKey[float | None] = pytest.StashKey()
+"""When an item's first run began."""
+
 
 class MemoryGate:
     """A gate that counts slots in this process.
@@ -131,12 +134,12 @@ def _reserve(item: pytest.Item, free: Callable[[], None]) -> Iterator[Ticket | N
     yield Ticket(f"local-{item.name}")
 
 
-def _note(item: pytest.Item, what: str) -> None:
+def _note(item: pytest.Item, what: str, at_s: float) -> None:
     ticket = item.stash.get(TICKET, None)
     row = {
         "nodeid": item.nodeid,
         "what": what,
-        "at_s": time.monotonic(),
+        "at_s": at_s,
         "worker": os.environ.get("PYTEST_XDIST_WORKER", "master"),
         "priority": _priority(item),
         "lease": None if ticket is None else ticket.lease,
@@ -146,9 +149,17 @@ def _note(item: pytest.Item, what: str) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Look at the clock before the controller is told of the start: others start then."""
+    item.stash[_began_key] = time.monotonic()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    """Note an item's start."""
-    _note(item, "start")
+    """Note an item's start, or that it is run again."""
+    _note(item, "start", item.stash.get(_began_key, None) or time.monotonic())
+    item.stash[_began_key] = None
     yield
 
 
@@ -156,4 +167,4 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """Note an item's end."""
     yield
-    _note(item, "end")
+    _note(item, "end", time.monotonic())
