@@ -38,6 +38,7 @@ _AT_ONCE = 4
 _CHECK_CHARS = 300
 _REMOVAL_S = 30.0
 _REMOVAL_POLL_S = 0.05
+_BEING_REMOVED = ("removing", "dead")
 _ENDING_S = 1.0
 _ENDING_POLL_S = 0.02
 
@@ -247,9 +248,31 @@ def remove_container(client: APIClient, container: str) -> None:
         time.sleep(_REMOVAL_POLL_S)
 
 
+def disconnect_container(client: APIClient, network: str, container: str) -> None:
+    """Take it off a network; while another one removes it, wait until it is gone.
+
+    :raises LostContainerError: if it is gone.
+    :raises ContainerError: with the engine's reason; it is still there.
+    """
+    deadline_s = time.monotonic() + _REMOVAL_S
+    with plain_errors("take the container off its network", ContainerError):
+        try:
+            client.disconnect_container_from_network(container, network)
+        except docker.errors.APIError:
+            while (status := _status(client, container)) in _BEING_REMOVED and time.monotonic() < deadline_s:
+                time.sleep(_REMOVAL_POLL_S)
+            if status is not None:
+                raise
+            raise LostContainerError(f"the container {container[:12]} is gone") from None
+
+
 def _is_gone(client: APIClient, container: str) -> bool:
+    return _status(client, container) is None
+
+
+def _status(client: APIClient, container: str) -> str | None:
+    """Return the engine's word for what a container is at, None if it is gone."""
     try:
-        client.inspect_container(container)
+        return str(client.inspect_container(container)["State"]["Status"])
     except docker.errors.NotFound:
-        return True
-    return False
+        return None

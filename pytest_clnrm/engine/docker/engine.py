@@ -30,6 +30,7 @@ from pytest_clnrm.engine.docker.changes import FollowedChanges, follow_changes
 from pytest_clnrm.engine.docker.clock import clock_s
 from pytest_clnrm.engine.docker.containers import (
     create_container,
+    disconnect_container,
     ended_without,
     for_each,
     remove_container,
@@ -359,8 +360,7 @@ class DockerEngine(Engine):
             )
 
     def disconnect(self, network: str, container: str) -> None:
-        with plain_errors("take the container off its network", ContainerError):
-            self._client.disconnect_container_from_network(container, network)
+        disconnect_container(self._client, network, container)
 
     def connect(self, network: str, container: str, aliases: Sequence[str]) -> None:
         with plain_errors("put the container on its network", ContainerError):

@@ -11,10 +11,10 @@ from typing import Any
 import docker.errors
 import pytest
 
-from pytest_clnrm.engine.docker.containers import remove_container
+from pytest_clnrm.engine.docker.containers import disconnect_container, remove_container
 from pytest_clnrm.engine.docker.images import Images, PullProgress, lock_name, read_image
 from pytest_clnrm.engine.docker.networks import SPACE, create_network, remove_network, subnets
-from pytest_clnrm.errors import EngineError, ImageError
+from pytest_clnrm.errors import ContainerError, EngineError, ImageError, LostContainerError
 
 
 def test_an_image_is_read_from_the_engines_answer() -> None:
@@ -204,7 +204,7 @@ class Remover:
         """Tell whether it is there."""
         if self.gone:
             raise docker.errors.NotFound(container)
-        return {}
+        return {"State": {"Status": "running"}}
 
     def remove_container(self, container: str, *, v: bool, force: bool) -> None:
         """Answer."""
@@ -230,3 +230,38 @@ def test_a_removal_is_repeated_until_the_container_is_gone(monkeypatch: pytest.M
     monkeypatch.setattr("pytest_clnrm.engine.docker.containers._REMOVAL_S", -1)
     with pytest.raises(EngineError, match=r"^cannot remove the container: removal of"):
         remove_container(Remover(busy), "c")  # type: ignore[arg-type]
+
+
+class Leaver:
+    """A container that cannot be taken off its network; inspected it has one state after the other."""
+
+    def __init__(self, *states: str) -> None:
+        self.states = list(states)
+
+    def disconnect_container_from_network(self, container: str, network: str) -> None:
+        """Refuse it."""
+        response = SimpleNamespace(status_code=409)
+        text = f"{container} is marked for removal, or something else is wrong with {network}"
+        raise docker.errors.APIError(container, response=response, explanation=text)  # type: ignore[arg-type]
+
+    def inspect_container(self, container: str) -> dict[str, Any]:
+        """Tell what it is at; it is gone after the last."""
+        if not self.states:
+            raise docker.errors.NotFound(container)
+        return {"State": {"Status": self.states.pop(0)}}
+
+
+def test_a_container_that_is_being_removed_leaves_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes it off waits until it is gone; what is still there is an error, with the engine's reason."""
+    monkeypatch.setattr("pytest_clnrm.engine.docker.containers._REMOVAL_POLL_S", 0.001)
+    for states in ((), ("removing", "removing", "dead")):
+        leaver = Leaver(*states)
+        with pytest.raises(LostContainerError, match=r"^the container c is gone$"):
+            disconnect_container(leaver, "n", "c")  # type: ignore[arg-type]
+        assert leaver.states == []
+    stays = r"^cannot take the container off its network: c is marked for removal, or .* wrong with n$"
+    with pytest.raises(ContainerError, match=stays):
+        disconnect_container(Leaver("running"), "n", "c")  # type: ignore[arg-type]
+    monkeypatch.setattr("pytest_clnrm.engine.docker.containers._REMOVAL_S", -1)
+    with pytest.raises(ContainerError, match=stays):
+        disconnect_container(Leaver("removing", "removing"), "n", "c")  # type: ignore[arg-type]
