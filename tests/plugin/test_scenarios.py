@@ -205,19 +205,20 @@ def test_clnrm_files_changes_what_is_collected(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "own", "seen"),
+    ("files", "own", "at_last", "seen"),
     [
-        (("a.clnrm.toml", "test_b.py"), "", "True False True"),
-        (("a.clnrm.toml", "test_b.py"), "gc.disable()", "False False False"),
-        (("test_b.py",), "", "True True True"),
-        (("a.clnrm.toml", "broken.clnrm.toml", "test_b.py"), "", "True False True"),
+        (("a.clnrm.toml", "test_b.py"), "gc.enable()", "pass", "True False True"),
+        (("a.clnrm.toml", "test_b.py"), "gc.disable()", "pass", "False False False"),
+        (("a.clnrm.toml", "test_b.py"), "gc.enable()", "gc.disable()", "True False False"),
+        (("test_b.py",), "gc.enable()", "pass", "True True True"),
+        (("a.clnrm.toml", "broken.clnrm.toml", "test_b.py"), "gc.enable()", "pass", "True False True"),
     ],
-    ids=["scenarios", "disabled", "tests", "broken"],
+    ids=["scenarios", "disabled", "disabled-when-collected", "tests", "broken"],
 )
 def test_nobody_looks_for_garbage_while_scenario_files_are_collected(
-    project: Project, files: tuple[str, ...], own: str, seen: str
+    project: Project, files: tuple[str, ...], own: str, at_last: str, seen: str
 ) -> None:
-    """Their items stay; afterwards it is as it was before."""
+    """Their items stay; afterwards it is as it was before, or as the project has it."""
     texts = {"a.clnrm.toml": HELLO, "broken.clnrm.toml": "no = 1", "test_b.py": "def test(): pass"}
     for file in files:
         project.write(file, texts[file])
@@ -226,10 +227,12 @@ def test_nobody_looks_for_garbage_while_scenario_files_are_collected(
         "import gc, pathlib\n"
         "seen = []\n"
         "def pytest_sessionstart():\n"
-        f"    {own or 'gc.enable()'}\n"
+        f"    {own}\n"
         "    seen.append(gc.isenabled())\n"
         "def pytest_pycollect_makemodule():\n"
         "    seen.append(gc.isenabled())\n"
+        "def pytest_collection_finish():\n"
+        f"    {at_last}\n"
         "def pytest_sessionfinish():\n"
         "    seen.append(gc.isenabled())\n"
         "    gc.enable()\n"
