@@ -35,7 +35,7 @@ from pytest_clnrm.errors import ScenarioFileError
 from pytest_clnrm.imports import no_garbage_collection
 from pytest_clnrm.items.outline import Outline, outline_of
 from pytest_clnrm.items.tags import known_marks
-from pytest_clnrm.util.processors import count_processors
+from pytest_clnrm.util.processors import count_processors, is_among_first
 
 if TYPE_CHECKING:
     from pytest_clnrm.model.scenario import Scenario
@@ -137,8 +137,7 @@ class CheckedFiles:
     _checks: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        number = self.runtime.worker.removeprefix("gw")
-        self._checks = not number.isdecimal() or int(number) < count_processors()
+        self._checks = is_among_first(self.runtime.worker, count_processors())
 
     def expect(self, path: Path, session: pytest.Session) -> None:
         """Note that a file is going to be collected, if it is: pytest makes nodes of files beside it, too."""

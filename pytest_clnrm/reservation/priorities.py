@@ -24,11 +24,9 @@ def priority_of(item: pytest.Item, settings: Settings, rootdir: Path) -> Priorit
     :raises pytest.UsageError: if its marker names no priority.
     """
     own = own_priority(item)
-    if own is not None:
-        return own
-    if not settings.priorities:
+    if own is not None or not settings.priorities:
         # Looking at paths takes ten times as long as the rest.
-        return Priority.parse(settings.priority)
+        return resolve_priority(settings, own, (), ())
     tags = [*item.extra_keyword_matches, *(marker.name for marker in item.iter_markers())]
     folders: list[str] = []
     if item.path.is_relative_to(rootdir):

@@ -324,7 +324,7 @@ class StrictScheduling:
         refused = self._refused_head
         if refused is None:
             return True
-        # What there are containers for a fresh worker might leave to others.
+        # A fresh worker might leave it to those who have its containers.
         by_fresh = self._fresh() and (self._joining is None or not self._facts[refused].specification)
         return self._work.waits(refused) and not by_fresh
 

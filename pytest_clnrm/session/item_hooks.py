@@ -10,7 +10,7 @@ import pytest
 from pytest_clnrm.names import sizes_key
 from pytest_clnrm.reservation.item_demand import is_scenario, note_outcome
 from pytest_clnrm.runtime.runtime import Runtime
-from pytest_clnrm.util.processors import count_processors
+from pytest_clnrm.util.processors import count_processors, is_among_first
 
 _NEEDED_BY_THE_FIRST = (
     "pytest_clnrm.runner.scenario_run",
@@ -56,9 +56,8 @@ class ItemHooks:
 
     def _begins_at_once(self) -> bool:
         """Tell whether this worker is not one of those that may be left out while processors are busy."""
-        number = self.runtime.worker.removeprefix("gw")
-        pooled = self.runtime.settings.pool != "off"
-        return not (pooled and number.isdecimal() and int(number) > count_processors())
+        is_pooled = self.runtime.settings.pool != "off"
+        return not is_pooled or is_among_first(self.runtime.worker, count_processors() + 1)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:

@@ -16,6 +16,15 @@ def count_processors() -> int:
     return len(allowed) if allowed else os.cpu_count() or 1
 
 
+def is_among_first(worker: str, number: int) -> bool:
+    """Tell whether a process is one of the first *number* workers of xdist, or none of its numbered ones.
+
+    :param worker: such as "gw0".
+    """
+    own = worker.removeprefix("gw")
+    return not own.isdecimal() or int(own) < number
+
+
 def _allowed() -> set[int]:
     """Return the numbers of the processors that this process may use; empty where the system does not say."""
     allowed = getattr(os, "sched_getaffinity", None)

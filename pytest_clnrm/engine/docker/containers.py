@@ -259,20 +259,22 @@ def disconnect_container(client: APIClient, network: str, container: str) -> Non
         try:
             client.disconnect_container_from_network(container, network)
         except docker.errors.APIError:
-            while (status := _status(client, container)) in _BEING_REMOVED and time.monotonic() < deadline_s:
+            while _is_being_removed(client, container) and time.monotonic() < deadline_s:
                 time.sleep(_REMOVAL_POLL_S)
-            if status is not None:
-                raise
-            raise LostContainerError(f"the container {container[:12]} is gone") from None
+            raise
+
+
+def _is_being_removed(client: APIClient, container: str) -> bool:
+    """Tell whether a container will soon be gone.
+
+    :raises LostContainerError: if it is.
+    """
+    return inspect_container(client, container)["State"]["Status"] in _BEING_REMOVED
 
 
 def _is_gone(client: APIClient, container: str) -> bool:
-    return _status(client, container) is None
-
-
-def _status(client: APIClient, container: str) -> str | None:
-    """Return the engine's word for what a container is at, None if it is gone."""
     try:
-        return str(client.inspect_container(container)["State"]["Status"])
+        client.inspect_container(container)
     except docker.errors.NotFound:
-        return None
+        return True
+    return False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_clnrm.util.processors import IdleTime, count_processors
+from pytest_clnrm.util.processors import IdleTime, count_processors, is_among_first
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -34,6 +34,14 @@ def test_those_that_it_may_use_are_counted(monkeypatch: pytest.MonkeyPatch) -> N
     assert count_processors() == 7
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert count_processors() == 1
+
+
+@pytest.mark.parametrize(
+    ("worker", "is_among"), [("gw0", True), ("gw1", True), ("gw2", False), ("gw10", False), ("master", True)]
+)
+def test_the_first_workers(worker: str, *, is_among: bool) -> None:
+    """By their numbers; a process without one is as good as the first."""
+    assert is_among_first(worker, 2) is is_among
 
 
 def test_idle_processors_since_the_last_question(tmp_path: Path) -> None:
