@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import OwnedObject
     from pytest_clnrm.engine.docker.engine import DockerEngine
 
-__all__ = ["IMAGE", "WITHIN_S", "Project", "Run", "wait_until"]
+__all__ = ["GONE_WITHIN_S", "IMAGE", "WITHIN_S", "Project", "Run", "wait_until"]
 
 IMAGE = "clnrm-busybox:1"
 GONE_WITHIN_S = patient_s(10)
@@ -94,7 +94,15 @@ class Run:
 
     def wait_for_containers(self) -> None:
         """Return once a container of it runs: one that is being made may go with who asked for it."""
-        wait_until(self.project.runs_a_container, WITHIN_S, "a container of the run")
+
+        def runs() -> bool:
+            if self.project.runs_a_container():
+                return True
+            ended = self.process.poll()
+            assert ended is None, f"it ended with {ended}, no container was seen\n{self.project.output()}"
+            return False
+
+        wait_until(runs, WITHIN_S, "a container of the run")
 
     def end(self) -> int:
         """Wait for the controller's end, then for that of all its processes; return its exit status."""

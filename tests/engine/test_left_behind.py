@@ -191,6 +191,8 @@ def test_all_are_asked_to_end(project: Project) -> None:
 
 def test_watchdog_is_cheap_and_ends_with_the_run(project: Project) -> None:
     """It sleeps, holds little memory, and is gone when pytest has ended."""
+    # Its one container must not have come and gone between two looks.
+    project.add("work0", "sleep 4")
     run = project.start("-p", "no:xdist", "-k", "work0")
     run.wait_for_containers()
     (pid,) = run.watchdog()
