@@ -75,7 +75,11 @@ def effective_limits(settings: Settings, service: Service) -> Limits:
 def image_name(settings: Settings, service: Service) -> str:
     """Return the name by which the image of *service* is asked for; ``--clnrm-image-map`` applies."""
     reference = service.image or settings.default_image
-    return next((new for pattern, new in settings.image_map if fnmatchcase(reference, pattern)), reference)
+    for pattern, new in settings.image_map:
+        if fnmatchcase(reference, pattern):
+            before, _, behind = pattern.partition("*")
+            return new.replace("*", reference[len(before) : len(reference) - len(behind)])
+    return reference
 
 
 def find_image(runtime: Runtime, service: Service, timeout_s: float) -> ImageFacts:

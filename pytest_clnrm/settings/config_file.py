@@ -34,6 +34,14 @@ class ConfigFile:
     mistakes: tuple[Mistake, ...] = ()
 
 
+LISTS: Mapping[Any, tuple[str, str]] = {
+    values.group_limit: ("limits", "database=2"),
+    values.capability_name: ("capabilities", "NET_ADMIN"),
+    values.path: ("folders", "out"),
+}
+"""What reads an element -> what a list of them is called, and one of them."""
+
+
 def _milliseconds(value: object) -> float:
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_DURATION_S * 1000:
         return value / 1000
@@ -49,11 +57,10 @@ def _reader(key: str, setting: Setting) -> Callable[[object], Any]:
     def read(value: object) -> Any:
         if setting.kind == "args":
             if not isinstance(value, list):
-                example = "database=2" if setting.parse is values.group_limit else "out"
-                what = "limits" if setting.parse is values.group_limit else "folders"
+                what, example = LISTS[setting.parse]
                 raise ValueError(f'{value!r} is not a list of {what}: ["{example}"]')
             return tuple(map(parse, value))
-        if isinstance(value, str):
+        if isinstance(value, str) and not isinstance(parse, values.Choice):
             raise ValueError(f"{value!r} is a text: write it without quotes")  # noqa: TRY004
         return parse(value)
 

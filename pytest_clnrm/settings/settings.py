@@ -187,8 +187,8 @@ class Settings:
     )
     image_map: tuple[tuple[str, str], ...] = setting(
         "--clnrm-image-map OLD=NEW",
-        "use the image NEW where a file says OLD, which may be a glob; may be repeated: the first "
-        "that matches counts, those of the command line before those of the ini file",
+        "use the image NEW where a file says OLD, which may be a glob; a * in NEW is what the * of OLD "
+        "stands for; may be repeated: the first that matches counts, those of the command line first",
         values.image_mapping,
         default=(),
         scenario=True,

@@ -225,12 +225,17 @@ def engine(value: object) -> str:
 
 
 def image_mapping(value: object) -> tuple[str, str]:
-    """Return (glob, image) of ``OLD=NEW``."""
+    """Return (glob, image) of ``OLD=NEW``; a ``*`` in NEW is what the one ``*`` of OLD stands for."""
     old, _, new = value.partition("=") if isinstance(value, str) else ("", "", "")
     old, new = old.strip(), new.strip()
     if not old or not new or " " in old + new:
         raise ValueError(
             f"{value!r} is not a mapping of images: OLD=NEW, such as postgres:*=mirror/postgres:16"
+        )
+    if "*" in new and (new.count("*") > 1 or old.count("*") != 1 or "[" in old or "?" in old):
+        raise ValueError(
+            f"{value!r} does not tell what the * in {new} stands for: write one * in OLD, no ? and [ there, "
+            "and one in NEW, such as *=mirror/*"
         )
     return old, new
 

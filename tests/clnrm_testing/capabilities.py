@@ -296,7 +296,7 @@ LACKS: tuple[Lack, ...] = (
         what="published TCP ports, HTTP steps, readiness by port or HTTP, spans",
         meaning="work, over a relay in the run's own pod",
     ),
-    Lack(engine="a cluster", what="a process limit (`--clnrm-pids`)", meaning="the node's"),
+    Lack(engine="a cluster", what="a limit of processes (`limits.pids`)", meaning="the node's"),
     Lack(
         engine="a cluster",
         what="keeping scenarios apart, `network`",

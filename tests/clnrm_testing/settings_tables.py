@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytest_clnrm.settings import values
+from pytest_clnrm.settings.config_file import LISTS
 from pytest_clnrm.settings.declare import Setting
 from pytest_clnrm.settings.settings import CONFIG_SETTINGS, SETTINGS
 
@@ -17,6 +18,10 @@ _FORMS: dict[Callable[[object], object], str] = {
     values.count: "whole number",
     values.count_or_zero: "whole number",
     values.cpus: "number of CPUs",
+    values.retries: "whole number",
+    values.positive_duration: "whole number",
+    values.container_memory: "whole number",
+    values.size: "whole number",
 }
 
 
@@ -69,13 +74,14 @@ def _config() -> list[str]:
 def _value(key: str, setting: Setting) -> str:
     if isinstance(setting.default_value, bool):
         return "`true` or `false`"
-    if setting.parse is values.group_limit:
-        return 'a list such as `["database=2"]`'
+    if isinstance(setting.parse, values.Choice):
+        return " or ".join(f'`"{each}"`' for each in setting.parse.names)
     if setting.kind == "args":
-        return "a list of folders, relative to rootdir"
+        what, example = LISTS[setting.parse]
+        return f'a list of {what} such as `["{example}"]`'
     units = {"_ms": ", milliseconds", "_mb": ", MB"}
     unit = next((text for end, text in units.items() if key.endswith(end)), "")
-    return _FORMS.get(setting.parse, "whole number") + unit
+    return _FORMS[setting.parse] + unit
 
 
 if __name__ == "__main__":

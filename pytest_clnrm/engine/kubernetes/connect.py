@@ -23,7 +23,7 @@ _UNKNOWN_CPUS = 100_000
 _UNKNOWN_BYTES = 1 << 50
 """Where we may not ask what there is: the cluster's own quota and nodes decide."""
 PULL_SECRETS = "CLNRM_PULL_SECRETS"
-LIMITS = "the number of processes of a container is limited by its node alone, not by --clnrm-pids"
+LIMITS = "the number of processes of a container is limited by its node alone, not by limits.pids"
 
 
 def connect_cluster(choice: str, environ: Mapping[str, str]) -> KubernetesEngine:

@@ -1,4 +1,4 @@
-"""The tutorial and the pages of docs/how-to hold files that load, and say how each is made."""
+"""What the docs show of scenario files loads; the tutorial and docs/how-to say how each of theirs is made."""
 
 from __future__ import annotations
 
@@ -77,12 +77,31 @@ def test_what_commands_make(
             assert capsys.readouterr().out == block.text
 
 
+DOCS = FOLDER.parent
+OF_A_SCENARIO = re.compile(r"\[\[?(meta|vars|matrix|service|setup|step|cleanup|scenario|check|expect)\b")
+SHOWN = [
+    pytest.param(block.text, id=f"{page.stem}-{number}")
+    for page in (DOCS.parent / "README.md", *sorted(set(DOCS.rglob("*.md")) - set(PAGES)))
+    for number, block in enumerate(blocks(page))
+    if block.language == "toml" and OF_A_SCENARIO.match(re.sub(r"^#.*\n", "", block.text, flags=re.MULTILINE))
+]
+
+
+@pytest.mark.parametrize("text", SHOWN)
+def test_what_other_pages_show(text: str, project: Path) -> None:
+    """It loads as it stands, with a step where it shows none."""
+    (project / "schema.sql").touch()
+    file = project / "a.clnrm.toml"
+    known = tomli.loads(text)
+    file.write_text(text if {"step", "scenario"} & known.keys() else f'{text}\n[[step]]\nrun = "true"\n')
+    assert load(str(file), LoadOptions(rootdir=str(project)))
+
+
 def test_the_list_of_pages_is_complete() -> None:
     """In README.md of the folder, and in what makes the site; tox -e docs finds links that lead nowhere."""
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"\]\(([\w-]+\.md)\)", text))
     assert listed == {page.name for page in FOLDER.glob("*.md")} - {"README.md"}
-    docs = FOLDER.parent
-    site = tomli.loads((docs.parent / "zensical.toml").read_text("utf-8"))["project"]["nav"]
+    site = tomli.loads((DOCS.parent / "zensical.toml").read_text("utf-8"))["project"]["nav"]
     shown = [page for group in site for pages in group.values() for page in pages]
-    assert sorted(shown) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
+    assert sorted(shown) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from pytest_clnrm.model.priority import Priority
-from pytest_clnrm.settings.config_file import ConfigFile, read_config_file
+from pytest_clnrm.settings.config_file import LISTS, ConfigFile, read_config_file
+from pytest_clnrm.settings.declare import Setting
+from pytest_clnrm.settings.settings import CONFIG_SETTINGS
+from pytest_clnrm.settings.values import Choice
 
 SHOWN = ".clnrm/config.toml"
 MIB = 1024**2
@@ -73,6 +76,12 @@ def test_caps_of_the_policy(read: Read) -> None:
     ]
 
 
+def test_a_list_says_of_what(read: Read) -> None:
+    """A single value is told how its list is written."""
+    (mistake,) = read('[executor.policy]\nallow_cap_add = "NET_RAW"\n').mistakes
+    assert mistake.message == "'NET_RAW' is not a list of capabilities: [\"NET_ADMIN\"]"
+
+
 def test_every_name_of_the_executor(read: Read) -> None:
     """All names fill their field, in its unit, and tell their place."""
     file = read(
@@ -95,6 +104,26 @@ def test_every_name_of_the_executor(read: Read) -> None:
     }
     assert file.origins["timeout_s"] == ".clnrm/config.toml:6: executor.scenario_timeout_ms"
     assert file.origins["memory_bytes"] == ".clnrm/config.toml:10: executor.limits.container_memory_mb"
+
+
+def _written(setting: Setting) -> list[str]:
+    """Return right values of a setting, as TOML."""
+    if isinstance(setting.default_value, bool):
+        return ["true", "false"]
+    if setting.kind == "args":
+        return ["[]", f'["{LISTS[setting.parse][1]}"]']
+    return [f'"{name}"' for name in setting.parse.names] if isinstance(setting.parse, Choice) else ["64"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(key, value) for setting in CONFIG_SETTINGS for key in setting.config for value in _written(setting)],
+)
+def test_each_key_takes_its_values(read: Read, key: str, value: str) -> None:
+    """No key is known and can be set to nothing."""
+    file = read(f"executor.{key} = {value}")
+    assert file.mistakes == ()
+    assert len(file.settings) == 2
 
 
 def test_limits_of_the_executor_itself(read: Read) -> None:
@@ -158,6 +187,8 @@ def test_two_spellings_that_differ(read: Read) -> None:
         ('groups = "a=1"', "executor.groups: 'a=1' is not a list of limits: [\"database=2\"]"),
         ('groups = ["a"]', "executor.groups: 'a' is not a limit of a group: NAME=N"),
         ('allow_writable = "out"', "executor.allow_writable: 'out' is not a list of folders: [\"out\"]"),
+        ('flaky = "failed"', "executor.flaky: 'failed' is not an outcome of flaky tests: pass or fail"),
+        ("flaky = true", "executor.flaky: True is not an outcome of flaky tests: pass or fail"),
         ("allow_writable = [1]", "executor.allow_writable: 1 is not a path: a folder"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A name of an image that is so short that it may be the start of an id."""
+"""By which name the engine is asked for an image, and what is no name."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from pytest_clnrm.engine.api import ImageFacts
 from pytest_clnrm.errors import ImageError
 from pytest_clnrm.model.service import Service
-from pytest_clnrm.runner.launch import find_image
+from pytest_clnrm.runner.launch import find_image, image_name
 from pytest_clnrm.settings.settings import Settings
+from pytest_clnrm.settings.values import image_mapping
 
 
 def _find(asked: str, found: str, *, image_map: tuple[tuple[str, str], ...] = ()) -> str:
@@ -25,6 +26,22 @@ def _find(asked: str, found: str, *, image_map: tuple[tuple[str, str], ...] = ()
         board=SimpleNamespace(during=lambda *_: nullcontext(), at=print),
     )
     return find_image(runtime, Service(name="s", image=asked), 1.0).reference
+
+
+@pytest.mark.parametrize(
+    ("mapping", "asked", "name"),
+    [
+        ("postgres:*=mirror/postgres:16", "postgres:17", "mirror/postgres:16"),
+        ("*=mirror/*", "shop/api:1", "mirror/shop/api:1"),
+        ("shop/*:1=mirror/*:2", "shop/api:1", "mirror/api:2"),
+        ("a*a=x*", "aa", "x"),
+        ("a*a=x*", "a", "a"),
+    ],
+)
+def test_mapped(mapping: str, asked: str, name: str) -> None:
+    """A * of the new name is what the * of the old one stands for."""
+    settings = Settings(image_map=(image_mapping(mapping),))
+    assert image_name(settings, Service(name="s", image=asked)) == name
 
 
 def test_what_a_file_names() -> None:
