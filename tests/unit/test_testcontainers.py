@@ -13,7 +13,11 @@ import pytest
 from pytest_clnrm.items.container import Container
 from pytest_clnrm.items.container_arguments import ARGUMENTS
 from pytest_clnrm.items.containers import Containers
+from pytest_clnrm.model.units import parse_size_bytes
 from pytest_clnrm.scenario.format.one_service import read_condition
+from pytest_clnrm.scenario.presets.library import names, preset
+from pytest_clnrm.scenario.presets.users import NO_PRESETS
+from pytest_clnrm.settings.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs/coming-from-testcontainers.md"
 ROWS = [line.split("|")[1:3] for line in DOCS.read_text("utf-8").splitlines() if line.startswith("| `")]
@@ -74,5 +78,24 @@ def test_what_it_becomes_is_there(code: str) -> None:
         for each in given if isinstance(given, list) else [given]:
             condition, wrong = read_condition(each)
             assert condition is not None, wrong
-    known = r"(clnrm|box|\w+=|--|python |redis\.|DOCKER_HOST|postgresql:|(name|times|status|headers|with)$)"
+    known = (
+        r"(clnrm|box|@pytest\.mark\.clnrm_limits|\w+=|--|python |redis\.|DOCKER_HOST|postgresql:|"
+        r"(name|times|status|headers|with)$)"
+    )
     assert re.match(known, code), f"what is {code}?"
+
+
+PRESETS = [
+    (name, right)
+    for _, right in ROWS
+    for name in re.findall(r"`clnrm\.(\w+)\(\)`", right)
+    if name in names(NO_PRESETS)
+]
+
+
+@pytest.mark.parametrize(("name", "right"), PRESETS)
+def test_a_preset_that_needs_more_memory_says_so(name: str, right: str) -> None:
+    """A Python test has the memory that one container gets by default, unless a mark says more."""
+    memory = preset(name, NO_PRESETS).keys["limits"]["memory"]
+    needs_more = parse_size_bytes(memory) > Settings().memory_bytes
+    assert re.findall(r'clnrm_limits\(memory="(\w+)"\)', right) == ([memory] if needs_more else [])
