@@ -36,7 +36,7 @@ class _Document(msgspec.Struct):
 
 
 def read_history(path: Path) -> History:
-    """Return the history in a file, an empty one if there is no such file.
+    """Return the history in a file, an empty one if there is no such file, or it is empty itself.
 
     :raises HistoryError: if it cannot be read, or holds something else.
     """
@@ -48,6 +48,8 @@ def read_history(path: Path) -> History:
         data = path.read_bytes()
     except OSError as error:
         raise HistoryError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not data:
+        return History()
     try:
         return _history_of(msgspec.json.decode(data, type=_Document))
     except (msgspec.DecodeError, ValueError) as error:

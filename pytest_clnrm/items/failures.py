@@ -49,10 +49,12 @@ class ScenarioBrokenError(Exception):
 
 
 def error_of(result: Result) -> ScenarioFailedError | ScenarioBrokenError:
-    """Return what a test raises that has failed like *result*: its first failure decides."""
-    first = result.failures[0]
-    kind = ScenarioFailedError if first.kind == "expectation" else ScenarioBrokenError
-    return kind(one_line(title(first)))
+    """Return what a test raises that has failed like *result*, called as its first failure.
+
+    It is broken if any of them says so: whoever expects the first one (``xfail``) does not expect that.
+    """
+    is_broken = any(each.kind == "error" for each in result.failures)
+    return (ScenarioBrokenError if is_broken else ScenarioFailedError)(one_line(title(result.failures[0])))
 
 
 def is_infrastructure(error: BaseException | None) -> bool:

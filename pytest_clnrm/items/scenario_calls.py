@@ -93,7 +93,8 @@ class ScenarioCalls:
         """Run a scenario, and return its result.
 
         :param check: raise what a scenario that failed is shown as.
-        :raises ScenarioFailedError: if it has failed, with its result.
+        :raises ScenarioFailedError: if it has failed, or passed though its file says that it fails; with its
+            result.
         :raises ClnrmError: if it could not be started.
         :raises pytest.skip.Exception: if its file says that it does not run here.
         """
@@ -117,8 +118,8 @@ class ScenarioCalls:
         for each in (*run.warnings(), *run.problems()):
             group.warn(f"{item.nodeid}: {each}")
         group.tests.included(result, began_s)
-        if result.failures and check:
-            failed = ScenarioFailedError(item.explained_text(result))
+        if check and (why := item.explained_text(result) if result.failures else _why_not_passed(item)):
+            failed = ScenarioFailedError(why)
             failed.result = result
             raise failed
         return result
@@ -126,6 +127,13 @@ class ScenarioCalls:
 
 def _skips(mark: pytest.Mark) -> bool:
     return mark.name == "skip" or (mark.name == "skipif" and True in mark.args)
+
+
+def _why_not_passed(item: ScenarioItem) -> str:
+    """Return in words why a scenario should have failed, "" if it may pass."""
+    expected = next((each.kwargs for each in item.own_markers if each.name == "xfail"), {})
+    is_strict = expected.get("strict") and not item.config.option.runxfail
+    return f"{item.nodeid}: [XPASS(strict)] {expected['reason']}" if is_strict else ""
 
 
 def _listed(items: list[ScenarioItem]) -> str:

@@ -98,10 +98,15 @@ class Experience:
     def durations_of_file(self) -> dict[str, float]:
         """Return how long items take by the file of ``--clnrm-history`` alone, which all machines have.
 
-        :raises pytest.UsageError: if it cannot be read: this machine would divide otherwise than the others.
+        :raises pytest.UsageError: if it is not there, or cannot be read: this machine would divide otherwise
+            than the others.
         """
+        if self._given is None:
+            return {}
         try:
-            return durations_s(read_history(self._given)) if self._given else {}
+            if not self._given.exists():
+                raise HistoryError(f"there is no file {self._given}: begin with an empty one on all machines")
+            return durations_s(read_history(self._given))
         except HistoryError as error:
             raise pytest.UsageError(
                 f"{self._settings.origin('history_file')}: {error}; with --clnrm-shard all machines have to "

@@ -29,6 +29,10 @@ step = [{ run = "true" }]
 name = "second"
 step = [{ run = "exit 3" }]
 [[scenario]]
+name = "no more"
+xfail = "a bug"
+step = [{ run = "true" }]
+[[scenario]]
 name = "third"
 skip = "not today"
 step = [{ run = "true" }]
@@ -56,13 +60,19 @@ def test_raises(clnrm):
         clnrm.scenario("several.clnrm.toml", name="second")
     assert isinstance(raised.value, AssertionError) and raised.value.result.name == "second"
 
+def test_raises_as_it_passes(clnrm):
+    with pytest.raises(ScenarioFailedError, match=r"no more: \\[XPASS\\(strict\\)\\] a bug$") as raised:
+        clnrm.scenario("several.clnrm.toml", name="no more")
+    assert raised.value.result.passed
+    assert clnrm.scenario("several.clnrm.toml", name="no more", check=False).passed
+
 def test_all(clnrm):
     with pytest.raises(pytest.skip.Exception, match="third: not today"):
         clnrm.scenarios("several.clnrm.toml", check=False)
 
 @pytest.mark.parametrize("path, options, message", [
     ("none.clnrm.toml", {}, "there is no such file"),
-    ("several.clnrm.toml", {}, r"has 3 scenarios, 'first', 'second', 'third': say which \\(name=...\\)"),
+    ("several.clnrm.toml", {}, r"has 4 scenarios, 'first', 'second', .*, 'third': say which \\(name=...\\)"),
     ("several.clnrm.toml", {"name": "forth"}, "name='forth': .*has no such scenario; it has 'first', 's"),
     ("one.clnrm.toml", {"vars": {"whom": "x"}}, "vars.whom: a value is given for it.*it has who, token"),
     ("several.clnrm.toml", {"vars": {"a": "x"}}, "vars.a: .*it has none"),
@@ -84,7 +94,7 @@ def test_scenarios_in_python_tests(each_mode: Project) -> None:
     each_mode.write("sub/wrong.clnrm.toml", "\n[[stepp]]\n")
     each_mode.write("sub/test_it.py", TESTS)
     result = each_mode.run("sub/test_it.py", "--clnrm-report", "out")
-    result.assert_outcomes(passed=11, failed=1)
+    result.assert_outcomes(passed=12, failed=1)
     result.stdout.fnmatch_lines(
         [
             ">*clnrm.scenario(*one.clnrm.toml*",

@@ -24,12 +24,15 @@ OTHERS = "\n".join((
     scenario("engine", 'skip_if = { env = "SET", engine = ["docker", "podman"] }'),
     scenario("no engine", 'skip_if = [{ env = "UNSET", engine = "docker" }, { engine = "podman" }]'),
 ))  # fmt: skip
+OVER_TIME = 'continue_on_failure = true\n[[scenario.step]]\nrun = "sleep 9"\n'
 EXPECTED = "\n".join((
     scenario("known", 'xfail = "bug {{ pw }}"', "exit 3"),
     scenario("gone", 'xfail = "bug"'),
     scenario("loose", 'xfail = { reason = "bug", strict = false }'),
     scenario("broken", 'xfail = "bug"\ntimeout = "1ms"', "sleep 9"),
     scenario("both", 'xfail = { reason = "bug", errors = true }\ntimeout = "1ms"', "sleep 9"),
+    scenario("more", 'xfail = "bug"\ntimeout = "1s"', "exit 3") + OVER_TIME,
+    scenario("all", 'xfail = { reason = "bug", errors = true }\ntimeout = "1s"', "exit 3") + OVER_TIME,
 ))  # fmt: skip
 
 
@@ -98,18 +101,21 @@ def test_expected_failures(project: Project) -> None:
     """They are strict, and what could not be run to its end is an error unless the file says otherwise."""
     project.write("a.clnrm.toml", '[vars]\npw = { value = "hunter2", secret = true }\n' + EXPECTED)
     result = project.run("--clnrm-report", "out", "-rxX")
-    result.assert_outcomes(xfailed=2, xpassed=1, failed=2)
+    result.assert_outcomes(xfailed=3, xpassed=1, failed=3)
     result.stdout.fnmatch_lines(
         ["XFAIL a.clnrm.toml::known - bug [*][*][*]*", "XPASS a.clnrm.toml::loose - bug"]
     )
     result.stdout.no_fnmatch_line("*hunter2*")
     found = outcomes(project)
     assert {name: outcome for name, (outcome, _) in found.items()} == {
-        "known": "xfailed", "gone": "failed", "loose": "xpassed", "broken": "failed", "both": "xfailed"
+        "known": "xfailed", "gone": "failed", "loose": "xpassed", "broken": "failed", "both": "xfailed",
+        "more": "failed", "all": "xfailed",
     }  # fmt: skip
     assert found["gone"][1] == "[XPASS(strict)] bug"
     assert found["broken"][1].startswith("Scenario timeout after 0.001s")
-    project.run("--runxfail", "-k", "gone or known").assert_outcomes(passed=1, failed=1, deselected=3)
+    # What is told first is what was expected; the other one makes it an error.
+    assert found["more"][1] == found["known"][1] != ""
+    project.run("--runxfail", "-k", "gone or known").assert_outcomes(passed=1, failed=1, deselected=5)
 
 
 MARKED = """

@@ -117,6 +117,9 @@ def test_pytests_own_count_and_the_summary(project: Project) -> None:
         ["collected 20 items / 15 deselected / 5 selected", "clnrm: shard 2/3: 5 of 16 tests"]
     )
     assert "shard" not in project.run("--clnrm-shard", "2/3", "-qq").stdout.str()
+    project.write("h.json", "")
+    done = project.run("--clnrm-shard", "2/2", "--clnrm-history", "h.json", "test_a.py", "test_b.py")
+    done.stdout.fnmatch_lines(["clnrm: shard 2/2: 3 of 6 tests"])
     write_history(project, {"test_b.py::test_one": 2.0})
     done = project.run("--clnrm-shard", "2/2", "--clnrm-history", "h.json", "test_a.py", "test_b.py")
     done.stdout.fnmatch_lines(["clnrm: shard 2/2: 3 of 6 tests, 6.0 s by the history of 1"])
@@ -184,6 +187,10 @@ def test_an_empty_shard_passes_and_says_so(each_mode: Project) -> None:
         (
             ("--clnrm-shard", "1/3", "--clnrm-history", "conftest.py"),
             "--clnrm-history: *conftest.py:1:1: no history of *; with --clnrm-shard all machines *",
+        ),
+        (
+            ("--clnrm-shard", "1/3", "--clnrm-history", "none.json"),
+            "--clnrm-history: there is no file *none.json: begin with an empty one on all machines; with *",
         ),
     ],
 )

@@ -167,7 +167,7 @@ def one_item(columns: str, runs: str = "['r']") -> str:
         (one_item("[[0], 'pp', [1]]"), "its columns must be as long as its list of runs"),
         (one_item("[[0], 'p', [1], {'db': []}]"), "its columns must be as long as its list of runs"),
         ('{"format": 2, "runs": [], "items": {}, "needy": {"a": 3}}', "'a' names run 3, the last one is -1"),
-        ("", "no history of pytest-clnrm: "),
+        (" ", "no history of pytest-clnrm: "),
         ("\udcff", "no history of pytest-clnrm: "),
     ],
 )
@@ -180,6 +180,15 @@ def test_damaged(tmp_path: Path, text: str, told: str) -> None:
     assert str(tmp_path) in str(caught.value)
     assert told in str(caught.value)
     assert path.read_text(encoding="utf-8", errors="surrogateescape") == text
+
+
+def test_it_begins_with_an_empty_file(tmp_path: Path) -> None:
+    """One that somebody has made for the first run is a history without runs."""
+    path = tmp_path / "h.json"
+    path.touch()
+    assert read_history(path) == History()
+    add_to(path, History.of({}, runs=["r"]))
+    assert read_history(path).runs == ("r",)
 
 
 def test_places_that_cannot_be_used(tmp_path: Path) -> None:
