@@ -103,15 +103,19 @@ class Experience:
         """
         if self._given is None:
             return {}
+        problem = ""
         try:
+            known = read_history(self._given)
             if not self._given.exists():
-                raise HistoryError(f"there is no file {self._given}: begin with an empty one on all machines")
-            return durations_s(read_history(self._given))
+                problem = f"there is no file {self._given}: begin with an empty one on all machines"
         except HistoryError as error:
+            known, problem = History(), str(error)
+        if problem:
             raise pytest.UsageError(
-                f"{self._settings.origin('history_file')}: {error}; with --clnrm-shard all machines have to "
-                "read the same history"
-            ) from None
+                f"{self._settings.origin('history_file')}: {problem}; with --clnrm-shard all machines have "
+                "to read the same history"
+            )
+        return durations_s(known)
 
     def _note(self, path: Path, error: HistoryError) -> None:
         """Note what is wrong with a file, once; one of the cache is begun anew."""
