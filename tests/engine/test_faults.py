@@ -53,6 +53,9 @@ def test_faults_and_ends_that_are_waited_for(project: EndToEnd) -> None:
     good = 'expect = { exit = 3, stdout = { contains = "migrated" } }\n'
     project.write("job.clnrm.toml", f"{job}{wait}{good}")
     project.write("wrong.clnrm.toml", f'{job}{wait}expect = {{ stdout = {{ contains = "done" }} }}\n')
+    long = '[service.job]\nimage = "x"\ncommand = "echo orders is lost; seq 1 20000"\n'
+    bad = 'expect = { stdout = { not_contains = "lost" } }\n'
+    project.write("long.clnrm.toml", f"{long}{wait}{bad}")
     project.write("hangs.clnrm.toml", f'{WEB}[[step]]\nservice = "web"\nwait = "exit"\ntimeout = "1s"\n')
     wrong = {
         "start": ("start", "it is running; stop it first"),
@@ -75,6 +78,7 @@ def test_faults_and_ends_that_are_waited_for(project: EndToEnd) -> None:
         "exit code 3, expected 0",
         "stdout does not contain 'done', got 'migrated\\n'",
     ]
+    assert run.failures("long") == ["stdout contains 'lost', which it must not"]
     assert run.failures("hangs") == ["step 'step 1' timed out after 1 s: service 'web' had not ended"]
     for name, (fault, why) in wrong.items():
         assert run.failures(f"not-{name}") == [f"cannot {fault} service 'web': {why}"]

@@ -33,10 +33,15 @@ def write(project: Project, more: str, run: str = "true") -> None:
     project.write("shop.clnrm.toml", SERVICES.format(more=more, run=run))
 
 
+def scenarios(project: Project) -> list[dict[str, Any]]:
+    """Return what the report says of each scenario."""
+    document = json.loads((project.pytester.path / "out" / "report.json").read_text("utf-8"))
+    return list(document["scenarios"])
+
+
 def notes(project: Project) -> list[str]:
     """Return the notes of the report's one scenario."""
-    document: dict[str, Any] = json.loads((project.pytester.path / "out" / "report.json").read_text("utf-8"))
-    (scenario,) = document["scenarios"]
+    (scenario,) = scenarios(project)
     return list(scenario["notes"])
 
 
@@ -296,3 +301,78 @@ def test_a_step_gives_a_service_its_own_time_to_end(project: Project, more: str,
     project.write("shop.clnrm.toml", text)
     project.run().assert_outcomes(passed=1)
     assert [event["grace_s"] for event in project.events("stop")] == [grace_s]
+
+
+WAIT = """
+[service.migrate]
+image = "service"
+may_end = 0
+[[step]]
+name = "run"
+service = "migrate"
+run = "{run}; echo 0 > .ended"
+[[step]]
+service = "migrate"
+wait = "exit"
+expect = {{ exit = 0, stdout = {{ not_contains = "ERROR", line = {{ 2 = "ERROR: orders is lost" }} }} }}
+"""
+
+
+def test_a_wait_judges_all_of_the_log(project: Project) -> None:
+    """Its first lines too, and of what is beyond the 4 MB that are kept it says that it is not there."""
+    lost = "{ echo ERROR: orders is lost; yes all is well | head -n COUNT; } > .printed"
+    project.write("long.clnrm.toml", WAIT.format(run=lost.replace("COUNT", "10000")))
+    project.write("longer.clnrm.toml", WAIT.format(run=lost.replace("COUNT", "400000")))
+    result = project.run("--clnrm-report", "out")
+    result.assert_outcomes(failed=2)
+    told = {each["name"]: [failure["message"] for failure in each["failures"]] for each in scenarios(project)}
+    assert told["long"] == ["stdout contains 'ERROR', which it must not"]
+    cut = "(cannot be judged: its first 605724 bytes were left out)"
+    assert told["longer"] == [
+        f"stdout must not contain 'ERROR' {cut}",
+        f"line 2 of stdout must be as expected {cut}",
+    ]
+
+
+CRASHES = """
+[service.web]
+image = "service"
+{more}
+[[step]]
+service = "web"
+run = "echo {ended} > .ended"
+[[step]]
+{fault} = "web"
+[[step]]
+service = "web"
+run = "true"
+"""
+
+
+@pytest.mark.parametrize("fault", ["start", "restart"])
+@pytest.mark.parametrize(
+    ("ended", "how"),
+    [
+        ("139", "exit code 139 (killed by SIGSEGV); if it may end so, write may_end = 139"),
+        ("137 oom", "exit code 137 (killed by SIGKILL), out of memory: its limit is 512 MB"),
+    ],
+)
+def test_a_service_that_has_crashed_is_not_started_anew(
+    project: Project, fault: str, ended: str, how: str
+) -> None:
+    """No step has ended it: what would be hidden fails the step, and the service's end is told too."""
+    project.write("shop.clnrm.toml", CRASHES.format(more="", ended=ended, fault=fault))
+    result = project.run("--clnrm-report", "out")
+    result.assert_outcomes(failed=1)
+    (scenario,) = scenarios(project)
+    step, service = (each["message"] for each in scenario["failures"])
+    assert step == f"cannot {fault} service 'web': it has ended with {how}"
+    assert service.startswith(f"service 'web' ended with exit code {ended[:3]} ")
+
+
+@pytest.mark.parametrize("fault", ["start", "restart"])
+@pytest.mark.parametrize(("more", "ended"), [("may_end = 139", 139), ("", 0)])
+def test_a_service_that_may_end_is_started_anew(project: Project, fault: str, more: str, ended: int) -> None:
+    """As one that has ended well, and one that a step has ended."""
+    project.write("shop.clnrm.toml", CRASHES.format(more=more, ended=ended, fault=fault))
+    project.run().assert_outcomes(passed=1)

@@ -11,12 +11,14 @@ from pytest_clnrm.errors import ClnrmError, NotReadyError
 from pytest_clnrm.expect.steps import judge_step
 from pytest_clnrm.runner.actions.attempt import Attempt
 from pytest_clnrm.runner.launch import await_ready
-from pytest_clnrm.runner.service_ends import LOG_TAIL_BYTES
+from pytest_clnrm.runner.service_ends import describe_end, judge_end
+from pytest_clnrm.runner.service_log import read_log
 from pytest_clnrm.util.patterns import within
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
+    from pytest_clnrm.engine.api import ContainerState
     from pytest_clnrm.model.fault import Fault, FaultKind
     from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runner.actions.attempt import Setting, Surroundings
@@ -34,6 +36,7 @@ _NEEDS: dict[FaultKind, tuple[AbstractSet[str], str]] = {
     "disconnect": ({"running", "paused", "ended"}, ""),
     "reconnect": ({"running", "paused", "ended"}, ""),
 }
+_STARTS = frozenset({"start", "restart"})
 _CONNECTED = {"disconnect": True, "reconnect": False}
 
 
@@ -48,7 +51,7 @@ def cause_fault(fault: Fault, setting: Setting) -> Attempt:
     if why_not:
         return Attempt(failures=(setting.failure(f"cannot {kind} service {name!r}: {why_not}", "error"),))
     _do(kind, container, setting)
-    if kind not in {"start", "restart"}:
+    if kind not in _STARTS:
         return Attempt()
     try:
         await_ready(
@@ -74,18 +77,28 @@ def await_exit(setting: Setting) -> Attempt:
     engine = around.runtime.engine()
     while (state := engine.state(container.id)).running:
         if time.monotonic() >= setting.deadline_s:
-            failure = setting.cut_off()
-            message = f"{failure.message}: service {name!r} had not ended"
-            return Attempt(failures=(replace(failure, message=message),), timed_out=True)
+            return _out_of_time(setting, f"service {name!r} had not ended")
         time.sleep(_POLL_S)
     around.faults.ended.add(name)
-    log = engine.logs(container.id, tail_bytes=LOG_TAIL_BYTES)
-    setting.feed("stdout", log.encode("utf-8", "replace"))
+    if not read_log(setting, container.id, lambda _, data: setting.feed("stdout", data)):
+        return _out_of_time(setting, f"the log of service {name!r} was not read to its end")
+    log = setting.outputs["stdout"]
     with within(setting.deadline_s):
         failures = judge_step(
-            setting.step, exit_code=state.exit_code, stdout=log, stderr="", where=around.where
+            setting.step,
+            exit_code=state.exit_code,
+            stdout=log.text(),
+            stderr="",
+            where=around.where,
+            stdout_omitted_bytes=log.omitted_bytes,
         )
     return Attempt(failures=failures, exit_code=state.exit_code)
+
+
+def _out_of_time(setting: Setting, what: str) -> Attempt:
+    failure = setting.cut_off()
+    told = replace(failure, message=f"{failure.message}: {what}")
+    return Attempt(failures=(told,), timed_out=True)
 
 
 def unpause_all(around: Surroundings) -> None:
@@ -101,18 +114,32 @@ def _why_not(kind: FaultKind, container: RunningContainer, around: Surroundings)
     name = container.service.name
     if container.keeps_alive:
         return "it runs no command of its own, and only waits for steps; give it a command"
-    state = "paused" if name in around.faults.paused else "running"
-    if state == "running" and not around.runtime.engine().state(container.id).running:
-        state = "ended"
+    faults = around.faults
+    seen = None if name in faults.paused else around.runtime.engine().state(container.id)
+    state = "paused" if seen is None else "running" if seen.running else "ended"
     needed, remedy = _NEEDS[kind]
     if state not in needed:
         return f"it {'is' if state != 'ended' else 'has'} {state}; {remedy}"
+    if seen and not seen.running and kind in _STARTS and name not in faults.ended:
+        return _why_not_anew(container, seen)
     if kind in _CONNECTED:
         if around.network is None or not container.spec.networks:
             return "it is on no network of the scenario"
-        if (name not in around.faults.disconnected) is not _CONNECTED[kind]:
+        if (name not in faults.disconnected) is not _CONNECTED[kind]:
             return "it is connected" if kind == "reconnect" else "it is not connected"
     return ""
+
+
+def _why_not_anew(container: RunningContainer, state: ContainerState) -> str:
+    """Return why a service that no step has ended is not started again, "" if it may have ended as it did.
+
+    Nobody would learn of its end any more.
+    """
+    if judge_end(container.service, state.exit_code) != "wrong":
+        return ""
+    may_end = state.exit_code is not None and not state.oom_killed
+    remedy = f"; if it may end so, write may_end = {state.exit_code}" if may_end else ""
+    return f"it has {describe_end(container, state, '')}{remedy}"
 
 
 def _do(kind: FaultKind, container: RunningContainer, setting: Setting) -> None:
@@ -136,6 +163,6 @@ def _do(kind: FaultKind, container: RunningContainer, setting: Setting) -> None:
         faults.paused.add(name)
     elif kind in {"unpause", "kill"}:
         faults.paused.discard(name)
-    elif kind in {"start", "restart"}:
+    elif kind in _STARTS:
         engine.start(container.id, deadline_s=setting.deadline_s)
         faults.ended.discard(name)

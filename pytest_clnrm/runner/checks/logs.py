@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.expect.checks.logs import judge_log
 from pytest_clnrm.expect.texts import Output
+from pytest_clnrm.runner.service_log import read_log
 from pytest_clnrm.util.output import BoundedOutput
 
 if TYPE_CHECKING:
+    from pytest_clnrm.engine.api import StreamName
     from pytest_clnrm.expect.text_checks import TextFault
     from pytest_clnrm.model.check import LogCheck
     from pytest_clnrm.runner.actions.attempt import Setting
@@ -31,14 +32,13 @@ def check_log(check: LogCheck, setting: Setting, title: str) -> Iterator[TextFau
         if since_s is None:
             raise ContainerError(f"step {check.since!r} has not run")
     kept = BoundedOutput()
-    stream = setting.around.runtime.engine().follow_log(container.id, until_now=True, since_s=since_s)
-    with contextlib.closing(stream):
-        while pieces := stream.receive(setting.deadline_s):
-            for name, data in pieces:
-                if check.stream in {None, name}:
-                    kept.feed(data)
-        if pieces is None:
-            raise ContainerError("the time for it is over")
+
+    def take(stream: StreamName, data: bytes) -> None:
+        if check.stream in {None, stream}:
+            kept.feed(data)
+
+    if not read_log(setting, container.id, take, since_s=since_s):
+        raise ContainerError("the time for it is over")
     about = f"{check.stream} in the {title}" if check.stream else f"the {title}"
     if check.since:
         about += f" since step {check.since!r}"
