@@ -317,7 +317,11 @@ class LogStream(Protocol):
     """The output of a container's main process as it comes, read from one thread."""
 
     def receive(self, deadline_s: float) -> Sequence[tuple[StreamName, bytes]] | None:
-        """Return what has arrived; nothing at its end, None if *deadline_s* (monotonic) passed before."""
+        """Return what has arrived; nothing at its end, None if *deadline_s* (monotonic) passed before.
+
+        :raises EngineUnavailableError: if its end was not reached, as where a connection breaks.
+        :raises ContainerError: if the engine cannot read it.
+        """
 
     def close(self) -> None:
         """Follow it no longer."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.engine.api import ContainerState, Engine, ExecSpec, LogStream
-from pytest_clnrm.errors import NotReadyError
+from pytest_clnrm.engine.api import ContainerState, Engine, ExecSpec, LogStream, StreamName
+from pytest_clnrm.errors import EngineUnavailableError, NotReadyError
 from pytest_clnrm.model.service import READY_TIMEOUT_S, HealthCheck, HttpProbe, Ready
 from pytest_clnrm.runner.ready_network import ask, connect, http_target, listens_in
 from pytest_clnrm.runner.service_ends import last_logs
@@ -306,7 +306,10 @@ class _Log(Condition):
 
     def _read(self, stream: LogStream, until_s: float) -> None:
         while not self._found() and not self._ended:
-            pieces = stream.receive(min(until_s, time.monotonic() + LOG_QUIET_S))
+            pieces: Sequence[tuple[StreamName, bytes]] | None = ()
+            # Where only the connection is lost, all of it is read again.
+            with contextlib.suppress(EngineUnavailableError):
+                pieces = stream.receive(min(until_s, time.monotonic() + LOG_QUIET_S))
             if pieces:
                 self._heard_s = time.monotonic()
                 self._count.feed(pieces)

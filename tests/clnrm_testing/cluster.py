@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from pytest_clnrm.engine.tool.program import agent, program
@@ -64,6 +64,8 @@ class Cluster:
 
     :ivar behave: pod -> its status when it is made.
     :ivar logs: pod's name -> what it has printed.
+    :ivar breaks: pod's name -> how the connection ends on which that is told: "early" is before the last
+        chunk, "within" in the middle of one, "reset" as where a machine is gone.
     :ivar failures: answers to the next requests, by method and kind: status, reason, message.
     :ivar answers: execs go also where a pod does not say so far that it runs.
     :ivar classes: the PriorityClasses that there are.
@@ -78,6 +80,7 @@ class Cluster:
         self.objects: dict[tuple[str, str], Json] = {}
         self.behave: Callable[[Json], Json] = lambda pod: running()
         self.logs: dict[str, str] = {}
+        self.breaks: dict[str, Literal["early", "within", "reset"]] = {}
         self.failures: dict[tuple[str, str], list[tuple[int, str, str]]] = {}
         self.answers = False
         self.classes = {"clnrm-high", "clnrm-normal", "clnrm-low"}
@@ -217,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif below == "exec":
             self._exec(name, query)
         elif below == "log":
-            self._answer(200, None, self.cluster.logs.get(name, "").encode())
+            self._log(name)
         elif query.get("watch"):
             self._watch(query)
         elif name:
@@ -306,6 +309,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def _log(self, name: str) -> None:
+        data, breaks = self.cluster.logs.get(name, "").encode(), self.cluster.breaks.get(name)
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        size = len(data) + (breaks == "within")
+        if size:
+            self.wfile.write(f"{size:x}\r\n".encode() + data + (b"\r\n" if size == len(data) else b""))
+        if not breaks:
+            self.wfile.write(b"0\r\n\r\n")
+            return
+        self.close_connection = True
+        if breaks == "reset":
+            # Closed without waiting for what is still to be sent or read.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
 
     def _watch(self, query: dict[str, list[str]]) -> None:
         name = query["fieldSelector"][0].removeprefix("metadata.name=")

@@ -26,6 +26,11 @@ class Followed:
         self._connection = connection
         self._chunks = Chunks() if chunked else None
 
+    @property
+    def is_whole(self) -> bool:
+        """Tell of what has ended whether the engine has ended it, and not the connection."""
+        return not self._connection.is_broken if self._chunks is None else self._chunks.ended
+
     def receive(self, deadline_s: float) -> bytes | None:
         """Return what has arrived, at least something; b"" at the end, None if *deadline_s* passed before."""
         # After its last chunk the engine keeps the connection open for the next request.

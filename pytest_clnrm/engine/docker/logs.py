@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_clnrm.engine.docker.following import Followed, follow
 from pytest_clnrm.engine.exec.streams import Demultiplexer, streaming
 from pytest_clnrm.engine.plain_errors import plain_errors
-from pytest_clnrm.errors import ContainerError
+from pytest_clnrm.errors import ContainerError, EngineUnavailableError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 class FollowedLog:
     """Implements :class:`pytest_clnrm.engine.api.LogStream`.
+
+    Its :meth:`receive` raises EngineUnavailableError if the connection breaks, and ContainerError if the
+    engine says that it cannot read the output.
 
     :param output: in the engine's frames.
     """
@@ -31,7 +34,16 @@ class FollowedLog:
             data = self._output.receive(deadline_s)
             if data is None:
                 return None
-            pieces = list(self._frames.feed(data))
+            pieces: list[tuple[StreamName, bytes]] = []
+            for stream, piece in self._frames.feed(data):
+                if self._frames.is_engines_own:
+                    said = " ".join(piece.decode("utf-8", "replace").split())
+                    raise ContainerError(f"the engine cannot read the container's output: {said}")
+                pieces.append((stream, piece))
+            if not data and not (self._output.is_whole and self._frames.is_between_frames):
+                raise EngineUnavailableError(
+                    "the connection to the container engine ended in the middle of the container's output"
+                )
             if pieces or not data:
                 return pieces
 

@@ -20,6 +20,7 @@ T = TypeVar("T")
 _HEADER = 8
 _LINE_END = 2
 _STDERR = 2
+_ENGINES_OWN = 3
 _PIECE = 65536
 _SEND = 32768
 
@@ -40,7 +41,8 @@ class Demultiplexer:
 
     A frame is one byte for the stream (1 stdout, 2 stderr), three zeros, the length as 4 bytes big endian,
     and the payload. Nothing is held back but an incomplete header: memory stays bounded whatever a frame's
-    length. Its ``exit_code`` is of a process that tells its end on the stream; others leave it None.
+    length. Its ``exit_code`` is of a process that tells its end on the stream; others leave it None. Its
+    ``is_engines_own`` tells of what is given back that the engine itself says it, in place of the output.
     Source: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
     """
 
@@ -49,6 +51,12 @@ class Demultiplexer:
         self._left = 0
         self._stream: StreamName = "stdout"
         self.exit_code: int | None = None
+        self.is_engines_own = False
+
+    @property
+    def is_between_frames(self) -> bool:
+        """Tell whether all of the last frame has been there."""
+        return not self._left and not self._header
 
     def feed(self, data: bytes) -> Iterator[tuple[StreamName, bytes]]:
         """Yield what *data* holds, each piece not empty."""
@@ -61,6 +69,7 @@ class Demultiplexer:
                 if len(self._header) < _HEADER:
                     return
                 self._stream = "stderr" if self._header[0] == _STDERR else "stdout"
+                self.is_engines_own = self._header[0] == _ENGINES_OWN
                 self._left = int.from_bytes(self._header[4:], "big")
                 self._header = b""
                 continue
@@ -128,6 +137,7 @@ class Connection:
             self._early = b""
         self._outgoing = memoryview(outgoing) if outgoing is not None else None
         self._closes = True
+        self.is_broken = False
 
     @property
     def fd(self) -> int:
@@ -148,6 +158,8 @@ class Connection:
     def receive(self, deadline_s: float | None) -> bytes | None:
         """Return the next bytes, b"" at the end of the stream, None if *deadline_s* passed before.
 
+        A connection that breaks has ended too; :attr:`is_broken` tells it from one that was closed.
+
         :param deadline_s: a ``time.monotonic()`` moment; None waits for ever.
         """
         if self._early:
@@ -160,7 +172,8 @@ class Connection:
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 pass
             except OSError:
-                # A connection that breaks has ended; why, the engine tells better than the socket.
+                # Why, the engine tells better than the socket.
+                self.is_broken = True
                 return b""
             left_ms = None if deadline_s is None else (deadline_s - time.monotonic()) * 1000
             if left_ms is not None and left_ms <= 0:

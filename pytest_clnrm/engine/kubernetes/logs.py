@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.kubernetes.pods import MAIN
-from pytest_clnrm.errors import LostContainerError
+from pytest_clnrm.errors import EngineUnavailableError, LostContainerError
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import StreamName
@@ -27,14 +27,15 @@ _LOST = re.compile(
 class FollowedLog:
     """Implements :class:`pytest_clnrm.engine.api.LogStream`; all of it is told as stdout.
 
-    Its :meth:`receive` raises LostContainerError if the node has lost the output.
+    Its :meth:`receive` raises LostContainerError if the node has lost the output, and
+    EngineUnavailableError if the connection breaks.
     """
 
     def __init__(self, stream: Stream, pod: str) -> None:
         self._stream = stream
         self._pod = pod
         self._is_first = True
-        self._pieces: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._pieces: queue.SimpleQueue[bytes | EngineUnavailableError] = queue.SimpleQueue()
         self._ended = False
         threading.Thread(target=self._read, name="clnrm-log", daemon=True).start()
 
@@ -46,6 +47,9 @@ class FollowedLog:
             piece = self._pieces.get(timeout=max(0.0, deadline_s - time.monotonic()))
         except queue.Empty:
             return None
+        if isinstance(piece, EngineUnavailableError):
+            self._pieces.put(piece)
+            raise piece
         if self._is_first:
             self._is_first = False
             _check_is_output(piece, self._pod)
@@ -57,9 +61,12 @@ class FollowedLog:
         self._stream.close()
 
     def _read(self) -> None:
-        for piece in self._stream.pieces():
-            self._pieces.put(piece)
-        self._pieces.put(b"")
+        try:
+            for piece in self._stream.pieces():
+                self._pieces.put(piece)
+            self._pieces.put(b"")
+        except EngineUnavailableError as error:
+            self._pieces.put(error)
 
 
 class PastLog:

@@ -198,7 +198,7 @@ class Rest:
             data = answer.read()
             answer.release_conn()
             raise _refused(doing, answer.status, data)
-        return Stream(answer)
+        return Stream(answer, doing)
 
     def watch(self, doing: str, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any] | None]:
         """Yield an object each time that it has changed, until the cluster ends that.
@@ -244,27 +244,40 @@ class Rest:
 
 
 class Stream:
-    """An answer as it comes; closed from another thread it ends."""
+    """An answer as it comes; closed from another thread it ends.
 
-    def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
+    :param doing: what it is for, in words that follow "cannot".
+    """
+
+    def __init__(self, answer: urllib3.BaseHTTPResponse, doing: str) -> None:
         self._answer = answer
+        self._doing = doing
         self._closed = False
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield what comes until its end, or the connection's."""
-        with suppress(urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError):
+        """Yield what comes until its end.
+
+        :raises EngineUnavailableError: if the connection ends before it.
+        """
+        try:
             while not self._closed:
                 piece = self._answer.read1()
                 if not piece:
                     return
                 yield piece
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
+            if not self._closed:
+                raise EngineUnavailableError(
+                    f"cannot {self._doing}: the connection to the cluster ended before the answer: {error}"
+                ) from None
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines that are whole."""
+        """Yield the lines that are whole until its end, or the connection's."""
         rest = b""
-        for piece in self.pieces():
-            *whole, rest = (rest + piece).split(b"\n")
-            yield from whole
+        with suppress(EngineUnavailableError):
+            for piece in self.pieces():
+                *whole, rest = (rest + piece).split(b"\n")
+                yield from whole
 
     def close(self) -> None:
         """End it."""

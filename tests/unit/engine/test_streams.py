@@ -15,10 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_clnrm.engine.api import StreamName
 from pytest_clnrm.engine.docker.changes import FollowedChanges
 from pytest_clnrm.engine.docker.following import Followed
 from pytest_clnrm.engine.docker.logs import FollowedLog
 from pytest_clnrm.engine.exec.streams import Chunks, Connection, Demultiplexer
+from pytest_clnrm.errors import ContainerError, EngineUnavailableError
 
 
 def frame(stream: int, payload: bytes) -> bytes:
@@ -180,6 +182,63 @@ def test_following_a_log(pair: tuple[Any, socket.socket], *, chunked: bool) -> N
     assert log.receive(time.monotonic() + 60) == [("stdout", b"bye")]
     assert log.receive(time.monotonic() + 60) == []
     assert log.receive(time.monotonic() + 60) == []
+    log.close()
+
+
+WHOLE = frame(1, b"on\n")
+
+
+def pieces_of(log: FollowedLog) -> Iterator[tuple[StreamName, bytes]]:
+    """Yield what a log tells until its end."""
+    while pieces := log.receive(time.monotonic() + 60):
+        yield from pieces
+
+
+@pytest.mark.parametrize(
+    ("sent", "chunked", "reset"),
+    [
+        pytest.param(chunk(WHOLE), True, False, id="no-last-chunk"),
+        pytest.param(chunk(WHOLE)[:-3], True, False, id="half-a-chunk"),
+        pytest.param(chunk(WHOLE), True, True, id="reset"),
+        pytest.param(WHOLE + frame(2, b"error")[:-1], False, False, id="half-a-frame"),
+        pytest.param(WHOLE + frame(2, b"error")[:3], False, False, id="half-a-header"),
+        pytest.param(
+            chunk(WHOLE + frame(2, b"error")[:-1]) + chunk(b""), True, False, id="half-a-frame-in-all"
+        ),
+        pytest.param(WHOLE, False, True, id="reset-between-frames"),
+    ],
+)
+def test_a_log_whose_connection_breaks(
+    pair: tuple[Any, socket.socket], sent: bytes, *, chunked: bool, reset: bool
+) -> None:
+    """What has come is handed on; its end is not, however often it is asked for."""
+    raw, engine = pair
+    log = FollowedLog(Followed(Connection(raw), chunked=chunked))
+    engine.sendall(sent)
+    if reset:
+        # What it has not read when it closes becomes a reset.
+        raw._sock.sendall(b"unread")
+    engine.close()
+    found: list[bytes] = []
+    broken = "^the connection to the container engine ended in the middle of the container's output$"
+    with pytest.raises(EngineUnavailableError, match=broken):
+        found += (data for _, data in pieces_of(log))
+    assert b"".join(found).startswith(b"on")
+    with pytest.raises(EngineUnavailableError, match=broken):
+        log.receive(time.monotonic() + 60)
+    log.close()
+
+
+def test_a_log_that_the_engine_cannot_read(pair: tuple[Any, socket.socket]) -> None:
+    """What it says in place of the output is not taken for that."""
+    raw, engine = pair
+    log = FollowedLog(Followed(Connection(raw), chunked=True))
+    engine.sendall(chunk(WHOLE))
+    assert log.receive(time.monotonic() + 60) == [("stdout", b"on\n")]
+    engine.sendall(chunk(frame(3, b"Error grabbing logs: invalid character\n\n")) + chunk(b""))
+    said = "^the engine cannot read the container's output: Error grabbing logs: invalid character$"
+    with pytest.raises(ContainerError, match=said):
+        log.receive(time.monotonic() + 60)
     log.close()
 
 

@@ -20,7 +20,12 @@ from typing import Any
 import pytest
 
 from pytest_clnrm.engine.api import ContainerState, ExecOutcome
-from pytest_clnrm.errors import ContainerError, NotReadyError, ScenarioTimeoutError
+from pytest_clnrm.errors import (
+    ContainerError,
+    EngineUnavailableError,
+    NotReadyError,
+    ScenarioTimeoutError,
+)
 from pytest_clnrm.model.service import HealthCheck, HttpProbe, Ready, Service
 from pytest_clnrm.runner.ready import pause_s, wait_ready
 from pytest_clnrm.runner.ready_conditions import NoSpans
@@ -31,17 +36,20 @@ RUNNING = ContainerState(id="c", running=True, exit_code=None, oom_killed=False)
 ENDED = replace(RUNNING, running=False, exit_code=7, lived_s=1.25)
 
 CHANGED = [True]
+BROKEN = b"BROKEN"
 HERE, FAR = Network("n", "127.0.0.1", "net"), Network("n", "", "net")
 
 
 class Stream:
-    """An output of which each piece is given beforehand; None is a time without output."""
+    """An output of which each piece is given beforehand; None is a time without output, BROKEN its end."""
 
     def __init__(self, pieces: list[bytes | None]) -> None:
         self.pieces = pieces
 
     def receive(self, deadline_s: float) -> list[tuple[str, bytes]] | None:
         piece = self.pieces.pop(0) if self.pieces else b""
+        if piece == BROKEN:
+            raise EngineUnavailableError("it broke")
         return None if piece is None else [("stdout", piece)] if piece else []
 
     def close(self) -> None:
@@ -193,6 +201,7 @@ def test_log_that_the_engine_lost_lines_of(monkeypatch: pytest.MonkeyPatch) -> N
     silence: list[bytes | None] = [None] * 1000
     wait(Engine(printed=[b"on\n", *silence], kept=[b"on\nrea", b"dy"]), Ready(log="ready"))
     wait(Engine(printed=[b"on\n"], kept=[b"on\nready"], states=[ENDED]), Ready(log="ready"))
+    wait(Engine(printed=[b"on\n", BROKEN], kept=[b"on\nready"]), Ready(log="ready"))
     with pytest.raises(NotReadyError, match="2 times\\): 1 of 2 matching lines in 3 lines of output"):
         wait(
             Engine(printed=[b"on\nready\n", *silence], kept=[b"on\non\nready\n"]),

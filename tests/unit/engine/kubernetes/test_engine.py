@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -469,6 +469,23 @@ def test_logs(cluster: Cluster, engine: KubernetesEngine) -> None:
     log = engine.follow_log(container, until_now=True, since_s=1.5)
     assert log.receive(soon()) == [("stdout", b"a\nb\n")]
     assert log.receive(soon()) == []
+    log.close()
+
+
+@pytest.mark.parametrize("breaks", ["early", "within", "reset"])
+def test_logs_whose_connection_breaks(
+    cluster: Cluster, engine: KubernetesEngine, breaks: Literal["early", "within", "reset"]
+) -> None:
+    """What has come is not taken for all of it."""
+    container = start(engine)
+    cluster.logs[container] = "a\nb\n"
+    cluster.breaks[container] = breaks
+    log = engine.follow_log(container, until_now=True)
+    broken = "^cannot follow the pod's output: the connection to the cluster ended before the answer: "
+    with pytest.raises(EngineUnavailableError, match=broken):
+        list(iter(lambda: log.receive(soon()), []))
+    with pytest.raises(EngineUnavailableError, match=broken):
+        log.receive(soon())
     log.close()
 
 
