@@ -14,6 +14,7 @@ from typing import Any
 from pytest_clnrm.expect.conditions import bounds_hold, bounds_text
 from pytest_clnrm.expect.json_match import (
     Differences,
+    Doubt,
     TooMuchWorkError,
     Work,
     called,
@@ -26,7 +27,7 @@ from pytest_clnrm.expect.json_match import (
 )
 from pytest_clnrm.expect.texts import quote
 from pytest_clnrm.model.captured import captured_text
-from pytest_clnrm.model.json_checks import JsonChecks, JsonPathExpect
+from pytest_clnrm.model.json_checks import KINDS, JsonChecks, JsonOperator, JsonPathExpect
 from pytest_clnrm.util.jsonpaths import Location, Selected, select
 from pytest_clnrm.util.patterns import PatternTimeoutError, search
 
@@ -128,7 +129,11 @@ def _judge(checks: JsonChecks, what: _Value, found: Differences, work: Work) -> 
 
 
 class _Judge:
-    """Judges values by checks, and adds what is wrong to *found*."""
+    """Judges values by checks, and adds what is wrong to *found*.
+
+    ``ne``, ``not_contains`` and ``none`` hold of what differs in any case, and not of what could not be
+    compared.
+    """
 
     def __init__(self, found: Differences, work: Work) -> None:
         self._found = found
@@ -143,35 +148,43 @@ class _Judge:
             else:
                 getattr(self, f"_{test.op}")(test.value, what, checks)
 
-    def _add(self, what: _Value, tell: Callable[[], str]) -> None:
-        self._found.add(what.path, tell)
+    def _add(self, what: _Value, tell: Callable[[], str], doubt: Doubt | None = None) -> None:
+        self._found.add(what.path, tell, doubt)
 
-    def _plain(self, op: str, expected: Any, what: _Value) -> None:
+    def _add_doubt(self, doubt: Doubt) -> None:
+        """Add that it cannot be told whether a value is what it must not be."""
+        self._found.add(doubt.path, lambda: f"could not be compared: {doubt.why()}", doubt)
+
+    def _plain(self, op: JsonOperator, expected: Any, what: _Value) -> None:
         """Judge by a test that looks at the value alone."""
         holds, words = _PLAIN[op]
         if op in _BOUNDS and isinstance(expected, str):
             try:
                 expected = number_in(expected)
             except ValueError:
-                self._add(what, lambda: f"cannot be compared with {json_text(expected)}, which is no number")
+                why = partial(_no_number, expected)
+                self._add(what, lambda: f"cannot be compared with {why()}", Doubt(what.path, why))
                 return
         if not holds(what.value, expected):
-            self._add(what, lambda: f"expected {words(expected)}, got {_got(op, what.value)}")
+            tell = partial(_expected, words(expected), op, what.value)
+            self._add(what, tell, _other_kind(op, what))
 
     def _exists(self, _wanted: bool, _what: _Value, _own: JsonChecks) -> None:  # noqa: FBT001
         """Add nothing: what is judged is there."""
 
-    def _fits(self, expected: Any, value: Any, tolerance: float, *, exact: bool) -> bool:
+    def _compared(
+        self, expected: Any, what: _Value, tolerance: float = 0.0, *, exact: bool = True
+    ) -> Differences:
         found = Differences(0, self._work)
-        found.compare(expected, value, "", exact=exact, tolerance=tolerance)
-        return not found.count
+        found.compare(expected, what.value, what.path, exact=exact, tolerance=tolerance)
+        return found
 
-    def _array(self, what: _Value) -> bool:
+    def _array(self, op: JsonOperator, what: _Value) -> bool:
         """Tell whether a value is an array; that it is none is a difference."""
-        if isinstance(what.value, list):
-            return True
-        self._add(what, lambda: f"expected an array, got {called(what.value)}")
-        return False
+        doubt = _other_kind(op, what)
+        if doubt is not None:
+            self._add(what, lambda: f"expected an array, got {called(what.value)}", doubt)
+        return doubt is None
 
     def _eq(self, expected: Any, what: _Value, own: JsonChecks) -> None:
         if what.elements and isinstance(expected, list) and len(expected) == len(what.value):
@@ -184,69 +197,96 @@ class _Judge:
         self._found.compare(expected, what.value, what.path, tolerance=own.tolerance)
 
     def _ne(self, expected: Any, what: _Value, _own: JsonChecks) -> None:
-        if self._fits(expected, what.value, 0, exact=True):
+        found = self._compared(expected, what)
+        if not found.count:
             self._add(what, lambda: f"expected anything but {json_text(expected)}, got just this")
+        elif found.doubt:
+            self._add_doubt(found.doubt)
 
     def _one_of(self, choices: list[Any], what: _Value, own: JsonChecks) -> None:
-        if not any(self._fits(each, what.value, own.tolerance, exact=True) for each in choices):
-            self._add(what, lambda: f"expected one of {json_text(choices)}, got {json_text(what.value)}")
+        fits, doubt = _some_fit(self._compared(each, what, own.tolerance) for each in choices)
+        if not fits:
+            given = json_text(choices)
+            self._add(what, lambda: f"expected one of {given}, got {json_text(what.value)}", doubt)
 
     def _contains(self, part: Any, what: _Value, _own: JsonChecks) -> None:
-        if not self._has(part, what.value):
-            self._add(what, lambda: f"expected {json_text(part)} in it, got {called(what.value)}")
+        has, doubt = self._has("contains", part, what)
+        if not has:
+            self._add(what, lambda: f"expected {json_text(part)} in it, got {called(what.value)}", doubt)
 
     def _not_contains(self, part: Any, what: _Value, _own: JsonChecks) -> None:
+        has, doubt = self._has("not_contains", part, what)
         if not isinstance(what.value, (str, list)):
-            self._add(what, lambda: f"expected a string or an array, got {called(what.value)}")
-        elif self._has(part, what.value):
+            self._add(what, lambda: f"expected a string or an array, got {called(what.value)}", doubt)
+        elif has:
             self._add(what, lambda: f"expected no {json_text(part)} in it, got {called(what.value)}")
+        elif doubt:
+            self._add_doubt(doubt)
 
-    def _has(self, part: Any, value: Any) -> bool:
-        if isinstance(value, list):
-            return any(self._fits(part, each, 0, exact=True) for each in value)
-        return isinstance(value, str) and isinstance(part, str) and part in value
+    def _has(self, op: JsonOperator, part: Any, what: _Value) -> tuple[bool, Doubt | None]:
+        """Tell whether a value has a part, and if not, why it may have it."""
+        if isinstance(what.value, list):
+            return _some_fit(self._compared(part, each) for each in what.each())
+        if isinstance(what.value, str) and not isinstance(part, str):
+            return False, Doubt(what.path, partial(_no_text, part))
+        doubt = _other_kind(op, what)
+        return doubt is None and part in what.value, doubt
 
     def _unordered(self, expected: list[Any], what: _Value, own: JsonChecks) -> None:
-        if not self._array(what):
+        if not self._array("unordered", what):
             return
         elements = list(what.each())
-        wanted, others = _unpaired(
-            len(expected),
-            len(elements),
-            lambda one, other: self._fits(expected[one], elements[other].value, own.tolerance, exact=False),
-        )
-        if len(wanted) == len(others) == 1:
+        doubts: dict[tuple[int, int], Doubt] = {}
+
+        def fits(one: int, other: int) -> bool:
+            found = self._compared(expected[one], elements[other], own.tolerance, exact=False)
+            if found.doubt:
+                doubts[one, other] = found.doubt
+            return not found.count
+
+        def may_fit(one: int, other: int) -> bool:
+            return fits(one, other) or (one, other) in doubts
+
+        wanted, others = _unpaired(len(expected), len(elements), fits)
+        # If all may be paired, it is what could not be compared that keeps them apart.
+        apart = bool(doubts) and any(_unpaired(len(expected), len(elements), may_fit))
+        doubt = None if apart else next(iter(doubts.values()), None)
+        if len(wanted) == len(others) == 1 and (doubt is None or (wanted[0], others[0]) in doubts):
             # What is left on both sides is most likely the same element with another content.
             got = elements[others[0]]
             self._found.compare(expected[wanted[0]], got.value, got.path, tolerance=own.tolerance)
             return
         for index in wanted:
-            self._add(what, partial(_missing_element, expected[index]))
+            self._add(what, partial(_missing_element, expected[index]), doubt)
         for index in others:
-            self._found.add(elements[index].path, partial(unexpected, elements[index].value))
+            self._found.add(elements[index].path, partial(unexpected, elements[index].value), doubt)
 
     def _includes(self, shape: Any, what: _Value, own: JsonChecks) -> None:
         def judge(found: Differences, element: _Value) -> None:
             found.compare(shape, element.value, element.path, tolerance=own.tolerance)
 
-        self._some(what, f"matches {json_text(shape)}", judge)
+        self._some("includes", what, f"matches {json_text(shape)}", judge)
 
     def _any(self, checks: JsonChecks, what: _Value, _own: JsonChecks) -> None:
         def judge(found: Differences, element: _Value) -> None:
             _Judge(found, self._work).judge(checks, element)
 
-        self._some(what, "is as expected", judge)
+        self._some("any", what, "is as expected", judge)
 
-    def _some(self, what: _Value, words: str, judge: Callable[[Differences, _Value], None]) -> None:
+    def _some(
+        self, op: JsonOperator, what: _Value, words: str, judge: Callable[[Differences, _Value], None]
+    ) -> None:
         """Add a difference if there is no element in which *judge* finds none, with the nearest one."""
-        if not self._array(what):
+        if not self._array(op, what):
             return
         nearest: Differences | None = None
+        doubt: Doubt | None = None
         for element in what.each():
             found = Differences(1, self._work)
             judge(found, element)
             if not found.count:
                 return
+            doubt = doubt or found.doubt
             if nearest is None or found.count < nearest.count:
                 nearest = found
         if nearest is None:
@@ -254,29 +294,32 @@ class _Judge:
             return
         told = "; ".join(nearest.told())
         number = len(what.value)
-        self._add(what, lambda: f"expected an element that {words}; of {number} the nearest is {told}")
+        self._add(what, lambda: f"expected an element that {words}; of {number} the nearest is {told}", doubt)
 
     def _each(self, checks: JsonChecks, what: _Value, own: JsonChecks) -> None:
-        if not self._array(what):
+        if not self._array("each", what):
             return
         # What was judged of no element is no proof, unless the file says that there may be none.
         if not what.value and not any(test.op == "length" for test in own.tests):
             allow = "length = { gte = 0 } beside each allows it"
-            self._add(what, lambda: f"expected elements, got an empty array ({allow})")
+            doubt = Doubt(what.path, lambda: _NO_ELEMENT)
+            self._add(what, lambda: f"expected elements, got an empty array ({allow})", doubt)
         for element in what.each():
             self.judge(checks, element)
 
     def _none(self, checks: JsonChecks, what: _Value, _own: JsonChecks) -> None:
-        if not self._array(what):
+        if not self._array("none", what):
             return
         for element in what.each():
             found = Differences(0, self._work)
             _Judge(found, self._work).judge(checks, element)
             if not found.count:
                 self._found.add(element.path, partial(_not_allowed, element.value))
+            elif found.doubt:
+                self._add_doubt(found.doubt)
 
     def _unique(self, _wanted: bool, what: _Value, _own: JsonChecks) -> None:  # noqa: FBT001
-        if not self._array(what):
+        if not self._array("unique", what):
             return
         first: dict[Any, str] = {}
         for element in what.each():
@@ -290,6 +333,47 @@ class _Judge:
         if isinstance(value, dict):
             return "object", frozenset((name, self._key(each)) for name, each in value.items())
         return kind_of(value), tuple(map(self._key, value)) if isinstance(value, list) else value
+
+
+def _some_fit(each: Iterable[Differences]) -> tuple[bool, Doubt | None]:
+    """Tell whether there are no differences in one of *each*, and if not, why there may be none."""
+    doubt: Doubt | None = None
+    for found in each:
+        if not found.count:
+            return True, None
+        doubt = doubt or found.doubt
+    return False, doubt
+
+
+def _other_kind(op: JsonOperator, what: _Value) -> Doubt | None:
+    """Return a doubt if an operator says nothing of values of this kind."""
+    kinds = KINDS.get(op)
+    if kinds is None or kind_of(what.value) in kinds:
+        return None
+    return Doubt(what.path, partial(_not_of_kind, op, sorted(kinds), what.value))
+
+
+_NO_ELEMENT = "each says nothing of an empty array; length = { gte = 1 } beside each leaves it out"
+
+
+def _not_of_kind(op: str, kinds: list[str], got: Any) -> str:
+    types = json_text(kinds if len(kinds) > 1 else kinds[0])
+    return f"{op} says nothing of {called(got)}; type = {types} beside {op} leaves other kinds out"
+
+
+def _no_number(bound: str) -> str:
+    return f"{json_text(bound)}, which is no number"
+
+
+def _no_text(part: Any) -> str:
+    return (
+        f"{called(part)} is no text that a string may hold; write it as text, "
+        '"{{ name|string }}" if it was captured by json'
+    )
+
+
+def _expected(words: str, op: str, got: Any) -> str:
+    return f"expected {words}, got {_got(op, got)}"
 
 
 def _missing_element(expected: Any) -> str:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_clnrm.expect.texts import QUOTE_LIMIT, quote
 from pytest_clnrm.model.captured import captured_text
@@ -14,6 +14,19 @@ from pytest_clnrm.model.captured import captured_text
 SHOWN = 5
 """How many differences are told."""
 MAX_STEPS = 1_000_000
+_CHARACTERS_A_STEP = 100
+"""So many characters of a text are parsed in about the time in which two values are compared."""
+_WRITTEN = {
+    kind: re.compile(rf"\s{{0,9}}{written}")
+    for kind, written in {
+        "object": r"\{",
+        "array": r"\[",
+        "number": r"[-0-9][0-9.eE+-]{0,400}\s{0,9}\Z",
+        "boolean": r"(true|false)\s{0,9}\Z",
+        "null": r"null\s{0,9}\Z",
+    }.items()
+}
+"""What a text that is a value of each kind must match; there is none for strings."""
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -59,12 +72,12 @@ class Work:
     def __init__(self) -> None:
         self._left = MAX_STEPS
 
-    def spend(self) -> None:
-        """Count the comparison of one value.
+    def spend(self, steps: int = 1) -> None:
+        """Count the comparison of one value, or of as many as it takes the time of.
 
         :raises TooMuchWorkError: if there are too many.
         """
-        self._left -= 1
+        self._left -= steps
         if self._left < 0:
             raise TooMuchWorkError
 
@@ -81,8 +94,22 @@ def json_differences(expected: Any, got: Any, limit: int = SHOWN) -> list[str]:
     return found.told()
 
 
+class Doubt(NamedTuple):
+    """Values differ only as they could not be compared.
+
+    :param path: of the value that could not.
+    :param why: returns the reason, and what to write instead.
+    """
+
+    path: str
+    why: Callable[[], str]
+
+
 class Differences:
     """The first *limit* differences of JSON values, and how many there are in all.
+
+    What could not be compared is a difference, too, so that no check passes by it. A check that passes if
+    there is one asks for :attr:`doubt`.
 
     :param work: is spent by all comparisons; None for what has no need of a limit.
     """
@@ -92,17 +119,30 @@ class Differences:
         self.count = 0
         self._limit = limit
         self._work = work
+        self._doubts: int = 0
+        self._first_doubt: Doubt | None = None
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """Return what could not be compared; None if nothing differs, or something does in any case."""
+        return self._first_doubt if self.count == self._doubts else None
 
     def told(self) -> list[str]:
         """Return the first differences, then how many more there are."""
         more = self.count - len(self.texts)
         return self.texts + ([f"and {more} more"] if more else [])
 
-    def add(self, path: str, tell: Callable[[], str]) -> None:
-        """Add a difference at *path*; what it is, is asked for if it is shown."""
+    def add(self, path: str, tell: Callable[[], str], doubt: Doubt | None = None) -> None:
+        """Add a difference at *path*; what it is, is asked for if it is shown.
+
+        :param doubt: it is one only as something could not be compared.
+        """
         if len(self.texts) < self._limit:
             self.texts.append(f"{path}: {tell()}")
         self.count += 1
+        if doubt is not None:
+            self._doubts += 1
+            self._first_doubt = self._first_doubt or doubt
 
     def give_up(self, path: str, why: str) -> None:
         """Tell at any rate that it could not be judged."""
@@ -136,7 +176,27 @@ class Differences:
             for index, (one, other) in enumerate(zip(expected, got, strict=True)):
                 below(one, other, member_path(path, index))
         elif not _same(expected, got, tolerance):
-            self.add(path, lambda: _difference(expected, got, tolerance))
+            alike = self._alike(expected, got, exact=exact, tolerance=tolerance)
+            doubt = Doubt(path, partial(_only_written, expected, got)) if alike else None
+            self.add(path, lambda: _difference(expected, got, tolerance), doubt)
+
+    def _alike(self, expected: Any, got: Any, *, exact: bool, tolerance: float) -> bool:
+        """Tell whether one value is a text that is the other one, read as JSON: templates give text."""
+        if isinstance(expected, str) == isinstance(got, str):
+            return False
+        text, other = (expected, got) if isinstance(expected, str) else (got, expected)
+        if not _WRITTEN[kind_of(other)].match(text):
+            return False
+        if self._work is not None:
+            self._work.spend(len(text) // _CHARACTERS_A_STEP)
+        try:
+            value = parse_json(text)
+        except NotJsonError:
+            return False
+        found = Differences(0, self._work)
+        one, two = (value, got) if isinstance(expected, str) else (expected, value)
+        found.compare(one, two, "", exact=exact, tolerance=tolerance)
+        return not found.count
 
 
 def _missing(expected: Any) -> str:
@@ -167,6 +227,13 @@ def _difference(expected: Any, got: Any, tolerance: float) -> str:
         return f"expected {called(expected)}, got {called(got)}{hint}"
     within = f" ± {json_text(tolerance)}" if tolerance and kind == "number" else ""
     return f"expected {json_text(expected)}{within}, got {json_text(got)}"
+
+
+def _only_written(expected: Any, got: Any) -> str:
+    return (
+        f"{called(expected)} and {called(got)} are only written differently; write the value in its kind, "
+        "which it keeps if it is captured by json, or compare how it is written, by as_text"
+    )
 
 
 def called(value: Any) -> str:

@@ -6,6 +6,7 @@ has.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -38,6 +39,17 @@ JsonOperator = Literal[
     "none",
 ]
 _OF_TEXT: frozenset[JsonOperator] = frozenset({"as_text", "regex", "starts_with", "ends_with"})
+_ARRAY = frozenset({"array"})
+_NUMBER = frozenset({"number"})
+_STRING = frozenset({"string"})
+KINDS: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(("lt", "lte", "gt", "gte"), _NUMBER),
+    **dict.fromkeys(("regex", "starts_with", "ends_with"), _STRING),
+    **dict.fromkeys(("unique", "unordered", "includes", "each", "any", "none"), _ARRAY),
+    **dict.fromkeys(("contains", "not_contains"), _STRING | _ARRAY),
+    "length": _STRING | _ARRAY | {"object"},
+}
+"""Of which kinds a value must be so that an operator says anything of it; of any for those not named here."""
 JSON_OPERATORS: tuple[JsonOperator, ...] = get_args(JsonOperator)
 
 

@@ -6,11 +6,11 @@ A check that can never hold, whatever the document, is a mistake of the file.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from pytest_clnrm.expect.json_match import kind_of
-from pytest_clnrm.model.json_checks import JSON_OPERATORS
+from pytest_clnrm.model.json_checks import JSON_OPERATORS, KINDS
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.format.comparisons import COMPARISONS
 from pytest_clnrm.scenario.format.expect_rules import BOUNDS, bounds
@@ -27,17 +27,6 @@ from pytest_clnrm.toml.checking import listed
 from pytest_clnrm.toml.positions import leaves
 from pytest_clnrm.util.jsonpaths import read_path
 
-_ARRAY = frozenset({"array"})
-_NUMBER = frozenset({"number"})
-_STRING = frozenset({"string"})
-_KINDS: Mapping[str, frozenset[str]] = {
-    **dict.fromkeys(("lt", "lte", "gt", "gte"), _NUMBER),
-    **dict.fromkeys(("regex", "starts_with", "ends_with"), _STRING),
-    **dict.fromkeys(("unique", "unordered", "includes", "each", "any", "none"), _ARRAY),
-    **dict.fromkeys(("contains", "not_contains"), _STRING | _ARRAY),
-    "length": _STRING | _ARRAY | {"object"},
-}
-"""Of which kinds a value must be so that an operator can hold; of any for those that are not named."""
 _COMPARED = ("eq", "one_of", "matches", "unordered", "includes")
 _VALUES = (*_COMPARED, "ne", "contains", "not_contains")
 
@@ -61,12 +50,22 @@ def check_json_paths(doc: JsonPathsDoc, at: KeyPath, deferred: frozenset[str]) -
             continue
         checks = checks_of(value)
         yield from check_json_checks(checks, below, deferred)
-        if not read.is_singular and not _kinds(checks) & _ARRAY:
-            yield Problem(
-                below,
-                "this path may select several values, and the checks are about the array of them; "
-                "write each = { ... }, any = { ... }, or a path of names and indices alone",
-            )
+        if not read.is_singular:
+            yield from _of_array(checks, below)
+
+
+def _of_array(doc: JsonChecksDoc, at: KeyPath) -> Iterator[Problem]:
+    """Yield the mistakes of checks that are about the array of all values that a path selects."""
+    about = "this path may select several values, and the checks are about the array of them"
+    if not _kinds(doc) & {"array"}:
+        remedy = "write each = { ... }, any = { ... }, or a path of names and indices alone"
+        yield Problem(at, f"{about}; {remedy}")
+        return
+    given = doc.given()
+    if "ne" in given and kind_of(given["ne"]) != "array":
+        yield Problem((*at, "ne"), f"{about}, which is always another value; write each = {{ ne = ... }}")
+    if "type" in given:
+        yield Problem((*at, "type"), f"{about}, which is always an array; write each = {{ type = ... }}")
 
 
 def check_json_checks(
@@ -152,7 +151,7 @@ def _kinds(doc: JsonChecksDoc) -> frozenset[str]:
     """Return the kinds of which a value may be that passes all checks."""
     kinds = frozenset({"object", "array", "string", "number", "boolean", "null"})
     for op, value in doc.given().items():
-        kinds &= _KINDS.get(op, kinds)
+        kinds &= KINDS.get(op, kinds)
         if op == "type":
             kinds &= {"number" if each == "integer" else each for each in several(value)}
         elif op in {"eq", "matches"}:
@@ -160,5 +159,5 @@ def _kinds(doc: JsonChecksDoc) -> frozenset[str]:
         elif op == "one_of":
             kinds &= set(map(kind_of, value))
         elif op in {"contains", "not_contains"} and not isinstance(value, str):
-            kinds &= _ARRAY
+            kinds &= {"array"}
     return kinds

@@ -252,6 +252,217 @@ def test_each_operator_is_made_to_fail() -> None:
     assert failing - {"tolerance"} == set(JSON_OPERATORS) - {"unique"}
 
 
+WRITTEN = (
+    "are only written differently; write the value in its kind, which it keeps if it is captured by json, or "
+    "compare how it is written, by as_text"
+)
+IN_STRING = (
+    'is no text that a string may hold; write it as text, "{{ name|string }}" if it was captured by json'
+)
+
+
+def leaves_out(op: str, got: str, kinds: str) -> str:
+    """Return what is said of an operator and a value of another kind."""
+    told = f"{op} says nothing of {got}; type = {kinds} beside {op} leaves other kinds out"
+    return f"could not be compared: {told}"
+
+
+NOT_COMPARED: dict[str, tuple[dict[str, Any], Any, list[str]]] = {
+    "ne": (
+        {"ne": "17"},
+        17,
+        [f'$: could not be compared: the string "17" and the number 17 {WRITTEN}'],
+    ),
+    "ne of a number": (
+        {"ne": 12.5},
+        "12.50",
+        [f'$: could not be compared: the number 12.5 and the string "12.50" {WRITTEN}'],
+    ),
+    "ne of a boolean": (
+        {"ne": "true"},
+        True,
+        [f'$: could not be compared: the string "true" and true {WRITTEN}'],
+    ),
+    "ne of null": ({"ne": "null"}, None, [f'$: could not be compared: the string "null" and null {WRITTEN}']),
+    "ne of an array": (
+        {"ne": [1, "2"]},
+        [1, 2],
+        [f'$[1]: could not be compared: the string "2" and the number 2 {WRITTEN}'],
+    ),
+    "ne of an object": (
+        {"ne": '{"b": 2, "a": [1.0]}'},
+        {"a": [1], "b": 2},
+        [
+            (
+                '$: could not be compared: the string "{\\"b\\": 2, \\"a\\": [1.0]}" and '
+                f'the object {{"a": [1], "b": 2}} {WRITTEN}'
+            )
+        ],
+    ),
+    "no element": (
+        {"not_contains": "17"},
+        [16, 17],
+        [f'$[1]: could not be compared: the string "17" and the number 17 {WRITTEN}'],
+    ),
+    "no part": (
+        {"not_contains": 17},
+        "order 17",
+        [f"$: could not be compared: the number 17 {IN_STRING}"],
+    ),
+    "none": (
+        {"none": {"eq": "17"}},
+        [16, 17, "18"],
+        [f'$[1]: could not be compared: the string "17" and the number 17 {WRITTEN}'],
+    ),
+    "none is one of": (
+        {"none": {"one_of": [1, "17"]}},
+        [17],
+        [f'$[0]: could not be compared: the string "17" and the number 17 {WRITTEN}'],
+    ),
+    "none matches": (
+        {"none": {"matches": {"id": "17", "state": "open"}}},
+        [{"id": 17, "state": "done"}, {"id": 17, "state": "open", "more": 1}],
+        [f'$[1].id: could not be compared: the string "17" and the number 17 {WRITTEN}'],
+    ),
+    "none within a tolerance": (
+        {"none": {"eq": 17, "tolerance": 1}},
+        ["17.5", "19"],
+        [f'$[0]: could not be compared: the number 17 and the string "17.5" {WRITTEN}'],
+    ),
+    "none above no number": (
+        {"none": {"gt": "{{ limit }}"}},
+        [5, 1000],
+        [f'$[{at}]: could not be compared: "{{{{ limit }}}}", which is no number' for at in (0, 1)],
+    ),
+    "none above": (
+        {"none": {"gt": 10}},
+        ["1000", 5],
+        ["$[0]: " + leaves_out("gt", 'the string "1000"', '"number"')],
+    ),
+    "none matches a pattern": (
+        {"none": {"regex": "^1"}},
+        ["2", 17],
+        ["$[1]: " + leaves_out("regex", "the number 17", '"string"')],
+    ),
+    "none is long": (
+        {"none": {"length": {"gt": 3}}},
+        ["a", None],
+        ["$[1]: " + leaves_out("length", "null", '["array", "object", "string"]')],
+    ),
+    "none contains": (
+        {"none": {"contains": "a"}},
+        [{}],
+        ["$[0]: " + leaves_out("contains", "the object {}", '["array", "string"]')],
+    ),
+    "none contains the number": (
+        {"none": {"contains": 1}},
+        [[2, "1"], "1"],
+        [
+            f'$[0][1]: could not be compared: the number 1 and the string "1" {WRITTEN}',
+            f"$[1]: could not be compared: the number 1 {IN_STRING}",
+        ],
+    ),
+    "none does not contain": (
+        {"none": {"not_contains": "17"}},
+        [["17"], [17]],
+        [f'$[1][0]: could not be compared: the string "17" and the number 17 {WRITTEN}'],
+    ),
+    "none is another": (
+        {"none": {"ne": "17"}},
+        ["17", 17],
+        [f'$[1]: could not be compared: the string "17" and the number 17 {WRITTEN}'],
+    ),
+    "none has none": (
+        {"none": {"none": {"eq": "17"}}},
+        [["17"], [17]],
+        [f'$[1][0]: could not be compared: the string "17" and the number 17 {WRITTEN}'],
+    ),
+    "none has any": (
+        {"none": {"any": {"gt": 10}}},
+        [[1], ["11", 1]],
+        ["$[1][0]: " + leaves_out("gt", 'the string "11"', '"number"')],
+    ),
+    "none includes": (
+        {"none": {"includes": {"id": "17"}}},
+        [[{"id": 1}], [{"id": 17}]],
+        [f'$[1][0].id: could not be compared: the string "17" and the number 17 {WRITTEN}'],
+    ),
+    "none has each": (
+        {"none": {"each": {"eq": "17"}}},
+        [["17", 17], [17, "1"], []],
+        [
+            f'$[0][1]: could not be compared: the string "17" and the number 17 {WRITTEN}',
+            (
+                "$[2]: could not be compared: each says nothing of an empty array; "
+                "length = { gte = 1 } beside each leaves it out"
+            ),
+        ],
+    ),
+    "none has any order": (
+        {"none": {"unordered": ["17", 1, 2]}},
+        [[2, 1, 17], [2, 1, 16], [2, 1], [2, 2, 17]],
+        [f'$[0][2]: could not be compared: the string "17" and the number 17 {WRITTEN}'],
+    ),
+    "none has another order": (
+        # Each of the two that are left could be the other one's.
+        {"none": {"unordered": ["1", {"a": 1}]}},
+        [[1, '{"a": 1}']],
+        [f'$[0][0]: could not be compared: the string "1" and the number 1 {WRITTEN}'],
+    ),
+    "none has an array": (
+        {"none": {"unique": True}},
+        [[1, 1], 1],
+        ["$[1]: " + leaves_out("unique", "the number 1", '"array"')],
+    ),
+}
+
+
+@pytest.mark.parametrize(("checks", "document", "told"), NOT_COMPARED.values(), ids=NOT_COMPARED)
+def test_what_could_not_be_compared_is_not_absent(
+    checks: dict[str, Any], document: Any, told: list[str]
+) -> None:
+    """That a value is not so is not proven by a comparison that could not be made."""
+    assert differences({"$": checks}, document) == told
+
+
+@pytest.mark.parametrize(
+    ("checks", "document"),
+    [
+        ({"ne": "x"}, 5),
+        ({"ne": "17"}, 18),
+        ({"ne": 17}, "-"),
+        ({"ne": "17"}, [17]),
+        ({"ne": "nothing"}, None),
+        ({"ne": {"id": "17", "state": "open"}}, {"id": 17, "state": "done"}),
+        ({"not_contains": "17"}, [1, "x", None, [17]]),
+        ({"none": {"matches": {"id": 3}}}, [1, "x", {"id": 4}, {}]),
+        ({"none": {"type": "number", "gt": 10}}, ["1000", None, 5]),
+        ({"none": {"gt": 10, "type": "number"}}, ["1000", None, 5]),
+        ({"none": {"length": {"gte": 1}, "each": {"eq": 1}}}, [[], [2]]),
+        ({"none": {"as_text": "17"}}, [18, "x"]),
+        ({"none": {"unordered": [{"a": 1}, 2]}}, [['{"a": 1}', '{"a": 1}']]),
+    ],
+    ids=str,
+)
+def test_what_is_plainly_another_value_is_absent(checks: dict[str, Any], document: Any) -> None:
+    """Of another kind and of another content, or left out by a check beside the one that says nothing."""
+    assert differences({"$": checks}, document) == []
+
+
+def test_values_that_several_paths_select_are_compared_where_they_stand() -> None:
+    """The path of each is told, as in checks that need no negation."""
+    assert differences({"$.items[*].id": {"none": {"eq": "2"}}}) == [
+        f'$.items[1].id: could not be compared: the string "2" and the number 2 {WRITTEN}'
+    ]
+
+
+def test_parsing_texts_is_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long text that is compared with many values is not parsed for ever."""
+    monkeypatch.setattr(json_match, "MAX_STEPS", 1000)
+    told = differences({"$[0]": {"none": {"eq": [0]}}}, [["[" + "1," * 10_000 + "1]"] * 20])
+    assert told == ["$[0]: comparing takes more than 1000 steps; check a smaller part of the document"]
+
+
 @pytest.mark.parametrize(
     ("document", "told"),
     [

@@ -12,6 +12,10 @@ ARRAY = (
     "this path may select several values, and the checks are about the array of them; write each = { ... }, "
     "any = { ... }, or a path of names and indices alone"
 )
+OTHER = (
+    "this path may select several values, and the checks are about the array of them, which {0}; "
+    "write each = {{ {1} = ... }}"
+)
 OPERATORS = (
     "exists, type, eq, ne, lt, lte, gt, gte, one_of, as_text, regex, contains, not_contains, starts_with, "
     "ends_with, length, unique, matches, unordered, includes, each, any, none"
@@ -51,6 +55,14 @@ CASES = {
     ),
     "several values": ('{ "$.a[*]" = 1 }', f'FILE:3:32: {AT}."$.a[*]": {ARRAY}'),
     "type of several values": ('{ "$..a" = { type = "string" } }', f'FILE:3:32: {AT}."$..a": {ARRAY}'),
+    "ne of several values": (
+        '{ "$.a[*]" = { ne = "failed" } }',
+        f'FILE:3:45: {AT}."$.a[*]".ne: {OTHER.format("is always another value", "ne")}',
+    ),
+    "an array of several values": (
+        '{ "$.a[?@.b]" = { type = ["array", "null"] } }',
+        f'FILE:3:48: {AT}."$.a[?@.b]".type: {OTHER.format("is always an array", "type")}',
+    ),
     "exists and more": (
         '{ "$.a" = { exists = false, eq = 1 } }',
         f'FILE:3:42: {AT}."$.a".exists: what must not be there cannot also be tested by eq',
@@ -133,6 +145,19 @@ def test_a_mistake_is_told(project: Any, head: Any, jsonpath: str, message: str)
     (told,) = head(project.refuse(text_of(jsonpath)))
     assert told.startswith(message)
     assert message.endswith(": ") or told == message
+
+
+@pytest.mark.parametrize(
+    "jsonpath",
+    [
+        '{ "$.a" = { ne = "failed", type = "string" } }',
+        '{ "$.a[*]" = { ne = ["failed"] } }',
+        '{ "$.a[*]" = { each = { ne = "failed", type = "string" } } }',
+    ],
+)
+def test_what_can_fail_is_none(project: Any, jsonpath: str) -> None:
+    """An array may be another one, and a value or an element of another kind."""
+    project.one(text_of(jsonpath))
 
 
 def test_amounts_and_values_of_a_text(project: Any, head: Any) -> None:

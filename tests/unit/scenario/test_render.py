@@ -324,10 +324,12 @@ def test_json_values_keep_their_type() -> None:
     assert one_of == (17, True)
     assert as_text == "17"
     # A template that does more is rendered in another process, to which captured values are sent.
-    more = replace(step, action=replace(action, json={"f": "{{ obj | upper }}", "g": "{{ id }}"}))
+    more = replace(
+        step, action=replace(action, json={"f": "{{ obj | upper }}", "g": "{{ id }}", "h": "{{ id|string }}"})
+    )
     sent = bind(bind_step, more, captured, wall_s=60).action
     assert isinstance(sent, HttpRequest)
-    assert sent.json == {"f": '{"X":[1.5]}', "g": 17}
+    assert sent.json == {"f": '{"X":[1.5]}', "g": 17, "h": "17"}
 
 
 def test_moment() -> None:
