@@ -20,6 +20,7 @@ from pytest_clnrm.model.expectations import (
     OrderExpect,
     Origin,
     SpanExpect,
+    SpanSelect,
     StatusExpect,
     WindowExpect,
 )
@@ -45,7 +46,8 @@ class AbsenceForm:
 
     :param title: as the failures of it begin.
     :param origin: whose spans it is about.
-    :param looks_at: "attributes", "events": what a span must not have, which its program may have left out.
+    :param looks_at: "attributes", "events", "links": of a span what must not be there, or what tells whether
+        it is meant; its program may have left that out.
     """
 
     at: KeyPath
@@ -62,11 +64,11 @@ def absence_forms(expect: Expectations) -> Iterator[AbsenceForm]:
     for span in expect.spans:
         if not _may_only_gain(span):
             title = f"expect.span[{span.select.name}]"
-            yield AbsenceForm(span.at, title, span.select.origin, _looked_at(span))
+            yield AbsenceForm(span.at, title, span.select.origin, _looked_at(span.select))
     for edge in expect.edges:
         if edge.every:
             title = f"expect.edge[{edge.parent.name} -> {edge.child.name}]"
-            yield AbsenceForm(edge.at, title, edge.child.origin)
+            yield AbsenceForm(edge.at, title, edge.child.origin, _looked_at(edge.child))
     tables: list[tuple[Any, Callable[[Any], Iterable[str]]]] = [
         (expect.graph, _graph),
         (expect.counts, _counts),
@@ -80,27 +82,17 @@ def absence_forms(expect: Expectations) -> Iterator[AbsenceForm]:
             yield AbsenceForm(table.at, title, table.origin, _LOOK_AT.get(title, ()))
 
 
-def _looked_at(expect: SpanExpect) -> tuple[str, ...]:
-    """Return the parts of a span in which an expectation needs something to be absent."""
-    select = expect.select
-    absent = any(each.op == "exists" and not each.value for test in expect.attrs.values() for each in test)
-    looked_at = {"attributes": select.attrs or absent, "events": select.event}
-    return tuple(name for name, asked in looked_at.items() if asked)
+def _looked_at(select: SpanSelect) -> tuple[str, ...]:
+    """Return the parts of spans by which they are selected: what was left out of one may hide it."""
+    looked_at = {"attributes": select.attrs, "events": select.event, "links": select.link}
+    own = [name for name, asked in looked_at.items() if asked]
+    around = (each for each in (select.under, select.parent, select.link) if each is not None)
+    return tuple(dict.fromkeys([*own, *(name for each in around for name in _looked_at(each))]))
 
 
 def _may_only_gain(expect: SpanExpect) -> bool:
     """Tell whether further spans cannot break an expectation: no upper bound, nothing asked of each span."""
-    asked = (
-        expect.kind
-        or expect.status
-        or expect.parent
-        or expect.attrs
-        or expect.attrs_any
-        or expect.events_any
-        or expect.events_all
-        or expect.duration_s
-    )
-    return _only_from_below(expect.count) and (expect.match == "any" or not asked)
+    return _only_from_below(expect.count) and (expect.match == "any" or not expect.asks_more)
 
 
 def _only_from_below(bounds: tuple[Condition, ...]) -> bool:
@@ -177,6 +169,7 @@ def unproven(
     dropped = {
         "attributes": sum(span.dropped_attributes for span in workload),
         "events": sum(span.dropped_events for span in workload),
+        "links": sum(span.dropped_links for span in workload),
     }
     open_titles: dict[tuple[KeyPath, Origin, str], list[str]] = {}
     told = tuple(failed)

@@ -9,7 +9,7 @@ from itertools import product
 
 from pytest_clnrm.expect.conditions import Fault, number_fault, number_of_spans
 from pytest_clnrm.expect.forest import Forest
-from pytest_clnrm.expect.selected_spans import SHOWN, status_fault
+from pytest_clnrm.expect.selected_spans import SHOWN, above_text, status_fault
 from pytest_clnrm.expect.span_select import near_misses
 from pytest_clnrm.expect.texts import bounded_lines, duration_text
 from pytest_clnrm.model.expectations import (
@@ -22,7 +22,6 @@ from pytest_clnrm.model.expectations import (
     WindowExpect,
 )
 from pytest_clnrm.model.span import Span
-from pytest_clnrm.util.counted import counted
 from pytest_clnrm.util.patterns import matches_glob
 
 NO_TIMES = "has times that are missing or in the wrong order"
@@ -39,34 +38,57 @@ def judge_graph(expect: GraphExpect, forest: Forest) -> Iterator[Fault]:
     spans = forest.of(origin)
     edges = [(parent, span) for span in spans if (parent := forest.parent_within(span, origin))]
     for pair in expect.must_include:
-        if not _crossings(pair, edges):
+        if not _has_edge(pair, edges):
             message = f"expect.graph.must_include: no edge {pair[0]} -> {pair[1]}"
             yield Fault(message, origin, tuple(_ends(pair, origin, forest)))
     for pair in expect.must_not_cross:
-        title = "expect.graph.must_not_cross"
-        crossings = _crossings(pair, edges)
-        if crossings:
-            number = counted(len(crossings), "edge")
-            message = f"{title}: {number} {pair[0]} -> {pair[1]}"
-            lines = [f"{parent.name} -> {child.name}" for parent, child in crossings]
-            yield Fault(message, origin, tuple(bounded_lines(lines, SHOWN, "edges")))
-            continue
-        # A misspelt pair would never cross.
-        yield from (_missing(title, name, origin, forest) for name in pair if not forest.named(name, origin))
+        yield from _crossed(pair, origin, forest)
     if spans:
         yield from _form(expect, forest)
     elif expect.acyclic or expect.single_root or expect.no_orphans or expect.max_depth is not None:
         yield Fault("expect.graph: no span to judge", origin)
 
 
-def _crossings(pair: tuple[str, str], edges: list[tuple[Span, Span]]) -> list[tuple[Span, Span]]:
-    """Return the edges from a span named by the first to one named by the second of *pair*."""
+def _has_edge(pair: tuple[str, str], edges: list[tuple[Span, Span]]) -> bool:
+    """Tell whether an edge leads from a span named by the first to one named by the second of *pair*."""
     first, second = pair
-    return [
-        (parent, child)
-        for parent, child in edges
-        if matches_glob(parent.name, first) and matches_glob(child.name, second)
-    ]
+    return any(
+        matches_glob(parent.name, first) and matches_glob(child.name, second) for parent, child in edges
+    )
+
+
+def _crossed(pair: tuple[str, str], origin: Origin, forest: Forest) -> Iterator[Fault]:
+    """Yield the spans of the second name of *pair* that are below one of the first, or may be.
+
+    What lies above a span whose parent never arrived is not known.
+    """
+    title = "expect.graph.must_not_cross"
+    above, below = (forest.named(name, origin) for name in pair)
+    for name, found in zip(pair, (above, below), strict=True):
+        # A misspelt pair would never cross.
+        if not found:
+            yield _missing(title, name, origin, forest)
+    upper = set(map(id, above))
+    crossing: list[str] = []
+    unknown: list[str] = []
+    for span in below if above else ():
+        chain = list(forest.ancestors(span))
+        if not upper.isdisjoint(map(id, chain)):
+            crossing.append(f"{span.name}: above it is {above_text(span, forest)}")
+        elif lost := next((each for each in (span, *chain) if _lacks_parent(each, forest)), None):
+            unknown.append(f"{span.name}: the parent of {lost.name} is {lost.parent_id}, which never arrived")
+    total = f"{number_of_spans(len(below))} named {pair[1]}"
+    if crossing:
+        message = f"{title}: {len(crossing)} of {total} below one named {pair[0]}"
+        yield Fault(message, origin, tuple(bounded_lines(crossing, SHOWN, "spans")))
+    elif unknown:
+        message = f"{title}: cannot be judged, as what is above {len(unknown)} of {total} never arrived"
+        yield Fault(message, origin, tuple(bounded_lines(unknown, SHOWN, "spans")))
+
+
+def _lacks_parent(span: Span, forest: Forest) -> bool:
+    """Tell whether a program's span names a parent that never arrived; above the runner's own is the run."""
+    return span.origin != "runner" and forest.is_orphan(span)
 
 
 def _ends(pair: tuple[str, str], origin: Origin, forest: Forest) -> Iterator[str]:

@@ -122,15 +122,28 @@ def _text(condition: Condition) -> str:
 
 
 def attribute_faults(
-    tests: Mapping[str, tuple[Condition, ...]], attributes: Mapping[str, Any], what: str = "attribute"
+    tests: Mapping[str, tuple[Condition, ...]],
+    attributes: Mapping[str, Any],
+    what: str = "attribute",
+    *,
+    left_out: int = 0,
 ) -> list[str]:
-    """Return what is wrong with *attributes*, one text for each condition that does not hold."""
+    """Return what is wrong with *attributes*, one text for each condition that does not hold.
+
+    :param left_out: how many more there were that their program has not sent: any of them may be the one that
+        must not be there.
+    """
     faults = []
     for key, conditions in tests.items():
         for condition in conditions:
             if key not in attributes:
                 if condition.op != "exists" or condition.value:
                     faults.append(f"{what} {key!r} is missing, expected {_text(condition)}")
+                elif left_out:
+                    faults.append(
+                        f"{what} {key!r} may be among the {left_out} that its program left out (SDK limits), "
+                        f"expected {_text(condition)}"
+                    )
             elif not holds(condition, attributes[key]):
                 faults.append(f"{what} {key!r} is {_got(attributes[key], condition)}")
     return faults

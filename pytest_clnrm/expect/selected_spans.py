@@ -33,15 +33,18 @@ def judge_span(expect: SpanExpect, forest: Forest) -> Iterator[Fault]:
     title = f"expect.span[{expect.select.name}]"
     origin = expect.select.origin
     selected = select_spans(expect.select, forest)
+    asked = f"selected by: {select_text(expect.select)}"
     if not bounds_hold(expect.count, len(selected)):
         message = f"{title}: {number_of_spans(len(selected))} selected, expected {bounds_text(expect.count)}"
-        details = [f"selected by: {select_text(expect.select)}"]
-        details += bounded_lines([f"selected: {each.name}" for each in selected], SHOWN)
-        yield Fault(message, origin, (*details, *near_misses(expect.select, forest)))
+        names = bounded_lines([f"selected: {each.name}" for each in selected], SHOWN)
+        yield Fault(message, origin, (asked, *names, *near_misses(expect.select, forest)))
     elif not selected:
         # A misspelt name never has anything under it.
         for unknown in unknown_names(expect.select, forest):
             yield Fault(f"{title}: none selected, but {unknown}", origin)
+        if expect.match == "any" and expect.asks_more:
+            message = f'{title}: no span selected, and match = "any" needs one that is as expected'
+            yield Fault(message, origin, (asked, *near_misses(expect.select, forest)))
     judged = [(span, _faults(expect, span, forest)) for span in selected]
     wrong = [(span, faults) for span, faults in judged if faults]
     if not wrong or (expect.match == "any" and len(wrong) < len(judged)):
@@ -66,7 +69,7 @@ def _faults(expect: SpanExpect, span: Span, forest: Forest) -> list[str]:
         faults.append(status_fault(span, str(expect.status)))
     if expect.parent is not None:
         faults.extend(parent_faults(expect.parent, span, forest))
-    faults.extend(attribute_faults(expect.attrs, span.attributes))
+    faults.extend(attribute_faults(expect.attrs, span.attributes, left_out=span.dropped_attributes))
     faults.extend(_any_attribute(expect, span))
     faults.extend(_events(expect, span))
     if expect.duration_s:
@@ -89,7 +92,10 @@ def status_fault(span: Span, expected: str) -> str:
 
 def _any_attribute(expect: SpanExpect, span: Span) -> list[str]:
     """Return why none of ``attrs_any`` holds, as one text; nothing if one does."""
-    tried = [attribute_faults({key: tests}, span.attributes) for key, tests in expect.attrs_any]
+    tried = [
+        attribute_faults({key: tests}, span.attributes, left_out=span.dropped_attributes)
+        for key, tests in expect.attrs_any
+    ]
     if not tried or not all(tried):
         return []
     return [f"none of attrs_any holds: {', '.join(each for faults in tried for each in faults)}"]
@@ -126,7 +132,7 @@ def judge_edge(expect: EdgeExpect, forest: Forest) -> Iterator[Fault]:
         return
     relation = "a parent" if expect.relation == "child" else "an ancestor"
     message = f"{title}: {len(without)} of {number_of_spans(len(children))} without such {relation}"
-    lines = [f"{span.name}: above it is {_above(span, forest)}" for span in without]
+    lines = [f"{span.name}: above it is {above_text(span, forest)}" for span in without]
     yield Fault(message, origin, tuple(bounded_lines(lines, SHOWN, "spans")))
 
 
@@ -137,7 +143,7 @@ def _below(span: Span, parents: set[int], expect: EdgeExpect, forest: Forest) ->
     return id(forest.parent(span)) in parents
 
 
-def _above(span: Span, forest: Forest) -> str:
+def above_text(span: Span, forest: Forest) -> str:
     """Return the chain of what is above *span*."""
     names = [each.name for each in forest.ancestors(span)]
     if names:

@@ -40,7 +40,7 @@ def _own_faults(select: SpanSelect, span: Span) -> list[str]:
             faults.append(f"{what} is {quote(name)}, expected {quote(glob)}")
     if select.status not in (None, span.status):
         faults.append(f"status is {span.status}, expected {select.status}")
-    faults.extend(attribute_faults(select.attrs, span.attributes))
+    faults.extend(attribute_faults(select.attrs, span.attributes, left_out=span.dropped_attributes))
     faults.extend(attribute_faults(select.resource, span.resource, "resource attribute"))
     if select.event is not None and not any(matches_glob(each.name, select.event) for each in span.events):
         faults.append(f"it has no event {quote(select.event)}")

@@ -82,6 +82,20 @@ class SpanExpect:
     duration_s: tuple[Condition, ...] = ()
     at: KeyPath = ()
 
+    @property
+    def asks_more(self) -> bool:
+        """Tell whether it says what the spans are like, and not only how many there are."""
+        return bool(
+            self.kind
+            or self.status
+            or self.parent
+            or self.attrs
+            or self.attrs_any
+            or self.events_any
+            or self.events_all
+            or self.duration_s
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeExpect:
@@ -99,7 +113,7 @@ class GraphExpect:
     """``[expect.graph]``: the shape of the whole.
 
     :param must_include: (a, b): some b is a direct child of an a.
-    :param must_not_cross: (a, b): no b is a direct child of an a.
+    :param must_not_cross: (a, b): no b is below an a, at any distance.
     :param single_root: exactly one span has no parent among the spans looked at.
     :param no_orphans: each parent that is named did arrive.
     :param max_depth: a root has depth 1.

@@ -53,7 +53,7 @@ class Span:
     :param attempt: id of the span of that step's attempt.
     :param sent_by_step: a program that this step started has sent it; else the step is told by its time.
     :param dropped_attributes: how many of its attributes, and of those of its events, its program left out;
-        *dropped_events* likewise.
+        *dropped_events* and *dropped_links* likewise.
     :param incomplete: it was still running when its recording ended.
     """
 
@@ -79,6 +79,7 @@ class Span:
     incomplete: bool = False
     dropped_attributes: int = 0
     dropped_events: int = 0
+    dropped_links: int = 0
 
     @property
     def duration_s(self) -> float | None:

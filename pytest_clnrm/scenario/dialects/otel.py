@@ -62,7 +62,9 @@ def _expected_span(reader: Reader) -> None:
     if reader.take("required") is False and not count:
         count = {"gte": 0}
     span.update({key: each for key, each in (("duration", duration), ("count", count)) if each})
-    reader.append("span", span, ())
+    # That it may be there, and nothing else, is no claim.
+    if span.keys() != {"select", "count"} or span["count"] != {"gte": 0}:
+        reader.append("span", span, ())
 
 
 def _selected(reader: Reader) -> dict[str, Any]:

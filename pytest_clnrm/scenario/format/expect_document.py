@@ -65,7 +65,8 @@ class SpanDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         | None
     ) = None
     match: Annotated[
-        Literal["all", "any"], Meta(description="Whether each of them is as below, or one.", examples=["any"])
+        Literal["all", "any"],
+        Meta(description="Whether each of them is as below, or one at least.", examples=["any"]),
     ] = "all"
     kind: Annotated[SpanKind, Meta(description="What they are.", examples=["server"])] | None = None
     status: Annotated[SpanStatus, Meta(description="As the program set it.", examples=["ok"])] | None = None
@@ -144,7 +145,7 @@ class GraphDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     must_not_cross: Annotated[
         Pairs,
         Meta(
-            description="No span of the second name is below one of the first.",
+            description="No span of the second name is below one of the first, at any distance.",
             examples=[[["GET *", "db.insert"]]],
         ),
     ] = []

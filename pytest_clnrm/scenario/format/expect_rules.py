@@ -84,10 +84,10 @@ def _span(doc: SpanDoc, at: KeyPath) -> Mistakes:
         yield from _duration(doc.duration, (*at, "duration"))
     if doc.count is None:
         return
-    yield from _count(doc.count, (*at, "count"))
-    most = doc.count if isinstance(doc.count, int) else _most(doc.count)
     checks = ("kind", "status", "parent", "attrs", "attrs_any", "events", "duration")
     idle = [key for key in checks if getattr(doc, key)]
+    yield from _count(doc.count, (*at, "count")) if idle else _total(doc.count, (*at, "count"))
+    most = doc.count if isinstance(doc.count, int) else _most(doc.count)
     if most == 0 and idle:
         yield (*at, "count"), f"this allows no span, so these are never judged: {', '.join(idle)}"
 

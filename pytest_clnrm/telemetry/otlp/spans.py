@@ -128,6 +128,7 @@ def to_span(
             int(each.dropped_attributes_count or 0) for each in (struct, *(struct.events or ()))
         ),
         dropped_events=int(struct.dropped_events_count or 0),
+        dropped_links=int(struct.dropped_links_count or 0),
         events=tuple(
             SpanEvent(
                 name=event.name or "",

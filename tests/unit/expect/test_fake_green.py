@@ -392,7 +392,7 @@ def test_a_url_without_a_scheme_is_no_file() -> None:
     assert judge(hermetic, make("a", attributes={"server.address": "/run/socket"})) == []
 
 
-LEAVES_OUT = make("a", dropped_attributes=2, dropped_events=1)
+LEAVES_OUT = make("a", dropped_attributes=2, dropped_events=1, dropped_links=3)
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ LEAVES_OUT = make("a", dropped_attributes=2, dropped_events=1)
         ({"hermeticity": {"no_external_services": True}}, "left out 2 attributes"),
         ({"span": [{"select": {"event": "exception"}, "count": 0}]}, "left out 1 events"),
         ({"span": [{"select": {"attrs": {"error.type": {"exists": True}}}, "count": 0}]}, "left out 2 attr"),
-        ({"span": [{"select": "a", "attrs": {"x": {"exists": False}}}]}, "left out 2 attributes"),
+        ({"span": [{"select": {"link": {"name": "a"}}, "count": 0}]}, "left out 3 links"),
     ],
     ids=str,
 )
@@ -413,6 +413,81 @@ def test_what_a_program_left_out_is_not_shown_to_be_absent(expect: dict[str, Any
     (failure,) = judge(expect, LEAVES_OUT)
     assert words in failure.message
     assert judge({"counts": {"errors_total": 0, "spans_total": 1}}, LEAVES_OUT) == []
+
+
+@pytest.mark.parametrize(
+    ("select", "words"),
+    [
+        ({"under": {"attrs": {"x": 1}}}, "left out 2 attributes"),
+        ({"parent": {"event": "happened"}}, "left out 1 events"),
+        ({"link": {"attrs": {"x": 1}}}, "left out 2 attributes and 3 links"),
+    ],
+    ids=str,
+)
+def test_what_a_span_around_left_out_may_hide_one(select: dict[str, Any], words: str) -> None:
+    """An upper bound is of spans that are told by those above them, or linked to, as well."""
+    link = SpanLink(trace_id="t", span_id="x")
+    spans = [
+        make("x", attributes={"x": 1}, events=(SpanEvent(name="happened"),)),
+        make("y", "x", links=(link,)),
+    ]
+    bounded = {"span": [{"select": select, "count": {"lte": 1}}]}
+    assert judge(bounded, *spans) == []
+    (failure,) = judge(bounded, *spans, LEAVES_OUT)
+    assert set(words.split()) <= set(failure.message.split())
+
+
+def test_every_child_is_selected_by_all_that_it_had() -> None:
+    """One whose attribute was left out would be a child without such a parent."""
+    every = {"edge": [{"parent": "a", "child": {"attrs": {"x": 1}}, "every": True}]}
+    spans = (make("a"), make("b", "a", attributes={"x": 1}))
+    assert judge(every, *spans) == []
+    (failure,) = judge(every, *spans, make("c", dropped_attributes=1))
+    assert failure.message == (
+        "expect.edge[a -> *]: cannot be judged, as programs left out 1 attributes of their spans (SDK limits)"
+    )
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        {"attrs": {"x": {"exists": False}}},
+        {"attrs": {"x": {"exists": False}}, "match": "any"},
+        {"attrs_any": [{"key": "x", "exists": False}, {"key": "y", "eq": 1}]},
+        {"attrs_any": [{"key": "x", "exists": False}], "match": "any", "count": {"gte": 0}},
+        {"select": {"name": "a", "attrs": {"x": {"exists": False}}}},
+        {"select": "b", "parent": {"name": "a", "attrs": {"x": {"exists": False}}}},
+    ],
+    ids=str,
+)
+def test_an_attribute_that_must_not_be_there_may_be_among_those_left_out(span: dict[str, Any]) -> None:
+    """Of each span that is looked at, and of it alone, all attributes must be known."""
+    expect = {"span": [{"select": "a", **span}]}
+    below = make("b", "a")
+    assert judge(expect, make("a"), below, make("c", dropped_attributes=2)) == []
+    (failure,) = judge(expect, make("a", dropped_attributes=2), below)
+    told = f"{failure.message}\n{failure.details}"
+    assert (
+        "attribute 'x' may be among the 2 that its program left out (SDK limits), expected not to be" in told
+    )
+    under = {"name": "b", "under": {"name": "a", "attrs": {"x": {"exists": False}}}}
+    assert judge({"span": [{"select": under}]}, make("a"), below) == []
+    assert judge({"span": [{"select": under}]}, make("a", dropped_attributes=2), below) != []
+
+
+def test_any_needs_a_span() -> None:
+    """Of no span none is as expected, however many are allowed; what says nothing more only counts."""
+    expect: dict[str, Any] = {"select": "pay", "match": "any", "count": {"lte": 3}}
+    (failure,) = judge({"span": [{**expect, "status": "ok"}]}, make("pays"))
+    assert failure.message == (
+        'expect.span[pay]: no span selected, and match = "any" needs one that is as expected'
+    )
+    assert "selected by: pay\nnearest: 'pays' has a similar name" in failure.details
+    (failure,) = judge({"span": [{"select": "pay", "match": "any", "status": "ok"}]}, make("x"))
+    assert failure.message == "expect.span[pay]: no span selected, expected at least 1"
+    assert judge({"span": [{**expect, "status": "ok"}]}, make("pay", status="ok"), make("pay")) == []
+    assert judge({"span": [expect]}, make("x")) == []
+    assert judge({"span": [{**expect, "match": "all", "status": "ok"}]}, make("x")) == []
 
 
 def test_the_address_behind_an_own_name() -> None:
@@ -431,3 +506,7 @@ def test_a_total_that_is_always_so_is_a_mistake() -> None:
     doc = msgspec.convert({"counts": {"spans_total": {"gte": 0}, "by_name": {"x": {"gte": 0}}}}, ExpectDoc)
     said = [message for _, message in check_expectations(doc, ("expect",))]
     assert said == ["every number is so: this checks nothing"] * 2
+    doc = msgspec.convert({"span": [{"select": "a", "count": {"gte": 0}}]}, ExpectDoc)
+    assert check_expectations(doc, ()) == [(("span", 0, "count"), "every number is so: this checks nothing")]
+    doc = msgspec.convert({"span": [{"select": "a", "count": {"gte": 0}, "status": "ok"}]}, ExpectDoc)
+    assert check_expectations(doc, ()) == []

@@ -92,6 +92,8 @@ def test_what_plain_spans_do_not_have_survives() -> None:
     assert (struct.trace_state, struct.flags) == ("a=b", 1)
     dropped = (struct.dropped_attributes_count, struct.dropped_events_count, struct.dropped_links_count)
     assert dropped == (1, 2, 3)
+    (plain,) = accept(request).spans
+    assert (plain.dropped_attributes, plain.dropped_events, plain.dropped_links) == dropped
 
 
 def test_one_span_of_json() -> None:
