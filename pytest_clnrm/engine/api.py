@@ -287,7 +287,8 @@ class ExecOutcome:
     :param oom: a process of the container was killed for memory while the command ran.
     :param still_running: it timed out and its processes could not be ended (no shell in the container):
         remove the container, it is not to be used any more.
-    :param started: False if there is no such program, folder or user; stderr says what is missing.
+    :param started: False if there is no such program, folder or user; stderr says what is missing, and
+        ``exit_code`` is 127 or 126, as a shell's.
     """
 
     exit_code: int | None

@@ -57,18 +57,24 @@ def judge_step(
 
     at = expect.at or step.at
     wrong = _exit_message(expect, exit_code)
-    if wrong:
+    if not wrong and exit_code in _SHELL_CODES and exit_code not in expect.exit_in:
+        # It has failed, but not as the program whose failure is expected: that has not run.
+        fail(f"exit code {exit_code}: {_SHELL_CODES[exit_code]}", at, say_so(exit_code), err, out)
+    elif wrong:
         meaning = _exit_meaning(exit_code)
         if exit_code is not None and expect.exit_in == (0,) and (expect.stdout or expect.stderr):
-            meaning = "\n".join(
-                (*filter(None, [meaning]), f"where that is right: exit = {exit_code} in expect")
-            )
+            meaning = "\n".join((*filter(None, [meaning]), say_so(exit_code)))
         fail(wrong, at, meaning, err, out)
     for text, output in ((expect.stdout, out), (expect.stderr, err)):
         if text is not None:
             for fault in judge_text(text, output):
                 fail(fault.message, fault.at or at, fault.details, output)
     return tuple(failures)
+
+
+def say_so(exit_code: int | None) -> str:
+    """Return how a file says that an exit code is right."""
+    return f"where that is right: exit = {exit_code} in expect"
 
 
 def _exit_message(expect: StepExpect, exit_code: int | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.api import ExecOutcome, ExecSpec
 from pytest_clnrm.errors import ClnrmError, LostContainerError
-from pytest_clnrm.expect.steps import capture, judge_step
+from pytest_clnrm.expect.steps import capture, judge_step, say_so
 from pytest_clnrm.runner.actions.attempt import Attempt
 from pytest_clnrm.runner.host import check_host
 from pytest_clnrm.runner.service_ends import judge_end, state_once_ended
@@ -46,7 +46,7 @@ def run_command(command: Command, setting: Setting) -> Attempt:
     with within(setting.deadline_s):
         captured, failures = judge_output(setting, outcome.exit_code)
         if not outcome.started and (failures or isinstance(command.run, str)):
-            failures = (_not_started(command, setting, setting.outputs["stderr"].text().strip()),)
+            failures = (_not_started(command, setting, outcome.exit_code),)
     return replace(attempt, failures=failures, captured=captured)
 
 
@@ -115,10 +115,14 @@ def learn_secrets(setting: Setting) -> None:
         setting.around.redactor.add(captured.values())
 
 
-def _not_started(command: Command, setting: Setting, why: str) -> Failure:
-    if isinstance(command.run, str) and why == "command not found: sh":
+def _not_started(command: Command, setting: Setting, exit_code: int | None) -> Failure:
+    why, details = setting.outputs["stderr"].text().strip(), ""
+    if isinstance(command.run, tuple):
+        details = "" if setting.step.expect.exit_in else say_so(exit_code)
+    elif why == "command not found: sh":
         why = "the image has no shell (sh); give `run` as a list of a program and its arguments"
-    return setting.failure(f"step {setting.step.name!r} could not be started: {why}", "error")
+    message = f"step {setting.step.name!r} could not be started: {why}"
+    return setting.failure(message, "error", details=details)
 
 
 def _broken(engine: Engine, outcome: ExecOutcome, setting: Setting) -> Failure | None:

@@ -83,6 +83,21 @@ def test_exit_code_messages(expect: StepExpect, exit_code: int | None, message: 
     assert (failure.message, failure.where, failure.step) == (message, "f.toml:step.0", "s")
 
 
+@pytest.mark.parametrize(
+    ("exit_code", "message"),
+    [
+        (127, "exit code 127: the command was not found"),
+        (126, "exit code 126: it was found, but could not be run"),
+    ],
+)
+def test_a_program_that_has_not_run_is_no_failure_of_it(exit_code: int, message: str) -> None:
+    """Any code but 0 is expected of a program that runs; who means these two names them."""
+    (failure,) = judge(StepExpect(exit_in=(), exit_not_in=(0,)), exit_code, stderr="sh: servr: not found\n")
+    assert failure.message == message
+    assert failure.details.startswith(f"where that is right: exit = {exit_code} in expect\nstderr:\n")
+    assert judge(StepExpect(exit_in=(1, exit_code)), exit_code) == ()
+
+
 def test_output_that_is_expected_does_not_excuse_an_exit_code() -> None:
     """Where output is expected and no exit code is named, the failure says how one is."""
     text = TextExpect(contains=("no",), at=STDOUT)
