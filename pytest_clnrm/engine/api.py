@@ -56,6 +56,7 @@ class EngineFacts:
     :param cap: how many containers it ever lets run at the same time, None if it does not tell.
     :param copies_volumes: what a container has of this host's files is a copy, made when it is created.
     :param ends_with_run: what a run has there ends with it: nothing can be left to the next one.
+    :param merges_streams: it keeps what a container writes to stderr as its stdout, in one text.
     :param own_waiting: containers that only wait for commands need nothing of their images for that.
     """
 
@@ -75,6 +76,7 @@ class EngineFacts:
     own_waiting: bool = False
     copies_volumes: bool = False
     ends_with_run: bool = False
+    merges_streams: bool = False
     loses_containers: bool = False
     room_is_shared: bool = False
     cap: Cap | None = None

@@ -281,9 +281,10 @@ LACKS: tuple[Lack, ...] = (
     Lack(
         engine="a cluster",
         what="streams of a log",
-        meaning="one: what a service writes to stderr counts as stdout",
+        meaning="one, of services and of steps with an `image`: what is written to stderr counts as stdout. "
+        "`from` of a check, `stderr` of such a step's `expect` and `from` of its `capture` fail, and say so",
         lacks=("streams of a log",),
-        says="stderr in the log of service 'web' does not contain 'oops'",
+        says="this engine keeps stdout and stderr of a container as one text",
     ),
     Lack(
         engine="a cluster",

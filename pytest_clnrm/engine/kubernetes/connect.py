@@ -98,6 +98,7 @@ def _facts(rest: Rest, version: Mapping[str, Any], nodes: list[Mapping[str, Any]
         own_waiting=True,
         copies_volumes=True,
         ends_with_run=True,
+        merges_streams=True,
         loses_containers=True,
         room_is_shared=True,
         cap=cap_of(quotas, ready, slot),

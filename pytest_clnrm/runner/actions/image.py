@@ -19,7 +19,8 @@ from pytest_clnrm.util.patterns import within
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerSpec, ImageFacts
-    from pytest_clnrm.model.step import ImageRun
+    from pytest_clnrm.model.key_path import KeyPath
+    from pytest_clnrm.model.step import ImageRun, Step
     from pytest_clnrm.runner.actions.attempt import Setting
 
 _READ_S = 10.0
@@ -32,6 +33,13 @@ def run_image(action: ImageRun, setting: Setting) -> Attempt:
     """
     around, step = setting.around, setting.step
     engine = around.runtime.engine()
+    of_stderr = _of_stderr(step)
+    if of_stderr is not None and engine.facts.merges_streams:
+        message = (
+            f"stderr of step {step.name!r} cannot be told: this engine keeps stdout and stderr of a "
+            "container as one text; look at stdout, which has both"
+        )
+        return Attempt(failures=(setting.failure(message, "error", at=of_stderr),), is_last=True)
     spec = _spec(action, _image(action, setting), setting)
     with _created(spec, setting) as container:
         try:
@@ -54,6 +62,13 @@ def run_image(action: ImageRun, setting: Setting) -> Attempt:
     with within(setting.deadline_s):
         captured, failures = judge_output(setting, state.exit_code)
     return Attempt(failures=failures, captured=captured, exit_code=state.exit_code)
+
+
+def _of_stderr(step: Step) -> KeyPath | None:
+    """Return the key by which a step's stderr is looked at, None if it is not."""
+    if step.expect.stderr is not None:
+        return step.expect.stderr.at
+    return next((each.at for each in step.captures if each.stream == "stderr"), None)
 
 
 def _image(action: ImageRun, setting: Setting) -> ImageFacts:

@@ -26,6 +26,11 @@ def check_log(check: LogCheck, setting: Setting, title: str) -> Iterator[TextFau
     container = setting.around.containers[check.service]
     if container.keeps_alive:
         raise ContainerError("it runs no service, and only waits for steps, whose output is their own")
+    if check.stream and setting.around.runtime.engine().facts.merges_streams:
+        raise ContainerError(
+            "this engine keeps stdout and stderr of a container as one text, in which `from` cannot be told "
+            "apart; leave it out to look at both"
+        )
     since_s = None
     if check.since:
         since_s = setting.around.began_s.get(check.since)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from pytest_clnrm.model.step import Capture, ImageRun, StepExpect
+from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.runner.actions import image
 
 Pieces = list[tuple[str, bytes]]
@@ -63,6 +65,31 @@ def test_what_comes_after_the_end_is_not_lost(followed: list[Pieces | None]) -> 
         [("stdout", b"two"), ("stderr", b"or")],
     ]
     assert taken(followed, [*read, []]) == (True, {"stdout": b"one\ntwo", "stderr": b"error"})
+
+
+@pytest.mark.parametrize(
+    ("expect", "captures"),
+    [
+        (StepExpect(stderr=TextExpect(not_contains=("ERROR",), at=("stderr",))), ()),
+        (StepExpect(), (Capture(name="id", regex="(.*)", stream="stderr", at=("stderr",)),)),
+    ],
+)
+def test_stderr_where_both_streams_are_one(expect: StepExpect, captures: tuple[Capture, ...]) -> None:
+    """There is none to be looked at, so the step fails, and the image is not run."""
+    engine = SimpleNamespace(facts=SimpleNamespace(merges_streams=True))
+    step = SimpleNamespace(name="migrate", expect=expect, captures=captures)
+    setting: Any = SimpleNamespace(
+        around=SimpleNamespace(runtime=SimpleNamespace(engine=lambda: engine)),
+        step=step,
+        failure=lambda message, kind, *, at: (message, kind, at),
+    )
+    attempt: Any = image.run_image(ImageRun(image="i"), setting)
+    told = (
+        "stderr of step 'migrate' cannot be told: this engine keeps stdout and stderr of a container as one "
+        "text; look at stdout, which has both"
+    )
+    assert attempt.failures == ((told, "error", ("stderr",)),)
+    assert attempt.is_last
 
 
 def test_a_container_that_is_late() -> None:
