@@ -25,42 +25,59 @@ async def test_runs(box):
 
 @pytest.mark.asyncio
 async def test_cancelled(clnrm):
+    inside = asyncio.Event()
+
     async def body():
         async with clnrm.container("a"):
+            inside.set()
             await asyncio.sleep(60)
 
-    with pytest.raises(asyncio.TimeoutError):
-        await asyncio.wait_for(body(), 0.5)
+    task = asyncio.ensure_future(body())
+    await asyncio.wait_for(inside.wait(), 60)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 """
 
 ANYIO = """
+from contextlib import asynccontextmanager
 import anyio
 import pytest
 
 pytestmark = pytest.mark.anyio
 
+@asynccontextmanager
+async def cancelled_once(path):
+    async def cancel(scope):
+        while not path.exists():
+            await anyio.sleep(0.01)
+        scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        with anyio.fail_after(60), anyio.CancelScope() as scope:
+            group.start_soon(cancel, scope)
+            yield
+        assert scope.cancelled_caught
+
 async def test_runs(clnrm):
     async with clnrm.container("a") as box:
         assert (await box.run("echo a")).stdout == "a\\n"
 
-async def test_cancelled_while_it_starts(clnrm):
-    never = {"command": "exit 1", "timeout": 1.5}
-    with anyio.move_on_after(0.3) as scope:
-        async with clnrm.container("service", ready={"command": "sleep 0.5"}):
+async def test_cancelled_while_it_starts(clnrm, tmp_path):
+    async with cancelled_once(tmp_path / "asked"):
+        async with clnrm.container("service", ready={"command": f"touch {tmp_path}/asked; sleep 1"}):
             await anyio.sleep(60)
-    assert scope.cancelled_caught
 
-async def test_cancelled_in_its_block(clnrm):
-    with anyio.move_on_after(0.3) as scope:
-        async with clnrm.container("a") as box:
+async def test_cancelled_in_its_block(clnrm, tmp_path):
+    async with cancelled_once(tmp_path / "inside"):
+        async with clnrm.container("a"):
+            (tmp_path / "inside").touch()
             await anyio.sleep(60)
-    assert scope.cancelled_caught
 
-async def test_cancelled_in_a_command(clnrm):
-    with anyio.move_on_after(0.5) as scope:
+async def test_cancelled_in_a_command(clnrm, tmp_path):
+    async with cancelled_once(tmp_path / "runs"):
         async with clnrm.container("a") as box:
-            await box.run("sleep 2")
-    assert scope.cancelled_caught
+            await box.run(f"touch {tmp_path}/runs; sleep 1")
 """
 
 

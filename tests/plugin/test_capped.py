@@ -124,10 +124,10 @@ def test_waiting_in_workers_does_not_count_for_pytest_timeout(
     project = make_project("n2")
     project.mode = ("-n", "4", "--dist", "loadscope")
     for number in range(4):
-        project.write(f"s{number}.clnrm.toml", scenario(f"s{number}", "sleep 2"))
-    result = project.run("--timeout", "5", "--clnrm-max-containers", "1", "--clnrm-report", "out")
+        project.write(f"s{number}.clnrm.toml", scenario(f"s{number}", "sleep 3"))
+    result = project.run("--timeout", "8", "--clnrm-max-containers", "1", "--clnrm-report", "out")
     result.assert_outcomes(passed=4)
-    assert max(each["slot_wait_s"] for each in scenarios_of(project).values()) > 5
+    assert max(each["slot_wait_s"] for each in scenarios_of(project).values()) > 8
     assert most_at_once(project) == 1
 
 

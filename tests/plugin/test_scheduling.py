@@ -80,11 +80,11 @@ def test_waiting_is_not_counted_by_pytest_timeout(project: SchedulingProject) ->
         """
         import pytest, time
         @pytest.mark.demand(1)
-        @pytest.mark.parametrize("n", range(6))
-        def test(n): time.sleep(0.4)
+        @pytest.mark.parametrize("n", range(5))
+        def test(n): time.sleep(1)
         """
     )
-    project.run("-n", "4", "--fake-cap", "1", "--timeout", "1").assert_outcomes(passed=6)
+    project.run("-n", "4", "--fake-cap", "1", "--timeout", "2.5").assert_outcomes(passed=5)
 
 
 def test_module_fixture_that_holds_the_only_slot(project: SchedulingProject) -> None:
