@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clnrm_testing.busybox import busybox_tree
-from clnrm_testing.left_behind import IMAGE, WITHIN_S, wait_until
+from clnrm_testing.left_behind import IMAGE, WITHIN_S
+from clnrm_testing.patience import wait_until
 from pytest_clnrm.engine.connect.connect import reach
 from pytest_clnrm.errors import EngineUnavailableError
 

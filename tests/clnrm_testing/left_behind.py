@@ -8,13 +8,11 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clnrm_testing.patience import patient_s
+from clnrm_testing.patience import patient_s, wait_until
 from clnrm_testing.project import PYTEST_ADDOPTS
 from pytest_clnrm.cleanup.labels import LEDGER
 from pytest_clnrm.ledger.folder import Folder, open_folder
@@ -24,10 +22,10 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import OwnedObject
     from pytest_clnrm.engine.docker.engine import DockerEngine
 
-__all__ = ["GONE_WITHIN_S", "IMAGE", "WITHIN_S", "Project", "Run", "wait_until"]
+__all__ = ["GONE_WITHIN_S", "IMAGE", "WITHIN_S", "Project", "Run"]
 
 IMAGE = "clnrm-busybox:1"
-GONE_WITHIN_S = patient_s(10)
+GONE_WITHIN_S = patient_s(30)
 WITHIN_S = patient_s(90)
 SCENARIO_FILE = """
 [meta]
@@ -39,14 +37,6 @@ scope = "{scope}"
 name = "work"
 run = "{script}"
 """
-
-
-def wait_until(condition: Callable[[], bool], within_s: float, what: str) -> None:
-    """Wait for a condition that nothing announces."""
-    deadline_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"{what}: not within {within_s:g} s"
-        time.sleep(0.05)
 
 
 @dataclass
@@ -220,7 +210,7 @@ class Project:
         self.engine.remove_owned(self.objects())
 
     def expect_nothing_left(self) -> None:
-        """Fail if something is still there ten seconds later."""
+        """Fail if something is still there half a minute later."""
         wait_until(lambda: not self.traces(), GONE_WITHIN_S, f"nothing left of {self.traces()}")
 
     def expect_works(self) -> None:

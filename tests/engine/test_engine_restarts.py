@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from clnrm_testing.daemon import Daemon, own_engine
-from clnrm_testing.left_behind import WITHIN_S, Project, wait_until
+from clnrm_testing.left_behind import WITHIN_S, Project
+from clnrm_testing.patience import wait_until
 
 if TYPE_CHECKING:
     pass

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from clnrm_testing.left_behind import WITHIN_S, Project, wait_until
+from clnrm_testing.left_behind import WITHIN_S, Project
+from clnrm_testing.patience import wait_until
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -54,6 +55,21 @@ class Server:
             os.kill(int(child), signal.SIGKILL)
 
 
+def begin(program: str, folder: Path, engine: str) -> tuple[subprocess.Popen[bytes], int] | None:
+    """Start a server that listens, and return it with its port; None if somebody else has taken that."""
+    log = folder / "log"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    (folder / "config").write_text(CONFIG.format(port=port, folder=folder, engine=engine), encoding="utf-8")
+    log.touch()
+    server = subprocess.Popen([program, "-D", "-f", folder / "config", "-E", log])
+    wait_until(lambda: "listening" in log.read_text() or server.poll() is not None, WITHIN_S, "the server")
+    if server.poll() is None:
+        return server, port
+    assert "Address already in use" in log.read_text(), log.read_text()
+    return None
+
+
 @pytest.fixture
 def sshd(
     tmp_path: Path, reached: tuple[APIClient, EngineFacts], monkeypatch: pytest.MonkeyPatch
@@ -66,20 +82,17 @@ def sshd(
     folder.mkdir()
     for name in ("host", "key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    config = CONFIG.format(port=port, folder=folder, engine=reached[1].url)
-    (folder / "config").write_text(config, encoding="utf-8")
     (folder / "bin").mkdir()
     (folder / "bin/ssh").write_text(SSH.format(ssh=ssh, folder=folder), encoding="utf-8")
     (folder / "bin/ssh").chmod(0o700)
     monkeypatch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("DOCKER_HOST", f"ssh://root@127.0.0.1:{port}")
     Path("/run/sshd").mkdir(exist_ok=True)
-    log = folder / "log"
-    with subprocess.Popen([program, "-D", "-f", folder / "config", "-E", log]) as server:
-        wait_until(lambda: log.exists() and "listening" in log.read_text(), WITHIN_S, "the server")
-        yield Server(server.pid, log)
+    began = None
+    while began is None:
+        began = begin(program, folder, reached[1].url)
+    with began[0] as server:
+        monkeypatch.setenv("DOCKER_HOST", f"ssh://root@127.0.0.1:{began[1]}")
+        yield Server(server.pid, folder / "log")
         server.kill()
 
 
@@ -125,7 +138,7 @@ def test_a_connection_that_breaks(project: Project, sshd: Server) -> None:
     assert "1 failed, 1 passed" in output
     address = os.environ["DOCKER_HOST"].removeprefix("ssh://")
     told = (
-        rf"cut\.clnrm\.toml:6: step 'work': the connection over ssh to {address} has ended: \S.*; see what "
+        rf"cut\.clnrm\.toml:7: step 'work': the connection over ssh to {address} has ended: \S.*; see what "
         rf"`ssh -o BatchMode=yes ssh://{address} docker version` says"
     )
     assert re.search(told, output), output

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from clnrm_testing.left_behind import IMAGE, WITHIN_S, Project, wait_until
+from clnrm_testing.left_behind import IMAGE, WITHIN_S, Project
+from clnrm_testing.patience import wait_until
 
 if TYPE_CHECKING:
     from docker import APIClient

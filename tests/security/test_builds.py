@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from clnrm_testing.end_to_end import EndToEnd, Run
-from clnrm_testing.left_behind import GONE_WITHIN_S, wait_until
+from clnrm_testing.left_behind import GONE_WITHIN_S
+from clnrm_testing.patience import wait_until
 
 from pytest_clnrm.ledger.folder import open_folder
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
-from clnrm_testing.left_behind import wait_until
+from clnrm_testing.patience import wait_until
 from clnrm_testing.receiving import protobuf_body
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
