@@ -56,9 +56,16 @@ def source_of(answer: HttpAnswer) -> Callable[[Capture], Output]:
                 names = ", ".join(answer.cookies) or "none"
                 raise AbsentError(f"the answer sets no cookie {what.cookie!r}; it sets: {names}")
             return Output(f"cookie {what.cookie!r}", answer.cookies[what.cookie], 0)
+        if answer.packed_with:
+            raise LookupError(_packed(answer))
         return _body(answer)
 
     return source
+
+
+def _packed(answer: HttpAnswer) -> str:
+    remedy = 'ask for it with headers = { Accept-Encoding = "gzip" }'
+    return f"the body is packed with {answer.packed_with}, which cannot be unpacked here; {remedy}"
 
 
 def _body(answer: HttpAnswer) -> Output:
@@ -77,7 +84,9 @@ def _faults(expect: HttpExpect, answer: HttpAnswer) -> Iterator[_Fault]:
         yield _Fault(wrong, (*at, "status") if expect.status else at)
     for name, header in expect.headers.items():
         yield from _header(name, header, answer)
-    if expect.body is not None:
+    if expect.body is not None and answer.packed_with:
+        yield _Fault(_packed(answer), expect.body.at)
+    elif expect.body is not None:
         for fault in judge_text(expect.body, _body(answer)):
             yield _Fault(fault.message, fault.at, fault.details)
     for key, got, bounds, in_words in (

@@ -115,6 +115,7 @@ class HttpAnswer:
     :param cookies: by name: what the answers have set.
     :param body: its end, decoded.
     :param body_omitted_bytes: how many bytes came before that.
+    :param packed_with: with what the body is packed that could not be unpacked; "" if it is not packed.
     :param size_bytes: of the whole body, unpacked.
     :param sha256: of the same.
     :param redirects: how many were followed.
@@ -129,6 +130,7 @@ class HttpAnswer:
     cookies: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
     body_omitted_bytes: int = 0
+    packed_with: str = ""
     size_bytes: int = 0
     sha256: str = ""
     redirects: int = 0

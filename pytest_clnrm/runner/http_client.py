@@ -35,6 +35,7 @@ from urllib3.response import HTTPResponse
 from pytest_clnrm.model.http import HttpAnswer, HttpRequest, Part
 from pytest_clnrm.runner.cookies import service_cookies
 from pytest_clnrm.runner.ready_network import in_words, tls_context
+from pytest_clnrm.runner.unpacking import packed_with, unpacked
 from pytest_clnrm.util.beneath import open_beneath
 from pytest_clnrm.util.output import BoundedOutput
 
@@ -43,7 +44,6 @@ Dial = Callable[[str, int, float], socket.socket]
 
 MAX_UPLOAD_BYTES = 64 << 20
 MAX_AUTHORITIES_BYTES = 4 << 20
-_PIECE_BYTES = 1 << 16
 _USER_AGENT = "pytest-clnrm"
 _DAY_S = 86400
 # Others are no encodings of text, or such that a server can make anything of: idna, unicode_escape.
@@ -105,6 +105,7 @@ def send(
                     cookies=own,
                     body=body.text(),
                     body_omitted_bytes=body.omitted_bytes,
+                    packed_with=packed_with(raw) if exchange.size_bytes else "",
                     size_bytes=exchange.size_bytes,
                     sha256=exchange.digest.hexdigest(),
                     redirects=redirects,
@@ -347,8 +348,7 @@ class _Exchange:
         kept = BoundedOutput()
         decoder = _decoder(answer.headers.get("Content-Type", ""))
         with self._told():
-            # Not its stream(), which waits for a whole piece: what has come would be lost at the deadline.
-            while piece := answer.read1(_PIECE_BYTES, decode_content=True):
+            for piece in unpacked(answer):
                 self.size_bytes += len(piece)
                 self.digest.update(piece)
                 data = piece if decoder is None else decoder.decode(piece).encode("utf-8", "replace")
@@ -404,6 +404,8 @@ class _Told:
 
 def _in_words(error: BaseException) -> str:
     cause = _cause(error)
+    if isinstance(cause, http.client.IncompleteRead):
+        return "its body is cut off, the connection was closed before its end"
     return f"its body cannot be unpacked: {cause}" if isinstance(error, DecodeError) else in_words(cause)
 
 

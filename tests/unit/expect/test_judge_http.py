@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from pytest_clnrm.expect.http import judge_answer
+from pytest_clnrm.expect.http import judge_answer, source_of
+from pytest_clnrm.expect.steps import AbsentError
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.http import CertificateExpect, HeaderExpect, HttpAnswer, HttpExpect, HttpRequest
-from pytest_clnrm.model.step import Step, StepExpect
+from pytest_clnrm.model.step import Capture, Step, StepExpect
 from pytest_clnrm.model.text import TextExpect
 from pytest_clnrm.scenario.format.json_document import built_paths
 
@@ -63,6 +64,24 @@ def wrong(answer: HttpAnswer = ANSWER, **expect: Any) -> list[tuple[str, str]]:
     failures = judge_answer(step, answer, where=lambda at: ".".join(map(str, at)))
     assert all("answer:\n    HTTP/1.1 201 Created" in each.details for each in failures[:1])
     return [(each.message, each.where.removeprefix("step.0.expect")) for each in failures]
+
+
+PACKED = HttpAnswer(status=200, head=ANSWER.head, body="?", packed_with="br", size_bytes=1)
+CANNOT = (
+    "the body is packed with br, which cannot be unpacked here; "
+    'ask for it with headers = { Accept-Encoding = "gzip" }'
+)
+
+
+def test_a_packed_body_is_no_text() -> None:
+    """Nothing that is said of its text holds, and nothing is captured of it; all else is judged."""
+    assert wrong(PACKED, **body(not_contains=("error",))) == [(CANNOT, ".body")]
+    assert wrong(PACKED, size=bound("gt", 0)) == []
+    what = Capture(name="x", regex="e", default="none")
+    with pytest.raises(LookupError) as caught:
+        source_of(PACKED)(what)
+    assert str(caught.value) == CANNOT
+    assert not isinstance(caught.value, AbsentError)
 
 
 @pytest.mark.parametrize(

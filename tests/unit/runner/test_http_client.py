@@ -156,6 +156,17 @@ def test_a_body_is_unpacked_and_bounded(server: Any) -> None:
         ask(server.port, HttpRequest(url="http://api/broken"))
 
 
+def test_what_cannot_be_unpacked_is_told(server: Any) -> None:
+    """The body stays as it is; what names no packer is text."""
+    server.answers = {
+        "/packed": (200, {"Content-Encoding": "gzip, compress"}, b"x"),
+        "/empty": (204, {"Content-Encoding": "compress"}, b""),
+        "/text": (200, {"Content-Encoding": "utf-8"}, b"x"),
+    }
+    told = [ask(server.port, HttpRequest(url=f"http://api{path}")).packed_with for path in server.answers]
+    assert told == ["compress", "", ""]
+
+
 def test_files_are_sent_from_where_they_were_found(server: Any, tmp_path: Path) -> None:
     """A file that has become a link, or is gone, is not sent."""
     file = tmp_path.resolve() / "a.txt"
@@ -288,6 +299,34 @@ def test_what_has_come_of_an_answer_is_shown(begun: bytes) -> None:
     shown: list[bytes] = []
     caught = _not_answered(act, HttpRequest(url="http://api/"), timeout_s=0.3, show=shown.append)
     assert caught.timed_out
+    assert b"".join(shown).endswith(b"\n\nbegun")
+
+
+CLOSED = "its body is cut off, the connection was closed before its end"
+UNPACKED = "its body cannot be unpacked: it is cut off, the end of what is packed has not come"
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (b"Content-Length: 99\r\n\r\nbegun", CLOSED),
+        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n", CLOSED),
+        (b"Transfer-Encoding: chunked\r\n\r\n63\r\nbegun", CLOSED),
+        (b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"begun")[:-1], UNPACKED),
+        (b"Content-Length: 12\r\nContent-Encoding: deflate\r\n\r\n" + zlib.compress(b"begun")[:-1], UNPACKED),
+    ],
+    ids=["of a length", "chunks", "half a chunk", "packed", "packed, of a length"],
+)
+def test_an_answer_that_is_cut_off(sent: bytes, message: str) -> None:
+    """It is none, where anything tells that it is not whole; what has come of it is shown."""
+
+    def act(connection: socket.socket) -> None:
+        connection.recv(1 << 16)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + sent)
+
+    shown: list[bytes] = []
+    caught = _not_answered(act, HttpRequest(url="http://api/"), timeout_s=LONG_S, show=shown.append)
+    assert (str(caught), caught.timed_out) == (f"http://api: {message}", False)
     assert b"".join(shown).endswith(b"\n\nbegun")
 
 
