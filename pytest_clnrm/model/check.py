@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.key_path import KeyPath
@@ -30,7 +30,10 @@ class FileCheck:
     :param group: the same of /etc/group.
     :param size: tests of its bytes.
     :param target: of a symbolic link, as it is written there.
+    :cvar blank_fields: of which an empty text says something.
     """
+
+    blank_fields: ClassVar = ("target",)
 
     service: str
     path: str
@@ -64,7 +67,10 @@ class LogCheck:
     :param stream: None for both, as they came.
     :param since: name of the step since whose start it is looked at; "" for all of it.
     :param order: regular expressions; each must match a line behind that of the one before.
+    :cvar regex_fields: which strings are regular expressions.
     """
+
+    regex_fields: ClassVar = ("order",)
 
     service: str
     stream: Literal["stdout", "stderr"] | None = None
@@ -93,7 +99,10 @@ class ImageCheck:
     :param layers: tests of their number.
     :param no_setuid: no file of it may have the set-uid bit.
     :param no_secrets: no variable of it may look like a secret.
+    :cvar blank_fields: of which an empty text says something.
     """
+
+    blank_fields: ClassVar = ("entrypoint", "cmd", "workdir", "user")
 
     image: str
     entrypoint: tuple[str, ...] | None = None
@@ -124,7 +133,10 @@ class UserCheck:
 
     :param gid: of its own group.
     :param groups: names of groups that it must be in; its own counts.
+    :cvar blank_fields: of which an empty text says something.
     """
+
+    blank_fields: ClassVar = ("home", "shell")
 
     service: str
     user: str

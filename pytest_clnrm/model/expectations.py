@@ -30,6 +30,16 @@ class Condition:
     op: Operator
     value: Any
 
+    @property
+    def regex_fields(self) -> tuple[str, ...]:
+        """Return the fields of which strings are regular expressions."""
+        return ("value",) if self.op == "regex" else ()
+
+    @property
+    def blank_fields(self) -> tuple[str, ...]:
+        """Return the fields of which an empty text says something."""
+        return () if self.op in {"regex", "contains"} else ("value",)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanSelect:

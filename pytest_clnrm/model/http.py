@@ -18,7 +18,10 @@ class Part:
     :param file: absolute path, links resolved.
     :param filename: that the server is told; "" for none.
     :param type: its media type; "" for none.
+    :cvar blank_fields: of which an empty text says something.
     """
+
+    blank_fields: ClassVar = ("text", "filename")
 
     name: str
     text: str = ""
@@ -38,9 +41,11 @@ class HttpRequest:
     :param verify: whether the certificate must be trusted, and valid for the host of the URL.
     :param ca: path of a file of the authorities that are trusted in place of the host's own.
     :cvar json_fields: of which strings stand for JSON values.
+    :cvar blank_fields: of which an empty text says something.
     """
 
     json_fields: ClassVar = ("json",)
+    blank_fields: ClassVar = ("headers", "query", "body", "json", "form", "basic")
 
     url: str
     method: str = "GET"

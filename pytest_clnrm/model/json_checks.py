@@ -50,6 +50,9 @@ KINDS: Mapping[str, frozenset[str]] = {
     "length": _STRING | _ARRAY | {"object"},
 }
 """Of which kinds a value must be so that an operator says anything of it; of any for those not named here."""
+_OF_A_PART: frozenset[JsonOperator] = frozenset(
+    {"regex", "contains", "not_contains", "starts_with", "ends_with"}
+)
 JSON_OPERATORS: tuple[JsonOperator, ...] = get_args(JsonOperator)
 
 
@@ -70,6 +73,16 @@ class JsonTest:
     def json_fields(self) -> tuple[str, ...]:
         """Return the fields of which strings stand for JSON values."""
         return () if self.op in _OF_TEXT else ("value",)
+
+    @property
+    def regex_fields(self) -> tuple[str, ...]:
+        """Return the fields of which strings are regular expressions."""
+        return ("value",) if self.op == "regex" else ()
+
+    @property
+    def blank_fields(self) -> tuple[str, ...]:
+        """Return the fields of which an empty text says something."""
+        return () if self.op in _OF_A_PART else ("value",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pytest_clnrm.model.check import Check
 from pytest_clnrm.model.fault import AwaitExit, Fault
@@ -84,6 +84,11 @@ class Command:
     stdin: str | None = None
     at: KeyPath = ()
 
+    @property
+    def blank_fields(self) -> tuple[str, ...]:
+        """Return the fields of which an empty text says something."""
+        return ("env", "stdin") if isinstance(self.run, str) else ("run", "env", "stdin")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRun:
@@ -92,7 +97,10 @@ class ImageRun:
     :param run: arguments of the entry point; None for the image's own.
     :param entrypoint: in place of the image's; () for none, None for the image's own.
     :param limits: of the container, as far as the file names them.
+    :cvar blank_fields: of which an empty text says something.
     """
+
+    blank_fields: ClassVar = ("run", "entrypoint", "env")
 
     image: str
     run: tuple[str, ...] | None = None
@@ -125,7 +133,7 @@ class Step:
     :param checks: judged after the expectation.
     :param phase: a failure in "setup" is an error, no failed test; "cleanup" runs whatever failed before.
     :param templated: True if strings of its action, expectation or checks name captured values, which
-        :func:`pytest_clnrm.scenario.templates.render.bind_step` fills in before it runs.
+        :func:`pytest_clnrm.scenario.templates.binding.bind_step` fills in before it runs.
     """
 
     name: str

@@ -15,7 +15,12 @@ class Redaction:
     """What is not compared: each match of a regular expression is replaced in both texts.
 
     :param replacement: taken as it is.
+    :cvar regex_fields: which strings are regular expressions.
+    :cvar blank_fields: of which an empty text says something.
     """
+
+    regex_fields: ClassVar = ("regex",)
+    blank_fields: ClassVar = ("replacement",)
 
     regex: str
     replacement: str
@@ -23,7 +28,12 @@ class Redaction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinesExpect:
-    """How many lines match a regular expression."""
+    """How many lines match a regular expression.
+
+    :cvar regex_fields: as of :class:`Redaction`.
+    """
+
+    regex_fields: ClassVar = ("regex",)
 
     regex: str
     number: tuple[Condition, ...]
@@ -54,9 +64,13 @@ class TextExpect:
     :param json: a value that the text, parsed as JSON, must match: objects by the keys named here,
         everything else by equality. ``has_json`` tells an expected ``null`` from none.
     :cvar json_fields: of which strings stand for JSON values.
+    :cvar regex_fields: as of :class:`Redaction`.
+    :cvar blank_fields: as of :class:`Redaction`.
     """
 
     json_fields: ClassVar = ("json",)
+    regex_fields: ClassVar = ("regex", "not_regex")
+    blank_fields: ClassVar = ("equals", "json")
 
     contains: tuple[str, ...] = ()
     not_contains: tuple[str, ...] = ()

@@ -48,6 +48,7 @@ _USER_AGENT = "pytest-clnrm"
 _DAY_S = 86400
 # Others are no encodings of text, or such that a server can make anything of: idna, unicode_escape.
 _CHARSETS = re.compile(r"ascii|iso8859-\d+|cp\d+|koi8-\w|gb\w+|big5\w*|euc_\w+|shift_jis\w*|utf-(8|16|32)\S*")
+_METHOD = re.compile(r"[A-Za-z]+")
 _KEEP_METHOD = (307, 308)
 _ADAPTER = HTTPAdapter()
 
@@ -121,6 +122,11 @@ def send(
 def _prepared(
     request: HttpRequest, defaults: Mapping[str, str], cookies: CookieJar
 ) -> requests.PreparedRequest:
+    # As in a file, where this is looked at if no captured value makes it.
+    if not _METHOD.fullmatch(request.method):
+        raise NoAnswerError(f"{_shown(request.method)} is no method: letters alone, such as GET or POST")
+    if request.basic is not None and ":" in request.basic[0]:
+        raise NoAnswerError("a user with a colon cannot be told from the password")
     given = {name.casefold() for name in request.headers}
     headers: dict[str, Any] = {name: each for name, each in defaults.items() if name.casefold() not in given}
     headers.update({name: each.encode() for name, each in request.headers.items()})

@@ -20,9 +20,10 @@ from pytest_clnrm.runner.actions.attempt import STREAMS, Attempt, Setting, Strea
 from pytest_clnrm.runner.actions.command import run_command
 from pytest_clnrm.runner.actions.fault import await_exit, cause_fault
 from pytest_clnrm.runner.golden import CLAIMS, GoldenFolder
+from pytest_clnrm.scenario.templates.binding import bind_step
 from pytest_clnrm.scenario.templates.confined import bind
 from pytest_clnrm.scenario.templates.places import SERVICE
-from pytest_clnrm.scenario.templates.render import TemplateError, bind_step, names_in_step
+from pytest_clnrm.scenario.templates.render import TemplateError, names_in_step
 from pytest_clnrm.util.counted import counted
 from pytest_clnrm.util.output import BoundedOutput
 from pytest_clnrm.util.terminal_text import LiveText
@@ -122,12 +123,16 @@ class StepRunner:
     def _bind(self, step: Step) -> Step:
         if not step.templated:
             return step
-        values = {**self.around.users, **self.around.scenario.variables, **self.captured}
+        around = self.around
+        values = {**around.users, **around.scenario.variables, **self.captured}
         if SERVICE not in values and SERVICE in names_in_step(step):
             from pytest_clnrm.runner.running_services import running_services
 
-            values[SERVICE] = running_services(step, self.around)
-        return bind(bind_step, step, values, wall_s=max(1.0, self.around.deadline_s - time.monotonic()))
+            values[SERVICE] = running_services(step, around)
+        names = {each.name for before in around.scenario.steps for each in before.captures}
+        known_now = frozenset(names | (values.keys() - around.scenario.variables.keys()))
+        wall_s = max(1.0, around.deadline_s - time.monotonic())
+        return bind(bind_step, step, values, known_now, wall_s=wall_s)
 
     def _not_bound(self, step: Step, error: TemplateError, started_s: float) -> StepResult:
         """Return the result of a step that uses a value which no earlier step has captured."""
@@ -142,6 +147,7 @@ class StepRunner:
             ),
             str(error),
         )
+        where = self.around.where(error.path or step.at)
         return StepResult(
             name=step.name,
             service=step.service,
@@ -149,7 +155,7 @@ class StepRunner:
             phase=step.phase,
             started_s=started_s - self.began_s,
             attempts=0,
-            failures=(Failure(message=why, kind="error", where=self.around.where(step.at), step=step.name),),
+            failures=(Failure(message=why, kind="error", where=where, step=step.name),),
         )
 
     def _attempt(self, step: Step, over_s: float) -> Attempt:

@@ -683,6 +683,50 @@ def test_a_step_whose_value_was_not_captured_fails_alone(project: Project) -> No
     assert [step["attempts"] for step in steps] == [1, 0, 3, 0]
 
 
+def test_captured_values_stand_for_themselves(project: Project) -> None:
+    """In patterns too, where a secret stays hidden; an empty one fails what it leaves nothing to check."""
+    project.write(
+        "a.clnrm.toml",
+        """
+        [[step]]
+        run = "echo id=; echo who=a+b@x.org; echo key=s3c.r+t"
+        capture = { id = { regex = "id=(.*)" }, who = { regex = "who=(.*)" } }
+        [[step]]
+        run = "echo s3c.r+t"
+        capture = { key = { regex = ".+", secret = true } }
+        continue_on_failure = true
+        [[step]]
+        name = "empty"
+        run = "echo any"
+        expect = { exit = 0, stdout = { regex = [
+            "any",
+            "{{ id }}",
+        ] } }
+        continue_on_failure = true
+        [[step]]
+        name = "login"
+        run = "echo 'user a+b@x.org: login failed'"
+        expect.stdout.not_regex = "user {{ who }}: login failed"
+        continue_on_failure = true
+        [[step]]
+        name = "secret"
+        run = "echo any"
+        expect.stdout.regex = "^{{ key }}$"
+        """,
+    )
+    result = project.run("--clnrm-report", "out")
+    result.stdout.fnmatch_lines(
+        [
+            "a.clnrm.toml:14: step 'empty': regex = '{{ id }}' is empty with what was captured, so it *",
+            r"a.clnrm.toml:20: step 'login': stdout matches 'user a\\+b@x\\.org: *', which it must not",
+            r"a.clnrm.toml:25: step 'secret': stdout does not match '^[*][*][*]$', got 'any\n'",
+        ]
+    )
+    steps = project.report()["scenarios"][0]["steps"]
+    assert [step["outcome"] for step in steps] == ["passed", "passed", "failed", "failed", "failed"]
+    assert [step["attempts"] for step in steps] == [1, 1, 0, 1, 1]
+
+
 def test_outputs_are_compared_with_files(project: Project) -> None:
     """What is redacted is no difference; what differs, and what cannot be read, is told."""
     project.write("golden/same.txt", "id=2 ok\n")

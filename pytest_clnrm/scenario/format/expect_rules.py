@@ -122,6 +122,9 @@ def _condition(doc: ConditionDoc | AttrAnyDoc, at: KeyPath) -> Mistakes:
     if doc.exists is False and len(given) > 1:
         others = ", ".join(op for op in given if op != "exists")
         yield (*at, "exists"), f"an attribute that must not be there cannot also be tested by {others}"
+    for op in ("regex", "contains"):
+        if given.get(op) == "":
+            yield (*at, op), "is empty, so it says nothing"
     if doc.regex is not None:
         problem = problem_of(doc.regex)
         if problem:

@@ -157,7 +157,8 @@ class HttpDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         auth = self.auth or AuthDoc()
         most = _USUAL_REDIRECTS if self.redirects is True else int(self.redirects)
         return HttpRequest(
-            method=self.method.upper(),
+            # What names a captured value is a method only once that is put in.
+            method=self.method if "{{" in self.method else self.method.upper(),
             url=self.url,
             headers={name: as_text(value) for name, value in self.headers.items()},
             query=_pairs(self.query),

@@ -1,20 +1,52 @@
-"""Putting captured values into expectations about spans, once the steps have run.
+"""Putting in what is known only at run time: captured values, and what is known of running services.
 
-Steps are bound by :func:`pytest_clnrm.scenario.templates.render.bind_step`.
+The file's author has written what stands in a pattern, and in the variables of the file, as a pattern. What
+comes in at run time stands for itself there: each of its characters is one of the text, in a regular
+expression as in a glob.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import glob
-from collections.abc import Mapping
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, NoReturn
 
+from pytest_clnrm.model.captured import JsonText
 from pytest_clnrm.model.expectations import Condition, Expectations
-from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, names_deferred
-from pytest_clnrm.util.patterns import problem_of
+from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.model.step import Step
+from pytest_clnrm.scenario.templates.render import (
+    BOUND,
+    ONE_NAME,
+    Renderer,
+    TemplateError,
+    names_deferred,
+    names_in,
+)
+from pytest_clnrm.util.patterns import PatternTimeoutError, problem_of, search
 
-_T = TypeVar("_T")
+_REMEDY = "capture what cannot be empty, as regex = 'id=(.+)' does"
+_ANY_TEXTS = ("", "\N{REPLACEMENT CHARACTER}")
+"""What finds something in both finds it in every text."""
+
+
+def bind_step(step: Step, values: Mapping[str, Any], captured: frozenset[str]) -> Step:
+    """Return *step* with the templates in its strings rendered.
+
+    A string that is one name, and stands for a JSON value, becomes what was captured: a number, say.
+
+    :param values: the variables of the scenario and the values captured so far; of equal names the
+        captured value is expected to stand here.
+    :param captured: the names that are known only now, whether they have a value or not; strings that name
+        none of them are as they are to be.
+    :raises TemplateError: with the path in the file as its author wrote it: a name has no value, a text is
+        empty of which nothing is checked then, or a pattern is no regular expression.
+    """
+    binder = _Binder(values, captured, seed=f"{step.at}{step.name}")
+    changes = {name: binder.bound(getattr(step, name), (*step.at, name)) for name in BOUND}
+    return dataclasses.replace(step, **changes, templated=False)
 
 
 def bind_expectations(
@@ -26,49 +58,133 @@ def bind_expectations(
 
     :param values: the variables of the scenario and what its steps have captured.
     :param captured: the names under which steps capture; other templates have been rendered before.
-    :raises TemplateError: if a value was never captured, or makes no regular expression.
+    :raises TemplateError: as :func:`bind_step` does.
     """
-    return _Binder(values, captured).bound(expect) if captured else expect
+    if not captured:
+        return expect
+    binder = _Binder(values, captured, seed="expect", usual=glob.escape)
+    bound: Expectations = binder.bound(expect, ("expect",))
+    return bound
+
+
+def bind_texts(texts: Mapping[str, str], values: Mapping[str, Any], path: KeyPath) -> dict[str, str]:
+    """Return *texts* with their templates rendered.
+
+    :param values: what they may name.
+    :param path: of the table in which they stand.
+    :raises TemplateError: with the path in the file as its author wrote it.
+    """
+    renderer = Renderer(values, {}, (), {}, seed=str(path))
+    return {key: renderer.render_value(each, (*path, key)) for key, each in texts.items()}
+
+
+class _Kind(NamedTuple):
+    """What a string is.
+
+    :param quote: makes what stands in it for a text alone.
+    :param is_json: it stands for a JSON value.
+    :param may_be_empty: an empty text says something there.
+    """
+
+    quote: Callable[[str], str] = str
+    is_json: bool = False
+    may_be_empty: bool = False
+
+
+_PLAIN = _Kind()
 
 
 class _Binder:
-    def __init__(self, values: Mapping[str, Any], captured: frozenset[str]) -> None:
-        self._captured = captured
-        literal = {
-            name: glob.escape(str(value)) if name in captured else value for name, value in values.items()
-        }
-        self._names = Renderer(literal, {}, (), {}, seed="expect")
-        self._values = Renderer(values, {}, (), {}, seed="expect")
+    """Puts values into the strings of a step, or of what is expected of spans.
 
-    def bound(self, value: _T, *, plain: bool = False) -> _T:
+    :param values: what templates may name.
+    :param captured: the names that are known only now; other strings are left as they are.
+    :param usual: how strings are read, but for those of fields that say it.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        captured: frozenset[str],
+        *,
+        seed: str,
+        usual: Callable[[str], str] = str,
+    ) -> None:
+        self._values = values
+        self._captured = captured
+        self._usual = usual
+        quotes: set[Callable[[str], str]] = {re.escape, usual}
+        self._renderers = {
+            quote: Renderer(values, {}, (), {}, seed=seed, quoted=captured, quote=quote) for quote in quotes
+        }
+        self._renderers[str] = Renderer(values, {}, (), {}, seed=seed)
+
+    def bound(self, value: Any, path: KeyPath, kind: _Kind = _PLAIN) -> Any:
         """Return *value* with the strings in it rendered, at any depth.
 
-        :param plain: it is compared as it is, and no name.
+        :param path: the keys that lead to it.
+        :param kind: what a string is that stands in no field of a dataclass.
         """
-        found: Any = value
-        if isinstance(found, str):
-            if names_deferred(found, self._captured):
-                found = (self._values if plain else self._names).render_value(found, ("expect",))
-        elif isinstance(found, Condition):
-            found = dataclasses.replace(found, value=self.bound(found.value, plain=True))
-            if found.op == "regex":
-                _check_regex(found.value)
-        elif dataclasses.is_dataclass(found) and not isinstance(found, type):
+        if isinstance(value, str):
+            return self._text(value, path, kind) if names_deferred(value, self._captured) else value
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            below: KeyPath = getattr(value, "at", ()) or path
             # The place in the file is no text that could hold a template.
-            names = [each.name for each in dataclasses.fields(found) if each.name != "at"]
-            found = dataclasses.replace(
-                found, **{name: self.bound(getattr(found, name), plain=plain) for name in names}
-            )
-        elif isinstance(found, Mapping):
-            found = {key: self.bound(each, plain=plain) for key, each in found.items()}
-        elif isinstance(found, (tuple, list)):
-            found = type(found)(self.bound(each, plain=plain) for each in found)
-        bound: _T = found
+            names = [each.name for each in dataclasses.fields(value) if each.name != "at"]
+            changes = {
+                name: self.bound(getattr(value, name), (*below, name), self._kind(value, name))
+                for name in names
+            }
+            return dataclasses.replace(value, **changes)
+        if isinstance(value, (tuple, list)):
+            kind = _within(kind)
+            return type(value)(self.bound(each, (*path, index), kind) for index, each in enumerate(value))
+        if isinstance(value, Mapping):
+            kind = _within(kind)
+            return {key: self.bound(each, (*path, key), kind) for key, each in value.items()}
+        return value
+
+    def _kind(self, owner: Any, name: str) -> _Kind:
+        """Return what the strings of a field are."""
+        quote = str if isinstance(owner, Condition) else self._usual
+        return _Kind(
+            re.escape if name in getattr(owner, "regex_fields", ()) else quote,
+            name in getattr(owner, "json_fields", ()),
+            name in getattr(owner, "blank_fields", ()),
+        )
+
+    def _text(self, text: str, path: KeyPath, kind: _Kind) -> Any:
+        if kind.is_json and (one := ONE_NAME.fullmatch(text)):
+            value = self._values.get(one[1])
+            if isinstance(value, JsonText):
+                return value.value
+        bound: str = self._renderers[kind.quote].render_value(text, path)
+        if not bound and not kind.may_be_empty:
+            self._refuse(text, path, "is empty with what was captured")
+        if kind.quote is re.escape:
+            self._check_regex(text, bound, path)
         return bound
 
+    def _check_regex(self, text: str, pattern: str, path: KeyPath) -> None:
+        if problem := problem_of(pattern):
+            message = f"with the captured value, {pattern!r} is no regular expression: {problem}"
+            raise TemplateError(message, path=path)
+        if not all(map(self._values.get, names_in(text) & self._captured)) and _finds_all(pattern):
+            self._refuse(text, path, "matches every text, as what was captured is empty")
 
-def _check_regex(pattern: str) -> None:
-    problem = problem_of(pattern)
-    if problem:
-        message = f"with the captured value, {pattern!r} is no regular expression: {problem}"
-        raise TemplateError(message, path=("expect",))
+    def _refuse(self, text: str, path: KeyPath, why: str) -> NoReturn:
+        key = next((each for each in reversed(path) if isinstance(each, str)), "")
+        raise TemplateError(f"{key} = {text!r:.120} {why}, so it says nothing; {_REMEDY}", path=path)
+
+
+def _within(kind: _Kind) -> _Kind:
+    """Return what the strings of a list or table are: members of a JSON value may be empty."""
+    return kind._replace(may_be_empty=kind.may_be_empty or kind.is_json)
+
+
+def _finds_all(pattern: str) -> bool:
+    """Tell whether a regular expression finds something in every text."""
+    try:
+        return all(search(pattern, text) for text in _ANY_TEXTS)
+    except PatternTimeoutError:
+        return False

@@ -2,7 +2,8 @@
 
 Three moments: a file with statements is rendered whole, before it is parsed (:meth:`Renderer.render_text`);
 else each string by itself (:meth:`Renderer.render_value`); what names captured values is left as it is and
-rendered when the step runs (:func:`bind_step`). Strings without a template never load Jinja2.
+rendered when the step runs (:mod:`pytest_clnrm.scenario.templates.binding`). Strings without a template
+never load Jinja2.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ import functools
 import json
 import re
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pytest_clnrm.model.captured import JsonText
 from pytest_clnrm.model.service import HOST_NAME
 from pytest_clnrm.scenario.matrix import as_text
 from pytest_clnrm.scenario.templates.environ import FROZEN_S, Environ, EnvironText
@@ -95,6 +95,9 @@ class Renderer:
     :param now_s: what :func:`moment` gave.
     :param made: counts what all templates of the file make.
     :param param: ``{{ param.name }}``.
+    :param quoted: names whose values stand for themselves where they are put in: what a ``{{ ... }}`` gives
+        that names one of them goes through *quote*.
+    :param quote: returns what stands for a text alone, as :func:`re.escape` does.
     """
 
     def __init__(  # noqa: PLR0917 what may be named, then what it is made of
@@ -108,6 +111,8 @@ class Renderer:
         now_s: float = FROZEN_S,
         made: Made | None = None,
         param: Mapping[str, str] | None = None,
+        quoted: frozenset[str] = frozenset(),
+        quote: Callable[[str], str] = str,
     ) -> None:
         self._environ = Environ(environ, env_allowed)
         own = variables.get("env")
@@ -121,6 +126,8 @@ class Renderer:
         # Not a copy: there is a renderer for each variable that has a template.
         self._names: Mapping[str, Any] = ChainMap(first, variables, others)  # type: ignore[arg-type]
         self._deferred = deferred
+        self._quoted = quoted
+        self._quote = quote
         self._made = made or Made()
         self._globals = functions(Stream(seed), now_s, self._environ)
 
@@ -135,7 +142,9 @@ class Renderer:
     def _environment(self, *, comments: bool) -> ScenarioEnvironment:
         from pytest_clnrm.scenario.templates.sandbox import ScenarioEnvironment
 
-        return ScenarioEnvironment(self._globals, self._names, comments=comments)
+        return ScenarioEnvironment(
+            self._globals, self._names, comments=comments, quoted=self._quoted, quote=self._quote
+        )
 
     def render_text(self, text: str, keep: frozenset[str] = frozenset()) -> str:
         """Return the rendered text of a whole file; what names captured values stays as it is.
@@ -189,6 +198,8 @@ class Renderer:
             if first in self._deferred:
                 return block[0]
             value = self._named(first, more)
+            if first in self._quoted:
+                value = self._quote(value)
             # The text is rendered once more when the step runs, so what is filled in now must survive that.
             return _literal(value) if waits else value
 
@@ -219,53 +230,6 @@ def names_deferred(value: Any, deferred: AbstractSet[str]) -> bool:
     return bool(deferred) and any(
         _is_template(text) and not deferred.isdisjoint(names_in(text)) for text in strings_in(value)
     )
-
-
-def bind_texts(texts: Mapping[str, str], values: Mapping[str, Any], path: KeyPath) -> dict[str, str]:
-    """Return *texts* with their templates rendered.
-
-    :param values: what they may name.
-    :param path: of the table in which they stand.
-    :raises TemplateError: with the path in the file as its author wrote it.
-    """
-    renderer = Renderer(values, {}, (), {}, seed=str(path))
-    return {key: renderer.render_value(each, (*path, key)) for key, each in texts.items()}
-
-
-def bind_step(step: Step, values: Mapping[str, Any]) -> Step:
-    """Return *step* with the templates in its strings rendered.
-
-    A string that is one name, and stands for a JSON value, becomes what was captured: a number, say.
-
-    :param values: the variables of the scenario and the values captured so far; of equal names the
-        captured value is expected to stand here.
-    :raises TemplateError: with the path in the file as its author wrote it.
-    """
-    renderer = Renderer(values, {}, (), {}, seed=f"{step.at}{step.name}")
-
-    def bound(value: Any, path: KeyPath, *, is_json: bool = False) -> Any:
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            below: KeyPath = getattr(value, "at", ()) or path
-            names = [each.name for each in dataclasses.fields(value) if each.name != "at"]
-            json_fields = getattr(value, "json_fields", ())
-            changes = {
-                name: bound(getattr(value, name), (*below, name), is_json=name in json_fields)
-                for name in names
-            }
-            return dataclasses.replace(value, **changes)
-        if isinstance(value, (tuple, list)):
-            made = [bound(each, (*path, index), is_json=is_json) for index, each in enumerate(value)]
-            return made if isinstance(value, list) else tuple(made)
-        if isinstance(value, Mapping):
-            return {key: bound(each, (*path, key), is_json=is_json) for key, each in value.items()}
-        if is_json and isinstance(value, str) and (one := ONE_NAME.fullmatch(value)):
-            captured = values.get(one[1])
-            if isinstance(captured, JsonText):
-                return captured.value
-        return renderer.render_value(value, path)
-
-    changes = {name: bound(getattr(step, name), step.at) for name in BOUND}
-    return dataclasses.replace(step, **changes, templated=False)
 
 
 def names_in_step(step: Step) -> set[str]:

@@ -8,7 +8,7 @@ paid for from one :class:`Budget`, and what could make much out of little (``"%9
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, Undefined, nodes
@@ -155,6 +155,65 @@ class _Bounding(NodeTransformer):
     visit_Filter = visit_Concat  # noqa: N815
 
 
+class _Quoting(NodeTransformer):
+    """Puts each ``{{ ... }}`` under the filter ``_quoted`` that names one of *names*, or what was made of it.
+
+    :param names: those of values that stand for themselves.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = set(names)
+
+    def visit_Template(self, node: nodes.Template) -> nodes.Template:  # noqa: N802
+        # What a macro is given and what it gives would have to be told apart.
+        if next(node.find_all((nodes.Macro, nodes.CallBlock)), None) is not None:
+            raise SecurityError("a macro cannot stand in a pattern that names a captured value")
+        known = 0
+        while known < len(self._names):
+            known = len(self._names)
+            for target, source in _assigned(node):
+                if self._uses(source):
+                    self._names |= _names_within(target)
+        self.generic_visit(node)
+        return node
+
+    def visit_Output(self, node: nodes.Output) -> nodes.Output:  # noqa: N802
+        node.nodes = list(map(self._quoted, node.nodes))
+        return node
+
+    def _quoted(self, node: nodes.Expr) -> nodes.Expr:
+        if not self._uses(node):
+            return node
+        # Of what is joined, or chosen, each part is by itself what its author wrote or what came in.
+        if isinstance(node, nodes.Concat):
+            node.nodes = list(map(self._quoted, node.nodes))
+        elif isinstance(node, nodes.CondExpr):
+            node.expr1 = self._quoted(node.expr1)
+            node.expr2 = node.expr2 and self._quoted(node.expr2)
+        else:
+            return _filter(node, "_quoted")
+        return node
+
+    def _uses(self, node: nodes.Node) -> bool:
+        return not self._names.isdisjoint(_names_within(node))
+
+
+def _assigned(tree: nodes.Template) -> Iterator[tuple[nodes.Node, nodes.Node]]:
+    """Yield what is given a value in a template, and from what."""
+    for loop in tree.find_all(nodes.For):
+        yield loop.target, loop.iter
+        yield nodes.Name("loop", "store"), loop.iter
+    for each in tree.find_all(nodes.Assign):
+        yield each.target, each.node
+    for block in tree.find_all(nodes.With):
+        yield from zip(block.targets, block.values, strict=True)
+
+
+def _names_within(node: nodes.Node) -> set[str]:
+    named = (nodes.Name, nodes.NSRef)
+    return {each.name for each in (node, *node.find_all(named)) if isinstance(each, named)}
+
+
 def _filter(node: nodes.Node, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno, environment=node.environment)
 
@@ -168,12 +227,23 @@ class ScenarioEnvironment(ImmutableSandboxedEnvironment):
     :param globals_: what templates may call, by name.
     :param names: the variables that there are, by name, for messages.
     :param comments: False to read ``{#`` as text, as in the shell's ``${#name}``.
+    :param quoted: names of values that stand for themselves where they are put in.
+    :param quote: returns what stands for a text alone.
     """
 
     intercepted_binops = frozenset({"+", "*", "**", "%", "//"})
 
-    def __init__(self, globals_: Mapping[str, Any], names: Mapping[str, Any], *, comments: bool) -> None:
+    def __init__(
+        self,
+        globals_: Mapping[str, Any],
+        names: Mapping[str, Any],
+        *,
+        comments: bool,
+        quoted: frozenset[str] = frozenset(),
+        quote: Callable[[str], str] = str,
+    ) -> None:
         self.budget = Budget()
+        self._quoted = quoted
         super().__init__(
             undefined=type("Missing", (_Missing,), {"names": dict(names), "functions": tuple(globals_)}),
             keep_trailing_newline=True,
@@ -184,11 +254,14 @@ class ScenarioEnvironment(ImmutableSandboxedEnvironment):
         self.filters = {name: self.filters[name] for name in _FILTERS.split()} | template_functions.filters()
         self.filters |= {"default": _default, "d": _default, "_sized": self.budget.sized}
         self.filters |= {"_steps": self._steps, "_pairs": self._pairs}
+        self.filters["_quoted"] = lambda value: quote(str(_shown(value)))
         self.tests = self.tests | template_functions.tests()
         self.globals = dict(globals_)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
+        if self._quoted:
+            _Quoting(self._quoted).visit(tree)
         _Bounding().visit(tree)
         return tree
 

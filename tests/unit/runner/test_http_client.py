@@ -362,7 +362,7 @@ def _not_answered(
 
 
 def test_what_cannot_be_sent() -> None:
-    """A captured value can make a header or URL of it that is none: no connection is made."""
+    """A captured value can make of it what is no request, or another one: no connection is made."""
     with pytest.raises(NoAnswerError, match="the request cannot be sent: "):
         ask(0, HttpRequest(url="http://api/", headers={"A": "b\r\nC: d"}))
     part = Part(name="a", text="", type="text/plain\r\nX: y")
@@ -372,6 +372,10 @@ def test_what_cannot_be_sent() -> None:
         ask(0, HttpRequest(method="POST", url="http://api/", parts=(part,)))
     with pytest.raises(NoAnswerError, match="user and password do not stand in a URL"):
         ask(0, HttpRequest(url="http://api:80@example.org/"))
+    with pytest.raises(NoAnswerError, match=r"'GET /a HTTP/1\.1\\r\\nX: y' is no method: letters alone"):
+        ask(0, HttpRequest(url="http://api/", method="GET /a HTTP/1.1\r\nX: y"))
+    with pytest.raises(NoAnswerError, match="a user with a colon cannot be told from the password"):
+        ask(0, HttpRequest(url="http://api/", basic=("ada:x", "s3cret")))
 
 
 @pytest.fixture(scope="module")

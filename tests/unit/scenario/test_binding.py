@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from pytest_clnrm.model.check import LogCheck
 from pytest_clnrm.model.expectations import Condition
-from pytest_clnrm.scenario.templates.binding import bind_expectations
+from pytest_clnrm.model.step import Step
+from pytest_clnrm.model.text import Redaction
+from pytest_clnrm.scenario.templates.binding import bind_expectations, bind_step
+from pytest_clnrm.scenario.templates.confined import bind
 from pytest_clnrm.scenario.templates.render import TemplateError
 
 FILE = """
@@ -27,7 +31,7 @@ ID = frozenset({"id"})
 
 
 def test_values_are_put_in_when_the_steps_are_over(project: Any) -> None:
-    """In names they stand for themselves, in conditions they are compared as they are."""
+    """In names and patterns they stand for themselves, in other conditions they are compared as they are."""
     expect = project.one(FILE).expect
     assert expect.spans[0].select.name == "GET /orders/{{ id }}"
     assert expect.spans[0].select.resource["host.name"] == (Condition(op="eq", value="h1"),)
@@ -35,7 +39,7 @@ def test_values_are_put_in_when_the_steps_are_over(project: Any) -> None:
     (span,) = bound.spans
     assert span.select.name == "GET /orders/7[[]1]"
     assert span.attrs["order.id"] == (Condition(op="eq", value="7[1]"),)
-    assert span.attrs["url.full"] == (Condition(op="regex", value="^http.*/7[1]$"),)
+    assert span.attrs["url.full"] == (Condition(op="regex", value=r"^http.*/7\[1\]$"),)
     assert span.events_all == ("made 7[[]1]",)
     assert span.at == ("expect", "span", 0)
     assert bound.graph is not None
@@ -44,12 +48,227 @@ def test_values_are_put_in_when_the_steps_are_over(project: Any) -> None:
 
 
 def test_what_cannot_be_put_in(project: Any) -> None:
-    """A value that no step has captured, or that makes no pattern, is told."""
+    """A value that no step has captured is told."""
     expect = project.one(FILE).expect
     with pytest.raises(TemplateError, match="id"):
         bind_expectations(expect, {"host": "h1"}, ID)
-    with pytest.raises(TemplateError, match=r"with the captured value, .* is no regular expression"):
-        bind_expectations(expect, {"id": "("}, ID)
+
+
+STEP = """
+[vars]
+word = "[a-z]+"
+[service.web]
+image = "x"
+ready = { port = 80 }
+[[step]]
+service = "web"
+run = "make"
+capture = { id = { regex = "id=(.*)" } }
+[[step]]
+service = "web"
+run = "look"
+"""
+
+
+def bound(project: Any, more: str, value: str) -> Step:
+    """Return the second step with what was captured put in."""
+    scenario = project.one(STEP + more)
+    values = {**scenario.variables, "id": value, "service": {"web": {"address": "10.0.0.5"}}}
+    step: Step = bind(bind_step, scenario.steps[1], values, frozenset({"id", "service"}), wall_s=60)
+    return step
+
+
+MAIL = "a+b@x.org"
+USE = 'use = "look"\nwith = { line = "^[a-z] {{ id }}" }\n'
+PATTERNS = """
+expect.stdout.regex = "^{{ word }} {{ id }}: .*"
+expect.stdout.not_regex = [
+    "{{ id | upper }}",
+    "{{ service.web.address }}",
+    "[{{ id }}]",
+    "{% if id == 'a+b@x.org' %}{{ word }}{{ id }}{% endif %}",
+]
+expect.stdout.count = { regex = "{{ id }}$", eq = 0 }
+expect.stdout.line = { 1 = { regex = "{{ id }}" } }
+expect.stdout.file = "{{ id }}.txt"
+expect.stdout.redact = [{ regex = "{{ id }}", with = "{{ id }}" }]
+expect.stdout.contains = "{{ id }}"
+expect.stdout.jsonpath."$.a" = { regex = "{{ id }}", starts_with = "{{ id }}" }
+expect.stdout.jsonpath."$.b[*]" = { none = { regex = "{{ id }}" } }
+[[step.check]]
+log = "web"
+content = { regex = "{{ id }}" }
+count = [{ regex = "{{ id }}", gte = 1 }]
+order = ["{{ word }}", "{{ id }}"]
+"""
+
+
+def test_a_captured_value_stands_for_itself_in_patterns(project: Any) -> None:
+    """In each regular expression of a step, and whatever the template does; variables are patterns."""
+    step = bound(project, PATTERNS, MAIL)
+    text = step.expect.stdout
+    assert text is not None
+    itself = r"a\+b@x\.org"
+    assert text.regex == (f"^[a-z]+ {itself}: .*",)
+    assert text.not_regex == (r"A\+B@X\.ORG", r"10\.0\.0\.5", f"[{itself}]", f"[a-z]+{itself}")
+    assert (text.count[0].regex, text.line[0].text.regex) == (f"{itself}$", (itself,))
+    assert text.redact == (Redaction(regex=itself, replacement=MAIL),)
+    # What is no pattern takes it as it is.
+    assert (text.file, text.contains) == (f"{MAIL}.txt", (MAIL,))
+    regex, starts = text.jsonpath[0].checks.tests
+    assert (regex.value, starts.value) == (itself, MAIL)
+    (none,) = text.jsonpath[1].checks.tests
+    assert none.value.tests[0].value == itself
+    (check,) = step.checks
+    assert isinstance(check, LogCheck)
+    assert check.content is not None
+    assert (check.content.regex, check.count[0].regex, check.order) == ((itself,), itself, ("[a-z]+", itself))
+
+
+@pytest.mark.parametrize(
+    ("template", "pattern"),
+    [
+        ("{% for each in id.split('+') %}{{ each }}{{ loop.index }}{% endfor %}", r"a1b@x\.org2"),
+        (
+            "{% set part = id[3:] %}{% set twice = part ~ part %}{{ twice }}{{ word }}",
+            r"@x\.org@x\.org[a-z]+",
+        ),
+        ("{% with part = id, own = '.*' %}{{ part }}{{ own }}{% endwith %}", r"a\+b@x\.org.*"),
+        ("{% set part %}<{{ id }}>{% endset %}{{ part }}", r"<a\+b@x\.org>"),
+        ("{{ '^' ~ id ~ '$' }}", r"^a\+b@x\.org$"),
+        ("{{ id if id else word }}", r"a\+b@x\.org"),
+        ("{{ word if id else id }}", "[a-z]+"),
+        ("{{ id if id }}", r"a\+b@x\.org"),
+        ("{% for each in [word] %}{{ each }}{{ id | length }}{% endfor %}", "[a-z]+9"),
+    ],
+)
+def test_what_is_made_of_a_captured_value(project: Any, template: str, pattern: str) -> None:
+    """It stands for itself too, in a loop or under another name; what variables gave stays a pattern."""
+    text = bound(project, f'expect.stdout.not_regex = "{template}"', MAIL).expect.stdout
+    assert text is not None
+    assert text.not_regex == (pattern,)
+
+
+def test_arguments_of_blocks_are_patterns(project: Any) -> None:
+    """As their author wrote them, with captured values in them that stand for themselves."""
+    block = """
+[steps.look]
+args = ["line"]
+[[steps.look.step]]
+service = "web"
+run = "look"
+expect.stdout.regex = ["{{ args.line }}", "{{ args.line ~ '$' }}"]
+"""
+    scenario = project.one(STEP.replace('service = "web"\nrun = "look"\n', USE) + block)
+    text = bind_step(scenario.steps[1], {"id": MAIL}, ID).expect.stdout
+    assert text is not None
+    assert text.regex == (r"^[a-z] a\+b@x\.org", r"^[a-z] a\+b@x\.org$")
+
+
+def test_macros_cannot_stand_in_such_a_pattern(project: Any) -> None:
+    """Whether they are given a pattern or a text is not told apart."""
+    macro = "{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(id) }}"
+    with pytest.raises(TemplateError, match="a macro cannot stand in a pattern that names a captured value"):
+        bound(project, f'expect.stdout.regex = "{macro}"', MAIL)
+    text = bound(project, f'expect.stdout.contains = "{macro}"', MAIL).expect.stdout
+    assert text is not None
+    assert text.contains == (f"<{MAIL}>",)
+
+
+REMEDY = "so it says nothing; capture what cannot be empty, as regex = 'id=(.+)' does"
+EMPTY = f"is empty with what was captured, {REMEDY}"
+ALL = f"matches every text, as what was captured is empty, {REMEDY}"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("expect.stdout.contains = '{{ id }}'", f"contains = '{{{{ id }}}}' {EMPTY}"),
+        ("expect.stdout.not_contains = ['x', '{{ id }}']", EMPTY),
+        ("expect.stderr.starts_with = '{{ id }}'", EMPTY),
+        ("expect.stderr.ends_with = '{% if id %}x{% endif %}'", EMPTY),
+        ("expect.stdout.regex = '{{ id }}'", EMPTY),
+        ("expect.stdout.not_regex = '{{ id }}'", EMPTY),
+        ("expect.stdout.regex = '(?m)^{{ id }}'", f"regex = '(?m)^{{{{ id }}}}' {ALL}"),
+        ("expect.stdout.count = { regex = '{{ id }}.*', gte = 1 }", ALL),
+        ("expect.stdout.line = { 1 = { contains = '{{ id }}' } }", EMPTY),
+        ("expect.stdout.jsonpath = { '$.a' = { contains = '{{ id }}' } }", EMPTY),
+        ("expect.stdout.jsonpath = { '$.a' = { regex = '{{ id }}$' } }", ALL),
+        ("expect.stdout.jsonpath = { '$.a[*]' = { each = { starts_with = '{{ id }}' } } }", EMPTY),
+        ("check = [{ log = 'web', order = ['x', '{{ id }}'] }]", EMPTY),
+        ("check = [{ file = '/a', owner = '{{ id }}' }]", EMPTY),
+        ("check = [{ process = '{{ id }}', running = false }]", EMPTY),
+        ("check = [{ port = 80, process = '{{ id }}' }]", EMPTY),
+        ("check = [{ package = '{{ id }}', installed = false }]", EMPTY),
+        ("check = [{ user = '{{ id }}', exists = false }]", EMPTY),
+        ("user = '{{ id }}'", EMPTY),
+        ("workdir = '{{ id }}'", EMPTY),
+    ],
+)
+def test_what_an_empty_value_makes_say_nothing(project: Any, more: str, message: str) -> None:
+    """As in a file: a check that holds of everything, and a name that is none."""
+    assert bound(project, more, "7")
+    with pytest.raises(TemplateError) as caught:
+        bound(project, more, "")
+    assert message in str(caught.value)
+    assert caught.value.path[:2] == ("step", 1)
+
+
+def test_where_an_empty_value_says_something(project: Any) -> None:
+    """What is compared as a whole, what a program or server is given, and a part of what says more."""
+    more = """
+    env = { A = "{{ id }}" }
+    stdin = "{{ id }}"
+    expect.stdout.equals = "{{ id }}"
+    expect.stdout.line = { 1 = "{{ id }}" }
+    expect.stdout.contains = "<{{ id }}>"
+    expect.stdout.regex = ["^{{ id }}$", "x{{ id }}"]
+    expect.stdout.json = { a = "{{ id }}" }
+    expect.stdout.jsonpath = { "$.a" = "{{ id }}", "$.b" = { as_text = "{{ id }}" } }
+    expect.stderr.jsonpath = { "$.c" = { contains = { a = "{{ id }}" } } }
+    expect.stdout.redact = [{ regex = "x", with = "{{ id }}" }]
+    expect.stdout.file = "x.txt"
+    check = [{ file = "/a", target = "{{ id }}" }, { user = "app", home = "{{ id }}" }]
+    """
+    text = bound(project, more, "").expect.stdout
+    assert text is not None
+    assert (text.equals, text.contains, text.regex) == ("", ("<>",), ("^$", "x"))
+    request = bound(
+        project,
+        '[[step]]\nhttp = { url = "http://web/{{ id }}", body = "{{ id }}", headers = { A = "{{ id }}" } }',
+        "",
+    )
+    assert request.name == "step 2"
+
+
+def test_a_pattern_that_a_value_breaks(project: Any) -> None:
+    """It is told with the value in it, before the step runs."""
+    with pytest.raises(
+        TemplateError, match=r"with the captured value, '\[z-a\]' is no regular expression: bad"
+    ):
+        bound(project, "expect.stdout.regex = '[{{ id }}-a]'", "z")
+
+
+def test_braces_beside_captured_values(project: Any) -> None:
+    """A string that names none of them is as the file has it, though it looks like a template."""
+    more = "env = { A = '{% raw %}{{ .Names }}{% endraw %}', B = '{{ id }}' }"
+    assert bound(project, more, "7").env == {"A": "{{ .Names }}", "B": "7"}
+
+
+def test_empty_values_in_expectations_about_spans(project: Any) -> None:
+    """A part that is in every text, and a pattern that matches all of them."""
+    for test, why in (
+        ('contains = "{{ id }}"', EMPTY),
+        ('regex = "^{{ id }}"', ALL),
+        ('regex = "{{ id }}"', EMPTY),
+    ):
+        expect = project.one(FILE.replace('regex = "^http.*/{{ id }}$"', test)).expect
+        with pytest.raises(TemplateError) as caught:
+            bind_expectations(expect, {"id": "", "host": "h1"}, ID)
+        assert why in str(caught.value)
+    made = project.one(FILE.replace('"GET /orders/{{ id }}"', '"{{ id }}"')).expect
+    with pytest.raises(TemplateError, match="is empty"):
+        bind_expectations(made, {"id": "", "host": "h1"}, ID)
 
 
 SCENARIOS = """

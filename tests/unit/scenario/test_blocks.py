@@ -13,7 +13,8 @@ from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.step import Command
 from pytest_clnrm.scenario.locating import locate, source_of
 from pytest_clnrm.scenario.templates.arguments import filled
-from pytest_clnrm.scenario.templates.render import TemplateError, bind_step
+from pytest_clnrm.scenario.templates.binding import bind_step
+from pytest_clnrm.scenario.templates.render import TemplateError
 
 LOGIN = """
 [steps.login]
@@ -98,7 +99,7 @@ def test_arguments_may_name_what_steps_may(project: Any) -> None:
     assert runs(named)["a: step 1"] == "al-1 AL-1 yes"
     captured = project.one(text + '[[step]]\nuse = "a"\nwith = { x = "/{{ me }}/{{ id }}" }\n').steps[1]
     assert captured.templated
-    action = bind_step(captured, {"me": "al", "id": "q"}).action
+    action = bind_step(captured, {"me": "al", "id": "q"}, frozenset({"id"})).action
     assert isinstance(action, Command)
     assert action.run == "/al/q /AL/Q yes"
 

@@ -17,8 +17,9 @@ from pytest_clnrm.model.scenario import Scenario
 from pytest_clnrm.model.step import Command, Step
 from pytest_clnrm.scenario.modest import MODEST_CHARS, is_modest
 from pytest_clnrm.scenario.templates import confined
+from pytest_clnrm.scenario.templates.binding import bind_step
 from pytest_clnrm.scenario.templates.confined import LimitError, answer, bind, run_confined
-from pytest_clnrm.scenario.templates.render import TemplateError, bind_step, is_plain
+from pytest_clnrm.scenario.templates.render import TemplateError, is_plain
 
 STEP = '[[step]]\nrun = "true"\n'
 
@@ -83,6 +84,9 @@ def test_mistakes_are_the_same_wherever_a_file_is_read(project: Any, monkeypatch
     assert here[1] == {"hunter2"}
 
 
+X = frozenset({"x"})
+
+
 def templated(run: str, at: KeyPath = ()) -> Step:
     """Return a step whose command has templates."""
     return Step(name="s", service="b", action=Command(run=run, at=at), at=at, templated=True)
@@ -92,13 +96,13 @@ def test_a_step_is_bound_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its templates may do what they like; that they take too long is a mistake of theirs."""
     monkeypatch.setattr(confined, "CPU_S", 0.3)
     step = templated("echo {{ x|upper }} {{ x }}", ("step", 0))
-    bound = bind(bind_step, step, {"x": "{{ y }}"}, wall_s=60)
+    bound = bind(bind_step, step, {"x": "{{ y }}"}, X, wall_s=60)
     assert bound.action == Command(run="echo {{ Y }} {{ y }}", at=("step", 0))
     endless = templated("{{ ([[1]] * x|int)|sum(start=[]) }}")
     with pytest.raises(TemplateError, match=r"takes more than 0\.3 s"):
-        bind(bind_step, endless, {"x": "90000"}, wall_s=60)
+        bind(bind_step, endless, {"x": "90000"}, X, wall_s=60)
     with pytest.raises(TemplateError, match=r"takes more than 0\.3 s"):
-        bind(bind_step, endless, {"x": "90000"}, wall_s=0.01)
+        bind(bind_step, endless, {"x": "90000"}, X, wall_s=0.01)
 
 
 def test_a_fault_of_ours_is_shown() -> None:

@@ -276,6 +276,12 @@ def test_a_span_without_a_count_means_at_least_one() -> None:
             "span.0.attrs.a.regex",
             "not a regular expression: missing ), unterminated subpattern at position 0",
         ),
+        ({"span": [{"attrs": {"a": {"regex": ""}}}]}, "span.0.attrs.a.regex", "is empty, so it says nothing"),
+        (
+            {"span": [{"attrs_any": [{"key": "a", "contains": ""}]}]},
+            "span.0.attrs_any.0.contains",
+            "is empty, so it says nothing",
+        ),
         (
             {"span": [{"attrs": {"a": {"exists": False, "eq": 1}}}]},
             "span.0.attrs.a.exists",

@@ -9,6 +9,7 @@ import pytest
 from pytest_clnrm.model.expectations import Condition
 from pytest_clnrm.model.http import CertificateExpect, HttpExpect, HttpRequest, Part
 from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.scenario.templates.binding import bind_step
 
 SERVICES = """\
 [service.api]
@@ -82,6 +83,17 @@ certificate = {{ names = "api", days_left = {{ gte = 3 }} }}
         ),
         at=below,
     )
+
+
+def test_a_method_that_is_captured(project: Any) -> None:
+    """It is put in as it was captured; what is written in the file is sent in capitals."""
+    text = f"{SERVICES}[[step]]\n{GET}capture = {{ verb = {{ header = 'Allow' }} }}\n[[step]]\n"
+    (_, step) = project.one(text + "http = { url = 'http://api/', method = '{{ verb }}' }\n").steps
+    assert bind_step(step, {"verb": "PUT"}, frozenset({"verb"})).action == HttpRequest(
+        url="http://api/", method="PUT", at=("step", 1, "http")
+    )
+    (_, step) = project.one(text + "http = { url = 'http://api/', method = 'put' }\n").steps
+    assert step.action.method == "PUT"
 
 
 def test_services_that_may_be_asked_are_started(project: Any) -> None:

@@ -11,7 +11,7 @@ from pytest_clnrm.model.policy import Policy
 from pytest_clnrm.model.scenario import service_of
 from pytest_clnrm.model.service import Ready
 from pytest_clnrm.model.step import ImageRun
-from pytest_clnrm.scenario.templates.render import bind_step
+from pytest_clnrm.scenario.templates.binding import bind_step
 
 GIT = '[[step]]\nimage = "alpine/git:2"\n'
 WEB = '[service.web]\nimage = "x"\n'
@@ -61,7 +61,7 @@ def test_captured_values_are_filled_in(project: Any) -> None:
         f'{WEB}[[step]]\nrun = "x"\ncapture = {{ id = {{ regex = "x" }} }}\n'
         f'{GIT}run = ["show", "{{{{ id }}}}"]\nenv = {{ A = "{{{{ id }}}}" }}\n'
     ).steps[1]
-    action = bind_step(step, {"id": "abc"}).action
+    action = bind_step(step, {"id": "abc"}, frozenset({"id"})).action
     assert isinstance(action, ImageRun)
     assert (action.run, action.env) == (("show", "abc"), {"A": "abc"})
 

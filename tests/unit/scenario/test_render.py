@@ -16,9 +16,10 @@ from pytest_clnrm.model.http import HttpRequest
 from pytest_clnrm.model.json_checks import JsonChecks, JsonPathExpect, JsonTest
 from pytest_clnrm.model.step import Command, Step, StepExpect
 from pytest_clnrm.model.text import TextExpect
+from pytest_clnrm.scenario.templates.binding import bind_step
 from pytest_clnrm.scenario.templates.confined import bind
 from pytest_clnrm.scenario.templates.environ import moment
-from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, bind_step, names_deferred
+from pytest_clnrm.scenario.templates.render import Renderer, TemplateError, names_deferred
 
 VARIABLES = {
     "name": "Orders",
@@ -275,7 +276,7 @@ def test_bind_step() -> None:
         templated=True,
         at=("step", 0),
     )
-    bound = bind_step(step, {"row": "7"})
+    bound = bind_step(step, {"row": "7"}, frozenset({"row"}))
     did = bound.action
     assert isinstance(did, Command)
     assert (did.run, did.env, did.stdin, did.workdir) == (("echo", "7"), {"R": "7"}, "7", "/7")
@@ -283,11 +284,11 @@ def test_bind_step() -> None:
     assert (bound.expect.stdout.contains, bound.expect.stdout.json) == (("7",), {"a": ["7"]})
     assert (bound.expect.exit_in, bound.expect.stderr, bound.templated) == ((3,), None, False)
     with pytest.raises(TemplateError, match="'row' is not defined") as caught:
-        bind_step(step, {})
+        bind_step(step, {}, frozenset({"row"}))
     assert caught.value.path == ("step", 0, "run", 1)
 
 
-CAPTURED = {"id": 17, "obj": {"x": [1.5]}, "text": "17", "none": None, "on": True}
+CAPTURED = {"id": 17, "obj": {"x": [1.5]}, "text": "17", "nil": None, "on": True}
 
 
 def test_json_values_keep_their_type() -> None:
@@ -306,7 +307,7 @@ def test_json_values_keep_their_type() -> None:
         expect=StepExpect(
             stdout=TextExpect(
                 equals="{{ id }}",
-                json="{{ none }}",
+                json="{{ nil }}",
                 has_json=True,
                 jsonpath=(tested("one_of", ("{{ id }}", "{{ on }}")), tested("as_text", "{{ id }}")),
             )
@@ -314,7 +315,7 @@ def test_json_values_keep_their_type() -> None:
         templated=True,
     )
     captured = {name: captured_text(value) for name, value in CAPTURED.items()}
-    bound = bind_step(step, captured)
+    bound = bind_step(step, captured, frozenset(captured))
     sent, text = bound.action, bound.expect.stdout
     assert isinstance(sent, HttpRequest)
     assert text is not None
@@ -327,7 +328,7 @@ def test_json_values_keep_their_type() -> None:
     more = replace(
         step, action=replace(action, json={"f": "{{ obj | upper }}", "g": "{{ id }}", "h": "{{ id|string }}"})
     )
-    sent = bind(bind_step, more, captured, wall_s=60).action
+    sent = bind(bind_step, more, captured, frozenset(captured), wall_s=60).action
     assert isinstance(sent, HttpRequest)
     assert sent.json == {"f": '{"X":[1.5]}', "g": 17, "h": "17"}
 

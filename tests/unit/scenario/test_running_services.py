@@ -12,8 +12,8 @@ from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.model.step import Command, Step
 from pytest_clnrm.runner.running_services import Running
 from pytest_clnrm.runner.sharing.upkeep import with_values
+from pytest_clnrm.scenario.templates.binding import bind_step
 from pytest_clnrm.scenario.templates.places import places_in
-from pytest_clnrm.scenario.templates.render import bind_step
 
 SERVICES = """
 [service.web]
@@ -40,7 +40,7 @@ def bound(project: Any, run: str, more: str = "") -> str:
     scenario = project.one(f"{SERVICES}\n[[step]]\nservice = 'web'\nrun = '''{run}'''\n{more}")
     step = scenario.steps[0]
     assert step.templated
-    return command(bind_step(step, {**scenario.variables, "service": RUNNING}))
+    return command(bind_step(step, {**scenario.variables, "service": RUNNING}, frozenset({"service"})))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_variable_of_that_name_wins(project: Any) -> None:
         f"{SERVICES}\n[[step]]\nservice = 'web'\nrun = 'x'\ncapture.service = {{ json = '' }}\n"
         "[[step]]\nservice = 'web'\nrun = '{{ service }}'\n"
     )
-    assert command(bind_step(captured.steps[1], {"service": "taken"})) == "taken"
+    assert command(bind_step(captured.steps[1], {"service": "taken"}, frozenset({"service"}))) == "taken"
 
 
 def test_what_is_named_runs(project: Any) -> None:
