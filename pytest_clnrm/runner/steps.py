@@ -115,10 +115,13 @@ class StepRunner:
         return self._result(bound, None, attempts=1, started_s=started_s, error=None, cut_off=True)
 
     def _mark(self, step: Step) -> None:
-        """Note when a step begins since which logs are checked."""
+        """Note when a step begins since which logs are checked.
+
+        Of several of one name the last one is meant, which begins when those before are no longer looked at.
+        """
         checks = (check for each in self.around.scenario.steps for check in each.checks)
         if any(getattr(check, "since", "") == step.name for check in checks):
-            self.around.began_s.setdefault(step.name, self.around.runtime.engine().clock_s())
+            self.around.began_s[step.name] = self.around.runtime.engine().clock_s()
 
     def _bind(self, step: Step) -> Step:
         if not step.templated:

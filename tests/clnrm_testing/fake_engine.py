@@ -380,6 +380,8 @@ class FakeEngine:
         return tuple(filter(None, [os.environ.get("FAKE_UNENFORCED")]))
 
     def follow_log(self, container: str, *, until_now: bool = False, since_s: float | None = None) -> FakeLog:
+        if since_s is not None:
+            self._note("log since", since_s=since_s)
         return FakeLog(Path(self._containers[container][1]) / ".printed", ends=until_now)
 
     def follow_changes(self, container: str) -> ChangeStream:

@@ -173,3 +173,27 @@ def test_checks(told: dict[str, Any]) -> None:
     ]
     # After a step that failed no check is made.
     assert outcomes(told["gone"])[1] == ("check 1: file /a", "not run")
+
+
+def test_since_a_step_of_the_list(project: Project) -> None:
+    """A step of the file's cleanup may have the name of one of a scenario: each check means its own."""
+    project.write(
+        "logs.clnrm.toml",
+        """
+        [service.web]
+        image = "service"
+        [[cleanup]]
+        name = "flush"
+        run = "true"
+        check = [{ log = "web", since = "flush", content = { contains = "ready" } }]
+        [[scenario]]
+        name = "orders"
+        [[scenario.step]]
+        name = "flush"
+        run = "true"
+        check = [{ log = "web", since = "flush", content = { contains = "ready" } }]
+        """,
+    )
+    project.run().assert_outcomes(passed=1)
+    in_step, in_cleanup = project.events("log since")
+    assert in_step["since_s"] <= in_step["at"] <= in_cleanup["since_s"] <= in_cleanup["at"]

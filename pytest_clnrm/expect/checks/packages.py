@@ -19,7 +19,8 @@ _MAX_PARAGRAPH = 1 << 20
 class Packages:
     """Reads lists of packages piece by piece: paragraphs, of which a few lines matter.
 
-    :ivar versions: name -> versions, one for each architecture.
+    :ivar versions: name -> versions, as those of several architectures may differ; each once, as a list may
+        be read by two of its paths.
     """
 
     def __init__(self) -> None:
@@ -45,9 +46,9 @@ class Packages:
         version = lines.get(b"Version") or lines.get(b"V", b"")
         # One that was removed but for its configuration is listed too; images without dpkg have no status.
         if name and lines.get(b"Status", _INSTALLED).split()[-1:] == [_INSTALLED]:
-            self.versions.setdefault(name.decode("utf-8", "replace"), []).append(
-                version.decode("utf-8", "replace")
-            )
+            versions = self.versions.setdefault(name.decode("utf-8", "replace"), [])
+            if (text := version.decode("utf-8", "replace")) not in versions:
+                versions.append(text)
 
 
 def judge_package(check: PackageCheck, packages: Packages, title: str) -> Iterator[TextFault]:

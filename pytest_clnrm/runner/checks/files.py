@@ -95,6 +95,27 @@ class Looking:
             found = next((each for name, each in files if name == real), seen)
         return replace(seen, uid=found.uid, gid=found.gid, target=found.target)
 
+    def contents(self, path: str) -> Iterator[Iterator[bytes]]:
+        """Yield the content of the regular file at a path, or of each one below the folder there; see `at`.
+
+        Each is read before the next one is asked for. A link at the path is followed.
+
+        :raises ContainerError: if the engine cannot see one, or something else lies there.
+        """
+        seen = self.at(path)
+        if seen is None:
+            return
+        if seen.kind == "symlink":
+            path, link = seen.leads_to, path
+            if self.at(path) is None:
+                raise ContainerError(f"{link} leads to {path}, where nothing lies")
+        with closing(self._engine.read_files(self._container.id, path, deadline_s=self._deadline_s)) as found:
+            for below, each, content in found:
+                if each.kind == "file":
+                    yield content
+                elif each.kind != "directory":
+                    raise ContainerError(f"{posixpath.join(path, below)} is a {each.kind}, which is not read")
+
     def accounts(self) -> Accounts:
         """Return the users and groups of the container; none where it does not have the files."""
         return read_accounts(self._text("/etc/passwd"), self._text("/etc/group"))

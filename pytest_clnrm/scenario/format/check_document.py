@@ -204,7 +204,8 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[
             Text,
             Meta(
-                description="Name of a step: what was printed since it began.", examples=["create an order"]
+                description="Name of a step that no other has: what was printed since it began.",
+                examples=["create an order"],
             ),
         ]
         | None
@@ -372,16 +373,23 @@ class CheckDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
     def _process(self, service: str, at: At) -> ProcessCheck:
-        some = Condition(op="eq", value=0) if self.running is False else Condition(op="gte", value=1)
         return ProcessCheck(
             service=service,
             process=self.process or "",
-            number=(some,)
-            if self.count is None or isinstance(self.count, list)
-            else amount_conditions(self.count),
+            number=self._number(),
             user=self.user or "",
             at=at(),
         )
+
+    def _number(self) -> tuple[Condition, ...]:
+        """Return how many processes there are: at least one, unless one of both keys says otherwise."""
+        if self.running is False:
+            return (Condition(op="eq", value=0),)
+        counted = () if isinstance(self.count, list) else amount_conditions(self.count)
+        has_least = any(each.op in {"eq", "gt"} or (each.op == "gte" and each.value) for each in counted)
+        if has_least or (counted and not self.running):
+            return counted
+        return (Condition(op="gte", value=1), *(each for each in counted if each.op != "gte"))
 
     def _user(self, service: str, at: At) -> UserCheck:
         return UserCheck(

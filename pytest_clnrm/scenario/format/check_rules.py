@@ -162,16 +162,33 @@ def _process(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
         if isinstance(doc.count, CountDoc) and doc.count.regex is not None:
             yield Problem((*path, "count", "regex"), "only lines of a log match one")
         yield from check_amount(doc.count, (*path, "count"))
+        if not _allows_one(doc.count):
+            if doc.running:
+                yield Problem((*path, "count"), "what must run (running = true) cannot be counted 0")
+            elif doc.user is not None:
+                yield Problem((*path, "user"), "this is never judged, as `count` allows no process")
+
+
+def _allows_one(count: int | CountDoc | None) -> bool:
+    """Tell whether a number of processes may be another one than 0."""
+    if isinstance(count, CountDoc):
+        return count.eq != 0 and count.lte != 0 and count.lt not in {0, 1}
+    return count != 0
 
 
 def check_since(name: str | None, path: KeyPath, steps: Sequence[str]) -> Iterator[Problem]:
-    """Yield a mistake if there is no such step.
+    """Yield a mistake unless one step is called so.
 
     :param steps: names of those that have begun by then.
     """
-    if name is not None and name not in steps:
+    if name is None:
+        return
+    if name not in steps:
         known = some(steps) or "none"
         yield Problem(path, f'no step before it is called "{name}"; known: {known}', suggestion(name, steps))
+    elif (number := steps.count(name)) > 1:
+        message = f'it says not which: {number} steps before it are called "{name}"'
+        yield Problem(path, message, "give each of them a name of its own")
 
 
 def _log(
@@ -218,6 +235,8 @@ def _bytes(doc: CheckDoc, path: KeyPath) -> Iterator[Problem]:
             yield Problem(
                 path, f"this checks nothing; set at least one of {', '.join(size.__struct_fields__)}"
             )
+        if bounds == {"gte": 0}:
+            yield Problem(path, "every number is so: this checks nothing")
         for key, value in bounds.items():
             yield from _size((*path, key), value)
     elif size is not None:

@@ -24,7 +24,7 @@ from pytest_clnrm.scenario.format.service_rules import (
     check_service,
     circles_of,
 )
-from pytest_clnrm.scenario.format.step_rules import StepRules
+from pytest_clnrm.scenario.format.step_rules import StepRules, names_before_checks
 from pytest_clnrm.scenario.names import has_control, item_name_problem
 from pytest_clnrm.scenario.templates.places import SERVICE
 
@@ -67,8 +67,9 @@ def check_file(
     usual = doc.meta.service
     yield from steps.check_usual(usual, ("meta",))
     yield from steps.check(doc, (), usual)
+    of_scenarios = [names_before_checks(each, doc.setup or ()) for each in doc.scenario or ()]
     yield from steps.check_final(
-        doc.check or (), ("check",), [each.step or () for each in doc.scenario or (doc,)], usual
+        doc.check or (), ("check",), of_scenarios or [names_before_checks(doc)], usual
     )
     if doc.scenario:
         yield from _scenarios(doc.scenario, steps, doc, marks)
@@ -116,8 +117,9 @@ def _scenarios(
             yield Problem(path, 'the key "step" is missing', 'write [[scenario.step]] with run = "..."')
         yield from steps.check_usual(each.service, path)
         yield from steps.check(each, path, each.service or doc.meta.service, doc.setup or ())
+        begun = [names_before_checks(each, doc.setup or ())]
         yield from steps.check_final(
-            each.check or (), (*path, "check"), [each.step or ()], each.service or doc.meta.service
+            each.check or (), (*path, "check"), begun, each.service or doc.meta.service
         )
         if each.expect:
             below = (*path, "expect")

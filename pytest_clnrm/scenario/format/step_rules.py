@@ -148,15 +148,14 @@ class StepRules:
         self,
         checks: Iterable[EndCheckDoc],
         path: KeyPath,
-        steps: Iterable[Sequence[StepDoc]],
+        names: Sequence[Sequence[str]],
         usual: str | None,
     ) -> Iterator[Problem]:
         """Yield the mistakes of checks that are made after all steps.
 
-        :param steps: of each scenario that has these checks.
+        :param names: of the steps of each scenario that has these checks, see :func:`names_before_checks`.
         :param usual: the service of checks that name none, where the file says which.
         """
-        names = [_names("step", each) for each in steps]
         for index, each in enumerate(checks):
             at = (*path, index)
             yield from _name(each.name, (*at, "name"))
@@ -241,6 +240,14 @@ class StepRules:
 def usual_service(services: Mapping[str, ServiceDoc]) -> str:
     """Return the service of what names none where the file does not say which; "" if there is none."""
     return next(iter(services)) if len(services) == 1 else ""
+
+
+def names_before_checks(doc: FileDoc | ScenarioDoc, before: Sequence[StepDoc] = ()) -> list[str]:
+    """Return the names of all steps that have begun when the checks after them are made.
+
+    :param before: the steps of its file that run before those of a scenario.
+    """
+    return [*_names("setup", before), *_names("setup", doc.setup or ()), *_names("step", doc.step or ())]
 
 
 def _names(key: str, steps: Iterable[StepDoc]) -> list[str]:

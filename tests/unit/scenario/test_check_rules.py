@@ -23,6 +23,8 @@ from pytest_clnrm.model.text import LinesExpect, TextExpect
 API = '[service.api]\nimage = "x"\n'
 DB = '[service.db]\nimage = "x"\n'
 STEP = '[[step]]\nrun = "true"\n'
+ASK = f'{STEP}name = "ask"\n'
+TWO_OF = 'it says not which: 2 steps before it are called "ask"'
 FILE_KEYS = "service, exists, kind, mode, executable_by, owner, group, size, target, sha256, content"
 ONE_OF = "exactly one of file, log, image, port, process, user, group or package must be given,"
 
@@ -99,6 +101,10 @@ CASES = {
         '[[check]]\nfile = "/a"\nsize = { lt = "99999999999g" }\n',
         'FILE:5:10: check[0].size.lt: "99999999999g" is no size of a file: write a number of bytes',
     ),
+    "any size": (
+        '[[check]]\nfile = "/a"\nsize = { gte = 0 }\n',
+        "FILE:5:1: check[0].size: every number is so: this checks nothing",
+    ),
     "two kinds": (
         '[[check]]\nfile = "/a"\nlog = "api"\n',
         f"FILE:3:1: check[0]: {ONE_OF} found file and log",
@@ -142,6 +148,18 @@ CASES = {
     "since a step that is not there": (
         f'{STEP}name = "create"\n[[check]]\nlog = "api"\nsince = "creates"\norder = ["a", "b"]\n',
         'FILE:8:1: check[0].since: no step before it is called "creates"; known: create (did you',
+    ),
+    "since two steps": (
+        f'{ASK}{ASK}[[step.check]]\nlog = "api"\nsince = "ask"\norder = ["a", "b"]\n',
+        f"FILE:11:1: step[1].check[0].since: {TWO_OF} (give each of them a name of its own)",
+    ),
+    "since two steps, one of which has its name by its place": (
+        f'{STEP}{STEP}name = "step 1"\n[[check]]\nlog = "api"\nsince = "step 1"\norder = ["a", "b"]\n',
+        'FILE:10:1: check[0].since: it says not which: 2 steps before it are called "step 1"',
+    ),
+    "since a step of the setup or another": (
+        f'{ASK.replace("step", "setup")}{ASK}[[check]]\nlog = "api"\nsince = "ask"\norder = ["a", "b"]\n',
+        f"FILE:11:1: check[0].since: {TWO_OF}",
     ),
     "since a later step": (
         f'{STEP}[[step.check]]\nlog = "api"\nsince = "step 2"\norder = ["a", "b"]\n{STEP}',
@@ -191,6 +209,18 @@ CASES = {
     "several numbers of processes": (
         '[[check]]\nprocess = "x"\ncount = [{ eq = 1 }]\n',
         "FILE:5:1: check[0].count: a number of processes is one number, or one table of bounds",
+    ),
+    "what must run and must not": (
+        '[[check]]\nprocess = "x"\nrunning = true\ncount = 0\n',
+        "FILE:6:1: check[0].count: what must run (running = true) cannot be counted 0",
+    ),
+    "what must run and may not": (
+        '[[check]]\nprocess = "x"\nrunning = true\ncount = { lt = 1 }\n',
+        "FILE:6:1: check[0].count: what must run (running = true) cannot be counted 0",
+    ),
+    "as whom no process runs": (
+        '[[check]]\nprocess = "x"\nuser = "app"\ncount = { lte = 0 }\n',
+        "FILE:5:1: check[0].user: this is never judged, as `count` allows no process",
     ),
     "what does not run": (
         '[[check]]\nprocess = "x"\nrunning = false\nuser = "app"\n',
@@ -431,6 +461,28 @@ def test_checks_of_processes_and_users(project: Any) -> None:
         UserCheck(service="api", user="app", uid=1000, groups=("staff",), at=("check", 1)),
     ]
     assert not scenario.services[0].only_steps
+
+
+@pytest.mark.parametrize(
+    ("keys", "bounds"),
+    [
+        ("", {"gte": 1}),
+        ("running = true", {"gte": 1}),
+        ("running = false", {"eq": 0}),
+        ("count = { lte = 3 }", {"lte": 3}),
+        ("running = true\ncount = { lte = 3 }", {"gte": 1, "lte": 3}),
+        ("running = true\ncount = { gte = 0, lt = 3 }", {"gte": 1, "lt": 3}),
+        ("running = true\ncount = { gte = 2 }", {"gte": 2}),
+        ("running = true\ncount = { gt = 0, ne = 3 }", {"ne": 3, "gt": 0}),
+        ("running = true\ncount = 2", {"eq": 2}),
+    ],
+)
+def test_what_must_run_runs_once_at_least(project: Any, keys: str, bounds: dict[str, int]) -> None:
+    """`count` bounds how often, and takes nothing from `running`."""
+    (scenario,) = project.load(f'{API}[[check]]\nprocess = "worker"\n{keys}\n')
+    (check,) = scenario.steps[0].checks
+    assert isinstance(check, ProcessCheck)
+    assert {each.op: each.value for each in check.number} == bounds
 
 
 def test_checks_of_ports(project: Any) -> None:
