@@ -79,6 +79,8 @@ def say_so(exit_code: int | None) -> str:
 
 def _exit_message(expect: StepExpect, exit_code: int | None) -> str:
     """Return what is wrong with the exit code, "" if nothing is. No ``exit_in`` allows every code."""
+    if exit_code is None and expect.service_ends:
+        return ""
     good = not expect.exit_in or exit_code in expect.exit_in
     if exit_code is not None and good and exit_code not in expect.exit_not_in:
         return ""

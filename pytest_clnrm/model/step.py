@@ -22,11 +22,14 @@ from pytest_clnrm.model.text import TextExpect
 class StepExpect:
     """What a step must do. Exit codes: it must be in ``exit_in`` and not in ``exit_not_in``.
 
+    :param service_ends: the step ends its own service, as its ``may_end`` says, and may be cut off by that
+        before it has told its exit code.
     :param http: of a step that makes a request, whose only expectation it is.
     """
 
     exit_in: tuple[int, ...] = (0,)
     exit_not_in: tuple[int, ...] = ()
+    service_ends: bool = False
     stdout: TextExpect | None = None
     stderr: TextExpect | None = None
     http: HttpExpect | None = None

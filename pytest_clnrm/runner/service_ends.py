@@ -59,16 +59,20 @@ def last_logs(engine: Engine, container: str) -> str:
     return ""
 
 
-def state_once_ended(engine: Engine, container: str) -> ContainerState:
-    """Return the state of a container that is known to have ended, once the engine knows that too.
+def state_once_ended(
+    engine: Engine, container: str, *, deadline_s: float | None = None, poll_s: float = _POLL_S
+) -> ContainerState:
+    """Return the state of a container once it has ended, or when the time is over.
 
-    The engine closes the streams of a container some time before it notes its exit code.
-
+    :param deadline_s: ``time.monotonic()`` at which it is. None for a container that is known to have ended:
+        the engine closes its streams some time before it notes its exit code.
+    :param poll_s: seconds between two questions.
     :raises EngineError: if the container is gone, or the engine does not answer.
     """
-    deadline_s = time.monotonic() + _KNOWN_S
+    if deadline_s is None:
+        deadline_s = time.monotonic() + _KNOWN_S
     while (state := engine.state(container)).running and time.monotonic() < deadline_s:
-        time.sleep(_POLL_S)
+        time.sleep(poll_s)
     return state
 
 

@@ -345,6 +345,8 @@ class FakeEngine:
         for stream, data in (("stdout", stdout), ("stderr", stderr)):
             for at in range(0, len(data), CHUNK_BYTES):
                 on_output(stream, data[at : at + CHUNK_BYTES])  # type: ignore[arg-type]
+        if (Path(folder) / ".cut").exists():
+            return ExecOutcome(exit_code=None, container_lost=True)
         code = process.returncode
         return ExecOutcome(exit_code=code, oom=code == 137 and "OOM" in str(spec.argv))
 

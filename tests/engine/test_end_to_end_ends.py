@@ -22,6 +22,7 @@ depends_on = ["box"]
 name = "use"
 service = "{where}"
 run = "{run}"
+{expect}
 """
 
 
@@ -34,10 +35,11 @@ def write(
     app: str = "",
     where: str = "app",
     run: str = "sleep 1",
+    expect: str = "",
 ) -> None:
     """Write a scenario with a service beside the one in which its step runs."""
     argv = f'["sh", "-c", "{command}"]' if command[0] != "[" else command
-    text = SERVICE.format(command=argv, more=more, app=app, where=where, run=run)
+    text = SERVICE.format(command=argv, more=more, app=app, where=where, run=run, expect=expect)
     project.write(f"{name}.clnrm.toml", text)
 
 
@@ -68,9 +70,20 @@ def test_services_that_end(project: EndToEnd) -> None:
         more="may_end = 9",
         where="box",
         run="echo on; kill 1; sleep 9",
+        expect="expect = { service_ends = true }",
     )
+    write(
+        project,
+        "killed on purpose at its end",
+        "trap 'sleep 1; exit 9' TERM; while :; do sleep 0.05; done",
+        more="may_end = 9",
+        where="box",
+        run="kill 1",
+        expect="expect = { service_ends = true }",
+    )
+    write(project, "cuts off", "sleep 2", more="may_end = 0", where="box", run="sleep 9; test -f /never")
     run = project.run("--clnrm-timeout", "60s")
-    passes = {"ends well", "may end", "job", "killed on purpose"}
+    passes = {"ends well", "may end", "job", "killed on purpose", "killed on purpose at its end"}
     assert {name for name, outcome in run.outcomes().items() if outcome == "passed"} == passes, run.text
     told = {
         "fails": r"service 'box' ended with exit code 1, \d+\.\d s after the scenario's start",
@@ -80,6 +93,7 @@ def test_services_that_end(project: EndToEnd) -> None:
         "while another is waited for": r"service 'box' ended with exit code 2, .* the scenario's start",
         "job fails": r"service 'box' ended with exit code 3, \d+\.\d s after its start, expected 0",
         "job hangs": r"service 'box' was not ready after 1 s \(exit 0\): it still runs",
+        "cuts off": r"step 'use' was cut off as service 'box' ended \(exit code 0\): .* was not seen; .*",
         "killed": r"step 'use': the container of service 'box' has ended \(exit code 9\)",
     }
     for name, message in told.items():

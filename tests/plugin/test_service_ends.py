@@ -376,3 +376,68 @@ def test_a_service_that_may_end_is_started_anew(project: Project, fault: str, mo
     """As one that has ended well, and one that a step has ended."""
     project.write("shop.clnrm.toml", CRASHES.format(more=more, ended=ended, fault=fault))
     project.run().assert_outcomes(passed=1)
+
+
+CUT_OFF = """
+[service.worker]
+image = "service"
+{may_end}
+{env}
+[[step]]
+name = "work"
+service = "worker"
+run = "{run}"
+{expect}
+"""
+ENDS = "expect = { service_ends = true }"
+CUT = "echo 3 > .ended; touch .cut"
+NOT_SEEN = (
+    "step 'work' was cut off as service 'worker' ended (exit code 3): its exit code was not seen; "
+    "if the step is to end it, write service_ends = true in its expect"
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"run": CUT}, NOT_SEEN),
+        ({"run": CUT, "expect": "expect = { exit = 0 }"}, NOT_SEEN),
+        ({"run": CUT, "expect": "expect = { exit = { ne = 0 } }"}, NOT_SEEN),
+        ({"run": CUT, "expect": ENDS}, ""),
+        ({"run": "echo 3 > .ended", "expect": ENDS}, ""),
+        (
+            {"run": f"echo a; {CUT}", "expect": ENDS.replace("true", 'true, stdout = { equals = "b" }')},
+            "stdout does not equal 'b', got 'a\\n'",
+        ),
+        ({"run": "echo 3 > .ended; exit 4", "expect": ENDS}, "exit code 4, expected 0"),
+        (
+            {"run": "true", "expect": f'{ENDS}\ntimeout = "0.2s"'},
+            "step 'work' timed out after 0.2 s: service 'worker' had not ended",
+        ),
+        (
+            {"run": "echo 4 > .ended; touch .cut", "expect": ENDS},
+            "step 'work': the container of service 'worker' has ended (exit code 4)",
+        ),
+        (
+            {"run": "echo 4 > .ended", "expect": ENDS},
+            "step 'work': the container of service 'worker' has ended (exit code 4)",
+        ),
+        (
+            {"run": "true", "expect": ENDS, "env": AT_START.format(ended=3)},
+            "step 'work' was not run: service 'worker', which it is to end, had ended before (exit code 3)",
+        ),
+        (
+            {"run": CUT, "may_end": ""},
+            "step 'work': the container of service 'worker' has ended (exit code 3)",
+        ),
+    ],
+)
+def test_a_step_that_ends_with_its_service(project: Project, given: dict[str, str], told: str) -> None:
+    """Who has ended it cannot be told, so a step that is to end it says so; then it has to have ended."""
+    text = CUT_OFF.format(**{"may_end": "may_end = 3", "env": "", "expect": "", **given})
+    project.write("shop.clnrm.toml", text)
+    result = project.run("--clnrm-report", "out")
+    (scenario,) = scenarios(project)
+    assert [each["message"] for each in scenario["failures"]][:1] == ([told] if told else [])
+    assert ".cut" not in given["run"] or scenario["steps"][0]["exit_code"] is None
+    result.assert_outcomes(failed=bool(told), passed=not told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Literal
 
@@ -152,8 +152,15 @@ class Setting:
         step = self.step.name
         return self.failure(f"step {step!r} ran out of memory: {whose} is limited to {limit_mb} MB", "error")
 
-    def cut_off(self) -> Failure:
-        """Return the failure of a step that had not ended when its time, or the scenario's, was over."""
+    def cut_off(self, what: str = "") -> Failure:
+        """Return the failure of a step that had not ended when its time, or the scenario's, was over.
+
+        :param what: what had not come by then, in words.
+        """
+        failure = self._out_of_time()
+        return replace(failure, message=f"{failure.message}: {what}") if what else failure
+
+    def _out_of_time(self) -> Failure:
         step, until_s = self.step, self.step.retry.timeout_s
         if self.deadline_s < self.around.deadline_s:
             if step.timeout_s is not None and (until_s is None or step.timeout_s <= until_s):

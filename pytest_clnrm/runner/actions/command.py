@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,9 @@ from pytest_clnrm.util.patterns import within
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_clnrm.engine.api import Engine
+    from pytest_clnrm.engine.api import ContainerState, Engine
     from pytest_clnrm.model.result import Failure
     from pytest_clnrm.model.step import Command
-    from pytest_clnrm.pool.running import RunningContainer
     from pytest_clnrm.runner.actions.attempt import Setting
 
 
@@ -30,10 +28,12 @@ def run_command(command: Command, setting: Setting) -> Attempt:
     :raises ClnrmError: if the engine does not do what it is asked for.
     """
     engine = setting.around.runtime.engine()
+    ends_service = setting.step.expect.service_ends
+    if ends_service and (early := _ended_before(engine, setting)):
+        return Attempt(failures=(early,), is_last=True)
     outcome = _exec(engine, command, setting)
     with within(setting.deadline_s):
         learn_secrets(setting)
-    outcome = _without_meant_end(engine, outcome, setting)
     setting.span.set("process.exit.code", outcome.exit_code)
     attempt = Attempt(
         exit_code=outcome.exit_code,
@@ -47,7 +47,10 @@ def run_command(command: Command, setting: Setting) -> Attempt:
         captured, failures = judge_output(setting, outcome.exit_code)
         if not outcome.started and (failures or isinstance(command.run, str)):
             failures = (_not_started(command, setting, outcome.exit_code),)
-    return replace(attempt, failures=failures, captured=captured)
+    attempt = replace(attempt, failures=failures, captured=captured)
+    if ends_service and not outcome.container_lost and not failures:
+        return _until_service_ends(engine, attempt, setting)
+    return attempt
 
 
 def judge_output(setting: Setting, exit_code: int | None) -> tuple[Mapping[str, str], tuple[Failure, ...]]:
@@ -131,41 +134,58 @@ def _broken(engine: Engine, outcome: ExecOutcome, setting: Setting) -> Failure |
     if outcome.oom:
         return setting.out_of_memory(f"the container of service {step.service!r}", container.memory_limit_mb)
     if outcome.container_lost:
-        ended = f"the container of service {step.service!r} has ended{_why_ended(engine, container)}"
-        failure = setting.failure(f"step {step.name!r}: {ended}", "error")
-        return replace(failure, is_infrastructure=_is_gone(engine, container))
+        return _lost(engine, setting)
     return setting.cut_off() if outcome.timed_out else None
 
 
-def _without_meant_end(engine: Engine, outcome: ExecOutcome, setting: Setting) -> ExecOutcome:
-    """Return *outcome*, as a success where the step has ended its own service in an announced way.
+def _ended_before(engine: Engine, setting: Setting) -> Failure | None:
+    """Return a failure if the service that a step is to end has ended before it."""
+    state = engine.state(setting.container.id)
+    if state.running:
+        return None
+    step = setting.step
+    ended = f"service {step.service!r}, which it is to end, had ended before ({state.describe_end()})"
+    return setting.failure(f"step {step.name!r} was not run: {ended}", "error")
 
-    The step ends with its container, and may not get to tell its exit code. Its output is judged as usual.
+
+def _until_service_ends(engine: Engine, attempt: Attempt, setting: Setting) -> Attempt:
+    """Wait for the end of the service that a step ends, and return *attempt* with what is wrong with it."""
+    state = state_once_ended(engine, setting.container.id, deadline_s=setting.deadline_s)
+    if state.running:
+        failure = setting.cut_off(f"service {setting.step.service!r} had not ended")
+        return replace(attempt, failures=(failure,), timed_out=True)
+    wrong = _wrong_end(state, setting)
+    return replace(attempt, failures=(wrong,)) if wrong else attempt
+
+
+def _lost(engine: Engine, setting: Setting) -> Failure | None:
+    """Return what is wrong with a step that its container's end has cut off, None if it was to end it.
+
+    Who has ended it cannot be told, nor what the step would have done: so the file has to say so.
     """
-    container = setting.container
-    may_end = container.service.may_end and setting.step.expect.exit_in == (0,)
-    if not outcome.container_lost or not may_end:
-        return outcome
-    with contextlib.suppress(ClnrmError):
-        code = state_once_ended(engine, container.id).exit_code
-        if judge_end(container.service, code) == "meant":
-            return replace(outcome, exit_code=0, container_lost=False)
-    return outcome
-
-
-def _is_gone(engine: Engine, container: RunningContainer) -> bool:
-    """Tell whether somebody has removed a container, rather than its program ended."""
+    step = setting.step
     try:
-        engine.state(container.id)
-    except LostContainerError:
-        return True
-    except ClnrmError:
-        return False
-    return False
+        state = state_once_ended(engine, setting.container.id)
+    except ClnrmError as error:
+        message = f"step {step.name!r}: the container of service {step.service!r} has ended"
+        # Somebody has removed it.
+        is_gone = isinstance(error, LostContainerError)
+        return replace(setting.failure(message, "error"), is_infrastructure=is_gone)
+    wrong = _wrong_end(state, setting)
+    if wrong or step.expect.service_ends:
+        return wrong
+    ended = f"as service {step.service!r} ended ({state.describe_end()})"
+    remedy = "if the step is to end it, write service_ends = true in its expect"
+    message = f"step {step.name!r} was cut off {ended}: its exit code was not seen; {remedy}"
+    return setting.failure(message, "error")
 
 
-def _why_ended(engine: Engine, container: RunningContainer) -> str:
-    """Return how a container ended, in brackets; "" if the engine does not know any more."""
-    with contextlib.suppress(ClnrmError):
-        return f" ({state_once_ended(engine, container.id).describe_end()})"
-    return ""
+def _wrong_end(state: ContainerState, setting: Setting) -> Failure | None:
+    """Return a failure if a service has ended during a step, and not as it may."""
+    step = setting.step
+    if judge_end(setting.container.service, state.exit_code) == "meant":
+        return None
+    message = (
+        f"step {step.name!r}: the container of service {step.service!r} has ended ({state.describe_end()})"
+    )
+    return setting.failure(message, "error")

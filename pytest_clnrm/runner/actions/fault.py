@@ -11,7 +11,7 @@ from pytest_clnrm.errors import ClnrmError, NotReadyError
 from pytest_clnrm.expect.steps import judge_step
 from pytest_clnrm.runner.actions.attempt import Attempt
 from pytest_clnrm.runner.launch import await_ready
-from pytest_clnrm.runner.service_ends import describe_end, judge_end
+from pytest_clnrm.runner.service_ends import describe_end, judge_end, state_once_ended
 from pytest_clnrm.runner.service_log import read_log
 from pytest_clnrm.util.patterns import within
 
@@ -75,13 +75,13 @@ def await_exit(setting: Setting) -> Attempt:
     around, name = setting.around, setting.step.service
     container = around.containers[name]
     engine = around.runtime.engine()
-    while (state := engine.state(container.id)).running:
-        if time.monotonic() >= setting.deadline_s:
-            return _out_of_time(setting, f"service {name!r} had not ended")
-        time.sleep(_POLL_S)
+    state = state_once_ended(engine, container.id, deadline_s=setting.deadline_s, poll_s=_POLL_S)
+    if state.running:
+        return Attempt(failures=(setting.cut_off(f"service {name!r} had not ended"),), timed_out=True)
     around.faults.ended.add(name)
     if not read_log(setting, container.id, lambda _, data: setting.feed("stdout", data)):
-        return _out_of_time(setting, f"the log of service {name!r} was not read to its end")
+        what = f"the log of service {name!r} was not read to its end"
+        return Attempt(failures=(setting.cut_off(what),), timed_out=True)
     log = setting.outputs["stdout"]
     with within(setting.deadline_s):
         failures = judge_step(
@@ -93,12 +93,6 @@ def await_exit(setting: Setting) -> Attempt:
             stdout_omitted_bytes=log.omitted_bytes,
         )
     return Attempt(failures=failures, exit_code=state.exit_code)
-
-
-def _out_of_time(setting: Setting, what: str) -> Attempt:
-    failure = setting.cut_off()
-    told = replace(failure, message=f"{failure.message}: {what}")
-    return Attempt(failures=(told,), timed_out=True)
 
 
 def unpause_all(around: Surroundings) -> None:

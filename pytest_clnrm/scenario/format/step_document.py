@@ -69,7 +69,7 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What a step must do: of a command its exit code and output, of a request the answer."""
 
     OF_ACTION: ClassVar[dict[str, tuple[str, ...]]] = {
-        "run": ("exit", "stdout", "stderr"),
+        "run": ("exit", "stdout", "stderr", "service_ends"),
         "image": ("exit", "stdout", "stderr"),
         "wait": ("exit", "stdout", "stderr"),
         "http": ("status", "headers", "body", "duration", "size", "sha256", "redirects", "certificate"),
@@ -84,6 +84,16 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
     ) = None
     stderr: (
         Annotated[TextDoc, Meta(description="What it prints to stderr.", examples=[{"equals": ""}])] | None
+    ) = None
+    service_ends: (
+        Annotated[
+            bool,
+            Meta(
+                description="true: the step ends its service, which `may_end` allows; not with `exit`.",
+                examples=[True],
+            ),
+        ]
+        | None
     ) = None
     status: (
         Annotated[
@@ -148,6 +158,7 @@ class StepExpectDoc(Table, frozen=True, kw_only=True, forbid_unknown_fields=True
         return StepExpect(
             exit_in=exit_in,
             exit_not_in=exit_not_in,
+            service_ends=bool(self.service_ends),
             stdout=self.stdout.built(at("stdout")) if self.stdout else None,
             stderr=self.stderr.built(at("stderr")) if self.stderr else None,
             http=self._http(at) if action == "http" else None,

@@ -222,6 +222,8 @@ class StepRules:
                 path if getattr(doc, key) is None else (*path, key),
                 f'"{name}" is a job (ready = {{ exit = ... }}), which has ended by then: name another one',
             )
+        elif doc.action == "run" and doc.expect and doc.expect.service_ends:
+            yield from _ends_service(doc.expect, service, (*path, "expect"), name)
 
     def _capture(self, doc: CaptureDoc, action: str, path: KeyPath) -> Iterator[Problem]:
         refined = doc.regex is not None and (doc.header or doc.cookie)
@@ -275,6 +277,19 @@ def _name(name: str | None, path: KeyPath) -> Iterator[Problem]:
     """Yield what is wrong with the name of a step."""
     if name is not None and (not name.strip() or has_control(name)):
         yield Problem(path, "the name must not be empty or hold control characters")
+
+
+def _ends_service(
+    expect: StepExpectDoc, service: ServiceDoc | None, path: KeyPath, name: str
+) -> Iterator[Problem]:
+    """Yield the mistakes of a step that ends its own service."""
+    if expect.exit is not None:
+        yield Problem((*path, "exit"), "a step that ends its service may not get to tell it", "leave it out")
+    at = (*path, "service_ends")
+    if service is None:
+        yield Problem(at, "it runs in no service of the file", "name its `service`")
+    elif service.may_end is None:
+        yield Problem(at, f'"{name}" may not end', "say with which code: may_end = 143")
 
 
 def _of_action(doc: StepDoc | StepExpectDoc | CaptureDoc, action: str, path: KeyPath) -> Iterator[Problem]:

@@ -60,10 +60,15 @@ def judge_stdout(stdout: str, omitted: int = 0, **expect: Any) -> tuple[Failure,
         (StepExpect(), 0),
         (StepExpect(exit_in=(0, 3)), 3),
         (StepExpect(exit_in=(), exit_not_in=(0,)), 7),
+        (StepExpect(service_ends=True), 0),
+        (StepExpect(service_ends=True), None),
     ],
 )
-def test_exit_codes_that_are_expected(expect: StepExpect, exit_code: int) -> None:
-    """A code in exit_in and not in exit_not_in passes; no exit_in means every code."""
+def test_exit_codes_that_are_expected(expect: StepExpect, exit_code: int | None) -> None:
+    """A code in exit_in and not in exit_not_in passes; no exit_in means every code.
+
+    A step that ends its service may have none.
+    """
     assert judge(expect, exit_code) == ()
 
 
@@ -71,6 +76,7 @@ def test_exit_codes_that_are_expected(expect: StepExpect, exit_code: int) -> Non
     ("expect", "exit_code", "message"),
     [
         (StepExpect(), 3, "exit code 3, expected 0"),
+        (StepExpect(service_ends=True), 3, "exit code 3, expected 0"),
         (StepExpect(exit_in=(0, 2)), 1, "exit code 1, expected 0 or 2"),
         (StepExpect(exit_in=(), exit_not_in=(0,)), 0, "exit code 0, expected any but not 0"),
         (StepExpect(), None, "no exit code (the command did not end by itself), expected 0"),

@@ -187,7 +187,7 @@ CASES = {
     ),
     'run = "x"\nservice = "api"\nexpect.status = 200': (
         "expect.status: `status` goes with http only, and this step has `run` "
-        "(with `run` go exit, stdout, stderr)"
+        "(with `run` go exit, stdout, stderr, service_ends)"
     ),
     f'{GET}capture.a = {{ regex = "x", from = "stderr" }}': (
         "capture.a.from: `from` goes with run or image only, and this step has `http` "

@@ -92,6 +92,18 @@ CASES = {
         f'{DB}[[step]]\nwait = "exit"\nexpect = {{ stderr = {{ contains = "x" }} }}\n',
         f"FILE:5:12: step[0].expect.stderr: the log of a service is one text ({OF_LOG})",
     ),
+    "an end with an exit code": (
+        f"{DB}may_end = 3\n{STEP}expect = {{ exit = 0, service_ends = true }}\n",
+        "FILE:6:12: step[0].expect.exit: a step that ends its service may not get to tell it (leave it out)",
+    ),
+    "an end that may not be": (
+        f"{DB}{STEP}expect = {{ service_ends = true }}\n",
+        'FILE:5:12: step[0].expect.service_ends: "db" may not end (say with which code: may_end = 143)',
+    ),
+    "the end of no service": (
+        f"{STEP}expect = {{ service_ends = true }}\n",
+        "FILE:3:12: step[0].expect.service_ends: it runs in no service of the file (name its `service`)",
+    ),
     "captured twice, in the setup": (
         f'[[setup]]\nrun = "x"\ncapture = {{ id = {{ json = "" }} }}\n{CAPTURES}',
         'FILE:6:13: step[0].capture.id: "id" is captured by an earlier step',
