@@ -31,9 +31,11 @@ class FileCheck:
     :param size: tests of its bytes.
     :param target: of a symbolic link, as it is written there.
     :cvar blank_fields: of which an empty text says something.
+    :cvar handed_fields: of which strings name what is there, and hold no NUL.
     """
 
     blank_fields: ClassVar = ("target",)
+    handed_fields: ClassVar = ("path",)
 
     service: str
     path: str
@@ -134,9 +136,11 @@ class UserCheck:
     :param gid: of its own group.
     :param groups: names of groups that it must be in; its own counts.
     :cvar blank_fields: of which an empty text says something.
+    :cvar handed_fields: as of :class:`FileCheck`.
     """
 
     blank_fields: ClassVar = ("home", "shell")
+    handed_fields: ClassVar = ("user",)
 
     service: str
     user: str
@@ -156,7 +160,12 @@ class UserCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupCheck:
-    """A group of a container, by its /etc/group; all that is set must hold."""
+    """A group of a container, by its /etc/group; all that is set must hold.
+
+    :cvar handed_fields: as of :class:`FileCheck`.
+    """
+
+    handed_fields: ClassVar = ("group",)
 
     service: str
     group: str
@@ -175,7 +184,10 @@ class PackageCheck:
     """A package of a container, by the lists that dpkg and apk keep; all that is set must hold.
 
     :param version: what its version must be, or that of one of several of its name.
+    :cvar handed_fields: as of :class:`FileCheck`.
     """
+
+    handed_fields: ClassVar = ("package",)
 
     service: str
     package: str
@@ -195,7 +207,10 @@ class ProcessCheck:
 
     :param number: tests of how many there are.
     :param user: a number, or a name of the container's own /etc/passwd; "" for any.
+    :cvar handed_fields: as of :class:`FileCheck`.
     """
+
+    handed_fields: ClassVar = ("process", "user")
 
     service: str
     process: str

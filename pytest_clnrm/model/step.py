@@ -78,7 +78,10 @@ class Command:
     """A command in the container of the step's service.
 
     :param run: a string runs under ``sh -c``; a tuple is an argv.
+    :cvar handed_fields: of which strings are handed to a program, and hold no NUL.
     """
+
+    handed_fields: ClassVar = ("run", "env", "workdir", "user")
 
     run: str | tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
@@ -101,9 +104,11 @@ class ImageRun:
     :param entrypoint: in place of the image's; () for none, None for the image's own.
     :param limits: of the container, as far as the file names them.
     :cvar blank_fields: of which an empty text says something.
+    :cvar handed_fields: as of :class:`Command`.
     """
 
     blank_fields: ClassVar = ("run", "entrypoint", "env")
+    handed_fields: ClassVar = ("run", "entrypoint", "env", "workdir", "user")
 
     image: str
     run: tuple[str, ...] | None = None

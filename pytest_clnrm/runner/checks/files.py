@@ -69,8 +69,10 @@ class Looking:
         """Return what lies at a path, None if nothing does.
 
         :param feed: gets the content of a regular file.
-        :raises ContainerError: if the engine cannot see it.
+        :raises ContainerError: if the engine cannot see it, or a captured value makes no absolute path.
         """
+        if not path.startswith("/"):
+            raise ContainerError(f"{path!r} is no absolute path in the container")
         # What lies below a mount is seen in place of what is in it.
         tmpfs = self._container.spec.tmpfs
         self._refuse_memory(self._without_links(path) if tmpfs else posixpath.normpath(path))

@@ -84,11 +84,13 @@ class _Kind(NamedTuple):
     :param quote: makes what stands in it for a text alone.
     :param is_json: it stands for a JSON value.
     :param may_be_empty: an empty text says something there.
+    :param is_handed: to a program, or to the engine: it cannot hold a NUL character.
     """
 
     quote: Callable[[str], str] = str
     is_json: bool = False
     may_be_empty: bool = False
+    is_handed: bool = False
 
 
 _PLAIN = _Kind()
@@ -151,6 +153,7 @@ class _Binder:
             re.escape if name in getattr(owner, "regex_fields", ()) else quote,
             name in getattr(owner, "json_fields", ()),
             name in getattr(owner, "blank_fields", ()),
+            name in getattr(owner, "handed_fields", ()),
         )
 
     def _text(self, text: str, path: KeyPath, kind: _Kind) -> Any:
@@ -161,6 +164,9 @@ class _Binder:
         bound: str = self._renderers[kind.quote].render_value(text, path)
         if not bound and not kind.may_be_empty:
             self._refuse(text, path, "is empty with what was captured")
+        if kind.is_handed and "\0" in bound:
+            told = f"{_key(path)} = {text!r:.120} holds a NUL character with what was captured"
+            raise TemplateError(f"{told}, which cannot be passed to a program", path=path)
         if kind.quote is re.escape:
             self._check_regex(text, bound, path)
         return bound
@@ -173,8 +179,11 @@ class _Binder:
             self._refuse(text, path, "matches every text, as what was captured is empty")
 
     def _refuse(self, text: str, path: KeyPath, why: str) -> NoReturn:
-        key = next((each for each in reversed(path) if isinstance(each, str)), "")
-        raise TemplateError(f"{key} = {text!r:.120} {why}, so it says nothing; {_REMEDY}", path=path)
+        raise TemplateError(f"{_key(path)} = {text!r:.120} {why}, so it says nothing; {_REMEDY}", path=path)
+
+
+def _key(path: KeyPath) -> str:
+    return next((each for each in reversed(path) if isinstance(each, str)), "")
 
 
 def _within(kind: _Kind) -> _Kind:

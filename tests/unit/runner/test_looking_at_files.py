@@ -53,6 +53,12 @@ def test_memory_is_no_absence(path: str, tmpfs: tuple[str, ...]) -> None:
         looking(*tmpfs).at(path)
 
 
+def test_a_path_that_is_not_absolute() -> None:
+    """As a captured value may make it: of memory it would be told that nothing is there."""
+    with pytest.raises(ContainerError, match="'proc/1' is no absolute path in the container"):
+        looking().at("proc/1")
+
+
 def test_what_a_mount_hides_is_not_told() -> None:
     """The engine shows what the image has at the place of a tmpfs."""
     assert looking().at("/scratch/below-the-mount") is not None

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_clnrm.model.check import LogCheck
 from pytest_clnrm.model.expectations import Condition
-from pytest_clnrm.model.step import Step
+from pytest_clnrm.model.step import Command, Step
 from pytest_clnrm.model.text import Redaction
 from pytest_clnrm.scenario.templates.binding import bind_expectations, bind_step
 from pytest_clnrm.scenario.templates.confined import bind
@@ -239,6 +239,31 @@ def test_where_an_empty_value_says_something(project: Any) -> None:
         "",
     )
     assert request.name == "step 2"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "user = '{{ id }}'",
+        "env = { A = '{{ id }}' }",
+        "check = [{ file = '/{{ id }}', exists = false }]",
+        "check = [{ process = '{{ id }}', running = false }]",
+        "check = [{ user = '{{ id }}', exists = false }]",
+        "check = [{ package = '{{ id }}', installed = false }]",
+    ],
+)
+def test_what_no_program_can_be_given(project: Any, more: str) -> None:
+    """Nothing has such a name, and a command would fail in the words of an engine."""
+    with pytest.raises(TemplateError, match=r"holds a NUL character with what was captured, which cannot be"):
+        bound(project, more, "a\0b")
+
+
+def test_a_nul_in_a_text(project: Any) -> None:
+    """A program may read and print it."""
+    more = "stdin = '{{ id }}'\nexpect.stdout.contains = '{{ id }}'"
+    action = bound(project, more, "a\0b").action
+    assert isinstance(action, Command)
+    assert action.stdin == "a\0b"
 
 
 def test_a_pattern_that_a_value_breaks(project: Any) -> None:
