@@ -11,6 +11,7 @@ PAGES = [FOLDER.parent / "tutorial.md", *sorted(FOLDER.glob("*.md"))]
 _BLOCK = re.compile(r"(?:^<!-- ([^\n]*) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _TIMES = re.compile(r"\b[0-9.]+ (m?s)\b")
 _ITEM = re.compile(r"(?<=artifacts/)([\w-]+)-[0-9a-f]{8}\b")
+_OPTIONS = re.compile(r"^(reproduce with: pytest) .*(?= \S+$)", re.MULTILINE)
 _WORKER = re.compile(r"^\[gw[0-9]+\] .*\n", re.MULTILINE)
 
 
@@ -63,7 +64,7 @@ def files(page: Path) -> dict[str, str]:
 
 
 def comparable(printed: str) -> str:
-    """Return what was printed without times, workers, folders of items and blanks at ends of lines."""
-    printed = _ITEM.sub(r"\1-N", printed)
+    """Return what was printed without times, workers, folders of items, options and blanks at ends of lines."""
+    printed = _OPTIONS.sub(r"\1", _ITEM.sub(r"\1-N", printed))
     said = _TIMES.sub(r"N \1", _WORKER.sub("", printed))
     return "\n".join(line.rstrip() for line in said.splitlines())
