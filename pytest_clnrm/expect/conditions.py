@@ -60,6 +60,31 @@ def _same(value: Any, expected: Any) -> bool:
     return _type(value) == _type(expected) and bool(value == expected)
 
 
+def _is_another(value: Any, other: Any) -> bool:
+    """Tell whether two values differ, and not only in how they are written: ``500`` and ``"500"``."""
+    if isinstance(value, str) != isinstance(other, str):
+        text, rest = (value, other) if isinstance(value, str) else (other, value)
+        try:
+            return not _same(parse_json(text), rest)
+        except NotJsonError:
+            return True
+    return not _same(value, other)
+
+
+def other_types(condition: Condition, values: Iterable[Any]) -> str:
+    """Return of which types *values* are if *condition* can hold for none of them for that alone, else ""."""
+    if condition.op in ("exists", "ne"):
+        return ""
+    asked = condition.value if condition.op == "one_of" else (condition.value,)
+    wanted = _TYPES_OF.get(condition.op) or {_type(each) for each in asked}
+    types = {_type(value) for value in values}
+    return "" if types & wanted else " or ".join(sorted(types))
+
+
+_TYPES_OF = {"regex": {"text"}, "json": {"text"}, "contains": {"text", "list"}}
+"""Operator -> types of which it says something, where these are not those of its own value."""
+
+
 def _type(value: Any) -> str:
     """Return what users call the type of *value*."""
     return next((name for kind, name in _TYPES if isinstance(value, kind)), "nothing")
@@ -88,7 +113,7 @@ def _json_fault(value: Any, expected: Any) -> str:
 
 _TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
     "eq": _same,
-    "ne": lambda value, other: not _same(value, other),
+    "ne": _is_another,
     "lt": _numbers(lambda value, bound: value < bound),
     "lte": _numbers(lambda value, bound: value <= bound),
     "gt": _numbers(lambda value, bound: value > bound),
@@ -155,7 +180,7 @@ def _got(value: Any, condition: Condition) -> str:
         return f"{quote(value)}, expected {_text(condition)}: {_json_fault(value, condition.value)}"
     got = _type(value)
     wanted = _type(condition.value)
-    typed = condition.op in ("eq", "lt", "lte", "gt", "gte") and got != wanted
+    typed = condition.op in ("eq", "ne", "lt", "lte", "gt", "gte") and got != wanted
     kinds = (f" ({got})", f" ({wanted})") if typed else ("", "")
     return f"{quote(value)}{kinds[0]}, expected {_text(condition)}{kinds[1]}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from pytest_clnrm.expect.conditions import attribute_faults
+from pytest_clnrm.expect.conditions import attribute_faults, other_types
 from pytest_clnrm.expect.forest import Forest
 from pytest_clnrm.expect.texts import quote
 from pytest_clnrm.model.expectations import SpanSelect
@@ -77,7 +77,10 @@ def parent_faults(select: SpanSelect, span: Span, forest: Forest) -> list[str]:
 
 
 def unknown_names(select: SpanSelect, forest: Forest) -> list[str]:
-    """Return what else *select* names that nothing has: service, scope, resource attribute, what is above."""
+    """Return what else *select* names that nothing has.
+
+    That is a service, a scope, a resource attribute, what is above, or an attribute of the type asked for.
+    """
     unknown = []
     for what, glob in (("service", select.service), ("scope", select.scope)):
         if glob is not None and not any(matches_glob(getattr(span, what), glob) for span in forest.spans):
@@ -88,6 +91,15 @@ def unknown_names(select: SpanSelect, forest: Forest) -> list[str]:
         if any(test.op != "exists" or test.value for test in tests)
         and not any(key in span.resource for span in forest.spans)
     ]
+    named = [span for span in forest.spans if matches_glob(span.name, select.name)]
+    for what, asked, all_given in (
+        ("attribute", select.attrs, [span.attributes for span in named]),
+        ("resource attribute", select.resource, [span.resource for span in named]),
+    ):
+        for key, tests in asked.items():
+            values = [given[key] for given in all_given if key in given]
+            types = [each for test in tests if (each := other_types(test, values))]
+            unknown += [f"{what} {key!r} is of another type there: {each}" for each in types]
     for key, above in (("parent", select.parent), ("under", select.under), ("link", select.link)):
         if above is not None and not select_spans(above, forest):
             unknown.append(f"no span is selected by {key} = {select_text(above)}")

@@ -64,7 +64,7 @@ def files(page: Path) -> dict[str, str]:
 
 
 def comparable(printed: str) -> str:
-    """Return what was printed without times, workers, folders of items, options and blanks at ends of lines."""
+    """Return what was printed without times, workers, folders of items, options, and blanks at line ends."""
     printed = _OPTIONS.sub(r"\1", _ITEM.sub(r"\1-N", printed))
     said = _TIMES.sub(r"N \1", _WORKER.sub("", printed))
     return "\n".join(line.rstrip() for line in said.splitlines())

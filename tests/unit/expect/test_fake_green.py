@@ -158,6 +158,49 @@ def test_a_name_that_nothing_has_proves_nothing(expect: dict[str, Any], words: s
     assert any(words in each.message for each in found), found
 
 
+CODES = {"text": "500", "number": 500, "list": (500,)}
+
+
+@pytest.mark.parametrize(
+    ("condition", "found", "words"),
+    [
+        ({"gte": 500}, "text", "attribute 'code' is of another type there: text"),
+        (500, "text", "is of another type there: text"),
+        ("500", "number", "is of another type there: number"),
+        ({"one_of": [500, 503]}, "text", "is of another type there: text"),
+        ({"regex": "^5"}, "number", "is of another type there: number"),
+        ({"contains": "5"}, "number", "is of another type there: number"),
+        ({"gte": 500}, "list", "is of another type there: list"),
+    ],
+    ids=str,
+)
+def test_none_is_no_proof_where_types_differ(condition: Any, found: str, words: str) -> None:
+    """That no span is selected by a condition which cannot hold for the values there says nothing."""
+    none = {"span": [{"select": {"name": "a", "attrs": {"code": condition}}, "count": 0}]}
+    (failure,) = judge(none, make("a", attributes={"code": CODES[found]}))
+    assert words in failure.message
+    assert judge(none, make("a")) == []
+    some = [make("a", span_id=type(each).__name__, attributes={"code": each}) for each in ("x", 7, (7,))]
+    assert judge(none, *some) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "other", "words"),
+    [
+        (500, "500", "500 (number), expected not '500' (text)"),
+        ("500", 500, "'500' (text), expected not 500 (number)"),
+        (True, "true", "True (boolean), expected not 'true' (text)"),
+        (2.5, "2.50", "2.5 (number), expected not '2.50' (text)"),
+    ],
+)
+def test_what_is_written_differently_is_not_another_value(value: Any, other: Any, words: str) -> None:
+    """Neither is it shown to be the same."""
+    span = make("a", attributes={"code": value})
+    (failure,) = judge({"span": [{"select": "a", "attrs": {"code": {"ne": other}}}]}, span)
+    assert failure.message == f"expect.span[a]: attribute 'code' is {words}"
+    assert judge({"span": [{"select": "a", "attrs": {"code": {"ne": "x"}}}]}, span) == []
+
+
 def test_spans_without_a_step_are_under_the_only_one() -> None:
     """A program's own trace is under the step that ran it only if no other step ran."""
     under = {"span": [{"select": {"name": "work", "under": "clnrm.step"}}]}
