@@ -89,7 +89,8 @@ class SpanJudge:
         try:
             self._expect = self._bound(deadline_s)
         except TemplateError as error:
-            self._unbound = (Failure(kind="error", message=str(error), where=self.where(("expect",))),)
+            where = self.where(error.path or ("expect",))
+            self._unbound = (Failure(kind="error", message=str(error), where=where),)
             return
         inbox = self.trace.inbox
         if inbox is None or self._cannot_receive():
@@ -170,7 +171,7 @@ class SpanJudge:
     def _bound(self, deadline_s: float) -> Expectations:
         """Return the expectations, with the values that steps have captured.
 
-        :raises TemplateError: if one of them was never captured.
+        :raises TemplateError: if one of them was never captured, or leaves nothing to judge.
         """
         names = frozenset(each.name for step in self.scenario.steps for each in step.captures)
         values = {**self.scenario.variables, **self.captured}

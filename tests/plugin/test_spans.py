@@ -567,15 +567,20 @@ def test_collectors_and_their_parser_take_the_trace(
 
 
 def test_expectations_name_what_steps_have_captured(project: Project) -> None:
-    """A captured value is filled in when the spans are judged; another value does not pass."""
+    """A captured value is filled in when the spans are judged; another value, and none, do not pass."""
     project.write("post.py", POST)
-    for name, said in (("right", "work"), ("wrong", "play")):
+    for name, said in (("right", "work"), ("wrong", "play"), ("empty", "")):
         project.write(
             f"{name}.clnrm.toml",
             f'[[step]]\nrun = "echo name {said}; {sys.executable} {project.pytester.path}/post.py"\n'
-            'capture = { name = { regex = "name (.*)" } }\n'
+            'capture = { name = { regex = "name *(.*)" } }\n'
             '[[expect.span]]\nselect = "{{ name }}"\n[expect]\nwait = "0s"\n',
         )
     result = project.run("-p", "no:cacheprovider")
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*expect.span?play?: no span selected, expected at least 1"])
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "empty.clnrm.toml:5: name = '{{ name }}' is empty with what was captured, so it says nothing; *",
+            "*expect.span?play?: no span selected, expected at least 1",
+        ]
+    )

@@ -115,11 +115,8 @@ class _Binder:
         self._values = values
         self._captured = captured
         self._usual = usual
-        quotes: set[Callable[[str], str]] = {re.escape, usual}
-        self._renderers = {
-            quote: Renderer(values, {}, (), {}, seed=seed, quoted=captured, quote=quote) for quote in quotes
-        }
-        self._renderers[str] = Renderer(values, {}, (), {}, seed=seed)
+        self._seed = seed
+        self._renderers: dict[Callable[[str], str], Renderer] = {}
 
     def bound(self, value: Any, path: KeyPath, kind: _Kind = _PLAIN) -> Any:
         """Return *value* with the strings in it rendered, at any depth.
@@ -161,7 +158,7 @@ class _Binder:
             value = self._values.get(one[1])
             if isinstance(value, JsonText):
                 return value.value
-        bound: str = self._renderers[kind.quote].render_value(text, path)
+        bound: str = self._renderer(kind.quote).render_value(text, path)
         if not bound and not kind.may_be_empty:
             self._refuse(text, path, "is empty with what was captured")
         if kind.is_handed and "\0" in bound:
@@ -171,9 +168,17 @@ class _Binder:
             self._check_regex(text, bound, path)
         return bound
 
+    def _renderer(self, quote: Callable[[str], str]) -> Renderer:
+        if quote not in self._renderers:
+            quoted = frozenset[str]() if quote is str else self._captured
+            self._renderers[quote] = Renderer(
+                self._values, {}, (), {}, seed=self._seed, quoted=quoted, quote=quote
+            )
+        return self._renderers[quote]
+
     def _check_regex(self, text: str, pattern: str, path: KeyPath) -> None:
         if problem := problem_of(pattern):
-            message = f"with the captured value, {pattern!r} is no regular expression: {problem}"
+            message = f"with the captured value, {pattern!r:.200} is no regular expression: {problem}"
             raise TemplateError(message, path=path)
         if not all(map(self._values.get, names_in(text) & self._captured)) and _finds_all(pattern):
             self._refuse(text, path, "matches every text, as what was captured is empty")
