@@ -16,11 +16,11 @@ if TYPE_CHECKING:
         ExecOutcome,
         ExecSpec,
         ImageFacts,
-        LogStream,
         Mount,
         OwnedObject,
     )
     from pytest_clnrm.engine.change_stream import ChangeStream
+    from pytest_clnrm.engine.log_stream import LogStream
     from pytest_clnrm.engine.relay_api import ForwardedPort, Relay
     from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
     from pytest_clnrm.errors import (
@@ -115,6 +115,7 @@ if not TYPE_CHECKING:  # a type checker would believe this function that any nam
                 "model.span",
                 "engine.api",
                 "engine.change_stream",
+                "engine.log_stream",
                 "engine.relay_api",
                 "engine.snapshot_spec",
                 "telemetry.merge.collector",

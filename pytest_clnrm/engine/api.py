@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from pytest_clnrm.engine.admission_api import Admission
 from pytest_clnrm.engine.change_stream import ChangeStream
 from pytest_clnrm.engine.hand_over_api import HandOver
+from pytest_clnrm.engine.log_stream import LogStream
 from pytest_clnrm.engine.relay_api import Relay
 from pytest_clnrm.engine.run_api import RunKeeping
 from pytest_clnrm.engine.snapshot_spec import SnapshotSpec
@@ -314,20 +315,6 @@ class OwnedObject:
     name: str
     labels: Mapping[str, str]
     ended: bool = False
-
-
-class LogStream(Protocol):
-    """The output of a container's main process as it comes, read from one thread."""
-
-    def receive(self, deadline_s: float) -> Sequence[tuple[StreamName, bytes]] | None:
-        """Return what has arrived; nothing at its end, None if *deadline_s* (monotonic) passed before.
-
-        :raises EngineUnavailableError: if its end was not reached, as where a connection breaks.
-        :raises ContainerError: if the engine cannot read it.
-        """
-
-    def close(self) -> None:
-        """Follow it no longer."""
 
 
 class Engine(HandOver, RunKeeping, Protocol):

@@ -33,6 +33,7 @@ def judge_step(
     where: Where,
     stdout_omitted_bytes: int = 0,
     stderr_omitted_bytes: int = 0,
+    lacks: str = "",
 ) -> tuple[Failure, ...]:
     """Return why *step* did something else than expected; empty if it did what was expected.
 
@@ -40,9 +41,10 @@ def judge_step(
     :param stdout: decoded; its end if it was cut.
     :param where: gives ``file:line`` of a key path.
     :param stdout_omitted_bytes: how many bytes before that were not kept.
+    :param lacks: why the beginning of both may be missing, in words; "" if it is there.
     """
-    out = Output("stdout", stdout, stdout_omitted_bytes)
-    err = Output("stderr", stderr, stderr_omitted_bytes)
+    out = Output("stdout", stdout, stdout_omitted_bytes, lacks)
+    err = Output("stderr", stderr, stderr_omitted_bytes, lacks)
     expect = step.expect
     failures: list[Failure] = []
 
@@ -113,6 +115,7 @@ def capture(
     where: Where,
     stdout_omitted_bytes: int = 0,
     stderr_omitted_bytes: int = 0,
+    lacks: str = "",
 ) -> tuple[dict[str, str], tuple[Failure, ...]]:
     """Return the values that *step* captures, by name, and a failure for each that is not there.
 
@@ -120,8 +123,8 @@ def capture(
     :func:`judge_step`.
     """
     outputs = {
-        "stdout": Output("stdout", stdout, stdout_omitted_bytes),
-        "stderr": Output("stderr", stderr, stderr_omitted_bytes),
+        "stdout": Output("stdout", stdout, stdout_omitted_bytes, lacks),
+        "stderr": Output("stderr", stderr, stderr_omitted_bytes, lacks),
     }
     return capture_from(step, lambda each: outputs[each.stream], where=where)
 

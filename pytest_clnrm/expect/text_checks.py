@@ -70,7 +70,7 @@ def _judge_lines(expects: tuple[LineExpect, ...], output: Output) -> Iterator[Te
     for each in expects:
         name = f"line {each.number} of {output.name}"
         # Of an output that was cut off, what is counted from its end is known, but for its first line.
-        known = len(lines) - bool(output.omitted_bytes)
+        known = len(lines) - output.is_cut
         if output.unproven and not -known <= each.number < 0:
             yield TextFault(f"{name} must be as expected{output.unproven}", "", each.at)
         elif abs(each.number) > len(lines):
@@ -101,7 +101,7 @@ def judge_count(expect: LinesExpect, output: Output) -> Iterator[TextFault]:
 def whole_lines(output: Output) -> list[str]:
     """Return the lines, without carriage returns, and without the first one of an output that was cut."""
     lines = _lines(output.text)
-    return [line.rstrip("\r") for line in (lines[1:] if output.omitted_bytes else lines)]
+    return [line.rstrip("\r") for line in (lines[1:] if output.is_cut else lines)]
 
 
 def _lines(text: str) -> list[str]:

@@ -98,11 +98,18 @@ class Output:
     :param name: "stdout" or "stderr".
     :param text: what was kept of it, decoded: its end.
     :param omitted_bytes: how many came before and were not kept.
+    :param lacks: why something else may have come before, in words; "" if nothing has.
     """
 
     name: str
     text: str
     omitted_bytes: int
+    lacks: str = ""
+
+    @property
+    def is_cut(self) -> bool:
+        """Tell whether it may not begin with *text*."""
+        return bool(self.omitted_bytes or self.lacks)
 
     def search(self, pattern: str) -> Found | None:
         """Return the first match of a regular expression.
@@ -111,14 +118,15 @@ class Output:
         :raises PatternTimeoutError: if it takes too long.
         """
         # Searching from position 1 keeps `^` from matching at the cut as if the output began there.
-        return search(pattern, self.text, start=1 if self.omitted_bytes else 0)
+        return search(pattern, self.text, start=1 if self.is_cut else 0)
 
     @property
     def unproven(self) -> str:
         """Return a note that the output was truncated, for the end of a message; "" if it was not."""
-        if not self.omitted_bytes:
+        if not self.is_cut:
             return ""
-        return f" (cannot be judged: its first {self.omitted_bytes} bytes were left out)"
+        why = f"its first {self.omitted_bytes} bytes were left out" if self.omitted_bytes else self.lacks
+        return f" (cannot be judged: {why})"
 
     @property
     def got(self) -> str:

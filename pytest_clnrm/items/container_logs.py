@@ -13,7 +13,8 @@ from pytest_clnrm.errors import ContainerError
 from pytest_clnrm.util.output import BoundedOutput
 
 if TYPE_CHECKING:
-    from pytest_clnrm.engine.api import Engine, LogStream, StreamName
+    from pytest_clnrm.engine.api import Engine, StreamName
+    from pytest_clnrm.engine.log_stream import LogStream
 
 MAX_LINE_CHARS = 1 << 20
 """A longer line comes in pieces."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_clnrm.engine.api import ContainerState, Engine, ExecSpec, LogStream, StreamName
+from pytest_clnrm.engine.api import ContainerState, Engine, ExecSpec, StreamName
+from pytest_clnrm.engine.log_stream import LogStream
 from pytest_clnrm.errors import EngineUnavailableError, NotReadyError
 from pytest_clnrm.model.service import READY_TIMEOUT_S, HealthCheck, HttpProbe, Ready
 from pytest_clnrm.runner.ready_network import ask, connect, http_target, listens_in

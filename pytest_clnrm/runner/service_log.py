@@ -18,8 +18,10 @@ def read_log(
     take: Callable[[StreamName, bytes], None],
     *,
     since_s: float | None = None,
-) -> bool:
-    """Hand all that *container* has printed until now to *take*; return False if the time was over first.
+) -> str | None:
+    """Hand all that *container* has printed until now to *take*, and return why its beginning may be missing.
+
+    That is "" if it is there, and None if the time was over first.
 
     :param since_s: by the engine's clock: what was printed before is left out.
     :raises ClnrmError: if it cannot be read.
@@ -29,4 +31,4 @@ def read_log(
         while pieces := log.receive(setting.deadline_s):
             for stream, data in pieces:
                 take(stream, data)
-    return pieces is not None
+        return None if pieces is None else log.may_lack()

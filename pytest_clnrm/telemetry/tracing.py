@@ -362,10 +362,11 @@ class ScenarioTrace:
         env = {**{key: each for key, each in variables.items() if (key, each) not in inherited}, **gone}
         return {**env, **probe_environment(variables, traceparent), **own} if self._is_upkeep else env
 
-    def add_printed(self, text: str, omitted_bytes: int = 0) -> tuple[str, ...]:
+    def add_printed(self, text: str, omitted_bytes: int = 0, lacks: str = "") -> tuple[str, ...]:
         """Take the spans that a program printed as JSON lines, and return what is wrong with them.
 
         :param omitted_bytes: how many stood before *text* and were not kept.
+        :param lacks: why something else may have stood before it, in words; "" if nothing has.
         """
         from pytest_clnrm.telemetry.receive.printed_spans import printed_spans
 
@@ -373,8 +374,9 @@ class ScenarioTrace:
         if self.inbox is not None:
             self.inbox.add(printed.request)
             if omitted_bytes:
-                why = f"its first {omitted_bytes} bytes were left out, in which spans may have been"
-                self.inbox.lose("output", why)
+                lacks = f"its first {omitted_bytes} bytes were left out, in which spans may have been"
+            if lacks:
+                self.inbox.lose("output", lacks)
         return printed.problems
 
     def release(self) -> None:

@@ -37,6 +37,7 @@ Capability = Literal[
     "starting again",
     "stop signals",
     "streams of a log",
+    "telling that a log has lost its beginning",
     "ulimits",
     "users by name",
     "volumes between services",
@@ -121,6 +122,13 @@ LACKS: tuple[Lack, ...] = (
         engine="Podman",
         what="limit the processes of a build",
         meaning="see [security](security.md)",
+    ),
+    Lack(
+        engine="Podman",
+        what="tell that a log has lost its beginning",
+        meaning="it empties a log that is as long as `clnrm_max_log` says: let that be more than a service "
+        "prints, or checks of what must not be in its log look at the end of it alone",
+        lacks=("telling that a log has lost its beginning",),
     ),
     Lack(
         engine="Podman",
@@ -277,6 +285,14 @@ LACKS: tuple[Lack, ...] = (
         engine="a cluster",
         what="checks of files, artifacts",
         meaning="of running containers only, by the image's own `stat`, `cat` and `tar`",
+    ),
+    Lack(
+        engine="a cluster",
+        what="long logs",
+        meaning="checks look at the newest file that a node keeps of a log (10 MiB, or what its kubelet's "
+        "`containerLogMaxSize` says), and it does not tell whether there were others; of a service that was "
+        "stopped the last 4 MB are kept, and what cannot be judged on these fails",
+        lacks=("telling that a log has lost its beginning",),
     ),
     Lack(
         engine="a cluster",

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from pytest_clnrm.engine.tool.program import agent, program
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455
 _TEXT_OR_BINARY, _CLOSE = (1, 2), 8
+PRINTED_S = 1_767_225_600.0
 _TYPES = {"jobs": "Job", "pods": "Pod", "services": "Service"}
 
 Json = dict[str, Any]
@@ -63,7 +65,7 @@ class Cluster:
     """An API server on this machine's loopback address.
 
     :ivar behave: pod -> its status when it is made.
-    :ivar logs: pod's name -> what it has printed.
+    :ivar logs: pod's name -> what it has printed; its nth line n seconds after PRINTED_S.
     :ivar breaks: pod's name -> how the connection ends on which that is told: "early" is before the last
         chunk, "within" in the middle of one, "reset" as where a machine is gone.
     :ivar failures: answers to the next requests, by method and kind: status, reason, message.
@@ -204,6 +206,11 @@ class Cluster:
         self.changed.notify_all()
 
 
+def _stamp(seconds: int) -> str:
+    at = datetime.fromtimestamp(PRINTED_S + seconds, tz=timezone(timedelta(hours=2)))
+    return f"{at:%Y-%m-%dT%H:%M:%S}.000000001+02:00"
+
+
 class _Handler(BaseHTTPRequestHandler):
     cluster: Cluster
     protocol_version = "HTTP/1.1"
@@ -220,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif below == "exec":
             self._exec(name, query)
         elif below == "log":
-            self._log(name)
+            self._log(name, query)
         elif query.get("watch"):
             self._watch(query)
         elif name:
@@ -310,8 +317,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _log(self, name: str) -> None:
-        data, breaks = self.cluster.logs.get(name, "").encode(), self.cluster.breaks.get(name)
+    def _log(self, name: str, query: dict[str, list[str]]) -> None:
+        printed, breaks = self.cluster.logs.get(name, ""), self.cluster.breaks.get(name)
+        if query.get("timestamps") == ["true"]:
+            lines = printed.splitlines(keepends=True)
+            printed = "".join(f"{_stamp(number)} {line}" for number, line in enumerate(lines))
+        data = printed.encode()
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()

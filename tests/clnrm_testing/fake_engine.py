@@ -61,14 +61,21 @@ CHUNK_BYTES = 65536
 
 
 class FakeLog:
-    """What a container has printed: a line "ready", and what its file holds."""
+    """What a container has printed: a line "ready", and what its file holds.
+
+    Another file holds why its beginning may be missing.
+    """
 
     def __init__(self, path: Path, *, ends: bool) -> None:
         self._pieces = [b"ready\n", path.read_bytes() if path.exists() else b""]
+        self._lacks = path.with_name(".lacks")
         self._at_end: list[tuple[Literal["stdout", "stderr"], bytes]] | None = [] if ends else None
 
     def receive(self, deadline_s: float) -> list[tuple[Literal["stdout", "stderr"], bytes]] | None:
         return [("stdout", self._pieces.pop(0))] if self._pieces else self._at_end
+
+    def may_lack(self) -> str:
+        return self._lacks.read_text("utf-8").strip() if self._lacks.exists() else ""
 
     def close(self) -> None:
         pass

@@ -238,6 +238,24 @@ def test_waiting_for_a_line(engine: DockerEngine, start: Callable[..., Any]) -> 
     assert not wait_log(engine, box.id, "never", deadline_s=patient_until(60))
 
 
+def test_a_log_that_has_lost_its_beginning(
+    engine: DockerEngine, start: Callable[..., Any], needs: Needs
+) -> None:
+    """That is told of one from which the engine has dropped something, and not of one that is short."""
+    needs("telling that a log has lost its beginning")
+    for last, whole in ((100, True), (10_000, False)):
+        box = start(log_bytes=90_000, command=("sh", "-c", f"echo ERROR >&2; seq {last}"))
+        wait_log(engine, box.id, "never", deadline_s=patient_until(60))
+        with closing(engine.follow_log(box.id, until_now=True)) as log:
+            told: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+            while pieces := log.receive(patient_until(60)):
+                for stream, data in pieces:
+                    told[stream] += data
+            assert (log.may_lack() == "") == whole
+        assert told["stderr"] == (b"ERROR\n" if whole else b"")
+        assert told["stdout"].endswith(f"\n{last}\n".encode())
+
+
 def test_changes_are_told(engine: DockerEngine, start: Callable[..., Any]) -> None:
     """The end of a container is told to who follows it; commands in it, and others' ends, are none of it."""
     box, other = start(), start()

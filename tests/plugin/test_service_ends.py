@@ -319,12 +319,13 @@ expect = {{ exit = 0, stdout = {{ not_contains = "ERROR", line = {{ 2 = "ERROR: 
 
 
 def test_a_wait_judges_all_of_the_log(project: Project) -> None:
-    """Its first lines too, and of what is beyond the 4 MB that are kept it says that it is not there."""
+    """Its first lines too, and of what is beyond the 4 MB, or the engine has dropped, it says so."""
     lost = "{ echo ERROR: orders is lost; yes all is well | head -n COUNT; } > .printed"
     project.write("long.clnrm.toml", WAIT.format(run=lost.replace("COUNT", "10000")))
     project.write("longer.clnrm.toml", WAIT.format(run=lost.replace("COUNT", "400000")))
+    project.write("full.clnrm.toml", WAIT.format(run="echo it is full > .lacks; echo all is well > .printed"))
     result = project.run("--clnrm-report", "out")
-    result.assert_outcomes(failed=2)
+    result.assert_outcomes(failed=3)
     told = {each["name"]: [failure["message"] for failure in each["failures"]] for each in scenarios(project)}
     assert told["long"] == ["stdout contains 'ERROR', which it must not"]
     cut = "(cannot be judged: its first 605724 bytes were left out)"
@@ -332,6 +333,7 @@ def test_a_wait_judges_all_of_the_log(project: Project) -> None:
         f"stdout must not contain 'ERROR' {cut}",
         f"line 2 of stdout must be as expected {cut}",
     ]
+    assert told["full"] == [each.replace(cut, "(cannot be judged: it is full)") for each in told["longer"]]
 
 
 CRASHES = """

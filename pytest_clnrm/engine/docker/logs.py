@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.docker.following import Followed, follow
@@ -15,18 +16,30 @@ if TYPE_CHECKING:
     from pytest_clnrm.engine.api import StreamName
 
 
+_LOG = "json-file"
+_ENTRY_BYTES = 80
+"""What the engine adds to each frame, at most: names, stream and time."""
+_PLAIN = bytes(each for each in range(0x20, 0x7F) if each not in b'"\\<>&')
+_ESCAPED_BYTES = 6
+"""What a byte takes there at most that is not written as it is."""
+
+
 class FollowedLog:
-    """Implements :class:`pytest_clnrm.engine.api.LogStream`.
+    """Implements :class:`pytest_clnrm.engine.log_stream.LogStream`.
 
     Its :meth:`receive` raises EngineUnavailableError if the connection breaks, and ContainerError if the
     engine says that it cannot read the output.
 
     :param output: in the engine's frames.
+    :param least_kept_bytes: returns how large the engine's log is at least once a part of it has been
+        dropped; None if none ever is, or that is not known.
     """
 
-    def __init__(self, output: Followed) -> None:
+    def __init__(self, output: Followed, least_kept_bytes: Callable[[], int | None] = lambda: None) -> None:
         self._output = output
+        self._least_kept_bytes = least_kept_bytes
         self._frames = Demultiplexer()
+        self._most_bytes = 0
 
     def receive(self, deadline_s: float) -> list[tuple[StreamName, bytes]] | None:
         """Return what has arrived, at least something; [] at the end, None if *deadline_s* passed before."""
@@ -40,12 +53,28 @@ class FollowedLog:
                     said = " ".join(piece.decode("utf-8", "replace").split())
                     raise ContainerError(f"the engine cannot read the container's output: {said}")
                 pieces.append((stream, piece))
+                escaped = len(piece.translate(None, _PLAIN))
+                self._most_bytes += len(piece) + escaped * (_ESCAPED_BYTES - 1)
             if not data and not (self._output.is_whole and self._frames.is_between_frames):
                 raise EngineUnavailableError(
                     "the connection to the container engine ended in the middle of the container's output"
                 )
             if pieces or not data:
                 return pieces
+
+    def may_lack(self) -> str:
+        """Return why its beginning may be missing, "" if it is there.
+
+        :raises ContainerError: if the container is gone.
+        """
+        least_bytes = self._least_kept_bytes()
+        # What was told is all that the engine has kept of it, and is taken for as large as it may be there.
+        if least_bytes is None or self._most_bytes + self._frames.frames * _ENTRY_BYTES < least_bytes:
+            return ""
+        return (
+            "the engine keeps the end of a log, as much as clnrm_max_log says, and may have dropped the "
+            "beginning of this one"
+        )
 
     def close(self) -> None:
         """Follow it no longer."""
@@ -95,6 +124,20 @@ def follow_log(
     parameters: dict[str, int | str] = {"stdout": 1, "stderr": 1, "follow": int(not until_now)}
     if since_s is not None:
         parameters["since"] = f"{since_s:.9f}"
-    return FollowedLog(
-        follow(client, f"/containers/{container}/logs", parameters, "follow the container's output")
-    )
+    output = follow(client, f"/containers/{container}/logs", parameters, "follow the container's output")
+    return FollowedLog(output, lambda: _least_kept_bytes(client, container))
+
+
+def _least_kept_bytes(client: APIClient, container: str) -> int | None:
+    """Return how large a container's log is at least once the engine has dropped its oldest file.
+
+    None if it drops none, or if that is not known: Podman empties its one file and does not tell.
+    """
+    with plain_errors("look at the container", ContainerError):
+        config = client.inspect_container(container)["HostConfig"]["LogConfig"]
+    options = config.get("Config") or {}
+    file_bytes, files = options.get("max-size", ""), options.get("max-file", "1")
+    if config["Type"] != _LOG or not file_bytes.isdigit():
+        return None
+    # All others are full then.
+    return int(file_bytes) * (int(files) - 1)

@@ -42,7 +42,8 @@ class Demultiplexer:
     A frame is one byte for the stream (1 stdout, 2 stderr), three zeros, the length as 4 bytes big endian,
     and the payload. Nothing is held back but an incomplete header: memory stays bounded whatever a frame's
     length. Its ``exit_code`` is of a process that tells its end on the stream; others leave it None. Its
-    ``is_engines_own`` tells of what is given back that the engine itself says it, in place of the output.
+    ``is_engines_own`` tells of what is given back that the engine itself says it, in place of the output;
+    ``frames`` is how many have begun.
     Source: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
     """
 
@@ -52,6 +53,7 @@ class Demultiplexer:
         self._stream: StreamName = "stdout"
         self.exit_code: int | None = None
         self.is_engines_own = False
+        self.frames = 0
 
     @property
     def is_between_frames(self) -> bool:
@@ -69,6 +71,7 @@ class Demultiplexer:
                 if len(self._header) < _HEADER:
                     return
                 self._stream = "stderr" if self._header[0] == _STDERR else "stdout"
+                self.frames += 1
                 self.is_engines_own = self._header[0] == _ENGINES_OWN
                 self._left = int.from_bytes(self._header[4:], "big")
                 self._header = b""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import ContainerSpec, ContainerState
     from pytest_clnrm.engine.kubernetes.copies import Copies
+    from pytest_clnrm.engine.kubernetes.logs import LastOutput
 
 
 @dataclass
@@ -18,7 +19,7 @@ class Container:
     :ivar known: names in its pod's file of hosts when it was made.
     :ivar copies: what it gets of this host.
     :ivar answers: it does, though its node has not told so far that it runs.
-    :ivar last: its state once we have removed its pod, and the end of what it has printed.
+    :ivar last: its state once we have removed its pod, and ``printed`` what it had printed till then.
     """
 
     spec: ContainerSpec
@@ -29,7 +30,7 @@ class Container:
     answers: bool = False
     address: str = ""
     last: ContainerState | None = None
-    log: bytes = b""
+    printed: LastOutput | None = None
 
 
 def on_network(known: Mapping[str, Container], network: str) -> list[tuple[str, Container]]:

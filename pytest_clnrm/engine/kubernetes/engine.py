@@ -33,7 +33,7 @@ from pytest_clnrm.engine.kubernetes.containers import Container
 from pytest_clnrm.engine.kubernetes.copies import copies_of
 from pytest_clnrm.engine.kubernetes.files import copy_in, look_at_file, look_at_path, read_files
 from pytest_clnrm.engine.kubernetes.guests import Guests
-from pytest_clnrm.engine.kubernetes.logs import FollowedLog, PastLog, follow_log, read_log
+from pytest_clnrm.engine.kubernetes.logs import FollowedLog, LastOutput, PastLog, follow_log, read_log
 from pytest_clnrm.engine.kubernetes.owned import list_owned, pods_made_for, remove_owned
 from pytest_clnrm.engine.kubernetes.owners import Owners
 from pytest_clnrm.engine.kubernetes.policy_probe import IGNORED, ignores_policies
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 _STOPPED_S = 30.0
 _TOLD_S = 15.0
-_LOG_BYTES = 1 << 20
+_LAST_S = 5.0
 
 
 class KubernetesEngine(Engine):
@@ -281,8 +281,8 @@ class KubernetesEngine(Engine):
         self, container: str, *, until_now: bool = False, since_s: float | None = None
     ) -> FollowedLog | PastLog:
         mine = self._containers.get(container)
-        if mine is not None and mine.last is not None:
-            return PastLog(mine.log)
+        if mine is not None and mine.printed is not None:
+            return mine.printed.since(since_s)
         if mine is not None:
             self._settle(container)
         try:
@@ -304,18 +304,12 @@ class KubernetesEngine(Engine):
             return
         if "terminated" in pods.main_status(found):
             return
-        log = None
-        with suppress(EngineError):
-            log = follow_log(self._rest, container, until_now=False, since_s=None)
+        printed = LastOutput(self._rest, container)
         self._rest.delete(
             f"stop the pod {container}", "pods", container, gracePeriodSeconds=max(1, math.ceil(grace_s))
         )
         last = self._wait_gone(found, time.monotonic() + grace_s + _STOPPED_S)
-        printed = b""
-        if log is not None:
-            while pieces := log.receive(time.monotonic() + 1):
-                printed = (printed + b"".join(piece for _, piece in pieces))[-_LOG_BYTES:]
-            log.close()
+        printed.take(_LAST_S)
         self._steps.drop(container)
         # That it is being removed is our doing.
         about = {**last["metadata"], "deletionTimestamp": None}
@@ -325,7 +319,7 @@ class KubernetesEngine(Engine):
             raise LostContainerError(
                 f"the pod {container} was stopped, and the cluster has not told how it ended"
             )
-        mine.log, mine.last = printed, state
+        mine.printed, mine.last = printed, state
 
     def control(self, container: str, what: Literal["kill", "pause", "unpause"]) -> None:
         _refuse(f"{what} a container: pods can be asked to end (stop), or removed")
@@ -470,8 +464,8 @@ class KubernetesEngine(Engine):
 
     def _log(self, container: str, tail_bytes: int) -> bytes:
         mine = self._containers.get(container)
-        if mine is not None and mine.last is not None:
-            return mine.log[-tail_bytes:]
+        if mine is not None and mine.printed is not None:
+            return b"".join(data for _, data in mine.printed.since(None).receive(0.0))[-tail_bytes:]
         if mine is not None:
             self._settle(container)
         try:

@@ -6,17 +6,21 @@ import queue
 import re
 import threading
 import time
+from contextlib import closing
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.engine.kubernetes.pods import MAIN
-from pytest_clnrm.errors import EngineUnavailableError, LostContainerError
+from pytest_clnrm.errors import ContainerError, EngineError, EngineUnavailableError, LostContainerError
+from pytest_clnrm.util.output import BoundedOutput
 
 if TYPE_CHECKING:
     from pytest_clnrm.engine.api import StreamName
     from pytest_clnrm.engine.kubernetes.rest import Rest, Stream
 
 MAX_BYTES = 16 << 20
+_STAMP = re.compile(rb"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d) ", re.MULTILINE)
+"""When a line was printed, in RFC 3339, where that is asked for."""
 # A node that has lost a pod's output says so in place of it, and the cluster calls that an answer too.
 _LOST = re.compile(
     rb'(failed to try resolving symlinks in path|failed to open log file) "/var/log/pods/'
@@ -25,7 +29,7 @@ _LOST = re.compile(
 
 
 class FollowedLog:
-    """Implements :class:`pytest_clnrm.engine.api.LogStream`; all of it is told as stdout.
+    """Implements :class:`pytest_clnrm.engine.log_stream.LogStream`; all of it is told as stdout.
 
     Its :meth:`receive` raises LostContainerError if the node has lost the output, and
     EngineUnavailableError if the connection breaks.
@@ -56,6 +60,10 @@ class FollowedLog:
         self._ended = not piece
         return [("stdout", piece)] if piece else []
 
+    def may_lack(self) -> str:
+        """Return "": a node tells the newest file of a log, and not whether there were others."""
+        return ""
+
     def close(self) -> None:
         """Follow it no longer."""
         self._stream.close()
@@ -72,21 +80,90 @@ class FollowedLog:
 class PastLog:
     """The same of a container that is no more."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, lacks: str) -> None:
         self._content = content
+        self._lacks = lacks
 
     def receive(self, deadline_s: float) -> list[tuple[StreamName, bytes]]:  # noqa: ARG002 (at once)
         """Return it once, then nothing."""
         content, self._content = self._content, b""
         return [("stdout", content)] if content else []
 
+    def may_lack(self) -> str:
+        """Return why its beginning is missing, "" if it is there."""
+        return self._lacks
+
     def close(self) -> None:
         """Do nothing."""
 
 
-def follow_log(rest: Rest, pod: str, *, until_now: bool, since_s: float | None) -> FollowedLog:
-    """Return the output of a pod from its start on, as it comes."""
+class LastOutput:
+    """What a pod has printed that is being stopped: once it is no more nobody tells that."""
+
+    def __init__(self, rest: Rest, pod: str) -> None:
+        self._kept = BoundedOutput()
+        self._why_not = ""
+        self._log: FollowedLog | None = None
+        try:
+            self._log = follow_log(rest, pod, until_now=False, since_s=None, stamped=True)
+        except EngineError as error:
+            self._why_not = str(error)
+
+    def take(self, wait_s: float) -> None:
+        """Take all of it, to its end, which comes with that of the pod.
+
+        :param wait_s: for each further piece.
+        """
+        if self._log is None:
+            return
+        with closing(self._log):
+            try:
+                while pieces := self._log.receive(time.monotonic() + wait_s):
+                    for _, data in pieces:
+                        self._kept.feed(data)
+            except EngineError as error:
+                self._why_not = str(error)
+            else:
+                if pieces is None:
+                    self._why_not = f"{wait_s:g} s after the pod's end its own had not come"
+
+    def since(self, since_s: float | None) -> PastLog:
+        """Return what was printed since a moment of the cluster's clock, None for all of it.
+
+        :raises ContainerError: if it was not taken to its end.
+        """
+        if self._why_not:
+            raise ContainerError(f"the output of a pod that was stopped could not be kept: {self._why_not}")
+        data = self._kept.data()
+        lacks = ""
+        if self._kept.omitted_bytes:
+            data = data.partition(b"\n")[2]
+            lacks = "only the end of what its pod had printed was kept when that was stopped"
+        if since_s is not None:
+            at = next(
+                (each.start() for each in _STAMP.finditer(data) if _moment_s(each) >= since_s), len(data)
+            )
+            # What came before that moment is there in part, so all that came later is.
+            data, lacks = data[at:], "" if at else lacks
+        return PastLog(_STAMP.sub(b"", data), lacks)
+
+
+def _moment_s(stamp: re.Match[bytes]) -> float:
+    second, fraction, zone = (each.decode() for each in stamp.groups(b""))
+    whole = datetime.fromisoformat(second + zone.replace("Z", "+00:00"))
+    return whole.timestamp() + float(fraction or 0)
+
+
+def follow_log(
+    rest: Rest, pod: str, *, until_now: bool, since_s: float | None, stamped: bool = False
+) -> FollowedLog:
+    """Return the output of a pod from its start on, as it comes.
+
+    :param stamped: each line begins with the moment at which it was printed.
+    """
     query = {"container": MAIN, "follow": "false" if until_now else "true"}
+    if stamped:
+        query["timestamps"] = "true"
     if since_s is not None:
         moment = datetime.fromtimestamp(since_s, tz=timezone.utc)
         query["sinceTime"] = moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -53,8 +53,13 @@ def run_command(command: Command, setting: Setting) -> Attempt:
     return attempt
 
 
-def judge_output(setting: Setting, exit_code: int | None) -> tuple[Mapping[str, str], tuple[Failure, ...]]:
-    """Return what is captured of a program that has ended, and why what it did is not what is expected."""
+def judge_output(
+    setting: Setting, exit_code: int | None, lacks: str = ""
+) -> tuple[Mapping[str, str], tuple[Failure, ...]]:
+    """Return what is captured of a program that has ended, and why what it did is not what is expected.
+
+    :param lacks: why the beginning of its output may be missing, in words; "" if it is there.
+    """
     stdout, stderr = setting.outputs["stdout"], setting.outputs["stderr"]
     failures = judge_step(
         setting.step,
@@ -64,9 +69,10 @@ def judge_output(setting: Setting, exit_code: int | None) -> tuple[Mapping[str, 
         where=setting.around.where,
         stdout_omitted_bytes=stdout.omitted_bytes,
         stderr_omitted_bytes=stderr.omitted_bytes,
+        lacks=lacks,
     )
     if setting.around.scenario.stdout_spans:
-        problems = setting.around.trace.add_printed(stdout.text(), stdout.omitted_bytes)
+        problems = setting.around.trace.add_printed(stdout.text(), stdout.omitted_bytes, lacks)
         failures += tuple(setting.failure(problem) for problem in problems)
     if failures or not setting.step.captures:
         return {}, failures
@@ -77,6 +83,7 @@ def judge_output(setting: Setting, exit_code: int | None) -> tuple[Mapping[str, 
         where=setting.around.where,
         stdout_omitted_bytes=stdout.omitted_bytes,
         stderr_omitted_bytes=stderr.omitted_bytes,
+        lacks=lacks,
     )
 
 

@@ -79,7 +79,8 @@ def await_exit(setting: Setting) -> Attempt:
     if state.running:
         return Attempt(failures=(setting.cut_off(f"service {name!r} had not ended"),), timed_out=True)
     around.faults.ended.add(name)
-    if not read_log(setting, container.id, lambda _, data: setting.feed("stdout", data)):
+    lacks = read_log(setting, container.id, lambda _, data: setting.feed("stdout", data))
+    if lacks is None:
         what = f"the log of service {name!r} was not read to its end"
         return Attempt(failures=(setting.cut_off(what),), timed_out=True)
     log = setting.outputs["stdout"]
@@ -91,6 +92,7 @@ def await_exit(setting: Setting) -> Attempt:
             stderr="",
             where=around.where,
             stdout_omitted_bytes=log.omitted_bytes,
+            lacks=lacks,
         )
     return Attempt(failures=failures, exit_code=state.exit_code)
 

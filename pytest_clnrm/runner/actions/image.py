@@ -50,7 +50,7 @@ def run_image(action: ImageRun, setting: Setting) -> Attempt:
         had = dict.fromkeys(STREAMS, 0)
         ended = _follow(container, setting, had)
         state = state_once_ended(engine, container) if ended else None
-        _complete(container, setting, had)
+        lacks = _complete(container, setting, had)
         with within(setting.deadline_s):
             learn_secrets(setting)
         if state is None:
@@ -60,7 +60,7 @@ def run_image(action: ImageRun, setting: Setting) -> Attempt:
         failure = setting.out_of_memory("its container", spec.memory_bytes >> 20)
         return Attempt(failures=(failure,), exit_code=state.exit_code)
     with within(setting.deadline_s):
-        captured, failures = judge_output(setting, state.exit_code)
+        captured, failures = judge_output(setting, state.exit_code, lacks)
     return Attempt(failures=failures, captured=captured, exit_code=state.exit_code)
 
 
@@ -135,8 +135,10 @@ def _follow(container: str, setting: Setting, had: dict[Stream, int]) -> bool:
     return False
 
 
-def _complete(container: str, setting: Setting, had: dict[Stream, int]) -> None:
+def _complete(container: str, setting: Setting, had: dict[Stream, int]) -> str:
     """Take what was printed last: an engine that follows an output may end with the container, before it.
+
+    Return why something may be missing before that, "" if nothing is.
 
     :param had: how many bytes of each stream there are already.
     """
@@ -148,3 +150,6 @@ def _complete(container: str, setting: Setting, had: dict[Stream, int]) -> None:
                 skip[stream] = max(0, skip[stream] - len(data))
                 if rest:
                     setting.feed(stream, rest)
+        if pieces is None:
+            raise ContainerError(f"its output was not read to its end: nothing came for {_READ_S:g} s")
+        return log.may_lack()

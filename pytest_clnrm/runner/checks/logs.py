@@ -42,9 +42,10 @@ def check_log(check: LogCheck, setting: Setting, title: str) -> Iterator[TextFau
         if check.stream in {None, stream}:
             kept.feed(data)
 
-    if not read_log(setting, container.id, take, since_s=since_s):
+    lacks = read_log(setting, container.id, take, since_s=since_s)
+    if lacks is None:
         raise ContainerError("the time for it is over")
     about = f"{check.stream} in the {title}" if check.stream else f"the {title}"
     if check.since:
         about += f" since step {check.since!r}"
-    return judge_log(check, Output(about, kept.text(), kept.omitted_bytes))
+    return judge_log(check, Output(about, kept.text(), kept.omitted_bytes, lacks))

@@ -229,6 +229,36 @@ def test_a_log_whose_connection_breaks(
     log.close()
 
 
+@pytest.mark.parametrize(
+    ("frames", "most_bytes"),
+    [
+        ([], 0),
+        ([b"on\n"], 80 + 2 + 6),
+        ([b"on\n", b'{"a": "\x00\\<\xff\xc3\xa4"}\n'], 80 + 2 + 6 + 80 + 5 + 11 * 6),
+        ([b"x" * 100_000], 80 + 100_000),
+    ],
+)
+def test_a_log_that_may_have_lost_its_beginning(
+    pair: tuple[Any, socket.socket], frames: list[bytes], most_bytes: int
+) -> None:
+    """It is as large, as the engine writes it, as what is kept at least once something was dropped."""
+    raw, engine = pair
+    least: list[int | None] = [most_bytes, most_bytes + 1, None]
+    log = FollowedLog(Followed(Connection(raw), chunked=True), lambda: least.pop(0))
+    sent = b"".join([*(chunk(frame(1, each)) for each in frames), chunk(b"")])
+    sending = threading.Thread(target=engine.sendall, args=(sent,))
+    sending.start()
+    told = b"".join(data for _, data in pieces_of(log))
+    sending.join()
+    assert told == b"".join(frames)
+    assert log.may_lack() == (
+        "the engine keeps the end of a log, as much as clnrm_max_log says, and may have dropped the "
+        "beginning of this one"
+    )
+    assert (log.may_lack(), log.may_lack(), least) == ("", "", [])
+    log.close()
+
+
 def test_a_log_that_the_engine_cannot_read(pair: tuple[Any, socket.socket]) -> None:
     """What it says in place of the output is not taken for that."""
     raw, engine = pair

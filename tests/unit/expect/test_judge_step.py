@@ -459,13 +459,20 @@ def test_capture_that_is_not_there(what: dict[str, str], stdout: str, message: s
     assert (failure.where, failure.step) == ("f.toml:step.0.capture.v", "s")
 
 
+@pytest.mark.parametrize(
+    ("cut", "why"),
+    [
+        ({"stdout_omitted_bytes": 9}, "its first 9 bytes were left out"),
+        ({"lacks": "it may have begun earlier"}, "it may have begun earlier"),
+    ],
+)
 @pytest.mark.parametrize("what", [{"regex": "^b"}, {"json": ""}])
-def test_capture_from_cut_output(what: dict[str, str]) -> None:
+def test_capture_from_cut_output(what: dict[str, str], cut: dict[str, Any], why: str) -> None:
     """Nothing is captured from what may not be there."""
     step = Step(name="s", service="db", action=Command(run="true"), captures=(Capture(name="v", **what),))  # type: ignore[arg-type]
-    values, (failure,) = capture(step, "b", "", where=where, stdout_omitted_bytes=9)
+    values, (failure,) = capture(step, "b", "", where=where, **cut)
     assert values == {}
-    assert "(cannot be judged: its first 9 bytes were left out)" in failure.message
+    assert f"(cannot be judged: {why})" in failure.message
 
 
 def test_the_place_of_a_line() -> None:

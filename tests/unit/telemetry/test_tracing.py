@@ -211,8 +211,10 @@ def test_printed_spans_are_taken(tracing: Tracing) -> None:
     assert [each.name for each in trace.workload()] == ["work"]
     assert trace.problems() == ()
     assert trace.add_printed("", 7) == ()
+    assert trace.add_printed("", lacks="it is full") == ()
     assert trace.problems() == (
         "1 output was cut: its first 7 bytes were left out, in which spans may have been",
+        "1 output was cut: it is full",
     )
     (problem,) = trace.add_printed('{"trace_id": 7, "span_id": 8}')
     assert "line 1 of the output looks like a span but is not read" in problem

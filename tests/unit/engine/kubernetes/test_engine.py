@@ -17,14 +17,16 @@ from typing import Any, Literal
 import pytest
 import yaml
 from clnrm_testing.agent import OWN
-from clnrm_testing.cluster import Cluster, ended, running, waiting
+from clnrm_testing.cluster import PRINTED_S, Cluster, ended, running, waiting
 
 from pytest_clnrm.engine.api import BuildSpec, ContainerSpec, CopiedFile, ExecOutcome, ExecSpec, Mount
 from pytest_clnrm.engine.exec.waiting import KEEP_ALIVE
+from pytest_clnrm.engine.kubernetes import logs as cluster_logs
 from pytest_clnrm.engine.kubernetes import policy_probe, queueing, starts
 from pytest_clnrm.engine.kubernetes.connect import connect_cluster
 from pytest_clnrm.engine.kubernetes.engine import KubernetesEngine
 from pytest_clnrm.engine.kubernetes.pods import DEADLINE_S
+from pytest_clnrm.engine.kubernetes.rest import RefusedError
 from pytest_clnrm.errors import (
     ContainerError,
     EngineError,
@@ -415,7 +417,7 @@ def test_stop(cluster: Cluster, engine: KubernetesEngine) -> None:
     assert engine.logs(container, tail_bytes=3) == " 3\n"
     log = engine.follow_log(container)
     assert log.receive(soon()) == [("stdout", b"served 3\n")]
-    assert log.receive(soon()) == []
+    assert (log.receive(soon()), log.may_lack()) == ([], "")
     engine.stop(container, grace_s=2)
     with pytest.raises(ContainerError, match="cannot start a container again"):
         engine.start(container)
@@ -468,7 +470,7 @@ def test_logs(cluster: Cluster, engine: KubernetesEngine) -> None:
     assert engine.logs(container, tail_bytes=2) == "b\n"
     log = engine.follow_log(container, until_now=True, since_s=1.5)
     assert log.receive(soon()) == [("stdout", b"a\nb\n")]
-    assert log.receive(soon()) == []
+    assert (log.receive(soon()), log.may_lack()) == ([], "")
     log.close()
 
 
@@ -487,6 +489,68 @@ def test_logs_whose_connection_breaks(
     with pytest.raises(EngineUnavailableError, match=broken):
         log.receive(soon())
     log.close()
+
+
+CUT = "only the end of what its pod had printed was kept when that was stopped"
+
+
+@pytest.mark.parametrize(
+    ("count", "since", "first"),
+    [
+        (5, None, 0),
+        (5, 2.5, 3),
+        (5, 3.0, 3),
+        (5, 9.0, 5),
+        (60_000, 59_990.5, 59_991),
+        (60_000, 0.0, None),
+        (60_000, None, None),
+    ],
+)
+def test_what_a_stopped_pod_has_printed(
+    cluster: Cluster, engine: KubernetesEngine, count: int, since: float | None, first: int | None
+) -> None:
+    """Since a moment too; where only the end of that was kept it is told."""
+    container = start(engine)
+    lines = [f"2 {number:0100}\n" for number in range(count)]
+    cluster.logs[container] = "".join(lines)
+    engine.stop(container, grace_s=2)
+    log = engine.follow_log(container, until_now=True, since_s=None if since is None else PRINTED_S + since)
+    pieces = list(iter(lambda: log.receive(soon()), []))
+    told = b"".join(data for each in pieces for _, data in each or ()).decode().splitlines(keepends=True)
+    assert told == lines[count - len(told) if first is None else first :]
+    assert log.may_lack() == (CUT if first is None else "")
+    assert len(told) > 30_000 or first is not None
+
+
+@pytest.mark.parametrize("failure", ["early", "refused", "silent"])
+def test_a_stopped_pod_whose_output_was_not_read(
+    cluster: Cluster, engine: KubernetesEngine, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    """It is not taken for a pod that has printed nothing, or only that."""
+    container = start(engine)
+    cluster.logs[container] = "served 3\n"
+    why = "cannot follow the pod's output: "
+    if failure == "early":
+        cluster.breaks[container] = "early"
+        why += "the connection to the cluster ended before the answer: .*"
+    elif failure == "refused":
+        monkeypatch.setattr(cluster_logs, "follow_log", refuse)
+        why += "busy"
+    else:
+        monkeypatch.setattr(cluster_logs.FollowedLog, "receive", lambda _, deadline_s: None)
+        why = "5 s after the pod's end its own had not come"
+    engine.stop(container, grace_s=2)
+    assert engine.state(container).exit_code == 143
+    told = f"^the output of a pod that was stopped could not be kept: {why}$"
+    with pytest.raises(ContainerError, match=told):
+        engine.follow_log(container, until_now=True)
+    with pytest.raises(ContainerError, match=told):
+        engine.logs(container, tail_bytes=100)
+
+
+def refuse(*_: object, **__: object) -> None:
+    """Fail as a request does that the cluster refuses."""
+    raise RefusedError("follow the pod's output", 503, "Busy", "busy")
 
 
 def test_all_belongs_to_the_run(cluster: Cluster, engine: KubernetesEngine) -> None:
