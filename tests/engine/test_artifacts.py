@@ -31,7 +31,7 @@ password = { value = "hunter2", secret = true }
 
 ENDED = """
 [meta]
-timeout = "3s"
+timeout = "8s"
 
 [service.job]
 image = "busybox"

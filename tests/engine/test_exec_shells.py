@@ -216,8 +216,11 @@ def test_a_shell_is_given_up_when_in_doubt(box: Any, text: str) -> None:
 def test_nothing_is_said_of_a_shell_that_was_killed(box: Any, text: str) -> None:
     """Shells tell of their children's ends; a step's stderr is the step's."""
     for _ in range(2):
-        ran = box.shell(f"echo err >&2; {text}", within_s=patient_s(0.5) if "sleep" in text else None)
+        # What takes long is not cut short while its shell is opened.
+        assert box.shell("true").stderr == b""
+        ran = box.shell(f"echo err >&2; {text}", within_s=patient_s(1) if "sleep" in text else None)
         assert ran.stderr == b"err\n"
+    assert box.shell("true").stderr == b""
 
 
 def test_a_flood_that_is_left_behind_is_not_waited_for(box: Any) -> None:

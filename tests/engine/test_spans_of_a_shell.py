@@ -188,7 +188,7 @@ def run_shells(client: APIClient, folder: Path) -> Run:
             body = {"resourceSpans": [{"scopeSpans": [{"spans": list(spans.values())}]}]}
             project.write(f"{kind}-{name}.clnrm.toml", SCENARIO.format(body=json.dumps(body), expect=expect))
     posted = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [HONEST["request"]]}]}]})
-    for awaited, name, timeout in (("GET *", "ready", "30s"), ("PUT *", "never-ready", "1s")):
+    for awaited, name, timeout in (("GET *", "ready", "30s"), ("PUT *", "never-ready", "5s")):
         text = READY.format(body=posted, awaited=awaited, timeout=timeout)
         project.write(f"{name}.clnrm.toml", text)
     return project.run(mode=("-n", "2"))

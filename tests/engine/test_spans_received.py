@@ -112,7 +112,7 @@ run = "true"
 
 {ONE}
 [expect]
-wait = "2s"
+wait = "5s"
 """
     project.write("worker.clnrm.toml", served)
     run = project.run()
@@ -121,9 +121,9 @@ wait = "2s"
         (failure,) = run.scenarios[name]["failures"]
         assert failure["message"] == "expect.span[from a shell]: 2 spans selected, expected exactly 1"
     assert "(nothing that could send more was running any longer)" in run.text
-    waited = re.search(r"spans were waited for, (\d+\.\d) s long \(wait = 2 s\)", failure["details"])
+    waited = re.search(r"spans were waited for, (\d+\.\d) s long \(wait = 5 s\)", failure["details"])
     assert waited is not None, failure
-    assert float(waited[1]) >= 2
+    assert float(waited[1]) >= 5
     assert "then worker had to end (SIGTERM), " in failure["details"]
 
 

@@ -12,11 +12,13 @@ from clnrm_testing.end_to_end import EndToEnd, Run, environment_of_a_run
 
 pytestmark = pytest.mark.engine
 
-# Its first start takes its time, so that the next one is faster.
-SERVE = (
-    "[ -e /made ] || {{ {work}sleep 1; touch /made; }}; "
-    "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"
-)
+SERVE = "[ -e /made ] || {{ {work}touch /made; }}; trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"
+# What is in an image is not about how fast one starts from it: one start tells, and it may take any time.
+CONFTEST = """
+from pytest_clnrm.runner import prepared
+
+prepared._FASTER, prepared._CLOSE_STARTS = float("inf"), 1
+"""
 SERVICE = """
 [service.db]
 image = "x"
@@ -37,6 +39,7 @@ def _service(*, work: str = "", prepare: str = "true", more: str = "", run: str 
 def prepared(project: EndToEnd, needs: Needs) -> Iterator[EndToEnd]:
     """Return a project whose prepared images are removed at the end."""
     needs("images of prepared services")
+    (project.path / "conftest.py").write_text(CONFTEST)
     yield project
     command = [sys.executable, "-m", "pytest_clnrm", "sweep", "--prepared"]
     command += ["--ledger-dir", str(project.path / "ledger")]
