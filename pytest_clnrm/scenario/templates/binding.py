@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from pytest_clnrm.model.captured import JsonText
 from pytest_clnrm.model.expectations import Condition, Expectations
+from pytest_clnrm.model.json_checks import JsonTest
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.step import Step
 from pytest_clnrm.scenario.templates.render import (
@@ -130,8 +131,12 @@ class _Binder:
             below: KeyPath = getattr(value, "at", ()) or path
             # The place in the file is no text that could hold a template.
             names = [each.name for each in dataclasses.fields(value) if each.name != "at"]
+            # A test of a value stands in the file under its operator.
+            keys = {"value": value.op} if isinstance(value, (Condition, JsonTest)) else {}
             changes = {
-                name: self.bound(getattr(value, name), (*below, name), self._kind(value, name))
+                name: self.bound(
+                    getattr(value, name), (*below, keys.get(name, name)), self._kind(value, name)
+                )
                 for name in names
             }
             return dataclasses.replace(value, **changes)

@@ -192,7 +192,10 @@ ALL = f"matches every text, as what was captured is empty, {REMEDY}"
         ("expect.stdout.regex = '(?m)^{{ id }}'", f"regex = '(?m)^{{{{ id }}}}' {ALL}"),
         ("expect.stdout.count = { regex = '{{ id }}.*', gte = 1 }", ALL),
         ("expect.stdout.line = { 1 = { contains = '{{ id }}' } }", EMPTY),
-        ("expect.stdout.jsonpath = { '$.a' = { contains = '{{ id }}' } }", EMPTY),
+        (
+            "expect.stdout.jsonpath = { '$.a' = { contains = '{{ id }}' } }",
+            f"contains = '{{{{ id }}}}' {EMPTY}",
+        ),
         ("expect.stdout.jsonpath = { '$.a' = { regex = '{{ id }}$' } }", ALL),
         ("expect.stdout.jsonpath = { '$.a[*]' = { each = { starts_with = '{{ id }}' } } }", EMPTY),
         ("check = [{ log = 'web', order = ['x', '{{ id }}'] }]", EMPTY),
