@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from pytest_clnrm.engine.api import ExecSpec
 from pytest_clnrm.errors import ContainerError, ScenarioTimeoutError, ServiceError
 from pytest_clnrm.runner.service_ends import LOG_TAIL_BYTES, describe_end, state_once_ended
-from pytest_clnrm.scenario.templates.binding import bind_texts
 from pytest_clnrm.scenario.templates.confined import bind
 from pytest_clnrm.scenario.templates.places import SERVICE, USERS, places_in
-from pytest_clnrm.scenario.templates.render import TemplateError
+from pytest_clnrm.scenario.templates.render import TemplateError, bind_texts
 from pytest_clnrm.util.output import BoundedOutput
 
 if TYPE_CHECKING:

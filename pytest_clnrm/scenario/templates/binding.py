@@ -68,17 +68,6 @@ def bind_expectations(
     return bound
 
 
-def bind_texts(texts: Mapping[str, str], values: Mapping[str, Any], path: KeyPath) -> dict[str, str]:
-    """Return *texts* with their templates rendered.
-
-    :param values: what they may name.
-    :param path: of the table in which they stand.
-    :raises TemplateError: with the path in the file as its author wrote it.
-    """
-    renderer = Renderer(values, {}, (), {}, seed=str(path))
-    return {key: renderer.render_value(each, (*path, key)) for key, each in texts.items()}
-
-
 class _Kind(NamedTuple):
     """What a string is.
 

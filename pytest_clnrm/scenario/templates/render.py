@@ -225,6 +225,17 @@ class Renderer:
         return as_text(value)
 
 
+def bind_texts(texts: Mapping[str, str], values: Mapping[str, Any], path: KeyPath) -> dict[str, str]:
+    """Return *texts* with their templates rendered.
+
+    :param values: what they may name.
+    :param path: of the table in which they stand.
+    :raises TemplateError: with the path in the file as its author wrote it.
+    """
+    renderer = Renderer(values, {}, (), {}, seed=str(path))
+    return {key: renderer.render_value(each, (*path, key)) for key, each in texts.items()}
+
+
 def names_deferred(value: Any, deferred: AbstractSet[str]) -> bool:
     """Tell whether a string in *value*, at any depth, names one of *deferred* in a template."""
     return bool(deferred) and any(
