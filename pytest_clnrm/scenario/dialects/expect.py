@@ -6,9 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.dialects.reader import MISSING, Reader, glob_of_regex, milliseconds, tables
 
 _BOUNDS = {"min": "gte", "max": "lte", "exact": "eq"}
+_NO_GLOB = "no name with * and ? means the same as this pattern, so it would not be checked: write a name"
+_WORKLOAD = "workload"
 
 
 def expectations(reader: Reader, key: str) -> None:
@@ -17,11 +20,13 @@ def expectations(reader: Reader, key: str) -> None:
     if raw is None:
         return
     below = reader.child(key, raw, "expect")
+    # Other tables add to these.
+    below.move("edge")
     for name, (kinds, read) in _SECTIONS.items():
         value = below.take_if(kinds, name, to=name)
         if value is not None:
             read(below, name, value)
-    below.finish("edge", "wait", "settle")
+    below.finish("wait", "settle")
 
 
 def bounds(value: Any) -> Any:
@@ -77,11 +82,12 @@ def _spans(reader: Reader, key: str, value: Any) -> None:
         span.move("parent", by=lambda parent: {"name": parent} if isinstance(parent, str) else parent)
         span.move("count", by=bounds)
         _attributes(span)
+        span.move("events")
         span.move("required_events", "events", "all")
         span.move("duration_ms", "duration", by=lambda given: _each(milliseconds, bounds(given)))
         span.move("duration", by=bounds)
         span.skip("description")
-        span.finish("match", "events", "attrs_any")
+        span.finish("match", "attrs_any")
     reader.append_others(key, value)
 
 
@@ -90,8 +96,10 @@ def _selected(span: Reader) -> None:
     pattern = span.take("name_pattern")
     if pattern is not MISSING:
         glob = glob_of_regex(pattern)
-        if glob is None or not span.put(("select", "name"), glob, ("name_pattern",)):
-            span.give_up("name_pattern")
+        if glob is None:
+            span.give_up("name_pattern", why=_NO_GLOB)
+        else:
+            span.put(("select", "name"), glob, ("name_pattern",))
     span.move("service", "select", "service")
 
 
@@ -103,35 +111,40 @@ def _attributes(span: Reader) -> None:
             for group, to, by in (("all", "attrs", _all_of), ("any", "attrs_any", any_of)):
                 made = by(attrs.get(group, MISSING))
                 if made is not MISSING:
-                    span.put_or_give_up((to,), made, (key, group), alike=made is attrs[group])
+                    span.put((to,), made, (key, group), alike=made is attrs[group])
         elif attrs is not MISSING:
-            span.put_or_give_up(("attrs",), _all_of(attrs), (key,), alike=isinstance(attrs, dict))
+            span.put(("attrs",), _all_of(attrs), (key,), alike=isinstance(attrs, dict))
     required = span.take("required_attributes")
     if isinstance(required, list) and all(isinstance(each, str) for each in required):
         for index, name in enumerate(required):
-            span.put(("attrs", name), {"exists": True}, ("required_attributes", index))
+            span.add(("attrs", name), {"exists": True}, ("required_attributes", index))
     elif required is not MISSING:
         span.give_up("required_attributes")
 
 
 def _all_of(value: Any) -> Any:
-    """Return attributes, a table or a list of ``"key=value"``, as a table of conditions."""
+    """Return attributes, a table or a list of ``"key=value"``, as a table of conditions.
+
+    A list that says two things of one key is returned as it is, for validation to refuse.
+    """
     alternatives = any_of(value) if isinstance(value, list) else value
     if alternatives is value:
         return value
-    return {each.pop("key"): each for each in alternatives}
+    made: dict[str, Any] = {}
+    for each in alternatives:
+        if made.setdefault(each.pop("key"), each) != each:
+            return value
+    return made
 
 
 def _graph(reader: Reader, key: str, value: Any) -> None:
     labelled = {label for label, each in value.items() if isinstance(each, dict) and "parent_pattern" in each}
     for label in labelled:
-        edge = value[label]
-        names = glob_of_regex(edge["parent_pattern"]), glob_of_regex(edge.get("child_pattern"))
-        if None in names:
-            reader.give_up(key, label)
-        else:
-            made = {"parent": {"name": names[0]}, "child": {"name": names[1]}}
-            reader.append("edge", made, (key, label))
+        one = reader.part(value[label], key, label)
+        names = _globs(one, "parent_pattern", "child_pattern")
+        if names:
+            one.append("edge", {"parent": {"name": names[0]}, "child": {"name": names[1]}}, ())
+            one.finish()
     edges = value.get("edges", [])
     for index, edge in enumerate(edges if isinstance(edges, list) else ()):
         reader.append("edge", edge, (key, "edges", index), alike=True)
@@ -143,6 +156,19 @@ def _graph(reader: Reader, key: str, value: Any) -> None:
         _pair_lists(below, "must_include", "must_not_cross")
         below.finish("acyclic", "single_root", "no_orphans", "max_depth", "from")
         _drop_if_empty(reader, below, key)
+
+
+def _globs(reader: Reader, *keys: str) -> list[str]:
+    """Read the patterns at *keys*, beside which a description may stand, and return them as globs.
+
+    If one of them is none, all of the table is given up, and none returned.
+    """
+    reader.skip("description")
+    globs = [glob for key in keys if (glob := glob_of_regex(reader.take(key))) is not None]
+    if len(globs) == len(keys):
+        return globs
+    reader.give_up(why=_NO_GLOB)
+    return []
 
 
 def _pair_lists(reader: Reader, *keys: str) -> None:
@@ -160,42 +186,46 @@ def _counts(reader: Reader, key: str, value: Any) -> None:
     below.move("by_name", by=partial(_each, bounds))
     for name in ("by_service", "spans_per_service"):
         below.move(name, "by_service", by=partial(_each, bounds))
+    whose = {"from": value["from"]} if "from" in value else {}
     for name in ("by_kind", "spans_per_kind"):
         kinds = below.take_if(dict, name) or {}
         for kind, count in kinds.items():
-            reader.append(
-                "span", {"select": {"kind": lower(kind)}, "count": bounds(count)}, (key, name, kind)
-            )
+            made = {"select": {"kind": lower(kind), **whose}, "count": bounds(count)}
+            reader.append("span", made, (key, name, kind))
     for label, each in value.items():
         if label in below and isinstance(each, dict) and "description" in each:
-            _labelled_count(below, label, each)
+            below.take(label)
+            _labelled_count(below.part(each, label))
     below.finish("from")
     _drop_if_empty(reader, below, "counts")
 
 
-def _labelled_count(reader: Reader, label: str, value: dict[str, Any]) -> None:
-    reader.take(label)
-    low, high = ("min", "max") if "name_pattern" in value else ("total_spans_min", "total_spans_max")
-    count = {op: value[name] for name, op in ((low, "gte"), (high, "lte")) if name in value}
-    glob = glob_of_regex(value["name_pattern"]) if "name_pattern" in value else None
-    to = ("spans_total",) if glob is None else ("by_name", glob)
-    if not count or (glob is None and "name_pattern" in value) or not reader.put(to, count, (label,)):
-        reader.give_up(label)
+def _labelled_count(reader: Reader) -> None:
+    named = "name_pattern" in reader
+    globs = _globs(reader, "name_pattern") if named else []
+    reader.skip("description")
+    if named and not globs:
+        return
+    low, high = ("min", "max") if named else ("total_spans_min", "total_spans_max")
+    count = {op: reader.take(name) for name, op in ((low, "gte"), (high, "lte")) if name in reader}
+    if count:
+        reader.add(("by_name", *globs) if named else ("spans_total",), count, ())
+        reader.finish()
+    else:
+        reader.give_up()
 
 
 def _windows(reader: Reader, key: str, value: Any) -> None:
     for path, each in tables(value, ("outer", "contains")):
-        if "container_pattern" in each:
-            outer, inner = (
-                glob_of_regex(each["container_pattern"]),
-                glob_of_regex(each.get("contained_pattern")),
-            )
-            if outer and inner:
-                reader.append("window", {"outer": outer, "contains": [inner]}, (key, *path))
-            else:
-                reader.give_up(key, *path)
+        patterned = reader.part(each, key, *path) if "container_pattern" in each else None
+        globs = _globs(patterned, "container_pattern", "contained_pattern") if patterned else []
+        if patterned and not globs:
             continue
         window = reader.appended("window", each, (key, *path))
+        if globs:
+            window.skip("container_pattern", "contained_pattern")
+            window.put(("outer",), globs[0], ("container_pattern",))
+            window.put(("contains",), globs[1:], ("contained_pattern",))
         window.move("max_duration")
         window.move("max_duration_ms", "max_duration", by=milliseconds)
         window.skip("description")
@@ -209,11 +239,11 @@ def _order(reader: Reader, key: str, value: Any) -> None:
     for label, each in value.items():
         if label in below and isinstance(each, dict) and "before_pattern" in each:
             below.take(label)
-            pair = [glob_of_regex(each["before_pattern"]), glob_of_regex(each.get("after_pattern"))]
-            if None in pair:
-                below.give_up(label)
-            else:
-                below.append("must_precede", pair, (label,))
+            one = below.part(each, label)
+            pair = _globs(one, "before_pattern", "after_pattern")
+            if pair:
+                one.append("must_precede", pair, ())
+                one.finish()
     below.finish("every", "from")
     _drop_if_empty(reader, below, key)
 
@@ -222,25 +252,40 @@ def _status(reader: Reader, key: str, value: Any) -> None:
     below = reader.child(key, value)
     below.move("all", by=lower)
     below.move("by_name", by=partial(_each, lower))
-    if below.take("all_ok") is True:
+    if below.take_flag("all_ok"):
         below.put(("all",), "ok", ("all_ok",))
-    errors = below.take("error_count")
+    add_errors = partial(_add_errors, reader, value.get("from", _WORKLOAD))
+    errors = bounds(below.take("error_count"))
     if errors is not MISSING:
-        reader.put_or_give_up(("counts", "errors_total"), errors, (key, "error_count"))
-    if below.take("errors_allowed") is False:
-        reader.put(("counts", "errors_total"), {"eq": 0}, (key, "errors_allowed"))
+        add_errors(errors if isinstance(errors, dict) else {"eq": errors}, (key, "error_count"))
+    if below.take_flag("errors_allowed") is False:
+        add_errors({"eq": 0}, (key, "errors_allowed"))
     for label, each in value.items():
         if label in below and isinstance(each, dict) and "expected_status" in each:
             below.take(label)
-            glob = glob_of_regex(each.get("name_pattern", ".*"))
-            if glob is None or not below.put(("by_name", glob), lower(each["expected_status"]), (label,)):
-                below.give_up(label)
-            if "max_errors" in each:
-                reader.put(
-                    ("counts", "errors_total"), {"lte": each["max_errors"]}, (key, label, "max_errors")
-                )
+            one = below.part({"name_pattern": ".*", **each}, label)
+            most = one.take("max_errors")
+            if most is not MISSING:
+                add_errors({"lte": most}, (key, label, "max_errors"))
+            globs = _globs(one, "name_pattern")
+            if globs:
+                one.put(("by_name", *globs), lower(one.take("expected_status")), ())
+                one.finish()
     below.finish("from")
     _drop_if_empty(reader, below, key)
+
+
+def _add_errors(reader: Reader, origin: Any, count: dict[str, Any], source: KeyPath) -> None:
+    """Add bounds of the number of errors among the spans of *origin* to the one table of counts."""
+    if origin != _WORKLOAD:
+        reader.put_default(("counts",), {"from": origin}, source)
+    counts = reader.out.get("counts", {})
+    if isinstance(counts, dict) and counts.get("from", _WORKLOAD) != origin:
+        reader.give_up(
+            *source, why="expect.counts is of other spans, by its `from`: this would not be checked"
+        )
+    else:
+        reader.add(("counts", "errors_total"), count, source)
 
 
 def _hermeticity(reader: Reader, key: str, value: Any) -> None:
@@ -250,13 +295,15 @@ def _hermeticity(reader: Reader, key: str, value: Any) -> None:
         below.put(("resource_attrs", "must_match"), dict(resource), ("resource_attrs",), alike=True)
     elif resource is not MISSING:
         below.put(("resource_attrs",), resource, ("resource_attrs",), alike=True)
-    required = below.take("resource_attributes")
-    names = required.get("required_attributes") if isinstance(required, dict) else None
-    for name in names if isinstance(names, list) else ():
-        to = ("resource_attrs", "must_match", str(name))
-        below.put(to, {"exists": True}, ("resource_attributes", "required_attributes"))
-    if required is not MISSING and not isinstance(names, list):
-        below.give_up("resource_attributes")
+    required = below.take_if(dict, "resource_attributes")
+    if required is not None:
+        one = below.part(required, "resource_attributes")
+        one.skip("description")
+        names = one.take_if(list, "required_attributes") or ()
+        for index, name in enumerate(names):
+            to = ("resource_attrs", "must_match", str(name))
+            one.add(to, {"exists": True}, ("required_attributes", index))
+        one.finish()
     spans = below.take_if(dict, "span_attributes")
     if spans is not None:
         span = reader.appended("span", spans, (key, "span_attributes"))

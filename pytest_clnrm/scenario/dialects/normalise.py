@@ -61,7 +61,7 @@ def normalise(raw: dict[str, Any]) -> Normalised:
     wild = is_wild(raw)
     notes = Notes(wild=wild)
     if not wild:
-        return Normalised(_canonical(raw, notes), notes=notes)
+        return Normalised(_canonical(raw, notes), mistakes=tuple(notes.mistakes), notes=notes)
     document: dict[str, Any] = {}
     # A copy: what is taken over may be completed in place.
     reader = Reader(notes, copy.deepcopy(raw), (), document, ())
@@ -75,6 +75,8 @@ def normalise(raw: dict[str, Any]) -> Normalised:
     otel_validation(reader)
     for name in ("otel_expectations", "template"):
         table = reader.take(name)
+        if table is not MISSING and not isinstance(table, dict):
+            reader.give_up(name)
         for key in table if isinstance(table, dict) else ():
             # The variables of a template are read before all else.
             if (name, key) != ("template", "vars"):
@@ -157,7 +159,7 @@ def _description(reader: Reader) -> None:
     if isinstance(name, str) and not name.strip():
         reader.notes.mistakes.append(((*reader.at, "name"), "the name must not be empty"))
     elif name is not MISSING:
-        reader.put(("name",), name, ("name",), alike=True)
+        reader.put_default(("name",), name, ("name",), alike=True)
     reader.move("timeout")
     reader.move("timeout_seconds", "timeout")
     reader.move("timeout_ms", "timeout", by=milliseconds)
@@ -215,9 +217,11 @@ def _assertions(reader: Reader, key: str) -> None:
     raw = reader.take(key)
     if isinstance(raw, dict):
         _claims(reader, raw, (key,))
-    elif raw is not MISSING:
-        for index in range(len(raw) if isinstance(raw, list) else 0):
+    elif isinstance(raw, list):
+        for index in range(len(raw)):
             reader.give_up(key, index)
+    elif raw is not MISSING:
+        reader.give_up(key)
 
 
 def _claims(reader: Reader, claims: dict[str, Any], at: KeyPath) -> None:

@@ -32,6 +32,9 @@ def otel_validation(reader: Reader, key: str = "otel_validation") -> None:
         found = list(tables(value))
         if not found and value != []:
             below.give_up(name)
+        elif isinstance(value, list):
+            for index in (index for index, each in enumerate(value) if not isinstance(each, dict)):
+                below.give_up(name, index)
         for path, each in found:
             # What one constraint says is read below its own path, into the whole [expect].
             one = Reader(below.notes, each, (*below.at, name, *path), below.out, below.to)
@@ -39,7 +42,7 @@ def otel_validation(reader: Reader, key: str = "otel_validation") -> None:
             read(one)
             one.finish()
     below.finish()
-    if not below.out:
+    if reader.out["expect"] == {}:
         del reader.out["expect"]
 
 
@@ -84,8 +87,16 @@ def _selected(reader: Reader) -> dict[str, Any]:
 
 
 def _taken(reader: Reader, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return those of the keys *names* that are there, under their canonical names."""
-    return {name: reader.take(key) for key, name in names.items() if key in reader}
+    """Return those of the keys *names* that are there, under their canonical names.
+
+    A second key of one meaning is given up if it says something else.
+    """
+    taken: dict[str, Any] = {}
+    for key, name in names.items():
+        value = reader.take(key)
+        if value is not MISSING and taken.setdefault(name, value) != value:
+            reader.give_up(key)
+    return taken
 
 
 def _expected_trace(reader: Reader) -> None:
@@ -99,7 +110,7 @@ def _expected_trace(reader: Reader) -> None:
         else:
             reader.give_up("parent_child", index)
     reader.skip("complete")  # that each of its spans exists
-    if reader.take("is_tree") is True:
+    if reader.take_flag("is_tree"):
         for name in ("acyclic", "no_orphans"):
             reader.put(("graph", name), value=True, source=("is_tree",))
 
@@ -132,6 +143,8 @@ def _attribute(reader: Reader) -> None:
     if isinstance(name, str) and tests:
         select = {"attrs": {name: {"exists": True}}}
         reader.append("span", {"select": select, "attrs": {name: tests}}, ())
+    elif tests:
+        reader.give_up()
     elif name is not MISSING:
         reader.give_up("attribute_name")
 
@@ -144,12 +157,14 @@ def _resource(reader: Reader) -> None:
         tests = {key: test for key, test in wanted.items() if key != "required"}
         if wanted.get("required", required) is not False:
             to = ("hermeticity", "resource_attrs", "must_match", str(name))
-            reader.put(to, tests or {"exists": True}, ("attributes", name))
+            reader.add(to, tests or {"exists": True}, ("attributes", name))
+        elif tests:
+            reader.give_up("attributes", name)
 
 
 def _topology(reader: Reader) -> None:
     for key, name in _GRAPH.items():
-        if reader.take(key) is True:
+        if reader.take_flag(key):
             reader.put(("graph", name), value=True, source=(key,))
     reader.move("max_depth", "graph", "max_depth")
     paths = reader.take("required_paths")
@@ -164,7 +179,7 @@ def _topology(reader: Reader) -> None:
 
 def _hermeticity(reader: Reader) -> None:
     for key in ("no_external_network", "no_external_services"):
-        if reader.take(key) is True:
+        if reader.take_flag(key):
             reader.put(("hermeticity", "no_external_services"), value=True, source=(key,))
 
 
@@ -174,6 +189,8 @@ def _siblings(reader: Reader) -> None:
         child = reader.take(key)
         if isinstance(parent, str) and isinstance(child, str):
             reader.append("edge", {"parent": {"name": parent}, "child": {"name": child}}, (key,))
+        elif child is not MISSING:
+            reader.give_up(key)
 
 
 _SECTIONS: dict[str, Callable[[Reader], None]] = {

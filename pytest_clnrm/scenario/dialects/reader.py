@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_clnrm.model.key_path import KeyPath
+from pytest_clnrm.toml.positions import show_path
 
 MISSING: Any = object()
 """Stands for a key that is not there."""
+
+_ODD = "this form is not known, so it would not be checked: docs/scenario-format.md has those of [expect]"
 
 _POSIX_CLASSES = {
     "alnum": "a-zA-Z0-9", "alpha": "a-zA-Z", "ascii": r"\x00-\x7f", "blank": r"\t ",
@@ -26,7 +29,8 @@ class Notes:
     """What is learned while a file is normalised.
 
     :ivar origins: canonical path -> path in the file, and whether what lies below is spelled alike.
-    :ivar wild: False if keys that are not understood stay in place, for validation to refuse.
+    :ivar wild: False if keys that are not understood stay in place, for validation to refuse, and a claim
+        that is not checked is a mistake.
     """
 
     wild: bool
@@ -87,12 +91,64 @@ class Reader:
             self.give_up(key)
         return None
 
-    def give_up(self, key: str | int, *more: str | int) -> None:
-        """Note that the claim at *key* is not checked."""
-        self.notes.unchecked.append((*self.at, key, *more))
+    def take_flag(self, key: str) -> bool | None:
+        """Return the boolean at *key*, None if there is none; anything else there is given up."""
+        value: bool | None = self.take_if(bool, key)
+        return value
 
-    def put(self, to: KeyPath, value: Any, source: KeyPath, *, alike: bool = False) -> bool:
-        """Set *value* at *to* below the canonical table, and tell whether the place was free.
+    def give_up(self, *source: str | int, why: str = _ODD) -> None:
+        """Note that the claim at *source*, by default this table, is not checked.
+
+        :param why: said where that is a mistake.
+        """
+        path = (*self.at, *source)
+        if self.notes.wild:
+            self.notes.unchecked.append(path)
+        else:
+            self.notes.mistakes.append((path, why))
+
+    def put(self, to: KeyPath, value: Any, source: KeyPath, *, alike: bool = False) -> None:
+        """Set *value* at *to* below the canonical table.
+
+        What stands there already is kept, and what is at *source* given up unless it says the same.
+
+        :param source: where it came from, below the table in the file.
+        """
+        if not self.put_default(to, value, source, alike=alike):
+            there = self._standing(to)
+            if there is not MISSING and there != value:
+                self._give_up_double(to, source)
+
+    def add(self, to: KeyPath, tests: dict[str, Any], source: KeyPath) -> None:
+        """Set *tests*, by their operators, at *to*, beside those that stand there or a plain value.
+
+        One that stands there otherwise is kept, and what is at *source* given up.
+        """
+        if self.put_default(to, dict(tests), source):
+            return
+        there = self._standing(to)
+        is_table = isinstance(there, dict)
+        if tests == {"exists": True} and not (is_table and there.get("exists") is False):
+            return  # as any other test says too
+        both = dict(there) if is_table else {"eq": there}
+        if any(both.setdefault(op, value) != value for op, value in tests.items()):
+            self._give_up_double(to, source)
+        elif there is not MISSING:
+            self._standing(to[:-1])[to[-1]] = both
+
+    def _give_up_double(self, to: KeyPath, source: KeyPath) -> None:
+        there = show_path((*self.to, *to))
+        self.give_up(*source, why=f"{there} is set already, so this would not be checked: write one of them")
+
+    def _standing(self, to: KeyPath) -> Any:
+        """Return what stands at *to* below the canonical table; MISSING if one above it is none."""
+        found: Any = self.out
+        for key in to:
+            found = found.get(key, MISSING) if isinstance(found, dict) else MISSING
+        return found
+
+    def put_default(self, to: KeyPath, value: Any, source: KeyPath, *, alike: bool = False) -> bool:
+        """Set *value* at *to* below the canonical table if the place is free, and tell whether it was.
 
         :param source: where it came from, below the table in the file.
         """
@@ -108,11 +164,6 @@ class Reader:
         self.notes.came((*self.to, *to), (*self.at, *source), alike=alike)
         return True
 
-    def put_or_give_up(self, to: KeyPath, value: Any, source: KeyPath, *, alike: bool = False) -> None:
-        """As :meth:`put`; where the place is taken, what is at *source* is given up."""
-        if not self.put(to, value, source, alike=alike):
-            self.give_up(*source)
-
     def move(self, key: str, *to: str, by: Callable[[Any], Any] | None = None) -> None:
         """Move the value of *key*, changed *by* a function, to *to* (default: the same key).
 
@@ -122,10 +173,13 @@ class Reader:
         if value is MISSING:
             return
         new = value if by is None else by(value)
-        self.put_or_give_up(to or (key,), new, (key,), alike=new is value)
+        self.put(to or (key,), new, (key,), alike=new is value)
 
     def append(self, to: str | tuple[str, ...], item: Any, source: KeyPath, *, alike: bool = False) -> int:
-        """Append *item* to the canonical list *to* and return its index; -1 if no list stands there."""
+        """Append *item* to the canonical list *to* and return its index.
+
+        -1 if something else stands there, which validation refuses.
+        """
         path = (to,) if isinstance(to, str) else to
         table: Any = self.out
         for depth, key in enumerate(path, start=1):
@@ -152,14 +206,19 @@ class Reader:
                 self.append(key, each, (key, index), alike=True)
 
     def child(self, key: str, raw: dict[str, Any], *to: str) -> Reader:
-        """Return a reader of the table *raw* at *key* into the canonical table *to* (default: *key*)."""
+        """Return a reader of the table *raw* at *key* into the canonical table *to* (default: *key*).
+
+        Where something else stands, which validation refuses, it is read into nothing.
+        """
         out, path = self.out, to or (key,)
         for name in path:
             below = out.setdefault(name, {})
-            if not isinstance(below, dict):
-                below = out[name] = {}
-            out = below
+            out = below if isinstance(below, dict) else {}
         return Reader(self.notes, raw, (*self.at, key), out, (*self.to, *path))
+
+    def part(self, raw: dict[str, Any], *source: str | int) -> Reader:
+        """Return a reader of the table *raw* at *source* into this same canonical table."""
+        return Reader(self.notes, raw, (*self.at, *source), self.out, self.to)
 
     def skip(self, *keys: str) -> None:
         """Read over *keys*: they inform, and claim nothing."""

@@ -72,7 +72,7 @@ def limits(reader: Reader, key: str, *, to_timeout: bool = False) -> None:
     below.move("cpu_limit", "cpu", by=_number)
     longest = below.take("max_duration_seconds") if to_timeout else MISSING
     if longest is not MISSING:
-        reader.put_or_give_up(("meta", "timeout"), longest, (key, "max_duration_seconds"))
+        reader.put(("meta", "timeout"), longest, (key, "max_duration_seconds"))
     below.finish("memory", "cpu", "pids", "gpus")
 
 
@@ -83,7 +83,7 @@ def _refuse(reader: Reader, plugin: Any) -> None:
         message = f'the plugin {plugin!r} is not supported: a service is a container; give image = "..."'
     reader.notes.mistakes.append((reader.at, message))
     # Filled in, so that validation does not ask for an image once more.
-    reader.put(("image",), "unknown", ())
+    reader.put_default(("image",), "unknown", ())
 
 
 def _command(reader: Reader) -> None:
@@ -119,7 +119,7 @@ def _ports(reader: Reader) -> None:
     ports = reader.take_if(list, "ports", to="ports")
     if ports is None:
         return
-    reader.put(("ports",), [], ("ports",), alike=True)
+    reader.put_default(("ports",), [], ("ports",), alike=True)
     for index, port in enumerate(ports):
         match = re.fullmatch(r"(?:.*:)?([0-9]{1,9})(?:/tcp)?", port) if isinstance(port, str) else None
         if match and ":" in match[0]:
@@ -131,7 +131,7 @@ def _volumes(reader: Reader) -> None:
     volumes = reader.take_if(list, "volumes", to="volumes")
     if volumes is None:
         return
-    reader.put(("volumes",), [], ("volumes",), alike=True)
+    reader.put_default(("volumes",), [], ("volumes",), alike=True)
     for index, volume in enumerate(volumes):
         if isinstance(volume, str):
             source, _, rest = volume.partition(":")
@@ -160,12 +160,12 @@ def _ready(reader: Reader) -> None:
     _healthcheck(reader, given=given)
     command = reader.take_if(str, "health_check")
     if command is not None:
-        reader.put_or_give_up(("ready",), {"command": argv(command)}, ("health_check",))
+        reader.put(("ready",), {"command": argv(command)}, ("health_check",))
     strategy = reader.take("wait_strategy")
     message = reader.take("wait_log_message")
     by_log = strategy is MISSING or strategy == "log"
     if by_log and isinstance(message, str):
-        reader.put_or_give_up(("ready",), {"log": re.escape(message)}, ("wait_log_message",))
+        reader.put(("ready",), {"log": re.escape(message)}, ("wait_log_message",))
     else:
         for key, value in (("wait_strategy", strategy), ("wait_log_message", message)):
             if value is not MISSING:

@@ -33,7 +33,7 @@ def steps(reader: Reader, key: str, services: Collection[str], *, split: bool = 
     if raw is MISSING:
         return
     if not isinstance(raw, list):
-        reader.put_or_give_up(("step",), raw, (key,), alike=True)
+        reader.put(("step",), raw, (key,), alike=True)
         return
     names: list[str] = []
     for index, each in enumerate(raw):
@@ -79,8 +79,9 @@ def scenario(reader: Reader, services: Collection[str]) -> None:
                 used = True
         if not used:
             reader.give_up("service")
-    if reader.take("expect_failure") is True:
-        _expect_failure(made if isinstance(made, list) else [])
+    fails = reader.take_flag("expect_failure")
+    if fails and not _expect_failure(made if isinstance(made, list) else []):
+        reader.give_up("expect_failure")
     expectations(reader, "expect")
     reader.finish("name", "description", "tags", "priority")
 
@@ -90,7 +91,7 @@ def _run(reader: Reader, services: Collection[str]) -> None:
     if isinstance(run, list) and run and all(isinstance(each, dict) for each in run):
         for index, each in enumerate(run):
             below = reader.appended("step", each, ("run", index))
-            below.put(("name",), f"run {index + 1}", ())
+            below.put_default(("name",), f"run {index + 1}", ())
             _step(below, services, [], split=True)
     elif run is not MISSING:
         below = reader.appended("step", {}, ("run",))
@@ -127,10 +128,9 @@ def _expect(reader: Reader) -> None:
         reader.put(("expect",), dict(own) if isinstance(own, dict) else own, ("expect",), alike=True)
     reader.move("expected_exit_code", "expect", "exit")
     for key in ("should_fail", "expect_failure"):
-        fails = reader.take(key)
-        if fails is True and "exit" not in _table(reader.out.get("expect")):
-            reader.put(("expect", "exit"), dict(NOT_ZERO), (key,))
-        elif not isinstance(fails, bool) and fails is not MISSING:
+        fails = reader.take_flag(key)
+        free = fails and reader.put_default(("expect", "exit"), dict(NOT_ZERO), (key,))
+        if fails and not free and _table(reader.out.get("expect")).get("exit") == 0:
             reader.give_up(key)
     for key, name in (
         ("expected_output_regex", "regex"),
@@ -151,24 +151,24 @@ def _retry(reader: Reader) -> None:
         below.move("max_attempts", "times", by=lambda most: most - 1 if _is_count(most) else most)
         below.move("max_retries", "times")
         below.finish("delay")
-        below.put(("times",), 1, ())
+        below.put_default(("times",), 1, ())
     elif retry is not MISSING:
         reader.put(("retry",), {"times": retry}, ("retry",))
-    wanted = reader.take("retry_on_failure")
+    wanted = reader.take_flag("retry_on_failure")
     most = reader.take("max_retries")
-    if wanted is not False and _is_count(most, least=0):
+    if most is not MISSING and not _is_count(most, least=0):
+        reader.give_up("max_retries")
+    elif wanted is not False and _is_count(most, least=0):
         reader.put(("retry", "times"), most, ("max_retries",), alike=True)
     elif wanted is True and most is MISSING and "retry" not in reader.out:
         reader.put(("retry", "times"), 1, ("retry_on_failure",))
 
 
-def _expect_failure(made: list[Any]) -> None:
-    """Expect each step to fail that does not say itself what it expects."""
-    for step in made:
-        if isinstance(step, dict):
-            expect = step.setdefault("expect", {})
-            if isinstance(expect, dict):
-                expect.setdefault("exit", dict(NOT_ZERO))
+def _expect_failure(made: list[Any]) -> bool:
+    """Expect each step to fail that does not say itself what it expects, and tell whether one is to fail."""
+    tables = [step.setdefault("expect", {}) for step in made if isinstance(step, dict)]
+    exits = [each.setdefault("exit", dict(NOT_ZERO)) for each in tables if isinstance(each, dict)]
+    return any(each != 0 for each in exits)
 
 
 def _is_default(service: Any, services: Collection[str]) -> bool:

@@ -429,6 +429,7 @@ def test_claims_that_cannot_be_read() -> None:
         "expect.span.0.attributes",
         "expect.span.0.name_pattern",
         "expect.span.0.required_attributes",
+        "expect.status.errors_allowed",
         "otel_validation.expected_spans.0.attributes",
         "otel_validation.expected_spans.0.required_attributes",
         "otel_validation.expected_traces",
@@ -437,7 +438,7 @@ def test_claims_that_cannot_be_read() -> None:
         "steps.0.should_fail",
     }
     assert [step["retry"] for step in found.document["step"]] == [{"times": 3}, {"delay": "1s", "times": 1}]
-    assert found.document["expect"]["counts"] == {"errors_total": 1}
+    assert found.document["expect"]["counts"] == {"errors_total": {"eq": 1}}
 
 
 @pytest.mark.parametrize(
