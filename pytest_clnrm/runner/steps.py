@@ -22,7 +22,7 @@ from pytest_clnrm.runner.actions.fault import await_exit, cause_fault
 from pytest_clnrm.runner.golden import CLAIMS, GoldenFolder
 from pytest_clnrm.scenario.templates.binding import bind_step
 from pytest_clnrm.scenario.templates.confined import bind
-from pytest_clnrm.scenario.templates.places import SERVICE
+from pytest_clnrm.scenario.templates.places import SERVICE, USERS
 from pytest_clnrm.scenario.templates.render import TemplateError, names_in_step
 from pytest_clnrm.util.counted import counted
 from pytest_clnrm.util.output import BoundedOutput
@@ -133,7 +133,7 @@ class StepRunner:
 
             values[SERVICE] = running_services(step, around)
         names = {each.name for before in around.scenario.steps for each in before.captures}
-        known_now = frozenset(names | (values.keys() - around.scenario.variables.keys()))
+        known_now = frozenset({SERVICE, *USERS, *names} - around.scenario.variables.keys())
         wall_s = max(1.0, around.deadline_s - time.monotonic())
         return bind(bind_step, step, values, known_now, wall_s=wall_s)
 
