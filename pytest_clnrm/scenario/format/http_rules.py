@@ -173,6 +173,8 @@ def check_answer(
 
     :param request: to which it answers, None if that is none.
     """
+    if doc.headers is not None and not doc.headers:
+        yield Problem((*path, "headers"), "this checks nothing: it names no header")
     for name, each in (doc.headers or {}).items():
         below = (*path, "headers", name)
         yield from header(name, "", below)

@@ -203,6 +203,7 @@ CASES = {
         "expect.size: this checks nothing; set at least one of eq, ne, lt, lte, gt, gte"
     ),
     f"{GET}expect.status = []": "expect.status: is empty: at least one entry is needed",
+    f"{GET}expect.headers = {{}}": "expect.headers: this checks nothing: it names no header",
     f'{GET}expect.headers.A = {{ exists = false, equals = "b" }}': (
         "expect.headers.A: a header that must not be there has no value to check"
     ),
