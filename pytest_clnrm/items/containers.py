@@ -234,7 +234,7 @@ class Containers(Presets):
         place = Path(calling_folder(self._options.rootdir), path)
         calls = self._calls()
         items = calls.items(place, as_in_files(vars or {}), None)
-        return tuple(calls.run(each, check=check) for each in items)
+        return calls.run_all(items, check=check)
 
     scenario_async = _awaited(scenario)
     """As :meth:`scenario`, to be awaited; who is cancelled meanwhile waits for the end of the scenario."""

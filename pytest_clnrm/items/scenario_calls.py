@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_clnrm.errors import ContainerError
-from pytest_clnrm.items.failures import ScenarioFailedError
+from pytest_clnrm.items.failures import ScenarioFailedError, error_of
 from pytest_clnrm.items.scenario_file import ScenarioFile, can_be_shown
 from pytest_clnrm.items.scenario_item import used_by_others
 from pytest_clnrm.items.selection import why_not_on
@@ -97,6 +97,7 @@ class ScenarioCalls:
             result.
         :raises ClnrmError: if it could not be started.
         :raises pytest.skip.Exception: if its file says that it does not run here.
+        :raises pytest.xfail.Exception: if it has failed as its file says that it does.
         """
         group = self._group
         group.tests.settle()
@@ -118,22 +119,50 @@ class ScenarioCalls:
         for each in (*run.warnings(), *run.problems()):
             group.warn(f"{item.nodeid}: {each}")
         group.tests.included(result, began_s)
-        if check and (why := item.explained_text(result) if result.failures else _why_not_passed(item)):
-            failed = ScenarioFailedError(why)
-            failed.result = result
-            raise failed
+        if check and (error := _raised_by(item, result)):
+            raise error
         return result
+
+    def run_all(self, items: list[ScenarioItem], *, check: bool) -> tuple[Result, ...]:
+        """Run scenarios one after the other; see :meth:`run`.
+
+        That one is skipped, or fails as expected, keeps no other from running: it is raised at the end.
+        """
+        results: list[Result] = []
+        raised: BaseException | None = None
+        for each in items:
+            try:
+                results.append(self.run(each, check=check))
+            except (pytest.skip.Exception, pytest.xfail.Exception) as error:  # noqa: PERF203 (a run takes longer)
+                raised = raised or error
+        if raised is not None:
+            raise raised
+        return tuple(results)
 
 
 def _skips(mark: pytest.Mark) -> bool:
     return mark.name == "skip" or (mark.name == "skipif" and True in mark.args)
 
 
-def _why_not_passed(item: ScenarioItem) -> str:
-    """Return in words why a scenario should have failed, "" if it may pass."""
-    expected = next((each.kwargs for each in item.own_markers if each.name == "xfail"), {})
-    is_strict = expected.get("strict") and not item.config.option.runxfail
-    return f"{item.nodeid}: [XPASS(strict)] {expected['reason']}" if is_strict else ""
+def _raised_by(item: ScenarioItem, result: Result) -> BaseException | None:
+    """Return what a test raises that has run a scenario, None if all is well: it counts as its item would."""
+    expected: Mapping[str, Any] = {}
+    # Without pytest's own part for it nothing is expected to fail.
+    if not item.config.getoption("runxfail", default=True):
+        expected = next((each.kwargs for each in item.own_markers if each.name == "xfail"), {})
+    reason = expected.get("reason", "")
+    why = ""
+    if result.failures:
+        if expected and isinstance(error_of(result), expected.get("raises") or Exception):
+            return pytest.xfail.Exception(f"{item.nodeid}: {reason}")
+        why = item.explained_text(result)
+    elif expected.get("strict"):
+        why = f"{item.nodeid}: [XPASS(strict)] {reason}"
+    if not why:
+        return None
+    failed = ScenarioFailedError(why)
+    failed.result = result
+    return failed
 
 
 def _listed(items: list[ScenarioItem]) -> str:

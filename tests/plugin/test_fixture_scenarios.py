@@ -38,6 +38,18 @@ skip = "not today"
 step = [{ run = "true" }]
 """
 
+KNOWN = """
+[[scenario]]
+name = "known"
+xfail = "a bug"
+step = [{ run = "exit 3" }]
+[[scenario]]
+name = "broken"
+xfail = "a bug"
+timeout = "500ms"
+step = [{ run = "sleep 9" }]
+"""
+
 TESTS = """
 import pytest
 from pytest_clnrm import Containers, Result, ScenarioFailedError
@@ -70,6 +82,18 @@ def test_all(clnrm):
     with pytest.raises(pytest.skip.Exception, match="third: not today"):
         clnrm.scenarios("several.clnrm.toml", check=False)
 
+def test_fails_as_expected(clnrm):
+    clnrm.scenario("known.clnrm.toml", name="known")
+
+def test_fails_otherwise(clnrm):
+    with pytest.raises(ScenarioFailedError):
+        clnrm.scenario("known.clnrm.toml", name="broken")
+
+def test_what_comes_behind_is_run(clnrm):
+    with pytest.raises(ScenarioFailedError) as raised:
+        clnrm.scenarios("known.clnrm.toml")
+    assert raised.value.result.name == "broken"
+
 @pytest.mark.parametrize("path, options, message", [
     ("none.clnrm.toml", {}, "there is no such file"),
     ("several.clnrm.toml", {}, r"has 4 scenarios, 'first', 'second', .*, 'third': say which \\(name=...\\)"),
@@ -91,10 +115,11 @@ def test_scenarios_in_python_tests(each_mode: Project) -> None:
     """Each gives its result, or raises what its item would show; variables are overridden."""
     each_mode.write("sub/one.clnrm.toml", SCENARIO)
     each_mode.write("sub/several.clnrm.toml", SEVERAL)
+    each_mode.write("sub/known.clnrm.toml", KNOWN)
     each_mode.write("sub/wrong.clnrm.toml", "\n[[stepp]]\n")
     each_mode.write("sub/test_it.py", TESTS)
     result = each_mode.run("sub/test_it.py", "--clnrm-report", "out")
-    result.assert_outcomes(passed=12, failed=1)
+    result.assert_outcomes(passed=14, failed=1, xfailed=1)
     result.stdout.fnmatch_lines(
         [
             ">*clnrm.scenario(*one.clnrm.toml*",

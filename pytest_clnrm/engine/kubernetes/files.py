@@ -6,6 +6,7 @@ So the container has to run, and to have these programs.
 from __future__ import annotations
 
 import io
+import posixpath
 import stat
 import tarfile
 import tempfile
@@ -62,17 +63,34 @@ def look_at_file(
         return None
     mode, size, uid, gid, _ = found
     kind = _kind(mode)
-    target = ""
+    target = leads_to = ""
     if kind == "symlink":
-        told, _ = _ask(run, ("readlink", "--", path), path, deadline_s)
-        target = told.removesuffix(b"\n").decode("utf-8", "replace")
+        target = _readlink(run, path, deadline_s)
+        try:
+            leads_to = _readlink(run, path, deadline_s, "-f")
+        except ContainerError:
+            # A folder on the way is not there, or links go round in circles.
+            leads_to = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     if kind == "file" and feed is not None:
         with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as content:
             _read(run, ("cat", "--", path), path, deadline_s, content)
             content.seek(0)
             while piece := content.read(_PIECE):
                 feed(piece)
-    return FileSeen(kind=kind, mode=stat.S_IMODE(mode), size_bytes=size, uid=uid, gid=gid, target=target)
+    return FileSeen(
+        kind=kind,
+        mode=stat.S_IMODE(mode),
+        size_bytes=size,
+        uid=uid,
+        gid=gid,
+        target=target,
+        leads_to=leads_to,
+    )
+
+
+def _readlink(run: Run, path: str, deadline_s: float, *options: str) -> str:
+    told, _ = _ask(run, ("readlink", *options, "--", path), path, deadline_s)
+    return told.removesuffix(b"\n").decode("utf-8", "replace")
 
 
 def read_files(run: Run, path: str, *, deadline_s: float) -> Generator[tuple[str, FileSeen, Iterator[bytes]]]:

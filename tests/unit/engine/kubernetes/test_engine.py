@@ -876,7 +876,11 @@ def test_files_by_the_images_own_programs(engine: KubernetesEngine, tmp_path: Pa
     assert engine.look_at_file(container, f"{top}/none", deadline_s=soon()) is None
     link = engine.look_at_file(container, f"{top}/link", deadline_s=soon())
     assert link is not None
-    assert (link.kind, link.target) == ("symlink", "sub/a.txt")
+    assert (link.kind, link.target, link.leads_to) == ("symlink", "sub/a.txt", f"{top}/sub/a.txt")
+    (tmp_path / "astray").symlink_to("none/../none/b")
+    astray = engine.look_at_file(container, f"{tmp_path}/astray", deadline_s=soon())
+    assert astray is not None
+    assert astray.leads_to == f"{tmp_path}/none/b"
     content = bytearray()
     seen = engine.look_at_file(container, f"{top}/sub/a.txt", deadline_s=soon(), feed=content.extend)
     assert seen is not None
