@@ -76,7 +76,7 @@ EXPECTED: Mapping[str, Expected] = {
     ),
     "killed by a signal": failed("^exit code 137, expected 0$"),
     "a step's time is over": failed("^step 'long' timed out after 1 s$"),
-    "a scenario's time is over": failed("^Scenario timeout after 6s .* while step 'long' was running$"),
+    "a scenario's time is over": failed("^Scenario timeout after 12s .* while step 'long' was running$"),
     "out of memory": failed(
         "^step 'eat' ran out of memory: the container of service 'box' is limited to 48 MB$", needs="limits"
     ),
