@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 _LOG = "json-file"
 _ENTRY_BYTES = 80
 """What the engine adds to each frame, at most: names, stream and time."""
-_PLAIN = bytes(each for each in range(0x20, 0x7F) if each not in b'"\\<>&')
-_ESCAPED_BYTES = 6
-"""What a byte takes there at most that is not written as it is."""
+_TWO = b'"\\\n\r'
+"""What takes two bytes there, such as ``\\n``; most is written as it is."""
+_SIX = bytes(set(range(0x20)) - set(_TWO)) + b"<>&"
+"""What takes six, such as ``\\u0000``; a tab takes two from some engines."""
+_SIX_OF_THREE = tuple(each.encode() for each in "\u2028\u2029\ufffd")
+"""Characters of three bytes that take six; the last is what the engine makes of a byte that is no UTF-8."""
 
 
 class FollowedLog:
@@ -40,6 +43,7 @@ class FollowedLog:
         self._least_kept_bytes = least_kept_bytes
         self._frames = Demultiplexer()
         self._most_bytes = 0
+        self._end = b""
 
     def receive(self, deadline_s: float) -> list[tuple[StreamName, bytes]] | None:
         """Return what has arrived, at least something; [] at the end, None if *deadline_s* passed before."""
@@ -53,8 +57,8 @@ class FollowedLog:
                     said = " ".join(piece.decode("utf-8", "replace").split())
                     raise ContainerError(f"the engine cannot read the container's output: {said}")
                 pieces.append((stream, piece))
-                escaped = len(piece.translate(None, _PLAIN))
-                self._most_bytes += len(piece) + escaped * (_ESCAPED_BYTES - 1)
+                self._most_bytes += _written_bytes(piece, self._end)
+                self._end = (self._end + piece)[-2:]
             if not data and not (self._output.is_whole and self._frames.is_between_frames):
                 raise EngineUnavailableError(
                     "the connection to the container engine ended in the middle of the container's output"
@@ -79,6 +83,18 @@ class FollowedLog:
     def close(self) -> None:
         """Follow it no longer."""
         self._output.close()
+
+
+def _written_bytes(piece: bytes, before: bytes) -> int:
+    """Return how large *piece* is at most as the engine writes it.
+
+    :param before: the two bytes that came before it, with which a character may begin.
+    """
+    two = len(piece) - len(piece.translate(None, _TWO))
+    six = len(piece) - len(piece.translate(None, _SIX))
+    with_begin = before + piece
+    of_three = sum(with_begin.count(each) for each in _SIX_OF_THREE)
+    return len(piece) + two + 5 * six + 3 * of_three
 
 
 def read_logs(client: APIClient, container: str, *, tail_bytes: int) -> str:

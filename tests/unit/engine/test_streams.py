@@ -233,29 +233,48 @@ def test_a_log_whose_connection_breaks(
     ("frames", "most_bytes"),
     [
         ([], 0),
-        ([b"on\n"], 80 + 2 + 6),
-        ([b"on\n", b'{"a": "\x00\\<\xff\xc3\xa4"}\n'], 80 + 2 + 6 + 80 + 5 + 11 * 6),
-        ([b"x" * 100_000], 80 + 100_000),
+        (["on\n"], 80 + len(r"on\n")),
+        (["on\n", '{"a": "\\"}\r\n'], 80 + len(r"on\n") + 80 + len(r"{\"a\": \"\\\"}\r\n")),
+        (["\0\t\x1b[<&>\x7f"], 80 + len(r"\u0000\u0009\u001b[\u003c\u0026\u003e?")),
+        (["Заказ\n"], 80 + 2 * len("Заказ") + len(r"\n")),
+        (["€\u2028\u2029\ufffd😀"], 80 + len("€".encode()) + len(r"\u2028\u2029\ufffd") + len("😀".encode())),
+        (["x" * 100_000], 80 + 100_000),
     ],
 )
 def test_a_log_that_may_have_lost_its_beginning(
-    pair: tuple[Any, socket.socket], frames: list[bytes], most_bytes: int
+    pair: tuple[Any, socket.socket], frames: list[str], most_bytes: int
 ) -> None:
     """It is as large, as the engine writes it, as what is kept at least once something was dropped."""
     raw, engine = pair
     least: list[int | None] = [most_bytes, most_bytes + 1, None]
     log = FollowedLog(Followed(Connection(raw), chunked=True), lambda: least.pop(0))
-    sent = b"".join([*(chunk(frame(1, each)) for each in frames), chunk(b"")])
+    sent = b"".join([*(chunk(frame(1, each.encode())) for each in frames), chunk(b"")])
     sending = threading.Thread(target=engine.sendall, args=(sent,))
     sending.start()
     told = b"".join(data for _, data in pieces_of(log))
     sending.join()
-    assert told == b"".join(frames)
+    assert told.decode() == "".join(frames)
     assert log.may_lack() == (
         "the engine keeps the end of a log, as much as clnrm_max_log says, and may have dropped the "
         "beginning of this one"
     )
     assert (log.may_lack(), log.may_lack(), least) == ("", "", [])
+    log.close()
+
+
+def test_a_log_that_comes_byte_by_byte(pair: tuple[Any, socket.socket]) -> None:
+    """It is as large as one that comes at once."""
+    raw, engine = pair
+    told, written = "a\u2028\ufffd\n".encode(), r"a\u2028\ufffd\n"
+    least = [80 + len(written), 80 + len(written) + 1]
+    log = FollowedLog(Followed(Connection(raw), chunked=True), lambda: least.pop(0))
+    engine.sendall(chunk(frame(1, told)[: -len(told)]))
+    for each in told:
+        engine.sendall(chunk(bytes([each])))
+        assert log.receive(time.monotonic() + 60) == [("stdout", bytes([each]))]
+    engine.sendall(chunk(b""))
+    assert log.receive(time.monotonic() + 60) == []
+    assert (log.may_lack() == "", log.may_lack() == "") == (False, True)
     log.close()
 
 
