@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import NamedTuple
 
 from pytest_clnrm.expect.conditions import missed
@@ -56,14 +57,22 @@ def source_of(answer: HttpAnswer) -> Callable[[Capture], Output]:
                 names = ", ".join(answer.cookies) or "none"
                 raise AbsentError(f"the answer sets no cookie {what.cookie!r}; it sets: {names}")
             return Output(f"cookie {what.cookie!r}", answer.cookies[what.cookie], 0)
-        if answer.packed_with:
-            raise LookupError(_packed(answer))
+        if packed := _packed(answer):
+            raise LookupError(packed)
         return _body(answer)
 
     return source
 
 
 def _packed(answer: HttpAnswer) -> str:
+    """Return why nothing can be said of the body, "" if something can."""
+    if not answer.packed_with:
+        return ""
+    if answer.status == HTTPStatus.PARTIAL_CONTENT:
+        return (
+            f"the body is a part of what is packed with {answer.packed_with}, and only the whole can be "
+            "unpacked; ask without Range, or without Accept-Encoding"
+        )
     remedy = 'ask for it with headers = { Accept-Encoding = "gzip" }'
     return f"the body is packed with {answer.packed_with}, which cannot be unpacked here; {remedy}"
 
@@ -84,24 +93,37 @@ def _faults(expect: HttpExpect, answer: HttpAnswer) -> Iterator[_Fault]:
         yield _Fault(wrong, (*at, "status") if expect.status else at)
     for name, header in expect.headers.items():
         yield from _header(name, header, answer)
-    if expect.body is not None and answer.packed_with:
-        yield _Fault(_packed(answer), expect.body.at)
-    elif expect.body is not None:
-        for fault in judge_text(expect.body, _body(answer)):
-            yield _Fault(fault.message, fault.at, fault.details)
-    for key, got, bounds, in_words in (
-        ("duration", answer.duration_s, expect.duration, duration_text),
-        ("size", answer.size_bytes, expect.size, lambda size: f"{size:g} bytes"),
-        ("redirects", answer.redirects, expect.redirects, lambda count: f"{count:g} redirects"),
-    ):
-        wanted = missed(bounds, got, in_words)
-        if wanted:
-            what = "the answer took" if key == "duration" else f"{key} of the answer:"
-            yield _Fault(f"{what} {in_words(got)}, expected {wanted}", (*at, key))
-    if expect.sha256 and expect.sha256 != answer.sha256:
-        yield _Fault(f"the body has the SHA-256 {answer.sha256}, expected {expect.sha256}", (*at, "sha256"))
+    wanted = missed(expect.duration, answer.duration_s, duration_text)
+    if wanted:
+        took = duration_text(answer.duration_s)
+        yield _Fault(f"the answer took {took}, expected {wanted}", (*at, "duration"))
+    yield from _faults_of_body(expect, answer)
+    wanted = missed(expect.redirects, answer.redirects, "{:g} redirects".format)
+    if wanted:
+        message = f"redirects of the answer: {answer.redirects} redirects, expected {wanted}"
+        yield _Fault(message, (*at, "redirects"))
     if expect.certificate is not None:
         yield from _certificate(expect.certificate, answer)
+
+
+def _faults_of_body(expect: HttpExpect, answer: HttpAnswer) -> Iterator[_Fault]:
+    size_at, sha256_at = (*expect.at, "size"), (*expect.at, "sha256")
+    if packed := _packed(answer):
+        if expect.body is not None:
+            yield _Fault(packed, expect.body.at)
+        if expect.size:
+            yield _Fault(packed, size_at)
+        if expect.sha256:
+            yield _Fault(packed, sha256_at)
+        return
+    if expect.body is not None:
+        for fault in judge_text(expect.body, _body(answer)):
+            yield _Fault(fault.message, fault.at, fault.details)
+    wanted = missed(expect.size, answer.size_bytes, "{:.0f} bytes".format)
+    if wanted:
+        yield _Fault(f"size of the answer: {answer.size_bytes} bytes, expected {wanted}", size_at)
+    if expect.sha256 and expect.sha256 != answer.sha256:
+        yield _Fault(f"the body has the SHA-256 {answer.sha256}, expected {expect.sha256}", sha256_at)
 
 
 def _status(expect: HttpExpect, answer: HttpAnswer) -> str:

@@ -121,7 +121,7 @@ class HttpAnswer:
     :param body: its end, decoded.
     :param body_omitted_bytes: how many bytes came before that.
     :param packed_with: with what the body is packed that could not be unpacked; "" if it is not packed.
-    :param size_bytes: of the whole body, unpacked.
+    :param size_bytes: of the whole body, unpacked if it could be.
     :param sha256: of the same.
     :param redirects: how many were followed.
     :param certificate_names: for which the server's certificate is valid; None without a trusted one.

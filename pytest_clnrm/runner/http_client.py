@@ -33,6 +33,7 @@ from urllib3.exceptions import DecodeError, HTTPError
 from urllib3.response import HTTPResponse
 
 from pytest_clnrm.model.http import HttpAnswer, HttpRequest, Part
+from pytest_clnrm.runner.charsets import codec_of
 from pytest_clnrm.runner.cookies import service_cookies
 from pytest_clnrm.runner.ready_network import in_words, tls_context
 from pytest_clnrm.runner.unpacking import packed_with, unpacked
@@ -46,8 +47,6 @@ MAX_UPLOAD_BYTES = 64 << 20
 MAX_AUTHORITIES_BYTES = 4 << 20
 _USER_AGENT = "pytest-clnrm"
 _DAY_S = 86400
-# Others are no encodings of text, or such that a server can make anything of: idna, unicode_escape.
-_CHARSETS = re.compile(r"ascii|iso8859-\d+|cp\d+|koi8-\w|gb\w+|big5\w*|euc_\w+|shift_jis\w*|utf-(8|16|32)\S*")
 _METHOD = re.compile(r"[A-Za-z]+")
 _KEEP_METHOD = (307, 308)
 _ADAPTER = HTTPAdapter()
@@ -440,13 +439,8 @@ def _decoder(content_type: str) -> codecs.IncrementalDecoder | None:
     """Return what decodes a body, None for UTF-8; as that a body is read whose type names nothing known."""
     message = Message()
     message["content-type"] = content_type
-    try:
-        info = codecs.lookup(message.get_content_charset() or "utf-8")
-    except (LookupError, ValueError):
-        return None
-    if info.name == "utf-8" or not _CHARSETS.fullmatch(info.name):
-        return None
-    return codecs.getincrementaldecoder(info.name)("replace")
+    codec = codec_of(message.get_content_charset() or "")
+    return None if codec in {"", "utf-8"} else codecs.getincrementaldecoder(codec)("replace")
 
 
 def _certificate(found: Mapping[str, Any] | None) -> dict[str, Any]:

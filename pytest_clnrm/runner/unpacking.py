@@ -5,34 +5,37 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
+from http import HTTPStatus
 
 from urllib3.exceptions import DecodeError
 from urllib3.response import HTTPResponse
+
+from pytest_clnrm.runner.charsets import codec_of
 
 _PIECE_BYTES = 1 << 16
 _MAX_PACKERS = 5
 _MIN_BYTES = 2
 _MAGIC = b"\x1f\x8b"
 _GZIP_BITS = 16 + zlib.MAX_WBITS
-_PACKERS = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz"})
+_PACK_NOTHING = frozenset({"", "identity", "none", "7bit", "8bit", "binary", "aws-chunked"})
+"""What servers name, beside encodings of text, though the body is sent as it is."""
 _Pieces = Iterator[bytes]
 
 
 def unpacked(answer: HTTPResponse) -> _Pieces:
     """Yield the body of *answer* as it comes, unpacked, in pieces of bounded size, some of them empty.
 
-    What is packed in a way that is not known stays as it is, see :func:`packed_with`.
+    What cannot be unpacked stays as it is, see :func:`packed_with`.
 
     :raises DecodeError: if what is packed is broken, or ends before its end.
     """
-    packers = _packers(answer)
+    packers = [] if packed_with(answer) else _packers(answer)
     if len(packers) > _MAX_PACKERS:
         raise DecodeError(f"it is packed {len(packers)} times, and unpacked at most {_MAX_PACKERS} times")
     # urllib3 unpacks gzip too, but takes it as whole wherever it ends.
     own = all(each in _UNPACKED for each in packers)
-    theirs = not own and not packed_with(answer)
     # Not its stream(), which waits for a whole piece: what has come would be lost at the deadline.
-    pieces: _Pieces = iter(partial(answer.read1, _PIECE_BYTES, decode_content=theirs), b"")
+    pieces: _Pieces = iter(partial(answer.read1, _PIECE_BYTES, decode_content=not own), b"")
     # They are named in the order in which they were applied.
     for packer in reversed(packers) if own else ():
         pieces = _UNPACKED[packer](pieces)
@@ -40,14 +43,18 @@ def unpacked(answer: HTTPResponse) -> _Pieces:
 
 
 def packed_with(answer: HTTPResponse) -> str:
-    """Return with what a body is packed that cannot be unpacked here, "" if there is no such thing."""
-    return next((each for each in _packers(answer) if each not in HTTPResponse.CONTENT_DECODERS), "")
+    """Return with what a body is packed that cannot be unpacked here, "" if there is no such thing.
+
+    That is what is not known, and anything if only a part of what is packed was sent.
+    """
+    known = () if answer.status == HTTPStatus.PARTIAL_CONTENT else HTTPResponse.CONTENT_DECODERS
+    return next((each for each in _packers(answer) if each not in known), "")
 
 
 def _packers(answer: HTTPResponse) -> list[str]:
-    """Return with what a body is packed; what the header has besides, such as ``utf-8``, packs nothing."""
-    named = answer.headers.get("Content-Encoding", "").lower().split(",")
-    return [packer for each in named if (packer := each.strip()) in _PACKERS]
+    """Return with what a body is packed; some of what servers name, such as ``utf-8``, packs nothing."""
+    named = (each.strip() for each in answer.headers.get("Content-Encoding", "").lower().split(","))
+    return [each for each in named if each not in _PACK_NOTHING and not codec_of(each)]
 
 
 def _gunzipped(pieces: _Pieces) -> _Pieces:

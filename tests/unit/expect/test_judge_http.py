@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,21 +67,36 @@ def wrong(answer: HttpAnswer = ANSWER, **expect: Any) -> list[tuple[str, str]]:
     return [(each.message, each.where.removeprefix("step.0.expect")) for each in failures]
 
 
-PACKED = HttpAnswer(status=200, head=ANSWER.head, body="?", packed_with="br", size_bytes=1)
 CANNOT = (
     "the body is packed with br, which cannot be unpacked here; "
     'ask for it with headers = { Accept-Encoding = "gzip" }'
 )
+CANNOT_A_PART = (
+    "the body is a part of what is packed with gzip, and only the whole can be unpacked; "
+    "ask without Range, or without Accept-Encoding"
+)
 
 
-def test_a_packed_body_is_no_text() -> None:
-    """Nothing that is said of its text holds, and nothing is captured of it; all else is judged."""
-    assert wrong(PACKED, **body(not_contains=("error",))) == [(CANNOT, ".body")]
-    assert wrong(PACKED, size=bound("gt", 0)) == []
+@pytest.mark.parametrize(
+    ("status", "packed_with", "cannot"), [(200, "br", CANNOT), (206, "gzip", CANNOT_A_PART)]
+)
+def test_a_packed_body_says_nothing(status: int, packed_with: str, cannot: str) -> None:
+    """Nothing that is said of the body holds, and nothing is captured of it; all else is judged."""
+    packed = replace(ANSWER, status=status, body="?", packed_with=packed_with, size_bytes=1)
+    assert wrong(packed, **body(not_contains=("error",)), size=bound("eq", 1), sha256=SHA) == [
+        (cannot, ".body"),
+        (cannot, ".size"),
+        (cannot, ".sha256"),
+    ]
+    assert (
+        wrong(packed, status=((status, status),), redirects=bound("eq", 1), **certificate(names=("api",)))
+        == []
+    )
+    assert wrong(packed, **header("X-Twice", equals="c")) != []
     what = Capture(name="x", regex="e", default="none")
     with pytest.raises(LookupError) as caught:
-        source_of(PACKED)(what)
-    assert str(caught.value) == CANNOT
+        source_of(packed)(what)
+    assert str(caught.value) == cannot
     assert not isinstance(caught.value, AbsentError)
 
 

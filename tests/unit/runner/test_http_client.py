@@ -162,9 +162,14 @@ def test_what_cannot_be_unpacked_is_told(server: Any) -> None:
         "/packed": (200, {"Content-Encoding": "gzip, compress"}, b"x"),
         "/empty": (204, {"Content-Encoding": "compress"}, b""),
         "/text": (200, {"Content-Encoding": "utf-8"}, b"x"),
+        "/part": (
+            206,
+            {"Content-Encoding": "gzip", "Content-Range": "bytes 0-9/30"},
+            gzip.compress(b"")[:10],
+        ),
     }
     told = [ask(server.port, HttpRequest(url=f"http://api{path}")).packed_with for path in server.answers]
-    assert told == ["compress", "", ""]
+    assert told == ["compress", "", "", "gzip"]
 
 
 def test_files_are_sent_from_where_they_were_found(server: Any, tmp_path: Path) -> None:

@@ -30,16 +30,21 @@ class OneByOne(io.BytesIO):
         return self.read(1)
 
 
+def answer_of(coding: str, data: bytes = b"", body: Any = io.BytesIO, *, status: int = 200) -> HTTPResponse:
+    """Return an answer with *data* as its body."""
+    headers = {"Content-Encoding": coding}
+    return HTTPResponse(body(data), headers=headers, status=status, preload_content=False)
+
+
 def pieces_of(coding: str, data: bytes, body: Any = io.BytesIO) -> list[bytes]:
     """Return what is unpacked of *data*."""
-    answer = HTTPResponse(body(data), headers={"Content-Encoding": coding}, preload_content=False)
-    return list(unpacked(answer))
+    return list(unpacked(answer_of(coding, data, body)))
 
 
 WHOLE: dict[str, tuple[str, bytes, bytes]] = {
     "plain": ("", TEXT, TEXT),
     "identity": ("identity, ", TEXT, TEXT),
-    "no packer": ("utf-8", TEXT, TEXT),
+    "no packer": ("UTF-8,", TEXT, TEXT),
     "no packer beside one": ("gzip, utf-8", gzip.compress(TEXT), TEXT),
     "not known": ("gzip, compress", TEXT, TEXT),
     "gzip": ("gzip", gzip.compress(TEXT), TEXT),
@@ -106,12 +111,36 @@ def test_too_many_codings() -> None:
         pieces_of(", ".join(["gzip"] * 6), gzip.compress(TEXT))
 
 
-def test_packers_that_are_not_known() -> None:
-    """A body with one of these is no text, whatever else it names."""
+@pytest.mark.parametrize("coding", ["compress", "snappy", "base64", "aes128gcm", "zip", "a-packer-of-ours"])
+def test_packers_that_are_not_known(coding: str) -> None:
+    """A body with one of these stays as it is, and is no text, whatever else it names."""
+    for named in (coding, f"gzip, {coding.upper()}", f"{coding}, utf-8", ",".join([coding] * 6)):
+        assert packed_with(answer_of(named)) == coding
+        assert b"".join(pieces_of(named, b"\x1f\x8b")) == b"\x1f\x8b"
+
+
+@pytest.mark.parametrize(
+    "coding",
+    ["", "identity", "none", "8bit", "aws-chunked", "utf8", "ISO-8859-1", "windows-1252", "us-ascii"],
+)
+def test_what_packs_nothing(coding: str) -> None:
+    """Such a body is text, and unpacked if it is packed besides."""
+    for named, data in ((coding, TEXT), (f"{coding}, gzip", gzip.compress(TEXT))):
+        assert packed_with(answer_of(named)) == ""
+        assert b"".join(pieces_of(named, data)) == TEXT
+
+
+def test_a_part_of_a_body() -> None:
+    """It is a part of what is packed, which nobody can unpack; of what is not packed it is text."""
+    packed = gzip.compress(TEXT)
     for coding, told in (
-        ("compress", "compress"),
-        ("gzip, COMPRESS", "compress"),
-        ("gzip", ""),
+        ("gzip", "gzip"),
+        ("utf-8, deflate", "deflate"),
+        ("br", "br"),
         ("utf-8", ""),
+        ("", ""),
     ):
-        assert packed_with(HTTPResponse(headers={"Content-Encoding": coding})) == told
+        for part in (packed[:20], packed[5:20], packed):
+            answer = answer_of(coding, part, status=206)
+            assert packed_with(answer) == told
+            assert b"".join(unpacked(answer)) == part
