@@ -32,10 +32,12 @@ class FileCheck:
     :param target: of a symbolic link, as it is written there.
     :cvar blank_fields: of which an empty text says something.
     :cvar handed_fields: of which strings name what is there, and hold no NUL.
+    :cvar file_keys: field -> its keys in a file, where these are not its name.
     """
 
     blank_fields: ClassVar = ("target",)
     handed_fields: ClassVar = ("path",)
+    file_keys: ClassVar = {"path": ("file",)}
 
     service: str
     path: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from pytest_clnrm.model.key_path import KeyPath
 
@@ -29,6 +29,11 @@ class Condition:
 
     op: Operator
     value: Any
+
+    @property
+    def file_keys(self) -> Mapping[str, KeyPath]:
+        """Return the keys of fields in a file, where these are not their names."""
+        return {"value": (self.op,)}
 
     @property
     def regex_fields(self) -> tuple[str, ...]:
@@ -77,7 +82,10 @@ class SpanExpect:
 
     :param attrs_any: (key, conditions); one of these must hold as a whole.
     :param events_any: globs; one of these events must be there.
+    :cvar file_keys: as of :class:`Condition`.
     """
+
+    file_keys: ClassVar = {"events_any": ("events", "any"), "events_all": ("events", "all")}
 
     select: SpanSelect = field(default_factory=SpanSelect)
     count: tuple[Condition, ...] = (Condition(op="gte", value=1),)

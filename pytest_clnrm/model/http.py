@@ -19,9 +19,11 @@ class Part:
     :param filename: that the server is told; "" for none.
     :param type: its media type; "" for none.
     :cvar blank_fields: of which an empty text says something.
+    :cvar file_keys: field -> its keys in a file, where these are not its name.
     """
 
     blank_fields: ClassVar = ("text", "filename")
+    file_keys: ClassVar = {"text": ("value",)}
 
     name: str
     text: str = ""
@@ -42,10 +44,12 @@ class HttpRequest:
     :param ca: path of a file of the authorities that are trusted in place of the host's own.
     :cvar json_fields: of which strings stand for JSON values.
     :cvar blank_fields: of which an empty text says something.
+    :cvar file_keys: as of :class:`Part`.
     """
 
     json_fields: ClassVar = ("json",)
     blank_fields: ClassVar = ("headers", "query", "body", "json", "form", "basic")
+    file_keys: ClassVar = {"basic": ("auth", "basic"), "bearer": ("auth", "bearer"), "ca": ("tls", "ca")}
 
     url: str
     method: str = "GET"

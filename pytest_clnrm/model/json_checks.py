@@ -70,6 +70,11 @@ class JsonTest:
     at: KeyPath = ()
 
     @property
+    def file_keys(self) -> Mapping[str, KeyPath]:
+        """Return the keys of fields in a file, below :attr:`at`, where these are not their names."""
+        return {"value": ()}
+
+    @property
     def json_fields(self) -> tuple[str, ...]:
         """Return the fields of which strings stand for JSON values."""
         return () if self.op in _OF_TEXT else ("value",)

@@ -17,10 +17,12 @@ class Redaction:
     :param replacement: taken as it is.
     :cvar regex_fields: which strings are regular expressions.
     :cvar blank_fields: of which an empty text says something.
+    :cvar file_keys: field -> its keys in a file, where these are not its name.
     """
 
     regex_fields: ClassVar = ("regex",)
     blank_fields: ClassVar = ("replacement",)
+    file_keys: ClassVar = {"replacement": ("with",)}
 
     regex: str
     replacement: str

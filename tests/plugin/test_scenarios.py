@@ -717,7 +717,7 @@ def test_captured_values_stand_for_themselves(project: Project) -> None:
     result = project.run("--clnrm-report", "out")
     result.stdout.fnmatch_lines(
         [
-            "a.clnrm.toml:14: step 'empty': regex = '{{ id }}' is empty with what was captured, so it *",
+            "a.clnrm.toml:14: step 'empty': regex = '{{ id }}' is empty with what was captured, which *",
             r"a.clnrm.toml:20: step 'login': stdout matches 'user a\\+b@x\\.org: *', which it must not",
             r"a.clnrm.toml:25: step 'secret': stdout does not match '^[*][*][*]$', got 'any\n'",
         ]

@@ -580,7 +580,7 @@ def test_expectations_name_what_steps_have_captured(project: Project) -> None:
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(
         [
-            "empty.clnrm.toml:5: name = '{{ name }}' is empty with what was captured, so it says nothing; *",
+            "empty.clnrm.toml:5: name = '{{ name }}' is empty with what was captured, which it must *",
             "*expect.span?play?: no span selected, expected at least 1",
         ]
     )

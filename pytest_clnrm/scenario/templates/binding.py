@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, NoReturn
 
 from pytest_clnrm.model.captured import JsonText
 from pytest_clnrm.model.expectations import Condition, Expectations
-from pytest_clnrm.model.json_checks import JsonTest
 from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.step import Step
 from pytest_clnrm.scenario.templates.render import (
@@ -24,7 +23,6 @@ from pytest_clnrm.scenario.templates.render import (
     Renderer,
     TemplateError,
     names_deferred,
-    names_in,
 )
 from pytest_clnrm.util.patterns import PatternTimeoutError, problem_of, search
 
@@ -120,11 +118,10 @@ class _Binder:
             below: KeyPath = getattr(value, "at", ()) or path
             # The place in the file is no text that could hold a template.
             names = [each.name for each in dataclasses.fields(value) if each.name != "at"]
-            # A test of a value stands in the file under its operator.
-            keys = {"value": value.op} if isinstance(value, (Condition, JsonTest)) else {}
+            keys = getattr(value, "file_keys", {})
             changes = {
                 name: self.bound(
-                    getattr(value, name), (*below, keys.get(name, name)), self._kind(value, name)
+                    getattr(value, name), (*below, *keys.get(name, (name,))), self._kind(value, name)
                 )
                 for name in names
             }
@@ -154,7 +151,7 @@ class _Binder:
                 return value.value
         bound: str = self._renderer(kind.quote).render_value(text, path)
         if not bound and not kind.may_be_empty:
-            self._refuse(text, path, "is empty with what was captured")
+            self._refuse(text, path, "is empty with what was captured, which it must not be")
         if kind.is_handed and "\0" in bound:
             told = f"{_key(path)} = {text!r:.120} holds a NUL character with what was captured"
             raise TemplateError(f"{told}, which cannot be passed to a program", path=path)
@@ -174,11 +171,11 @@ class _Binder:
         if problem := problem_of(pattern):
             message = f"with the captured value, {pattern!r:.200} is no regular expression: {problem}"
             raise TemplateError(message, path=path)
-        if not all(map(self._values.get, names_in(text) & self._captured)) and _finds_all(pattern):
-            self._refuse(text, path, "matches every text, as what was captured is empty")
+        if _finds_all(pattern):
+            self._refuse(text, path, "matches every text with what was captured, so it says nothing")
 
     def _refuse(self, text: str, path: KeyPath, why: str) -> NoReturn:
-        raise TemplateError(f"{_key(path)} = {text!r:.120} {why}, so it says nothing; {_REMEDY}", path=path)
+        raise TemplateError(f"{_key(path)} = {text!r:.120} {why}; {_REMEDY}", path=path)
 
 
 def _key(path: KeyPath) -> str:

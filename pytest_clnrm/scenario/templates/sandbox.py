@@ -8,6 +8,7 @@ paid for from one :class:`Budget`, and what could make much out of little (``"%9
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -40,6 +41,7 @@ _STR_METHODS = (
     "isspace isupper lower lstrip partition removeprefix removesuffix rfind rindex rpartition rsplit "
     "rstrip split splitlines startswith strip swapcase title upper "
 )
+_DEFAULTS = ("default", "d")
 
 
 class Budget:
@@ -139,6 +141,16 @@ def _listed(table: Any) -> str:
     return f"{shown}{more}" or "nothing"
 
 
+class _Itself(str):
+    """A text that stands for itself, and is as true as the value of which it is made."""
+
+    __slots__ = ("is_true",)
+    is_true: bool
+
+    def __bool__(self) -> bool:
+        return self.is_true
+
+
 class _Bounding(NodeTransformer):
     """Puts each loop, each joined text and each filter under the budget."""
 
@@ -181,15 +193,31 @@ class _Quoting(NodeTransformer):
         node.nodes = list(map(self._quoted, node.nodes))
         return node
 
-    def _quoted(self, node: nodes.Expr) -> nodes.Expr:
+    def _quoted(self, node: nodes.Expr, *, is_text: bool = False) -> nodes.Expr:
+        """Return *node* with each part of what is joined, or chosen, quoted that names a value.
+
+        Each part is by itself what its author wrote or what came in.
+
+        :param is_text: a sum is one of texts.
+        """
         if not self._uses(node):
             return node
-        # Of what is joined, or chosen, each part is by itself what its author wrote or what came in.
+        is_text = is_text or _joins_text(node)
         if isinstance(node, nodes.Concat):
             node.nodes = list(map(self._quoted, node.nodes))
         elif isinstance(node, nodes.CondExpr):
             node.expr1 = self._quoted(node.expr1)
             node.expr2 = node.expr2 and self._quoted(node.expr2)
+        elif isinstance(node, (nodes.Or, nodes.And)):
+            node.left, node.right = self._quoted(node.left), self._quoted(node.right)
+        elif isinstance(node, nodes.Add) and is_text:
+            node.left = self._quoted(node.left, is_text=True)
+            node.right = self._quoted(node.right, is_text=True)
+        elif isinstance(node, nodes.Filter) and _is_default(node):
+            node.node = node.node and self._quoted(node.node)
+            node.args[:1] = map(self._quoted, node.args[:1])
+            for each in node.kwargs:
+                each.value = self._quoted(each.value)
         else:
             return _filter(node, "_quoted")
         return node
@@ -210,8 +238,23 @@ def _assigned(tree: nodes.Template) -> Iterator[tuple[nodes.Node, nodes.Node]]:
 
 
 def _names_within(node: nodes.Node) -> set[str]:
-    named = (nodes.Name, nodes.NSRef)
-    return {each.name for each in (node, *node.find_all(named)) if isinstance(each, named)}
+    """Return the names of which a value is made; what a choice hangs on is no part of it."""
+    if isinstance(node, (nodes.Name, nodes.NSRef)):
+        return {node.name}
+    test = node.test if isinstance(node, nodes.CondExpr) else None
+    return {name for each in node.iter_child_nodes() if each is not test for name in _names_within(each)}
+
+
+def _is_default(node: nodes.Filter) -> bool:
+    """Tell whether a filter gives what it is applied to or what it names."""
+    return node.name in _DEFAULTS and node.dyn_args is None and node.dyn_kwargs is None
+
+
+def _joins_text(node: nodes.Expr) -> bool:
+    """Tell whether a sum is one of texts, as what is added in it shows."""
+    if isinstance(node, nodes.Add):
+        return _joins_text(node.left) or _joins_text(node.right)
+    return isinstance(node, nodes.Concat) or (isinstance(node, nodes.Const) and isinstance(node.value, str))
 
 
 def _filter(node: nodes.Node, name: str) -> nodes.Filter:
@@ -252,9 +295,9 @@ class ScenarioEnvironment(ImmutableSandboxedEnvironment):
             comment_start_string="{#" if comments else "{\0#",
         )
         self.filters = {name: self.filters[name] for name in _FILTERS.split()} | template_functions.filters()
-        self.filters |= {"default": _default, "d": _default, "_sized": self.budget.sized}
+        self.filters |= dict.fromkeys(_DEFAULTS, _default) | {"_sized": self.budget.sized}
         self.filters |= {"_steps": self._steps, "_pairs": self._pairs}
-        self.filters["_quoted"] = lambda value: quote(str(_shown(value)))
+        self.filters["_quoted"] = functools.partial(_itself, quote)
         self.tests = self.tests | template_functions.tests()
         self.globals = dict(globals_)
 
@@ -312,6 +355,15 @@ class ScenarioEnvironment(ImmutableSandboxedEnvironment):
 def _shown(value: Any) -> Any:
     """Return *value* as it is to be written: Tera and TOML write ``true``."""
     return str(value).lower() if isinstance(value, bool) else value
+
+
+def _itself(quote: Callable[[str], str], value: Any) -> Any:
+    """Return what stands for *value* alone; what is undefined stays so, for ``default`` or a message."""
+    if isinstance(value, Undefined):
+        return value
+    made = _Itself(quote(str(_shown(value))))
+    made.is_true = bool(value)
+    return made
 
 
 def _default(piped: Any, /, default_value: Any = "", boolean: object = None, **tera: Any) -> Any:

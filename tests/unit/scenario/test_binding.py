@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from pytest_clnrm.model.check import LogCheck
 from pytest_clnrm.model.expectations import Condition
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.model.step import Command, Step
 from pytest_clnrm.model.text import Redaction
 from pytest_clnrm.scenario.templates.binding import bind_expectations, bind_step
@@ -140,6 +142,17 @@ def test_a_captured_value_stands_for_itself_in_patterns(project: Any) -> None:
         ("{{ word if id else id }}", "[a-z]+"),
         ("{{ id if id }}", r"a\+b@x\.org"),
         ("{% for each in [word] %}{{ each }}{{ id | length }}{% endfor %}", "[a-z]+9"),
+        ("{{ '^' + id + '$' }}", r"^a\+b@x\.org$"),
+        ("{{ id + word + '$' }}", r"a\+b@x\.org[a-z]+$"),
+        ("{{ id[:1] + id[2:] }}", r"ab@x\.org"),
+        ("{{ (id | length) / 2 }}", r"4\.5"),
+        ("{{ id and word }}", "[a-z]+"),
+        ("{{ word and id }}", r"a\+b@x\.org"),
+        ("{{ id == 'x' or word }}", "[a-z]+"),
+        ("{% set p = word if id else '.' %}{{ p }}", "[a-z]+"),
+        ("{{ ('A+' if id else '.') | lower }}", "a+"),
+        ("{{ '.+' | default(id) }}", ".+"),
+        ("{{ id | default(value='x') | upper }}", r"A\+B@X\.ORG"),
     ],
 )
 def test_what_is_made_of_a_captured_value(project: Any, template: str, pattern: str) -> None:
@@ -147,6 +160,39 @@ def test_what_is_made_of_a_captured_value(project: Any, template: str, pattern: 
     text = bound(project, f'expect.stdout.not_regex = "{template}"', MAIL).expect.stdout
     assert text is not None
     assert text.not_regex == (pattern,)
+
+
+OPTIONAL = [
+    "{{ id or '[0-9]+' }}",
+    "{{ id | default('[0-9]+', true) }}",
+    "{{ id | d(boolean=true, value='[0-9]+') }}",
+    "{{ id if id else '[0-9]+' }}",
+    "{{ '' + (id or '[0-9]+') }}",
+    "{% set p %}{{ id or '[0-9]+' }}{% endset %}{{ p }}",
+    "{% if id %}{{ id }}{% else %}[0-9]+{% endif %}",
+]
+
+
+@pytest.mark.parametrize("template", OPTIONAL)
+@pytest.mark.parametrize(("value", "pattern"), [("", "^[0-9]+$"), ("1.2", r"^1\.2$")])
+def test_a_pattern_in_place_of_an_empty_value(project: Any, template: str, value: str, pattern: str) -> None:
+    """What the file's author has written for it is a pattern, as it is elsewhere."""
+    text = bound(project, f'expect.stdout.regex = "^{template}$"', value).expect.stdout
+    assert text is not None
+    assert text.regex == (pattern,)
+
+
+@pytest.mark.parametrize("template", OPTIONAL)
+def test_a_pattern_in_place_of_no_value(project: Any, template: str) -> None:
+    """What is not there is told, but where a default is named for it."""
+    scenario = project.one(STEP + f'expect.stdout.regex = "^{template}$"')
+    if "| d" in template:
+        text = bind_step(scenario.steps[1], {}, ID).expect.stdout
+        assert text is not None
+        assert text.regex == ("^[0-9]+$",)
+    else:
+        with pytest.raises(TemplateError, match="'id' is not defined"):
+            bind_step(scenario.steps[1], {}, ID)
 
 
 def test_arguments_of_blocks_are_patterns(project: Any) -> None:
@@ -175,9 +221,9 @@ def test_macros_cannot_stand_in_such_a_pattern(project: Any) -> None:
     assert text.contains == (f"<{MAIL}>",)
 
 
-REMEDY = "so it says nothing; capture what cannot be empty, as regex = 'id=(.+)' does"
-EMPTY = f"is empty with what was captured, {REMEDY}"
-ALL = f"matches every text, as what was captured is empty, {REMEDY}"
+REMEDY = "capture what cannot be empty, as regex = 'id=(.+)' does"
+EMPTY = f"is empty with what was captured, which it must not be; {REMEDY}"
+ALL = f"matches every text with what was captured, so it says nothing; {REMEDY}"
 
 
 @pytest.mark.parametrize(
@@ -215,6 +261,83 @@ def test_what_an_empty_value_makes_say_nothing(project: Any, more: str, message:
         bound(project, more, "")
     assert message in str(caught.value)
     assert caught.value.path[:2] == ("step", 1)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value"),
+    [("^{{ id | trim }}", " "), ("^{{ id[1:] }}", "a"), ("(?s)^.*{{ id | default('.*') }}?", "a")],
+)
+def test_what_is_made_of_a_value_is_empty(project: Any, pattern: str, value: str) -> None:
+    """Whether a pattern says something hangs on what is left of the value."""
+    with pytest.raises(TemplateError, match=re.escape(ALL)):
+        bound(project, f'expect.stdout.regex = "{pattern}"', value)
+
+
+AT = ("step", 1)
+REQUEST = '[[step]]\nhttp = { url = "http://web/", method = "POST", '
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "path"),
+    [
+        ("expect.stdout.regex = ['a', '{{ id }}']", "regex", (*AT, "expect", "stdout", "regex", 1)),
+        (
+            "expect.stdout.jsonpath = { '$.a' = { contains = '{{ id }}' } }",
+            "contains",
+            (*AT, "expect", "stdout", "jsonpath", "$.a", "contains"),
+        ),
+        ("check = [{ file = '{{ id }}' }]", "file", (*AT, "check", 0, "file")),
+        (REQUEST + "auth = { bearer = '{{ id }}' } }", "bearer", ("step", 2, "http", "auth", "bearer")),
+        (
+            REQUEST + "multipart = { a = { file = 'x.txt', type = '{{ id }}' } } }",
+            "type",
+            ("step", 2, "http", "multipart", "a", "type"),
+        ),
+    ],
+)
+def test_where_an_empty_value_is_told(project: Any, more: str, key: str, path: KeyPath) -> None:
+    """At the key under which the file has it."""
+    project.write("x", "x.txt")
+    last = project.one(STEP + more).steps[-1]
+    with pytest.raises(TemplateError) as caught:
+        bind_step(last, {"id": ""}, ID)
+    assert str(caught.value) == f"{key} = '{{{{ id }}}}' {EMPTY}"
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        (REQUEST + "auth = { basic = ['ada', '{{ id.x }}'] } }", ("step", 2, "http", "auth", "basic", 1)),
+        (
+            REQUEST + "multipart = { a = { value = '{{ id.x }}' } } }",
+            ("step", 2, "http", "multipart", "a", "value"),
+        ),
+        (
+            "expect.stdout = { file = 'x.txt', redact = [{ regex = 'x', with = '{{ id.x }}' }] }",
+            (*AT, "expect", "stdout", "redact", 0, "with"),
+        ),
+        (
+            "expect.stdout.jsonpath = { '$.a' = '{{ id.x }}' }",
+            (*AT, "expect", "stdout", "jsonpath", "$.a"),
+        ),
+    ],
+)
+def test_where_what_is_not_there_is_told(project: Any, more: str, path: KeyPath) -> None:
+    """At the key under which the file has it."""
+    project.write("x", "x.txt")
+    last = project.one(STEP + more).steps[-1]
+    with pytest.raises(TemplateError) as caught:
+        bind_step(last, {"id": "7"}, ID)
+    assert caught.value.path[: len(path)] == path
+
+
+def test_where_what_is_not_there_is_told_of_spans(project: Any) -> None:
+    """At the key under which the file has it."""
+    expect = project.one(FILE.replace("made {{ id }}", "made {{ id.x }}")).expect
+    with pytest.raises(TemplateError) as caught:
+        bind_expectations(expect, {"id": "7", "host": "h1"}, ID)
+    assert caught.value.path == ("expect", "span", 0, "events", "all", 0)
 
 
 def test_where_an_empty_value_says_something(project: Any) -> None:
