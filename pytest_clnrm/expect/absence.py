@@ -29,8 +29,8 @@ from pytest_clnrm.model.span import Loss, Span
 
 _LOOK_AT = {
     "expect.counts.events_total": ("events",),
-    "expect.hermeticity.no_external_services": ("attributes", "events"),
-    "expect.hermeticity.span_attrs.forbid_keys": ("attributes", "events"),
+    "expect.hermeticity.no_external_services": ("attributes", "events", "event attributes"),
+    "expect.hermeticity.span_attrs.forbid_keys": ("attributes", "events", "event attributes"),
 }
 
 
@@ -46,8 +46,8 @@ class AbsenceForm:
 
     :param title: as the failures of it begin.
     :param origin: whose spans it is about.
-    :param looks_at: "attributes", "events", "links": of a span what must not be there, or what tells whether
-        it is meant; its program may have left that out.
+    :param looks_at: "attributes", "events", "event attributes", "links": of a span what must not be there, or
+        what tells whether it is meant; its program may have left that out.
     """
 
     at: KeyPath
@@ -169,6 +169,7 @@ def unproven(
     dropped = {
         "attributes": sum(span.dropped_attributes for span in workload),
         "events": sum(span.dropped_events for span in workload),
+        "event attributes": sum(event.dropped_attributes for span in workload for event in span.events),
         "links": sum(span.dropped_links for span in workload),
     }
     open_titles: dict[tuple[KeyPath, Origin, str], list[str]] = {}

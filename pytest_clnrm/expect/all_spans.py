@@ -9,7 +9,7 @@ from itertools import product
 
 from pytest_clnrm.expect.conditions import Fault, number_fault, number_of_spans
 from pytest_clnrm.expect.forest import Forest
-from pytest_clnrm.expect.selected_spans import SHOWN, above_text, status_fault
+from pytest_clnrm.expect.selected_spans import SHOWN, above_text, status_fault, told_of_first
 from pytest_clnrm.expect.span_select import near_misses
 from pytest_clnrm.expect.texts import bounded_lines, duration_text
 from pytest_clnrm.model.expectations import (
@@ -68,22 +68,24 @@ def _crossed(pair: tuple[str, str], origin: Origin, forest: Forest) -> Iterator[
         # A misspelt pair would never cross.
         if not found:
             yield _missing(title, name, origin, forest)
-    upper = set(map(id, above))
-    crossing: list[str] = []
-    unknown: list[str] = []
-    for span in below if above else ():
-        chain = list(forest.ancestors(span))
-        if not upper.isdisjoint(map(id, chain)):
-            crossing.append(f"{span.name}: above it is {above_text(span, forest)}")
-        elif lost := next((each for each in (span, *chain) if _lacks_parent(each, forest)), None):
-            unknown.append(f"{span.name}: the parent of {lost.name} is {lost.parent_id}, which never arrived")
+    within = forest.below(above)
+    crossing = [span for span in below if id(span) in within]
+    torn = [span for span in forest.spans if _lacks_parent(span, forest)]
+    unsure = forest.below(torn).union(map(id, torn))
+    unknown = [span for span in below if id(span) in unsure] if above else []
     total = f"{number_of_spans(len(below))} named {pair[1]}"
     if crossing:
         message = f"{title}: {len(crossing)} of {total} below one named {pair[0]}"
-        yield Fault(message, origin, tuple(bounded_lines(crossing, SHOWN, "spans")))
+        yield Fault(message, origin, told_of_first(crossing, lambda span: above_text(span, forest)))
     elif unknown:
         message = f"{title}: cannot be judged, as what is above {len(unknown)} of {total} never arrived"
-        yield Fault(message, origin, tuple(bounded_lines(unknown, SHOWN, "spans")))
+        yield Fault(message, origin, told_of_first(unknown, lambda span: _torn_text(span, forest)))
+
+
+def _torn_text(span: Span, forest: Forest) -> str:
+    """Return where what is above *span* is not known."""
+    lost = next(each for each in (span, *forest.ancestors(span)) if _lacks_parent(each, forest))
+    return f"{span.name}: the parent of {lost.name} is {lost.parent_id}, which never arrived"
 
 
 def _lacks_parent(span: Span, forest: Forest) -> bool:
@@ -158,10 +160,8 @@ def judge_window(expect: WindowExpect, forest: Forest) -> Iterator[Fault]:
         outside = [span for span in inner if not any(_within(span, outer, tolerance_ns) for outer in outers)]
         if outside:
             message = f"{title}: {len(outside)} of {number_of_spans(len(inner))} named {name} outside"
-            # Only what is shown is compared with each window.
-            lines = [_outside_text(span, outers) for span in outside[:SHOWN]]
-            more = [f"... {len(outside) - SHOWN} more spans"] if len(outside) > SHOWN else []
-            yield Fault(message, expect.origin, (*lines, *more))
+            details = told_of_first(outside, lambda span: _outside_text(span, outers))
+            yield Fault(message, expect.origin, details)
     yield from _too_long(expect, title, outers)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_clnrm.expect.json_match import NotJsonError, json_differences, parse_json
+from pytest_clnrm.expect.json_match import Differences, NotJsonError, json_differences, parse_json
 from pytest_clnrm.expect.texts import quote
 from pytest_clnrm.model.expectations import Condition, Origin
 from pytest_clnrm.util.patterns import matches_glob, search
@@ -55,7 +55,7 @@ def holds(condition: Condition, value: Any) -> bool:
 
 def _same(value: Any, expected: Any) -> bool:
     """Tell whether two values are the same, in kind too."""
-    if isinstance(value, (list, tuple)) and isinstance(expected, (list, tuple)):
+    if _type(value) == _type(expected) == "list":
         return len(value) == len(expected) and all(map(_same, value, expected))
     return _type(value) == _type(expected) and bool(value == expected)
 
@@ -65,24 +65,58 @@ def _is_another(value: Any, other: Any) -> bool:
     if isinstance(value, str) != isinstance(other, str):
         text, rest = (value, other) if isinstance(value, str) else (other, value)
         try:
-            return not _same(parse_json(text), rest)
+            return _is_another(parse_json(text), rest)
         except NotJsonError:
             return True
+    if _type(value) == _type(other) == "list" and len(value) == len(other):
+        return any(map(_is_another, value, other))
     return not _same(value, other)
 
 
-def other_types(condition: Condition, values: Iterable[Any]) -> str:
-    """Return of which types *values* are if *condition* can hold for none of them for that alone, else ""."""
-    if condition.op in ("exists", "ne"):
-        return ""
-    asked = condition.value if condition.op == "one_of" else (condition.value,)
-    wanted = _TYPES_OF.get(condition.op) or {_type(each) for each in asked}
-    types = {_type(value) for value in values}
-    return "" if types & wanted else " or ".join(sorted(types))
+def fails_by_type(condition: Condition, value: Any) -> bool:
+    """Tell whether *condition* does not hold for *value*, and only as that is of another type."""
+    op, asked = condition.op, condition.value
+    if op in ("regex", "json"):
+        return not isinstance(value, str) or (op == "json" and _json_fails_by_type(value, asked))
+    if op == "contains" and _type(value) == "list":
+        return bool(value) and all(_differs_in_type(each, asked) for each in value)
+    if op == "contains":
+        return not (isinstance(value, str) and isinstance(asked, str))
+    if op == "one_of":
+        return all(_differs_in_type(value, each) for each in asked)
+    if op == "ne":
+        return not _same(value, asked) and not _is_another(value, asked)
+    return op != "exists" and _differs_in_type(value, asked)
 
 
-_TYPES_OF = {"regex": {"text"}, "json": {"text"}, "contains": {"text", "list"}}
-"""Operator -> types of which it says something, where these are not those of its own value."""
+def _differs_in_type(value: Any, other: Any) -> bool:
+    """Tell whether two values differ in their types, or those of their elements, and in nothing else."""
+    if _type(value) == _type(other) == "list":
+        if len(value) != len(other):
+            return False
+        unequal = [pair for pair in zip(value, other, strict=True) if not _same(*pair)]
+        return bool(unequal) and all(_differs_in_type(*pair) for pair in unequal)
+    return _type(value) != _type(other)
+
+
+def _json_fails_by_type(text: str, expected: Any) -> bool:
+    """Tell whether *text*, read as JSON, differs from what is expected only in how values are written."""
+    differences = Differences(0)
+    try:
+        differences.compare(expected, parse_json(text), "$")
+    except NotJsonError:
+        return False
+    return differences.doubt is not None
+
+
+def types_text(values: Iterable[Any]) -> str:
+    """Return of which types *values* are, of lists with those of their elements: ``list of text``."""
+    return " or ".join(sorted({_type_text(value) for value in values}))
+
+
+def _type_text(value: Any) -> str:
+    name = _type(value)
+    return f"list of {types_text(value)}" if name == "list" and value else name
 
 
 def _type(value: Any) -> str:
@@ -96,7 +130,7 @@ def _numbers(compare: Callable[[float, float], bool]) -> Callable[[Any, Any], bo
 
 
 def _contains(value: Any, part: Any) -> bool:
-    if isinstance(value, (list, tuple)):
+    if _type(value) == "list":
         return any(_same(each, part) for each in value)
     return isinstance(value, str) and isinstance(part, str) and part in value
 

@@ -52,11 +52,11 @@ class Forest:
         self._attempts = {span.span_id: span for step in attempts.values() for span in step}
         self._one_step = len(attempts) == 1
         # Two steps may have one name; the attempt of a step that another one followed has failed.
-        failed = {id(each) for step in attempts.values() for each in step[:-1] if each.status == "error"}
+        below_failed = self.below(
+            each for step in attempts.values() for each in step[:-1] if each.status == "error"
+        )
         self.of_failed_attempts = [
-            span
-            for span in (self.spans if failed else ())
-            if span.origin != "runner" and not failed.isdisjoint(map(id, self.ancestors(span)))
+            span for span in self.spans if span.origin != "runner" and id(span) in below_failed
         ]
         if self.of_failed_attempts:
             gone = set(map(id, self.of_failed_attempts))
@@ -78,22 +78,43 @@ class Forest:
         """Tell whether *span* names a parent that never arrived."""
         return span.parent_id is not None and self.parent(span) is None
 
-    def ancestors(self, span: Span) -> Iterator[Span]:
-        """Yield the parent, its parent, and so on; each once.
+    def above(self, span: Span) -> Span | None:
+        """Return the parent, or else the runner's span of the step that *span* is part of, if that is known.
 
-        A program that starts a trace of its own is still part of the step that ran it: above its root come
-        the runner's spans of that step.
+        A program that starts a trace of its own is still part of the step that ran it.
         """
-        seen = {id(span)}
-        while True:
-            above = self.parent(span)
-            if above is None and (span.sent_by_step or self._one_step):
-                above = self._attempts.get(span.attempt)
-            if above is None or id(above) in seen:
-                return
+        parent = self.parent(span)
+        if parent is None and (span.sent_by_step or self._one_step):
+            return self._attempts.get(span.attempt)
+        return parent
+
+    def ancestors(self, span: Span) -> Iterator[Span]:
+        """Yield what is above, what is above that, and so on; each once, in a circle *span* itself last."""
+        seen: set[int] = set()
+        above = self.above(span)
+        while above is not None and id(above) not in seen:
             seen.add(id(above))
             yield above
-            span = above
+            above = self.above(above)
+
+    def below(self, spans: Iterable[Span]) -> set[int]:
+        """Return the ``id()`` of each span that has one of *spans* among its ancestors.
+
+        That takes as many steps as there are spans, however long their chains are.
+        """
+        pending = list(map(id, spans))
+        directly: dict[int, list[int]] = {}
+        for span in self.spans if pending else ():
+            above = self.above(span)
+            if above is not None:
+                directly.setdefault(id(above), []).append(id(span))
+        found: set[int] = set()
+        while pending:
+            # Taken out, so that a circle ends.
+            children = directly.pop(pending.pop(), ())
+            found.update(children)
+            pending.extend(children)
+        return found
 
     def linked(self, span: Span) -> list[Span]:
         """Return the spans that arrived and that *span* has a link to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from pytest_clnrm.expect.conditions import (
     Fault,
@@ -118,7 +118,7 @@ def judge_edge(expect: EdgeExpect, forest: Forest) -> Iterator[Fault]:
     """Yield what is wrong: no child at all, or children without such a parent."""
     title = f"expect.edge[{expect.parent.name} -> {expect.child.name}]"
     origin = expect.child.origin
-    parents = {id(span) for span in select_spans(expect.parent, forest)}
+    parents = select_spans(expect.parent, forest)
     children = select_spans(expect.child, forest)
     for what, select, found in (("parent", expect.parent, parents), ("child", expect.child, children)):
         if not found:
@@ -127,25 +127,30 @@ def judge_edge(expect: EdgeExpect, forest: Forest) -> Iterator[Fault]:
             yield Fault(message, select.origin, details)
     if not parents or not children:
         return
-    without = [span for span in children if not _below(span, parents, expect, forest)]
+    if expect.relation == "descendant":
+        below = forest.below(parents)
+        without = [span for span in children if id(span) not in below]
+    else:
+        above = set(map(id, parents))
+        without = [span for span in children if id(forest.parent(span)) not in above]
     if not without or (not expect.every and len(without) < len(children)):
         return
     relation = "a parent" if expect.relation == "child" else "an ancestor"
     message = f"{title}: {len(without)} of {number_of_spans(len(children))} without such {relation}"
-    lines = [f"{span.name}: above it is {above_text(span, forest)}" for span in without]
-    yield Fault(message, origin, tuple(bounded_lines(lines, SHOWN, "spans")))
+    yield Fault(message, origin, told_of_first(without, lambda span: above_text(span, forest)))
 
 
-def _below(span: Span, parents: set[int], expect: EdgeExpect, forest: Forest) -> bool:
-    """Tell whether *span* has one of *parents* as its parent, or ancestor."""
-    if expect.relation == "descendant":
-        return any(id(each) in parents for each in forest.ancestors(span))
-    return id(forest.parent(span)) in parents
+def told_of_first(spans: Sequence[Span], tell: Callable[[Span], str]) -> tuple[str, ...]:
+    """Return what is told of the first of *spans*, a line each, then how many more there are.
+
+    :param tell: is asked for what is shown alone, as it may take long.
+    """
+    more = len(spans) - SHOWN
+    return (*map(tell, spans[:SHOWN]), *([f"... {more} more spans"] if more > 0 else ()))
 
 
 def above_text(span: Span, forest: Forest) -> str:
-    """Return the chain of what is above *span*."""
+    """Return *span* and the chain of what is above it."""
     names = [each.name for each in forest.ancestors(span)]
-    if names:
-        return " < ".join(bounded_lines(names, SHOWN, "spans"))
-    return f"{span.parent_id}, which never arrived" if span.parent_id else "none"
+    gone = f"{span.parent_id}, which never arrived" if span.parent_id else "none"
+    return f"{span.name}: above it is {' < '.join(bounded_lines(names, SHOWN, 'spans')) or gone}"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
-from pytest_clnrm.expect.conditions import attribute_faults, other_types
+from pytest_clnrm.expect.conditions import attribute_faults, fails_by_type, holds, types_text
 from pytest_clnrm.expect.forest import Forest
 from pytest_clnrm.expect.texts import quote
-from pytest_clnrm.model.expectations import SpanSelect
+from pytest_clnrm.model.expectations import Condition, SpanSelect
 from pytest_clnrm.model.span import Span
 from pytest_clnrm.util.patterns import matches_glob
 
@@ -18,7 +22,16 @@ SIMILAR = 0.6
 
 def select_spans(select: SpanSelect, forest: Forest) -> list[Span]:
     """Return the spans that *select* means, in the order of their start."""
-    return [span for span in forest.spans if not select_faults(select, span, forest)]
+    rest = replace(select, under=None)
+    return [span for span in _where_under_says(select, forest) if not select_faults(rest, span, forest)]
+
+
+def _where_under_says(select: SpanSelect, forest: Forest) -> list[Span]:
+    """Return the spans below one that ``under`` of *select* means, all without one: chains may be long."""
+    if select.under is None:
+        return forest.spans
+    below = forest.below(select_spans(select.under, forest))
+    return [span for span in forest.spans if id(span) in below]
 
 
 def select_faults(select: SpanSelect, span: Span, forest: Forest) -> list[str]:
@@ -91,19 +104,42 @@ def unknown_names(select: SpanSelect, forest: Forest) -> list[str]:
         if any(test.op != "exists" or test.value for test in tests)
         and not any(key in span.resource for span in forest.spans)
     ]
-    named = [span for span in forest.spans if matches_glob(span.name, select.name)]
-    for what, asked, all_given in (
-        ("attribute", select.attrs, [span.attributes for span in named]),
-        ("resource attribute", select.resource, [span.resource for span in named]),
-    ):
-        for key, tests in asked.items():
-            values = [given[key] for given in all_given if key in given]
-            types = [each for test in tests if (each := other_types(test, values))]
-            unknown += [f"{what} {key!r} is of another type there: {each}" for each in types]
+    unknown += dict.fromkeys(_of_other_types(select, forest))
     for key, above in (("parent", select.parent), ("under", select.under), ("link", select.link)):
         if above is not None and not select_spans(above, forest):
             unknown.append(f"no span is selected by {key} = {select_text(above)}")
     return unknown
+
+
+def _of_other_types(select: SpanSelect, forest: Forest) -> Iterator[str]:
+    """Yield the attributes of which a condition holds for no span, and that for the type of its values alone.
+
+    What counts are the spans that are selected by all else, but for what is of another type as well.
+    """
+    tests = [
+        (what, key, test)
+        for what, asked in (("attribute", select.attrs), ("resource attribute", select.resource))
+        for key, conditions in asked.items()
+        for test in conditions
+    ]
+    values: dict[int, list[Any]] = defaultdict(list)
+    for span in select_spans(replace(select, attrs={}, resource={}), forest) if tests else ():
+        given = [span.attributes if what == "attribute" else span.resource for what, _, _ in tests]
+        judged = list(enumerate(zip(tests, given, strict=True)))
+        in_vain = [index for index, ((_, key, test), all_of) in judged if _is_in_vain(test, key, all_of)]
+        for index, ((_, key, _), all_of) in judged:
+            if key in all_of and in_vain in ([], [index]):
+                values[index].append(all_of[key])
+    for index, (what, key, test) in enumerate(tests):
+        if values[index] and all(fails_by_type(test, each) for each in values[index]):
+            yield f"{what} {key!r} is of another type there: {types_text(values[index])}"
+
+
+def _is_in_vain(test: Condition, key: str, attributes: Mapping[str, Any]) -> bool:
+    """Tell whether *test* does not hold, and not for the type of what *attributes* have there."""
+    if key not in attributes:
+        return test.op != "exists" or bool(test.value)
+    return not holds(test, attributes[key]) and not fails_by_type(test, attributes[key])
 
 
 def select_text(select: SpanSelect) -> str:
@@ -128,9 +164,14 @@ def select_text(select: SpanSelect) -> str:
 def near_misses(select: SpanSelect, forest: Forest) -> list[str]:
     """Return lines about the spans that came nearest to being selected, and why they were not."""
     named = [span for span in forest.spans if matches_glob(span.name, select.name)]
-    faults = ((span, select_faults(select, span, forest)) for span in named)
-    missed = sorted(((span, why) for span, why in faults if why), key=lambda each: len(each[1]))
-    lines = [f"nearest: {span.name}: {'; '.join(why)}" for span, why in missed[:MISSES]]
+    below = set(map(id, _where_under_says(select, forest)))
+    rest = replace(select, under=None)
+    faults = ((len(select_faults(rest, each, forest)) + (id(each) not in below), each) for each in named)
+    missed = [span for number, span in sorted(faults, key=lambda each: each[0]) if number]
+    # Only for those that are shown the chain above is put into words: it may be long.
+    lines = [
+        f"nearest: {span.name}: {'; '.join(select_faults(select, span, forest))}" for span in missed[:MISSES]
+    ]
     if len(missed) > MISSES:
         lines.append(f"... {len(missed) - MISSES} more of that name")
     if not named:

@@ -19,11 +19,13 @@ class SpanEvent:
     """Something that happened within a span.
 
     :param time_ns: nanoseconds since the epoch.
+    :param dropped_attributes: how many of its attributes its program left out.
     """
 
     name: str
     time_ns: int = 0
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    dropped_attributes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,8 @@ class Span:
     :param step: name of the step that ran when it started, "" if that is not known.
     :param attempt: id of the span of that step's attempt.
     :param sent_by_step: a program that this step started has sent it; else the step is told by its time.
-    :param dropped_attributes: how many of its attributes, and of those of its events, its program left out;
-        *dropped_events* and *dropped_links* likewise.
+    :param dropped_attributes: how many of its own attributes its program left out; *dropped_events* and
+        *dropped_links* likewise.
     :param incomplete: it was still running when its recording ended.
     """
 

@@ -124,9 +124,7 @@ def to_span(
         attributes=to_attributes(struct.attributes),
         resource=resource,
         scope=scope,
-        dropped_attributes=sum(
-            int(each.dropped_attributes_count or 0) for each in (struct, *(struct.events or ()))
-        ),
+        dropped_attributes=int(struct.dropped_attributes_count or 0),
         dropped_events=int(struct.dropped_events_count or 0),
         dropped_links=int(struct.dropped_links_count or 0),
         events=tuple(
@@ -134,6 +132,7 @@ def to_span(
                 name=event.name or "",
                 time_ns=int(_uint64(event.time_unix_nano)),
                 attributes=to_attributes(event.attributes),
+                dropped_attributes=int(event.dropped_attributes_count or 0),
             )
             for event in struct.events or ()
         ),

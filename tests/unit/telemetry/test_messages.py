@@ -81,6 +81,7 @@ def test_what_plain_spans_do_not_have_survives() -> None:
     scope.scope.name, scope.scope.version = "lib", "1"
     span = scope.spans.add(trace_id=b"\x01" * 16, span_id=b"\x02" * 8, trace_state="a=b", flags=1)
     span.dropped_attributes_count, span.dropped_events_count, span.dropped_links_count = 1, 2, 3
+    span.events.add(name="retry", dropped_attributes_count=4)
     request = decode_protobuf(bytes(message.SerializeToString()))
     again = decode_json(encode_json(request))
     assert again == request
@@ -94,6 +95,7 @@ def test_what_plain_spans_do_not_have_survives() -> None:
     assert dropped == (1, 2, 3)
     (plain,) = accept(request).spans
     assert (plain.dropped_attributes, plain.dropped_events, plain.dropped_links) == dropped
+    assert [event.dropped_attributes for event in plain.events] == [4]
 
 
 def test_one_span_of_json() -> None:
