@@ -75,8 +75,9 @@ def _spans(reader: Reader, key: str, value: Any) -> None:
         if "select" in each and "name" not in each:
             reader.append("span", each, (key, *path), alike=True)
             continue
-        span = reader.appended("span", each, (key, *path))
-        _selected(span)
+        span = _selecting(reader, each, key, *path)
+        if span is None:
+            continue
         for name in ("kind", "status"):
             span.move(name, by=lower)
         span.move("parent", by=lambda parent: {"name": parent} if isinstance(parent, str) else parent)
@@ -91,7 +92,15 @@ def _spans(reader: Reader, key: str, value: Any) -> None:
     reader.append_others(key, value)
 
 
-def _selected(span: Reader) -> None:
+def _selecting(reader: Reader, raw: dict[str, Any], *source: str | int) -> Reader | None:
+    """Return the reader of a table about spans, which has read what selects them.
+
+    None if that is a pattern that is no glob: of which spans the rest holds is not known, so all is given up.
+    """
+    of_pattern = "name_pattern" in raw and "name" not in raw
+    if of_pattern and not _globs(reader.part(raw, *source), "name_pattern"):
+        return None
+    span = reader.appended("span", raw, source)
     span.move("name", "select", "name")
     pattern = span.take("name_pattern")
     if pattern is not MISSING:
@@ -101,6 +110,7 @@ def _selected(span: Reader) -> None:
         else:
             span.put(("select", "name"), glob, ("name_pattern",))
     span.move("service", "select", "service")
+    return span
 
 
 def _attributes(span: Reader) -> None:
@@ -164,11 +174,20 @@ def _globs(reader: Reader, *keys: str) -> list[str]:
     If one of them is none, all of the table is given up, and none returned.
     """
     reader.skip("description")
-    globs = [glob for key in keys if (glob := glob_of_regex(reader.take(key))) is not None]
-    if len(globs) == len(keys):
-        return globs
-    reader.give_up(why=_NO_GLOB)
-    return []
+    given = {key: reader.take(key) for key in keys}
+    there = [key for key in keys if given[key] is not MISSING]
+    if len(there) < len(keys):
+        missing = next(key for key in keys if given[key] is MISSING)
+        reader.give_up(why=f"{missing} is missing, so this would not be checked: write it too", key=there[0])
+        return []
+    globs = []
+    for key, pattern in given.items():
+        glob = glob_of_regex(pattern)
+        if glob is None:
+            reader.give_up(why=_NO_GLOB, key=key)
+            return []
+        globs.append(glob)
+    return globs
 
 
 def _pair_lists(reader: Reader, *keys: str) -> None:
@@ -264,13 +283,18 @@ def _status(reader: Reader, key: str, value: Any) -> None:
         if label in below and isinstance(each, dict) and "expected_status" in each:
             below.take(label)
             one = below.part({"name_pattern": ".*", **each}, label)
-            most = one.take("max_errors")
-            if most is not MISSING:
-                add_errors({"lte": most}, (key, label, "max_errors"))
             globs = _globs(one, "name_pattern")
-            if globs:
-                one.put(("by_name", *globs), lower(one.take("expected_status")), ())
-                one.finish()
+            if not globs:
+                continue
+            one.put(("by_name", *globs), lower(one.take("expected_status")), ())
+            most = one.take("max_errors")
+            if most is not MISSING and globs == ["*"]:
+                add_errors({"lte": most}, (key, label, "max_errors"))
+            elif most is not MISSING:
+                whose = {"from": value["from"]} if "from" in value else {}
+                errors = {"select": {"name": globs[0], "status": "error", **whose}, "count": {"lte": most}}
+                reader.append("span", errors, (key, label, "max_errors"))
+            one.finish()
     below.finish("from")
     _drop_if_empty(reader, below, key)
 
@@ -305,9 +329,8 @@ def _hermeticity(reader: Reader, key: str, value: Any) -> None:
             one.add(to, {"exists": True}, ("required_attributes", index))
         one.finish()
     spans = below.take_if(dict, "span_attributes")
-    if spans is not None:
-        span = reader.appended("span", spans, (key, "span_attributes"))
-        _selected(span)
+    span = None if spans is None else _selecting(reader, spans, key, "span_attributes")
+    if span is not None:
         _attributes(span)
         span.skip("description")
         span.finish()
@@ -316,12 +339,16 @@ def _hermeticity(reader: Reader, key: str, value: Any) -> None:
 
 
 def _drop_if_empty(reader: Reader, below: Reader, key: str) -> None:
-    """Leave out what a wild table switches off or leaves empty, and the table if nothing else is in it."""
+    """Leave out what a wild table switches off or leaves empty, and a table of which nothing is left.
+
+    One of which nothing was read anywhere else stays in a file of ours, for validation to refuse.
+    """
     if reader.notes.wild:
         for name in [name for name, each in below.out.items() if each is False or each in ({}, [])]:
             del below.out[name]
-        if not below.out:
-            reader.out.pop(key, None)
+    is_done = reader.notes.is_told(below.at, below.to) or (reader.notes.wild and not below.out)
+    if is_done and below.out.keys() <= {"from"} and reader.out.get(key) is below.out:
+        del reader.out[key]
 
 
 def _count(reader: Reader, key: str, value: Any) -> None:

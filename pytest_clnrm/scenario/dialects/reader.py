@@ -42,6 +42,12 @@ class Notes:
         """Remember that the canonical path *to* was made from *source*."""
         self.origins.setdefault(to, (source, alike))
 
+    def is_told(self, source: KeyPath, to: KeyPath) -> bool:
+        """Tell whether anything at *source* was read into another table than *to*, or is named as a fault."""
+        moved = [at for path, (at, _) in self.origins.items() if path[: len(to)] != to]
+        named = [*self.unchecked, *(path for path, _ in self.mistakes)]
+        return any(at[: len(source)] == source for at in moved + named)
+
     def origin(self, path: KeyPath) -> KeyPath:
         """Return where the canonical *path* is in the file, by its longest prefix that is known."""
         for size in range(len(path), -1, -1):
@@ -96,16 +102,17 @@ class Reader:
         value: bool | None = self.take_if(bool, key)
         return value
 
-    def give_up(self, *source: str | int, why: str = _ODD) -> None:
+    def give_up(self, *source: str | int, why: str = _ODD, key: str = "") -> None:
         """Note that the claim at *source*, by default this table, is not checked.
 
         :param why: said where that is a mistake.
+        :param key: of the table at *source*, where that is said.
         """
         path = (*self.at, *source)
         if self.notes.wild:
             self.notes.unchecked.append(path)
         else:
-            self.notes.mistakes.append((path, why))
+            self.notes.mistakes.append(((*path, key) if key else path, why))
 
     def put(self, to: KeyPath, value: Any, source: KeyPath, *, alike: bool = False) -> None:
         """Set *value* at *to* below the canonical table.
@@ -135,6 +142,8 @@ class Reader:
             self._give_up_double(to, source)
         elif there is not MISSING:
             self._standing(to[:-1])[to[-1]] = both
+            for op in tests:
+                self.notes.came((*self.to, *to, op), (*self.at, *source))
 
     def _give_up_double(self, to: KeyPath, source: KeyPath) -> None:
         there = show_path((*self.to, *to))

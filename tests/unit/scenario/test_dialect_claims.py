@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 
+from pytest_clnrm.model.key_path import KeyPath
 from pytest_clnrm.scenario.dialects.normalise import Normalised, normalise
+
+
+def dotted_path(path: KeyPath) -> str:
+    """Return the keys of a path with points between them."""
+    return ".".join(map(str, path))
 
 
 def dotted(found: Normalised) -> set[str]:
     """Return the unchecked paths as text."""
-    return {".".join(map(str, path)) for path in found.unchecked}
+    return set(map(dotted_path, found.unchecked))
 
 
 COUNTS = {"errors_total": {"max": 5}}
@@ -37,14 +43,27 @@ CLAIMS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
     "numbers of other spans": (
         {"counts": {"from": "runner", "by_kind": {"CLIENT": 0}}, "status": {"errors_allowed": False}},
         {
-            "counts": {"from": "runner"},
+            "counts": {"errors_total": {"eq": 0}},
             "span": [{"select": {"kind": "client", "from": "runner"}, "count": 0}],
         },
+        set(),
+    ),
+    "errors of others than those that are counted": (
+        {"counts": {"from": "runner", "spans_total": 3}, "status": {"errors_allowed": False}},
+        {"counts": {"from": "runner", "spans_total": 3}},
         {"status.errors_allowed"},
     ),
     "errors of other spans": (
         {"status": {"errors_allowed": False, "from": "any"}},
-        {"counts": {"from": "any", "errors_total": {"eq": 0}}, "status": {"from": "any"}},
+        {"counts": {"from": "any", "errors_total": {"eq": 0}}},
+        set(),
+    ),
+    "errors of some names": (
+        {"status": {"x": {"name_pattern": "pay.*", "expected_status": "OK", **MAX_5}, "from": "any"}},
+        {
+            "status": {"by_name": {"pay*": "ok"}, "from": "any"},
+            "span": [{"select": {"name": "pay*", "status": "error", "from": "any"}, "count": {"lte": 5}}],
+        },
         set(),
     ),
     "no flags": (
@@ -97,9 +116,23 @@ CLAIMS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
         },
     ),
     "patterns that are no names": (
-        {"span": [{"name_pattern": "a|b"}], "status": {"x": {"name_pattern": "(", "expected_status": "ok"}}},
-        {"span": [{}]},
-        {"span.0.name_pattern", "status.x"},
+        {
+            "span": [
+                {"name_pattern": "a|b", "kind": "SERVER", "count": {"max": 0}},
+                {"name": "c", "name_pattern": "c|d", "kind": "CLIENT"},
+            ],
+            "status": {"x": {"name_pattern": "(", "expected_status": "ok", **MAX_5}},
+            "hermeticity": {"span_attributes": {"name_pattern": "a|b", "required_attributes": ["x"]}},
+            "counts": {"l": {"name_pattern": "a|b", "min": 1, "description": "d"}},
+            "graph": {"l": {"parent_pattern": "a", "child_pattern": "b|c"}},
+            "order": {"l": {"before_pattern": "a|b", "after_pattern": "c"}},
+            "window": {"l": {"container_pattern": "a"}},
+        },
+        {"span": [{"select": {"name": "c"}, "kind": "client"}]},
+        {
+            "span.0", "span.1.name_pattern", "status.x", "hermeticity.span_attributes", "counts.l", "graph.l",
+            "order.l", "window.l",
+        },
     ),
 }  # fmt: skip
 
@@ -113,8 +146,14 @@ def test_no_claim_vanishes(expect: dict[str, Any], made: dict[str, Any], lost: s
     assert not found.mistakes
     ours = normalise({"expect": expect})
     assert not ours.unchecked
-    told = {".".join(map(str, path[1:])) for path, _ in ours.mistakes}
-    assert told <= lost
+    # Of a table it is told at the key that is at fault.
+    told = {
+        each
+        for each in lost
+        for path, _ in ours.mistakes
+        if f"{dotted_path(path[1:])}.".startswith(f"{each}.")
+    }
+    assert len(told) == len(ours.mistakes)
     for each in lost - told:
         # What has no meaning at all stays, as a key that validation does not know.
         assert f'"{each.rpartition(".")[2]}": ' in json.dumps(ours.document["expect"])
@@ -191,22 +230,36 @@ def test_what_stands_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expect", "message"),
+    ("expect", "path", "message"),
     [
         (
             {"span": [{"name": "x", "attrs": {"a": 1}, "attributes": {"b": 1}}]},
+            "span.0.attributes",
             "expect.span[0].attrs is set already, so this would not be checked: write one of them",
         ),
         (
             {"counts": {"from": "any", "errors_total": 1}, "status": {"all": "ok", "errors_allowed": False}},
+            "status.errors_allowed",
             "expect.counts is of other spans, by its `from`: this would not be checked",
         ),
         (
             {"span": [{"name_pattern": "a|b"}]},
+            "span.0.name_pattern",
+            "no name with * and ? means the same as this pattern, so it would not be checked: write a name",
+        ),
+        (
+            {"window": {"x": {"container_pattern": "a.*"}}},
+            "window.x.container_pattern",
+            "contained_pattern is missing, so this would not be checked: write it too",
+        ),
+        (
+            {"graph": {"x": {"child_pattern": "a", "parent_pattern": "b|c"}}},
+            "graph.x.parent_pattern",
             "no name with * and ? means the same as this pattern, so it would not be checked: write a name",
         ),
         (
             {"status": {"all": "ok", "all_ok": "yes"}},
+            "status.all_ok",
             (
                 "this form is not known, so it would not be checked: "
                 "docs/scenario-format.md has those of [expect]"
@@ -214,6 +267,54 @@ def test_what_stands_twice() -> None:
         ),
     ],
 )
-def test_why_a_claim_of_ours_is_a_mistake(expect: dict[str, Any], message: str) -> None:
+def test_why_a_claim_of_ours_is_a_mistake(expect: dict[str, Any], path: str, message: str) -> None:
     """In a file of the canonical form, which may spell expectations as older ones do."""
-    assert [told for _, told in normalise({"expect": expect}).mistakes] == [message]
+    (mistake,) = normalise({"expect": expect}).mistakes
+    assert mistake == (("expect", *(int(key) if key.isdigit() else key for key in path.split("."))), message)
+
+
+@pytest.mark.parametrize(
+    ("expect", "made"),
+    [
+        ({"status": {"errors_allowed": False}}, {"counts": {"errors_total": {"eq": 0}}}),
+        (
+            {"status": {"from": "any", "error_count": {"max": 2}}},
+            {"counts": {"from": "any", "errors_total": {"lte": 2}}},
+        ),
+        ({"counts": {"by_kind": {"server": 1}}}, {"span": [{"select": {"kind": "server"}, "count": 1}]}),
+        (
+            {"counts": {"errors_total": 0}, "status": {"errors_allowed": False}},
+            {"counts": {"errors_total": {"eq": 0}}},
+        ),
+        (
+            {"hermeticity": {"span_attributes": {"name": "a", "required_attributes": ["x"]}}},
+            {"span": [{"select": {"name": "a"}, "attrs": {"x": {"exists": True}}}]},
+        ),
+    ],
+)
+def test_tables_that_are_read_into_others(expect: dict[str, Any], made: dict[str, Any]) -> None:
+    """Nothing is left of them, in a file of ours too."""
+    assert normalise({"expect": expect}).document["expect"] == made
+
+
+@pytest.mark.parametrize(
+    ("table", "keys"),
+    [
+        ("[status]\nfrom = 'any'", "all, by_name"),
+        ("[status]\nerrors_allowed = true", "all, by_name"),
+        ("[counts]\nby_kind = {}", "spans_total, events_total, errors_total, by_name, by_service"),
+    ],
+)
+def test_tables_that_say_nothing(project: Any, table: str, keys: str) -> None:
+    """They are mistakes."""
+    (told,) = project.refuse(f"[[step]]\nrun = 'true'\n{table.replace('[', '[expect.')}\n")
+    name = table[1:].partition("]")[0]
+    assert told.startswith(f"FILE:3:1: expect.{name}: this checks nothing; set at least one of {keys}\n")
+
+
+def test_where_what_is_added_is_wrong(project: Any) -> None:
+    """It is told where it stands, though it went to the bounds of another table."""
+    status = "[expect.status]\nerror_count = { max = 'x' }\n"
+    text = f"[[step]]\nrun = 'true'\n{status}[expect.counts]\nerrors_total = 3\n"
+    (told,) = project.refuse(text)
+    assert told.startswith('FILE:4:1: expect.status.error_count: expected a whole number, found "x"\n')
