@@ -157,7 +157,7 @@ def test_checks(told: dict[str, Any]) -> None:
     assert messages(told["unbound"])[1] == (
         "{{ key }} has no value: step 'none' has not captured it",
         "error",
-        7,
+        8,
     )
     # A file of images alone starts no container.
     assert [message for message, _, _ in messages(told["alone"])] == [
