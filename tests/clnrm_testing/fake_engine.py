@@ -199,6 +199,8 @@ class FakeEngine:
     ) -> FileSeen | None:
         _, folder = self._containers[container]
         found = Path(folder) / path.removeprefix("/")
+        if path.endswith(".lost"):
+            raise LostContainerError("it is gone")
         if path.endswith(".unseen"):
             raise ContainerError("the engine does not say")
         if not found.exists():

@@ -106,6 +106,7 @@ def told(project: Project) -> dict[str, Any]:
         port = 80
         """,
     )
+    project.write("lost.clnrm.toml", '[[step]]\nrun = "true"\n[[check]]\nfile = "/c.lost"\n')
     project.write(
         "gone.clnrm.toml",
         """
@@ -116,7 +117,7 @@ def told(project: Project) -> dict[str, Any]:
         """,
     )
     result = project.run("--clnrm-report", "out")
-    result.assert_outcomes(failed=6, passed=1)
+    result.assert_outcomes(failed=7, passed=1)
     assert "hunter22" not in result.stdout.str()
     return scenarios(project)
 
@@ -147,6 +148,9 @@ def test_checks(told: dict[str, Any]) -> None:
         ("check 1: file /c.unseen", "failed"),
         ("check 2: file /a", "passed"),
     ]
+    # That it could not be made is a fault of the machine where the container is gone.
+    assert [each["is_infrastructure"] for each in told["lost"]["failures"]] == [True]
+    assert not any(each["is_infrastructure"] for each in told["all"]["failures"])
     # A check is made again while it fails, and counts as one step.
     assert told["retried"]["outcome"] == "passed"
     assert told["retried"]["steps"][1]["attempts"] > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_clnrm.errors import ClnrmError, EngineUnavailableError
@@ -42,7 +43,8 @@ def _failures(check: Check, setting: Setting) -> Iterator[Failure]:
         raise
     except ClnrmError as error:
         message = f"{title_of(check, setting)} could not be checked: {error}"
-        yield setting.failure(message, "error", at=check.at)
+        failure = setting.failure(message, "error", at=check.at)
+        yield replace(failure, is_infrastructure=error.is_infrastructure)
         return
     for fault in faults:
         yield setting.failure(fault.message, at=fault.at, details=fault.details)
