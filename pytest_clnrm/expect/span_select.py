@@ -22,8 +22,12 @@ SIMILAR = 0.6
 
 def select_spans(select: SpanSelect, forest: Forest) -> list[Span]:
     """Return the spans that *select* means, in the order of their start."""
-    rest = replace(select, under=None)
-    return [span for span in _where_under_says(select, forest) if not select_faults(rest, span, forest)]
+    spans = _where_under_says(select, forest)
+    if select.parent is not None:
+        parents = set(map(id, select_spans(select.parent, forest)))
+        spans = [span for span in spans if id(forest.parent(span)) in parents]
+    rest = replace(select, parent=None, under=None)
+    return [span for span in spans if not select_faults(rest, span, forest)]
 
 
 def _where_under_says(select: SpanSelect, forest: Forest) -> list[Span]:

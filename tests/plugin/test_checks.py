@@ -108,6 +108,10 @@ def told(project: Project) -> dict[str, Any]:
     )
     project.write("lost.clnrm.toml", '[[step]]\nrun = "true"\n[[check]]\nfile = "/c.lost"\n')
     project.write(
+        "both.clnrm.toml",
+        '[[step]]\nrun = "true"\ncheck = [{ file = "/c.lost" }, { file = "/c" }, { file = "/d.lost" }]\n',
+    )
+    project.write(
         "gone.clnrm.toml",
         """
         [[step]]
@@ -117,7 +121,7 @@ def told(project: Project) -> dict[str, Any]:
         """,
     )
     result = project.run("--clnrm-report", "out")
-    result.assert_outcomes(failed=7, passed=1)
+    result.assert_outcomes(failed=8, passed=1)
     assert "hunter22" not in result.stdout.str()
     return scenarios(project)
 
@@ -150,7 +154,10 @@ def test_checks(told: dict[str, Any]) -> None:
     ]
     # That it could not be made is a fault of the machine where the container is gone.
     assert [each["is_infrastructure"] for each in told["lost"]["failures"]] == [True]
-    assert not any(each["is_infrastructure"] for each in told["all"]["failures"])
+    # Beside one that does not hold it is none: that must not be hidden.
+    for name in ("all", "both"):
+        assert not any(each["is_infrastructure"] for each in told[name]["failures"])
+    assert len(told["both"]["failures"]) == 3
     # A check is made again while it fails, and counts as one step.
     assert told["retried"]["outcome"] == "passed"
     assert told["retried"]["steps"][1]["attempts"] > 1

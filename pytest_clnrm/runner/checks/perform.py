@@ -31,8 +31,10 @@ def make_checks(setting: Setting) -> Iterator[Failure]:
 
     :raises EngineUnavailableError: if the engine does not answer any more.
     """
-    for check in setting.step.checks:
-        yield from _failures(check, setting)
+    found = [failure for check in setting.step.checks for failure in _failures(check, setting)]
+    # What does not hold is no fault of the machine, whatever else could not be looked at.
+    judged = any(not each.is_infrastructure for each in found)
+    yield from (replace(each, is_infrastructure=each.is_infrastructure and not judged) for each in found)
 
 
 def _failures(check: Check, setting: Setting) -> Iterator[Failure]:
