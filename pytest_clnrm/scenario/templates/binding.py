@@ -8,6 +8,7 @@ expression as in a glob.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import glob
 import re
 from collections.abc import Callable, Mapping
@@ -26,9 +27,12 @@ from pytest_clnrm.scenario.templates.render import (
 )
 from pytest_clnrm.util.patterns import PatternTimeoutError, problem_of, search
 
-_REMEDY = "capture what cannot be empty, as regex = 'id=(.+)' does"
+_REMEDY = r"capture what is not blank, as regex = 'id=(\S+)' does"
 _ANY_TEXTS = ("", "\N{REPLACEMENT CHARACTER}")
-"""What finds something in both finds it in every text."""
+"""What finds something in both is taken to match every text."""
+_FILLER = "xx"
+_NEVER = "(?!)"
+"""Stands for a pattern that cannot be made for comparison, so that what matches every text is refused."""
 
 
 def bind_step(step: Step, values: Mapping[str, Any], captured: frozenset[str]) -> Step:
@@ -171,8 +175,32 @@ class _Binder:
         if problem := problem_of(pattern):
             message = f"with the captured value, {pattern!r:.200} is no regular expression: {problem}"
             raise TemplateError(message, path=path)
-        if _finds_all(pattern):
-            self._refuse(text, path, "matches every text with what was captured, so it says nothing")
+        filled = self._filled(text, path)
+        if filled == pattern:
+            return
+        matched, usual = _matched(pattern), _matched(filled)
+        if matched == "every" != usual or (matched, usual) == ("no", "every"):
+            why = f"matches {matched} text with what was captured, so it says nothing"
+            self._refuse(text, path, why)
+
+    def _filled(self, text: str, path: KeyPath) -> str:
+        """Return what pattern *text* would be if nothing blank had been captured and nothing empty put in.
+
+        If that matches every text too, its author wrote it so, as in ``^(?!.*{{ id }})``, which says what a
+        text lacks.
+        """
+        try:
+            filled: str = self._filling.render_value(text, path)
+        except TemplateError:
+            return _NEVER
+        return _NEVER if problem_of(filled) else filled
+
+    @functools.cached_property
+    def _filling(self) -> Renderer:
+        texts = {name: self._values.get(name) for name in self._captured}
+        blank = [name for name, text in texts.items() if isinstance(text, str) and not text.strip()]
+        values = {**self._values, **dict.fromkeys(blank, _FILLER)}
+        return Renderer(values, {}, (), {}, seed=self._seed, quoted=self._captured, quote=_filler)
 
     def _refuse(self, text: str, path: KeyPath, why: str) -> NoReturn:
         raise TemplateError(f"{_key(path)} = {text!r:.120} {why}; {_REMEDY}", path=path)
@@ -187,9 +215,17 @@ def _within(kind: _Kind) -> _Kind:
     return kind._replace(may_be_empty=kind.may_be_empty or kind.is_json)
 
 
-def _finds_all(pattern: str) -> bool:
-    """Tell whether a regular expression finds something in every text."""
+def _filler(text: str) -> str:
+    """Return *text* for a pattern, made two characters if it is shorter: of one, a ``?`` leaves nothing."""
+    return re.escape(text or _FILLER) * (2 if len(text) == 1 else 1)
+
+
+def _matched(pattern: str) -> str:
+    """Return whether a regular expression finds something in "every" text, in "no" text, or "" in some."""
     try:
-        return all(search(pattern, text) for text in _ANY_TEXTS)
+        found = {search(pattern, text) is not None for text in _ANY_TEXTS}
     except PatternTimeoutError:
-        return False
+        return ""
+    if len(found) > 1:
+        return ""
+    return "every" if found.pop() else "no"

@@ -221,7 +221,7 @@ def test_macros_cannot_stand_in_such_a_pattern(project: Any) -> None:
     assert text.contains == (f"<{MAIL}>",)
 
 
-REMEDY = "capture what cannot be empty, as regex = 'id=(.+)' does"
+REMEDY = r"capture what is not blank, as regex = 'id=(\S+)' does"
 EMPTY = f"is empty with what was captured, which it must not be; {REMEDY}"
 ALL = f"matches every text with what was captured, so it says nothing; {REMEDY}"
 
@@ -265,12 +265,60 @@ def test_what_an_empty_value_makes_say_nothing(project: Any, more: str, message:
 
 @pytest.mark.parametrize(
     ("pattern", "value"),
-    [("^{{ id | trim }}", " "), ("^{{ id[1:] }}", "a"), ("(?s)^.*{{ id | default('.*') }}?", "a")],
+    [
+        ("^{{ id | trim }}", " "),
+        ("^{{ id[1:] }}", "a"),
+        ("^{{ id[3:] }}", "abc"),
+        ("(?s)^.*{{ id | default('.*') }}?", "a"),
+        ("^{% if id %}{{ id }}{% endif %}", ""),
+        ("^{% if id | trim %}{{ id }}{% endif %}", " "),
+        ("^{% for each in id %}{{ each }}{% endfor %}", ""),
+        ("^(a|{{ id }})", ""),
+        ("^.{0,{{ id }}}", ""),
+        ("[{{ id }}-9]*", ""),
+        ("^{{ id }}{{ 1 // (2 - id | length) }}?", ""),
+    ],
 )
 def test_what_is_made_of_a_value_is_empty(project: Any, pattern: str, value: str) -> None:
     """Whether a pattern says something hangs on what is left of the value."""
     with pytest.raises(TemplateError, match=re.escape(ALL)):
         bound(project, f'expect.stdout.regex = "{pattern}"', value)
+
+
+HAS_NONE = "^(?!.*{{ id }})"
+
+
+@pytest.mark.parametrize(
+    ("more", "value"),
+    [
+        (f'expect.stdout.regex = "{HAS_NONE}"', "abc"),
+        (f'expect.stdout.regex = "{HAS_NONE}"', "7"),
+        (f'expect.stdout.regex = "{HAS_NONE}"', " "),
+        (f'expect.stdout.not_regex = "{HAS_NONE}"', "abc"),
+        (f'expect.stdout.count = [{{ regex = "{HAS_NONE}", eq = 0 }}]', "abc"),
+        (f'expect.stdout.jsonpath = {{ "$.a" = {{ regex = "{HAS_NONE}" }} }}', "abc"),
+        (r"expect.stdout.regex = '\A[^{{ id }}]*\Z'", ","),
+        (r"expect.stdout.regex = '\A[^,{{ id }}]*\Z'", ""),
+        ("expect.stdout.regex = '^(?!.*x{{ id }})'", ""),
+        ("expect.stdout.regex = '^.{0,{{ id }}}$'", "80"),
+        ("expect.stdout.regex = '^.{0,{{ id }}}$'", "8"),
+        ("expect.stdout.regex = '^(id={{ id }})?'", "7"),
+    ],
+)
+def test_a_pattern_that_short_texts_match_by_its_authors_will(project: Any, more: str, value: str) -> None:
+    """Such as one that says what a text lacks: what was put in takes nothing from it."""
+    assert bound(project, more, value).expect.stdout is not None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [f'not_regex = "{HAS_NONE}"', f'count = [{{ regex = "{HAS_NONE}", eq = 0 }}]'],
+)
+def test_a_pattern_that_an_empty_value_makes_match_nothing(project: Any, more: str) -> None:
+    """A check that it is not found would hold of every text."""
+    why = f"matches no text with what was captured, so it says nothing; {REMEDY}"
+    with pytest.raises(TemplateError, match=re.escape(why)):
+        bound(project, f"expect.stdout.{more}", "")
 
 
 AT = ("step", 1)
@@ -417,6 +465,9 @@ def test_empty_values_in_expectations_about_spans(project: Any) -> None:
         with pytest.raises(TemplateError) as caught:
             bind_expectations(expect, {"id": "", "host": "h1"}, ID)
         assert why in str(caught.value)
+    lacking = project.one(FILE.replace("^http.*/{{ id }}$", HAS_NONE)).expect
+    (span,) = bind_expectations(lacking, {"id": "abc", "host": "h1"}, ID).spans
+    assert span.attrs["url.full"] == (Condition(op="regex", value="^(?!.*abc)"),)
     made = project.one(FILE.replace('"GET /orders/{{ id }}"', '"{{ id }}"')).expect
     with pytest.raises(TemplateError, match="is empty"):
         bind_expectations(made, {"id": "", "host": "h1"}, ID)
