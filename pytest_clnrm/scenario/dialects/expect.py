@@ -11,6 +11,9 @@ from pytest_clnrm.scenario.dialects.reader import MISSING, Reader, glob_of_regex
 
 _BOUNDS = {"min": "gte", "max": "lte", "exact": "eq"}
 _NO_GLOB = "no name with * and ? means the same as this pattern, so it would not be checked: write a name"
+_HOLDS_FOR_NOTHING = (
+    "all in this table says itself whose spans are meant, so this holds for nothing: remove it"
+)
 _WORKLOAD = "workload"
 
 
@@ -153,11 +156,14 @@ def _graph(reader: Reader, key: str, value: Any) -> None:
         one = reader.part(value[label], key, label)
         names = _globs(one, "parent_pattern", "child_pattern")
         if names:
-            one.append("edge", {"parent": {"name": names[0]}, "child": {"name": names[1]}}, ())
+            edge = {"parent": {"name": names[0]}, "child": {"name": names[1]}}
+            place = one.append("edge", edge, ())
+            _hand_on_from(reader, key, value, edge, ("edge", place), "parent", "child")
             one.finish()
     edges = value.get("edges", [])
     for index, edge in enumerate(edges if isinstance(edges, list) else ()):
-        reader.append("edge", edge, (key, "edges", index), alike=True)
+        place = reader.append("edge", edge, (key, "edges", index), alike=True)
+        _hand_on_from(reader, key, value, edge, ("edge", place), "parent", "child")
     rest = {name: each for name, each in value.items() if name not in labelled}
     if isinstance(edges, list):
         rest.pop("edges", None)
@@ -205,12 +211,12 @@ def _counts(reader: Reader, key: str, value: Any) -> None:
     below.move("by_name", by=partial(_each, bounds))
     for name in ("by_service", "spans_per_service"):
         below.move(name, "by_service", by=partial(_each, bounds))
-    whose = {"from": value["from"]} if "from" in value else {}
     for name in ("by_kind", "spans_per_kind"):
         kinds = below.take_if(dict, name) or {}
         for kind, count in kinds.items():
-            made = {"select": {"kind": lower(kind), **whose}, "count": bounds(count)}
-            reader.append("span", made, (key, name, kind))
+            made = {"select": {"kind": lower(kind)}, "count": bounds(count)}
+            place = reader.append("span", made, (key, name, kind))
+            _hand_on_from(reader, key, value, made, ("span", place), "select")
     for label, each in value.items():
         if label in below and isinstance(each, dict) and "description" in each:
             below.take(label)
@@ -273,7 +279,7 @@ def _status(reader: Reader, key: str, value: Any) -> None:
     below.move("by_name", by=partial(_each, lower))
     if below.take_flag("all_ok"):
         below.put(("all",), "ok", ("all_ok",))
-    add_errors = partial(_add_errors, reader, value.get("from", _WORKLOAD))
+    add_errors = partial(_add_errors, reader, value)
     errors = bounds(below.take("error_count"))
     if errors is not MISSING:
         add_errors(errors if isinstance(errors, dict) else {"eq": errors}, (key, "error_count"))
@@ -291,24 +297,30 @@ def _status(reader: Reader, key: str, value: Any) -> None:
             if most is not MISSING and globs == ["*"]:
                 add_errors({"lte": most}, (key, label, "max_errors"))
             elif most is not MISSING:
-                whose = {"from": value["from"]} if "from" in value else {}
-                errors = {"select": {"name": globs[0], "status": "error", **whose}, "count": {"lte": most}}
-                reader.append("span", errors, (key, label, "max_errors"))
+                errors = {"select": {"name": globs[0], "status": "error"}, "count": {"lte": most}}
+                place = reader.append("span", errors, (key, label, "max_errors"))
+                _hand_on_from(reader, key, value, errors, ("span", place), "select")
             one.finish()
     below.finish("from")
     _drop_if_empty(reader, below, key)
 
 
-def _add_errors(reader: Reader, origin: Any, count: dict[str, Any], source: KeyPath) -> None:
-    """Add bounds of the number of errors among the spans of *origin* to the one table of counts."""
-    if origin != _WORKLOAD:
-        reader.put_default(("counts",), {"from": origin}, source)
+def _add_errors(reader: Reader, value: dict[str, Any], count: dict[str, Any], source: KeyPath) -> None:
+    """Add bounds of the number of errors to the one table of counts.
+
+    :param value: the table that has them, whose ``from`` says among whose spans.
+    """
+    origin = value.get("from", _WORKLOAD)
+    whose = (*reader.at, source[0], "from")
+    if origin != _WORKLOAD and reader.put_default(("counts",), {"from": origin}, source):
+        reader.notes.origins.update({(*reader.to, "counts", "from"): (whose, False)})
     counts = reader.out.get("counts", {})
     if isinstance(counts, dict) and counts.get("from", _WORKLOAD) != origin:
         reader.give_up(
             *source, why="expect.counts is of other spans, by its `from`: this would not be checked"
         )
     else:
+        reader.notes.heeded.add(whose)
         reader.add(("counts", "errors_total"), count, source)
 
 
@@ -334,21 +346,53 @@ def _hermeticity(reader: Reader, key: str, value: Any) -> None:
         _attributes(span)
         span.skip("description")
         span.finish()
+        if "from" in value:
+            span.out.setdefault("select", {})
+        _hand_on_from(reader, key, value, span.out, span.to[-2:], "select")
     below.finish("no_external_services", "allowed_peers", "span_attrs", "from")
     _drop_if_empty(reader, below, key)
+
+
+def _hand_on_from(
+    reader: Reader, key: str, value: dict[str, Any], made: Any, to: KeyPath, *names: str
+) -> None:
+    """Let *made*, which was read from the table *value*, be of the spans that the ``from`` of *value* names.
+
+    :param key: of *value*.
+    :param to: where *made* is, below the canonical table of *reader*.
+    :param names: keys of *made* that select spans; one that says itself whose they are is left alone.
+    """
+    if "from" not in value or not isinstance(made, dict):
+        return
+    whose = (*reader.at, key, "from")
+    for name in names:
+        path = (*reader.to, *to, name)
+        select = made.get(name)
+        if isinstance(select, str):
+            select = made[name] = {"name": select}
+            reader.notes.came((*path, "name"), reader.notes.origin(path))
+        if isinstance(select, dict) and "from" not in select:
+            select["from"] = value["from"]
+            reader.notes.came((*path, "from"), whose)
+            reader.notes.heeded.add(whose)
 
 
 def _drop_if_empty(reader: Reader, below: Reader, key: str) -> None:
     """Leave out what a wild table switches off or leaves empty, and a table of which nothing is left.
 
-    One of which nothing was read anywhere else stays in a file of ours, for validation to refuse.
+    One of which nothing was read anywhere else stays in a file of ours, for validation to refuse. A ``from``
+    that is left is given up if it holds for nothing, unless the table is refused already.
     """
     if reader.notes.wild:
         for name in [name for name, each in below.out.items() if each is False or each in ({}, [])]:
             del below.out[name]
     is_done = reader.notes.is_told(below.at, below.to) or (reader.notes.wild and not below.out)
-    if is_done and below.out.keys() <= {"from"} and reader.out.get(key) is below.out:
-        del reader.out[key]
+    if not is_done or not below.out.keys() <= {"from"} or reader.out.get(key) is not below.out:
+        return
+    is_refused = any(path[: len(below.at)] == below.at for path, _ in reader.notes.mistakes)
+    if "from" in below.out and (*below.at, "from") not in reader.notes.heeded and not is_refused:
+        below.give_up("from", why=_HOLDS_FOR_NOTHING)
+    del reader.out[key]
 
 
 def _count(reader: Reader, key: str, value: Any) -> None:

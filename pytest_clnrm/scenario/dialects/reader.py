@@ -31,12 +31,14 @@ class Notes:
     :ivar origins: canonical path -> path in the file, and whether what lies below is spelled alike.
     :ivar wild: False if keys that are not understood stay in place, for validation to refuse, and a claim
         that is not checked is a mistake.
+    :ivar heeded: paths in the file of the ``from`` of a table that holds for what was read into others.
     """
 
     wild: bool
     origins: dict[KeyPath, tuple[KeyPath, bool]] = field(default_factory=dict)
     unchecked: list[KeyPath] = field(default_factory=list)
     mistakes: list[tuple[KeyPath, str]] = field(default_factory=list)
+    heeded: set[KeyPath] = field(default_factory=set)
 
     def came(self, to: KeyPath, source: KeyPath, *, alike: bool = False) -> None:
         """Remember that the canonical path *to* was made from *source*."""

@@ -91,6 +91,44 @@ CLAIMS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
         {"edge": [{"parent": "a", "child": "b"}, {"parent": "c", "child": "d"}]},
         set(),
     ),
+    "whose edges": (
+        {
+            "graph": {
+                "from": "runner",
+                "acyclic": True,
+                "edges": [{"parent": "a", "child": {"name": "b", "from": "any"}, "every": True}],
+                "l": {"parent_pattern": "c", "child_pattern": "d.*"},
+            },
+        },
+        {
+            "graph": {"from": "runner", "acyclic": True},
+            "edge": [
+                {"parent": {"name": "c", "from": "runner"}, "child": {"name": "d*", "from": "runner"}},
+                {
+                    "parent": {"name": "a", "from": "runner"},
+                    "child": {"name": "b", "from": "any"},
+                    "every": True,
+                },
+            ],
+        },
+        set(),
+    ),
+    "edges that say whose they are": (
+        {"graph": {"from": "runner", "edges": [{"parent": {"from": "any"}, "child": {"from": "any"}}]}},
+        {"edge": [{"parent": {"from": "any"}, "child": {"from": "any"}}]},
+        {"graph.from"},
+    ),
+    "whose errors, twice": (
+        {
+            "counts": {"from": "any", "by_kind": {"client": 1}},
+            "status": {"from": "any", "errors_allowed": False},
+        },
+        {
+            "counts": {"from": "any", "errors_total": {"eq": 0}},
+            "span": [{"select": {"kind": "client", "from": "any"}, "count": 1}],
+        },
+        set(),
+    ),
     "more in a labelled table": (
         {
             "counts": {"l": {"name_pattern": "a", "min": 1, "rate": 2, "description": "d"}},
@@ -258,6 +296,16 @@ def test_what_stands_twice() -> None:
             "no name with * and ? means the same as this pattern, so it would not be checked: write a name",
         ),
         (
+            {"graph": {"from": "runner", "x": {"child_pattern": "a", "parent_pattern": "b|c"}}},
+            "graph.x.parent_pattern",
+            "no name with * and ? means the same as this pattern, so it would not be checked: write a name",
+        ),
+        (
+            {"graph": {"from": "any", "edges": [{"parent": {"from": "any"}, "child": {"from": "any"}}]}},
+            "graph.from",
+            "all in this table says itself whose spans are meant, so this holds for nothing: remove it",
+        ),
+        (
             {"status": {"all": "ok", "all_ok": "yes"}},
             "status.all_ok",
             (
@@ -290,6 +338,19 @@ def test_why_a_claim_of_ours_is_a_mistake(expect: dict[str, Any], path: str, mes
             {"hermeticity": {"span_attributes": {"name": "a", "required_attributes": ["x"]}}},
             {"span": [{"select": {"name": "a"}, "attrs": {"x": {"exists": True}}}]},
         ),
+        (
+            {"hermeticity": {"from": "any", "span_attributes": {"name": "a", "required_attributes": ["x"]}}},
+            {"span": [{"select": {"name": "a", "from": "any"}, "attrs": {"x": {"exists": True}}}]},
+        ),
+        (
+            {"hermeticity": {"from": "any", "span_attributes": {"required_attributes": ["x"]}}},
+            {"span": [{"select": {"from": "any"}, "attrs": {"x": {"exists": True}}}]},
+        ),
+        (
+            {"graph": {"from": "any", "edges": [{"parent": "a", "child": "b"}]}},
+            {"edge": [{"parent": {"name": "a", "from": "any"}, "child": {"name": "b", "from": "any"}}]},
+        ),
+        ({"status": {"from": "workload", "error_count": 1}}, {"counts": {"errors_total": {"eq": 1}}}),
     ],
 )
 def test_tables_that_are_read_into_others(expect: dict[str, Any], made: dict[str, Any]) -> None:
@@ -318,3 +379,30 @@ def test_where_what_is_added_is_wrong(project: Any) -> None:
     text = f"[[step]]\nrun = 'true'\n{status}[expect.counts]\nerrors_total = 3\n"
     (told,) = project.refuse(text)
     assert told.startswith('FILE:4:1: expect.status.error_count: expected a whole number, found "x"\n')
+
+
+@pytest.mark.parametrize(
+    ("name", "rest"),
+    [
+        ("graph", "edges = [{ parent = { name = 'a' }, child = 'b' }]"),
+        ("graph", "l = { parent_pattern = 'a', child_pattern = 'b' }"),
+        ("hermeticity", "span_attributes = { name = 'a', required_attributes = ['x'] }"),
+        ("status", "errors_allowed = false"),
+        ("counts", "by_kind = { client = 1 }"),
+    ],
+)
+@pytest.mark.parametrize(
+    "steps", ["[[step]]\nrun = 'true'\n\n", "[[steps]]\nname = 's'\ncommand = ['true']\n"]
+)
+def test_where_a_misspelt_from_is(project: Any, steps: str, name: str, rest: str) -> None:
+    """It is told once, at the table that has it, though all else of that went to others."""
+    (told,) = project.refuse(f"{steps}[expect.{name}]\nfrom = 'runer'\n{rest}\n")
+    assert told.startswith(f'FILE:5:1: expect.{name}.from: "runer" is not "any", "runner" or "workload" (did')
+
+
+def test_whose_patterns_are_given_up() -> None:
+    """What only says whose spans a claim is of is named with that claim."""
+    claim = {"before_pattern": "a|b", "after_pattern": "c"}
+    found = normalise({"test": {}, "expect": {"order": {"from": "runer", "l": claim}}})
+    assert dotted(found) == {"expect.order.l", "expect.order.from"}
+    assert not found.document["expect"]
