@@ -20,7 +20,7 @@ from pytest_clnrm.expect.span_select import (
     select_text,
     unknown_names,
 )
-from pytest_clnrm.expect.texts import bounded_lines, duration_text
+from pytest_clnrm.expect.texts import bounded_lines, duration_text, how_many_more
 from pytest_clnrm.model.expectations import EdgeExpect, SpanExpect
 from pytest_clnrm.model.span import Span
 from pytest_clnrm.util.patterns import matches_glob
@@ -145,8 +145,7 @@ def told_of_first(spans: Sequence[Span], tell: Callable[[Span], str]) -> tuple[s
 
     :param tell: is asked for what is shown alone, as it may take long.
     """
-    more = len(spans) - SHOWN
-    return (*map(tell, spans[:SHOWN]), *([f"... {more} more spans"] if more > 0 else ()))
+    return (*map(tell, spans[:SHOWN]), *how_many_more(len(spans), SHOWN, "spans"))
 
 
 def above_text(span: Span, forest: Forest) -> str:

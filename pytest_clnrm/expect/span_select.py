@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_clnrm.expect.conditions import attribute_faults, fails_by_type, holds, types_text
 from pytest_clnrm.expect.forest import Forest
-from pytest_clnrm.expect.texts import quote
+from pytest_clnrm.expect.texts import how_many_more, quote
 from pytest_clnrm.model.expectations import Condition, SpanSelect
 from pytest_clnrm.model.span import Span
 from pytest_clnrm.util.patterns import matches_glob
@@ -176,8 +176,7 @@ def near_misses(select: SpanSelect, forest: Forest) -> list[str]:
     lines = [
         f"nearest: {span.name}: {'; '.join(select_faults(select, span, forest))}" for span in missed[:MISSES]
     ]
-    if len(missed) > MISSES:
-        lines.append(f"... {len(missed) - MISSES} more of that name")
+    lines += how_many_more(len(missed), MISSES, "of that name")
     if not named:
         names = list(dict.fromkeys(span.name for span in forest.of(select.origin)))[:NAMES]
         close = difflib.get_close_matches(select.name, names, n=3, cutoff=SIMILAR)

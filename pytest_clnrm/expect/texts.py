@@ -48,9 +48,12 @@ def visible(line: str) -> str:
 
 def bounded_lines(lines: list[str], limit: int, unit: str = "lines") -> list[str]:
     """Return at most *limit* of *lines*, then a note of how many more there are."""
-    if len(lines) <= limit:
-        return lines
-    return [*lines[:limit], f"... {len(lines) - limit} more {unit}"]
+    return [*lines[:limit], *how_many_more(len(lines), limit, unit)]
+
+
+def how_many_more(count: int, limit: int, unit: str) -> list[str]:
+    """Return a note of how many more there are than the *limit* that is shown; nothing if all are."""
+    return [f"... {count - limit} more {unit}"] if count > limit else []
 
 
 def text_difference(expected: str, got: str) -> str:
